@@ -1,0 +1,98 @@
+"""A `Route`: everything that must be equal for two requests to share a connection.
+
+Routes are made once, hashed once, and are the pool's key.  Making one is pure: no name is resolved here and no
+socket opened.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Origin(NamedTuple):
+    """A scheme ("http" or "https"), a host (IDNA-encoded, no brackets) and a port (RFC 6454 4)."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+class ProxyHop(NamedTuple):
+    """One proxy on the way.
+
+    Args:
+        scheme: "http", "https", "socks4", "socks4a", "socks5" or "socks5h".
+        host: Its host.
+        port: Its port.
+        username: The user name to give it, None for none.
+        password: The password that goes with it.
+        headers: More header fields for an HTTP proxy's CONNECT, as pairs.
+        ssl: For https: True, False, an SSLContext or a Fingerprint.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    ssl: Any = True
+
+    def __str__(self) -> str:
+        """The hop without its credentials, as errors show it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+class Route:
+    """The way to an origin.
+
+    Args:
+        origin: Where the connection ends: the origin, or the last proxy where that one forwards plain requests.
+        hops: The proxies to pass, in order, each dialled through those before it.
+        ssl: What the user said of TLS: True (the default context), False (no checks), an SSLContext, or a Fingerprint.
+        server_hostname: The name to send by SNI and to check, None for the origin's host.
+        protocols: ALPN identifiers in order of wish.
+        absolute_form: Requests carry the whole URL as their target: `origin` is a forwarding proxy.
+        path: A Unix socket's path, or a named pipe's, instead of a network address.
+    """
+
+    __slots__ = ("_hash", "_identity", "absolute_form", "hops", "origin", "path", "protocols", "server_hostname", "ssl")
+
+    def __init__(
+        self,
+        origin: Origin,
+        hops: tuple[ProxyHop, ...] = (),
+        *,
+        ssl: Any = True,
+        server_hostname: str | None = None,
+        protocols: tuple[str, ...] = ("http/1.1",),
+        absolute_form: bool = False,
+        path: str | None = None,
+    ) -> None:
+        self.origin = origin
+        self.hops = hops
+        self.ssl = ssl
+        self.server_hostname = server_hostname
+        self.protocols = protocols
+        self.absolute_form = absolute_form
+        self.path = path
+        self._identity = (origin, hops, ssl, server_hostname, protocols, absolute_form, path)
+        self._hash = hash(self._identity)
+
+    @property
+    def is_tls(self) -> bool:
+        return self.origin.scheme == "https"
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Route) and self._identity == other._identity)
+
+    def __repr__(self) -> str:
+        return f"<Route {' -> '.join(map(str, (*self.hops, self.origin)))}>"

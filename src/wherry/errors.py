@@ -1,0 +1,358 @@
+"""The family of errors that a caller of wherry can meet.
+
+Every failure of a request is a `ClientError`, or is in the `TimeoutError` family too.  Names, inheritance and
+attributes are those of aiohttp's client, so an ``except`` clause written for it holds here.  This room knows no
+other room: whatever an error carries (a request's summary, a connection's key) it carries as it was given.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
+
+    from wherry.types import ConnectionKey, StrOrURL
+
+__all__ = (
+    "ClientConnectionError",
+    "ClientConnectionResetError",
+    "ClientConnectorAddressBlocked",
+    "ClientConnectorCertificateError",
+    "ClientConnectorDNSError",
+    "ClientConnectorError",
+    "ClientConnectorSSLError",
+    "ClientError",
+    "ClientHttpProxyError",
+    "ClientOSError",
+    "ClientPayloadError",
+    "ClientProxyConnectionError",
+    "ClientResponseError",
+    "ClientSSLError",
+    "ConnectionTimeoutError",
+    "ContentTypeError",
+    "FingerprintMismatch",
+    "InvalidURL",
+    "InvalidUrlClientError",
+    "InvalidUrlRedirectClientError",
+    "NonHttpUrlClientError",
+    "NonHttpUrlRedirectClientError",
+    "RedirectClientError",
+    "ServerConnectionError",
+    "ServerDisconnectedError",
+    "ServerFingerprintMismatch",
+    "ServerTimeoutError",
+    "SocketTimeoutError",
+    "TooManyRedirects",
+    "UploadAbortedError",
+    "WSMessageTypeError",
+    "WSServerHandshakeError",
+    "WebSocketError",
+)
+
+
+class ClientError(Exception):
+    """Base of every error of a request."""
+
+
+# --- a response came, and it is the error -------------------------------------------------------------------
+
+
+class ClientResponseError(ClientError):
+    """A response arrived and could not be accepted.
+
+    Args:
+        request_info: What was asked (url, method, headers, real_url).
+        history: The responses of the redirects before this one.
+        status: The status code, 0 where none came.
+        message: The reason phrase, or what was wrong.
+        headers: The response's header fields.
+    """
+
+    def __init__(
+        self,
+        request_info: Any,
+        history: tuple[Any, ...],
+        *,
+        code: int | None = None,
+        status: int | None = None,
+        message: str = "",
+        headers: MultiMapping[str] | None = None,
+    ) -> None:
+        self.request_info = request_info
+        if code is not None and status is not None:
+            raise ValueError("both code and status are given; code is the old name of status")
+        self.status = status if status is not None else code if code is not None else 0
+        self.message = message
+        self.headers = headers
+        self.history = history
+        self.args = (request_info, history)
+
+    def __str__(self) -> str:
+        url = getattr(self.request_info, "real_url", None)
+        return f"{self.status}, message={self.message!r}, url={str(url)!r}"
+
+    def __repr__(self) -> str:
+        more = "".join(
+            f", {name}={value!r}"
+            for name, value in (("status", self.status), ("message", self.message), ("headers", self.headers))
+            if value not in (0, "", None)
+        )
+        return f"{type(self).__name__}({self.request_info!r}, {self.history!r}{more})"
+
+    @property
+    def code(self) -> int:
+        """The status code, under its old name."""
+        return self.status
+
+    @code.setter
+    def code(self, value: int) -> None:
+        self.status = value
+
+
+class ContentTypeError(ClientResponseError):
+    """The content type is not the one that was asked for."""
+
+
+class WSServerHandshakeError(ClientResponseError):
+    """The server answered a WebSocket handshake with something else than an upgrade."""
+
+
+class ClientHttpProxyError(ClientResponseError):
+    """An HTTP proxy refused to open a tunnel."""
+
+
+class TooManyRedirects(ClientResponseError):
+    """More redirects than `max_redirects` followed one another."""
+
+
+# --- no connection, or one that broke -----------------------------------------------------------------------
+
+
+class ClientConnectionError(ClientError):
+    """A connection could not be made, or broke."""
+
+
+class ClientConnectionResetError(ClientConnectionError, ConnectionResetError):
+    """The connection was lost while the request was written."""
+
+
+class ClientOSError(ClientConnectionError, OSError):
+    """The operating system reported an error on a connection."""
+
+
+class ClientConnectorError(ClientOSError):
+    """No connection could be made.
+
+    Args:
+        connection_key: Where to (host, port, is_ssl, ssl ...).
+        os_error: What the operating system, or TLS, said.
+    """
+
+    def __init__(self, connection_key: ConnectionKey, os_error: OSError) -> None:
+        self._conn_key = connection_key
+        self._os_error = os_error
+        super().__init__(os_error.errno, os_error.strerror)
+        self.args = (connection_key, os_error)
+
+    @property
+    def os_error(self) -> OSError:
+        return self._os_error
+
+    @property
+    def host(self) -> str:
+        return self._conn_key.host
+
+    @property
+    def port(self) -> int | None:
+        return self._conn_key.port
+
+    @property
+    def ssl(self) -> Any:
+        return self._conn_key.ssl
+
+    def __str__(self) -> str:
+        mode = "default" if self.ssl is True else self.ssl
+        return f"Cannot connect to host {self.host}:{self.port} ssl:{mode} [{self.strerror or self._os_error}]"
+
+    __reduce__ = BaseException.__reduce__
+
+
+class ClientConnectorDNSError(ClientConnectorError):
+    """The host's name could not be resolved."""
+
+
+class ClientConnectorAddressBlocked(ClientConnectorError):
+    """The connector's `allow_address` refused every address of the host."""
+
+
+class ClientProxyConnectionError(ClientConnectorError):
+    """A proxy could not be reached, or did not speak its protocol."""
+
+
+class ClientSSLError(ClientConnectorError):
+    """TLS could not be set up."""
+
+
+class ClientConnectorSSLError(ClientSSLError, ssl.SSLError):
+    """The TLS handshake failed."""
+
+
+class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
+    """The server's certificate was refused."""
+
+    def __init__(self, connection_key: ConnectionKey, certificate_error: Exception) -> None:
+        self._conn_key = connection_key
+        self._certificate_error = certificate_error
+        self._os_error = certificate_error if isinstance(certificate_error, OSError) else OSError(str(certificate_error))
+        self.args = (connection_key, certificate_error)
+
+    @property
+    def certificate_error(self) -> Exception:
+        return self._certificate_error
+
+    def __str__(self) -> str:
+        return (
+            f"Cannot connect to host {self.host}:{self.port} ssl:{self.ssl} "
+            f"[{type(self._certificate_error).__name__}: {self._certificate_error}]"
+        )
+
+
+class ServerConnectionError(ClientConnectionError):
+    """The server's side of a connection failed."""
+
+
+class ServerDisconnectedError(ServerConnectionError):
+    """The server closed the connection before its response was whole.
+
+    Args:
+        message: What was seen, for a person.
+    """
+
+    def __init__(self, message: Any = None) -> None:
+        self.message = "Server disconnected" if message is None else message
+        self.args = (self.message,)
+
+
+class ServerFingerprintMismatch(ServerConnectionError):
+    """The certificate's SHA-256 is not the one that was asked for."""
+
+    def __init__(self, expected: bytes, got: bytes, host: str, port: int) -> None:
+        self.expected = expected
+        self.got = got
+        self.host = host
+        self.port = port
+        self.args = (expected, got, host, port)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} expected={self.expected!r} got={self.got!r} "
+            f"host={self.host!r} port={self.port!r}>"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port} showed a certificate {self.got.hex()}, expected {self.expected.hex()}"
+
+
+FingerprintMismatch = ServerFingerprintMismatch
+
+
+class ServerTimeoutError(ServerConnectionError, TimeoutError):
+    """A time limit of `ClientTimeout` passed."""
+
+
+class ConnectionTimeoutError(ServerTimeoutError):
+    """`ClientTimeout.connect` or `sock_connect` passed."""
+
+
+class SocketTimeoutError(ServerTimeoutError):
+    """`ClientTimeout.sock_read` passed."""
+
+
+# --- bodies -------------------------------------------------------------------------------------------------
+
+
+class ClientPayloadError(ClientError):
+    """A response's body is not whole, or cannot be decoded."""
+
+
+class UploadAbortedError(ClientError):
+    """An upload was stopped before its end."""
+
+
+# --- addresses ----------------------------------------------------------------------------------------------
+
+
+class InvalidURL(ClientError, ValueError):
+    """The URL cannot be requested.
+
+    Args:
+        url: The URL as it was given.
+        description: What is wrong with it.
+    """
+
+    def __init__(self, url: StrOrURL, description: str | None = None) -> None:
+        self._url = url
+        self._description = description
+        if description:
+            super().__init__(url, description)
+        else:
+            super().__init__(url)
+
+    @property
+    def url(self) -> StrOrURL:
+        return self._url
+
+    @property
+    def description(self) -> str | None:
+        return self._description
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    def __str__(self) -> str:
+        return f"{self._url} - {self._description}" if self._description else str(self._url)
+
+
+class InvalidUrlClientError(InvalidURL):
+    """The URL that the caller gave is invalid."""
+
+
+class RedirectClientError(ClientError):
+    """A redirect cannot be followed."""
+
+
+class NonHttpUrlClientError(ClientError):
+    """The URL has a scheme that is not http, https, ws or wss."""
+
+
+class InvalidUrlRedirectClientError(InvalidUrlClientError, RedirectClientError):
+    """A redirect points to an invalid URL."""
+
+
+class NonHttpUrlRedirectClientError(NonHttpUrlClientError, RedirectClientError):
+    """A redirect points to a URL that is not http or https."""
+
+
+# --- WebSocket ----------------------------------------------------------------------------------------------
+
+
+class WSMessageTypeError(TypeError):
+    """The next WebSocket message is not of the type that was asked for."""
+
+
+class WebSocketError(Exception):
+    """The peer broke the WebSocket protocol.
+
+    Args:
+        code: The close code to send (RFC 6455 7.4.1).
+        message: What was wrong.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        self.code = code
+        super().__init__(code, message)
+
+    def __str__(self) -> str:
+        return str(self.args[1])
