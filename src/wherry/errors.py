@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wherry.types import ConnectionKey, StrOrURL
 
 __all__ = (
+    "BadHttpMessage",
     "ClientConnectionError",
     "ClientConnectionResetError",
     "ClientConnectorAddressBlocked",
@@ -205,7 +206,9 @@ class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
     def __init__(self, connection_key: ConnectionKey, certificate_error: Exception) -> None:
         self._conn_key = connection_key
         self._certificate_error = certificate_error
-        self._os_error = certificate_error if isinstance(certificate_error, OSError) else OSError(str(certificate_error))
+        self._os_error = (
+            certificate_error if isinstance(certificate_error, OSError) else OSError(str(certificate_error))
+        )
         self.args = (connection_key, certificate_error)
 
     @property
@@ -247,8 +250,7 @@ class ServerFingerprintMismatch(ServerConnectionError):
 
     def __repr__(self) -> str:
         return (
-            f"<{type(self).__name__} expected={self.expected!r} got={self.got!r} "
-            f"host={self.host!r} port={self.port!r}>"
+            f"<{type(self).__name__} expected={self.expected!r} got={self.got!r} host={self.host!r} port={self.port!r}>"
         )
 
     def __str__(self) -> str:
@@ -279,6 +281,21 @@ class ClientPayloadError(ClientError):
 
 class UploadAbortedError(ClientError):
     """An upload was stopped before its end."""
+
+
+class BadHttpMessage(Exception):
+    """What came is not HTTP.  A request that meets it raises `ClientResponseError` with this message.
+
+    Args:
+        message: What is wrong.
+        data: The bytes in question, as far as they help.
+    """
+
+    code = 400
+
+    def __init__(self, message: str, data: bytes = b"") -> None:
+        self.message = f"{message}: {data!r}" if data else message
+        super().__init__(self.message)
 
 
 # --- addresses ----------------------------------------------------------------------------------------------

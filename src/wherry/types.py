@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsInt
+from http.cookies import BaseCookie, Morsel
+from typing import Any, NamedTuple, SupportsInt
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 from yarl import URL
-
-if TYPE_CHECKING:
-    from http.cookies import BaseCookie, Morsel
 
 StrOrURL = str | URL
 LooseHeaders = (
@@ -23,7 +21,11 @@ Query = (
     | Sequence[tuple[str, QueryValue | Sequence[QueryValue]]]
     | None
 )
-LooseCookies = "Mapping[str, str | BaseCookie[str] | Morsel[Any]] | Iterable[tuple[str, str | BaseCookie[str] | Morsel[Any]]] | BaseCookie[str]"
+LooseCookies = (
+    Mapping[str, "str | BaseCookie[str] | Morsel[Any]"]
+    | Iterable[tuple[str, "str | BaseCookie[str] | Morsel[Any]"]]
+    | BaseCookie[str]
+)
 JSONEncoder = Callable[[Any], str]
 JSONBytesEncoder = Callable[[Any], bytes]
 JSONDecoder = Callable[[str], Any]

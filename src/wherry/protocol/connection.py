@@ -155,6 +155,9 @@ class BodySink(Protocol):
 
     def feed_eof(self) -> None: ...
 
+    def end_http_chunk_receiving(self) -> None:
+        """A chunk of the chunked coding ended here; other framings never say so."""
+
     def set_exception(self, exc: BaseException) -> None: ...
 
 
@@ -332,7 +335,15 @@ class Connection(ABC):
     `start` takes a place; the end of an exchange gives it back and tells `owner`.
     """
 
+    __slots__ = ()
+
     capacity: int
+    # Places that the pool has promised to requests which will start an exchange when their task runs.
+    promised: int
+    # The pool's key for this connection, for its owner and for messages.
+    route: Any
+    # How long the steps of setting it up took, as the dialler noted them.
+    timings: Any
     loop: asyncio.AbstractEventLoop
     owner: ConnectionOwner | None
     idle_since: float

@@ -1,0 +1,643 @@
+"""HTTP/1.1 on the wire (RFC 9112): one exchange at a time on a connection.
+
+`Http1Connection` is an asyncio `BufferedProtocol` that receives into one buffer kept for the whole thread, so
+that no memory is taken for a read.  llhttp (httptools) parses, strictly; this module knows which bytes belong to
+which exchange.  A message counts as whole only when the read that ended it holds nothing more: bytes that nobody
+asked for end the connection, and are never given to the next exchange (RFC 9112 9.2, 11.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from typing import Any, cast
+
+import httptools
+
+from wherry.errors import (
+    BadHttpMessage,
+    ClientConnectionError,
+    ClientConnectionResetError,
+    ClientOSError,
+    ClientPayloadError,
+    ServerDisconnectedError,
+)
+from wherry.protocol.connection import (
+    BodySink,
+    Connection,
+    ConnectionOwner,
+    Exchange,
+    FieldPairs,
+    RequestHead,
+    ResponseHead,
+    Tunnel,
+    TunnelReceiver,
+)
+from wherry.types import HttpVersion10, HttpVersion11
+
+BUFFER_SIZE = 256 * 1024
+# A body up to this size goes out with its head in one write; copying it is cheaper than a second system call.
+JOIN_LIMIT = 32 * 1024
+MAX_INTERIM_RESPONSES = 32
+_VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
+_CONTENT_LENGTH = b"content-length"
+
+_buffers = threading.local()
+# A proactor loop keeps a read outstanding while others run, so there each connection needs a buffer of its own.
+_READS_ARE_SYNCHRONOUS = sys.platform != "win32"
+
+
+def _receive_buffer() -> memoryview:
+    """The thread's buffer: get_buffer, recv and buffer_updated follow one another without anything in between."""
+    if not _READS_ARE_SYNCHRONOUS:
+        return memoryview(bytearray(64 * 1024))
+    try:
+        return cast("memoryview", _buffers.view)
+    except AttributeError:
+        _buffers.view = memoryview(bytearray(BUFFER_SIZE))
+        return cast("memoryview", _buffers.view)
+
+
+class Limits:
+    """What a server may send before it counts as an attack.
+
+    Args:
+        max_line_size: The status line's reason and a field's name, in bytes.
+        max_field_size: A field's value, in bytes.
+        max_headers: How many field lines a head (and a trailer section) may have.
+    """
+
+    __slots__ = ("max_field_size", "max_head_size", "max_headers", "max_line_size")
+
+    def __init__(self, max_line_size: int = 8190, max_field_size: int = 8190, max_headers: int = 128) -> None:
+        self.max_line_size = max_line_size
+        self.max_field_size = max_field_size
+        self.max_headers = max_headers
+        self.max_head_size = max_line_size + max_field_size * 32 + max_headers * 256
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def encode_head(head: RequestHead) -> bytes:
+    """The bytes of a request's head, up to and with the empty line (RFC 9112 3 to 6)."""
+    version = "1.0" if head.version == HttpVersion10 else "1.1"
+    shared = head.shared
+    block = shared.encoded_http1
+    if block is None:
+        block = shared.encoded_http1 = "".join([f"{name}: {value}\r\n" for name, value in shared.pairs]).encode(
+            "utf-8", "surrogateescape"
+        )
+    lines = [f"{name}: {value}\r\n" for name, value in head.fields] if head.fields else []
+    if head.content_length is not None:
+        lines.append(f"Content-Length: {head.content_length}\r\n")
+    elif head.streamed:
+        lines.append("Transfer-Encoding: chunked\r\n")
+    if head.expect_continue:
+        lines.append("Expect: 100-continue\r\n")
+    if head.upgrade is not None:
+        lines.append(f"Connection: Upgrade\r\nUpgrade: {head.upgrade}\r\n")
+    elif head.close:
+        lines.append("Connection: close\r\n")
+    elif version == "1.0":
+        lines.append("Connection: keep-alive\r\n")
+    start = f"{head.method} {head.target} HTTP/{version}\r\nHost: {head.authority}\r\n".encode()
+    if not lines:
+        return b"%b%b\r\n" % (start, block)
+    return b"%b%b%b\r\n" % (start, block, "".join(lines).encode("utf-8", "surrogateescape"))
+
+
+class Http1Exchange(Exchange):
+    """One request and its response on an HTTP/1 connection."""
+
+    __slots__ = ("_chunked", "_ended")
+
+    connection: Http1Connection
+
+    def __init__(self, connection: Http1Connection, sink: BodySink, reused: bool, head: RequestHead) -> None:
+        super().__init__(connection, sink, reused)
+        self._ended = not head.streamed
+        self._chunked = head.content_length is None
+
+    @property
+    def request_ended(self) -> bool:
+        return self._ended
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        if self._ended:
+            raise RuntimeError("the request's body has ended")
+        if not data:
+            return  # an empty chunk would end the body
+        transport = self._writable()
+        if self._chunked:
+            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        else:
+            transport.write(data)
+
+    async def drain(self) -> None:
+        await self.connection.drain()
+
+    def end(self, trailers: FieldPairs = ()) -> None:
+        if self._ended:
+            return
+        if self._chunked:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in trailers])
+            self._writable().write(b"0\r\n%b\r\n" % lines.encode("utf-8", "surrogateescape"))
+        self._ended = True
+
+    def _writable(self) -> asyncio.Transport:
+        transport = self.connection.transport
+        if self.error is not None:
+            raise self.error
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("Cannot write to a closing transport")
+        return transport
+
+    def cancel(self) -> None:
+        if not self.complete and self.connection.exchange is self:
+            self.fail(ClientConnectionError("Connection closed"))
+            self.connection.abandon()
+
+    def pause_reading(self) -> None:
+        self.connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        self.connection.resume_reading()
+
+    def upgrade(self, receiver: TunnelReceiver) -> Tunnel:
+        return self.connection.open_tunnel(self, receiver)
+
+
+class Http1Connection(Connection, asyncio.BufferedProtocol):
+    """A transport that speaks HTTP/1.1, or 1.0 where the server does.
+
+    Args:
+        loop: The event loop.
+        limits: What a server may send.
+    """
+
+    __slots__ = (
+        "_body_allowed",
+        "_buffer",
+        "_closed_waiter",
+        "_drain_waiters",
+        "_early",
+        "_fields",
+        "_head_size",
+        "_interim",
+        "_keep_alive",
+        "_limits",
+        "_message_done",
+        "_parser",
+        "_paused",
+        "_reason",
+        "_surplus",
+        "_transport",
+        "_tunnel",
+        "_writing_paused",
+        "capacity",
+        "exchange",
+        "exchanges",
+        "idle_since",
+        "loop",
+        "owner",
+        "promised",
+        "route",
+        "timings",
+        "version",
+    )
+
+    owner: ConnectionOwner | None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.loop = loop
+        self.owner = None
+        self.route: Any = None
+        self.timings: Any = None
+        self.capacity = 1
+        self.promised = 0
+        self.exchanges = 0
+        self.idle_since = 0.0
+        self.version = HttpVersion11
+        self.exchange: Http1Exchange | None = None
+        self._limits = limits
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._buffer = _receive_buffer()
+        self._body_allowed = True
+        self._message_done = False
+        self._keep_alive = False
+        self._surplus = False
+        self._interim = 0
+        self._head_size = 0
+        self._reason = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._paused = False
+        self._writing_paused = False
+        self._drain_waiters: list[asyncio.Future[None]] = []
+        self._closed_waiter: asyncio.Future[None] | None = None
+        self._early = b""
+        self._tunnel: TunnelReceiver | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._transport is None else "idle" if self.exchange is None else "busy"
+        return f"<Http1Connection {self.route} {state} exchanges={self.exchanges}>"
+
+    # --- what the pool and the pipeline see ------------------------------------------------------------------
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._transport
+
+    @property
+    def is_idle(self) -> bool:
+        return self.exchange is None
+
+    def is_usable(self) -> bool:
+        transport = self._transport
+        return transport is not None and self.exchange is None and not transport.is_closing()
+
+    def start(self, head: RequestHead, sink: BodySink) -> Exchange:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
+        if self.exchange is not None:
+            raise RuntimeError("HTTP/1.1 carries one exchange at a time")
+        self.capacity = 0
+        exchange = Http1Exchange(self, sink, self.exchanges > 0, head)
+        self.exchanges += 1
+        self.exchange = exchange
+        sink.flow = exchange
+        # RFC 9112 6.3: a response to HEAD has no body whatever its fields say.
+        self._body_allowed = head.method != "HEAD"
+        self._interim = 0
+        self._head_size = 0
+        data = encode_head(head)
+        body = head.body
+        exchange.sent = True
+        if not body:
+            transport.write(data)
+        elif len(body) <= JOIN_LIMIT:
+            transport.write(data + body)
+        else:
+            transport.write(data)
+            transport.write(body)
+        return exchange
+
+    def close(self) -> None:
+        self._retire(ClientConnectionError("Connection closed"))
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._retire(ClientConnectionError("Connection closed"))
+        if self._transport is not None:
+            self._transport.abort()
+
+    def abandon(self) -> None:
+        """The exchange under way is given up: what follows on this transport belongs to nobody."""
+        self._retire(ClientConnectionError("Connection closed"))
+        if self._transport is not None:
+            self._transport.abort() if self._writing_paused else self._transport.close()
+
+    async def wait_closed(self) -> None:
+        if self._transport is None:
+            return
+        if self._closed_waiter is None:
+            self._closed_waiter = self.loop.create_future()
+        await asyncio.shield(self._closed_waiter)
+
+    async def drain(self) -> None:
+        """Wait until the transport takes more data, or fail with the connection."""
+        if not self._writing_paused:
+            return
+        waiter = self.loop.create_future()
+        self._drain_waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._drain_waiters.remove(waiter)
+
+    def pause_reading(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def open_tunnel(self, exchange: Http1Exchange, receiver: TunnelReceiver) -> Tunnel:
+        """Hand the raw bytes to `receiver` (RFC 9110 7.8)."""
+        if exchange is not self.exchange or exchange.head is None or exchange.head.status != 101:
+            raise RuntimeError("this exchange did not switch protocols")
+        if self._transport is None:
+            raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
+        exchange.complete = True
+        self.exchange = None
+        self._tunnel = receiver
+        early, self._early = self._early, b""
+        if early:
+            receiver.data_received(early)
+        self.resume_reading()
+        return Http1Tunnel(self)
+
+    # --- the transport's side --------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._receive(self._buffer[:nbytes])
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that arrived before this connection was the transport's protocol."""
+        if data:
+            self._receive(memoryview(data))
+
+    def _receive(self, data: memoryview) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            if self._tunnel is not None:
+                self._tunnel.data_received(bytes(data))
+            else:
+                self._drop()  # nobody asked for these bytes
+            return
+        if exchange.head is not None and exchange.head.status == 101:
+            self._early += bytes(data)  # bounded: reading is paused
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switch:
+            self._switched(exchange, bytes(data[switch.args[0] :]))
+            return
+        except httptools.HttpParserError as exc:
+            if not self._message_done:
+                cause = exc.__context__ if isinstance(exc, httptools.HttpParserCallbackError) else None
+                self._broken(cause if isinstance(cause, BadHttpMessage) else BadHttpMessage(str(exc), bytes(data[:64])))
+                return
+            self._surplus = True
+        if self._message_done:
+            self._message_ended(exchange)
+        elif exchange.head is None:
+            self._head_size += len(data)
+            if self._head_size > self._limits.max_head_size:
+                self._broken(BadHttpMessage(f"the response's head does not end within {self._head_size} bytes"))
+
+    def eof_received(self) -> bool:
+        if self._tunnel is not None:
+            self._tunnel.eof_received()
+            return False
+        self._ended(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended(exc)
+        self._transport = None
+        if self._tunnel is not None:
+            self._tunnel.connection_lost(exc)
+            self._tunnel = None
+        if self._closed_waiter is not None and not self._closed_waiter.done():
+            self._closed_waiter.set_result(None)
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_exception(ClientConnectionResetError("Connection lost"))
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.connection_lost(self)
+        self._parser = cast("Any", None)  # the parser and the connection hold each other
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        if self._tunnel is not None:
+            self._tunnel.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        if self._tunnel is not None:
+            self._tunnel.resume_writing()
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- the parser's side -----------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._message_done:
+            self._surplus = True
+        self._reason = b""
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+        if len(self._reason) > self._limits.max_line_size:
+            raise BadHttpMessage(f"the status line has more than {self._limits.max_line_size} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if value and value[-1] in b" \t":
+            value = value.rstrip(b" \t")
+        fields = self._fields
+        fields.append((name, value))
+        limits = self._limits
+        if len(fields) > limits.max_headers:
+            raise BadHttpMessage(f"the response has more than {limits.max_headers} header fields")
+        if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
+            raise BadHttpMessage(f"the header field {name[:64]!r} has more than {limits.max_field_size} bytes")
+
+    def on_headers_complete(self) -> None:
+        exchange = self.exchange
+        if exchange is None or self._message_done:
+            self._surplus = True
+            return
+        parser = self._parser
+        status = parser.get_status_code()
+        version = _VERSIONS.get(parser.get_http_version())
+        if version is None:
+            raise BadHttpMessage(f"the response is of version {parser.get_http_version()}")
+        head = ResponseHead(status, self._reason.decode("utf-8", "surrogateescape"), version, tuple(self._fields))
+        self._fields = []
+        if 100 <= status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_RESPONSES:
+                raise BadHttpMessage(f"more than {MAX_INTERIM_RESPONSES} interim responses")
+            if exchange.informational is not None:
+                exchange.informational(head)
+            return
+        if not self._body_allowed:
+            self._keep_alive = _persists(head)
+            self._message_done = True
+        exchange.head_arrived(head)
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None or self._message_done:
+            self._surplus = True
+        else:
+            exchange.sink.feed_data(data)
+
+    def on_chunk_complete(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and not self._message_done:
+            exchange.sink.end_http_chunk_receiving()
+
+    def on_message_complete(self) -> None:
+        exchange = self.exchange
+        if exchange is None or exchange.head is None or self._message_done:
+            return  # an interim response, or the no-body message that ended with its head
+        self._message_done = True
+        self._keep_alive = self._parser.should_keep_alive()
+        if self._fields:
+            exchange.trailers = tuple(self._fields)
+            self._fields = []
+
+    # --- how an exchange ends --------------------------------------------------------------------------------
+
+    def _message_ended(self, exchange: Http1Exchange) -> None:
+        """The response is whole: give the connection back, here and now, before its reader even wakes."""
+        self._message_done = False
+        if exchange.head is not None and exchange.head.status == 101:
+            return
+        self.exchange = None
+        exchange.complete = True
+        if not self._body_allowed:
+            # The parser may wait for a body that will never come.
+            self._parser = httptools.HttpResponseParser(self)
+        if self._paused:
+            self.resume_reading()
+        exchange.sink.feed_eof()
+        transport = self._transport
+        if (
+            self._keep_alive
+            and not self._surplus
+            and exchange.request_ended
+            and transport is not None
+            and not transport.is_closing()
+            and self.owner is not None
+        ):
+            self.capacity = 1
+            self.owner.connection_available(self)
+        else:
+            self._drop()
+
+    def _switched(self, exchange: Http1Exchange, early: bytes) -> None:
+        self._message_done = False
+        self._early = early
+        self.pause_reading()
+
+    def _ended(self, exc: Exception | None) -> None:
+        """The peer will send no more."""
+        self.capacity = 0
+        exchange = self.exchange
+        if exchange is None:
+            return
+        head = exchange.head
+        if head is not None and exc is None and head.status != 101 and not _framed(head):
+            # RFC 9112 6.3 (8): a response without length or chunks ends with its connection.
+            self._keep_alive = False
+            self._message_ended(exchange)
+            return
+        self.exchange = None
+        error: BaseException
+        if head is not None and head.status != 101:
+            error = ClientPayloadError(
+                f"Response payload is not completed: the connection to {self._peer()} ended inside the body"
+                + (f" ({exc!r})" if exc is not None else "")
+            )
+        elif exc is None:
+            error = ServerDisconnectedError(f"Server disconnected: {self._peer()} closed without a response")
+        elif isinstance(exc, OSError):
+            error = ClientOSError(exc.errno, f"{exc.strerror or exc} ({self._peer()})")
+        else:
+            error = ClientConnectionError(f"{exc!r} ({self._peer()})")
+        error.__cause__ = exc
+        exchange.fail(error)
+
+    def _broken(self, error: BadHttpMessage) -> None:
+        """The peer does not speak HTTP: nothing on this transport can be trusted from here on."""
+        exchange, self.exchange = self.exchange, None
+        self.capacity = 0
+        if exchange is not None:
+            if exchange.head is None:
+                exchange.fail(error)
+            else:
+                payload_error = ClientPayloadError(f"Response payload is not completed: {error} ({self._peer()})")
+                payload_error.__cause__ = error
+                exchange.fail(payload_error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _drop(self) -> None:
+        self.capacity = 0
+        if self._transport is not None:
+            self._transport.close()
+
+    def _retire(self, error: ClientConnectionError) -> None:
+        self.capacity = 0
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.fail(error)
+
+    def _peer(self) -> str:
+        return "the server" if self.route is None else str(self.route.origin)
+
+
+class Http1Tunnel(Tunnel):
+    """The transport of an HTTP/1 connection after 101 Switching Protocols."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Http1Connection) -> None:
+        self._connection = connection
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._connection.transport
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        transport = self._connection.transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("Cannot write to closing transport")
+        transport.write(data)
+
+    def pause_reading(self) -> None:
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._connection.resume_reading()
+
+    def is_closing(self) -> bool:
+        transport = self._connection.transport
+        return transport is None or transport.is_closing()
+
+    def close(self) -> None:
+        if self._connection.transport is not None:
+            self._connection.transport.close()
+
+    def abort(self) -> None:
+        if self._connection.transport is not None:
+            self._connection.transport.abort()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        transport = self._connection.transport
+        return default if transport is None else transport.get_extra_info(name, default)
+
+
+def _framed(head: ResponseHead) -> bool:
+    """Whether the fields say where the body ends (RFC 9112 6.3)."""
+    if head.get(_CONTENT_LENGTH) is not None:
+        return True
+    codings = head.get_all(b"transfer-encoding")
+    return bool(codings) and codings[-1].rsplit(b",", 1)[-1].strip().lower() == b"chunked"
+
+
+def _persists(head: ResponseHead) -> bool:
+    """Whether the connection stays open after this message (RFC 9112 9.3), its framing left aside."""
+    options = {option.strip().lower() for value in head.get_all(b"connection") for option in value.split(b",")}
+    if b"close" in options:
+        return False
+    return head.version == HttpVersion11 or b"keep-alive" in options
