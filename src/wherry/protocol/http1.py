@@ -9,6 +9,7 @@ asked for end the connection, and are never given to the next exchange (RFC 9112
 from __future__ import annotations
 
 import asyncio
+import select
 import sys
 import threading
 from typing import Any, cast
@@ -44,6 +45,7 @@ _VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
 _CONTENT_LENGTH = b"content-length"
 
 _buffers = threading.local()
+_new_poll = getattr(select, "poll", None)  # Windows has none
 # A proactor loop keeps a read outstanding while others run, so there each connection needs a buffer of its own.
 _READS_ARE_SYNCHRONOUS = sys.platform != "win32"
 
@@ -191,6 +193,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         "_message_done",
         "_parser",
         "_paused",
+        "_poll",
         "_reason",
         "_surplus",
         "_transport",
@@ -234,6 +237,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         self._reason = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._paused = False
+        self._poll: Any = None
         self._writing_paused = False
         self._drain_waiters: list[asyncio.Future[None]] = []
         self._closed_waiter: asyncio.Future[None] | None = None
@@ -256,7 +260,20 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
 
     def is_usable(self) -> bool:
         transport = self._transport
-        return transport is not None and self.exchange is None and not transport.is_closing()
+        if transport is None or self.exchange is not None or transport.is_closing():
+            return False
+        return not self.exchanges or not self._has_unread(transport)
+
+    def _has_unread(self, transport: asyncio.Transport) -> bool:
+        """Whether bytes, or the end, have come that the event loop has not read yet: nobody asked for them."""
+        poll = self._poll
+        if poll is None:
+            sock = transport.get_extra_info("socket")
+            if sock is None or _new_poll is None:
+                return False
+            poll = self._poll = _new_poll()
+            poll.register(sock.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
         transport = self._transport

@@ -1,0 +1,55 @@
+"""`ConnectAsk`: what one request tells the pool and the dialler about the connection that it needs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from wherry.connect.route import Route
+
+
+class ConnectTimings:
+    """Seconds that the steps of getting a connection took; None for a step that was not needed."""
+
+    __slots__ = ("connect", "dns", "queued", "tls")
+
+    def __init__(self) -> None:
+        self.queued: float | None = None
+        self.dns: float | None = None
+        self.connect: float | None = None
+        self.tls: float | None = None
+
+
+class ConnectObserver(Protocol):
+    """Who is told of the steps: the request's traces."""
+
+    async def connection_create_start(self) -> None: ...
+
+    async def connection_create_end(self) -> None: ...
+
+    async def dns_resolve_start(self, host: str) -> None: ...
+
+    async def dns_resolve_end(self, host: str) -> None: ...
+
+    async def dns_cache_hit(self, host: str) -> None: ...
+
+    async def dns_cache_miss(self, host: str) -> None: ...
+
+
+class ConnectAsk:
+    """One request's need of a connection.
+
+    Args:
+        route: The way to go.
+        sock_connect: Seconds that dialling one address chain may take, None for no limit.
+        observer: Told of the steps, None when nobody listens.
+    """
+
+    __slots__ = ("observer", "route", "sock_connect", "timings")
+
+    def __init__(
+        self, route: Route, sock_connect: float | None = None, observer: ConnectObserver | None = None
+    ) -> None:
+        self.route = route
+        self.sock_connect = sock_connect
+        self.observer = observer
+        self.timings = ConnectTimings()

@@ -1,0 +1,523 @@
+"""The pool: which connection carries which request.
+
+It keeps connections by route, makes room for new ones within the limits, and lets requests wait in line.  A
+waiter takes whatever comes first, a freed connection or its own dial; the loser of that race is kept for the next
+request.  A freed place goes to its next user synchronously, inside the read that ended the exchange before it:
+that keeps the slowest request near the median.  The pool opens no socket itself (`dial` does) and never learns
+which protocol a connection speaks: it counts places (`Connection.capacity`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+
+from wherry.connect.ask import ConnectAsk
+from wherry.connect.route import Origin, Route
+from wherry.errors import ClientConnectionError
+from wherry.protocol.connection import Connection
+
+# A route without any connection may overtake the waiters of others; one that has some waits for its own, until
+# its first waiter has stood this many seconds longer than the one who would be served.
+PATIENCE = 0.05
+
+
+class Waiter:
+    """One request that stands in line for a connection."""
+
+    __slots__ = ("ask", "dial", "future", "lane", "queued", "since")
+
+    def __init__(self, lane: Lane, ask: ConnectAsk, future: asyncio.Future[Connection], since: float) -> None:
+        self.lane = lane
+        self.ask = ask
+        self.future = future
+        self.since = since
+        self.dial: asyncio.Task[None] | None = None
+        self.queued = False  # stands in the pool's line for room
+
+
+class Lane:
+    """All that the pool has for one route."""
+
+    __slots__ = ("connections", "dialling", "free", "multiplexes", "queued", "route", "waiters")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.connections: set[Connection] = set()
+        self.free: list[Connection] = []  # with places to give; the freshest last
+        self.waiters: deque[Waiter] = deque()
+        self.dialling = 0
+        self.queued = 0
+        # Whether this origin's connections carry many exchanges: None until the first one told.
+        self.multiplexes: bool | None = None if "h2" in route.protocols else False
+
+    @property
+    def size(self) -> int:
+        return len(self.connections) + self.dialling
+
+
+class PoolStats:
+    """What the pool has done and has: counts.
+
+    Args:
+        open: Connections now.
+        idle: Of these, the ones without an exchange.
+        waiting: Requests in line.
+        opened: Connections ever opened.
+        reused: Requests that got a connection which had carried another before.
+        by_route: (open, idle, waiting) by route.
+    """
+
+    __slots__ = ("by_route", "idle", "open", "opened", "reused", "waiting")
+
+    def __init__(self, opened: int, reused: int, by_route: dict[str, tuple[int, int, int]]) -> None:
+        self.opened = opened
+        self.reused = reused
+        self.by_route = by_route
+        self.open = sum(row[0] for row in by_route.values())
+        self.idle = sum(row[1] for row in by_route.values())
+        self.waiting = sum(row[2] for row in by_route.values())
+
+    @property
+    def busy(self) -> int:
+        return self.open - self.idle
+
+    def __repr__(self) -> str:
+        return (
+            f"<PoolStats open={self.open} idle={self.idle} busy={self.busy} waiting={self.waiting} "
+            f"opened={self.opened} reused={self.reused}>"
+        )
+
+
+class Pool:
+    """Connections by route, within limits.
+
+    Args:
+        loop: The event loop.
+        dial: Makes a new connection.
+        limit: Connections at most, 0 for no limit.
+        limit_per_host: Connections at most to one (host, port, is_ssl), 0 for no limit.
+        keepalive_timeout: Seconds that an unused connection is kept, None for ever.
+        force_close: Connections carry one exchange each.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        dial: Callable[[ConnectAsk], Awaitable[Connection]],
+        *,
+        limit: int = 100,
+        limit_per_host: int = 0,
+        keepalive_timeout: float | None = 15.0,
+        force_close: bool = False,
+    ) -> None:
+        self._loop = loop
+        self._dial = dial
+        self.limit = limit
+        self.limit_per_host = limit_per_host
+        self.keepalive_timeout = keepalive_timeout
+        self.force_close = force_close
+        self.closed = False
+        self._lanes: dict[Route, Lane] = {}
+        self._size = 0
+        self._size_by_origin: dict[Origin, int] = {}
+        # Waiters without room to dial, oldest first; those no longer `queued` are passed over.
+        self._line: deque[Waiter] = deque()
+        self._dials: set[asyncio.Task[None]] = set()
+        self._closing: set[Connection] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._opened = 0
+        self._reused = 0
+
+    # --- taking ---------------------------------------------------------------------------------------------
+
+    def take(self, route: Route) -> Connection | None:
+        """A connection that can start an exchange now, or None.
+
+        Whoever takes a connection starts an exchange on it before anything else runs, or gives it back by
+        `put_back`.
+        """
+        lane = self._lanes.get(route)
+        if lane is None or lane.waiters:
+            return None  # first come, first served
+        return self._take_free(lane)
+
+    def _take_free(self, lane: Lane) -> Connection | None:
+        free = lane.free
+        while free:
+            connection = free[-1]
+            places = connection.capacity - connection.promised
+            if places <= 1:
+                free.pop()
+            if places < 1:
+                continue
+            if connection.is_usable():
+                self._reused += 1
+                return connection
+            if places > 1:
+                free.pop()
+            connection.close()
+        return None
+
+    def put_back(self, connection: Connection) -> None:
+        """Give back a connection that was taken, and on which nothing was started."""
+        if connection.owner is self and connection.capacity > 0:
+            self.connection_available(connection)
+
+    async def acquire(self, ask: ConnectAsk) -> Connection:
+        """A connection for `ask.route`, waiting in line or dialling as needed.
+
+        Raises:
+            ClientConnectionError: The pool is closed, or no connection could be made.
+        """
+        while True:
+            if self.closed:
+                raise ClientConnectionError("Connector is closed")
+            route = ask.route
+            lane = self._lanes.get(route)
+            if lane is None:
+                lane = self._lanes[route] = Lane(route)
+            elif not lane.waiters and (connection := self._take_free(lane)) is not None:
+                return connection
+            connection = await self._wait(lane, ask)
+            if connection.is_usable():
+                return connection
+            connection.close()
+
+    async def _wait(self, lane: Lane, ask: ConnectAsk) -> Connection:
+        loop = self._loop
+        waiter = Waiter(lane, ask, loop.create_future(), loop.time())
+        lane.waiters.append(waiter)
+        self._dial_or_queue(waiter)
+        try:
+            connection = await waiter.future
+        except BaseException:
+            self._leave(waiter)
+            raise
+        connection.promised -= 1
+        return connection
+
+    def _leave(self, waiter: Waiter) -> None:
+        """A waiter gives up, or its dial failed: what was meant for it goes to the next."""
+        lane, future = waiter.lane, waiter.future
+        if future.done() and not future.cancelled() and future.exception() is None:
+            connection = future.result()
+            connection.promised -= 1
+            self.put_back(connection)
+            return
+        self._serve(waiter)
+        if waiter.dial is not None and lane.dialling > len(lane.waiters):
+            waiter.dial.cancel()
+        self._forget(lane)
+
+    @staticmethod
+    def _serve(waiter: Waiter) -> None:
+        """Take a waiter out of its lane, and out of the line."""
+        lane = waiter.lane
+        if lane.waiters and lane.waiters[0] is waiter:
+            lane.waiters.popleft()
+        elif waiter in lane.waiters:
+            lane.waiters.remove(waiter)
+        if waiter.queued:
+            waiter.queued = False
+            lane.queued -= 1
+
+    # --- making room ----------------------------------------------------------------------------------------
+
+    def _has_room(self, route: Route) -> bool:
+        if self.limit_per_host and self._size_by_origin.get(route.origin, 0) >= self.limit_per_host:
+            return False
+        return not self.limit or self._size < self.limit
+
+    def _dial_or_queue(self, waiter: Waiter) -> None:
+        lane = waiter.lane
+        if lane.multiplexes is not False and lane.dialling:
+            return  # the connection that is being made may carry this request too
+        if self.limit and self._size >= self.limit:
+            self._evict_idle()
+        if self._has_room(lane.route):
+            self._start_dial(waiter)
+        else:
+            waiter.queued = True
+            lane.queued += 1
+            self._line.append(waiter)
+
+    def _start_dial(self, waiter: Waiter) -> None:
+        lane = waiter.lane
+        lane.dialling += 1
+        self._size += 1
+        if self.limit_per_host:
+            origin = lane.route.origin
+            self._size_by_origin[origin] = self._size_by_origin.get(origin, 0) + 1
+        waiter.dial = dial = self._loop.create_task(self._dial_for(waiter))
+        self._dials.add(dial)
+        dial.add_done_callback(self._dials.discard)
+
+    async def _dial_for(self, waiter: Waiter) -> None:
+        lane = waiter.lane
+        try:
+            connection = await self._dial(waiter.ask)
+        except BaseException as exc:
+            lane.dialling -= 1
+            waiter.dial = None
+            if isinstance(exc, Exception) and not waiter.future.done():
+                self._serve(waiter)
+                waiter.future.set_exception(exc)
+            self._release_place(lane)
+            self._dial_for_the_rest(lane)
+            self._forget(lane)
+            if not isinstance(exc, Exception):
+                raise
+            return
+        lane.dialling -= 1
+        waiter.dial = None
+        if self.closed:
+            connection.abort()
+            self._release_place(lane)
+            return
+        connection.route = lane.route
+        connection.owner = self
+        lane.connections.add(connection)
+        self._opened += 1
+        if lane.multiplexes is None:
+            lane.multiplexes = connection.version.major > 1
+        self.connection_available(connection)
+        self._dial_for_the_rest(lane)
+
+    def _dial_for_the_rest(self, lane: Lane) -> None:
+        """Waiters who counted on a dial or a connection that is gone get one of their own, as far as there is room."""
+        if self.closed:
+            return
+        for waiter in tuple(lane.waiters):
+            if len(lane.waiters) <= lane.dialling + lane.queued or (lane.multiplexes is not False and lane.dialling):
+                return
+            if not waiter.queued and waiter.dial is None:
+                self._dial_or_queue(waiter)
+
+    def _evict_idle(self) -> None:
+        """Close the connection that has been idle longest, whatever its route, to make room."""
+        oldest: Connection | None = None
+        oldest_lane: Lane | None = None
+        for lane in self._lanes.values():
+            for connection in lane.free:
+                if connection.is_idle and not connection.promised:
+                    if oldest is None or connection.idle_since < oldest.idle_since:
+                        oldest, oldest_lane = connection, lane
+                    break
+        if oldest is not None and oldest_lane is not None:
+            oldest_lane.free.remove(oldest)
+            self._retire(oldest, oldest_lane)
+
+    def _retire(self, connection: Connection, lane: Lane) -> None:
+        """Close an idle connection; its place is free at once, for it carries nothing any more."""
+        connection.owner = None
+        lane.connections.discard(connection)
+        self._close_in_background(connection)
+        self._release_place(lane)
+
+    def _close_in_background(self, connection: Connection) -> None:
+        connection.owner = _Undertaker(self._closing)
+        self._closing.add(connection)
+        connection.close()
+
+    def _release_place(self, lane: Lane) -> None:
+        self._size -= 1
+        if self.limit_per_host:
+            origin = lane.route.origin
+            self._size_by_origin[origin] -= 1
+            if not self._size_by_origin[origin]:
+                del self._size_by_origin[origin]
+        self._fill()
+
+    def _fill(self) -> None:
+        """Let the waiters who stand first in line dial, as far as there is room."""
+        if self.closed or not self._line:
+            return
+        passed: list[Waiter] = []
+        line = self._line
+        while line and (not self.limit or self._size < self.limit):
+            waiter = line.popleft()
+            if not waiter.queued:
+                continue
+            if self._has_room(waiter.lane.route):
+                waiter.queued = False
+                waiter.lane.queued -= 1
+                self._start_dial(waiter)
+            else:
+                passed.append(waiter)
+        line.extendleft(reversed(passed))
+
+    # --- ConnectionOwner: what connections report -----------------------------------------------------------
+
+    def connection_available(self, connection: Connection) -> None:
+        lane = self._lanes.get(connection.route)
+        if lane is None or self.closed or (self.force_close and connection.exchanges):
+            connection.close()
+            return
+        waiters = lane.waiters
+        while waiters and connection.capacity > connection.promised:
+            waiter = waiters[0]
+            if waiter.future.done():
+                self._serve(waiter)
+                continue
+            if self._line and self._other_goes_first(waiter) and connection.is_idle:
+                self._retire(connection, lane)
+                self._dial_for_the_rest(lane)
+                return
+            self._serve(waiter)
+            connection.promised += 1
+            if connection.exchanges:
+                self._reused += 1
+            waiter.future.set_result(connection)
+        if connection.capacity <= connection.promised:
+            return
+        if not waiters and connection.is_idle and not connection.promised and self._someone_needs_room(lane):
+            self._retire(connection, lane)
+            return
+        if connection not in lane.free:
+            lane.free.append(connection)
+        connection.idle_since = self._loop.time()
+        if self._expiry is None and self.keepalive_timeout is not None:
+            self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
+
+    def connection_lost(self, connection: Connection) -> None:
+        lane = self._lanes.get(connection.route)
+        if lane is None or connection not in lane.connections:
+            return
+        lane.connections.discard(connection)
+        if connection in lane.free:
+            lane.free.remove(connection)
+        self._release_place(lane)
+        self._dial_for_the_rest(lane)
+        self._forget(lane)
+
+    def _someone_needs_room(self, lane: Lane) -> bool:
+        """Whether another route's waiter could dial if `lane` gave a place up."""
+        line = self._line
+        while line and not line[0].queued:
+            line.popleft()
+        if not line or (self.limit and self._size < self.limit and not self.limit_per_host):
+            return False
+        for waiter in line:
+            if not waiter.queued:
+                continue
+            origin = waiter.lane.route.origin
+            if not self.limit_per_host or self._size_by_origin.get(origin, 0) < self.limit_per_host:
+                return True
+            if origin == lane.route.origin:
+                return True
+        return False
+
+    def _other_goes_first(self, waiter: Waiter) -> bool:
+        """Whether a waiter of another route, first in line for room, should have this waiter's connection's place."""
+        line = self._line
+        while line and not line[0].queued:
+            line.popleft()
+        if not line:
+            return False
+        first = line[0]
+        if first.lane is waiter.lane or not (not self.limit or self._size >= self.limit):
+            return False
+        if self.limit_per_host and self._size_by_origin.get(first.lane.route.origin, 0) >= self.limit_per_host:
+            return False
+        if not first.lane.size:
+            return first.since < waiter.since
+        return waiter.since - first.since > PATIENCE
+
+    def _forget(self, lane: Lane) -> None:
+        if not lane.size and not lane.waiters and self._lanes.get(lane.route) is lane:
+            del self._lanes[lane.route]
+
+    # --- growing old, and the end ---------------------------------------------------------------------------
+
+    def _close_expired(self) -> None:
+        self._expiry = None
+        timeout = self.keepalive_timeout
+        if timeout is None:
+            return
+        now = self._loop.time()
+        earliest: float | None = None
+        for lane in list(self._lanes.values()):
+            for connection in tuple(lane.free):
+                if not connection.is_idle or connection.promised:
+                    continue
+                if connection.idle_since + timeout <= now:
+                    lane.free.remove(connection)
+                    self._retire(connection, lane)
+                elif earliest is None or connection.idle_since < earliest:
+                    earliest = connection.idle_since
+            self._forget(lane)
+        if earliest is not None and not self.closed:
+            self._expiry = self._loop.call_at(earliest + timeout, self._close_expired)
+
+    def all_connections(self) -> Iterator[Connection]:
+        """Every connection that is open, closing ones too."""
+        for lane in self._lanes.values():
+            yield from lane.connections
+        yield from self._closing
+
+    def stats(self) -> PoolStats:
+        """Counts of what is and what was; see `PoolStats`."""
+        rows = {
+            str(lane.route.origin): (
+                len(lane.connections),
+                sum(connection.is_idle for connection in lane.connections),
+                len(lane.waiters),
+            )
+            for lane in self._lanes.values()
+        }
+        return PoolStats(self._opened, self._reused, rows)
+
+    def shut(self) -> list[Connection]:
+        """Begin the end: nobody waits any more, dials stop, connections close.  Gives back those to wait for."""
+        self.closed = True
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        self._line.clear()
+        for lane in self._lanes.values():
+            for waiter in lane.waiters:
+                if not waiter.future.done():
+                    waiter.future.set_exception(ClientConnectionError("Connector is closed"))
+            lane.waiters.clear()
+        for dial in self._dials:
+            dial.cancel()
+        connections = list(self.all_connections())
+        for connection in connections:
+            connection.close()
+        return connections
+
+    async def close(self, timeout: float = 2.0) -> None:
+        """Close everything and return when every transport is closed.
+
+        Args:
+            timeout: Seconds after which transports that did not end in order are cut.
+        """
+        connections = self.shut()
+        if self._dials:
+            await asyncio.wait(self._dials)
+        if not connections:
+            return
+        waits = [asyncio.ensure_future(connection.wait_closed()) for connection in connections]
+        _, pending = await asyncio.wait(waits, timeout=timeout)
+        if pending:
+            for connection in connections:
+                connection.abort()
+            await asyncio.wait(pending)
+        self._lanes.clear()
+
+
+class _Undertaker:
+    """Owns connections that are on their way out."""
+
+    __slots__ = ("_closing",)
+
+    def __init__(self, closing: set[Connection]) -> None:
+        self._closing = closing
+
+    def connection_available(self, connection: Connection) -> None:
+        connection.close()
+
+    def connection_lost(self, connection: Connection) -> None:
+        self._closing.discard(connection)
