@@ -1,0 +1,473 @@
+"""Content codings: gzip, deflate, br and zstd, undone as far as a reader asks, and done for uploads.
+
+A decoder takes pieces of a body and gives at most as many bytes as it is asked for; it needs input again only
+when it has nothing more to give.  So memory is bounded by what is asked for, whatever the ratio.  Decoders run
+in the loop or in a thread; they know nothing of streams, and of no message but the name of its coding.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from wherry.errors import ClientPayloadError
+
+__all__ = (
+    "Decoder",
+    "Encoder",
+    "ZlibBackend",
+    "accept_encoding",
+    "can_encode",
+    "decoder_for",
+    "encoder_for",
+    "set_zlib_backend",
+)
+
+# A decompressor keeps a copy of what it did not consume, so large input is given to it in windows.  After the
+# end of a member the window is small and grows: a stream of tiny members would be copied over and over.
+WINDOW: Final = 2**14
+SMALL_WINDOW: Final = 2**7
+# What one coding hands to the next where several were applied.
+BETWEEN: Final = 2**16
+# As many as curl takes; more is an attack (each coding multiplies the ratio).
+MOST_CODINGS: Final = 5
+# RFC 9659 3: a zstd body must not need a larger window than 8 MiB.
+ZSTD_WINDOW_LOG: Final = 23
+
+
+class ZlibBackend(Protocol):
+    """A module that can be put in zlib's place, such as ``isal.isal_zlib`` or ``zlib_ng.zlib_ng``."""
+
+    MAX_WBITS: int
+
+    def compressobj(self, level: int = ..., method: int = ..., wbits: int = ...) -> Any: ...
+
+    def decompressobj(self, wbits: int = ...) -> Any: ...
+
+
+_chosen_backend: list[Any] = []
+
+
+def set_zlib_backend(new_zlib_backend: ZlibBackend) -> None:
+    """Use `new_zlib_backend` for gzip and deflate in place of what is chosen by itself.
+
+    Without this call isal inflates where it is installed, else zlib-ng, else zlib; zlib deflates.
+    """
+    _chosen_backend[:] = [new_zlib_backend]
+
+
+@functools.cache
+def _fastest_inflater() -> Any:
+    for name in ("isal.isal_zlib", "zlib_ng.zlib_ng"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    return zlib
+
+
+def _inflater() -> Any:
+    return _chosen_backend[0] if _chosen_backend else _fastest_inflater()
+
+
+def _deflater() -> Any:
+    return _chosen_backend[0] if _chosen_backend else zlib
+
+
+@functools.cache
+def _brotli() -> Any:
+    """The brotli module, if it can bound its output: before 1.2 a few bytes could take any memory."""
+    for name in ("brotlicffi", "brotli"):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        if hasattr(module.Decompressor, "can_accept_more_data"):
+            return module
+    return None
+
+
+@functools.cache
+def _zstd() -> Any:
+    try:
+        return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    except ImportError:
+        return None
+
+
+@functools.cache
+def accept_encoding() -> str:
+    """The Accept-Encoding value that says what this installation can decode."""
+    return "gzip, deflate" + (", br" if _brotli() else "") + (", zstd" if _zstd() else "")
+
+
+# --- decoding -----------------------------------------------------------------------------------------------
+
+
+class Decoder(ABC):
+    """Undoes one content coding, or several."""
+
+    __slots__ = ("needs_input",)
+
+    def __init__(self) -> None:
+        self.needs_input = True
+
+    @abstractmethod
+    def decode(self, data: bytes, max_length: int) -> bytes:
+        """Take `data` in and give at most `max_length` bytes.
+
+        Args:
+            data: More of the body; b"" while `needs_input` is False, to get what was held back.
+            max_length: At least 1.
+
+        Raises:
+            ClientPayloadError: The data is not in this coding.
+        """
+
+    @abstractmethod
+    def finish(self) -> None:
+        """The body has ended.
+
+        Raises:
+            ClientPayloadError: The coding has not.
+        """
+
+
+class _MemberDecoder(Decoder):
+    """Decodes one member after another, feeding its decompressor by windows."""
+
+    __slots__ = ("_at", "_between", "_errors", "_full", "_input", "_over", "_window", "name")
+
+    def __init__(self, name: str, *errors: type[Exception]) -> None:
+        super().__init__()
+        self.name = name
+        self._errors = errors
+        self._input = memoryview(b"")
+        self._at = 0
+        self._window = WINDOW
+        self._full = False  # the decompressor may hold more output
+        self._between = True  # no member is under way
+        self._over = False  # what follows is no member
+
+    @abstractmethod
+    def _begin(self) -> bool:
+        """Get ready for a member that begins at the input's place; False if none can begin there."""
+
+    @abstractmethod
+    def _step(self, window: memoryview, max_length: int) -> tuple[bytes, int, bool, bool]:
+        """Decompress: (output, how much of the window was consumed, whether the member has ended, or may have more)."""
+
+    def decode(self, data: bytes, max_length: int) -> bytes:
+        rest = self._input[self._at :]
+        if data:
+            self._input = memoryview(bytes(rest) + data if rest else data)
+            self._at = 0
+        size = len(self._input)
+        pieces: list[bytes] = []
+        room = max_length
+        try:
+            while room and (self._full or self._at < size):
+                if self._between:
+                    if self._over or not self._begin():
+                        break
+                    self._between = False
+                window = self._input[self._at : self._at + self._window]
+                piece, consumed, ended, more = self._step(window, room)
+                self._at += consumed
+                self._full = more and not ended
+                if piece:
+                    pieces.append(piece)
+                    room -= len(piece)
+                if ended:
+                    self._between = True
+                    self._window = SMALL_WINDOW
+                elif self._window < WINDOW:
+                    self._window *= 2
+        except self._errors as exc:
+            raise ClientPayloadError(f"cannot decode content-encoding {self.name}: {exc}") from exc
+        if (self._at == size and not self._full) or self._over:
+            self._input = memoryview(b"")
+            self._at = 0
+        self.needs_input = self._at == len(self._input) and not self._full
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def finish(self) -> None:
+        if not self._between:
+            raise ClientPayloadError(f"the body ended before its content-encoding {self.name} did")
+
+    def _ignore_rest(self) -> bool:
+        """What follows the last member is not in the coding: padding, which all clients pass over."""
+        self._over = True
+        return False
+
+
+class _ZlibDecoder(_MemberDecoder):
+    """gzip (RFC 1952) and deflate (RFC 1950, and bare RFC 1951 as some servers send it)."""
+
+    __slots__ = ("_begun", "_inner", "_wbits", "_zlib")
+
+    def __init__(self, name: str) -> None:
+        self._zlib = _inflater()
+        super().__init__(name, zlib.error, self._zlib.error)
+        self._wbits = 31 if name == "gzip" else 0
+        self._begun = False
+        self._inner: Any = None
+
+    def _begin(self) -> bool:
+        first = self._input[self._at]
+        if self._wbits == 31:
+            if self._begun and first != 0x1F:
+                return self._ignore_rest()
+        elif self._begun:
+            if self._wbits < 0 or first & 0x8F != 8:
+                return self._ignore_rest()
+        elif len(self._input) - self._at < 2:
+            return self._hold_first_byte()
+        else:
+            # RFC 1950 2.2: the low half of the first byte is 8, and both bytes together a multiple of 31.
+            second = self._input[self._at + 1]
+            self._wbits = 15 if first & 15 == 8 and (first * 256 + second) % 31 == 0 else -15
+        self._begun = True
+        self._inner = self._zlib.decompressobj(wbits=self._wbits)
+        return True
+
+    def _hold_first_byte(self) -> bool:
+        """Two bytes tell which deflate it is; the one that is there waits for the other."""
+        return False
+
+    def _step(self, window: memoryview, max_length: int) -> tuple[bytes, int, bool, bool]:
+        inner = self._inner
+        piece = inner.decompress(window, max_length)
+        ended = bool(inner.eof)
+        left = inner.unused_data if ended else inner.unconsumed_tail
+        # Output that just fits may not be all there is.
+        return piece, len(window) - len(left), ended, len(piece) == max_length
+
+    def decode(self, data: bytes, max_length: int) -> bytes:
+        piece = super().decode(data, max_length)
+        if not self._begun:
+            # A lone first byte is kept, and more is needed all the same.
+            self.needs_input = True
+        return piece
+
+    def finish(self) -> None:
+        if not self._begun:
+            raise ClientPayloadError(f"the body ended before its content-encoding {self.name} began")
+        super().finish()
+
+
+class _ZstdDecoder(_MemberDecoder):
+    """Zstandard frames (RFC 8878), one or many."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, _zstd().ZstdError)
+        self._inner: Any = None
+
+    def _begin(self) -> bool:
+        module = _zstd()
+        options = {module.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
+        self._inner = module.ZstdDecompressor(options=options)
+        return True
+
+    def _step(self, window: memoryview, max_length: int) -> tuple[bytes, int, bool, bool]:
+        inner = self._inner
+        # What it does not consume it keeps, and takes no more until that is used up.
+        take = bool(inner.needs_input)
+        piece = inner.decompress(window if take else b"", max_length)
+        consumed = (len(window) if take else 0) - len(inner.unused_data)
+        return piece, consumed, bool(inner.eof), not inner.needs_input
+
+
+class _BrotliDecoder(_MemberDecoder):
+    """Brotli (RFC 7932): a single stream."""
+
+    __slots__ = ("_inner", "_spare")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, _brotli().error)
+        self._inner: Any = None
+        self._spare = b""
+
+    def _begin(self) -> bool:
+        if self._inner is not None:
+            raise ClientPayloadError(f"{len(self._input)} bytes follow the end of the content-encoding br")
+        self._inner = _brotli().Decompressor()
+        return True
+
+    def _step(self, window: memoryview, max_length: int) -> tuple[bytes, int, bool, bool]:
+        inner = self._inner
+        piece = self._spare
+        take = not piece and inner.can_accept_more_data()
+        if not piece:
+            # The limit is passed by up to a block of the module's buffer: what is over is kept.
+            piece = inner.process(window if take else b"", output_buffer_limit=max_length)
+        self._spare = piece[max_length:]
+        ended = not self._spare and inner.is_finished()
+        # It does not tell whether it holds output back: only a call that gives nothing shows that there is none.
+        more = bool(piece) or not inner.can_accept_more_data()
+        return piece[:max_length], len(window) if take else 0, ended, more
+
+
+class _ChainDecoder(Decoder):
+    """Undoes `outer`, the coding that was applied last, then `inner`."""
+
+    __slots__ = ("inner", "outer")
+
+    def __init__(self, outer: Decoder, inner: Decoder) -> None:
+        super().__init__()
+        self.outer = outer
+        self.inner = inner
+
+    def decode(self, data: bytes, max_length: int) -> bytes:
+        outer, inner = self.outer, self.inner
+        pieces: list[bytes] = []
+        room = max_length
+        while room:
+            middle = b""
+            if inner.needs_input:
+                if outer.needs_input and not data:
+                    break
+                middle = outer.decode(data, BETWEEN)
+                data = b""
+                if not middle:
+                    continue
+            piece = inner.decode(middle, room)
+            if piece:
+                pieces.append(piece)
+                room -= len(piece)
+        self.needs_input = outer.needs_input and inner.needs_input
+        return b"".join(pieces)
+
+    def finish(self) -> None:
+        self.outer.finish()
+        self.inner.finish()
+
+
+class _MissingDecoder(Decoder):
+    """Stands for a coding that the server used though it was not asked for."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self._message = message
+
+    def decode(self, data: bytes, max_length: int) -> bytes:
+        raise ClientPayloadError(self._message)
+
+    def finish(self) -> None:
+        """Nothing was taken in."""
+
+
+def _brotli_decoder(name: str) -> Decoder:
+    if _brotli() is None:
+        return _MissingDecoder("cannot decode content-encoding br: install Brotli 1.2 or later")
+    return _BrotliDecoder(name)
+
+
+def _zstd_decoder(name: str) -> Decoder:
+    if _zstd() is None:
+        return _MissingDecoder("cannot decode content-encoding zstd: install backports.zstd")
+    return _ZstdDecoder(name)
+
+
+_DECODERS: Final[dict[str, Callable[[str], Decoder]]] = {
+    "gzip": _ZlibDecoder,
+    "deflate": _ZlibDecoder,
+    "br": _brotli_decoder,
+    "zstd": _zstd_decoder,
+}
+
+
+def decoder_for(content_encoding: str) -> Decoder | None:
+    """The decoder for a Content-Encoding value (RFC 9110 8.4): codings in the order in which they were applied.
+
+    Returns:
+        None where there is nothing to undo, or where a coding is unknown and the body stays as it is.
+    """
+    made = _DECODERS.get(content_encoding)
+    if made is not None:
+        return made(content_encoding)
+    names = [name for name in map(_coding_name, content_encoding.split(",")) if name != "identity"]
+    if not names or not all(name in _DECODERS for name in names):
+        return None
+    if len(names) > MOST_CODINGS:
+        return _MissingDecoder(f"{len(names)} content codings were applied, at most {MOST_CODINGS} are undone")
+    decoder = _DECODERS[names[0]](names[0])
+    for name in names[1:]:
+        decoder = _ChainDecoder(_DECODERS[name](name), decoder)
+    return decoder
+
+
+def _coding_name(text: str) -> str:
+    name = text.strip().lower()
+    # RFC 9110 8.4.1.3: x-gzip is gzip.  An empty list element counts for nothing.
+    return "gzip" if name == "x-gzip" else name or "identity"
+
+
+# --- encoding -----------------------------------------------------------------------------------------------
+
+
+class Encoder(Protocol):
+    """Applies a content coding to a body in pieces."""
+
+    def compress(self, data: Any, /) -> bytes:
+        """Take `data` in, give what there is."""
+
+    def flush(self) -> bytes:
+        """Give the rest."""
+
+
+class _BrotliEncoder:
+    __slots__ = ("_inner",)
+
+    def __init__(self) -> None:
+        # Quality 11 takes a hundred times as long as 5 for a tenth less.
+        self._inner = _brotli().Compressor(quality=5)
+
+    def compress(self, data: Any) -> bytes:
+        piece: bytes = self._inner.process(bytes(data))
+        return piece
+
+    def flush(self) -> bytes:
+        piece: bytes = self._inner.finish()
+        return piece
+
+
+def can_encode(coding: str) -> bool:
+    """Whether `encoder_for` knows the coding in this installation."""
+    return coding in {"gzip", "deflate"} or (coding == "br" and bool(_brotli())) or (coding == "zstd" and bool(_zstd()))
+
+
+def encoder_for(coding: str, *, level: int | None = None, strategy: int | None = None) -> Encoder:
+    """An encoder for "gzip", "deflate", and where they are installed "br" and "zstd".
+
+    Args:
+        coding: Its name in Content-Encoding.
+        level: zlib's compression level.
+        strategy: zlib's strategy.
+
+    Raises:
+        ValueError: The coding is unknown, or needs a package that is not installed.
+    """
+    if not can_encode(coding):
+        raise ValueError(f"cannot encode content-encoding {coding!r}: know gzip, deflate, and br and zstd if installed")
+    if coding == "br":
+        return _BrotliEncoder()
+    if coding == "zstd":
+        packing: Encoder = _zstd().ZstdCompressor()
+        return packing
+    options: dict[str, int] = {"wbits": 31 if coding == "gzip" else 15}
+    if level is not None:
+        options["level"] = level
+    if strategy is not None:
+        options["strategy"] = strategy
+    deflating: Encoder = _deflater().compressobj(**options)
+    return deflating
