@@ -1,0 +1,84 @@
+"""Which addresses may be connected to: spellings of literal addresses, and a guard for untrusted URLs.  Pure.
+
+Programs that fetch URLs given by strangers must not be led into their own network (SSRF), neither by a literal
+address in an odd spelling nor by a name that resolves to one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Callable
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+AllowAddress = Callable[[IPAddress], bool]
+
+_CANONICAL_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.|$)){4}", re.ASCII)
+# What inet_aton takes beyond that: fewer parts, octal, hexadecimal.
+_NUMERIC_IPV4 = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}\.?", re.ASCII)
+
+# RFC 6052 2.1: IPv4 addresses behind a translator; the second block is for local use (RFC 8215).
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NOT_PUBLIC_V6 = (
+    ipaddress.IPv6Network("::/96"),  # IPv4-compatible, unspecified, loopback
+    ipaddress.IPv6Network("64:ff9b:1::/48"),
+    ipaddress.IPv6Network("100::/64"),  # RFC 6666: discard
+    ipaddress.IPv6Network("fec0::/10"),  # RFC 3879: site-local
+    ipaddress.IPv6Network("5f00::/16"),  # RFC 9602: segment routing
+    ipaddress.IPv6Network("3fff::/20"),  # RFC 9637: documentation
+)
+_NOT_PUBLIC_V4 = (ipaddress.IPv4Network("192.88.99.0/24"), ipaddress.IPv4Network("192.0.0.0/24"))
+
+
+def is_literal(host: str) -> bool:
+    """Whether `host` is an address already, in whatever spelling; a name is to be resolved."""
+    return ":" in host or _NUMERIC_IPV4.fullmatch(host) is not None
+
+
+def is_canonical(host: str) -> bool:
+    """Whether a literal has the one spelling that everybody reads alike: four decimal parts, or IPv6."""
+    return ":" in host or _CANONICAL_IPV4.fullmatch(host) is not None
+
+
+def parse_literal(host: str) -> IPAddress | None:
+    """The address that a literal stands for, as the system's resolver would read it; None if it is none."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    if _NUMERIC_IPV4.fullmatch(host) is None:
+        return None
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
+    except OSError:
+        return None
+
+
+def public_addresses_only(address: IPAddress) -> bool:
+    """Whether `address` is on the public internet: for `TCPConnector(allow_address=public_addresses_only)`.
+
+    Private, loopback, link-local, shared (RFC 6598), multicast, reserved and documentation addresses are not; nor
+    is an IPv6 address that leads to such an IPv4 address (mapped, 6to4, Teredo, NAT64).
+    """
+    if isinstance(address, ipaddress.IPv4Address):
+        return (
+            address.is_global
+            and not address.is_multicast
+            and not address.is_reserved
+            and not any(address in block for block in _NOT_PUBLIC_V4)
+        )
+    embedded = address.ipv4_mapped or address.sixtofour
+    if embedded is None and address in _NAT64:
+        embedded = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if embedded is not None:
+        return public_addresses_only(embedded)
+    if address.teredo is not None:
+        return all(public_addresses_only(part) for part in address.teredo)
+    return (
+        address.scope_id is None
+        and address.is_global
+        and not address.is_multicast
+        and not address.is_reserved
+        and not any(address in block for block in _NOT_PUBLIC_V6)
+    )

@@ -1,0 +1,593 @@
+"""Connectors: what a session asks for connections, with the parameters that users give.
+
+A connector makes routes of URLs, owns a pool, and tells the dialler how to connect.  It knows neither requests
+nor responses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import traceback
+import warnings
+from collections.abc import Awaitable, Generator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import aiohappyeyeballs
+from aiohappyeyeballs import AddrInfoType, SocketFactoryType
+from yarl import URL
+
+from wherry.connect.address import AllowAddress
+from wherry.connect.ask import ConnectAsk
+from wherry.connect.dial import dial
+from wherry.connect.dns import DNSCache
+from wherry.connect.pool import Pool, PoolStats
+from wherry.connect.resolver import AbstractResolver, DefaultResolver, ResolveResult
+from wherry.connect.route import Origin, ProxyHop, Route
+from wherry.connect.settings import DialSettings
+from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
+from wherry.protocol.connection import Connection
+from wherry.protocol.http1 import DEFAULT_LIMITS, Limits
+
+__all__ = (
+    "AddrInfoType",
+    "BaseConnector",
+    "NamedPipeConnector",
+    "SocketFactoryType",
+    "TCPConnector",
+    "UnixConnector",
+)
+
+HTTP_SCHEMES = frozenset({"", "http", "https", "ws", "wss"})
+_SCHEME_OF = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+# Routes are remembered for as many origins; a crawler's millions must not stay.
+MAX_ROUTES = 1024
+KEEPALIVE_TIMEOUT = 15.0
+# Seconds that closing waits for a peer to answer close_notify before the transport is cut.
+SSL_SHUTDOWN_TIMEOUT = 1.0
+PROTOCOLS = frozenset({"http/1.1", "h2", "h2c"})
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+_UNSET = _Unset()
+
+
+class Closing:
+    """What `close()` gives: closing has begun; await it to see the end."""
+
+    __slots__ = ("_wait",)
+
+    def __init__(self, wait: Awaitable[None] | None) -> None:
+        self._wait = wait
+
+    def __await__(self) -> Generator[Any, None, None]:
+        wait, self._wait = self._wait, None
+        if wait is not None:
+            yield from wait.__await__()
+
+
+class BaseConnector:
+    """What all connectors have in common.  Made inside a running event loop.
+
+    Args:
+        keepalive_timeout: Seconds that an unused connection is kept, by default 15; None for ever.
+        force_close: Connections carry one request each.
+        limit: Connections at most, 0 for no limit.
+        limit_per_host: Connections at most to one (host, port, is_ssl), 0 for no limit.
+        enable_cleanup_closed: Accepted for compatibility: transports that do not end are always cut.
+        loop: The event loop, by default the running one.
+        timeout_ceil_threshold: Accepted for compatibility.
+        protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2 without TLS).
+        limits: What a server may send in a response's head.
+
+    Raises:
+        ValueError: `keepalive_timeout` with `force_close`, or a protocol that is not known.
+        RuntimeError: No event loop is running.
+    """
+
+    allowed_protocol_schema_set = HTTP_SCHEMES
+
+    _closed = True  # until __init__ is through
+    _source_traceback: traceback.StackSummary | None = None
+
+    def __init__(
+        self,
+        *,
+        keepalive_timeout: float | _Unset | None = _UNSET,
+        force_close: bool = False,
+        limit: int = 100,
+        limit_per_host: int = 0,
+        enable_cleanup_closed: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        timeout_ceil_threshold: float = 5,
+        protocols: tuple[str, ...] = DEFAULT_PROTOCOLS,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        if force_close and keepalive_timeout not in {None, _UNSET}:
+            raise ValueError("keepalive_timeout cannot be set if force_close is True")
+        if not protocols or not PROTOCOLS.issuperset(protocols):
+            raise ValueError(f"protocols are some of {', '.join(sorted(PROTOCOLS))}; not {protocols!r}")
+        if limit < 0 or limit_per_host < 0:
+            raise ValueError("a limit is 0 (none) or more")
+        self._loop = loop or _running_loop(type(self).__name__)
+        self._protocols = tuple(protocols)
+        self._limits = limits
+        self._ssl: Any = True
+        self._keepalive_timeout = KEEPALIVE_TIMEOUT if isinstance(keepalive_timeout, _Unset) else keepalive_timeout
+        self._timeout_ceil_threshold = timeout_ceil_threshold
+        self._routes: dict[tuple[str, str | None, int | None], Route] = {}
+        self._settings = self._dial_settings()
+        self._close_timeout = 2.0
+        #: The connections; the client takes and acquires here.
+        self.pool = Pool(
+            self._loop,
+            _Dialler(self._settings),
+            limit=limit,
+            limit_per_host=limit_per_host,
+            keepalive_timeout=None if force_close else self._keepalive_timeout,
+            force_close=force_close,
+        )
+        if self._loop.get_debug():
+            self._source_traceback = traceback.extract_stack(sys._getframe(1))
+        self._closed = False
+
+    def _dial_settings(self) -> DialSettings:
+        return DialSettings(self._loop, limits=self._limits)
+
+    # --- routes ---------------------------------------------------------------------------------------------
+
+    def route_for(
+        self,
+        url: URL,
+        *,
+        ssl: Any = True,
+        server_hostname: str | None = None,
+        hops: tuple[ProxyHop, ...] = (),
+    ) -> Route:
+        """The way to `url`: what its requests share connections by.
+
+        Args:
+            url: An absolute URL of scheme http, https, ws or wss.
+            ssl: What the request says of TLS; anything but True wins over the connector's.
+            server_hostname: The name to check certificates against, None for the URL's host.
+            hops: The proxies to pass, in order.
+        """
+        if ssl is True and not hops and server_hostname is None:
+            key = (url.scheme, url.raw_host, url.port)
+            try:
+                return self._routes[key]
+            except KeyError:
+                if len(self._routes) >= MAX_ROUTES:
+                    self._routes.clear()
+                route = self._routes[key] = self._make_route(url, ssl, None, ())
+                return route
+        return self._make_route(url, ssl, server_hostname, hops)
+
+    def _make_route(self, url: URL, ssl: Any, server_hostname: str | None, hops: tuple[ProxyHop, ...]) -> Route:
+        if not isinstance(ssl, SSL_ALLOWED_TYPES):
+            raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {ssl!r} instead.")
+        if ssl is True or ssl is None:
+            ssl = self._ssl
+        scheme = _SCHEME_OF.get(url.scheme, "http")
+        is_websocket = url.scheme in {"ws", "wss"}
+        if hops and scheme == "http" and not is_websocket and hops[-1].scheme in {"http", "https"}:
+            # RFC 9112 3.2.2: a plain request to an HTTP proxy names its URL whole; the connection ends at the proxy.
+            last = hops[-1]
+            return Route(
+                Origin(last.scheme, last.host, last.port),
+                hops[:-1],
+                ssl=last.ssl if last.scheme == "https" else True,
+                protocols=DEFAULT_PROTOCOLS,
+                absolute_form=True,
+            )
+        # A WebSocket begins as an HTTP/1.1 request (RFC 6455 4.1).
+        protocols = DEFAULT_PROTOCOLS if is_websocket else self._protocols
+        is_tls = scheme == "https"
+        return Route(
+            Origin(scheme, url.raw_host or "", url.port or 0),
+            hops,
+            # Plain connections are shared whatever was said of TLS.
+            ssl=ssl if is_tls else True,
+            server_hostname=server_hostname if is_tls else None,
+            protocols=protocols,
+            path=self._route_path(),
+        )
+
+    def _route_path(self) -> str | None:
+        return None
+
+    # --- what users look at ---------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def force_close(self) -> bool:
+        """Whether connections carry one request each."""
+        return self.pool.force_close
+
+    @property
+    def limit(self) -> int:
+        """Connections at most, 0 for no limit."""
+        return self.pool.limit
+
+    @property
+    def limit_per_host(self) -> int:
+        """Connections at most to one (host, port, is_ssl), 0 for no limit."""
+        return self.pool.limit_per_host
+
+    def stats(self) -> PoolStats:
+        """What the connector has (open, idle, busy, waiting, by route) and has done (opened, reused)."""
+        return self.pool.stats()
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def close(self, *, abort_ssl: bool = False) -> Awaitable[None]:
+        """Close all connections; await what this gives to see them closed.
+
+        Args:
+            abort_ssl: Cut TLS connections without a closing handshake.
+        """
+        if self._closed:
+            return Closing(None)
+        self._closed = True
+        self._routes.clear()
+        if self._loop.is_closed():
+            return Closing(None)
+        self._begin_close(abort_ssl)
+        return Closing(self._finish_close())
+
+    def _begin_close(self, abort: bool) -> None:
+        connections = self.pool.shut()
+        if abort:
+            for connection in connections:
+                if connection.transport is not None and connection.transport.get_extra_info("ssl_object") is not None:
+                    connection.abort()
+
+    async def _finish_close(self) -> None:
+        await self.pool.close(self._close_timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        exc_traceback: TracebackType | None = None,
+    ) -> None:
+        await self.close()
+
+    def __enter__(self) -> Self:
+        warnings.warn("use async with for a connector", DeprecationWarning, stacklevel=2)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if self._closed:
+            return
+        connections = list(self.pool.all_connections())
+        if not connections:
+            return
+        self._closed = True
+        names = [repr(connection) for connection in connections]
+        if not self._loop.is_closed():
+            self.pool.shut()
+        else:
+            _close_sockets(connections)
+        _warn(f"Unclosed connector {self!r}", ResourceWarning, source=self)
+        context: dict[str, Any] = {"connector": self, "connections": names, "message": "Unclosed connector"}
+        if self._source_traceback is not None:
+            context["source_traceback"] = self._source_traceback
+        self._loop.call_exception_handler(context)
+
+
+class _Dialler:
+    """Dials with a connector's settings, without keeping the connector alive."""
+
+    __slots__ = ("_settings",)
+
+    def __init__(self, settings: DialSettings) -> None:
+        self._settings = settings
+
+    def __call__(self, ask: ConnectAsk) -> Awaitable[Connection]:
+        return dial(ask.route, self._settings, ask)
+
+
+class TCPConnector(BaseConnector):
+    """Connects by TCP, with TLS where the URL says so.
+
+    Args:
+        verify_ssl: Deprecated: `ssl=False` for False.
+        fingerprint: Deprecated: `ssl=Fingerprint(...)`.
+        use_dns_cache: Whether resolved names are remembered.
+        ttl_dns_cache: Seconds that they are, None for ever.
+        stale_dns_cache: Seconds after that in which an old answer is still used, while it is asked for anew.
+        dns_cache_max_size: Hosts that are remembered at most.
+        family: The address family, by default both.
+        ssl_context: Deprecated: `ssl=context`.
+        ssl: True for strict checks, False for none, an SSLContext, or a Fingerprint.
+        local_addr: (host, port) to bind sockets to.
+        resolver: Who resolves names, by default AsyncResolver where aiodns is installed, else ThreadedResolver.
+        keepalive_timeout: Seconds that an unused connection is kept, by default 15; None for ever.
+        force_close: Connections carry one request each.
+        limit: Connections at most, 0 for no limit.
+        limit_per_host: Connections at most to one (host, port, is_ssl), 0 for no limit.
+        enable_cleanup_closed: Accepted for compatibility: transports that do not end are always cut.
+        loop: The event loop, by default the running one.
+        timeout_ceil_threshold: Accepted for compatibility.
+        happy_eyeballs_delay: Seconds before the next address is tried beside those before it (RFC 8305), None
+            for one after the other.
+        interleave: How many addresses of the first family come before one of the other (RFC 8305).
+        socket_factory: Makes the sockets, given an `AddrInfoType`.
+        ssl_shutdown_timeout: Seconds that a closing TLS handshake may take, by default 1; 0 cuts at once.
+        protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2 without TLS).
+        allow_address: Asked with each `ipaddress` address before it is connected to, proxies' too, redirects' too;
+            `public_addresses_only` makes URLs from strangers safe.
+        limits: What a server may send in a response's head.
+    """
+
+    allowed_protocol_schema_set = HTTP_SCHEMES | {"tcp"}
+
+    def __init__(
+        self,
+        *,
+        verify_ssl: bool = True,
+        fingerprint: bytes | None = None,
+        use_dns_cache: bool = True,
+        ttl_dns_cache: float | None = 10,
+        stale_dns_cache: float = 0.0,
+        dns_cache_max_size: int = 1000,
+        family: int = socket.AF_UNSPEC,
+        ssl_context: Any = None,
+        ssl: Any = True,
+        local_addr: tuple[str, int] | None = None,
+        resolver: AbstractResolver | None = None,
+        keepalive_timeout: float | _Unset | None = _UNSET,
+        force_close: bool = False,
+        limit: int = 100,
+        limit_per_host: int = 0,
+        enable_cleanup_closed: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        timeout_ceil_threshold: float = 5,
+        happy_eyeballs_delay: float | None = 0.25,
+        interleave: int | None = None,
+        socket_factory: SocketFactoryType | None = None,
+        ssl_shutdown_timeout: float | _Unset | None = _UNSET,
+        protocols: tuple[str, ...] = DEFAULT_PROTOCOLS,
+        allow_address: AllowAddress | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        loop = loop or _running_loop(type(self).__name__)
+        ssl_option = merge_ssl_options(ssl, verify_ssl, ssl_context, fingerprint)
+        self._resolver = DefaultResolver(loop=loop) if resolver is None else resolver
+        self._resolver_owner = resolver is None
+        self._family = family
+        self._names = DNSCache(
+            self._resolver,
+            family=family,
+            enabled=use_dns_cache,
+            ttl=ttl_dns_cache,
+            stale=stale_dns_cache,
+            max_size=dns_cache_max_size,
+        )
+        if isinstance(ssl_shutdown_timeout, _Unset):
+            ssl_shutdown_timeout = SSL_SHUTDOWN_TIMEOUT
+        self._ssl_shutdown_timeout = ssl_shutdown_timeout
+        self._local_addresses = aiohappyeyeballs.addr_to_addr_infos(local_addr)
+        self._happy_eyeballs_delay = happy_eyeballs_delay
+        self._interleave = interleave
+        self._socket_factory = socket_factory
+        self._allow_address = allow_address
+        super().__init__(
+            keepalive_timeout=keepalive_timeout,
+            force_close=force_close,
+            limit=limit,
+            limit_per_host=limit_per_host,
+            enable_cleanup_closed=enable_cleanup_closed,
+            loop=loop,
+            timeout_ceil_threshold=timeout_ceil_threshold,
+            protocols=protocols,
+            limits=limits,
+        )
+        self._ssl = ssl_option
+        if ssl_shutdown_timeout is not None:
+            # The loop's own limit should end a handshake first; ours is for whatever is left.
+            self._close_timeout = ssl_shutdown_timeout + 1.0
+
+    def _dial_settings(self) -> DialSettings:
+        return DialSettings(
+            self._loop,
+            self._names,
+            family=self._family,
+            local_addresses=self._local_addresses,
+            happy_eyeballs_delay=self._happy_eyeballs_delay,
+            interleave=self._interleave,
+            socket_factory=self._socket_factory,
+            ssl_shutdown_timeout=self._ssl_shutdown_timeout,
+            allow_address=self._allow_address,
+            limits=self._limits,
+        )
+
+    @property
+    def family(self) -> int:
+        """The address family of the sockets; `socket.AF_UNSPEC` is both."""
+        return self._family
+
+    @property
+    def use_dns_cache(self) -> bool:
+        """Whether resolved names are remembered."""
+        return self._names.enabled
+
+    @property
+    def cached_hosts(self) -> Mapping[tuple[str, int], list[ResolveResult]]:
+        """The names that are remembered, by (host, port); read-only."""
+        return self._names.hosts
+
+    def clear_dns_cache(self, host: str | None = None, port: int | None = None) -> None:
+        """Forget one host and port, or all.
+
+        Raises:
+            ValueError: Only one of them is given.
+        """
+        if host is None and port is None:
+            self._names.clear()
+        elif host is None or port is None:
+            raise ValueError("either both host and port or none of them are allowed")
+        else:
+            self._names.clear((host, port))
+
+    def _begin_close(self, abort: bool) -> None:
+        super()._begin_close(abort or self._ssl_shutdown_timeout == 0)
+        self._lookups = self._names.shut()
+        self._settings.sessions.clear()
+
+    async def _finish_close(self) -> None:
+        await super()._finish_close()
+        if self._lookups:
+            await asyncio.wait(self._lookups)
+        if self._resolver_owner:
+            await self._resolver.close()
+
+
+class UnixConnector(BaseConnector):
+    """Connects to a Unix socket, whatever the URL's host.
+
+    Args:
+        path: The socket's path; "@name" (or a zero byte and a name) is an abstract socket of Linux.
+        force_close: Connections carry one request each.
+        keepalive_timeout: Seconds that an unused connection is kept, by default 15; None for ever.
+        limit: Connections at most, 0 for no limit.
+        limit_per_host: Connections at most to one (host, port, is_ssl), 0 for no limit.
+        loop: The event loop, by default the running one.
+        protocols: What to speak; see `TCPConnector`.
+    """
+
+    allowed_protocol_schema_set = HTTP_SCHEMES | {"unix"}
+
+    def __init__(
+        self,
+        path: str,
+        force_close: bool = False,
+        keepalive_timeout: float | _Unset | None = _UNSET,
+        limit: int = 100,
+        limit_per_host: int = 0,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        protocols: tuple[str, ...] = DEFAULT_PROTOCOLS,
+    ) -> None:
+        self._path = str(path)
+        super().__init__(
+            force_close=force_close,
+            keepalive_timeout=keepalive_timeout,
+            limit=limit,
+            limit_per_host=limit_per_host,
+            loop=loop,
+            protocols=protocols,
+        )
+
+    @property
+    def path(self) -> str:
+        """The socket's path."""
+        return self._path
+
+    def _route_path(self) -> str:
+        return self._path
+
+
+class NamedPipeConnector(BaseConnector):
+    r"""Connects to a named pipe of Windows, whatever the URL's host.
+
+    Args:
+        path: The pipe's path, as in ``\\.\pipe\name``.
+        force_close: Connections carry one request each.
+        keepalive_timeout: Seconds that an unused connection is kept, by default 15; None for ever.
+        limit: Connections at most, 0 for no limit.
+        limit_per_host: Connections at most to one (host, port, is_ssl), 0 for no limit.
+        loop: The event loop, by default the running one.
+
+    Raises:
+        RuntimeError: The loop is not Windows' proactor loop.
+    """
+
+    allowed_protocol_schema_set = HTTP_SCHEMES | {"npipe"}
+
+    def __init__(
+        self,
+        path: str,
+        force_close: bool = False,
+        keepalive_timeout: float | _Unset | None = _UNSET,
+        limit: int = 100,
+        limit_per_host: int = 0,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        loop = loop or _running_loop(type(self).__name__)
+        proactor = getattr(asyncio, "ProactorEventLoop", None)
+        if proactor is None or not isinstance(loop, proactor):
+            raise RuntimeError("Named Pipes only available in proactor loop under windows")
+        self._path = path
+        super().__init__(
+            force_close=force_close,
+            keepalive_timeout=keepalive_timeout,
+            limit=limit,
+            limit_per_host=limit_per_host,
+            loop=loop,
+        )
+
+    @property
+    def path(self) -> str:
+        """The pipe's path."""
+        return self._path
+
+    def _route_path(self) -> str:
+        return self._path
+
+
+def merge_ssl_options(ssl: Any, verify_ssl: bool | None, ssl_context: Any, fingerprint: bytes | None) -> Any:
+    """One `ssl` of it and its three deprecated forms.
+
+    Raises:
+        ValueError: More than one is given.
+        TypeError: `ssl` is something else.
+    """
+    given: list[Any] = [] if ssl is True or ssl is None else [ssl]
+    for old, new, value in (
+        ("verify_ssl", "ssl=False", False if verify_ssl is False else None),
+        ("ssl_context", "ssl=context", ssl_context),
+        ("fingerprint", "ssl=Fingerprint(fingerprint)", None if fingerprint is None else Fingerprint(fingerprint)),
+    ):
+        if value is not None:
+            warnings.warn(f"{old} is deprecated, use {new} instead", DeprecationWarning, stacklevel=4)
+            given.append(value)
+    if len(given) > 1:
+        raise ValueError("verify_ssl, ssl_context, fingerprint and ssl parameters are mutually exclusive")
+    merged = given[0] if given else True
+    if not isinstance(merged, SSL_ALLOWED_TYPES):
+        raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {merged!r} instead.")
+    return merged
+
+
+def _running_loop(name: str) -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(f"no running event loop: make a {name} inside a coroutine") from None
+
+
+def _close_sockets(connections: list[Connection]) -> None:
+    """The loop is gone, so transports cannot close any more; their sockets can."""
+    for connection in connections:
+        transport = connection.transport
+        sock = None if transport is None else transport.get_extra_info("socket")
+        if sock is not None:
+            getattr(sock, "_sock", sock).close()

@@ -1,0 +1,438 @@
+"""From a route to a live connection: name, socket, proxies, TLS, and the protocol that was agreed on.
+
+Each step that fails raises the error its caller knows, with the host, the port and every address that was tried.
+Nothing here counts or keeps connections (`pool` does) or knows what requests are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, cast
+
+from aiohappyeyeballs import AddrInfoType
+
+from wherry.connect import tls
+from wherry.connect.address import is_canonical, is_literal, parse_literal
+from wherry.connect.ask import ConnectAsk
+from wherry.connect.resolver import ResolveResult
+from wherry.connect.route import ProxyHop, Route
+from wherry.connect.secure import check_fingerprint, secure
+from wherry.connect.settings import DialSettings, connection_key, hop_key, server_name, timed_out, told
+from wherry.connect.sockets import Attempts, connect_first, show
+from wherry.connect.wire import TransportTaker, Wire
+from wherry.errors import (
+    ClientConnectorAddressBlocked,
+    ClientConnectorDNSError,
+    ClientConnectorError,
+    ClientConnectorSSLError,
+    ClientProxyConnectionError,
+    ClientSSLError,
+    ConnectionTimeoutError,
+    InvalidUrlClientError,
+    ServerFingerprintMismatch,
+)
+from wherry.protocol.connection import Connection
+from wherry.protocol.http1 import Http1Connection, Limits
+from wherry.types import ConnectionKey
+
+try:
+    from wherry.connect.proxy import open_tunnel  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    open_tunnel = None  # type: ignore[assignment,unused-ignore]
+
+try:
+    from wherry.protocol.http2 import Http2Connection  # type: ignore[import-not-found,unused-ignore]
+except ImportError:  # the extra `http2` is not installed
+    Http2Connection = None  # type: ignore[assignment,misc,unused-ignore]
+
+
+async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+    """A new connection along `route`.
+
+    Raises:
+        ClientConnectorError: It could not be made; subclasses say which step failed.
+        ConnectionTimeoutError: `ask.sock_connect` passed.
+        ServerFingerprintMismatch: The certificate is not the one that was asked for.
+    """
+    observer = ask.observer
+    if observer is not None:
+        await observer.connection_create_start()
+    if route.hops:
+        connection = await _dial_through(route, settings, ask)
+    elif route.path is not None:
+        connection = await _dial_path(route, settings, ask)
+    else:
+        connection = await _dial_direct(route, settings, ask)
+    connection.timings = ask.timings
+    if observer is not None:
+        await observer.connection_create_end()
+    return connection
+
+
+# --- straight to the origin, or to a path ---------------------------------------------------------------------
+
+
+async def _dial_direct(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+    origin = route.origin
+    key = connection_key(route)
+    failure = ClientProxyConnectionError if route.absolute_form else ClientConnectorError
+    context = await tls.context_for(route.ssl, route.protocols) if route.is_tls else None
+    dialled = _Dialled(origin.host, origin.port, key, failure)
+    return cast(
+        "Connection",
+        await dialled.connect(settings, ask, _protocol_factory(route, settings), context=context, route=route),
+    )
+
+
+async def _dial_path(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+    loop = settings.loop
+    path = cast("str", route.path)
+    key = connection_key(route)
+    started = loop.time()
+    wire = Wire(loop)
+    try:
+        async with asyncio.timeout(ask.sock_connect):
+            pipe = getattr(loop, "create_pipe_connection", None)
+            if pipe is not None:
+                await pipe(lambda: wire, path)
+            else:
+                # "\0name" and "@name" are Linux's abstract sockets: no file, the name begins with a zero byte.
+                await loop.create_unix_connection(lambda: wire, "\0" + path[1:] if path.startswith("@") else path)
+    except TimeoutError as exc:
+        raise timed_out(key, ask, f"{path}: no answer") from exc
+    except (OSError, AttributeError) as exc:
+        error = exc if isinstance(exc, OSError) else OSError(None, f"this event loop has no connections to {path}")
+        raise ClientConnectorError(key, OSError(error.errno, f"{error.strerror or error}: {path}")) from exc
+    ask.timings.connect = loop.time() - started
+    return await _finish(wire, route, settings, ask)
+
+
+async def _dial_through(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+    async def dial_first(hop: ProxyHop) -> Wire:
+        return await dial_wire(hop.host, hop.port, settings, ask, key=hop_key(hop))
+
+    loop = settings.loop
+    started = loop.time()
+    if settings.allow_address is not None:
+        await check_target(route, settings, ask)
+    wire = await open_tunnel(route, route.hops, dial_first, settings, ask)
+    ask.timings.connect = loop.time() - started
+    return await _finish(wire, route, settings, ask)
+
+
+async def dial_wire(
+    host: str,
+    port: int,
+    settings: DialSettings,
+    ask: ConnectAsk,
+    *,
+    key: ConnectionKey,
+    failure: type[ClientConnectorError] = ClientProxyConnectionError,
+) -> Wire:
+    """A plain connection to (host, port), for a handshake: how a proxy is reached.
+
+    Args:
+        host: A name, or an address.
+        port: The port.
+        settings: The connector's.
+        ask: Whose connection this will be.
+        key: What errors show.
+        failure: What is raised when no socket connects.
+    """
+    dialled = _Dialled(host, port, key, failure)
+    return cast("Wire", await dialled.connect(settings, ask, lambda: Wire(settings.loop)))
+
+
+async def _finish(wire: Wire, route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+    """TLS with the origin where there is any, then the connection takes the transport."""
+    try:
+        if route.is_tls:
+            started = settings.loop.time()
+            await secure(
+                wire,
+                settings,
+                ask,
+                ssl_option=route.ssl,
+                server_hostname=server_name(route),
+                protocols=route.protocols,
+                key=connection_key(route),
+            )
+            ask.timings.tls = settings.loop.time() - started
+        connection = _connection_for(wire.transport, route, settings)
+        wire.hand_over(cast("TransportTaker", connection))
+    except OSError as exc:
+        wire.abort()
+        if isinstance(exc, (ClientConnectorError, TimeoutError)):
+            raise
+        raise ClientConnectorError(connection_key(route), exc) from exc
+    except BaseException:
+        wire.abort()
+        raise
+    return connection
+
+
+# --- one host, all its addresses --------------------------------------------------------------------------------
+
+
+class _Dialled:
+    """One host that is being dialled: its addresses are tried until one of them carries the connection."""
+
+    __slots__ = ("attempts", "failure", "host", "key", "port")
+
+    def __init__(self, host: str, port: int, key: ConnectionKey, failure: type[ClientConnectorError]) -> None:
+        # A name may end with one dot (fully qualified), never with more.
+        self.host = host.rstrip(".") + "." if host.endswith("..") else host
+        self.port = port
+        self.key = key
+        self.failure = failure
+
+    async def connect(
+        self,
+        settings: DialSettings,
+        ask: ConnectAsk,
+        factory: Callable[[], Any],
+        *,
+        context: ssl.SSLContext | None = None,
+        route: Route | None = None,
+    ) -> Any:
+        """A protocol of `factory` (or another, if ALPN says so) on a connected transport."""
+        loop = settings.loop
+        started = loop.time()
+        results = await addresses_of(self.host, self.port, settings, ask, self.key)
+        ask.timings.dns = loop.time() - started
+        remaining = [_addr_info(result) for result in results]
+        last: Exception | None = None
+        while remaining:
+            attempts = Attempts(loop)
+            try:
+                return await self._attempt(remaining, attempts, settings, ask, factory, context, route)
+            except (ClientConnectorError, ConnectionTimeoutError, ServerFingerprintMismatch) as exc:
+                # What a peer said is worth more than that another address was silent.
+                if last is None or not isinstance(last, (ClientSSLError, ServerFingerprintMismatch)):
+                    last = exc
+            # A socket that connected and then failed at TLS is one bad peer among several, maybe.
+            tried = set(attempts.tried)
+            remaining = [info for info in remaining if info[4] not in tried] if tried else []
+        assert last is not None
+        try:
+            raise last
+        finally:
+            last = None
+
+    async def _attempt(
+        self,
+        addresses: list[AddrInfoType],
+        attempts: Attempts,
+        settings: DialSettings,
+        ask: ConnectAsk,
+        factory: Callable[[], Any],
+        context: ssl.SSLContext | None,
+        route: Route | None,
+    ) -> Any:
+        loop = settings.loop
+        started = loop.time()
+        sock: socket.socket | None = None
+        resuming: tls.ResumingContext | None = None
+        name = ""
+        try:
+            async with asyncio.timeout(ask.sock_connect):
+                sock = await connect_first(
+                    addresses,
+                    attempts,
+                    local_addresses=settings.local_addresses,
+                    delay=settings.happy_eyeballs_delay,
+                    interleave=settings.interleave,
+                    factory=settings.socket_factory,
+                )
+                connected = loop.time()
+                ask.timings.connect = connected - started
+                self._report(attempts, settings)
+                if context is None or route is None:
+                    taken, sock = sock, None
+                    _, protocol = await loop.create_connection(factory, sock=taken)
+                    return protocol
+                resuming = settings.sessions.resuming(context)
+                name = server_name(route)
+                taken, sock = sock, None
+                transport, protocol = await loop.create_connection(
+                    factory,
+                    sock=taken,
+                    ssl=resuming,
+                    server_hostname=name,
+                    ssl_shutdown_timeout=settings.ssl_shutdown_timeout or None,
+                )
+                ask.timings.tls = loop.time() - connected
+        except TimeoutError as exc:
+            self._report(attempts, settings)
+            if isinstance(exc, OSError) and exc.errno is not None:
+                # ETIMEDOUT: the system gave up, not our limit.
+                raise self.failure(self.key, OSError(exc.errno, self._told(exc, attempts))) from exc
+            raise timed_out(self.key, ask, attempts.describe()) from exc
+        except (ssl.SSLError, ssl.CertificateError) as exc:
+            if resuming is not None:
+                resuming.forget(name)
+            raise tls.client_error(self.key, exc) from exc
+        except (OSError, RuntimeError) as exc:
+            self._report(attempts, settings)
+            if resuming is not None:
+                resuming.forget(name)
+                raise self.failure(self.key, told(exc, f"in the TLS handshake with {show(attempts.reached)}")) from exc
+            errno = exc.errno if isinstance(exc, OSError) else None
+            raise self.failure(self.key, OSError(errno, self._told(exc, attempts))) from exc
+        finally:
+            if sock is not None:
+                sock.close()
+        return self._accept(transport, protocol, route, settings, resuming)
+
+    def _accept(
+        self,
+        transport: asyncio.Transport,
+        protocol: Any,
+        route: Route,
+        settings: DialSettings,
+        resuming: tls.ResumingContext,
+    ) -> Any:
+        """The certificate is the right one, and the connection speaks what ALPN chose."""
+        try:
+            resuming.remember(server_name(route), transport.get_extra_info("ssl_object"))
+            if isinstance(route.ssl, tls.Fingerprint):
+                check_fingerprint(route.ssl, transport, self.key)
+            if isinstance(protocol, Wire):
+                connection = _connection_for(transport, route, settings)
+                protocol.hand_over(cast("TransportTaker", connection))
+                return connection
+            chosen = tls.selected_protocol(transport)
+            if chosen is not None and chosen not in route.protocols:
+                raise _wrong_protocol(self.key, chosen, route)
+            return protocol
+        except BaseException:
+            transport.abort()
+            raise
+
+    def _report(self, attempts: Attempts, settings: DialSettings) -> None:
+        """What was learned of each address serves the next dial."""
+        names = settings.names
+        if names is None:
+            return
+        for address, _ in attempts.failed:
+            names.mark_failed(self.host, self.port, address[0])
+        if attempts.failed and attempts.reached is not None:
+            names.mark_good(self.host, self.port, attempts.reached[0])
+
+    @staticmethod
+    def _told(exc: Exception, attempts: Attempts) -> str:
+        if attempts.failed:
+            return attempts.describe()
+        return str(getattr(exc, "strerror", None) or exc)
+
+
+async def addresses_of(
+    host: str, port: int, settings: DialSettings, ask: ConnectAsk, key: ConnectionKey
+) -> list[ResolveResult]:
+    """The addresses of `host` that may be connected to, in the order to try them.
+
+    Raises:
+        ClientConnectorDNSError: There are none.
+        ClientConnectorAddressBlocked: There are, and `allow_address` refused each of them.
+        InvalidUrlClientError: A literal address in a spelling that programs read differently.
+    """
+    allow = settings.allow_address
+    if is_literal(host):
+        address = parse_literal(host)
+        if allow is not None and address is not None and not allow(address):
+            raise _blocked(key, [str(address)])
+        if not is_canonical(host):
+            raise InvalidUrlClientError(host, "is not a canonical IPv4 address")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return [ResolveResult(hostname=host, host=host, port=port, family=family, proto=0, flags=0)]
+    if settings.names is None:
+        raise ClientConnectorDNSError(key, OSError(None, "this connector resolves no names"))
+    try:
+        results = await settings.names.resolve(host, port, ask.observer)
+        usable = [
+            result
+            for result in results
+            if not settings.family or (socket.AF_INET6 if ":" in result["host"] else socket.AF_INET) == settings.family
+        ]
+        addresses = [ipaddress.ip_address(result["host"]) for result in usable]
+    except OSError as exc:
+        raise ClientConnectorDNSError(key, exc) from exc
+    except (ValueError, TypeError, KeyError) as exc:
+        raise ClientConnectorDNSError(key, OSError(None, f"the resolver gave no addresses: {exc!r}")) from exc
+    if not usable:
+        raise ClientConnectorDNSError(key, OSError(None, f"{host} has no address of the wanted family"))
+    if allow is None:
+        return usable
+    allowed = [result for result, address in zip(usable, addresses, strict=True) if allow(address)]
+    if not allowed:
+        raise _blocked(key, [str(address) for address in addresses])
+    return allowed
+
+
+async def check_target(route: Route, settings: DialSettings, ask: ConnectAsk) -> None:
+    """Ask `allow_address` about an origin that a proxy will connect to: its name is resolved here, too."""
+    origin = route.origin
+    await addresses_of(origin.host, origin.port, settings, ask, connection_key(route))
+
+
+# --- protocols ---------------------------------------------------------------------------------------------------
+
+
+def _protocol_factory(route: Route, settings: DialSettings) -> Callable[[], Any]:
+    """The connection itself where only one protocol can come of it, else a wire until ALPN has chosen."""
+    loop, limits = settings.loop, settings.limits
+    if route.protocols == tls.DEFAULT_PROTOCOLS:
+        return lambda: Http1Connection(loop, limits)
+    if route.is_tls:
+        return lambda: Wire(loop)
+    if "h2c" in route.protocols:
+        return lambda: _http2(loop, limits)
+    return lambda: Http1Connection(loop, limits)
+
+
+def _connection_for(transport: asyncio.Transport, route: Route, settings: DialSettings) -> Connection:
+    """The connection that speaks what was agreed on (RFC 7301), or what was known beforehand (RFC 9113 3.3)."""
+    if not route.is_tls:
+        return cast("Connection", _protocol_factory(route, settings)())
+    chosen = tls.selected_protocol(transport)
+    if chosen == "h2" and "h2" in route.protocols:
+        return _http2(settings.loop, settings.limits)
+    if chosen is None or (chosen == "http/1.1" and chosen in route.protocols):
+        return Http1Connection(settings.loop, settings.limits)
+    raise _wrong_protocol(connection_key(route), chosen, route)
+
+
+def _http2(loop: asyncio.AbstractEventLoop, limits: Limits) -> Connection:
+    if Http2Connection is None:
+        raise RuntimeError("HTTP/2 needs an extra: pip install wherry[http2]")
+    return cast("Connection", Http2Connection(loop, limits))
+
+
+def _wrong_protocol(key: ConnectionKey, chosen: str, route: Route) -> ClientConnectorError:
+    wanted = ", ".join(route.protocols)
+    return ClientConnectorSSLError(key, ssl.SSLError(0, f"the server chose {chosen!r} by ALPN, wanted: {wanted}"))
+
+
+# --- small things ------------------------------------------------------------------------------------------------
+
+
+def _addr_info(result: ResolveResult) -> AddrInfoType:
+    host, port = result["host"], result["port"]
+    if ":" not in host:
+        return (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))
+    bare, _, zone = host.partition("%")
+    scope = 0
+    if zone:
+        try:
+            scope = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+        except (OSError, OverflowError):
+            bare = host
+    return (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (bare, port, 0, scope))
+
+
+def _blocked(key: ConnectionKey, addresses: list[str]) -> ClientConnectorAddressBlocked:
+    return ClientConnectorAddressBlocked(key, OSError(None, f"allow_address refused {', '.join(addresses)}"))

@@ -1,0 +1,106 @@
+"""What a connector says of every connection that it makes, and how errors name what was dialled.
+
+Values only: nothing here does any I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from aiohappyeyeballs import AddrInfoType, SocketFactoryType
+from yarl import URL
+
+from wherry.connect import tls
+from wherry.connect.address import AllowAddress
+from wherry.connect.ask import ConnectAsk
+from wherry.connect.dns import DNSCache
+from wherry.connect.route import ProxyHop, Route
+from wherry.errors import ConnectionTimeoutError
+from wherry.protocol.http1 import DEFAULT_LIMITS, Limits
+from wherry.types import ConnectionKey
+
+
+class DialSettings:
+    """What a connector says of every connection that it makes.
+
+    Args:
+        loop: The event loop.
+        names: Where names are resolved.
+        family: The address family, `socket.AF_UNSPEC` for both.
+        local_addresses: What sockets are bound to.
+        happy_eyeballs_delay: Seconds before the next address is tried beside those before it, None for never.
+        interleave: How many addresses of the first family come before one of the other.
+        socket_factory: Makes the sockets.
+        ssl_shutdown_timeout: Seconds that the closing TLS handshake may take.
+        allow_address: Asked before any address is connected to; None allows all.
+        limits: What a server may send in a head.
+    """
+
+    __slots__ = (
+        "allow_address",
+        "family",
+        "happy_eyeballs_delay",
+        "interleave",
+        "limits",
+        "local_addresses",
+        "loop",
+        "names",
+        "sessions",
+        "socket_factory",
+        "ssl_shutdown_timeout",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        names: DNSCache | None = None,
+        *,
+        family: int = socket.AF_UNSPEC,
+        local_addresses: list[AddrInfoType] | None = None,
+        happy_eyeballs_delay: float | None = 0.25,
+        interleave: int | None = None,
+        socket_factory: SocketFactoryType | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        allow_address: AllowAddress | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.loop = loop
+        self.names = names
+        self.family = family
+        self.local_addresses = local_addresses
+        self.happy_eyeballs_delay = happy_eyeballs_delay
+        self.interleave = interleave
+        self.socket_factory = socket_factory
+        self.ssl_shutdown_timeout = ssl_shutdown_timeout
+        self.allow_address = allow_address
+        self.limits = limits
+        self.sessions = tls.Sessions()
+
+
+def server_name(route: Route) -> str:
+    """The name for SNI and for the certificate's check; certificates carry names without the last dot."""
+    return (route.server_hostname or route.origin.host).rstrip(".")
+
+
+def connection_key(route: Route) -> ConnectionKey:
+    """What errors show of a route."""
+    origin = route.origin
+    proxy = URL(str(route.hops[-1])) if route.hops else None
+    return ConnectionKey(origin.host, origin.port, route.is_tls, route.ssl, proxy, None, None)
+
+
+def hop_key(hop: ProxyHop) -> ConnectionKey:
+    """What errors show of a proxy."""
+    return ConnectionKey(hop.host, hop.port, hop.scheme == "https", hop.ssl, None, None, None)
+
+
+def timed_out(key: ConnectionKey, ask: ConnectAsk, tried: str) -> ConnectionTimeoutError:
+    return ConnectionTimeoutError(
+        f"Connection timeout to host {key.host}:{key.port} after {ask.sock_connect} seconds [{tried}]"
+    )
+
+
+def told(exc: Exception, where: str) -> OSError:
+    errno = exc.errno if isinstance(exc, OSError) else None
+    return OSError(errno, f"{getattr(exc, 'strerror', None) or exc or type(exc).__name__} ({where})")

@@ -1,0 +1,252 @@
+"""TLS: whose certificates are trusted, how a context comes about, and how a session is taken up again.
+
+Contexts are made at first use, in a thread (reading the trust store takes some 20 ms), once for the process.
+Knows nothing of sockets or routes; what it gives is put into an event loop's own TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import os
+import ssl
+import sys
+import threading
+from collections import OrderedDict
+from hashlib import sha256
+from typing import Any
+
+from wherry.errors import (
+    ClientConnectorCertificateError,
+    ClientConnectorSSLError,
+    ClientSSLError,
+    ServerFingerprintMismatch,
+)
+from wherry.types import ConnectionKey
+
+try:
+    import truststore
+except ImportError:
+    truststore = None  # type: ignore[assignment,unused-ignore]
+
+DEFAULT_PROTOCOLS = ("http/1.1",)
+# Hosts whose TLS session is kept; each may hold some 30 KiB of OpenSSL's memory.
+MAX_SESSIONS = 64
+
+
+class Fingerprint:
+    """Trusts one certificate: the one with this SHA-256, whoever signed it.
+
+    Args:
+        fingerprint: The SHA-256 of the certificate in DER form, 32 bytes.
+
+    Raises:
+        ValueError: The length is another one; MD5 and SHA-1 are broken and refused.
+    """
+
+    __slots__ = ("_fingerprint",)
+
+    def __init__(self, fingerprint: bytes) -> None:
+        if len(fingerprint) in {16, 20}:
+            raise ValueError("MD5 and SHA-1 are not safe; give the certificate's SHA-256 (32 bytes)")
+        if len(fingerprint) != 32:
+            raise ValueError(f"a fingerprint is a SHA-256 of 32 bytes, not of {len(fingerprint)}")
+        self._fingerprint = bytes(fingerprint)
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self._fingerprint
+
+    def check(self, transport: asyncio.BaseTransport) -> None:
+        """Compare with the certificate that the peer showed; plain transports pass.
+
+        Raises:
+            ServerFingerprintMismatch: It is another one.
+        """
+        if not transport.get_extra_info("sslcontext"):
+            return
+        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        got = sha256(certificate or b"").digest()
+        if not hmac.compare_digest(got, self._fingerprint):
+            peer = transport.get_extra_info("peername")
+            host, port = peer[:2] if isinstance(peer, tuple) else (str(peer or ""), 0)
+            raise ServerFingerprintMismatch(self._fingerprint, got, host, port)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fingerprint) and self._fingerprint == other._fingerprint
+
+    def __hash__(self) -> int:
+        return hash((Fingerprint, self._fingerprint))
+
+    def __repr__(self) -> str:
+        return f"Fingerprint({self._fingerprint.hex()})"
+
+
+SSL_ALLOWED_TYPES = (bool, ssl.SSLContext, Fingerprint, type(None))
+
+
+# --- contexts -----------------------------------------------------------------------------------------------
+
+
+def make_context(*, verified: bool, protocols: tuple[str, ...] = DEFAULT_PROTOCOLS) -> ssl.SSLContext:
+    """A client context: TLS 1.2 or newer, ALPN for `protocols`, SSLKEYLOGFILE honoured.  Reads files: not for a loop.
+
+    Args:
+        verified: Whether certificates are checked, against the system's authorities.
+        protocols: ALPN identifiers (RFC 7301) in order of wish.
+    """
+    if verified and truststore is not None and sys.platform in {"win32", "darwin"}:
+        # Only there has the system a store that OpenSSL cannot read; elsewhere each handshake would read files anew.
+        context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    elif verified:
+        context = ssl.create_default_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION
+    if (names := alpn_names(protocols)) is not None:
+        context.set_alpn_protocols(names)
+    keylog = os.environ.get("SSLKEYLOGFILE")
+    if keylog and not sys.flags.ignore_environment and not context.keylog_filename:
+        context.keylog_filename = keylog
+    return context
+
+
+def alpn_names(protocols: tuple[str, ...]) -> list[str] | None:
+    """What is offered by ALPN: "h2c" is HTTP/2 without TLS and has no name there (RFC 9113 3.1)."""
+    names = [name for name in protocols if name != "h2c"]
+    return names or None
+
+
+_contexts: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}
+_contexts_lock = threading.Lock()
+
+
+def _shared_context(verified: bool, protocols: tuple[str, ...]) -> ssl.SSLContext:
+    key = (verified, protocols)
+    with _contexts_lock:
+        context = _contexts.get(key)
+        if context is None:
+            context = _contexts[key] = make_context(verified=verified, protocols=protocols)
+        return context
+
+
+async def context_for(ssl_option: Any, protocols: tuple[str, ...]) -> ssl.SSLContext:
+    """The context for what a user said by `ssl=`.
+
+    Args:
+        ssl_option: True, False, an SSLContext or a Fingerprint.
+        protocols: ALPN identifiers in order of wish.
+    """
+    if isinstance(ssl_option, ssl.SSLContext):
+        if protocols != DEFAULT_PROTOCOLS and (names := alpn_names(protocols)) is not None:
+            # Which protocols are spoken is the connector's to say; a context cannot be asked what it offers.
+            ssl_option.set_alpn_protocols(names)
+        return ssl_option
+    # A fingerprint alone decides: the certificate may be signed by anyone, for any name.
+    verified = ssl_option is True or ssl_option is None
+    context = _contexts.get((verified, protocols))
+    if context is None:
+        loop = asyncio.get_running_loop()
+        context = await loop.run_in_executor(None, _shared_context, verified, protocols)
+    return context
+
+
+# --- sessions that are taken up again -----------------------------------------------------------------------
+
+
+class ResumingContext(ssl.SSLContext):
+    """Wraps a context so that an event loop's TLS takes up the last session with each host (RFC 8446 2.2).
+
+    Loops call `wrap_bio` and cannot be told of sessions; this one is the inner context's, with a session.  The
+    inner context stays as it is and may be changed by its owner at any time.
+    """
+
+    inner: ssl.SSLContext
+    _last: OrderedDict[str, ssl.SSLObject]
+
+    def __new__(cls, inner: ssl.SSLContext) -> ResumingContext:  # noqa: PYI034
+        self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+        self.inner = inner
+        self._last = OrderedDict()
+        return self
+
+    def __init__(self, inner: ssl.SSLContext) -> None:
+        """Everything is done in `__new__`, where the base class wants it."""
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """The inner context's TLS object, with the host's last session where there is one."""
+        key = str(server_hostname)
+        if session is None and (last := self._last.get(key)) is not None:
+            # TLS 1.3 sends tickets after the handshake, so the session is asked for as late as can be.
+            session = last.session
+        try:
+            wrapped = self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        except ValueError:
+            if session is None:
+                raise
+            wrapped = self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname)
+        return wrapped
+
+    def remember(self, server_hostname: str, wrapped: ssl.SSLObject) -> None:
+        """The handshake succeeded: its session may be taken up by the next one."""
+        self._last[server_hostname] = wrapped
+        self._last.move_to_end(server_hostname)
+        if len(self._last) > MAX_SESSIONS:
+            self._last.popitem(last=False)
+
+    def forget(self, server_hostname: str) -> None:
+        """The handshake failed: the next one begins from nothing."""
+        self._last.pop(server_hostname, None)
+
+
+class Sessions:
+    """The resuming contexts of one connector, by the contexts that they wrap."""
+
+    __slots__ = ("_contexts",)
+
+    def __init__(self) -> None:
+        self._contexts: OrderedDict[ssl.SSLContext, ResumingContext] = OrderedDict()
+
+    def resuming(self, context: ssl.SSLContext) -> ResumingContext:
+        """`context` with memory.  Programs that make a context a request do not make us keep them all."""
+        found = self._contexts.get(context)
+        if found is None:
+            found = self._contexts[context] = ResumingContext(context)
+            if len(self._contexts) > MAX_SESSIONS:
+                self._contexts.popitem(last=False)
+        return found
+
+    def clear(self) -> None:
+        self._contexts.clear()
+
+
+# --- failure ------------------------------------------------------------------------------------------------
+
+
+def client_error(key: ConnectionKey, exc: ssl.SSLError | ssl.CertificateError) -> ClientSSLError:
+    """What a caller meets when TLS failed with `exc`."""
+    if isinstance(exc, ssl.CertificateError):
+        return ClientConnectorCertificateError(key, exc)
+    return ClientConnectorSSLError(key, exc)
+
+
+def selected_protocol(transport: asyncio.BaseTransport) -> str | None:
+    """The ALPN identifier that the server chose, None for none."""
+    ssl_object = transport.get_extra_info("ssl_object")
+    if ssl_object is None:
+        return None
+    with contextlib.suppress(NotImplementedError):
+        chosen: str | None = ssl_object.selected_alpn_protocol()
+        return chosen
+    return None

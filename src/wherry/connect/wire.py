@@ -1,0 +1,232 @@
+"""A `Wire`: bytes in both directions over a transport, before anything speaks HTTP on it.
+
+Proxy handshakes and TLS upgrades run over a wire; then the transport is handed to the connection that keeps it.
+A wire knows nothing of routes or protocols.  It never holds more than a handshake may need: past that, reading
+stops until somebody reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+from asyncio import sslproto
+from typing import Any, Protocol, cast
+
+# Handshakes are small; a peer that sends more without being read is stopped.
+HIGH_WATER = 64 * 1024
+
+
+class TransportTaker(Protocol):
+    """What a wire can be handed to: a connection of any protocol."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+
+    def feed(self, data: bytes) -> None: ...
+
+
+class Wire(asyncio.Protocol):
+    """A byte stream on a transport, for handshakes.
+
+    Args:
+        loop: The event loop.
+    """
+
+    __slots__ = ("_buffer", "_ended", "_error", "_loop", "_paused", "_waiter", "transport")
+
+    transport: asyncio.Transport
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._buffer = bytearray()
+        self._ended = False
+        self._error: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._paused = False
+
+    # --- what handshakes use --------------------------------------------------------------------------------
+
+    async def read(self, size: int) -> bytes:
+        """Exactly `size` bytes.
+
+        Raises:
+            ConnectionError: The peer closed first.
+        """
+        while len(self._buffer) < size:
+            await self._wait_for_data(f"{size} bytes")
+        return self._take(size)
+
+    async def read_until(self, separator: bytes, limit: int = HIGH_WATER) -> bytes:
+        """Everything up to `separator`, and with it.
+
+        Args:
+            separator: What ends the read.
+            limit: Bytes after which the peer counts as broken.
+
+        Raises:
+            ConnectionError: The peer closed first.
+            ValueError: `limit` bytes came without the separator.
+        """
+        searched = 0
+        while (found := self._buffer.find(separator, searched)) < 0:
+            if len(self._buffer) >= limit:
+                raise ValueError(f"{separator!r} did not come within {limit} bytes")
+            searched = max(0, len(self._buffer) - len(separator) + 1)
+            await self._wait_for_data(f"{separator!r}")
+        if found + len(separator) > limit:
+            raise ValueError(f"{separator!r} did not come within {limit} bytes")
+        return self._take(found + len(separator))
+
+    def write(self, data: bytes) -> None:
+        """Send `data`.
+
+        Raises:
+            ConnectionError: The connection is gone.
+        """
+        self._check()
+        self.transport.write(data)
+
+    async def start_tls(
+        self,
+        context: ssl.SSLContext,
+        server_hostname: str,
+        timeout: float | None = None,
+        shutdown_timeout: float | None = None,
+    ) -> None:
+        """Go on inside TLS, which works inside TLS too.  On failure the transport is closed.
+
+        Args:
+            context: The TLS settings.
+            server_hostname: The name to send and to check.
+            timeout: Seconds that the handshake may take, None for the loop's own limit.
+            shutdown_timeout: Seconds that the closing handshake may take, None for the loop's own limit.
+
+        Raises:
+            ssl.SSLError: TLS failed.
+            OSError: The connection broke, or the handshake took too long.
+        """
+        self._check()
+        if self._buffer:
+            # Bytes from before the handshake must never be taken for bytes from inside it.
+            self.abort()
+            raise ConnectionResetError(errno.ECONNRESET, "the peer sent data before the TLS handshake")
+        transport = self.transport
+        limits: dict[str, Any] = {"ssl_handshake_timeout": timeout, "ssl_shutdown_timeout": shutdown_timeout or None}
+        try:
+            try:
+                upgraded = await self._loop.start_tls(
+                    transport, self, context, server_hostname=server_hostname, **limits
+                )
+            except TypeError:
+                # A loop of its own kind may take only its own transports; TLS of asyncio runs over any.
+                upgraded = await self._start_tls_over(transport, context, server_hostname, limits)
+        except BaseException:
+            transport.abort()
+            raise
+        if upgraded is None or upgraded.is_closing():
+            transport.abort()
+            raise ConnectionResetError(errno.ECONNRESET, "the connection closed during the TLS handshake")
+        self.transport = upgraded
+
+    async def _start_tls_over(
+        self, transport: asyncio.Transport, context: ssl.SSLContext, server_hostname: str, limits: dict[str, Any]
+    ) -> asyncio.Transport:
+        done = self._loop.create_future()
+        protocol: Any = cast("Any", sslproto.SSLProtocol)(
+            self._loop, self, context, done, False, server_hostname, call_connection_made=False, **limits
+        )
+        transport.pause_reading()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        transport.resume_reading()
+        await done
+        return cast("asyncio.Transport", protocol._app_transport)
+
+    def hand_over(self, connection: TransportTaker) -> None:
+        """Give the transport, and bytes that are left, to `connection`; the wire is done.
+
+        Raises:
+            ConnectionError: The connection is gone.
+        """
+        self._check()
+        transport, left = self.transport, bytes(self._buffer)
+        self._buffer.clear()
+        transport.set_protocol(cast("asyncio.BaseProtocol", connection))
+        connection.connection_made(transport)
+        if left:
+            connection.feed(left)
+        if self._paused:
+            self._paused = False
+            transport.resume_reading()
+
+    def close(self) -> None:
+        """Close in order, in the background."""
+        if hasattr(self, "transport"):
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if hasattr(self, "transport"):
+            self.transport.abort()
+
+    @property
+    def peer(self) -> Any:
+        """The peer's address, as `socket.getpeername` gives it."""
+        return self.transport.get_extra_info("peername")
+
+    @property
+    def ssl_object(self) -> ssl.SSLObject | None:
+        """The innermost TLS session, None outside TLS."""
+        return cast("ssl.SSLObject | None", self.transport.get_extra_info("ssl_object"))
+
+    # --- the transport's side -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) >= HIGH_WATER and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._wake()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._error = exc
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait_for_data(self, what: str) -> None:
+        if self._ended:
+            if isinstance(self._error, OSError):
+                raise self._error
+            got = bytes(self._buffer[:64])
+            raise ConnectionResetError(errno.ECONNRESET, f"the peer closed, {what} expected, {got!r} came")
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def _check(self) -> None:
+        if self._error is not None and isinstance(self._error, OSError):
+            raise self._error
+        if self._ended or self.transport.is_closing():
+            raise ConnectionResetError(errno.ECONNRESET, "the peer closed the connection")
