@@ -32,6 +32,7 @@ class ProxyHop(NamedTuple):
         password: The password that goes with it.
         headers: More header fields for an HTTP proxy's CONNECT, as pairs.
         ssl: For https: True, False, an SSLContext or a Fingerprint.
+        encoding: How an HTTP proxy's credentials become bytes (RFC 7617 2.1).
     """
 
     scheme: str
@@ -41,6 +42,11 @@ class ProxyHop(NamedTuple):
     password: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     ssl: Any = True
+    encoding: str = "latin1"
+
+    def __repr__(self) -> str:
+        """The hop without its credentials: tracebacks and logs show it."""
+        return f"<ProxyHop {self}>"
 
     def __str__(self) -> str:
         """The hop without its credentials, as errors show it."""

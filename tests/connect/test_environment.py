@@ -1,0 +1,120 @@
+"""Which proxy an environment names."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.connect.environment import NoProxy, environment_proxies, read_environment
+from wherry.connect.proxy_hops import proxy_hops
+from wherry.errors import InvalidURL
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "ws", "wss"])
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_each_scheme_has_its_variable_in_both_cases(scheme: str, case: object) -> None:
+    """S001-125"""
+    settings = read_environment({case(f"{scheme}_proxy"): "http://p:1"})  # type: ignore[operator]
+    for other in ("http", "https", "ws", "wss"):
+        assert settings.proxy_for(other, "a.example") == ("http://p:1" if other == scheme else None)
+
+
+def test_all_proxy_serves_schemes_without_their_own() -> None:
+    settings = read_environment({"ALL_PROXY": "socks5://all", "https_proxy": "http://own"})
+    assert settings.proxy_for("wss", "a") == "socks5://all"
+    assert settings.proxy_for("https", "a") == "http://own"
+
+
+def test_the_lower_case_wins_and_an_empty_value_counts() -> None:
+    assert read_environment({"http_proxy": "http://a", "HTTP_PROXY": "http://b"}).proxy_for("http", "h") == "http://a"
+    assert read_environment({"http_proxy": "", "HTTP_PROXY": "http://b"}).proxy_for("http", "h") is None
+
+
+def test_a_cgi_program_does_not_take_http_proxy_from_its_request() -> None:
+    """CVE-2016-5385"""
+    environ = {"REQUEST_METHOD": "GET", "HTTP_PROXY": "http://evil"}
+    assert read_environment(environ).proxy_for("http", "h") is None
+    assert read_environment({**environ, "http_proxy": "http://good"}).proxy_for("http", "h") == "http://good"
+
+
+@pytest.mark.parametrize("value", ["p:3128", "//p:3128", " http://p:3128 ", "u:w@p:3128"])
+def test_a_proxy_without_a_scheme_is_an_http_proxy(value: str) -> None:
+    hop = proxy_hops(read_environment({"http_proxy": value}).proxy_for("http", "h"))[0]
+    assert str(hop) == "http://p:3128"
+
+
+def test_what_is_no_proxy_is_refused() -> None:
+    with pytest.raises(InvalidURL):
+        read_environment({"http_proxy": "user:s3 cret@not a url"})
+    with pytest.raises(InvalidURL):
+        proxy_hops(read_environment({"http_proxy": "ftp://h"}).proxy_for("http", "h"))
+
+
+NO_PROXY = [
+    ("*", "anything.example", 80, True),
+    ("example.com", "example.com", 80, True),
+    ("example.com", "www.example.com", 80, True),
+    (".example.com", "www.example.com", 80, True),
+    (".example.com", "example.com", 80, True),
+    ("*.example.com", "www.example.com", 80, True),
+    ("example.com", "badexample.com", 80, False),
+    ("example.com", "example.com.evil.net", 80, False),
+    ("Example.COM.", "EXAMPLE.com", 80, True),
+    ("example.com", "example.com.", 80, True),
+    ("a.example, b.example", "b.example", 80, True),
+    ("a.example b.example", "b.example", 80, True),
+    ("example.com:8080", "example.com", 8080, True),
+    ("example.com:8080", "www.example.com", 8080, True),
+    ("example.com:8080", "example.com", 80, False),
+    ("127.0.0.1", "127.0.0.1", 80, True),
+    ("127.0.0.1:81", "127.0.0.1", 80, False),
+    ("127.0.0.1:81", "127.0.0.1", 81, True),
+    ("10.0.0.0/8", "10.255.1.2", 80, True),
+    ("10.1.2.3/8", "10.255.1.2", 80, True),
+    ("10.0.0.0/8", "11.0.0.1", 80, False),
+    ("10.0.0.0/8", "10.example", 80, False),
+    ("10.0.0.0/99", "10.0.0.1", 80, False),
+    ("::1", "::1", 80, True),
+    ("[::1]", "::1", 80, True),
+    ("[::1]:443", "::1", 443, True),
+    ("[::1]:443", "::1", 80, False),
+    ("fd00::/8", "fd12::1", 80, True),
+    ("10.0.0.0/8", "::ffff:10.0.0.1", 80, True),
+    ("fe80::/10", "fe80::1%eth0", 80, True),
+    ("10.0.0.0/8", "fd12::1", 80, False),
+    ("0:0:0:0:0:0:0:1", "::1", 80, True),
+    ("", "example.com", 80, False),
+    (".", "example.com", 80, False),
+    (",, ,", "example.com", 80, False),
+    ("localhost", "localhost", 80, True),
+]
+
+
+@pytest.mark.parametrize(("text", "host", "port", "direct"), NO_PROXY)
+def test_no_proxy(text: str, host: str, port: int, direct: bool) -> None:
+    """S001-126: hosts, suffixes, ports, networks."""
+    assert NoProxy(text).matches(host, port) is direct
+    for name in ("no_proxy", "NO_PROXY"):
+        settings = read_environment({"http_proxy": "http://p", name: text})
+        assert (settings.proxy_for("http", host, port) is None) is direct
+
+
+def test_the_port_of_the_scheme_counts_where_none_is_given() -> None:
+    settings = read_environment({"all_proxy": "http://p", "no_proxy": "a:443"})
+    assert settings.proxy_for("wss", "a") is None
+    assert settings.proxy_for("ws", "a") == "http://p"
+
+
+def test_the_process_environment_is_looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://one")
+    assert environment_proxies().proxy_for("http", "h") == "http://one"
+    monkeypatch.setenv("http_proxy", "http://two")
+    assert environment_proxies().proxy_for("http", "h") == "http://two"
+    monkeypatch.setenv("no_proxy", "h")
+    assert environment_proxies().proxy_for("http", "h") is None
+
+
+@given(st.text(), st.text(), st.integers(0, 65535))
+def test_any_no_proxy_gives_an_answer(text: str, host: str, port: int) -> None:
+    assert NoProxy(text).matches(host, port) in {True, False}
