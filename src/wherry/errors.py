@@ -46,6 +46,7 @@ __all__ = (
     "ServerTimeoutError",
     "SocketTimeoutError",
     "TooManyRedirects",
+    "UnixClientConnectorError",
     "UploadAbortedError",
     "WSMessageTypeError",
     "WSServerHandshakeError",
@@ -186,6 +187,29 @@ class ClientConnectorDNSError(ClientConnectorError):
 
 class ClientConnectorAddressBlocked(ClientConnectorError):
     """The connector's `allow_address` refused every address of the host."""
+
+
+class UnixClientConnectorError(ClientConnectorError):
+    """A Unix socket, or a named pipe, could not be connected to.
+
+    Args:
+        path: The socket's path.
+        connection_key: Where to.
+        os_error: What the operating system said.
+    """
+
+    def __init__(self, path: str, connection_key: ConnectionKey, os_error: OSError) -> None:
+        super().__init__(connection_key, os_error)
+        self._path = path
+        self.args = (path, connection_key, os_error)
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    def __str__(self) -> str:
+        mode = "default" if self.ssl is True else self.ssl
+        return f"Cannot connect to unix socket {self.path} ssl:{mode} [{self.strerror or self._os_error}]"
 
 
 class ClientProxyConnectionError(ClientConnectorError):

@@ -7,11 +7,12 @@ nor responses.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 import traceback
 import warnings
-from collections.abc import Awaitable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -59,17 +60,21 @@ _UNSET = _Unset()
 
 
 class Closing:
-    """What `close()` gives: closing has begun; await it to see the end."""
+    """What `close()` gives: closing has begun; await it to see the end.
 
-    __slots__ = ("_wait",)
+    Args:
+        finish: Waits for the end; not called where nobody awaits.
+    """
 
-    def __init__(self, wait: Awaitable[None] | None) -> None:
-        self._wait = wait
+    __slots__ = ("_finish",)
+
+    def __init__(self, finish: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._finish = finish
 
     def __await__(self) -> Generator[Any, None, None]:
-        wait, self._wait = self._wait, None
-        if wait is not None:
-            yield from wait.__await__()
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            yield from finish().__await__()
 
 
 class BaseConnector:
@@ -176,8 +181,10 @@ class BaseConnector:
             ssl = self._ssl
         scheme = _SCHEME_OF.get(url.scheme, "http")
         is_websocket = url.scheme in {"ws", "wss"}
-        if hops and scheme == "http" and not is_websocket and hops[-1].scheme in {"http", "https"}:
+        forwards = bool(hops) and scheme == "http" and not is_websocket and hops[-1].scheme in {"http", "https"}
+        if forwards and self._settings.allow_address is None:
             # RFC 9112 3.2.2: a plain request to an HTTP proxy names its URL whole; the connection ends at the proxy.
+            # With a guard it goes through a tunnel, to an address that was asked about.
             last = hops[-1]
             return Route(
                 Origin(last.scheme, last.host, last.port),
@@ -210,6 +217,15 @@ class BaseConnector:
         return self._closed
 
     @property
+    def limits(self) -> Limits:
+        """What a server may send in a response's head, on connections made from now on."""
+        return self._settings.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._settings.limits = limits
+
+    @property
     def force_close(self) -> bool:
         """Whether connections carry one request each."""
         return self.pool.force_close
@@ -237,13 +253,13 @@ class BaseConnector:
             abort_ssl: Cut TLS connections without a closing handshake.
         """
         if self._closed:
-            return Closing(None)
+            return Closing()
         self._closed = True
         self._routes.clear()
         if self._loop.is_closed():
-            return Closing(None)
+            return Closing()
         self._begin_close(abort_ssl)
-        return Closing(self._finish_close())
+        return Closing(self._finish_close)
 
     def _begin_close(self, abort: bool) -> None:
         connections = self.pool.shut()
@@ -284,7 +300,7 @@ class BaseConnector:
         if not self._loop.is_closed():
             self.pool.shut()
         else:
-            _close_sockets(connections)
+            _close_without_loop(connections)
         _warn(f"Unclosed connector {self!r}", ResourceWarning, source=self)
         context: dict[str, Any] = {"connector": self, "connections": names, "message": "Unclosed connector"}
         if self._source_traceback is not None:
@@ -584,10 +600,17 @@ def _running_loop(name: str) -> asyncio.AbstractEventLoop:
         raise RuntimeError(f"no running event loop: make a {name} inside a coroutine") from None
 
 
-def _close_sockets(connections: list[Connection]) -> None:
-    """The loop is gone, so transports cannot close any more; their sockets can."""
+def _close_without_loop(connections: list[Connection]) -> None:
+    """The loop is gone, so transports cannot close in order any more; their sockets can."""
     for connection in connections:
-        transport = connection.transport
-        sock = None if transport is None else transport.get_extra_info("socket")
-        if sock is not None:
-            getattr(sock, "_sock", sock).close()
+        transport: Any = connection.transport
+        tls = getattr(transport, "_ssl_protocol", None)
+        if tls is not None:
+            transport = tls._transport
+        # What asyncio's transports do at their end; without it each of them would warn for itself.
+        end = getattr(transport, "_call_connection_lost", None)
+        with contextlib.suppress(RuntimeError):
+            if end is not None:
+                end(None)
+            elif transport is not None:
+                transport.abort()

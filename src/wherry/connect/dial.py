@@ -22,7 +22,7 @@ from wherry.connect.resolver import ResolveResult
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.secure import check_fingerprint, secure
 from wherry.connect.settings import DialSettings, connection_key, hop_key, server_name, timed_out, told
-from wherry.connect.sockets import Attempts, connect_first, show
+from wherry.connect.sockets import Attempts, connect_first, reason, show
 from wherry.connect.wire import TransportTaker, Wire
 from wherry.errors import (
     ClientConnectorAddressBlocked,
@@ -34,6 +34,7 @@ from wherry.errors import (
     ConnectionTimeoutError,
     InvalidUrlClientError,
     ServerFingerprintMismatch,
+    UnixClientConnectorError,
 )
 from wherry.protocol.connection import Connection
 from wherry.protocol.http1 import Http1Connection, Limits
@@ -106,7 +107,7 @@ async def _dial_path(route: Route, settings: DialSettings, ask: ConnectAsk) -> C
         raise timed_out(key, ask, f"{path}: no answer") from exc
     except (OSError, AttributeError) as exc:
         error = exc if isinstance(exc, OSError) else OSError(None, f"this event loop has no connections to {path}")
-        raise ClientConnectorError(key, OSError(error.errno, f"{error.strerror or error}: {path}")) from exc
+        raise UnixClientConnectorError(path, key, OSError(error.errno, reason(error))) from exc
     ask.timings.connect = loop.time() - started
     return await _finish(wire, route, settings, ask)
 
@@ -117,9 +118,8 @@ async def _dial_through(route: Route, settings: DialSettings, ask: ConnectAsk) -
 
     loop = settings.loop
     started = loop.time()
-    if settings.allow_address is not None:
-        await check_target(route, settings, ask)
-    wire = await open_tunnel(route, route.hops, dial_first, settings, ask)
+    target = route if settings.allow_address is None else await _checked_target(route, settings, ask)
+    wire = await open_tunnel(target, route.hops, dial_first, settings, ask)
     ask.timings.connect = loop.time() - started
     return await _finish(wire, route, settings, ask)
 
@@ -327,7 +327,7 @@ class _Dialled:
     def _told(exc: Exception, attempts: Attempts) -> str:
         if attempts.failed:
             return attempts.describe()
-        return str(getattr(exc, "strerror", None) or exc)
+        return reason(exc)
 
 
 async def addresses_of(
@@ -373,10 +373,17 @@ async def addresses_of(
     return allowed
 
 
-async def check_target(route: Route, settings: DialSettings, ask: ConnectAsk) -> None:
-    """Ask `allow_address` about an origin that a proxy will connect to: its name is resolved here, too."""
+async def _checked_target(route: Route, settings: DialSettings, ask: ConnectAsk) -> Route:
+    """`route` to an address that `allow_address` was asked about, so that no proxy resolves the name otherwise."""
     origin = route.origin
-    await addresses_of(origin.host, origin.port, settings, ask, connection_key(route))
+    results = await addresses_of(origin.host, origin.port, settings, ask, connection_key(route))
+    return Route(
+        origin._replace(host=results[0]["host"]),
+        route.hops,
+        ssl=route.ssl,
+        server_hostname=server_name(route),
+        protocols=route.protocols,
+    )
 
 
 # --- protocols ---------------------------------------------------------------------------------------------------

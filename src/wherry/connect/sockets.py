@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from typing import Any, cast
 
@@ -43,8 +44,16 @@ class Attempts:
 
     def describe(self) -> str:
         """Every address with what became of it, for an error's message."""
-        ends = {show(address): str(getattr(exc, "strerror", None) or exc) for address, exc in self.failed}
+        ends = {show(address): reason(exc) for address, exc in self.failed}
         return "; ".join(f"{show(address)}: {ends.get(show(address), 'no answer')}" for address in self.tried)
+
+
+def reason(exc: BaseException) -> str:
+    """What went wrong, in the system's words; loops have different ones of their own."""
+    number = getattr(exc, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return str(getattr(exc, "strerror", None) or exc or type(exc).__name__)
 
 
 def show(address: Any) -> str:
