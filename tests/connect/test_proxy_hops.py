@@ -163,6 +163,7 @@ def test_proxy_headers_cannot_break_the_request(field: tuple[str, str]) -> None:
 def test_proxy_ssl_is_for_https_hops() -> None:
     """S001-129, S001-131"""
     assert proxy_hops("https://h", proxy_ssl=False)[0].ssl is False
+    assert proxy_hops("https://h")[0].ssl is None
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ class BaseConnector:
         self._ssl: Any = True
         self._keepalive_timeout = KEEPALIVE_TIMEOUT if isinstance(keepalive_timeout, _Unset) else keepalive_timeout
         self._timeout_ceil_threshold = timeout_ceil_threshold
-        self._routes: dict[tuple[str, str | None, int | None], Route] = {}
+        self._routes: dict[tuple[str, str | None, int | None, tuple[ProxyHop, ...]], Route] = {}
         self._settings = self._dial_settings()
         self._close_timeout = 2.0
         #: The connections; the client takes and acquires here.
@@ -163,14 +163,14 @@ class BaseConnector:
             server_hostname: The name to check certificates against, None for the URL's host.
             hops: The proxies to pass, in order.
         """
-        if ssl is True and not hops and server_hostname is None:
-            key = (url.scheme, url.raw_host, url.port)
+        if ssl is True and server_hostname is None:
+            key = (url.scheme, url.raw_host, url.port, hops)
             try:
                 return self._routes[key]
             except KeyError:
                 if len(self._routes) >= MAX_ROUTES:
                     self._routes.clear()
-                route = self._routes[key] = self._make_route(url, ssl, None, ())
+                route = self._routes[key] = self._make_route(url, ssl, None, hops)
                 return route
         return self._make_route(url, ssl, server_hostname, hops)
 
@@ -179,6 +179,8 @@ class BaseConnector:
             raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {ssl!r} instead.")
         if ssl is True or ssl is None:
             ssl = self._ssl
+        if hops:
+            hops = tuple(_with_ssl(hop, ssl) for hop in hops)
         scheme = _SCHEME_OF.get(url.scheme, "http")
         is_websocket = url.scheme in {"ws", "wss"}
         forwards = bool(hops) and scheme == "http" and not is_websocket and hops[-1].scheme in {"http", "https"}
@@ -189,9 +191,9 @@ class BaseConnector:
             return Route(
                 Origin(last.scheme, last.host, last.port),
                 hops[:-1],
-                ssl=last.ssl if last.scheme == "https" else True,
+                ssl=True if last.ssl is None else last.ssl,
                 protocols=DEFAULT_PROTOCOLS,
-                absolute_form=True,
+                forward=last,
             )
         # A WebSocket begins as an HTTP/1.1 request (RFC 6455 4.1).
         protocols = DEFAULT_PROTOCOLS if is_websocket else self._protocols
@@ -591,6 +593,14 @@ def merge_ssl_options(ssl: Any, verify_ssl: bool | None, ssl_context: Any, finge
     if not isinstance(merged, SSL_ALLOWED_TYPES):
         raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {merged!r} instead.")
     return merged
+
+
+def _with_ssl(hop: ProxyHop, ssl: Any) -> ProxyHop:
+    """A hop that knows its TLS: what holds for the origin, where nothing was said of the proxy."""
+    if hop.scheme != "https" or hop.ssl is not None:
+        return hop
+    # A fingerprint is of one certificate, and that is the origin's.
+    return hop._replace(ssl=True if isinstance(ssl, Fingerprint) else ssl)
 
 
 def _running_loop(name: str) -> asyncio.AbstractEventLoop:

@@ -18,6 +18,7 @@ from aiohappyeyeballs import AddrInfoType
 from wherry.connect import tls
 from wherry.connect.address import is_canonical, is_literal, parse_literal
 from wherry.connect.ask import ConnectAsk
+from wherry.connect.proxy import open_tunnel, proxy_failure
 from wherry.connect.resolver import ResolveResult
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.secure import check_fingerprint, secure
@@ -41,11 +42,6 @@ from wherry.protocol.http1 import Http1Connection, Limits
 from wherry.types import ConnectionKey
 
 try:
-    from wherry.connect.proxy import open_tunnel  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    open_tunnel = None  # type: ignore[assignment,unused-ignore]
-
-try:
     from wherry.protocol.http2 import Http2Connection  # type: ignore[import-not-found,unused-ignore]
 except ImportError:  # the extra `http2` is not installed
     Http2Connection = None  # type: ignore[assignment,misc,unused-ignore]
@@ -62,12 +58,17 @@ async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connect
     observer = ask.observer
     if observer is not None:
         await observer.connection_create_start()
-    if route.hops:
-        connection = await _dial_through(route, settings, ask)
-    elif route.path is not None:
-        connection = await _dial_path(route, settings, ask)
-    else:
-        connection = await _dial_direct(route, settings, ask)
+    try:
+        if route.hops:
+            connection = await _dial_through(route, settings, ask)
+        elif route.path is not None:
+            connection = await _dial_path(route, settings, ask)
+        else:
+            connection = await _dial_direct(route, settings, ask)
+    except ClientConnectorError as exc:
+        if route.forward is None or isinstance(exc, ClientProxyConnectionError):
+            raise
+        raise proxy_failure(route.forward, exc) from exc
     connection.timings = ask.timings
     if observer is not None:
         await observer.connection_create_end()
@@ -80,9 +81,8 @@ async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connect
 async def _dial_direct(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
     origin = route.origin
     key = connection_key(route)
-    failure = ClientProxyConnectionError if route.absolute_form else ClientConnectorError
     context = await tls.context_for(route.ssl, route.protocols) if route.is_tls else None
-    dialled = _Dialled(origin.host, origin.port, key, failure)
+    dialled = _Dialled(origin.host, origin.port, key, ClientConnectorError)
     return cast(
         "Connection",
         await dialled.connect(settings, ask, _protocol_factory(route, settings), context=context, route=route),

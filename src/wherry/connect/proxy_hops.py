@@ -36,7 +36,7 @@ def proxy_hops(
     proxy: Any,
     proxy_auth: Credentials | None = None,
     proxy_headers: LooseHeaders | None = None,
-    proxy_ssl: Any = True,
+    proxy_ssl: Any = None,
 ) -> tuple[ProxyHop, ...]:
     """The hops that `proxy=` means.
 
@@ -45,7 +45,7 @@ def proxy_hops(
             chain in its order.
         proxy_auth: Credentials of a single proxy; they win over those of its URL.
         proxy_headers: More header fields for a single HTTP proxy.
-        proxy_ssl: For https:// hops: True, False, an SSLContext or a Fingerprint.
+        proxy_ssl: For https:// hops: True, False, an SSLContext or a Fingerprint; None for what holds for the origin.
 
     Raises:
         InvalidURL: (a ValueError) No such kind of proxy, or no host, or a bad port.
@@ -118,7 +118,7 @@ def one_hop(
     return hop
 
 
-def hop_of_url(value: str | URL, proxy_ssl: Any = True) -> ProxyHop:
+def hop_of_url(value: str | URL, proxy_ssl: Any = None) -> ProxyHop:
     """A proxy's URL as a hop; its path is of no meaning.
 
     Raises:

@@ -31,7 +31,7 @@ class ProxyHop(NamedTuple):
         username: The user name to give it, None for none.
         password: The password that goes with it.
         headers: More header fields for an HTTP proxy's CONNECT, as pairs.
-        ssl: For https: True, False, an SSLContext or a Fingerprint.
+        ssl: For https: True, False, an SSLContext or a Fingerprint; None for what holds for the origin.
         encoding: How an HTTP proxy's credentials become bytes (RFC 7617 2.1).
     """
 
@@ -41,7 +41,7 @@ class ProxyHop(NamedTuple):
     username: str | None = None
     password: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
-    ssl: Any = True
+    ssl: Any = None
     encoding: str = "latin1"
 
     def __repr__(self) -> str:
@@ -63,11 +63,23 @@ class Route:
         ssl: What the user said of TLS: True (the default context), False (no checks), an SSLContext, or a Fingerprint.
         server_hostname: The name to send by SNI and to check, None for the origin's host.
         protocols: ALPN identifiers in order of wish.
-        absolute_form: Requests carry the whole URL as their target: `origin` is a forwarding proxy.
+        forward: The proxy that `origin` is, where it forwards plain requests: they carry the whole URL as their
+            target, and the fields that are for this proxy.
         path: A Unix socket's path, or a named pipe's, instead of a network address.
     """
 
-    __slots__ = ("_hash", "_identity", "absolute_form", "hops", "origin", "path", "protocols", "server_hostname", "ssl")
+    __slots__ = (
+        "_hash",
+        "_identity",
+        "absolute_form",
+        "forward",
+        "hops",
+        "origin",
+        "path",
+        "protocols",
+        "server_hostname",
+        "ssl",
+    )
 
     def __init__(
         self,
@@ -77,7 +89,7 @@ class Route:
         ssl: Any = True,
         server_hostname: str | None = None,
         protocols: tuple[str, ...] = ("http/1.1",),
-        absolute_form: bool = False,
+        forward: ProxyHop | None = None,
         path: str | None = None,
     ) -> None:
         self.origin = origin
@@ -85,9 +97,10 @@ class Route:
         self.ssl = ssl
         self.server_hostname = server_hostname
         self.protocols = protocols
-        self.absolute_form = absolute_form
+        self.forward = forward
+        self.absolute_form = forward is not None
         self.path = path
-        self._identity = (origin, hops, ssl, server_hostname, protocols, absolute_form, path)
+        self._identity = (origin, hops, ssl, server_hostname, protocols, forward, path)
         self._hash = hash(self._identity)
 
     @property

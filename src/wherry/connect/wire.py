@@ -170,6 +170,11 @@ class Wire(asyncio.Protocol):
             self.transport.abort()
 
     @property
+    def unread(self) -> int:
+        """Bytes that came and were not read."""
+        return len(self._buffer)
+
+    @property
     def peer(self) -> Any:
         """The peer's address, as `socket.getpeername` gives it."""
         return self.transport.get_extra_info("peername")
