@@ -1,0 +1,218 @@
+"""The Content-Disposition field: written for parts of a form (RFC 7578), read as RFC 6266 and 2231 say.
+
+Pure functions over strings.  What a peer sends is read leniently where clients do, with a warning; what is
+written can never break out of its quotes.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+__all__ = (
+    "BadContentDispositionHeader",
+    "BadContentDispositionParam",
+    "content_disposition_filename",
+    "content_disposition_header",
+    "parse_content_disposition",
+)
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_ESCAPE: Final = re.compile(r"\\([\x00-\x7f])")
+_CONTINUED: Final = re.compile(r"(.+?)\*(\d{1,4})(\*?)\Z")
+
+
+class BadContentDispositionHeader(RuntimeWarning):
+    """A Content-Disposition field cannot be understood."""
+
+
+class BadContentDispositionParam(RuntimeWarning):
+    """A parameter of a Content-Disposition field cannot be understood, and is passed over."""
+
+
+def content_disposition_header(disptype: str, quote_fields: bool = True, _charset: str = "utf-8", **params: str) -> str:
+    r"""The value of a Content-Disposition field.
+
+    Args:
+        disptype: "form-data", "attachment" ...
+        quote_fields: Percent-encode file names and use ext-values (RFC 8187) for what is not ASCII.  False
+            sends text as it is, as browsers do; CR and LF are percent-encoded all the same.
+        params: Parameters in order.
+
+    Raises:
+        ValueError: The type or a parameter's name is no token, or a value has a control character that cannot
+            be encoded.
+
+    >>> content_disposition_header("form-data", name="a", filename="x y.txt")
+    'form-data; name="a"; filename="x%20y.txt"'
+    >>> content_disposition_header("form-data", False, name="naïve")
+    'form-data; name="naïve"'
+    """
+    if not _TOKEN.match(disptype or ""):
+        raise ValueError(f"not a content disposition type: {disptype!r}")
+    pieces = [disptype]
+    for name, value in params.items():
+        if not _TOKEN.match(name or ""):
+            raise ValueError(f"not a content disposition parameter: {name!r}")
+        pieces.append(_parameter(name, value, quote_fields, _charset))
+    return "; ".join(pieces)
+
+
+def _parameter(name: str, value: str, quote_fields: bool, charset: str) -> str:
+    if not quote_fields:
+        # RFC 7578 4.2 and the WHATWG's form submission: line ends cannot stand in a field, so they are encoded.
+        text = value.replace("\r", "%0D").replace("\n", "%0A")
+        if _CONTROL.search(text):
+            raise ValueError(f"a control character in the content disposition parameter {name}={value!r}")
+        return f'{name}="{_escaped(text)}"'
+    if name.lower() == "filename":
+        return f'{name}="{quote(value, "", encoding=charset)}"'
+    if value.isascii() and not _CONTROL.search(value):
+        return f'{name}="{_escaped(value)}"'
+    return f"{name}*={charset}''{quote(value, '', encoding=charset)}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def parse_content_disposition(header: str | None) -> tuple[str | None, dict[str, str]]:
+    """Take a Content-Disposition value apart.
+
+    Returns:
+        The type in lower case and the parameters; (None, {}) for what cannot be understood.  Ext-values
+        ("name*") are decoded, continuations ("name*0") are left for `content_disposition_filename`.
+    """
+    if not header:
+        return None, {}
+    disptype, _, rest = header.partition(";")
+    disptype = disptype.strip()
+    if not _TOKEN.match(disptype):
+        warnings.warn(BadContentDispositionHeader(header), stacklevel=2)
+        return None, {}
+    params: dict[str, str] = {}
+    items = _split(rest)
+    for item in items:
+        if not item.strip():
+            # An empty parameter, most often a semicolon at the end.
+            warnings.warn(BadContentDispositionHeader(header), stacklevel=2)
+            continue
+        name, equals, value = item.partition("=")
+        name = name.strip().lower()
+        if not equals or name in params:
+            warnings.warn(BadContentDispositionHeader(header), stacklevel=2)
+            return None, {}
+        try:
+            params[name] = _parameter_value(name, value.strip())
+        except ValueError:
+            if name.endswith("*") or "*" in name or not _TOKEN.match(name):
+                warnings.warn(BadContentDispositionParam(item), stacklevel=2)
+                continue
+            warnings.warn(BadContentDispositionHeader(header), stacklevel=2)
+            return None, {}
+    return disptype.lower(), params
+
+
+def _split(text: str) -> list[str]:
+    """Split at semicolons outside of quotes.
+
+    A quote counts only where a value begins, and ends only before a semicolon or the end: some senders put
+    bare quotes into file names.
+    """
+    if not text:
+        return []
+    if '"' not in text:
+        return text.split(";")
+    items: list[str] = []
+    at = start = 0
+    size = len(text)
+    while at <= size:
+        if at == size or text[at] == ";":
+            items.append(text[start:at])
+            start = at + 1
+        elif text[at] == '"' and text[start:at].rstrip().endswith("="):
+            at = _closing_quote(text, at)
+        at += 1
+    return items
+
+
+def _closing_quote(text: str, at: int) -> int:
+    """Where the quoted string that begins at `at` ends; `at` itself where it does not."""
+    end = at + 1
+    while end < len(text):
+        if text[end] == "\\":
+            end += 1
+        elif text[end] == '"' and text[end + 1 :].lstrip()[:1] in {"", ";"}:
+            return end
+        end += 1
+    return at
+
+
+def _parameter_value(name: str, value: str) -> str:
+    if not _TOKEN.match(name):
+        raise ValueError(name)
+    quoted = len(value) >= 2 and value[0] == value[-1] == '"'
+    if _CONTINUED.match(name) or not name.endswith("*"):
+        if quoted:
+            text = _ESCAPE.sub(r"\1", value[1:-1])
+            # A path in front of a file name comes from old browsers; its root must not be taken for one.
+            return text if _CONTINUED.match(name) else text.lstrip("\\/")
+        if not _TOKEN.match(value):
+            raise ValueError(value)
+        return value
+    # RFC 8187 3.2: charset'language'percent-encoded
+    if value.count("'") != 2 or not _TOKEN.match(value):
+        raise ValueError(value)
+    return _decode_extended(value)
+
+
+def _decode_extended(value: str) -> str:
+    """Decode ``charset'language'percent-encoded``; ValueError where that cannot be done."""
+    charset, _, text = value.split("'", 2)
+    try:
+        return unquote_to_bytes(text).decode(charset or "utf-8")
+    except LookupError:
+        raise ValueError(f"unknown charset {charset!r}") from None
+
+
+def content_disposition_filename(params: Mapping[str, str], name: str = "filename") -> str | None:
+    """The file name among a Content-Disposition's parameters, put together where it came in parts.
+
+    Args:
+        params: As `parse_content_disposition` gives them.
+        name: Another parameter of that kind.
+    """
+    # RFC 6266 4.3: the ext-value comes before the plain one.
+    for key in (f"{name}*", name):
+        if key in params:
+            return params[key]
+    parts: dict[int, tuple[str, bool]] = {}
+    for key, value in params.items():
+        match = _CONTINUED.match(key)
+        if match and match[1] == name and match[2] == str(int(match[2])):
+            parts[int(match[2])] = (value, bool(match[3]))
+    pieces: list[tuple[str, bool]] = []
+    while len(pieces) in parts:
+        pieces.append(parts[len(pieces)])
+    return _join_continued(pieces) if pieces else None
+
+
+def _join_continued(pieces: list[tuple[str, bool]]) -> str | None:
+    """Put continuations together (RFC 2231 4.1): the first tells the charset, and each whether it is encoded."""
+    first, encoded = pieces[0]
+    charset = ""
+    if encoded and first.count("'") >= 2:
+        charset, _, first = first.split("'", 2)
+    elif not any(mark for _, mark in pieces):
+        return "".join(value for value, _ in pieces)
+    data = unquote_to_bytes(first) if encoded else first.encode()
+    for value, mark in pieces[1:]:
+        data += unquote_to_bytes(value) if mark else value.encode()
+    try:
+        return data.decode(charset or "utf-8")
+    except (LookupError, ValueError):
+        return None
