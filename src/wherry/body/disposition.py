@@ -39,13 +39,13 @@ def content_disposition_header(disptype: str, quote_fields: bool = True, _charse
 
     Args:
         disptype: "form-data", "attachment" ...
-        quote_fields: Percent-encode file names and use ext-values (RFC 8187) for what is not ASCII.  False
-            sends text as it is, as browsers do; CR and LF are percent-encoded all the same.
+        quote_fields: Percent-encode file names, and use ext-values (RFC 8187) for what else is not ASCII but
+            not in a form, where RFC 7578 4.2 has plain UTF-8.  False sends file names as UTF-8 too, as browsers
+            do; CR and LF are percent-encoded all the same.
         params: Parameters in order.
 
     Raises:
-        ValueError: The type or a parameter's name is no token, or a value has a control character that cannot
-            be encoded.
+        ValueError: The type or a parameter's name is no token.
 
     >>> content_disposition_header("form-data", name="a", filename="x y.txt")
     'form-data; name="a"; filename="x%20y.txt"'
@@ -58,16 +58,15 @@ def content_disposition_header(disptype: str, quote_fields: bool = True, _charse
     for name, value in params.items():
         if not _TOKEN.match(name or ""):
             raise ValueError(f"not a content disposition parameter: {name!r}")
-        pieces.append(_parameter(name, value, quote_fields, _charset))
+        plain = not quote_fields or (disptype == "form-data" and name.lower() != "filename")
+        pieces.append(_parameter(name, value, plain, _charset))
     return "; ".join(pieces)
 
 
-def _parameter(name: str, value: str, quote_fields: bool, charset: str) -> str:
-    if not quote_fields:
-        # RFC 7578 4.2 and the WHATWG's form submission: line ends cannot stand in a field, so they are encoded.
-        text = value.replace("\r", "%0D").replace("\n", "%0A")
-        if _CONTROL.search(text):
-            raise ValueError(f"a control character in the content disposition parameter {name}={value!r}")
+def _parameter(name: str, value: str, plain: bool, charset: str) -> str:
+    if plain:
+        # RFC 7578 4.2 and the WHATWG's form submission: line ends cannot stand in a field.  They are encoded.
+        text = _CONTROL.sub(lambda match: f"%{ord(match[0]):02X}", value)
         return f'{name}="{_escaped(text)}"'
     if name.lower() == "filename":
         return f'{name}="{quote(value, "", encoding=charset)}"'

@@ -1,0 +1,258 @@
+"""Forms: urlencoded or multipart, names that cannot break out, and parsers of others that read them."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import io
+from urllib.parse import parse_qsl
+
+import pytest
+import python_multipart
+import werkzeug.formparser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from multidict import MultiDict
+from requests_toolbelt import MultipartDecoder
+
+from wherry.body.form import FormData
+from wherry.body.multipart_writer import MultipartWriter
+
+from .conftest import Sink
+
+
+async def sent(body) -> bytes:
+    sink = Sink()
+    await body.write(sink)
+    assert body.size == len(sink.data)
+    return sink.data
+
+
+def by_werkzeug(body, data):
+    _, fields, files = werkzeug.formparser.parse_form_data(
+        {
+            "REQUEST_METHOD": "POST",
+            "CONTENT_TYPE": body.content_type,
+            "CONTENT_LENGTH": str(len(data)),
+            "wsgi.input": io.BytesIO(data),
+        }
+    )
+    found = [(name, None, value.encode()) for name, values in fields.lists() for value in values]
+    for name, file in files.items(multi=True):
+        found.append((name, file.filename, file.read()))
+        file.close()
+    return found
+
+
+def by_python_multipart(body, data):
+    found = []
+    parser = python_multipart.FormParser(
+        "multipart/form-data",
+        lambda field: found.append((field.field_name, None, field.value)),
+        lambda file: (
+            file.file_object.seek(0),
+            found.append((file.field_name, file.file_name, file.file_object.read())),
+        ),
+        boundary=body.boundary,
+    )
+    parser.write(data)
+    parser.finalize()
+    return found
+
+
+def by_email(body, data):
+    message = email.message_from_bytes(
+        b"Content-Type: " + body.content_type.encode() + b"\r\n\r\n" + data, policy=email.policy.HTTP
+    )
+    return [
+        (part.get_param("name", header="content-disposition"), part.get_filename(), part.get_payload(decode=True))
+        for part in message.iter_parts()
+    ]
+
+
+async def test_only_fields_are_urlencoded():
+    form = FormData({"a": "x y", "ä": "ö&="})
+    assert not form.is_multipart
+    body = form()
+    assert body.content_type == "application/x-www-form-urlencoded"
+    assert parse_qsl(body.at_hand.decode()) == [("a", "x y"), ("ä", "ö&=")]
+    assert form().at_hand == body.at_hand
+
+
+def test_every_form_of_fields():
+    for fields in ([("a", "1"), ("a", "2")], (("a", "1"), ("a", "2")), MultiDict([("a", "1"), ("a", "2")])):
+        assert FormData(fields)().at_hand == b"a=1&a=2"
+    assert FormData({"a": ["1", "2"]})().at_hand == b"a=1&a=2"
+    assert FormData({"a": 1})().at_hand == b"a=1"
+    for wrong in ("ab", ["abc"], 7):
+        with pytest.raises(TypeError, match=r"Only io\.IOBase"):
+            FormData(wrong)
+
+
+def test_another_charset():
+    body = FormData({"ä": "ö"}, charset="latin-1")()
+    assert body.content_type == "application/x-www-form-urlencoded; charset=latin-1"
+    assert body.at_hand == b"%E4=%F6"
+
+
+async def test_a_file_makes_it_multipart(tmp_path):
+    path = tmp_path / "näme.bin"
+    path.write_bytes(b"\0\1\2" * 1000)
+    with path.open("rb") as file:
+        form = FormData({"file": file, "text": "hällo"})
+        assert form.is_multipart
+        body = form()
+        assert body.content_type.startswith("multipart/form-data; boundary=")
+        data = await sent(body)
+        assert await sent(form()) == data
+        assert sorted(by_werkzeug(body, data)) == [
+            ("file", "n%C3%A4me.bin", path.read_bytes()),
+            ("text", None, "hällo".encode()),
+        ]
+
+
+async def test_quoting_can_be_left_out_as_browsers_do():
+    form = FormData(quote_fields=False)
+    form.add_field("ä", b"1", filename="näme.txt")
+    body = form()
+    data = await sent(body)
+    assert 'name="ä"; filename="näme.txt"'.encode() in data
+    assert by_werkzeug(body, data) == [("ä", "näme.txt", b"1")]
+
+
+async def test_multipart_without_a_file():
+    form = FormData({"a": "b"}, default_to_multipart=True)
+    assert form.is_multipart
+    body = form()
+    assert body.at_hand == await sent(body)
+    assert by_email(body, body.at_hand) == [("a", None, b"b")]
+
+
+async def test_content_type_and_filename_make_it_multipart():
+    form = FormData()
+    form.add_field("a", "1", content_type="application/json")
+    assert form.is_multipart
+    data = await sent(form())
+    assert b"Content-Type: application/json\r\n" in data
+    form = FormData()
+    form.add_field("a", "1", filename="x.txt")
+    assert form.is_multipart
+
+
+async def test_a_form_may_grow_after_it_was_sent():
+    form = FormData(default_to_multipart=True)
+    form.add_field("a", "1")
+    await sent(form())
+    form.add_field("b", "2")
+    body = form()
+    assert by_python_multipart(body, await sent(body)) == [(b"a", None, b"1"), (b"b", None, b"2")]
+
+
+def test_bytes_without_a_filename_warn():
+    form = FormData()
+    with pytest.warns(DeprecationWarning, match="filename"):
+        form.add_field("a", b"1")
+    assert form.is_multipart
+    with pytest.warns(DeprecationWarning, match="content_transfer_encoding"):
+        form.add_field("a", b"1", content_transfer_encoding="base64")
+
+
+@pytest.mark.parametrize(("what", "match"), [({"filename": 1}, "filename"), ({"content_type": 1}, "content_type")])
+def test_wrong_types(what, match):
+    with pytest.raises(TypeError, match=match):
+        FormData().add_field("a", "b", **what)
+
+
+def test_a_value_that_can_be_no_body():
+    form = FormData(default_to_multipart=True)
+    form.add_field("a", object())
+    with pytest.raises(TypeError, match="Can not serialize"):
+        form()
+
+
+@pytest.mark.parametrize("quote_fields", [True, False])
+@pytest.mark.parametrize("name", ['a"; filename="evil.sh', "a\r\nX-Evil: 1", "a\r\n\r\nbody", "a\\", 'a\\"'])
+async def test_names_cannot_break_out(name, quote_fields):
+    form = FormData(quote_fields=quote_fields)
+    form.add_field(name, "1", filename=name)
+    body = form()
+    data = await sent(body)
+    head = data.split(b"\r\n\r\n")[0]
+    assert len(head.split(b"\r\n")) == 3
+    assert b"\n" not in head.replace(b"\r\n", b"")
+    (found,) = by_werkzeug(body, data)
+    assert found[2] == b"1"
+    assert "evil.sh" not in (found[1] or "") or name in {found[1], found[1].replace("%22", '"')} or "%" in found[1]
+
+
+def test_a_content_type_cannot_break_out():
+    with pytest.raises(ValueError, match="control character"):
+        FormData().add_field("a", "1", content_type="text/plain\r\nX: y")
+
+
+names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
+values = st.one_of(st.text(st.characters(exclude_categories=("Cs",)), max_size=200), st.binary(max_size=200))
+
+
+@settings(deadline=None)
+@given(fields=st.lists(st.tuples(names, values, names), min_size=1, max_size=5))
+async def test_werkzeug_reads_what_was_sent(fields):
+    form = FormData(quote_fields=False, default_to_multipart=True)
+    expected = []
+    for name, value, filename in fields:
+        is_file = isinstance(value, bytes)
+        form.add_field(name, value, filename=filename if is_file else None)
+        expected.append((name, filename if is_file else None, value if is_file else value.encode()))
+    body = form()
+    found = by_werkzeug(body, await sent(body))
+    # It takes %22 for a quote, as old browsers meant it.
+    expected = [
+        (name.replace("%22", '"'), (file or "").replace("%22", '"') or None, data) for name, file, data in expected
+    ]
+    assert sorted(found, key=repr) == sorted(expected, key=repr)
+
+
+@settings(deadline=None)
+@given(fields=st.lists(st.tuples(names, values), min_size=1, max_size=5))
+async def test_python_multipart_reads_what_was_sent(fields):
+    form = FormData(default_to_multipart=True)
+    for name, value in fields:
+        form.add_field(name, value, filename="x" if isinstance(value, bytes) else None)
+    body = form()
+    found = by_python_multipart(body, await sent(body))
+    assert [(name, data or b"") for name, _, data in found] == [
+        (name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in fields
+    ]
+
+
+@settings(deadline=None)
+@given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=5))
+async def test_toolbelt_and_email_read_what_was_sent(parts):
+    writer = MultipartWriter("mixed")
+    for part in parts:
+        writer.append(part)
+    data = await sent(writer)
+    decoded = MultipartDecoder(data, writer.content_type)
+    assert [part.content for part in decoded.parts] == parts
+
+
+@pytest.mark.parametrize("transfer", ["base64", "quoted-printable"])
+@settings(deadline=None, max_examples=30)
+@given(
+    part=st.one_of(
+        st.binary(max_size=300), st.builds(lambda b, n: b * n, st.binary(min_size=1, max_size=9), st.integers(1, 20000))
+    )
+)
+async def test_email_undoes_transfer_encodings(transfer, part):
+    writer = MultipartWriter("mixed")
+    writer.append(part, {"Content-Transfer-Encoding": transfer})
+    sink = Sink()
+    await writer.write(sink)
+    if transfer == "base64":
+        assert writer.size == len(sink.data)
+    assert max(len(line) for line in sink.data.split(b"\r\n\r\n", 1)[1].split(b"\r\n")) <= 76
+    message = email.message_from_bytes(
+        b"Content-Type: " + writer.content_type.encode() + b"\r\n\r\n" + sink.data, policy=email.policy.HTTP
+    )
+    (found,) = message.iter_parts()
+    assert found.get_payload(decode=True) == part
