@@ -14,7 +14,7 @@ from collections.abc import Callable
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 AllowAddress = Callable[[IPAddress], bool]
 
-_CANONICAL_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.|$)){4}", re.ASCII)
+_CANONICAL_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?=\d)|\Z)){4}", re.ASCII)
 # What inet_aton takes beyond that: fewer parts, octal, hexadecimal.
 _NUMERIC_IPV4 = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}\.?", re.ASCII)
 

@@ -118,8 +118,8 @@ async def _dial_through(route: Route, settings: DialSettings, ask: ConnectAsk) -
 
     loop = settings.loop
     started = loop.time()
-    target = route if settings.allow_address is None else await _checked_target(route, settings, ask)
-    wire = await open_tunnel(target, route.hops, dial_first, settings, ask)
+    target = route if settings.allow_address is None else await _checked(route, settings, ask)
+    wire = await open_tunnel(target, target.hops, dial_first, settings, ask)
     ask.timings.connect = loop.time() - started
     return await _finish(wire, route, settings, ask)
 
@@ -373,13 +373,20 @@ async def addresses_of(
     return allowed
 
 
-async def _checked_target(route: Route, settings: DialSettings, ask: ConnectAsk) -> Route:
-    """`route` to an address that `allow_address` was asked about, so that no proxy resolves the name otherwise."""
+async def _checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Route:
+    """`route` with names replaced by addresses that `allow_address` took, so that no proxy resolves them otherwise.
+
+    The first hop is dialled here and asked about then.  The name of an https hop stays: its certificate needs it.
+    """
+    hops = [route.hops[0]]
+    for hop in route.hops[1:]:
+        results = await addresses_of(hop.host, hop.port, settings, ask, hop_key(hop))
+        hops.append(hop if hop.scheme == "https" else hop._replace(host=results[0]["host"]))
     origin = route.origin
     results = await addresses_of(origin.host, origin.port, settings, ask, connection_key(route))
     return Route(
         origin._replace(host=results[0]["host"]),
-        route.hops,
+        tuple(hops),
         ssl=route.ssl,
         server_hostname=server_name(route),
         protocols=route.protocols,

@@ -16,6 +16,7 @@ from wherry.connect.address import AllowAddress
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.dns import DNSCache
 from wherry.connect.route import ProxyHop, Route
+from wherry.connect.sockets import reason
 from wherry.errors import ConnectionTimeoutError
 from wherry.protocol.http1 import DEFAULT_LIMITS, Limits
 from wherry.types import ConnectionKey
@@ -101,6 +102,6 @@ def timed_out(key: ConnectionKey, ask: ConnectAsk, tried: str) -> ConnectionTime
     )
 
 
-def told(exc: Exception, where: str) -> OSError:
-    errno = exc.errno if isinstance(exc, OSError) else None
-    return OSError(errno, f"{getattr(exc, 'strerror', None) or exc or type(exc).__name__} ({where})")
+def told(exc: BaseException, where: str) -> OSError:
+    """`exc` as an OSError that says where it happened."""
+    return OSError(getattr(exc, "errno", None), f"{reason(exc)} ({where})")

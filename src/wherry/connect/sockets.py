@@ -53,7 +53,9 @@ def reason(exc: BaseException) -> str:
     number = getattr(exc, "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number)
-    return str(getattr(exc, "strerror", None) or exc or type(exc).__name__)
+    if said := getattr(exc, "strerror", None) or str(exc):
+        return str(said)
+    return "the peer closed the connection" if isinstance(exc, ConnectionResetError) else type(exc).__name__
 
 
 def show(address: Any) -> str:

@@ -1,0 +1,199 @@
+"""Wires: reading by bytes and by separators, TLS over anything, and handing the transport over."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+import pytest
+import uvloop
+
+from wherry.connect.wire import HIGH_WATER, Wire
+
+
+async def open_wire(port: int, factory: Any = Wire) -> Wire:
+    loop = asyncio.get_running_loop()
+    _, wire = await loop.create_connection(lambda: factory(loop), "127.0.0.1", port)
+    return wire
+
+
+def says(data: bytes):
+    async def answer(reader, writer) -> None:
+        writer.write(data)
+        await writer.drain()
+        await reader.read()
+
+    return answer
+
+
+async def test_reads_by_size_and_by_separator(serve) -> None:
+    wire = await open_wire(await serve(says(b"abcHTTP/1.1 200\r\n\r\nrest")))
+    assert await wire.read(3) == b"abc"
+    assert await wire.read_until(b"\r\n\r\n") == b"HTTP/1.1 200\r\n\r\n"
+    assert await wire.read(4) == b"rest"
+    assert wire.peer[0] == "127.0.0.1"
+    assert wire.ssl_object is None
+    wire.close()
+
+
+async def test_a_separator_in_two_pieces_is_found(serve) -> None:
+    turn = asyncio.Event()
+
+    async def answer(reader, writer) -> None:
+        writer.write(b"head\r\n")
+        await turn.wait()
+        writer.write(b"\r\nx")
+        await reader.read()
+
+    wire = await open_wire(await serve(answer))
+    assert await wire.read(1) == b"h"
+    turn.set()
+    assert await wire.read_until(b"\r\n\r\n") == b"ead\r\n\r\n"
+    wire.abort()
+
+
+async def test_a_peer_that_never_sends_the_separator_is_bounded(serve) -> None:
+    wire = await open_wire(await serve(says(b"x" * 5000)))
+    with pytest.raises(ValueError, match="within 4096 bytes"):
+        await wire.read_until(b"\r\n\r\n", 4096)
+    wire.abort()
+
+
+async def test_a_wire_that_nobody_reads_stops_its_peer(serve) -> None:
+    wire = await open_wire(await serve(says(b"x" * (4 * 1024 * 1024))))
+    while not wire._paused:
+        await asyncio.sleep(0)
+    assert len(wire._buffer) < HIGH_WATER + 512 * 1024
+    assert len(await wire.read(1024 * 1024)) == 1024 * 1024
+    wire.abort()
+
+
+async def test_a_peer_that_closes_early_is_a_connection_error(serve) -> None:
+    async def answer(reader, writer) -> None:
+        writer.write(b"ab")
+        writer.close()
+
+    wire = await open_wire(await serve(answer))
+    with pytest.raises(ConnectionError, match="closed"):
+        await wire.read(3)
+    with pytest.raises(ConnectionError):
+        wire.write(b"x")
+
+
+class Taker:
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.events.append("made")
+
+    def feed(self, data: bytes) -> None:
+        self.events.append(data)
+
+
+class TakerProtocol(Taker, asyncio.Protocol):
+    def __init__(self, got: asyncio.Future[bytes]) -> None:
+        super().__init__()
+        self.got = got
+
+    def data_received(self, data: bytes) -> None:
+        self.got.set_result(data)
+
+
+async def test_the_transport_and_what_is_left_are_handed_over(serve) -> None:
+    async def answer(reader, writer) -> None:
+        writer.write(b"headmore")
+        writer.write(await reader.readexactly(4))
+        await reader.read()
+
+    wire = await open_wire(await serve(answer))
+    assert await wire.read(4) == b"head"
+    while len(wire._buffer) < 4:
+        await asyncio.sleep(0)
+    taker = TakerProtocol(asyncio.get_running_loop().create_future())
+    wire.hand_over(taker)
+    assert taker.events == ["made", b"more"]
+    wire.transport.write(b"ping")
+    assert await taker.got == b"ping"
+    wire.abort()
+
+
+async def test_bytes_from_before_tls_never_count_as_bytes_from_inside(serve, client_context) -> None:
+    wire = await open_wire(await serve(says(b"injected")))
+    while not wire._buffer:
+        await asyncio.sleep(0)
+    with pytest.raises(ConnectionError, match="before the TLS handshake"):
+        await wire.start_tls(client_context, "localhost")
+
+
+class Refusing(asyncio.SelectorEventLoop):
+    """A loop that upgrades no transport, as some do with those that are TLS already."""
+
+    async def start_tls(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("transport is not supported by start_tls()")
+
+
+async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def tls_inside_tls(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    """S001-130: an echo server behind TLS, behind a TLS relay."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await relay(reader, writer)
+
+    inner = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server_context)
+    inner_port = inner.sockets[0].getsockname()[1]
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", inner_port)
+        await asyncio.gather(relay(reader, to_writer), relay(to_reader, writer), return_exceptions=True)
+
+    outer = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=server_context)
+    wire = await open_wire(outer.sockets[0].getsockname()[1])
+    await wire.start_tls(client_context, "localhost", 5, 1)
+    first = wire.ssl_object
+    await wire.start_tls(client_context, "localhost", 5, 1)
+    assert wire.ssl_object is not None
+    assert wire.ssl_object is not first
+    big = bytes(range(256)) * 2000
+    wire.write(big)
+    assert await wire.read(len(big)) == big
+    closed = asyncio.get_running_loop().create_future()
+
+    class Last(Taker, asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            closed.set_result(exc)
+
+    wire.hand_over(Last())
+    wire.close()
+    await asyncio.wait_for(closed, 5)
+    inner.close()
+    outer.close()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop, Refusing])
+def test_tls_inside_tls(new_loop, server_context, client_context) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(tls_inside_tls(server_context, client_context))
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop, Refusing])
+def test_a_certificate_that_is_not_trusted_closes_the_wire(new_loop, server_context) -> None:
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=server_context)
+        wire = await open_wire(server.sockets[0].getsockname()[1])
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await wire.start_tls(ssl.create_default_context(), "localhost")
+        assert wire.transport.is_closing()
+        server.close()
+        await asyncio.sleep(0.01)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
