@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import hashlib
 import socket
 import ssl
@@ -33,7 +33,7 @@ from wherry.errors import (
     ServerFingerprintMismatch,
 )
 
-UTC = datetime.UTC
+UTC = dt.UTC
 
 
 def server_with(cert: trustme.LeafCert, **changes: Any) -> ssl.SSLContext:
@@ -104,15 +104,15 @@ async def test_a_requests_ssl_wins_over_the_connectors(get, serve, server_contex
 def self_signed(*names: str) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    now = datetime.datetime.now(UTC)
+    now = dt.datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -124,8 +124,8 @@ def self_signed(*names: str) -> tuple[bytes, bytes]:
 
 
 def bad_server(ca: trustme.CA, kind: str, tmp_path) -> ssl.SSLContext:
-    now = datetime.datetime.now(UTC)
-    day = datetime.timedelta(days=1)
+    now = dt.datetime.now(UTC)
+    day = dt.timedelta(days=1)
     if kind == "expired":
         return server_with(ca.issue_cert("localhost", not_before=now - 3 * day, not_after=now - day))
     if kind == "not yet valid":
@@ -219,9 +219,9 @@ async def test_tls_1_0_is_refused_and_can_be_accepted(get, ca, client_context) -
     server = server_with(ca.issue_cert("localhost"))
     server.set_ciphers("ALL:@SECLEVEL=0")
     server.options &= ~(ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         server.minimum_version = ssl.TLSVersion.TLSv1
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         server.maximum_version = ssl.TLSVersion.TLSv1
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -237,7 +237,7 @@ async def test_tls_1_0_is_refused_and_can_be_accepted(get, ca, client_context) -
             old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             old.load_verify_locations(cadata=trust_of(client_context))
             old.set_ciphers("ALL:@SECLEVEL=0")
-            with pytest.warns(DeprecationWarning):
+            with pytest.warns(DeprecationWarning, match="TLSv1"):
                 old.minimum_version = ssl.TLSVersion.TLSv1
             assert (await get(connector, f"https://localhost:{port}/", ssl=old)).status == 200
     finally:
@@ -482,7 +482,7 @@ async def test_deprecated_parameters_still_work(client_context) -> None:
     with pytest.warns(DeprecationWarning, match="fingerprint"):
         connector = TCPConnector(fingerprint=b"0" * 32)
     assert connector._ssl == Fingerprint(b"0" * 32)
-    with pytest.warns(DeprecationWarning), pytest.raises(ValueError, match="mutually exclusive"):
+    with pytest.warns(DeprecationWarning, match="verify_ssl"), pytest.raises(ValueError, match="mutually exclusive"):
         TCPConnector(verify_ssl=False, ssl=client_context)
     with pytest.raises(TypeError, match="ssl should be"):
         TCPConnector(ssl="yes")
