@@ -1,0 +1,271 @@
+"""Real proxies on loopback: squid, tinyproxy, dante, microsocks, and TLS by haproxy and stunnel.
+
+Each runs with a configuration of ours in a temporary directory, and keeps a log, which proves the way that was
+taken.  They run beside the tests as processes and end with the test session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import trustme
+
+USER, PASSWORD = "user", "pa:ss@wörd/%"
+# Proxies whose files take no such characters.
+PLAIN_PASSWORD = "pass.word-1"
+NSS_WRAPPER = ("/usr/lib/x86_64-linux-gnu/libnss_wrapper.so", "/usr/lib/aarch64-linux-gnu/libnss_wrapper.so")
+
+
+def find(program: str) -> str:
+    """A server's program; the system's own directories may be missing in PATH."""
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/sbin")
+    assert found, f"{program} is not installed"
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+class RealProxy:
+    """One port of a proxy that runs.
+
+    Args:
+        name: Whose it is.
+        scheme: How it is spoken to.
+        port: Its port on 127.0.0.1.
+        log: The file that it writes to.
+        credentials: The user and the password that it wants.
+    """
+
+    def __init__(
+        self, name: str, scheme: str, port: int, log: Path, credentials: tuple[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.scheme = scheme
+        self.port = port
+        self.log_file = log
+        self.credentials = credentials
+
+    def speaking(self, scheme: str) -> RealProxy:
+        """The same port, spoken to in another way."""
+        return RealProxy(self.name, scheme, self.port, self.log_file, self.credentials)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @contextlib.contextmanager
+    def expects(self, *words: str) -> Iterator[None]:
+        """The log gets a line with one of `words` while the block runs, or soon after."""
+        begin = self.log_file.stat().st_size if self.log_file.exists() else 0
+        yield
+        self.wait_for(begin, words)
+
+    def wait_for(self, begin: int, words: tuple[str, ...], seconds: float = 5.0) -> None:
+        end = time.monotonic() + seconds
+        while True:
+            text = self.log_file.read_bytes()[begin:].decode(errors="replace") if self.log_file.exists() else ""
+            if any(word in text for word in words):
+                return
+            assert time.monotonic() < end, f"{self.name} logged nothing of {words}: {text!r}"
+            time.sleep(0.01)  # a file has no event to wait for
+
+    def mark(self) -> int:
+        return self.log_file.stat().st_size if self.log_file.exists() else 0
+
+
+class ProxyFarm:
+    """Every real proxy, started together."""
+
+    def __init__(self, directory: Path, authority: trustme.CA) -> None:
+        self.directory = directory
+        directory.chmod(0o777)
+        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        self.pem = directory / "server.pem"
+        certificate.private_key_and_cert_chain_pem.write_to_path(self.pem)
+        self.key = directory / "server.key"
+        certificate.private_key_pem.write_to_path(self.key)
+        self.chain = directory / "server.crt"
+        self.chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+        for path in (self.pem, self.key, self.chain):
+            path.chmod(0o644)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        ports = iter(free_ports(14))
+        self.tinyproxy = self._tinyproxy("tinyproxy", next(ports), None)
+        self.tinyproxy_auth = self._tinyproxy("tinyproxy-auth", next(ports), (USER, PLAIN_PASSWORD))
+        self.squid, self.squid_auth, self.squid_tls, self.squid_tls_auth = self._squid([next(ports) for _ in range(4)])
+        self.microsocks = self._microsocks("microsocks", next(ports), None)
+        self.microsocks_auth = self._microsocks("microsocks-auth", next(ports), (USER, PASSWORD))
+        self.dante = self._dante("dante", next(ports), None)
+        self.dante_auth = self._dante("dante-auth", next(ports), ("dante-user", PLAIN_PASSWORD))
+        self.haproxy = self._haproxy(next(ports), self.tinyproxy)
+        self.stunnel = self._stunnel(next(ports), self.tinyproxy_auth)
+        every = [value for value in vars(self).values() if isinstance(value, RealProxy)]
+        for proxy in every:
+            self._wait_for_port(proxy)
+
+    def _start(self, name: str, command: list[str], environ: dict[str, str] | None = None) -> Path:
+        """Run a program in the foreground; what it prints is its log where it keeps none."""
+        log = self.directory / f"{name}.out"
+        with log.open("wb") as out:
+            self._processes.append(
+                subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environ, cwd="/")
+            )
+        return log
+
+    def _wait_for_port(self, proxy: RealProxy) -> None:
+        end = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", proxy.port), 1):
+                return
+            out = "\n".join(path.read_text(errors="replace")[-800:] for path in self.directory.glob("*.out"))
+            assert time.monotonic() < end, f"{proxy.name} does not listen: {out}"
+            time.sleep(0.02)  # nothing tells when a process begins to listen
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    # --- one by one -----------------------------------------------------------------------------------------
+
+    def _tinyproxy(self, name: str, port: int, credentials: tuple[str, str] | None) -> RealProxy:
+        log = self.directory / f"{name}.log"
+        config = self.directory / f"{name}.conf"
+        lines = [f"Port {port}", "Listen 127.0.0.1", "Timeout 60", "Allow 127.0.0.1", "MaxClients 100"]
+        lines += [f'LogFile "{log}"', "LogLevel Info", "DisableViaHeader Yes"]
+        if credentials:
+            lines.append(f"BasicAuth {credentials[0]} {credentials[1]}")
+        config.write_text("\n".join(lines) + "\n")
+        self._start(name, [find("tinyproxy"), "-d", "-c", str(config)])
+        return RealProxy(name, "http", port, log, credentials)
+
+    def _squid(self, ports: list[int]) -> tuple[RealProxy, RealProxy, RealProxy, RealProxy]:
+        home = self.directory / "squid"
+        home.mkdir()
+        home.chmod(0o777)
+        log = home / "access.log"
+        helper = home / "auth.sh"
+        # basic_ncsa_auth reads crypt(3) hashes; this helper needs none: it compares.
+        helper.write_text(
+            "#!/bin/sh\nwhile read -r pair; do\n"
+            f'  if [ "$pair" = "{USER} {PLAIN_PASSWORD}" ]; then echo OK; else echo ERR; fi\ndone\n'
+        )
+        helper.chmod(0o755)
+        config = home / "squid.conf"
+        plain, auth, tls, tls_auth = ports
+        tls_options = f"tls-cert={self.chain} tls-key={self.key}"
+        config.write_text(
+            f"http_port 127.0.0.1:{plain} name=plain\n"
+            f"http_port 127.0.0.1:{auth} name=auth\n"
+            f"https_port 127.0.0.1:{tls} name=tls {tls_options}\n"
+            f"https_port 127.0.0.1:{tls_auth} name=tlsauth {tls_options}\n"
+            f"auth_param basic program {helper}\n"
+            "auth_param basic children 1 startup=1\n"
+            "acl known proxy_auth REQUIRED\n"
+            "acl guarded myportname auth tlsauth\n"
+            "http_access deny guarded !known\n"
+            "http_access allow all\n"
+            "cache deny all\n"
+            "logformat way %ts.%03tu %>a %Ss/%03>Hs %rm %ru %un port=%lp sent=%>h\n"
+            f"access_log stdio:{log} way\n"
+            "logfile_rotate 0\nbuffered_logs off\nlog_mime_hdrs off\n"
+            f"cache_log {home / 'cache.log'}\n"
+            f"pid_filename {home / 'squid.pid'}\ncoredump_dir {home}\n"
+            "visible_hostname squid.test\nshutdown_lifetime 0 seconds\npinger_enable off\n"
+            "via off\nforwarded_for delete\nnetdb_filename none\nworkers 1\n"
+        )
+        self._start("squid", [find("squid"), "-N", "-f", str(config)])
+        account = (USER, PLAIN_PASSWORD)
+        return (
+            RealProxy("squid", "http", plain, log),
+            RealProxy("squid-auth", "http", auth, log, account),
+            RealProxy("squid-tls", "https", tls, log),
+            RealProxy("squid-tls-auth", "https", tls_auth, log, account),
+        )
+
+    def _microsocks(self, name: str, port: int, credentials: tuple[str, str] | None) -> RealProxy:
+        command = [find("microsocks"), "-i", "127.0.0.1", "-p", str(port)]
+        if credentials:
+            command += ["-u", credentials[0], "-P", credentials[1]]
+        return RealProxy(name, "socks5", port, self._start(name, command), credentials)
+
+    def _dante(self, name: str, port: int, credentials: tuple[str, str] | None) -> RealProxy:
+        log = self.directory / f"{name}.log"
+        config = self.directory / f"{name}.conf"
+        method = "username" if credentials else "none"
+        config.write_text(
+            f"logoutput: {log}\n"
+            f"internal: 127.0.0.1 port = {port}\nexternal: 127.0.0.1\nexternal.rotation: none\n"
+            f"clientmethod: none\nsocksmethod: {method}\n"
+            "user.privileged: root\nuser.unprivileged: root\n"
+            "client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 log: error }\n"
+            "socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 log: connect error }\n"
+        )
+        environ = None
+        if credentials:
+            environ = self._accounts(name, credentials)
+        self._start(name, [find("danted"), "-f", str(config), "-p", str(self.directory / f"{name}.pid")], environ)
+        return RealProxy(name, "socks5", port, log, credentials)
+
+    def _accounts(self, name: str, credentials: tuple[str, str]) -> dict[str, str]:
+        """Dante asks the system for its users; nss_wrapper lets it ask files of ours."""
+        user, password = credentials
+        hashed = subprocess.run(
+            ["openssl", "passwd", "-6", password], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        passwd, group, shadow = (self.directory / f"{name}.{kind}" for kind in ("passwd", "group", "shadow"))
+        passwd.write_text(f"root:x:0:0:root:/root:/bin/sh\n{user}:x:54321:54321:{user}:/:/bin/sh\n")
+        group.write_text(f"root:x:0:\n{user}:x:54321:\n")
+        shadow.write_text(f"root:*:19000:0:99999:7:::\n{user}:{hashed}:19000:0:99999:7:::\n")
+        library = next((path for path in NSS_WRAPPER if Path(path).exists()), None)
+        assert library, "libnss-wrapper is not installed"
+        return {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LD_PRELOAD": library,
+            "NSS_WRAPPER_PASSWD": str(passwd),
+            "NSS_WRAPPER_GROUP": str(group),
+            "NSS_WRAPPER_SHADOW": str(shadow),
+        }
+
+    def _haproxy(self, port: int, behind: RealProxy) -> RealProxy:
+        config = self.directory / "haproxy.cfg"
+        config.write_text(
+            "global\n  log stdout format raw local0\n  maxconn 200\n"
+            "defaults\n  mode tcp\n  log global\n  option tcplog\n"
+            "  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
+            f"frontend tls\n  bind 127.0.0.1:{port} ssl crt {self.pem} alpn http/1.1\n  default_backend plain\n"
+            f"backend plain\n  server behind 127.0.0.1:{behind.port}\n"
+        )
+        log = self._start("haproxy", [find("haproxy"), "-db", "-f", str(config)])
+        return RealProxy("haproxy", "https", port, log, behind.credentials)
+
+    def _stunnel(self, port: int, behind: RealProxy) -> RealProxy:
+        config = self.directory / "stunnel.conf"
+        log = self.directory / "stunnel.log"
+        config.write_text(
+            f"foreground = yes\npid =\noutput = {log}\ndebug = info\n"
+            f"[tls]\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:{behind.port}\n"
+            f"cert = {self.chain}\nkey = {self.key}\n"
+        )
+        self._start("stunnel", [find("stunnel4"), str(config)])
+        return RealProxy("stunnel", "https", port, log, behind.credentials)
