@@ -335,7 +335,17 @@ class Connection(ABC):
     `start` takes a place; the end of an exchange gives it back and tells `owner`.
     """
 
-    __slots__ = ()
+    __slots__ = (
+        "capacity",
+        "exchanges",
+        "idle_since",
+        "loop",
+        "owner",
+        "promised",
+        "route",
+        "timings",
+        "version",
+    )
 
     capacity: int
     # Places that the pool has promised to requests which will start an exchange when their task runs.

@@ -27,7 +27,6 @@ from wherry.errors import (
 from wherry.protocol.connection import (
     BodySink,
     Connection,
-    ConnectionOwner,
     Exchange,
     FieldPairs,
     RequestHead,
@@ -199,19 +198,8 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         "_transport",
         "_tunnel",
         "_writing_paused",
-        "capacity",
         "exchange",
-        "exchanges",
-        "idle_since",
-        "loop",
-        "owner",
-        "promised",
-        "route",
-        "timings",
-        "version",
     )
-
-    owner: ConnectionOwner | None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
         self.loop = loop

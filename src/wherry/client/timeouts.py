@@ -1,0 +1,212 @@
+"""Time limits: `ClientTimeout`, what a user asks for, and the wheel that holds every deadline of a session.
+
+No request has a timer of its own.  A wheel holds one timer for all of them, set to the earliest deadline; a
+request that ends in time costs two operations on a set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import attrs
+
+from wherry.errors import SocketTimeoutError
+from wherry.protocol.connection import BodySink, Exchange, FlowControl
+
+# The timer does not fire more often than this, in seconds, however many deadlines fall close together.
+GRAIN = 0.005
+
+
+@attrs.frozen
+class ClientTimeout:
+    """Limits of a request, in seconds; None (or 0) is no limit.
+
+    Args:
+        total: The whole request, from the call to the last byte of the body.
+        connect: Getting a connection: the wait in the pool's line and the dial.
+        sock_read: Between two reads of the response.
+        sock_connect: Dialling one connection.
+        ceil_threshold: Kept for compatibility; deadlines are exact to some milliseconds.
+    """
+
+    total: float | None = None
+    connect: float | None = None
+    sock_read: float | None = None
+    sock_connect: float | None = None
+    ceil_threshold: float = 5
+
+
+DEFAULT_TIMEOUT = ClientTimeout(total=5 * 60, sock_connect=30)
+
+
+class Deadline:
+    """A moment after which `expire` is called, unless it is taken out of its wheel before.
+
+    Args:
+        when: By the loop's clock.
+        expire: What happens then.
+    """
+
+    __slots__ = ("expire", "when")
+
+    def __init__(self, when: float, expire: Callable[[], None]) -> None:
+        self.when = when
+        self.expire = expire
+
+
+class TotalDeadline(Deadline):
+    """`ClientTimeout.total`: cancels the task while it makes the request, ends the body while it is read."""
+
+    __slots__ = ("_cancelling", "exchange", "expired", "seconds", "task", "what")
+
+    def __init__(self, when: float, seconds: float, task: asyncio.Task[object] | None) -> None:
+        self.when = when
+        self.seconds = seconds
+        self.task = task
+        self.exchange: Exchange | None = None
+        self.expired = False
+        self.what = ""
+        self._cancelling = task.cancelling() if task is not None else 0
+
+    def expire(self) -> None:  # type: ignore[override]
+        self.expired = True
+        if self.exchange is not None:
+            self.exchange.fail(self.error())
+            self.exchange.cancel()
+        elif self.task is not None:
+            self.task.cancel()
+
+    def error(self) -> TimeoutError:
+        return TimeoutError(f"Timeout of {self.seconds:g} seconds in all passed for {self.what}")
+
+    def caused(self, cancelled: asyncio.CancelledError) -> bool:
+        """Whether the task was cancelled by this deadline alone, and nobody else asked for it."""
+        if not self.expired or self.task is None:
+            return False
+        return self.task.uncancel() <= self._cancelling
+
+
+class DeadlineWheel:
+    """All deadlines of a session, and the one timer that watches them."""
+
+    __slots__ = ("_active", "_loop", "_timer", "_wakes_at")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._active: set[Deadline] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = float("inf")
+
+    def add(self, deadline: Deadline) -> None:
+        self._active.add(deadline)
+        if deadline.when < self._wakes_at:
+            self._set_timer(deadline.when)
+
+    def discard(self, deadline: Deadline) -> None:
+        self._active.discard(deadline)
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes_at = when
+        self._timer = self._loop.call_at(when, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._wakes_at = float("inf")
+        now = self._loop.time()
+        due = [deadline for deadline in self._active if deadline.when <= now]
+        for deadline in due:
+            self._active.discard(deadline)
+            deadline.expire()
+        if self._active:
+            earliest = min(deadline.when for deadline in self._active)
+            if earliest < self._wakes_at and earliest != float("inf"):
+                self._set_timer(max(earliest, now + GRAIN))
+
+    def close(self) -> None:
+        """Let go of the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._active.clear()
+
+
+class TimedSink:
+    """A body's sink under `sock_read`: each piece that arrives moves the deadline; a paused reader stops it.
+
+    Args:
+        sink: The body's own sink.
+        wheel: Where the deadline lives.
+        seconds: `ClientTimeout.sock_read`.
+    """
+
+    __slots__ = ("_deadline", "_exchange", "_flow", "_loop", "_seconds", "_sink", "_wheel")
+
+    def __init__(
+        self, sink: BodySink, wheel: DeadlineWheel, seconds: float, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._sink = sink
+        self._wheel = wheel
+        self._seconds = seconds
+        self._loop = loop
+        self._flow: FlowControl | None = None
+        self._exchange: Exchange | None = None
+        self._deadline = Deadline(float("inf"), self._expire)
+
+    def watch(self, exchange: Exchange) -> None:
+        """Begin to count: the request is sent."""
+        if not exchange.complete and exchange.error is None:
+            self._exchange = exchange
+            self.resume_count()
+
+    def resume_count(self) -> None:
+        self._deadline.when = self._loop.time() + self._seconds
+        self._wheel.add(self._deadline)
+
+    def _expire(self) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.fail(SocketTimeoutError(f"Timeout on reading data from socket: nothing came for {self._seconds:g} s"))
+            exchange.cancel()
+
+    @property
+    def flow(self) -> FlowControl | None:
+        return self._flow
+
+    @flow.setter
+    def flow(self, flow: FlowControl | None) -> None:
+        self._flow = flow
+        self._sink.flow = None if flow is None else self
+
+    def pause_reading(self) -> None:
+        self._wheel.discard(self._deadline)
+        if self._flow is not None:
+            self._flow.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._exchange is not None:
+            self.resume_count()
+        if self._flow is not None:
+            self._flow.resume_reading()
+
+    def feed_data(self, data: bytes) -> None:
+        self._deadline.when = self._loop.time() + self._seconds
+        self._sink.feed_data(data)
+
+    def end_http_chunk_receiving(self) -> None:
+        self._sink.end_http_chunk_receiving()
+
+    def feed_eof(self) -> None:
+        self._end()
+        self._sink.feed_eof()
+
+    def set_exception(self, exc: BaseException) -> None:
+        self._end()
+        self._sink.set_exception(exc)
+
+    def _end(self) -> None:
+        self._wheel.discard(self._deadline)
+        self._exchange = None
+        self._flow = None
