@@ -195,8 +195,8 @@ class TimedSink:
         self._deadline.when = self._loop.time() + self._seconds
         self._sink.feed_data(data)
 
-    def end_http_chunk_receiving(self) -> None:
-        self._sink.end_http_chunk_receiving()
+    def chunk_ended(self) -> None:
+        self._sink.chunk_ended()
 
     def feed_eof(self) -> None:
         self._end()

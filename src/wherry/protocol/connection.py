@@ -155,7 +155,7 @@ class BodySink(Protocol):
 
     def feed_eof(self) -> None: ...
 
-    def end_http_chunk_receiving(self) -> None:
+    def chunk_ended(self) -> None:
         """A chunk of the chunked coding ended here; other framings never say so."""
 
     def set_exception(self, exc: BaseException) -> None: ...

@@ -488,7 +488,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
     def on_chunk_complete(self) -> None:
         exchange = self.exchange
         if exchange is not None and not self._message_done:
-            exchange.sink.end_http_chunk_receiving()
+            exchange.sink.chunk_ended()
 
     def on_message_complete(self) -> None:
         exchange = self.exchange

@@ -1,0 +1,34 @@
+"""The onion: middlewares round the sending of a request, the first in the list outermost."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wherry.client.request import ClientRequest
+    from wherry.client.response import ClientResponse
+
+ClientHandlerType = Callable[["ClientRequest"], Awaitable["ClientResponse"]]
+ClientMiddlewareType = Callable[["ClientRequest", ClientHandlerType], Awaitable["ClientResponse"]]
+
+
+def build_client_middlewares(
+    handler: ClientHandlerType, middlewares: Sequence[ClientMiddlewareType]
+) -> ClientHandlerType:
+    """Put `middlewares` round `handler`.
+
+    Args:
+        handler: What sends the request.
+        middlewares: The first one meets the request first and the response last.
+    """
+    for middleware in reversed(middlewares):
+        handler = _layer(middleware, handler)
+    return handler
+
+
+def _layer(middleware: ClientMiddlewareType, inner: ClientHandlerType) -> ClientHandlerType:
+    async def handler(request: ClientRequest) -> ClientResponse:
+        return await middleware(request, inner)
+
+    return handler

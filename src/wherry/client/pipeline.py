@@ -1,0 +1,399 @@
+"""The way of one request: build, onion, send, head, decide, response.
+
+Redirects and retries loop here and nowhere else.  `fetch` is the way of a whole request, over all its hops;
+`send` is the heart of the onion, one exchange on one connection.  What is sent where is decided by pure
+functions (`redirects.next_hop`, `ClientRequest.wire_head`); how bytes travel is the matter of the rooms below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from yarl import URL
+
+from wherry.body.coding import decoder_for
+from wherry.body.stream import StreamReader
+from wherry.body.writer import BodyWriter
+from wherry.client.middleware import build_client_middlewares
+from wherry.client.redirects import Hop, next_hop
+from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest
+from wherry.client.response import ClientResponse
+from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
+from wherry.connect.ask import ConnectAsk
+from wherry.errors import (
+    BadHttpMessage,
+    ClientConnectionError,
+    ClientConnectionResetError,
+    ClientError,
+    ClientOSError,
+    ClientResponseError,
+    ConnectionTimeoutError,
+    ServerDisconnectedError,
+    TooManyRedirects,
+)
+from wherry.protocol.connection import Connection, Exchange, ResponseHead
+
+if TYPE_CHECKING:
+    from wherry.client.options import RequestOptions
+    from wherry.client.session import ClientSession
+    from wherry.connect.route import Route
+
+# How long a server may think about an Expect: 100-continue before the body is sent anyway (RFC 9110 10.1.1).
+CONTINUE_SECONDS = 1.0
+
+
+async def fetch(session: ClientSession, method: str, url: URL, options: RequestOptions) -> ClientResponse:
+    """Make a request, follow its redirects, and give back the last response.
+
+    Args:
+        session: Whose defaults, cookies and connections are used.
+        method: The method, checked and in upper case.
+        url: The absolute URL.
+        options: What the program said besides.
+
+    Raises:
+        ClientError: The request failed.
+        TimeoutError: `ClientTimeout.total` passed.
+    """
+    timeout = session._timeout if options.timeout is None else options.timeout
+    wheel = session._wheel
+    deadline: TotalDeadline | None = None
+    if timeout.total:
+        deadline = TotalDeadline(session._loop.time() + timeout.total, timeout.total, asyncio.current_task())
+        deadline.what = f"{method} {url}" if deadline.expired else ""
+        wheel.add(deadline)
+    traces = session._traces_for(options)
+    try:
+        response = await _follow(session, method, url, options, timeout, traces)
+    except BaseException as exc:
+        if deadline is not None:
+            wheel.discard(deadline)
+            if isinstance(exc, asyncio.CancelledError) and deadline.caused(exc):
+                deadline.what = f"{method} {url}"
+                timed_out = deadline.error()
+                if traces is not None:
+                    await traces.request_exception(method, url, options.headers, timed_out)
+                raise timed_out from exc
+        if traces is not None:
+            await traces.request_exception(method, url, options.headers, exc)
+        raise
+    if deadline is not None:
+        exchange = response._exchange
+        if exchange is None or exchange.complete:
+            wheel.discard(deadline)
+        else:
+            deadline.task = None
+            deadline.what = f"{method} {url}"
+            deadline.exchange = exchange
+            done = deadline
+            response._on_close = lambda: wheel.discard(done)
+            response.content.on_eof(response._on_close)
+    if traces is not None:
+        await traces.request_end(method, url, options.headers, response)
+    return response
+
+
+async def _follow(
+    session: ClientSession, method: str, url: URL, options: RequestOptions, timeout: ClientTimeout, traces: Any
+) -> ClientResponse:
+    """Go from hop to hop until a response is no redirect, or is not to be followed."""
+    hop = Hop(method, url, options.headers, session._payload(options), options.auth)
+    middlewares = session._middlewares if options.middlewares is None else options.middlewares
+    history: list[ClientResponse] = []
+    if traces is not None:
+        await traces.request_start(method, url, options.headers)
+    while True:
+        response = await _attempt(session, hop, options, timeout, middlewares, traces, history)
+        head_status = response.status
+        following: Hop | None = None
+        if options.allow_redirects and 300 < head_status < 309:
+            history.append(response)
+            if traces is not None:
+                await traces.request_redirect(hop.method, hop.url, options.headers, response)
+            location = response.headers.get("Location") or response.headers.get("URI")
+            if location and options.max_redirects and len(history) >= options.max_redirects:
+                response.close()
+                raise TooManyRedirects(
+                    history[0].request_info,
+                    tuple(history),
+                    status=head_status,
+                    message=f"more than {options.max_redirects} redirects",
+                )
+            try:
+                following = next_hop(
+                    hop, response.real_url, head_status, location, requote=session._requote_redirect_url
+                )
+            except BaseException:
+                response.close()
+                raise
+            if following is None:
+                history.pop()
+            else:
+                response.release()
+        if following is None:
+            response._history = tuple(history)
+            return await _accept(session, response, options)
+        hop = following
+
+
+async def _accept(session: ClientSession, response: ClientResponse, options: RequestOptions) -> ClientResponse:
+    """Raise for a bad status where that was asked for."""
+    rule = options.raise_for_status
+    if rule is None:
+        rule = session._raise_for_status
+    if rule is True:
+        response.raise_for_status()
+    elif rule:
+        try:
+            await rule(response)
+        except BaseException:
+            response.release()
+            raise
+    return response
+
+
+async def _attempt(
+    session: ClientSession,
+    hop: Hop,
+    options: RequestOptions,
+    timeout: ClientTimeout,
+    middlewares: Any,
+    traces: Any,
+    history: list[ClientResponse],
+) -> ClientResponse:
+    """One hop, sent a second time if a kept connection turns out to be dead and nothing forbids it."""
+    again = False
+    while True:
+        request = session._make_request(hop, options, first=not history, traces=traces)
+        request._timer = timeout
+        try:
+            if middlewares:
+                handler = build_client_middlewares(_Sender(options), middlewares)
+                response = await handler(request)
+            else:
+                response = await send(request, options)
+        except (ClientOSError, ServerDisconnectedError) as exc:
+            if again or not request.resend_safe:
+                raise
+            if request.payload is not None and not request.payload.replayable:
+                raise
+            again = True
+            del exc
+            continue
+        except ClientResponseError as exc:
+            if not exc.history:
+                exc.history = tuple(history)
+            raise
+        return response
+
+
+class _Sender:
+    """The innermost handler, for middlewares: sends a request with the call's options."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, options: RequestOptions) -> None:
+        self._options = options
+
+    async def __call__(self, request: ClientRequest) -> ClientResponse:
+        return await send(request, self._options)
+
+
+async def send(request: ClientRequest, options: RequestOptions) -> ClientResponse:
+    """Carry one request over one connection, until the response's head is here.
+
+    Raises:
+        ClientConnectorError: No connection could be made.
+        ServerDisconnectedError: The connection ended without a response.
+        ClientResponseError: What came is not HTTP.
+    """
+    session = request.session
+    timeout: ClientTimeout = request._timer or session._timeout
+    connector = session._require_connector()
+    request.resend_safe = False
+    route = session._route_for(request)
+    pool = connector.pool
+    connection = pool.take(route)
+    traces = request._traces
+    timings = None
+    if connection is None:
+        connection, timings = await _acquire(request, connector, route, timeout, traces)
+    elif traces is not None:
+        await traces.connection_reuseconn()
+        if not connection.is_usable() or connection.capacity < 1:
+            connection, timings = await _acquire(request, connector, route, timeout, traces)
+    try:
+        head = request.wire_head(route, connector.force_close)
+    except BaseException:
+        pool.put_back(connection)
+        raise
+    content = StreamReader(options.read_bufsize or session._read_bufsize)
+    sink: Any = content
+    if timeout.sock_read:
+        sink = TimedSink(content, session._wheel, timeout.sock_read, session._loop)
+    try:
+        exchange = connection.start(head, sink)
+    except ClientConnectionResetError:
+        request.resend_safe = True  # not a byte was written
+        raise
+    upload: asyncio.Task[None] | None = None
+    if head.streamed:
+        upload = session._loop.create_task(_upload(request, exchange, head.expect_continue, options))
+        if sink is not content:
+            upload.add_done_callback(lambda _: sink.watch(exchange))
+    elif sink is not content:
+        sink.watch(exchange)
+    if traces is not None:
+        await traces.request_headers(request.method, request.url, request.headers)
+    try:
+        response_head = await exchange.receive_head()
+    except BaseException as exc:
+        raise _failed(request, exchange, upload, exc) from exc.__cause__
+    request._upload = upload
+    return _respond(session, request, exchange, response_head, content, options, timings)
+
+
+def _respond(
+    session: ClientSession,
+    request: ClientRequest,
+    exchange: Exchange,
+    head: ResponseHead,
+    content: StreamReader,
+    options: RequestOptions,
+    timings: Any,
+) -> ClientResponse:
+    """The response over an exchange whose head is here; its cookies go to the jar."""
+    response = (request.response_class or session._response_class)(
+        request.method, request.original_url, loop=session._loop, session=session
+    )
+    response._begin(request, head, exchange, content)
+    response.timings = timings
+    upload = request._upload
+    if upload is not None and not upload.done():
+        response._upload = upload
+        content.on_eof(response._settle)
+    set_cookies: list[str] | None = None
+    for name, value in head.raw:
+        length = len(name)
+        if length == 10 and name.lower() == b"set-cookie":
+            if set_cookies is None:
+                set_cookies = []
+            set_cookies.append(value.decode("utf-8", "surrogateescape"))
+        elif length == 16 and name.lower() == b"content-encoding":
+            decompress = session._auto_decompress if options.auto_decompress is None else options.auto_decompress
+            # A response without content has nothing to decode, whatever it says (RFC 9110 8.4, 9.3.2, 15.4.5).
+            if decompress and not (exchange.complete and not content.total_raw_bytes):
+                content.decoder = decoder_for(
+                    ", ".join(part.decode("latin-1") for part in head.get_all(b"content-encoding"))
+                )
+    if set_cookies is not None:
+        session._cookie_jar.store(set_cookies, request.url)
+    limit = options.max_body_size if options.max_body_size is not None else session._max_body_size
+    if limit is not None:
+        content.max_size = limit
+    return response
+
+
+def _failed(
+    request: ClientRequest, exchange: Exchange, upload: asyncio.Task[None] | None, exc: BaseException
+) -> BaseException:
+    """What to raise for an exchange that gave no response; the exchange is given up."""
+    exchange.cancel()
+    if upload is not None and not upload.done():
+        upload.cancel()
+    if isinstance(exc, BadHttpMessage):
+        return ClientResponseError(
+            request.request_info, (), status=exc.code, message=f"{exc.message} (from {request.url.origin()})"
+        )
+    if isinstance(exc, (ClientOSError, ServerDisconnectedError)) and exchange.head is None:
+        request.resend_safe = exchange.unprocessed or (
+            exchange.reused and (request.method in IDEMPOTENT_METHODS or not exchange.sent)
+        )
+    return exc
+
+
+async def _acquire(
+    request: ClientRequest, connector: Any, route: Route, timeout: ClientTimeout, traces: Any
+) -> tuple[Connection, Any]:
+    """Wait for a connection: in line, or for a dial."""
+    ask = ConnectAsk(route, timeout.sock_connect or None, None if traces is None else traces.connect_observer())
+    if traces is not None:
+        await traces.connection_queued_start()
+    try:
+        if timeout.connect:
+            async with asyncio.timeout(timeout.connect):
+                connection = await connector.pool.acquire(ask)
+        else:
+            connection = await connector.pool.acquire(ask)
+    except TimeoutError as exc:
+        if isinstance(exc, ClientError) or not timeout.connect:
+            raise
+        raise ConnectionTimeoutError(
+            f"Connection timeout to host {request.url}: no connection within {timeout.connect:g} seconds"
+        ) from exc
+    if traces is not None:
+        await traces.connection_queued_end()
+        if connection.exchanges:
+            await traces.connection_reuseconn()
+    return connection, ask.timings
+
+
+async def _upload(
+    request: ClientRequest, exchange: Exchange, expect_continue: bool, options: RequestOptions
+) -> None:
+    """Send a streamed body; a failure of the body itself ends the exchange, an early answer ends the upload."""
+    payload = request.payload
+    assert payload is not None
+    traces = request._traces
+    try:
+        if expect_continue and not await _may_continue(exchange):
+            return
+        writer = BodyWriter(
+            exchange,
+            content_length=None if request.chunked else payload.size,
+            compress=request.compress,
+            on_chunk_sent=None
+            if traces is None
+            else lambda chunk: traces.request_chunk_sent(request.method, request.url, chunk),
+        )
+        await payload.write(writer)
+        await writer.write_eof()
+    except asyncio.CancelledError:
+        raise
+    except (ClientConnectionError, ConnectionError) as exc:
+        # The peer stopped taking the body: what it answered counts, if it did (RFC 9112 9.5).
+        if exchange.head is None and exchange.error is None:
+            await _late_answer(exchange, exc)
+    except Exception as exc:
+        failure = ClientConnectionError(
+            f"Failed to send bytes into the underlying connection to {request.url.origin()}: {exc!r}"
+        )
+        failure.__cause__ = exc
+        exchange.fail(failure)
+        exchange.cancel()
+
+
+async def _late_answer(exchange: Exchange, exc: BaseException) -> None:
+    """A write failed before any answer was read: what lies in the socket's buffer may be the answer."""
+    await asyncio.sleep(0)
+    if exchange.head is None and exchange.error is None:
+        failure = ClientOSError(getattr(exc, "errno", None), f"the connection was lost while the body was sent: {exc}")
+        failure.__cause__ = exc
+        exchange.fail(failure)
+        exchange.cancel()
+
+
+async def _may_continue(exchange: Exchange) -> bool:
+    """Wait for 100 (Continue), a final answer, or a bounded time (RFC 9110 10.1.1)."""
+    answered = asyncio.get_running_loop().create_future()
+
+    def interim(head: ResponseHead) -> None:
+        if head.status == 100 and not answered.done():
+            answered.set_result(None)
+
+    exchange.informational = interim
+    head_waiter = exchange.head_waiter()
+    await asyncio.wait([answered, head_waiter], timeout=CONTINUE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    exchange.informational = None
+    return exchange.head is None and exchange.error is None

@@ -1,0 +1,145 @@
+"""Where a redirect leads, and what may go there: every rule of it, in one pure function.
+
+A `Hop` is one station of a chain of redirects.  `next_hop` takes a hop and the response that came and gives the
+next hop, or None.  A secret that is dropped on the way to another origin stays dropped for the rest of the chain,
+even when a later hop returns (RFC 9110 15.4, 11.4; the WHATWG Fetch standard 4.4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yarl import URL
+
+from wherry.auth.basic import BasicAuth
+from wherry.client.request import field_pairs
+from wherry.errors import (
+    ClientPayloadError,
+    InvalidUrlRedirectClientError,
+    NonHttpUrlRedirectClientError,
+)
+from wherry.types import LooseHeaders
+
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
+# RFC 9110 15.4: fields that tell of content go when the content goes.
+_CONTENT_FIELDS = frozenset(
+    {
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-type",
+        "digest",
+        "expect",
+        "last-modified",
+        "transfer-encoding",
+    }
+)
+
+
+class Hop:
+    """One station: what is sent where, and whether the secrets of the first station still go along.
+
+    Args:
+        method: The method.
+        url: Where to, credentials in it included.
+        headers: The request's own fields.
+        data: The body, or None.
+        auth: Basic authentication for this hop.
+        trusted: Whether session-wide secrets (fields, `auth=`, cookies of the request) may be sent.
+    """
+
+    __slots__ = ("auth", "data", "headers", "method", "trusted", "url")
+
+    def __init__(
+        self,
+        method: str,
+        url: URL,
+        headers: LooseHeaders | None,
+        data: Any,
+        auth: BasicAuth | None,
+        trusted: bool = True,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.data = data
+        self.auth = auth
+        self.trusted = trusted
+
+
+def redirect_method(method: str, status: int) -> str:
+    """The method of the next request (RFC 9110 15.4.2 to 15.4.4)."""
+    if status == 303 and method != "HEAD":
+        return "GET"
+    if status in (301, 302) and method == "POST":
+        return "GET"
+    return method
+
+
+def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
+    """The absolute URL that a Location means (RFC 9110 10.2.2).
+
+    Raises:
+        InvalidUrlRedirectClientError: It is no URL, or has no host.
+        NonHttpUrlRedirectClientError: It is neither http nor https.
+    """
+    try:
+        target = URL(location, encoded=not requote)
+        joined = base.join(target) if not target.absolute else target
+    except (ValueError, TypeError) as exc:
+        raise InvalidUrlRedirectClientError(location, f"Server attempted redirecting to a location that does not look like a URL: {exc}") from exc
+    if joined.scheme not in ("http", "https"):
+        raise NonHttpUrlRedirectClientError(joined)
+    try:
+        host = joined.raw_host
+    except ValueError as exc:
+        raise InvalidUrlRedirectClientError(joined, str(exc)) from exc
+    if not host:
+        raise InvalidUrlRedirectClientError(joined, "the URL has no host")
+    if base.raw_fragment and not joined.raw_fragment:
+        joined = joined.with_fragment(base.fragment)
+    return joined
+
+
+def next_hop(hop: Hop, sent_to: URL, status: int, location: str | None, *, requote: bool = True) -> Hop | None:
+    """The hop after `hop`, or None when the response is not a redirect that can be followed.
+
+    Args:
+        hop: What was sent.
+        sent_to: The URL of the request as it went out, to which Location is relative.
+        status: The response's status.
+        location: Its Location, or None.
+        requote: Whether the URL is quoted anew (`requote_redirect_url`).
+
+    Raises:
+        InvalidUrlRedirectClientError: Location is not a URL.
+        NonHttpUrlRedirectClientError: Location has another scheme.
+        ClientPayloadError: The body would have to be sent again and cannot be.
+    """
+    if status not in REDIRECT_STATUSES or not location:
+        return None
+    url = redirect_url(sent_to, location, requote=requote)
+    method = redirect_method(hop.method, status)
+    dropped: frozenset[str] = frozenset()
+    data = hop.data
+    if method != hop.method:
+        data = None
+        dropped = _CONTENT_FIELDS
+    elif data is not None and not data.replayable:
+        raise ClientPayloadError(
+            f"Cannot follow redirect {status} to {url} with a consumed request body. "
+            "Use bytes, a seekable file-like object, or set allow_redirects=False."
+        )
+    auth, trusted = hop.auth, hop.trusted
+    if url.origin() != sent_to.origin():
+        dropped |= _SECRETS
+        auth, trusted = None, False
+    if url.raw_user is not None or url.raw_password is not None:
+        auth = None  # those of the new URL supersede
+        dropped |= {"authorization"}
+    headers: Any = hop.headers
+    if dropped and headers:
+        headers = [pair for pair in field_pairs(headers) if pair[0].lower() not in dropped]
+    return Hop(method, url, headers, data, auth, trusted)

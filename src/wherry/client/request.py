@@ -1,0 +1,506 @@
+"""`ClientRequest`: one request as it will be sent, and everything a middleware may still change about it.
+
+Header fields are kept in two parts, the block that all requests of the session share and the few that are this
+request's own; the dictionary of them is made only when somebody looks.  Either way the same fields go out in the
+same order.  Framing (Content-Length, Transfer-Encoding) belongs to the engine: what a program sets must agree
+with the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from wherry.auth.basic import BasicAuth
+from wherry.body.payload import Payload, get_payload
+from wherry.body.form import FormData
+from wherry.connect.route import Route
+from wherry.cookies.jar import request_cookie_line
+from wherry.protocol.connection import EMPTY_BLOCK, FieldBlock, RequestHead
+from wherry.types import HttpVersion, HttpVersion10, HttpVersion11, LooseCookies, LooseHeaders
+
+if TYPE_CHECKING:
+    from wherry.client.response import ClientResponse
+    from wherry.client.session import ClientSession
+
+# RFC 9110 5.6.2: a field's name and a method are tokens.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+# Fields that the engine makes or must read itself.
+_ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
+# RFC 9110 9.3: for these, content has no defined meaning, so none is announced when there is none.
+METHODS_WITHOUT_CONTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+_known_names: dict[str, str] = {}
+
+
+class _RequestInfo(NamedTuple):
+    url: URL
+    method: str
+    headers: CIMultiDictProxy[str]
+    real_url: URL
+
+
+class RequestInfo(_RequestInfo):
+    """What was asked for, as errors and responses show it.
+
+    Args:
+        url: The URL that was sent, without fragment and credentials.
+        method: The method.
+        headers: The fields that were sent.
+        real_url: The URL as the program gave it; `url` by default.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None
+    ) -> RequestInfo:
+        return super().__new__(cls, url, method, headers, url if real_url is None else real_url)
+
+
+def check_method(method: str) -> str:
+    """The method in upper case.
+
+    Raises:
+        ValueError: It is not a token (RFC 9110 9.1).
+    """
+    if _TOKEN.fullmatch(method) is None:
+        raise ValueError(f"Method cannot contain non-token characters {method!r}")
+    return method.upper()
+
+
+def check_field(name: str, value: str) -> str:
+    """The lower-case name of a field that may be sent.
+
+    Raises:
+        ValueError: The name is no token, or the value holds CR, LF or NUL (RFC 9110 5.5).
+        TypeError: One of them is not a str.
+    """
+    lower = _known_names.get(name)
+    if lower is None:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a header field must be str, not {type(name).__name__}: {name!r}")
+        if _TOKEN.fullmatch(name) is None:
+            raise ValueError(f"Invalid header field name {name!r}: not a token")
+        lower = name.lower()
+        if len(_known_names) < 4096:
+            _known_names[str(name)] = lower
+    if not isinstance(value, str):
+        raise TypeError(f"the value of header field {name} must be str, not {type(value).__name__}: {value!r}")
+    if _FORBIDDEN.search(value) is not None:
+        raise ValueError(
+            f"Newline, carriage return, or null byte detected in the value of header field {name}; "
+            "this would be header injection"
+        )
+    return lower
+
+
+def field_pairs(headers: LooseHeaders) -> Iterable[tuple[str, str]]:
+    """The pairs of any form of `headers=` that the API takes."""
+    if isinstance(headers, Mapping):
+        return cast(Iterable[tuple[str, str]], headers.items())
+    return headers
+
+
+class ClientRequest:
+    """One request, before it is sent.
+
+    A middleware may change `method`, `url`, `headers` (a CIMultiDict) and, by `update_body`, the body.
+
+    Args:
+        method: The method.
+        url: Where to; user name and password in it become Basic authentication.
+        params: Added to the query.
+        headers: Fields of this request.
+        skip_auto_headers: Names of fields that are not made by themselves.
+        data: The body: bytes, str, a mapping, a file, an async iterable, a `Payload` ...
+        cookies: Cookies of this request.
+        auth: Basic authentication.
+        version: HTTP/1.1 or HTTP/1.0.
+        compress: Compresses the body: True or "deflate", "gzip", "br", "zstd".
+        chunked: Sends the body in chunks although its length is known.
+        expect100: Waits for 100 (Continue) before the body is sent.
+        shared: The session's fields, already checked.
+        cookie_line: The jar's cookies for `url`.
+    """
+
+    GET_METHODS = METHODS_WITHOUT_CONTENT
+    POST_METHODS = frozenset({"PATCH", "POST", "PUT"})
+    ALL_METHODS = GET_METHODS | POST_METHODS | {"DELETE"}
+
+    auth: BasicAuth | None = None
+    response: ClientResponse | None = None
+    chunked: bool | None = None
+    compress: str | bool | None = None
+    upgrade: str | None = None
+    proxy: Any = None
+    proxy_auth: BasicAuth | None = None
+    proxy_headers: LooseHeaders | None = None
+    resend_safe = False
+    _body: Payload | None = None
+    _headers: CIMultiDict[str] | None = None
+    _engine: dict[str, str] | None = None
+    _auto_host = ""
+    _upload_tracker: Any = None
+    _traces: Any = None
+    _timer: Any = None
+
+    def __init__(
+        self,
+        method: str,
+        url: URL,
+        *,
+        params: Any = None,
+        headers: LooseHeaders | None = None,
+        skip_auto_headers: Iterable[str] | None = None,
+        data: Any = None,
+        cookies: LooseCookies | None = None,
+        auth: BasicAuth | None = None,
+        version: HttpVersion = HttpVersion11,
+        compress: str | bool | None = None,
+        chunked: bool | None = None,
+        expect100: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        response_class: type[ClientResponse] | None = None,
+        proxy: Any = None,
+        proxy_auth: BasicAuth | None = None,
+        timer: Any = None,
+        session: ClientSession | None = None,
+        ssl: Any = True,
+        proxy_headers: LooseHeaders | None = None,
+        traces: Any = None,
+        trust_env: bool = False,
+        server_hostname: str | None = None,
+        shared: FieldBlock = EMPTY_BLOCK,
+        cookie_line: str = "",
+        upgrade: str | None = None,
+    ) -> None:
+        if params:
+            url = url.extend_query(params)
+        self.original_url = url
+        if url.raw_fragment:
+            url = url.with_fragment(None)
+        if url.raw_user is not None or url.raw_password is not None:
+            if auth is not None:
+                raise ValueError("Cannot combine AUTH argument with credentials encoded in URL")
+            auth = BasicAuth(url.user or "", url.password or "")
+            url = url.with_user(None)
+        self.method = method
+        self.url = url
+        self.version = version
+        self.ssl = ssl
+        self.server_hostname = server_hostname
+        self.expect100 = expect100
+        self.response_class = response_class
+        self.trust_env = trust_env
+        self._session = session
+        self.loop = loop
+        self._skip_auto_headers = skip_auto_headers
+        self._shared = shared
+        fields: list[tuple[str, str]] = []
+        self._fields = fields
+        if proxy is not None:
+            self.proxy, self.proxy_auth, self.proxy_headers = proxy, proxy_auth, proxy_headers
+        if upgrade is not None:
+            self.upgrade = upgrade
+        if traces is not None:
+            self._traces = traces
+        names = self._take_headers(headers) if headers else frozenset()
+        if cookie_line or cookies:
+            self._take_cookies(cookie_line, cookies)
+        if auth is not None:
+            self._take_auth(auth, names)
+        if data is not None:
+            if chunked is not None:
+                self.chunked = chunked
+            if compress:
+                self.compress = compress
+            self._take_body(data)
+        elif chunked:
+            self.chunked = chunked
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.method} {self.url}>"
+
+    # --- taking in what the user said -----------------------------------------------------------------------
+
+    def _take_headers(self, headers: LooseHeaders) -> frozenset[str]:
+        """Keep the request's own fields; they replace the shared ones of the same name."""
+        fields = self._fields
+        names = set()
+        for name, value in field_pairs(headers):
+            lower = check_field(name, value)
+            if lower in _ENGINE_FIELDS:
+                if self._engine is None:
+                    self._engine = {}
+                self._engine[lower] = value
+                continue
+            names.add(lower)
+            fields.append((name, value))
+        if not names.isdisjoint(self._shared.names):
+            self._shared = FieldBlock(pair for pair in self._shared.pairs if pair[0].lower() not in names)
+        return frozenset(names)
+
+    def _take_cookies(self, line: str, cookies: LooseCookies | None) -> None:
+        own = [value for name, value in self._fields if name.lower() == "cookie"]
+        if own:
+            # A Cookie field of the program's own takes the place of the jar's, and joins the argument's.
+            self._fields = [pair for pair in self._fields if pair[0].lower() != "cookie"]
+            line = "; ".join(own)
+        elif "cookie" in self._shared.names:
+            default = [value for name, value in self._shared.pairs if name.lower() == "cookie"]
+            self._shared = FieldBlock(pair for pair in self._shared.pairs if pair[0].lower() != "cookie")
+            line = "; ".join([*default, line] if line else default)
+        if cookies:
+            line = request_cookie_line(line, cookies)
+        if line:
+            self._fields.append(("Cookie", line))
+
+    def _take_auth(self, auth: BasicAuth, names: frozenset[str]) -> None:
+        if not isinstance(auth, BasicAuth):
+            raise TypeError("BasicAuth() tuple is required instead")
+        if "authorization" in names:
+            raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in URL")
+        if "authorization" in self._shared.names:
+            self._shared = FieldBlock(pair for pair in self._shared.pairs if pair[0].lower() != "authorization")
+        self.auth = auth
+        self._fields.append(("Authorization", auth.encode()))
+
+    def _take_body(self, data: Any) -> None:
+        """Make the payload, and the fields that tell of it."""
+        if isinstance(data, FormData):
+            data = data()
+        payload = data if isinstance(data, Payload) else self._payload_of(data)
+        self._body = payload
+        present = {name.lower() for name, _ in self._fields}
+        skipped = {name.lower() for name in self._skip_auto_headers or ()}
+        for name, value in payload.headers.items():
+            lower = check_field(name, value)
+            if lower in present or lower in skipped or lower in self._shared.names or lower in _ENGINE_FIELDS:
+                continue
+            self._fields.append((str(name), value))
+        if self.compress:
+            if "content-encoding" in present:
+                raise ValueError("compress can not be set if Content-Encoding header is set")
+            self._fields.append(("Content-Encoding", self.compress if isinstance(self.compress, str) else "deflate"))
+            self.chunked = True
+
+    @staticmethod
+    def _payload_of(data: Any) -> Payload:
+        try:
+            return get_payload(data, disposition=None)
+        except LookupError:
+            return cast(Payload, FormData(data)())
+
+    # --- what the user sees ---------------------------------------------------------------------------------
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """All fields that will be sent; changes hold."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = CIMultiDict()
+            engine = self._engine or {}
+            self._auto_host = self.url.host_port_subcomponent or ""
+            headers["Host"] = engine.get("host", self._auto_host)
+            headers.extend(self._shared.pairs)
+            for name, value in self._fields:
+                headers.add(name, value)
+            for lower, value in engine.items():
+                if lower not in ("host", "content-length", "transfer-encoding"):
+                    headers[lower.title()] = value
+            self._announce_body(headers)
+        return headers
+
+    @headers.setter
+    def headers(self, headers: LooseHeaders) -> None:
+        self._headers = CIMultiDict(headers)
+
+    def _announce_body(self, headers: CIMultiDict[str]) -> None:
+        length, chunked = self._framing(self._engine or {})
+        if chunked:
+            headers["Transfer-Encoding"] = "chunked"
+        elif length is not None:
+            headers["Content-Length"] = str(length)
+
+    @property
+    def request_info(self) -> RequestInfo:
+        return RequestInfo(self.url, self.method, CIMultiDictProxy(self.headers), self.original_url)
+
+    @property
+    def session(self) -> ClientSession:
+        if self._session is None:
+            raise RuntimeError("the request was made without a session")
+        return self._session
+
+    @property
+    def body(self) -> Payload | bytes:
+        """The body; b"" where there is none."""
+        return b"" if self._body is None else self._body
+
+    @property
+    def skip_auto_headers(self) -> CIMultiDict[None]:
+        return CIMultiDict((name, None) for name in sorted(self._skip_auto_headers or ()))
+
+    @property
+    def host(self) -> str:
+        return self.url.host or ""
+
+    @property
+    def port(self) -> int | None:
+        return self.url.port
+
+    def is_ssl(self) -> bool:
+        return self.url.scheme in ("https", "wss")
+
+    async def update_body(self, body: Any) -> None:
+        """Put another body in the place of this one; the fields that told of the old one change with it.
+
+        Args:
+            body: Anything that `data=` takes, None for no body.
+        """
+        headers = self.headers  # from here on the dictionary is what counts
+        if self._body is not None and self._body is not body:
+            for name, value in self._body.headers.items():
+                if headers.get(name) == value:
+                    del headers[name]
+            await self._body.close()
+        for name in ("Content-Length", "Transfer-Encoding"):
+            headers.popall(name, None)
+        self._engine = None
+        self._body = None
+        if self.compress:
+            headers.popall("Content-Encoding", None)
+        if not self.compress:
+            self.chunked = None
+        if body is not None:
+            shared, fields = self._shared, self._fields
+            self._shared = EMPTY_BLOCK
+            self._fields = list(headers.items())
+            before = len(self._fields)
+            self._take_body(body)
+            headers.extend(self._fields[before:])
+            self._shared, self._fields = shared, fields
+        self._announce_body(headers)
+
+    # --- what the engine sees -------------------------------------------------------------------------------
+
+    @property
+    def payload(self) -> Payload | None:
+        return self._body
+
+    def _framing(self, engine: dict[str, str]) -> tuple[int | None, bool]:
+        """The body's (length, chunked), checked against what the program set (RFC 9112 6).
+
+        Raises:
+            ValueError: A framing field does not agree with the body.
+        """
+        payload = self._body
+        coding = engine.get("transfer-encoding")
+        if coding is not None and coding.strip().lower() != "chunked":
+            raise ValueError(f"Transfer-Encoding belongs to the engine; it cannot be {coding!r}")
+        promised = engine.get("content-length")
+        if promised is not None and not (promised.isascii() and promised.isdigit()):
+            raise ValueError(f"Content-Length must be a number of bytes, not {promised!r}")
+        chunked = bool(self.chunked) or coding is not None
+        if chunked and promised is not None:
+            raise ValueError("Content-Length can not be set together with chunked")
+        if payload is None:
+            if promised is not None and int(promised):
+                raise ValueError(f"Content-Length is {promised} but there is no body")
+            if promised is None and self.method in METHODS_WITHOUT_CONTENT:
+                return None, False
+            return 0, False
+        size = payload.size
+        if promised is not None:
+            if size is not None and size != int(promised):
+                raise ValueError(f"Content-Length is {promised} but the body has {size} bytes")
+            return int(promised), False
+        if chunked or size is None:
+            if self.version < HttpVersion11:
+                raise ValueError("Using chunked encoding is forbidden for HTTP/1.0")
+            return None, True
+        return size, False
+
+    def wire_head(self, route: Route, close: bool = False) -> RequestHead:
+        """What the protocol needs to send this request along `route`."""
+        url = self.url
+        engine = self._engine
+        fields: list[tuple[str, str]] = self._fields
+        shared = self._shared
+        if self._headers is not None:
+            shared = EMPTY_BLOCK
+            fields, engine = self._split_headers(self._headers)
+        authority = url.host_port_subcomponent or ""
+        upgrade = self.upgrade
+        if engine is not None:
+            authority = engine.get("host", authority)
+            close, upgrade, fields = self._connection_options(engine, fields, close)
+        payload = self._body
+        if payload is None and engine is None:
+            length: int | None = None if self.method in METHODS_WITHOUT_CONTENT else 0
+            chunked = False
+        else:
+            length, chunked = self._framing(engine or {})
+        at_hand = None
+        if payload is not None and not chunked and not self.compress and not self.expect100 and self._traces is None:
+            at_hand = payload.at_hand()
+        head = RequestHead(
+            self.method,
+            route.origin.scheme,
+            authority,
+            url.raw_path_qs if not route.absolute_form else str(url),
+            shared,
+            fields,
+            at_hand,
+            streamed=payload is not None and at_hand is None,
+            content_length=length,
+            close=close,
+        )
+        if self.expect100 or (engine is not None and "expect" in engine):
+            head.expect_continue = payload is not None
+        if upgrade is not None:
+            head.upgrade = upgrade
+        if self.version is not HttpVersion11 and self.version == HttpVersion10:
+            head.version = self.version
+        return head
+
+    def _split_headers(self, headers: CIMultiDict[str]) -> tuple[list[tuple[str, str]], dict[str, str]]:
+        """The dictionary that a middleware may have changed, as fields and the engine's own."""
+        fields = []
+        engine: dict[str, str] = {}
+        for name, value in headers.items():
+            lower = check_field(name, value)
+            if lower in _ENGINE_FIELDS:
+                engine[lower] = value
+            else:
+                fields.append((str(name), value))
+        if engine.get("host") == self._auto_host:
+            del engine["host"]  # the URL may have changed since
+        return fields, engine
+
+    def _connection_options(
+        self, engine: dict[str, str], fields: list[tuple[str, str]], close: bool
+    ) -> tuple[bool, str | None, list[tuple[str, str]]]:
+        """(close, upgrade, fields) from a program's own Connection and Upgrade fields (RFC 9110 7.6.1, 7.8)."""
+        connection = engine.get("connection", "")
+        options = [option.strip().lower() for option in connection.split(",")]
+        if "upgrade" in options and "upgrade" in engine:
+            return close, engine["upgrade"], fields
+        if "close" in options:
+            return True, self.upgrade, fields
+        if connection and self.upgrade is None:
+            fields = [*fields, ("Connection", connection)]
+        return close, self.upgrade, fields
+
+    async def close(self) -> None:
+        """Let go of the body's resources."""
+        if self._body is not None:
+            await self._body.close()

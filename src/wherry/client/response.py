@@ -1,0 +1,514 @@
+"""`ClientResponse`: a response whose head is here and whose body is read when the program likes.
+
+It is made when the head has arrived and builds nothing that nobody asked for: header dictionaries, cookies, links
+and the request's summary appear on first touch.  The connection goes back to the pool by itself, when the last
+byte is in; a response that is closed or forgotten gives its place back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
+from yarl import URL
+
+from wherry.body.charset import bom_encoding, is_json_type, known_charset, parse_mimetype
+from wherry.body.stream import StreamReader
+from wherry.client.fields import ContentDisposition, parse_content_disposition_field, parse_links
+from wherry.cookies.parse import parse_set_cookie
+from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError
+from wherry.protocol.connection import Exchange, ResponseHead
+from wherry.types import HttpVersion, JSONDecoder, RawHeaders
+
+if TYPE_CHECKING:
+    from http.cookies import SimpleCookie
+
+    from wherry.client.request import ClientRequest, RequestInfo
+    from wherry.client.session import ClientSession
+
+# A response that is released with no more than this many bytes to come is read to its end instead of closed.
+DRAIN_LIMIT = 64 * 1024
+DRAIN_SECONDS = 1.0
+
+_names: dict[bytes, str] = {}
+
+
+def decode_name(name: bytes) -> str:
+    """A field's name as text; the usual ones come from a cache."""
+    text = _names.get(name)
+    if text is None:
+        text = name.decode("utf-8", "surrogateescape")
+        if len(_names) < 2048:
+            _names[name] = text
+    return text
+
+
+class ClientResponse:
+    """A response.
+
+    Args:
+        method: The method of the request.
+        url: The URL that answered.
+        request_info: What was asked.
+        loop: The event loop.
+        session: The session.
+    """
+
+    version: HttpVersion | None = None
+    status: int = None  # type: ignore[assignment]
+    reason: str | None = None
+    content: StreamReader = None  # type: ignore[assignment]
+    _body: bytes | None = None
+    _headers: CIMultiDictProxy[str] | None = None
+    _raw_headers: RawHeaders | None = None
+    _cookies: SimpleCookie | None = None
+    _history: tuple[ClientResponse, ...] = ()
+    _head: ResponseHead | None = None
+    _exchange: Exchange | None = None
+    _request: ClientRequest | None = None
+    _request_info: RequestInfo | None = None
+    _upload: asyncio.Task[None] | None = None
+    _on_close: Callable[[], None] | None = None
+    _closed = False
+    _released = False
+    _in_context = False
+    _resolve_charset: Callable[[ClientResponse, bytes], str] = staticmethod(lambda *_: "utf-8")
+    _source_traceback: traceback.StackSummary | None = None
+    timings: Any = None
+
+    def __init__(
+        self,
+        method: str,
+        url: URL,
+        *,
+        writer: Any = None,
+        continue100: Any = None,
+        timer: Any = None,
+        request_info: RequestInfo | None = None,
+        traces: Any = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        session: ClientSession | None = None,
+        stream_writer: Any = None,
+    ) -> None:
+        self.method = method
+        self._real_url = url
+        self._url = url.with_fragment(None) if url.raw_fragment else url
+        self._request_info = request_info
+        self._loop = loop
+        self._session = session
+        if session is not None:
+            self._resolve_charset = session._resolve_charset
+
+    def _begin(self, request: ClientRequest, head: ResponseHead, exchange: Exchange | None, content: StreamReader) -> None:
+        """Take what has arrived; called once, by the pipeline."""
+        self._request = request
+        self._head = head
+        self._exchange = exchange
+        self.content = content
+        self.status = head.status
+        self.reason = head.reason
+        self.version = head.version
+        if self._loop is not None and self._loop.get_debug():
+            self._source_traceback = traceback.extract_stack(sys._getframe(1))
+
+    @classmethod
+    def from_parts(
+        cls,
+        request: ClientRequest,
+        status: int,
+        reason: str,
+        headers: RawHeaders,
+        body: bytes = b"",
+        *,
+        version: HttpVersion = HttpVersion(1, 1),
+    ) -> ClientResponse:
+        """A response that did not come over a connection: a middleware's own answer, from a cache or a mock.
+
+        Args:
+            request: The request that it answers.
+            status: The status code.
+            reason: The reason phrase.
+            headers: Field lines as byte pairs.
+            body: The whole body, decoded.
+        """
+        session = request.session
+        response = cls(request.method, request.original_url, loop=session._loop, session=session)
+        content = StreamReader(max(len(body), 1))
+        if body:
+            content.feed_data(body)
+        content.feed_eof()
+        response._begin(request, ResponseHead(status, reason, version, headers), None, content)
+        return response
+
+    def __del__(self) -> None:
+        if self._exchange is None or self._exchange.complete or self._closed:
+            return
+        self._give_up()
+        if self._loop is not None and self._loop.get_debug():
+            warnings.warn(f"Unclosed response {self!r}", ResourceWarning, source=self, stacklevel=2)
+            context: dict[str, Any] = {"client_response": self, "message": "Unclosed response"}
+            if self._source_traceback is not None:
+                context["source_traceback"] = self._source_traceback
+            self._loop.call_exception_handler(context)
+
+    def __repr__(self) -> str:
+        url = str(self.url).encode("ascii", "backslashreplace").decode()
+        reason = (self.reason or "").encode("ascii", "backslashreplace").decode()
+        return f"<{type(self).__name__}({url}) [{self.status} {reason}]>\n{self.headers if self._head or self._headers else None}\n"
+
+    # --- what came ------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> URL:
+        """The URL that answered, without its fragment."""
+        return self._url
+
+    @property
+    def url_obj(self) -> URL:
+        warnings.warn("Deprecated, use .url #1654", DeprecationWarning, stacklevel=2)
+        return self._url
+
+    @property
+    def real_url(self) -> URL:
+        """The URL that answered, with its fragment."""
+        return self._real_url
+
+    @property
+    def host(self) -> str:
+        return self._url.host or ""
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The header fields; names in any case, several values of one name."""
+        headers = self._headers
+        if headers is None:
+            raw = self.raw_headers
+            headers = self._headers = CIMultiDictProxy(
+                CIMultiDict([(decode_name(name), value.decode("utf-8", "surrogateescape")) for name, value in raw])
+            )
+        return headers
+
+    @property
+    def raw_headers(self) -> RawHeaders:
+        """The header fields as they came: pairs of bytes."""
+        if self._raw_headers is None:
+            self._raw_headers = () if self._head is None else self._head.raw
+        return self._raw_headers
+
+    @property
+    def trailers(self) -> CIMultiDictProxy[str]:
+        """The fields that came after the body (RFC 9110 6.5); empty before it was read, and where none came."""
+        raw = () if self._exchange is None else self._exchange.trailers
+        return CIMultiDictProxy(
+            CIMultiDict([(decode_name(name), value.decode("utf-8", "surrogateescape")) for name, value in raw])
+        )
+
+    @property
+    def cookies(self) -> SimpleCookie:
+        """The cookies that this response sets."""
+        if self._cookies is None:
+            values = self._head.get_all(b"set-cookie") if self._head is not None else []
+            self._cookies = parse_set_cookie([value.decode("utf-8", "surrogateescape") for value in values])
+        return self._cookies
+
+    @cookies.setter
+    def cookies(self, cookies: SimpleCookie) -> None:
+        self._cookies = cookies
+
+    @property
+    def request_info(self) -> RequestInfo:
+        info = self._request_info
+        if info is None:
+            if self._request is None:
+                raise RuntimeError("the response was made without a request")
+            info = self._request_info = self._request.request_info
+        return info
+
+    @property
+    def history(self) -> tuple[ClientResponse, ...]:
+        """The responses of the redirects that led here, first to last."""
+        return self._history
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+        return 400 > self.status
+
+    @property
+    def links(self) -> MultiDictProxy[MultiDictProxy[str | URL]]:
+        """The Link fields (RFC 8288) by relation; each has its URL, made absolute, under "url"."""
+        value = ", ".join(self.headers.getall("link", ()))
+        return parse_links(value, self.url) if value else MultiDictProxy(MultiDict())
+
+    # --- what the content type says -------------------------------------------------------------------------
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters; application/octet-stream where none was sent."""
+        value = self.headers.get("Content-Type")
+        if value is None:
+            return "application/octet-stream"
+        return value.partition(";")[0].strip().lower() or "application/octet-stream"
+
+    @property
+    def charset(self) -> str | None:
+        """The charset parameter of the content type."""
+        value = self.headers.get("Content-Type")
+        return None if value is None else parse_mimetype(value).parameters.get("charset")
+
+    @property
+    def content_length(self) -> int | None:
+        value = self.headers.get("Content-Length")
+        return int(value) if value is not None and value.isdigit() else None
+
+    @property
+    def content_disposition(self) -> ContentDisposition | None:
+        value = self.headers.get("Content-Disposition")
+        return None if value is None else parse_content_disposition_field(value)
+
+    def get_encoding(self) -> str:
+        """The encoding of the text: the charset parameter, UTF-8 for JSON, a byte order mark, or a guess.
+
+        Raises:
+            RuntimeError: A guess is needed and the body was not read.
+        """
+        value = self.headers.get("Content-Type")
+        if value is not None:
+            media = parse_mimetype(value)
+            charset = known_charset(media.parameters.get("charset"))
+            if charset is not None:
+                return charset
+            if media.type == "application" and media.subtype in ("json", "rdap"):
+                return "utf-8"  # RFC 8259 8.1, RFC 7483
+        if self._body is None:
+            raise RuntimeError("Cannot compute fallback encoding of a not yet read body")
+        return bom_encoding(self._body) or self._resolve_charset(self, self._body)
+
+    # --- the body -------------------------------------------------------------------------------------------
+
+    async def read(self) -> bytes:
+        """The whole body, decoded from its content coding.
+
+        Raises:
+            ClientPayloadError: The body is not whole.
+            ClientConnectionError: The response was released.
+        """
+        if self._body is None:
+            content = self.content
+            body = content.take_whole() if content is not None else b""
+            if body is None:
+                try:
+                    body = await content.read()
+                except BaseException:
+                    self.close()
+                    raise
+            traces = None if self._request is None else self._request._traces
+            if traces is not None:
+                await traces.response_chunk_received(self.method, self._url, body)
+            self._body = body
+        elif self._released:
+            raise ClientConnectionError("Connection closed")
+        return self._body
+
+    async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
+        """The body as text.
+
+        Args:
+            encoding: The encoding; None finds it (see `get_encoding`).
+            errors: What to do with bytes that do not decode: "strict", "replace", "ignore".
+
+        Raises:
+            UnicodeDecodeError: The bytes are not of this encoding.
+        """
+        body = self._body
+        if body is None:
+            body = await self.read()
+        if encoding is None:
+            encoding = self.get_encoding()
+        return body.decode(encoding, errors)
+
+    async def json(
+        self,
+        *,
+        encoding: str | None = None,
+        loads: JSONDecoder = json_module.loads,
+        content_type: str | None = "application/json",
+    ) -> Any:
+        """The body as JSON; None for an empty one.
+
+        Args:
+            encoding: The text's encoding; None finds it.
+            loads: What decodes the text.
+            content_type: The type that is expected; "application/json" takes every +json too, None takes all.
+
+        Raises:
+            ContentTypeError: The response is of another type; its body stays readable.
+            ValueError: It is not JSON.
+        """
+        body = self._body
+        if body is None:
+            body = await self.read()
+        head = self._head
+        plain = head is not None and self._headers is None and head.get(b"content-type") == b"application/json"
+        if not plain or content_type not in ("application/json", None):
+            if content_type is not None and not _type_matches(self.content_type, content_type):
+                raise ContentTypeError(
+                    self.request_info,
+                    self.history,
+                    status=self.status,
+                    message=f"Attempt to decode JSON with unexpected mimetype: {self.content_type}",
+                    headers=self.headers,
+                )
+        stripped = body.strip()
+        if not stripped:
+            return None
+        if encoding is None:
+            encoding = "utf-8" if plain else self.get_encoding()
+        return loads(stripped.decode(encoding))
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    @property
+    def connection(self) -> ResponseConnection | None:
+        """The connection while the response uses it, else None."""
+        exchange = self._exchange
+        if exchange is None or self._closed or (exchange.complete and self.status != 101):
+            return None
+        return ResponseConnection(self, exchange)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was given up or given back."""
+        return self._closed or self._exchange is None or self._exchange.complete or self._exchange.error is not None
+
+    def close(self) -> None:
+        """Close the connection unless the body has ended; what was not read is lost."""
+        if not self._released:
+            self._stop_content()
+        self._closed = True
+        self._give_up()
+
+    def _give_up(self) -> None:
+        exchange = self._exchange
+        if exchange is not None and not exchange.complete and not exchange.connection.loop.is_closed():
+            exchange.cancel()
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._upload is not None:
+            if not self._upload.done() and not self._upload.get_loop().is_closed():
+                self._upload.cancel()
+            self._upload = None
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+
+    def release(self) -> Any:
+        """Give the connection back: a short rest of the body is read over, a long one closes the connection."""
+        if not self._released:
+            exchange = self._exchange
+            if exchange is None or exchange.complete:
+                self._settle()
+            elif not self._drain(exchange):
+                self._give_up()
+            self._stop_content()
+            self._closed = True
+        return _Noop()
+
+    def _drain(self, exchange: Exchange) -> bool:
+        """Whether the little that is to come is worth waiting for in the background."""
+        head = self._head
+        if head is None or self._session is None or exchange.error is not None or self._upload is not None:
+            return False
+        length = head.get(b"content-length")
+        if length is None or not length.isdigit() or int(length) - self.content.total_raw_bytes > DRAIN_LIMIT:
+            return False
+        self._session._drain(exchange, DRAIN_SECONDS)
+        return True
+
+    def _stop_content(self) -> None:
+        """From here on reading is an error, except of what `read` has kept."""
+        self._released = True
+        content = self.content
+        if self._body is None and content is not None and content.exception() is None:
+            content.set_exception(ClientConnectionError("Connection closed"))
+
+    def raise_for_status(self) -> None:
+        """Raise for a status of 400 and above.
+
+        Raises:
+            ClientResponseError: With the status, the reason and the fields.
+        """
+        if not self.ok:
+            assert self.reason is not None
+            # In a context the response is released at its end, and may still be read there.
+            if not self._in_context:
+                self.release()
+            raise ClientResponseError(
+                self.request_info, self.history, status=self.status, message=self.reason, headers=self.headers
+            )
+
+    async def wait_for_close(self) -> None:
+        """Wait for the request's body to be sent, and let the connection go."""
+        if self._upload is not None:
+            await asyncio.wait([self._upload])
+        self.release()
+
+    async def __aenter__(self) -> ClientResponse:
+        self._in_context = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._in_context = False
+        self.release()
+
+
+class ResponseConnection:
+    """What `ClientResponse.connection` shows: the transport under an exchange, and how to end it."""
+
+    __slots__ = ("_exchange", "_response")
+
+    def __init__(self, response: ClientResponse, exchange: Exchange) -> None:
+        self._response = response
+        self._exchange = exchange
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._exchange.connection.transport
+
+    @property
+    def protocol(self) -> Any:
+        return self._exchange.connection
+
+    @property
+    def closed(self) -> bool:
+        transport = self.transport
+        return transport is None or transport.is_closing()
+
+    def close(self) -> None:
+        self._response.close()
+
+    def release(self) -> None:
+        self._response.release()
+
+
+class _Noop:
+    """What `release` gives back, so that programs which await it go on."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Any:
+        return
+        yield
+
+
+def _type_matches(actual: str, expected: str) -> bool:
+    if expected == "application/json":
+        return is_json_type(actual)
+    return expected in actual
