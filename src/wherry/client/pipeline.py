@@ -60,8 +60,7 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
     wheel = session._wheel
     deadline: TotalDeadline | None = None
     if timeout.total:
-        deadline = TotalDeadline(session._loop.time() + timeout.total, timeout.total, asyncio.current_task())
-        deadline.what = f"{method} {url}" if deadline.expired else ""
+        deadline = TotalDeadline(session._loop.time() + timeout.total, timeout.total, asyncio.current_task(), method, url)
         wheel.add(deadline)
     traces = session._traces_for(options)
     try:
@@ -70,7 +69,6 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
         if deadline is not None:
             wheel.discard(deadline)
             if isinstance(exc, asyncio.CancelledError) and deadline.caused(exc):
-                deadline.what = f"{method} {url}"
                 timed_out = deadline.error()
                 if traces is not None:
                     await traces.request_exception(method, url, options.headers, timed_out)
@@ -84,7 +82,6 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
             wheel.discard(deadline)
         else:
             deadline.task = None
-            deadline.what = f"{method} {url}"
             deadline.exchange = exchange
             done = deadline
             response._on_close = lambda: wheel.discard(done)
@@ -347,7 +344,7 @@ async def _upload(
     assert payload is not None
     traces = request._traces
     try:
-        if expect_continue and not await _may_continue(exchange):
+        if expect_continue and not await exchange.wait_continue(CONTINUE_SECONDS):
             return
         writer = BodyWriter(
             exchange,
@@ -382,18 +379,3 @@ async def _late_answer(exchange: Exchange, exc: BaseException) -> None:
         failure.__cause__ = exc
         exchange.fail(failure)
         exchange.cancel()
-
-
-async def _may_continue(exchange: Exchange) -> bool:
-    """Wait for 100 (Continue), a final answer, or a bounded time (RFC 9110 10.1.1)."""
-    answered = asyncio.get_running_loop().create_future()
-
-    def interim(head: ResponseHead) -> None:
-        if head.status == 100 and not answered.done():
-            answered.set_result(None)
-
-    exchange.informational = interim
-    head_waiter = exchange.head_waiter()
-    await asyncio.wait([answered, head_waiter], timeout=CONTINUE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    exchange.informational = None
-    return exchange.head is None and exchange.error is None

@@ -21,7 +21,8 @@ from wherry.errors import (
 from wherry.types import LooseHeaders
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
+# What belongs to one origin: its secrets, and its name.
+_SECRETS = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
 # RFC 9110 15.4: fields that tell of content go when the content goes.
 _CONTENT_FIELDS = frozenset(
     {

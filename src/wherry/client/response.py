@@ -415,7 +415,9 @@ class ClientResponse:
             exchange = self._exchange
             if exchange is None or exchange.complete:
                 self._settle()
-            elif not self._drain(exchange):
+            elif self._drain(exchange):
+                self._settle()
+            else:
                 self._give_up()
             self._stop_content()
             self._closed = True

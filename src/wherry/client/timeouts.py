@@ -58,15 +58,18 @@ class Deadline:
 class TotalDeadline(Deadline):
     """`ClientTimeout.total`: cancels the task while it makes the request, ends the body while it is read."""
 
-    __slots__ = ("_cancelling", "exchange", "expired", "seconds", "task", "what")
+    __slots__ = ("_cancelling", "_method", "_url", "exchange", "expired", "seconds", "task")
 
-    def __init__(self, when: float, seconds: float, task: asyncio.Task[object] | None) -> None:
+    def __init__(
+        self, when: float, seconds: float, task: asyncio.Task[object] | None, method: str, url: object
+    ) -> None:
         self.when = when
         self.seconds = seconds
         self.task = task
         self.exchange: Exchange | None = None
         self.expired = False
-        self.what = ""
+        self._method = method
+        self._url = url
         self._cancelling = task.cancelling() if task is not None else 0
 
     def expire(self) -> None:  # type: ignore[override]
@@ -78,7 +81,7 @@ class TotalDeadline(Deadline):
             self.task.cancel()
 
     def error(self) -> TimeoutError:
-        return TimeoutError(f"Timeout of {self.seconds:g} seconds in all passed for {self.what}")
+        return TimeoutError(f"Timeout of {self.seconds:g} seconds in all passed for {self._method} {self._url}")
 
     def caused(self, cancelled: asyncio.CancelledError) -> bool:
         """Whether the task was cancelled by this deadline alone, and nobody else asked for it."""

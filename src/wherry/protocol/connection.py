@@ -170,6 +170,7 @@ class Exchange(ABC):
     """
 
     __slots__ = (
+        "_continue_waiter",
         "_head_waiter",
         "complete",
         "connection",
@@ -180,6 +181,7 @@ class Exchange(ABC):
         "sent",
         "sink",
         "trailers",
+        "unprocessed",
     )
 
     def __init__(self, connection: Connection, sink: BodySink, reused: bool) -> None:
@@ -193,7 +195,10 @@ class Exchange(ABC):
         self.error: BaseException | None = None
         # Called with each interim (1xx) response; the final head comes by `receive_head`.
         self.informational: Callable[[ResponseHead], None] | None = None
+        # The protocol says that the server did nothing about the request (RFC 9113 8.7): it may be sent again.
+        self.unprocessed = False
         self._head_waiter: asyncio.Future[None] | None = None
+        self._continue_waiter: asyncio.Future[None] | None = None
 
     async def receive_head(self) -> ResponseHead:
         """Wait for the final response's head.
@@ -213,12 +218,28 @@ class Exchange(ABC):
             assert self.head is not None
         return self.head
 
+    async def wait_continue(self, seconds: float) -> bool:
+        """Wait for 100 (Continue), but not for ever (RFC 9110 10.1.1); whether the body should be sent now."""
+        waiter = self._continue_waiter = self.connection.loop.create_future()
+
+        def interim(head: ResponseHead) -> None:
+            if head.status == 100:
+                _wake(waiter)
+
+        self.informational = interim
+        if self.head is None and self.error is None:
+            await asyncio.wait((waiter,), timeout=seconds)
+        self.informational = self._continue_waiter = None
+        return self.head is None and self.error is None
+
     def head_arrived(self, head: ResponseHead) -> None:
         """The protocol has the final head: wake who waits for it."""
         self.head = head
         waiter = self._head_waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+        if self._continue_waiter is not None:
+            _wake(self._continue_waiter)
 
     def fail(self, exc: BaseException) -> None:
         """End the exchange with `exc`, for whoever waits now and whoever comes later."""
@@ -228,6 +249,8 @@ class Exchange(ABC):
         waiter = self._head_waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(exc)
+        if self._continue_waiter is not None:
+            _wake(self._continue_waiter)
         self.sink.set_exception(exc)
 
     @abstractmethod
@@ -268,6 +291,11 @@ class Exchange(ABC):
             RuntimeError: The exchange did not switch protocols.
         """
         raise RuntimeError("this exchange did not switch protocols")
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class TunnelReceiver(Protocol):

@@ -1,0 +1,231 @@
+"""`RequestOptions`: what a program says of one request besides its method and URL.
+
+A request without options shares one object, so the usual call builds nothing here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from wherry.auth.basic import BasicAuth
+from wherry.client.middleware import ClientMiddlewareType
+from wherry.client.timeouts import ClientTimeout
+from wherry.connect.tls import Fingerprint
+from wherry.types import LooseCookies, LooseHeaders, Query
+
+if TYPE_CHECKING:
+    from wherry.client.response import ClientResponse
+
+RaiseForStatus = bool | Callable[["ClientResponse"], Awaitable[None]]
+
+
+class _RequestOptions(TypedDict, total=False):
+    """The keywords of `ClientSession.request` and its verbs, for type checkers."""
+
+    params: Query
+    data: Any
+    json: Any
+    cookies: LooseCookies | None
+    headers: LooseHeaders | None
+    skip_auto_headers: Iterable[str] | None
+    auth: BasicAuth | None
+    allow_redirects: bool
+    max_redirects: int
+    compress: str | bool | None
+    chunked: bool | None
+    expect100: bool
+    raise_for_status: RaiseForStatus | None
+    read_until_eof: bool
+    proxy: Any
+    proxy_auth: BasicAuth | None
+    proxy_headers: LooseHeaders | None
+    proxy_ssl: Any
+    timeout: ClientTimeout | float | None
+    verify_ssl: bool | None
+    fingerprint: bytes | None
+    ssl_context: Any
+    ssl: Any
+    server_hostname: str | None
+    trace_request_ctx: object
+    read_bufsize: int | None
+    auto_decompress: bool | None
+    max_line_size: int | None
+    max_field_size: int | None
+    max_headers: int | None
+    max_body_size: int | None
+    middlewares: Sequence[ClientMiddlewareType] | None
+    upload_tracker: Any
+    upgrade: str | None
+
+
+_UNSET: Any = object()
+
+
+def as_timeout(value: Any) -> ClientTimeout | None:
+    """A `timeout=` of any form that the API takes; None for "the session's".
+
+    Raises:
+        TypeError: It is neither a ClientTimeout nor a number.
+    """
+    if value is _UNSET:
+        return None
+    if isinstance(value, ClientTimeout):
+        return value
+    if value is None:
+        return ClientTimeout()
+    if isinstance(value, (int, float)):
+        return ClientTimeout(total=float(value))
+    if hasattr(value, "total"):
+        return ClientTimeout(
+            **{
+                name: getattr(value, name)
+                for name in ("total", "connect", "sock_read", "sock_connect", "ceil_threshold")
+                if hasattr(value, name)
+            }
+        )
+    raise TypeError(f"timeout parameter cannot be of {type(value)} type, please use 'timeout=ClientTimeout(...)'")
+
+
+def merge_ssl(ssl: Any, verify_ssl: bool | None, fingerprint: bytes | None, ssl_context: Any) -> Any:
+    """One `ssl=` out of it and its three deprecated forms.
+
+    Raises:
+        ValueError: More than one is given.
+        TypeError: It is nothing that TLS can be set up with.
+    """
+    old = {"verify_ssl": verify_ssl, "fingerprint": fingerprint, "ssl_context": ssl_context}
+    given = [name for name, value in old.items() if value is not None]
+    for name in given:
+        warnings.warn(f"{name} is deprecated, use ssl= instead", DeprecationWarning, stacklevel=6)
+    if given and (len(given) > 1 or ssl is not True):
+        raise ValueError("verify_ssl, ssl_context, fingerprint and ssl parameters are mutually exclusive")
+    if verify_ssl is not None and not verify_ssl:
+        return False
+    if ssl_context is not None:
+        ssl = ssl_context
+    if fingerprint is not None:
+        ssl = Fingerprint(fingerprint)
+    return check_ssl(ssl)
+
+
+def check_ssl(ssl: Any) -> Any:
+    """`ssl` if TLS can be set up with it; None means the default.
+
+    Raises:
+        TypeError: It is of another type.
+    """
+    if ssl is None:
+        warnings.warn("ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=7)
+        return True
+    if not isinstance(ssl, (bool, Fingerprint)) and not hasattr(ssl, "wrap_bio"):
+        raise TypeError(f"ssl should be SSLContext, Fingerprint, or bool, got {ssl!r} instead.")
+    return ssl
+
+
+class RequestOptions:
+    """The keywords of one request, checked; see `ClientSession.request` for what each means."""
+
+    __slots__ = (
+        "allow_redirects",
+        "auth",
+        "auto_decompress",
+        "chunked",
+        "compress",
+        "cookies",
+        "data",
+        "expect100",
+        "headers",
+        "json",
+        "max_body_size",
+        "max_redirects",
+        "middlewares",
+        "params",
+        "proxy",
+        "proxy_auth",
+        "proxy_headers",
+        "proxy_ssl",
+        "raise_for_status",
+        "read_bufsize",
+        "server_hostname",
+        "skip_auto_headers",
+        "ssl",
+        "timeout",
+        "trace_request_ctx",
+        "upgrade",
+        "upload_tracker",
+    )
+
+    def __init__(
+        self,
+        *,
+        params: Query = None,
+        data: Any = None,
+        json: Any = None,
+        cookies: LooseCookies | None = None,
+        headers: LooseHeaders | None = None,
+        skip_auto_headers: Iterable[str] | None = None,
+        auth: BasicAuth | None = None,
+        allow_redirects: bool = True,
+        max_redirects: int = 10,
+        compress: str | bool | None = None,
+        chunked: bool | None = None,
+        expect100: bool = False,
+        raise_for_status: RaiseForStatus | None = None,
+        read_until_eof: bool = True,
+        proxy: Any = None,
+        proxy_auth: BasicAuth | None = None,
+        timeout: Any = _UNSET,
+        verify_ssl: bool | None = None,
+        fingerprint: bytes | None = None,
+        ssl_context: Any = None,
+        ssl: Any = True,
+        server_hostname: str | None = None,
+        proxy_headers: LooseHeaders | None = None,
+        proxy_ssl: Any = None,
+        trace_request_ctx: object = None,
+        read_bufsize: int | None = None,
+        auto_decompress: bool | None = None,
+        max_line_size: int | None = None,
+        max_field_size: int | None = None,
+        max_headers: int | None = None,
+        max_body_size: int | None = None,
+        middlewares: Sequence[ClientMiddlewareType] | None = None,
+        upload_tracker: Any = None,
+        upgrade: str | None = None,
+    ) -> None:
+        if data is not None and json is not None:
+            raise ValueError("data and json parameters can not be used at the same time")
+        if ssl is not True or verify_ssl is not None or fingerprint is not None or ssl_context is not None:
+            ssl = merge_ssl(ssl, verify_ssl, fingerprint, ssl_context)
+        self.params = params
+        self.data = data
+        self.json = json
+        self.cookies = cookies
+        self.headers = headers
+        self.skip_auto_headers = skip_auto_headers
+        self.auth = auth
+        self.allow_redirects = allow_redirects
+        self.max_redirects = max_redirects
+        self.compress = compress
+        self.chunked = chunked
+        self.expect100 = expect100
+        self.raise_for_status = raise_for_status
+        self.proxy = proxy
+        self.proxy_auth = proxy_auth
+        self.proxy_headers = proxy_headers
+        self.proxy_ssl = proxy_ssl
+        self.timeout = as_timeout(timeout)
+        self.ssl = ssl
+        self.server_hostname = server_hostname
+        self.trace_request_ctx = trace_request_ctx
+        self.read_bufsize = read_bufsize
+        self.auto_decompress = auto_decompress
+        self.max_body_size = max_body_size
+        self.middlewares = middlewares
+        self.upload_tracker = upload_tracker
+        self.upgrade = upgrade
+
+
+NO_OPTIONS = RequestOptions()
