@@ -1,1 +1,34 @@
-__version__ = "0.1.0"
+"""wherry: an asyncio HTTP client."""
+
+from wherry import errors
+from wherry.auth.basic import BasicAuth
+from wherry.body.form import FormData
+from wherry.client.request import ClientRequest, RequestInfo
+from wherry.client.response import ClientResponse
+from wherry.client.session import ClientSession, request
+from wherry.client.timeouts import ClientTimeout
+from wherry.client.tracing import TraceConfig
+from wherry.connect.connector import BaseConnector, TCPConnector, UnixConnector
+from wherry.connect.tls import Fingerprint
+from wherry.cookies.jar import CookieJar
+from wherry.errors import *
+from wherry.version import __version__
+
+__all__ = (
+    "BaseConnector",
+    "BasicAuth",
+    "ClientRequest",
+    "ClientResponse",
+    "ClientSession",
+    "ClientTimeout",
+    "CookieJar",
+    "Fingerprint",
+    "FormData",
+    "RequestInfo",
+    "TCPConnector",
+    "TraceConfig",
+    "UnixConnector",
+    "__version__",
+    "request",
+    *errors.__all__,
+)

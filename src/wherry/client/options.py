@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 RaiseForStatus = bool | Callable[["ClientResponse"], Awaitable[None]]
 
 
-class _RequestOptions(TypedDict, total=False):
+class _RequestOptions(  # noqa: PYI049  (the session's signature)
+    TypedDict, total=False
+):
     """The keywords of `ClientSession.request` and its verbs, for type checkers."""
 
     params: Query

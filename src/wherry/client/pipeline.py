@@ -14,7 +14,7 @@ from yarl import URL
 
 from wherry.body.coding import decoder_for
 from wherry.body.stream import StreamReader
-from wherry.body.writer import BodyWriter
+from wherry.body.writer import BodyWriter, compression_of
 from wherry.client.middleware import build_client_middlewares
 from wherry.client.redirects import Hop, next_hop
 from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest
@@ -60,7 +60,9 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
     wheel = session._wheel
     deadline: TotalDeadline | None = None
     if timeout.total:
-        deadline = TotalDeadline(session._loop.time() + timeout.total, timeout.total, asyncio.current_task(), method, url)
+        deadline = TotalDeadline(
+            session._loop.time() + timeout.total, timeout.total, asyncio.current_task(), method, url
+        )
         wheel.add(deadline)
     traces = session._traces_for(options)
     try:
@@ -336,9 +338,7 @@ async def _acquire(
     return connection, ask.timings
 
 
-async def _upload(
-    request: ClientRequest, exchange: Exchange, expect_continue: bool, options: RequestOptions
-) -> None:
+async def _upload(request: ClientRequest, exchange: Exchange, expect_continue: bool, options: RequestOptions) -> None:
     """Send a streamed body; a failure of the body itself ends the exchange, an early answer ends the upload."""
     payload = request.payload
     assert payload is not None
@@ -349,7 +349,7 @@ async def _upload(
         writer = BodyWriter(
             exchange,
             content_length=None if request.chunked else payload.size,
-            compress=request.compress,
+            compress=compression_of(request.compress),
             on_chunk_sent=None
             if traces is None
             else lambda chunk: traces.request_chunk_sent(request.method, request.url, chunk),

@@ -90,7 +90,9 @@ def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
         target = URL(location, encoded=not requote)
         joined = base.join(target) if not target.absolute else target
     except (ValueError, TypeError) as exc:
-        raise InvalidUrlRedirectClientError(location, f"Server attempted redirecting to a location that does not look like a URL: {exc}") from exc
+        raise InvalidUrlRedirectClientError(
+            location, f"Server attempted redirecting to a location that does not look like a URL: {exc}"
+        ) from exc
     if joined.scheme not in ("http", "https"):
         raise NonHttpUrlRedirectClientError(joined)
     try:

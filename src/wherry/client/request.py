@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.body.payload import Payload, get_payload
 from wherry.body.form import FormData
+from wherry.body.payload import LookupError as PayloadLookupError
+from wherry.body.payload import Payload, get_payload
 from wherry.connect.route import Route
-from wherry.cookies.jar import request_cookie_line
+from wherry.cookies.line import request_cookie_line
 from wherry.protocol.connection import EMPTY_BLOCK, FieldBlock, RequestHead
 from wherry.types import HttpVersion, HttpVersion10, HttpVersion11, LooseCookies, LooseHeaders
 
@@ -59,9 +60,7 @@ class RequestInfo(_RequestInfo):
 
     __slots__ = ()
 
-    def __new__(
-        cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None
-    ) -> RequestInfo:
+    def __new__(cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None) -> Self:
         return super().__new__(cls, url, method, headers, url if real_url is None else real_url)
 
 
@@ -105,7 +104,7 @@ def check_field(name: str, value: str) -> str:
 def field_pairs(headers: LooseHeaders) -> Iterable[tuple[str, str]]:
     """The pairs of any form of `headers=` that the API takes."""
     if isinstance(headers, Mapping):
-        return cast(Iterable[tuple[str, str]], headers.items())
+        return cast("Iterable[tuple[str, str]]", headers.items())
     return headers
 
 
@@ -148,6 +147,7 @@ class ClientRequest:
     _headers: CIMultiDict[str] | None = None
     _engine: dict[str, str] | None = None
     _auto_host = ""
+    _upload: Any = None
     _upload_tracker: Any = None
     _traces: Any = None
     _timer: Any = None
@@ -296,8 +296,8 @@ class ClientRequest:
     def _payload_of(data: Any) -> Payload:
         try:
             return get_payload(data, disposition=None)
-        except LookupError:
-            return cast(Payload, FormData(data)())
+        except PayloadLookupError:
+            return cast("Payload", FormData(data)())
 
     # --- what the user sees ---------------------------------------------------------------------------------
 
@@ -451,7 +451,7 @@ class ClientRequest:
             length, chunked = self._framing(engine or {})
         at_hand = None
         if payload is not None and not chunked and not self.compress and not self.expect100 and self._traces is None:
-            at_hand = payload.at_hand()
+            at_hand = payload.at_hand
         head = RequestHead(
             self.method,
             route.origin.scheme,

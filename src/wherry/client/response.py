@@ -13,7 +13,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 from yarl import URL
@@ -24,7 +24,7 @@ from wherry.client.fields import ContentDisposition, parse_content_disposition_f
 from wherry.cookies.parse import parse_set_cookie
 from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError
 from wherry.protocol.connection import Exchange, ResponseHead
-from wherry.types import HttpVersion, JSONDecoder, RawHeaders
+from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
 if TYPE_CHECKING:
     from http.cookies import SimpleCookie
@@ -105,7 +105,9 @@ class ClientResponse:
         if session is not None:
             self._resolve_charset = session._resolve_charset
 
-    def _begin(self, request: ClientRequest, head: ResponseHead, exchange: Exchange | None, content: StreamReader) -> None:
+    def _begin(
+        self, request: ClientRequest, head: ResponseHead, exchange: Exchange | None, content: StreamReader
+    ) -> None:
         """Take what has arrived; called once, by the pipeline."""
         self._request = request
         self._head = head
@@ -126,7 +128,7 @@ class ClientResponse:
         headers: RawHeaders,
         body: bytes = b"",
         *,
-        version: HttpVersion = HttpVersion(1, 1),
+        version: HttpVersion = HttpVersion11,
     ) -> ClientResponse:
         """A response that did not come over a connection: a middleware's own answer, from a cache or a mock.
 
@@ -136,6 +138,7 @@ class ClientResponse:
             reason: The reason phrase.
             headers: Field lines as byte pairs.
             body: The whole body, decoded.
+            version: The version to show.
         """
         session = request.session
         response = cls(request.method, request.original_url, loop=session._loop, session=session)
@@ -160,7 +163,8 @@ class ClientResponse:
     def __repr__(self) -> str:
         url = str(self.url).encode("ascii", "backslashreplace").decode()
         reason = (self.reason or "").encode("ascii", "backslashreplace").decode()
-        return f"<{type(self).__name__}({url}) [{self.status} {reason}]>\n{self.headers if self._head or self._headers else None}\n"
+        headers = self.headers if self._head or self._headers else None
+        return f"<{type(self).__name__}({url}) [{self.status} {reason}]>\n{headers}\n"
 
     # --- what came ------------------------------------------------------------------------------------------
 
@@ -238,7 +242,7 @@ class ClientResponse:
     @property
     def ok(self) -> bool:
         """Whether the status is below 400."""
-        return 400 > self.status
+        return self.status < 400
 
     @property
     def links(self) -> MultiDictProxy[MultiDictProxy[str | URL]]:
@@ -356,15 +360,14 @@ class ClientResponse:
             body = await self.read()
         head = self._head
         plain = head is not None and self._headers is None and head.get(b"content-type") == b"application/json"
-        if not plain or content_type not in ("application/json", None):
-            if content_type is not None and not _type_matches(self.content_type, content_type):
-                raise ContentTypeError(
-                    self.request_info,
-                    self.history,
-                    status=self.status,
-                    message=f"Attempt to decode JSON with unexpected mimetype: {self.content_type}",
-                    headers=self.headers,
-                )
+        if not (plain and content_type == "application/json") and not _type_matches(self.content_type, content_type):
+            raise ContentTypeError(
+                self.request_info,
+                self.history,
+                status=self.status,
+                message=f"Attempt to decode JSON with unexpected mimetype: {self.content_type}",
+                headers=self.headers,
+            )
         stripped = body.strip()
         if not stripped:
             return None
@@ -413,9 +416,7 @@ class ClientResponse:
         """Give the connection back: a short rest of the body is read over, a long one closes the connection."""
         if not self._released:
             exchange = self._exchange
-            if exchange is None or exchange.complete:
-                self._settle()
-            elif self._drain(exchange):
+            if exchange is None or exchange.complete or self._drain(exchange):
                 self._settle()
             else:
                 self._give_up()
@@ -462,7 +463,7 @@ class ClientResponse:
             await asyncio.wait([self._upload])
         self.release()
 
-    async def __aenter__(self) -> ClientResponse:
+    async def __aenter__(self) -> Self:
         self._in_context = True
         return self
 
@@ -510,7 +511,9 @@ class _Noop:
         yield
 
 
-def _type_matches(actual: str, expected: str) -> bool:
+def _type_matches(actual: str, expected: str | None) -> bool:
+    if expected is None:
+        return True
     if expected == "application/json":
         return is_json_type(actual)
     return expected in actual

@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Generic, TypeVar, Unpack, cast
+from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from multidict import CIMultiDict, getversion, istr
 from yarl import URL
@@ -20,7 +20,8 @@ from yarl import URL
 from wherry.auth.basic import BasicAuth
 from wherry.body.coding import accept_encoding
 from wherry.body.form import FormData
-from wherry.body.payload import JsonPayload, Payload, get_payload
+from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload, get_payload
+from wherry.body.payload import LookupError as PayloadLookupError
 from wherry.client import pipeline
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.options import NO_OPTIONS, RequestOptions, _RequestOptions, as_timeout
@@ -31,7 +32,8 @@ from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout, Deadline, Dea
 from wherry.client.tracing import TraceConfig, Traces
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.connect.route import ProxyHop, Route
-from wherry.cookies.jar import AbstractCookieJar, CookieJar
+from wherry.cookies.abc import AbstractCookieJar
+from wherry.cookies.jar import CookieJar
 from wherry.errors import InvalidURL, InvalidUrlClientError, NonHttpUrlClientError
 from wherry.protocol.connection import Exchange, FieldBlock
 from wherry.types import (
@@ -77,12 +79,12 @@ class _BaseRequestContextManager(Coroutine[Any, Any, _T], Generic[_T]):
 
     async def __aenter__(self) -> _T:
         self._resp = await self._coro
-        return await cast(Any, self._resp).__aenter__()  # type: ignore[no-any-return]
+        return await cast("Any", self._resp).__aenter__()  # type: ignore[no-any-return]
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await cast(Any, self._resp).__aexit__(exc_type, exc, tb)
+        await cast("Any", self._resp).__aexit__(exc_type, exc, tb)
 
 
 class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
@@ -377,22 +379,24 @@ class ClientSession:
             if options.json is None:
                 return None
             if self._json_serialize_bytes is not None:
-                return JsonPayload(options.json, dumps=self._json_serialize_bytes)
+                return JsonBytesPayload(options.json, dumps=self._json_serialize_bytes)
             return JsonPayload(options.json, dumps=self._json_serialize)
         if isinstance(data, Payload):
             return data
         if isinstance(data, FormData):
-            return cast(Payload, data())
+            return cast("Payload", data())
         try:
             return get_payload(data, disposition=None)
-        except LookupError:
-            return cast(Payload, FormData(data)())
+        except PayloadLookupError:
+            return cast("Payload", FormData(data)())
 
-    def _shared_block(self, trusted: bool, skip: Iterable[str] | None) -> tuple[FieldBlock, tuple[tuple[str, str], ...]]:
+    def _shared_block(
+        self, trusted: bool, skip: Iterable[str] | None
+    ) -> tuple[FieldBlock, tuple[tuple[str, str], ...]]:
         """(the fields that all requests share, the session's own of which the engine must know)."""
         if skip:
             return self._make_block(trusted, frozenset(istr(name) for name in skip) | self._skip_auto_headers)
-        version = getversion(self._default_headers)
+        version = getversion(cast("Any", self._default_headers))
         if version != self._blocks_version:
             self._blocks = {}
             self._blocks_version = version
@@ -514,7 +518,7 @@ class ClientSession:
     def __exit__(self, *_: object) -> None:
         """Never reached: `__enter__` raises."""
 
-    async def __aenter__(self) -> ClientSession:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -543,9 +547,7 @@ class ClientSession:
 
     @requote_redirect_url.setter
     def requote_redirect_url(self, value: bool) -> None:
-        warnings.warn(
-            "session.requote_redirect_url modification is deprecated #2778", DeprecationWarning, stacklevel=2
-        )
+        warnings.warn("session.requote_redirect_url modification is deprecated #2778", DeprecationWarning, stacklevel=2)
         self._requote_redirect_url = value
 
     @property
@@ -672,6 +674,8 @@ def request(
         url: The URL.
         version: HTTP/1.1 or HTTP/1.0.
         connector: Used and left open; by default one that closes with the response.
+        loop: The event loop, the running one by default.
+        **kwargs: As for `ClientSession.request`; `cookies` and `timeout` too.
     """
     owns = connector is None
     if connector is None:

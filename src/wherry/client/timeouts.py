@@ -72,7 +72,7 @@ class TotalDeadline(Deadline):
         self._url = url
         self._cancelling = task.cancelling() if task is not None else 0
 
-    def expire(self) -> None:  # type: ignore[override]
+    def expire(self) -> None:
         self.expired = True
         if self.exchange is not None:
             self.exchange.fail(self.error())
@@ -147,9 +147,7 @@ class TimedSink:
 
     __slots__ = ("_deadline", "_exchange", "_flow", "_loop", "_seconds", "_sink", "_wheel")
 
-    def __init__(
-        self, sink: BodySink, wheel: DeadlineWheel, seconds: float, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, sink: BodySink, wheel: DeadlineWheel, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         self._sink = sink
         self._wheel = wheel
         self._seconds = seconds
@@ -171,7 +169,9 @@ class TimedSink:
     def _expire(self) -> None:
         exchange = self._exchange
         if exchange is not None:
-            exchange.fail(SocketTimeoutError(f"Timeout on reading data from socket: nothing came for {self._seconds:g} s"))
+            exchange.fail(
+                SocketTimeoutError(f"Timeout on reading data from socket: nothing came for {self._seconds:g} s")
+            )
             exchange.cancel()
 
     @property

@@ -1,0 +1,135 @@
+"""What a session asks of a cookie jar, and the jar that keeps nothing.
+
+A program's own jar subclasses `AbstractCookieJar` and implements `clear`, `clear_domain`, `update_cookies`,
+`filter_cookies`, ``__iter__`` and ``__len__``; what a request needs beyond that follows from these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from http.cookies import BaseCookie, Morsel, SimpleCookie
+from types import MappingProxyType
+
+from yarl import URL
+
+from wherry.cookies.parse import parse_set_cookie
+from wherry.types import LooseCookies
+
+__all__ = ("AbstractCookieJar", "ClearCookiePredicate", "DummyCookieJar")
+
+ClearCookiePredicate = Callable[["Morsel[str]"], bool]
+_NO_URL = URL()
+
+
+class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
+    """Where a session keeps its cookies.
+
+    A jar without cookies has the length 0 and is a jar all the same: compare with None, never test its truth.
+
+    Args:
+        loop: Kept for programs that pass one; no jar needs a running loop.
+    """
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = loop
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether cookies of hosts that are IP addresses are taken."""
+        return False
+
+    @property
+    def quote_cookie(self) -> bool:
+        """Whether values that a program sets are quoted where they need it."""
+        return True
+
+    @property
+    def treat_as_secure_origin(self) -> frozenset[URL]:
+        """Origins to which Secure cookies are sent even without TLS."""
+        return frozenset()
+
+    @property
+    def cookies(self) -> Mapping[tuple[str, str], SimpleCookie]:
+        """The cookies by (domain, path)."""
+        found: dict[tuple[str, str], SimpleCookie] = {}
+        for morsel in self:
+            group = found.setdefault((morsel["domain"], morsel["path"].rstrip("/")), SimpleCookie())
+            dict.__setitem__(group, morsel.key, morsel)
+        return MappingProxyType(found)
+
+    @property
+    def host_only_cookies(self) -> frozenset[tuple[str, str, str]]:
+        """(domain, path, name) of the cookies that go to exactly one host."""
+        return frozenset()
+
+    @abstractmethod
+    def clear(self, predicate: ClearCookiePredicate | None = None) -> None:
+        """Drop all cookies, or those for which `predicate` is true."""
+
+    @abstractmethod
+    def clear_domain(self, domain: str) -> None:
+        """Drop the cookies of `domain` and of the domains under it."""
+
+    @abstractmethod
+    def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
+        """Take cookies, as if a response from `response_url` had set them."""
+
+    @abstractmethod
+    def filter_cookies(self, request_url: URL) -> BaseCookie[str]:
+        """The cookies to send with a request for `request_url`."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Take the cookies of a response's Set-Cookie fields."""
+        if headers and (cookies := parse_set_cookie(headers)):
+            self.update_cookies(cookies, response_url)
+
+    def store(self, values: Sequence[str], url: URL) -> None:
+        """Take the cookies of a response; what the session calls.
+
+        Args:
+            values: The values of its Set-Cookie fields, in order.
+            url: Where the response came from.
+        """
+        self.update_cookies_from_headers(values, url)
+
+    def cookie_header(self, url: URL) -> str:
+        """The Cookie field's value for a request to `url`, "" for none; what the session calls."""
+        cookies = self.filter_cookies(url)
+        if not cookies:
+            return ""
+        return "; ".join([f"{morsel.key}={morsel.coded_value}" for morsel in cookies.values()])
+
+
+class DummyCookieJar(AbstractCookieJar):
+    """A jar that takes nothing and sends nothing."""
+
+    def __iter__(self) -> Iterator[Morsel[str]]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def clear(self, predicate: ClearCookiePredicate | None = None) -> None:
+        """Nothing is there to drop."""
+
+    def clear_domain(self, domain: str) -> None:
+        """Nothing is there to drop."""
+
+    def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
+        """Take nothing."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Take nothing."""
+
+    def filter_cookies(self, request_url: URL) -> BaseCookie[str]:
+        """No cookies."""
+        return SimpleCookie()
+
+    def store(self, values: Sequence[str], url: URL) -> None:
+        """Take nothing."""
+
+    def cookie_header(self, url: URL) -> str:
+        """No cookies."""
+        return ""

@@ -1,0 +1,188 @@
+"""`CookieIndex`: stored cookies by domain, their end of life, their limits, and the choice for one request.
+
+Pure data: no URL and no text of a header field is read here.  A lookup touches the cookies of the host and of
+the domains above it, never the others.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+from wherry.cookies.match import parents
+from wherry.cookies.record import Cookie, CookieKey
+
+__all__ = ("CookieIndex",)
+
+_NEVER = float("inf")
+
+
+class CookieIndex:
+    """Cookies, found by the host that they go to.
+
+    Args:
+        max_cookies: How many it holds in all.
+        max_per_domain: How many of one domain; cookies without a domain, which are the program's own, not counted.
+    """
+
+    __slots__ = ("_clock", "_domains", "_due", "_secure", "max_cookies", "max_per_domain", "next_expiry", "size")
+
+    def __init__(self, max_cookies: int, max_per_domain: int) -> None:
+        self.max_cookies = max_cookies
+        self.max_per_domain = max_per_domain
+        self.size = 0
+        # No cookie ends before this moment.
+        self.next_expiry = _NEVER
+        self._domains: dict[str, dict[CookieKey, Cookie]] = {}
+        # (when to look, creation, cookie): a cookie that lives longer by then is queued again.
+        self._due: list[tuple[float, int, Cookie]] = []
+        self._secure: dict[str, set[Cookie]] = {}
+        self._clock = count(1)
+
+    def __iter__(self) -> Iterator[Cookie]:
+        """All cookies: host by host, longest path first, then oldest first."""
+        for bucket in self._domains.values():
+            yield from sorted(bucket.values(), key=_sending_order)
+
+    def domains(self) -> Iterable[str]:
+        """The domains that have cookies, "" for those that go everywhere."""
+        return self._domains.keys()
+
+    def of_domain(self, domain: str) -> Iterable[Cookie]:
+        """The cookies of exactly this domain."""
+        bucket = self._domains.get(domain)
+        return () if bucket is None else bucket.values()
+
+    def add(self, cookie: Cookie) -> bool:
+        """Store `cookie`, or renew the one that it replaces.
+
+        Returns:
+            Whether some request would be sent something else now.
+        """
+        bucket = self._domains.setdefault(cookie.domain, {})
+        stored = bucket.get(cookie.key)
+        if stored is not None:
+            changed = stored.sent != cookie.sent or stored.secure != cookie.secure
+            self._note_secure(stored, cookie.secure)
+            stored.renew(cookie)
+            stored.used = next(self._clock)
+            self._watch(stored)
+            return changed
+        bucket[cookie.key] = cookie
+        cookie.used = cookie.created = next(self._clock)
+        self.size += 1
+        self._note_secure(cookie, cookie.secure)
+        self._watch(cookie)
+        self._make_room(bucket)
+        return True
+
+    def discard(self, cookie: Cookie) -> bool:
+        """Drop the stored cookie that is the same as `cookie`; returns whether there was one."""
+        bucket = self._domains.get(cookie.domain)
+        stored = None if bucket is None else bucket.pop(cookie.key, None)
+        if stored is None:
+            return False
+        if not bucket:
+            del self._domains[stored.domain]
+        self.size -= 1
+        self._note_secure(stored, False)
+        stored.queued = -_NEVER
+        return True
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.size = 0
+        self.next_expiry = _NEVER
+        self._domains.clear()
+        self._secure.clear()
+        self._due.clear()
+
+    def expire(self, now: float) -> bool:
+        """Drop what has ended by `now`, in seconds since 1970; returns whether something had."""
+        due = self._due
+        dropped = False
+        while due and due[0][0] <= now:
+            when, _, cookie = heapq.heappop(due)
+            if when != cookie.queued:
+                continue
+            cookie.queued = _NEVER
+            if cookie.expires <= now:
+                dropped |= self.discard(cookie)
+            else:
+                self._watch(cookie)
+        self.next_expiry = due[0][0] if due else _NEVER
+        return dropped
+
+    def for_host(self, host: str, *, secure: bool, shared_only: bool) -> list[Cookie]:
+        """The cookies that may go to `host`, whatever the path, in the order in which they are sent.
+
+        Args:
+            host: The request's host.
+            secure: Whether Secure cookies may go.
+            shared_only: Only cookies without a domain.
+        """
+        found = list(self.of_domain(""))
+        if not shared_only and host:
+            found += self.of_domain(host)
+            for domain in parents(host):
+                found += [cookie for cookie in self.of_domain(domain) if not cookie.host_only]
+        if not secure:
+            found = [cookie for cookie in found if not cookie.secure]
+        used = next(self._clock)
+        for cookie in found:
+            cookie.used = used
+        found.sort(key=_sending_order)
+        return found
+
+    def secure_named(self, name: str) -> Iterable[Cookie]:
+        """The Secure cookies of this name, of all domains."""
+        return self._secure.get(name, ())
+
+    def _note_secure(self, cookie: Cookie, secure: bool) -> None:
+        """Keep the register of Secure cookies by name."""
+        if secure:
+            self._secure.setdefault(cookie.name, set()).add(cookie)
+        elif (same_name := self._secure.get(cookie.name)) is not None:
+            same_name.discard(cookie)
+            if not same_name:
+                del self._secure[cookie.name]
+
+    def _watch(self, cookie: Cookie) -> None:
+        """See to it that `cookie` is looked at when it ends.  One that is looked at earlier needs nothing."""
+        when = cookie.expires
+        if when >= cookie.queued:
+            return
+        cookie.queued = when
+        if len(self._due) > 2 * self.size + 64:
+            # More dead entries than living ones.
+            self._due = [entry for entry in self._due if entry[0] == entry[2].queued]
+            heapq.heapify(self._due)
+        heapq.heappush(self._due, (when, next(self._clock), cookie))
+        self.next_expiry = min(self.next_expiry, when)
+
+    def _make_room(self, bucket: dict[CookieKey, Cookie]) -> None:
+        """Keep the limits after an addition to `bucket` (RFC 6265bis 5.7, last paragraphs)."""
+        if len(bucket) > self.max_per_domain and next(iter(bucket.values())).domain:
+            for cookie in sorted(bucket.values(), key=_eviction_order)[: len(bucket) - self.max_per_domain]:
+                self.discard(cookie)
+        if self.size > self.max_cookies:
+            # A fiftieth more than must go, so that the sorting is paid once for many additions.
+            excess = self.size - self.max_cookies + self.max_cookies // 50
+            evictable = [cookie for domain in self._domains if domain for cookie in self.of_domain(domain)]
+            for cookie in sorted(evictable, key=_last_use)[:excess]:
+                self.discard(cookie)
+
+
+def _sending_order(cookie: Cookie) -> tuple[int, int]:
+    """Longest path first, then oldest first (RFC 6265bis 5.8.3)."""
+    return (-len(cookie.path), cookie.created)
+
+
+def _eviction_order(cookie: Cookie) -> tuple[bool, int]:
+    """Plain cookies before Secure ones, the longest unused first."""
+    return (cookie.secure, cookie.used)
+
+
+def _last_use(cookie: Cookie) -> int:
+    return cookie.used

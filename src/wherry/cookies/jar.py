@@ -1,0 +1,438 @@
+"""`CookieJar`: a session's cookies by the rules of RFC 6265bis.
+
+Decides what is taken from a response and what goes with a request; the index finds it, `match` says what fits.
+A request's Cookie line is kept until the jar changes or a cookie ends, so a session in steady state looks it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http.cookies import BaseCookie, Morsel, SimpleCookie
+from os import PathLike
+from types import MappingProxyType
+from typing import Any
+
+from yarl import URL
+
+from wherry.cookies import storage
+from wherry.cookies.abc import AbstractCookieJar, ClearCookiePredicate
+from wherry.cookies.index import CookieIndex
+from wherry.cookies.match import (
+    default_path,
+    domain_match,
+    is_ip_address,
+    is_localhost,
+    is_public_suffix,
+    path_match,
+    prefix_allows,
+)
+from wherry.cookies.parse import MAX_LIFETIME, ReceivedMorsel, expiry, parse_one, unquote
+from wherry.cookies.record import Cookie, coded_for_sending, loose_pairs, morsel_of
+from wherry.types import LooseCookies, StrOrURL
+
+__all__ = ("MAX_COOKIES", "MAX_COOKIES_PER_DOMAIN", "MAX_COOKIES_PER_REQUEST", "MAX_LINE_LENGTH", "CookieJar")
+
+# How many cookies a jar holds, how many of one domain (RFC 6265bis 6.1 wants 3000 and 50 at least).
+MAX_COOKIES = 20_000
+MAX_COOKIES_PER_DOMAIN = 180
+# What a request carries at most, in cookies and in characters: servers refuse longer field lines.
+MAX_COOKIES_PER_REQUEST = 150
+MAX_LINE_LENGTH = 8190
+
+_MAX_HOSTS_KEPT = 4096
+_MAX_PATHS_KEPT = 256
+_NEVER = float("inf")
+_NO_URL = URL()
+
+
+class _HostLines:
+    """The Cookie lines of one host: one for all paths if no cookie has a path, else by path."""
+
+    __slots__ = ("by_path", "cookies", "plain")
+
+    def __init__(self, cookies: list[Cookie]) -> None:
+        self.cookies = cookies
+        self.plain: str | None = None
+        self.by_path: dict[str, str] = {}
+
+
+class CookieJar(AbstractCookieJar):
+    """Keeps cookies as browsers do.
+
+    Values that a server sent go back exactly as they came.  Values that a program sets are quoted where they need
+    it.  Cookies of hosts that are IP addresses are refused unless `unsafe`.  Secure cookies go to https, wss and
+    localhost.  With the extra ``psl``, Domain attributes that name a public suffix are refused.
+
+    Args:
+        unsafe: Take cookies of hosts that are IP addresses.
+        quote_cookie: Quote values that a program sets, and that need it, as RFC 2109 does; False sends them as is.
+        treat_as_secure_origin: One or more origins that get Secure cookies without TLS too.
+        loop: Unused; a jar needs no loop.
+        max_cookies: How many cookies it holds; the longest unused go first.
+        max_cookies_per_domain: How many of one domain; plain ones go before Secure ones.
+        max_cookies_per_request: How many go with one request, the most specific first.
+        max_line_length: How many characters the Cookie line of one request has at most.
+    """
+
+    def __init__(
+        self,
+        *,
+        unsafe: bool = False,
+        quote_cookie: bool = True,
+        treat_as_secure_origin: StrOrURL | Iterable[StrOrURL] | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        max_cookies: int = MAX_COOKIES,
+        max_cookies_per_domain: int = MAX_COOKIES_PER_DOMAIN,
+        max_cookies_per_request: int = MAX_COOKIES_PER_REQUEST,
+        max_line_length: int = MAX_LINE_LENGTH,
+    ) -> None:
+        super().__init__(loop=loop)
+        self._unsafe = unsafe
+        self._quote_cookie = quote_cookie
+        if treat_as_secure_origin is None:
+            treat_as_secure_origin = ()
+        elif isinstance(treat_as_secure_origin, str | URL):
+            treat_as_secure_origin = (treat_as_secure_origin,)
+        self._secure_origins = frozenset(URL(origin).origin() for origin in treat_as_secure_origin)
+        self._max_per_request = max_cookies_per_request
+        self._max_line = max_line_length
+        self._index = CookieIndex(max_cookies, max_cookies_per_domain)
+        self._lines: dict[tuple[str | None, str, int | None], _HostLines] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Send the hot path through what a subclass overrides, so that its rule holds for every request."""
+        super().__init_subclass__(**kwargs)
+        if "filter_cookies" in cls.__dict__ and "cookie_header" not in cls.__dict__:
+            cls.cookie_header = AbstractCookieJar.cookie_header  # type: ignore[method-assign]
+        if "update_cookies" in cls.__dict__ and "update_cookies_from_headers" not in cls.__dict__:
+            cls.update_cookies_from_headers = (  # type: ignore[method-assign]
+                AbstractCookieJar.update_cookies_from_headers
+            )
+        if "update_cookies_from_headers" in cls.__dict__ and "store" not in cls.__dict__:
+            cls.store = AbstractCookieJar.store  # type: ignore[method-assign]
+
+    @property
+    def unsafe(self) -> bool:
+        return self._unsafe
+
+    @property
+    def quote_cookie(self) -> bool:
+        return self._quote_cookie
+
+    @property
+    def treat_as_secure_origin(self) -> frozenset[URL]:
+        return self._secure_origins
+
+    @property
+    def cookies(self) -> Mapping[tuple[str, str], SimpleCookie]:
+        """The cookies by (domain, path without its last slash), each domain's longest paths first."""
+        self._expire()
+        found: dict[tuple[str, str], SimpleCookie] = {}
+        for cookie in self._index:
+            group = found.setdefault((cookie.domain, cookie.path.rstrip("/")), SimpleCookie())
+            # Where a host-only cookie stands beside one for the whole domain, the host's own is shown.
+            if cookie.host_only or cookie.name not in group:
+                dict.__setitem__(group, cookie.name, cookie.morsel())
+        return MappingProxyType(found)
+
+    @property
+    def host_only_cookies(self) -> frozenset[tuple[str, str, str]]:
+        """(domain, path without its last slash, name) of the cookies that go to exactly one host."""
+        self._expire()
+        return frozenset((c.domain, c.path.rstrip("/"), c.name) for c in self._index if c.host_only)
+
+    def __iter__(self) -> Iterator[Morsel[str]]:
+        self._expire()
+        return iter([cookie.morsel() for cookie in self._index])
+
+    def __len__(self) -> int:
+        self._expire()
+        return self._index.size
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    def cookie_header(self, url: URL) -> str:
+        """The Cookie field's value for a request to `url`, "" for none."""
+        index = self._index
+        if not index.size:
+            return ""
+        if index.next_expiry <= time.time():
+            self._expire()
+        lines = self._lines.get((url.raw_host, url.scheme, url.explicit_port))
+        if lines is None:
+            lines = self._lines_for(url)
+        if lines.plain is not None:
+            return lines.plain
+        path = url.raw_path
+        line = lines.by_path.get(path)
+        if line is None:
+            line = self._join(self._for_path(lines.cookies, path))
+            if len(lines.by_path) >= _MAX_PATHS_KEPT:
+                lines.by_path.clear()
+            lines.by_path[path] = line
+        return line
+
+    def filter_cookies(self, request_url: URL = _NO_URL) -> BaseCookie[str]:
+        """The cookies to send with a request for `request_url`, in the order in which they are sent.
+
+        A mapping has one cookie of a name: the one of the nearest domain, with the longest path.  The Cookie line
+        of a request has them all.
+        """
+        if not isinstance(request_url, URL):
+            warnings.warn("filter_cookies wants a yarl.URL, a str is deprecated", DeprecationWarning, stacklevel=2)
+            request_url = URL(request_url)
+        filtered: BaseCookie[str] = BaseCookie()
+        if not self._index.size:
+            return filtered
+        self._expire()
+        chosen: dict[str, Cookie] = {}
+        for cookie in self._for_path(self._candidates(request_url), request_url.raw_path):
+            known = chosen.get(cookie.name)
+            if known is None or len(cookie.domain) > len(known.domain):
+                chosen[cookie.name] = cookie
+        for cookie in self._within_limits(list(chosen.values())):
+            dict.__setitem__(filtered, cookie.name, cookie.bare_morsel())
+        return filtered
+
+    def _lines_for(self, url: URL) -> _HostLines:
+        """Make the lines of the URL's host."""
+        lines = _HostLines(self._candidates(url))
+        if all(cookie.path == "/" for cookie in lines.cookies):
+            lines.plain = self._join(self._for_path(lines.cookies, "/"))
+        if len(self._lines) >= _MAX_HOSTS_KEPT:
+            self._lines.clear()
+        self._lines[url.raw_host, url.scheme, url.explicit_port] = lines
+        return lines
+
+    def _candidates(self, url: URL) -> list[Cookie]:
+        """The cookies that may go to the URL's host, whatever its path."""
+        host = url.raw_host or ""
+        return self._index.for_host(
+            host, secure=self._is_secure(url, host), shared_only=not self._unsafe and is_ip_address(host)
+        )
+
+    @staticmethod
+    def _for_path(cookies: list[Cookie], path: str) -> list[Cookie]:
+        """Those that match the path; a cookie without a domain gives way to one of the same name that has one."""
+        path = path or "/"
+        found = [cookie for cookie in cookies if path_match(path, cookie.path)]
+        if any(not cookie.domain for cookie in found):
+            names = {cookie.name for cookie in found if cookie.domain}
+            found = [cookie for cookie in found if cookie.domain or cookie.name not in names]
+        return found
+
+    def _within_limits(self, cookies: list[Cookie]) -> list[Cookie]:
+        """As many as one request may carry, from the first on; one that is too long lets shorter ones pass."""
+        room = self._max_line + 2
+        kept: list[Cookie] = []
+        for cookie in cookies:
+            if len(kept) >= self._max_per_request:
+                break
+            length = len(cookie.pair) + 2
+            if length <= room:
+                room -= length
+                kept.append(cookie)
+        return kept
+
+    def _join(self, cookies: list[Cookie]) -> str:
+        return "; ".join([cookie.pair for cookie in self._within_limits(cookies)])
+
+    def _is_secure(self, url: URL, host: str) -> bool:
+        """Whether Secure cookies may go to `url`, and come from it."""
+        if url.scheme in {"https", "wss"} or is_localhost(host):
+            return True
+        return bool(self._secure_origins) and url.absolute and url.origin() in self._secure_origins
+
+    # --- taking -------------------------------------------------------------------------------------------------
+
+    def store(self, values: Sequence[str], url: URL) -> None:
+        """Take the cookies of a response.
+
+        Args:
+            values: The values of its Set-Cookie fields, in order.
+            url: Where the response came from.
+        """
+        host = url.raw_host
+        if not host or (not self._unsafe and is_ip_address(host)):
+            return
+        now = time.time()
+        for field in values:
+            parsed = parse_one(field)
+            if parsed is not None:
+                name, value, attributes = parsed
+                self._take(name, unquote(value), value, value, attributes, url, host, now, received=True)
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Take the cookies of a response's Set-Cookie fields."""
+        self.store(headers, response_url)
+
+    def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
+        """Take a program's cookies.
+
+        Args:
+            cookies: Names and values: a mapping, pairs, or a `SimpleCookie` whose Morsels have attributes.
+            response_url: The host (and path) that they belong to.  Without it, a cookie without a Domain attribute
+                goes with every request.
+
+        Raises:
+            CookieError: A name or value cannot be sent.
+        """
+        host = response_url.raw_host or ""
+        if host and not self._unsafe and is_ip_address(host):
+            return
+        now = time.time()
+        for key, given in loose_pairs(cookies):
+            morsel = morsel_of(key, given)
+            sent = coded_for_sending(morsel, quote=self._quote_cookie)
+            received = bool(host) and isinstance(morsel, ReceivedMorsel)
+            # A copy, since the caller may change its Morsel afterwards.
+            attributes = {attribute: text for attribute, text in morsel.items() if text}
+            self._take(
+                morsel.key,
+                morsel.value,
+                morsel.coded_value,
+                sent,
+                attributes,
+                response_url,
+                host,
+                now,
+                received=received,
+            )
+
+    def _take(
+        self,
+        name: str,
+        value: str,
+        coded: str,
+        sent: str,
+        attributes: Mapping[str, Any],
+        url: URL,
+        host: str,
+        now: float,
+        *,
+        received: bool,
+    ) -> None:
+        """Store one cookie, or drop the one that it ends, if `url` may set it (RFC 6265bis 5.7)."""
+        domain = _domain_attribute(attributes)
+        if domain and received and is_public_suffix(domain):
+            if domain != host:
+                return
+            domain = ""
+        if domain and host and not domain_match(host, domain):
+            return
+        secure = bool(attributes.get("secure"))
+        given_path = attributes.get("path")
+        path = given_path if given_path and given_path[0] == "/" else default_path(url.raw_path)
+        host_only = not domain and bool(host)
+        ends = expiry(attributes, now)
+        if received:
+            if not prefix_allows(name, value, secure=secure, host_only=host_only, path=given_path):
+                return
+            if not self._is_secure(url, host) and (secure or self._covers_secure_cookie(name, domain or host, path)):
+                return
+            if ends is not None:
+                ends = min(ends, now + MAX_LIFETIME)
+        cookie = Cookie(
+            name,
+            value,
+            coded,
+            sent,
+            domain=domain or host,
+            host_only=host_only,
+            path=path,
+            secure=secure,
+            expires=_NEVER if ends is None else ends,
+            attributes=attributes,
+            received=received,
+        )
+        self._put(cookie, now)
+
+    def _put(self, cookie: Cookie, now: float) -> None:
+        """Store `cookie`, or drop the stored one if it has ended."""
+        index = self._index
+        if index.next_expiry <= now:
+            self._expire()
+        if index.discard(cookie) if cookie.expires <= now else index.add(cookie):
+            self._lines.clear()
+
+    def _covers_secure_cookie(self, name: str, domain: str, path: str) -> bool:
+        """Whether a Secure cookie stands where one from an insecure origin wants to (5.7 step 18)."""
+        return any(
+            (domain_match(stored.domain, domain) or domain_match(domain, stored.domain))
+            and path_match(path, stored.path)
+            for stored in self._index.secure_named(name)
+        )
+
+    # --- dropping -----------------------------------------------------------------------------------------------
+
+    def clear(self, predicate: ClearCookiePredicate | None = None) -> None:
+        """Drop all cookies, or those for which `predicate`, called with each one's Morsel, is true."""
+        if predicate is None:
+            self._index.clear()
+        else:
+            self._expire()
+            for cookie in [cookie for cookie in self._index if predicate(cookie.morsel())]:
+                self._index.discard(cookie)
+        self._lines.clear()
+
+    def clear_domain(self, domain: str) -> None:
+        """Drop the cookies of `domain` and of the domains under it."""
+        index = self._index
+        for known in [known for known in index.domains() if domain_match(known, domain)]:
+            for cookie in list(index.of_domain(known)):
+                index.discard(cookie)
+        self._lines.clear()
+
+    def _expire(self) -> None:
+        """Drop what has ended."""
+        if self._index.next_expiry <= (now := time.time()) and self._index.expire(now):
+            self._lines.clear()
+
+    # --- files --------------------------------------------------------------------------------------------------
+
+    def save(self, file_path: str | PathLike[str]) -> None:
+        """Write the cookies to a JSON file that only the user may read (mode 0600)."""
+        self._expire()
+        storage.write(file_path, storage.to_json(self._index))
+
+    def load(self, file_path: str | PathLike[str]) -> None:
+        """Replace the cookies by those of a file that `save`, or aiohttp's jar, wrote as JSON.
+
+        Raises:
+            ValueError: The file is something else (pickles are never read); the jar is unchanged then.
+        """
+        self._replace(storage.from_json(storage.read(file_path)))
+
+    def save_cookies_txt(self, file_path: str | PathLike[str]) -> None:
+        """Write the cookies to a Netscape cookies.txt, which curl and wget read (mode 0600)."""
+        self._expire()
+        storage.write(file_path, storage.to_netscape(self._index))
+
+    def load_cookies_txt(self, file_path: str | PathLike[str]) -> None:
+        """Replace the cookies by those of a Netscape cookies.txt.
+
+        Raises:
+            ValueError: A line is none of that format; the jar is unchanged then.
+        """
+        self._replace(storage.from_netscape(storage.read(file_path)))
+
+    def _replace(self, cookies: list[Cookie]) -> None:
+        self.clear()
+        now = time.time()
+        for cookie in cookies:
+            if self._unsafe or not is_ip_address(cookie.domain):
+                self._put(cookie, now)
+
+
+def _domain_attribute(attributes: Mapping[str, Any]) -> str:
+    """The Domain that a cookie is for, "" for the host that set it.
+
+    One dot before it means nothing (5.6.3); with a dot after it, it is no host's name, and counts as absent.
+    """
+    domain = attributes.get("domain")
+    if not domain or domain[-1] == ".":
+        return ""
+    return str(domain[1:] if domain[0] == "." else domain).lower()

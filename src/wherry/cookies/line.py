@@ -1,0 +1,68 @@
+"""The Cookie line of one request: the jar's line and the request's own cookies, merged.
+
+Pure functions over text.
+"""
+
+from __future__ import annotations
+
+import time
+from http.cookies import Morsel
+
+from yarl import URL
+
+from wherry.cookies.match import default_path, domain_match, is_localhost, path_match
+from wherry.cookies.parse import expiry
+from wherry.cookies.record import coded_for_sending, loose_pairs, morsel_of
+from wherry.types import LooseCookies
+
+__all__ = ("merge_cookie_lines", "request_cookie_line")
+
+
+def merge_cookie_lines(weaker: str, stronger: str) -> str:
+    """Both lines' cookies in one line; of the weaker only those whose names the stronger has not."""
+    if not weaker or not stronger:
+        return weaker or stronger
+    names = {pair.partition("=")[0].strip() for pair in stronger.split(";")}
+    kept = [pair for part in weaker.split(";") if (pair := part.strip()).partition("=")[0] not in names]
+    return "; ".join([*kept, stronger])
+
+
+def request_cookie_line(
+    session_line: str, cookies: LooseCookies | None, *, quote_cookie: bool = True, url: URL | None = None
+) -> str:
+    """The Cookie line of a request that has cookies of its own.
+
+    Args:
+        session_line: The jar's line for the request, "" for none.
+        cookies: The request's own: a mapping, pairs, a `SimpleCookie`, or a `Morsel`.  Their names win.
+        quote_cookie: Quote values that need it; False sends them as they are.
+        url: Where the request goes.  With it, a Morsel's attributes Domain, Path, Secure, Max-Age and Expires
+            are obeyed, so that the cookies of a response can be passed on as they are.
+
+    Raises:
+        CookieError: A name or value cannot be sent.
+    """
+    if not cookies:
+        return session_line
+    own: dict[str, str] = {}
+    for name, given in loose_pairs(cookies):
+        morsel = morsel_of(name, given)
+        if url is None or not isinstance(given, Morsel) or _may_go(morsel, url):
+            own[morsel.key] = f"{morsel.key}={coded_for_sending(morsel, quote=quote_cookie)}"
+    return merge_cookie_lines(session_line, "; ".join(own.values()))
+
+
+def _may_go(morsel: Morsel[str], url: URL) -> bool:
+    """Whether the attributes of a Morsel let it go to `url`."""
+    host = url.raw_host or ""
+    domain = (morsel["domain"] or "").removeprefix(".").lower()
+    if domain and not domain.endswith(".") and not domain_match(host, domain):
+        return False
+    path = morsel["path"]
+    if path and not path_match(url.raw_path or "/", path if path[0] == "/" else default_path(path)):
+        return False
+    if morsel["secure"] and url.scheme not in {"https", "wss"} and not is_localhost(host):
+        return False
+    now = time.time()
+    ends = expiry(morsel, now)
+    return ends is None or ends > now

@@ -1,0 +1,183 @@
+"""From the values of Set-Cookie fields to cookies, as browsers read them (RFC 6265bis 5.6).
+
+Pure: it knows what a field says, and neither who sent it nor what a jar does with it.  Values stay as they were
+sent, quotes included; `Morsel` and `SimpleCookie` appear where a program looks at them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from http.cookies import CookieError, Morsel, SimpleCookie
+from typing import Any, NamedTuple
+
+from wherry.cookies.date import parse_cookie_date
+
+__all__ = (
+    "MAX_ATTRIBUTE_LENGTH",
+    "MAX_LIFETIME",
+    "MAX_PAIR_LENGTH",
+    "ReceivedMorsel",
+    "SetCookie",
+    "build_morsel",
+    "expiry",
+    "parse_one",
+    "parse_set_cookie",
+    "unquote",
+)
+
+# Octets of a cookie's name and value together (RFC 6265bis 5.6); what is larger is ignored.
+MAX_PAIR_LENGTH = 4096
+# Octets of one attribute's value; a larger attribute is ignored, its cookie is not.
+MAX_ATTRIBUTE_LENGTH = 1024
+# Seconds that a received cookie may live at most: 400 days (RFC 6265bis 5.5).
+MAX_LIFETIME = 400 * 86400
+
+# RFC 6265bis 5.6: a field with one of these is ignored as a whole.  A tab is no such character.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+_FLAGS = frozenset({"secure", "httponly", "partitioned"})
+_MAX_AGE = re.compile(rf"-?[0-9]{{1,{MAX_ATTRIBUTE_LENGTH}}}").fullmatch
+_ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
+_BLANKS = " \t"
+
+
+class ReceivedMorsel(Morsel[str]):
+    """A cookie that a server sent: its coded value goes back as it came, and the rules for responses hold for it.
+
+    It has the attribute ``partitioned`` on every Python version; `Morsel` has it from 3.14 on.
+    """
+
+    _reserved = {**Morsel._reserved, "partitioned": "Partitioned"}  # type: ignore[attr-defined]  # noqa: RUF012
+    _flags = Morsel._flags | {"partitioned"}  # type: ignore[attr-defined]
+
+    def copy(self) -> ReceivedMorsel:
+        """A copy that is still a received cookie."""
+        morsel = type(self)()
+        dict.update(morsel, self)
+        morsel.__dict__.update(self.__dict__)
+        return morsel
+
+
+class SetCookie(NamedTuple):
+    """One Set-Cookie field.
+
+    Args:
+        name: The cookie's name, "" for a field that has none.
+        value: The value as it was sent, with its quotes.
+        attributes: Lower-case names and values as sent; the flags secure, httponly and partitioned are True.
+    """
+
+    name: str
+    value: str
+    attributes: Mapping[str, Any]
+
+
+def parse_one(field: str) -> SetCookie | None:
+    """One field's cookie, or None where a browser would ignore the field (RFC 6265bis 5.6)."""
+    if _CONTROL(field) is not None:
+        return None
+    pair, *rest = field.split(";")
+    name, equals, value = pair.partition("=")
+    if equals:
+        name = name.strip(_BLANKS)
+    else:
+        # A pair without "=" is the value of a cookie without a name.
+        name, value = "", name
+    value = value.strip(_BLANKS)
+    if not (name or value) or not _fits(name, value, MAX_PAIR_LENGTH):
+        return None
+    attributes: dict[str, Any] = {}
+    for part in rest:
+        key, _, text = part.partition("=")
+        key = key.strip(_BLANKS).lower()
+        if key in _FLAGS:
+            attributes[key] = True
+            continue
+        text = text.strip(_BLANKS)
+        if _fits(text, "", MAX_ATTRIBUTE_LENGTH) and (key not in attributes or _says_something(key, text)):
+            attributes[key] = text
+    return SetCookie(name, value, attributes)
+
+
+def _says_something(key: str, text: str) -> bool:
+    """Whether a repeated attribute replaces the one before: 5.6.1 and 5.6.2 ignore times that are none."""
+    if key == "max-age":
+        return _MAX_AGE(text) is not None
+    return key != "expires" or parse_cookie_date(text) is not None
+
+
+def _fits(first: str, second: str, limit: int) -> bool:
+    """Whether both texts together have at most `limit` octets in UTF-8."""
+    length = len(first) + len(second)
+    if length * 4 <= limit:
+        return True
+    if length > limit:
+        return False
+    return len((first + second).encode("utf-8", "surrogatepass")) <= limit
+
+
+def expiry(attributes: Mapping[str, Any], now: float) -> float | None:
+    """When a cookie with these attributes ends, in seconds since 1970; None for the end of the session.
+
+    Max-Age wins over Expires; a value that says nothing counts as absent; Max-Age of 0 or less is the earliest
+    time there is (RFC 6265bis 5.6.2, 5.7).
+
+    Args:
+        attributes: Lower-case names and values, a `Morsel` for example.
+        now: The present, in seconds since 1970.
+    """
+    max_age = attributes.get("max-age")
+    if isinstance(max_age, str):
+        max_age = int(max_age) if _MAX_AGE(max_age) else None
+    if max_age is not None:
+        # Three thousand years are enough; a number of a thousand digits is no float.
+        return float("-inf") if max_age <= 0 else now + min(max_age, 10**11)
+    expires = attributes.get("expires")
+    if not expires:
+        return None
+    if isinstance(expires, str):
+        return parse_cookie_date(expires)
+    # http.cookies lets a program say how many seconds lie ahead.
+    return now + float(expires)
+
+
+def unquote(value: str) -> str:
+    r"""A value without the quotes and escapes that RFC 2109 knows: ``"a\073b\""`` is ``a;b"``."""
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    inner = value[1:-1]
+    if "\\" not in inner:
+        return inner
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)) if found[1] else found[2], inner)
+
+
+def build_morsel(morsel: Morsel[str], name: str, value: str, coded: str, attributes: Mapping[str, Any]) -> Morsel[str]:
+    """Fill a new `morsel`, odd names and all: the checks of `Morsel.set` are for those who write cookies."""
+    try:
+        morsel.__setstate__({"key": name, "value": value, "coded_value": coded})  # type: ignore[attr-defined]
+    except CookieError:
+        # Patched versions of Python refuse control characters that were escaped in the coded value.
+        morsel.__setstate__({"key": name, "value": coded, "coded_value": coded})  # type: ignore[attr-defined]
+    known = morsel._reserved  # type: ignore[attr-defined]
+    for key, text in attributes.items():
+        if key in known:
+            dict.__setitem__(morsel, key, text)
+    return morsel
+
+
+def parse_set_cookie(values: Iterable[str]) -> SimpleCookie:
+    """The cookies of a response, as `ClientResponse.cookies` shows them.
+
+    A cookie without a name is left out, since a mapping of names cannot show it; of two with the same name the
+    last stays.
+
+    Args:
+        values: The values of the response's Set-Cookie fields, in order.
+    """
+    cookies = SimpleCookie()
+    for field in values:
+        parsed = parse_one(field)
+        if parsed is not None and parsed.name:
+            name, value, attributes = parsed
+            dict.__setitem__(cookies, name, build_morsel(ReceivedMorsel(), name, unquote(value), value, attributes))
+    return cookies

@@ -1,0 +1,229 @@
+"""Cookies as text: JSON of our own, aiohttp's JSON, and Netscape's cookies.txt.  Never pickle.
+
+The formats are functions from records to text and back; `read` and `write` are the only places that open files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from wherry.cookies.parse import unquote
+from wherry.cookies.record import Cookie
+
+__all__ = ("from_json", "from_netscape", "read", "to_json", "to_netscape", "write")
+
+_VERSION = 1
+_NEVER = float("inf")
+_NETSCAPE_TITLE = "# Netscape HTTP Cookie File"
+_HTTP_ONLY = "#HttpOnly_"
+# Said anew by the record's own fields; "max-age" and "expires" would be counted from the time of loading.
+_DERIVED = frozenset({"domain", "path", "secure", "max-age", "expires"})
+
+
+def read(file_path: str | PathLike[str]) -> str:
+    """A cookie file's text.
+
+    Raises:
+        ValueError: It is no text, and so no cookie file.
+    """
+    data = Path(file_path).read_bytes()
+    try:
+        return data.decode("utf-8", "surrogateescape" if data[:1] == b"#" else "strict")
+    except UnicodeDecodeError as exc:
+        raise ValueError(f"{os.fspath(file_path)} is not a cookie file: it is not text") from exc
+
+
+def write(file_path: str | PathLike[str], text: str) -> None:
+    """Put `text` into a file that nobody else can read, whole or not at all."""
+    path = Path(file_path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp's mode is 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def to_json(cookies: Iterable[Cookie]) -> str:
+    """All cookies, those of the session included, as JSON."""
+    return json.dumps({"version": _VERSION, "cookies": [_as_object(cookie) for cookie in cookies]}, indent=1)
+
+
+def _as_object(cookie: Cookie) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "name": cookie.name,
+        "value": cookie.value,
+        "coded": cookie.coded,
+        "sent": cookie.sent,
+        "domain": cookie.domain,
+        "host_only": cookie.host_only,
+        "path": cookie.path,
+        "secure": cookie.secure,
+        "received": cookie.received,
+    }
+    if cookie.expires != _NEVER:
+        record["expires"] = cookie.expires
+    attributes = {key: text for key, text in cookie.attributes.items() if text and key not in _DERIVED}
+    if attributes:
+        record["attributes"] = attributes
+    return record
+
+
+def from_json(text: str) -> list[Cookie]:
+    """The cookies of a JSON file.
+
+    Raises:
+        ValueError: It is not one of ours, nor one of aiohttp's.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as exc:
+        raise ValueError(f"not a cookie file: {exc}") from exc
+    try:
+        if isinstance(data, dict) and data.get("version") == _VERSION and isinstance(data.get("cookies"), list):
+            return [_from_object(record) for record in data["cookies"]]
+        return _from_aiohttp(data)
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"not a cookie file: a record is malformed ({exc!r})") from exc
+
+
+def _from_object(record: Mapping[str, Any]) -> Cookie:
+    return Cookie(
+        _text(record["name"]),
+        _text(record["value"]),
+        _text(record["coded"]),
+        _text(record["sent"]),
+        domain=_text(record["domain"]),
+        host_only=bool(record["host_only"]),
+        path=_text(record["path"]),
+        secure=bool(record["secure"]),
+        expires=_moment(record.get("expires")),
+        attributes=_with_flags(record.get("attributes", {}), secure=bool(record["secure"])),
+        received=bool(record["received"]),
+    )
+
+
+def _from_aiohttp(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Cookie]:
+    """``{"domain|path": {name: {key, value, coded_value, attributes ...}}}``."""
+    cookies = []
+    for place, records in data.items():
+        domain, _, path = place.partition("|")
+        for record in records.values():
+            secure = bool(record.get("secure"))
+            attributes = {
+                key: text for key, text in record.items() if key not in {"key", "value", "coded_value", "host_only"}
+            }
+            coded = _text(record["coded_value"])
+            cookies.append(
+                Cookie(
+                    _text(record["key"]),
+                    _text(record["value"]),
+                    coded,
+                    coded,
+                    domain=domain,
+                    host_only=bool(record.get("host_only")),
+                    path=_text(record.get("path") or f"{path}/"),
+                    secure=secure,
+                    expires=_moment(record.get("expires_timestamp")),
+                    attributes=_with_flags(attributes, secure=secure),
+                    received=True,
+                )
+            )
+    return cookies
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\n" in value or "\r" in value or "\0" in value:
+        raise TypeError(f"{value!r} is no text of a cookie")
+    return value
+
+
+def _moment(value: Any) -> float:
+    """A time in seconds since 1970, infinity for None."""
+    if value is None:
+        return _NEVER
+    moment = float(value)
+    if not math.isfinite(moment):
+        raise TypeError("a time must be finite")
+    return moment
+
+
+def _with_flags(attributes: Mapping[str, Any], *, secure: bool) -> dict[str, Any]:
+    kept = {key: text for key, text in attributes.items() if key not in _DERIVED}
+    if secure:
+        kept["secure"] = True
+    return kept
+
+
+def to_netscape(cookies: Iterable[Cookie]) -> str:
+    """A cookies.txt.
+
+    The format has no place for SameSite, for tabs, and for cookies without a domain or a name: these are left out.
+    """
+    lines = [_NETSCAPE_TITLE, ""]
+    for cookie in cookies:
+        fields = (
+            cookie.domain if cookie.host_only else f".{cookie.domain}",
+            "FALSE" if cookie.host_only else "TRUE",
+            cookie.path,
+            "TRUE" if cookie.secure else "FALSE",
+            "0" if cookie.expires == _NEVER else str(max(1, int(cookie.expires))),
+            cookie.name,
+            cookie.sent,
+        )
+        if cookie.domain and cookie.name and not any("\t" in field for field in fields):
+            lines.append((_HTTP_ONLY if cookie.attributes.get("httponly") else "") + "\t".join(fields))
+    return "\n".join(lines) + "\n"
+
+
+def from_netscape(text: str) -> list[Cookie]:
+    """The cookies of a cookies.txt.
+
+    Raises:
+        ValueError: A line has not seven fields, or no number where the time belongs.
+    """
+    cookies = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.rstrip("\r")
+        attributes: dict[str, Any] = {}
+        if line.startswith(_HTTP_ONLY):
+            line = line[len(_HTTP_ONLY) :]
+            attributes["httponly"] = True
+        elif line.startswith("#") or not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) == 6:
+            # curl leaves the last tab away where the value is empty.
+            fields.append("")
+        if len(fields) != 7:
+            raise ValueError(f"line {number} of cookies.txt has {len(fields)} fields, not 7")
+        domain, subdomains, path, secure, ends, name, value = fields
+        try:
+            expires = float(int(ends or 0)) or _NEVER
+        except (ValueError, OverflowError) as exc:
+            raise ValueError(f"line {number} of cookies.txt: {ends[:20]!r} is no time") from exc
+        cookies.append(
+            Cookie(
+                name,
+                unquote(value),
+                value,
+                value,
+                domain=domain.removeprefix(".").lower(),
+                host_only=subdomains.upper() != "TRUE",
+                path=path if path.startswith("/") else "/",
+                secure=secure.upper() == "TRUE",
+                expires=expires,
+                attributes=_with_flags(attributes, secure=secure.upper() == "TRUE"),
+                received=True,
+            )
+        )
+    return cookies
