@@ -297,7 +297,7 @@ class ClientRequest:
         try:
             return get_payload(data, disposition=None)
         except PayloadLookupError:
-            return cast("Payload", FormData(data)())
+            return FormData(data)()
 
     # --- what the user sees ---------------------------------------------------------------------------------
 

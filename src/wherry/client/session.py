@@ -384,11 +384,11 @@ class ClientSession:
         if isinstance(data, Payload):
             return data
         if isinstance(data, FormData):
-            return cast("Payload", data())
+            return data()
         try:
             return get_payload(data, disposition=None)
         except PayloadLookupError:
-            return cast("Payload", FormData(data)())
+            return FormData(data)()
 
     def _shared_block(
         self, trusted: bool, skip: Iterable[str] | None
