@@ -81,7 +81,11 @@ CHAIN = (
 )
 
 
-@pytest.mark.parametrize("container", [list, tuple, iter, lambda urls: (url for url in urls), dict.fromkeys], ids=repr)
+@pytest.mark.parametrize(
+    "container",
+    [list, tuple, iter, lambda urls: (url for url in urls), dict.fromkeys],
+    ids=["list", "tuple", "iterator", "generator", "dict"],
+)
 def test_any_iterable_is_a_chain_in_its_order(container: object) -> None:
     """S000-10, S000-11, S000-18"""
     given_ = container(URLS)  # type: ignore[operator]
