@@ -45,6 +45,10 @@ class CookieIndex:
         for bucket in self._domains.values():
             yield from sorted(bucket.values(), key=_sending_order)
 
+    def by_age(self) -> list[Cookie]:
+        """All cookies, oldest first."""
+        return sorted((cookie for bucket in self._domains.values() for cookie in bucket.values()), key=_creation)
+
     def domains(self) -> Iterable[str]:
         """The domains that have cookies, "" for those that go everywhere."""
         return self._domains.keys()
@@ -182,6 +186,10 @@ def _sending_order(cookie: Cookie) -> tuple[int, int]:
 def _eviction_order(cookie: Cookie) -> tuple[bool, int]:
     """Plain cookies before Secure ones, the longest unused first."""
     return (cookie.secure, cookie.used)
+
+
+def _creation(cookie: Cookie) -> int:
+    return cookie.created
 
 
 def _last_use(cookie: Cookie) -> int:

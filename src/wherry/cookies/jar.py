@@ -396,7 +396,7 @@ class CookieJar(AbstractCookieJar):
     def save(self, file_path: str | PathLike[str]) -> None:
         """Write the cookies to a JSON file that only the user may read (mode 0600)."""
         self._expire()
-        storage.write(file_path, storage.to_json(self._index))
+        storage.write(file_path, storage.to_json(self._index.by_age()))
 
     def load(self, file_path: str | PathLike[str]) -> None:
         """Replace the cookies by those of a file that `save`, or aiohttp's jar, wrote as JSON.
@@ -409,7 +409,7 @@ class CookieJar(AbstractCookieJar):
     def save_cookies_txt(self, file_path: str | PathLike[str]) -> None:
         """Write the cookies to a Netscape cookies.txt, which curl and wget read (mode 0600)."""
         self._expire()
-        storage.write(file_path, storage.to_netscape(self._index))
+        storage.write(file_path, storage.to_netscape(self._index.by_age()))
 
     def load_cookies_txt(self, file_path: str | PathLike[str]) -> None:
         """Replace the cookies by those of a Netscape cookies.txt.

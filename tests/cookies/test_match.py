@@ -1,0 +1,108 @@
+"""Domain, path and prefix rules as tables (RFC 6265bis 5.1.3, 5.1.4, 4.1.3)."""
+
+import pytest
+
+from wherry.cookies import match
+
+
+@pytest.mark.parametrize(
+    ("host", "domain", "expected"),
+    [
+        ("example.com", "example.com", True),
+        ("www.example.com", "example.com", True),
+        ("a.b.example.com", "example.com", True),
+        ("wwwexample.com", "example.com", False),
+        ("example.com", "www.example.com", False),
+        ("example.com.evil.org", "example.com", False),
+        ("1.2.3.4", "1.2.3.4", True),
+        ("1.2.3.4", "3.4", False),
+        ("1.2.3.4", "4", False),
+        ("::1", "1", False),
+        ("example.com", "", False),
+    ],
+)
+def test_domain_match(host: str, domain: str, expected: bool) -> None:
+    assert match.domain_match(host, domain) is expected
+
+
+@pytest.mark.parametrize(
+    ("request_path", "path", "expected"),
+    [
+        ("/", "/", True),
+        ("/a", "/", True),
+        ("/a", "/a", True),
+        ("/a/", "/a", True),
+        ("/a/b", "/a", True),
+        ("/a/b", "/a/", True),
+        ("/ab", "/a", False),
+        ("/a", "/a/", False),
+        ("/", "/a", False),
+    ],
+)
+def test_path_match(request_path: str, path: str, expected: bool) -> None:
+    assert match.path_match(request_path, path) is expected
+
+
+@pytest.mark.parametrize(
+    ("request_path", "expected"),
+    [("", "/"), ("x", "/"), ("/", "/"), ("/a", "/"), ("/a/", "/a"), ("/a/b", "/a"), ("/a/b/", "/a/b")],
+)
+def test_default_path(request_path: str, expected: str) -> None:
+    assert match.default_path(request_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("fe80::1%eth0", True),
+        ("example.com", False),
+        ("1.2.3.4.example", False),
+        ("host1", False),
+        ("1.2.3", False),
+        ("", False),
+    ],
+)
+def test_is_ip_address(host: str, expected: bool) -> None:
+    assert match.is_ip_address(host) is expected
+
+
+def test_parents_of_a_host_nearest_first_and_none_of_an_address() -> None:
+    assert list(match.parents("a.b.example.com")) == ["b.example.com", "example.com", "com"]
+    assert list(match.parents("localhost")) == []
+    assert list(match.parents("127.0.0.1")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "secure", "host_only", "path", "expected"),
+    [
+        ("__Host-a", True, True, "/", True),
+        ("__host-a", True, True, "/", True),
+        ("__Host-a", False, True, "/", False),
+        ("__Host-a", True, False, "/", False),
+        ("__Host-a", True, True, "/x", False),
+        ("__Host-a", True, True, None, False),
+        ("__Secure-a", True, False, "/x", True),
+        ("__SECURE-a", False, True, "/", False),
+        ("__Sec", False, False, None, True),
+        ("plain", False, False, None, True),
+    ],
+)
+def test_prefixes_keep_their_promise(
+    name: str, secure: bool, host_only: bool, path: str | None, expected: bool
+) -> None:
+    assert match.prefix_allows(name, "v", secure=secure, host_only=host_only, path=path) is expected
+
+
+def test_a_value_without_a_name_cannot_pose_as_a_prefixed_cookie() -> None:
+    assert not match.prefix_allows("", "__Host-a=1", secure=True, host_only=True, path="/")
+    assert not match.prefix_allows("", "__secure-a", secure=True, host_only=True, path="/")
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [("com", True), ("co.uk", True), ("github.io", True), ("localhost", True), ("example.co.uk", False)],
+)
+def test_public_suffixes(domain: str, expected: bool) -> None:
+    assert match.is_public_suffix(domain) is expected

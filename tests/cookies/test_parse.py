@@ -1,0 +1,139 @@
+"""Set-Cookie fields as browsers read them (RFC 6265bis 5.6)."""
+
+from http.cookies import Morsel, SimpleCookie
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.cookies import parse_set_cookie
+from wherry.cookies.parse import MAX_PAIR_LENGTH, expiry, parse_one, unquote
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "value"),
+    [
+        ("a=b", "a", "b"),
+        ("a=b; Path=/", "a", "b"),
+        (" a \t= b ;", "a", "b"),
+        ("a=", "a", ""),
+        ("a=b=c==", "a", "b=c=="),
+        ('a="b c"', "a", '"b c"'),
+        ('a="b;c"', "a", '"b'),
+        ('a={"k":1,"l":[2]}', "a", '{"k":1,"l":[2]}'),
+        ("a=b, c=d", "a", "b, c=d"),
+        ("name[0](x)@y=1", "name[0](x)@y", "1"),
+        ("naïve=schön", "naïve", "schön"),
+        ("a=b\tc", "a", "b\tc"),
+        ("path=x; Path=/y", "path", "x"),
+        ("lonely", "", "lonely"),
+        ("=value", "", "value"),
+    ],
+)
+def test_names_and_values_stay_as_sent(field: str, name: str, value: str) -> None:
+    parsed = parse_one(field)
+    assert parsed is not None
+    assert (parsed.name, parsed.value) == (name, value)
+
+
+@pytest.mark.parametrize("field", ["", ";", "=", " = ; Path=/", "a=b\x00", "a\x01=b", "a=b; Path=/\x7f", "a=b\r\nX: y"])
+def test_fields_that_browsers_ignore(field: str) -> None:
+    assert parse_one(field) is None
+
+
+def test_a_pair_of_more_than_4096_octets_is_ignored() -> None:
+    assert parse_one("a=" + "x" * (MAX_PAIR_LENGTH - 1)) is not None
+    assert parse_one("a=" + "x" * MAX_PAIR_LENGTH) is None
+    assert parse_one("a=" + "é" * (MAX_PAIR_LENGTH // 2)) is None
+
+
+def test_an_attribute_of_more_than_1024_octets_is_ignored_and_the_cookie_is_not() -> None:
+    parsed = parse_one("a=b; Path=/" + "x" * 1024 + "; Secure")
+    assert parsed is not None
+    assert parsed.attributes == {"secure": True}
+
+
+def test_attributes_in_any_case_and_the_last_one_wins() -> None:
+    parsed = parse_one("a=b; PATH=/x; path=/y; sEcUrE=no; httponly; SameSite=Lax; Partitioned; Domain=")
+    assert parsed is not None
+    assert parsed.attributes == {
+        "path": "/y",
+        "secure": True,
+        "httponly": True,
+        "samesite": "Lax",
+        "partitioned": True,
+        "domain": "",
+    }
+
+
+def test_a_time_that_is_none_does_not_hide_the_one_before() -> None:
+    parsed = parse_one("a=b; Max-Age=5; Max-Age=soon; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Expires=never")
+    assert parsed is not None
+    assert parsed.attributes["max-age"] == "5"
+    assert parsed.attributes["expires"].startswith("Wed")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({}, None),
+        ({"max-age": "10"}, 110.0),
+        ({"max-age": "0"}, float("-inf")),
+        ({"max-age": "-1"}, float("-inf")),
+        ({"max-age": "-" + "9" * 1000}, float("-inf")),
+        ({"max-age": "9" * 1000}, 100.0 + 10**11),
+        ({"max-age": "0" * 30 + "10"}, 110.0),
+        ({"max-age": "+5"}, None),
+        ({"max-age": "5.5"}, None),
+        ({"max-age": "٥"}, None),
+        ({"max-age": ""}, None),
+        ({"max-age": 10}, 110.0),
+        ({"max-age": "x", "expires": "Thu, 01 Jan 1970 00:01:00 GMT"}, 60.0),
+        ({"max-age": "1", "expires": "Thu, 01 Jan 1970 00:01:00 GMT"}, 101.0),
+        ({"expires": "nonsense"}, None),
+        ({"expires": 5}, 105.0),
+    ],
+)
+def test_max_age_wins_and_absurd_times_are_bounded(attributes: dict[str, object], expected: float | None) -> None:
+    assert expiry(attributes, 100.0) == expected
+
+
+def test_response_cookies_are_morsels_with_their_attributes() -> None:
+    """S001-55"""
+    cookies = parse_set_cookie(
+        ['a="x\\073y"; Path=/p; Domain=example.com; Secure; HttpOnly; SameSite=Strict; Max-Age=5; Partitioned', "b=2"]
+    )
+    assert isinstance(cookies, SimpleCookie)
+    morsel = cookies["a"]
+    assert isinstance(morsel, Morsel)
+    assert (morsel.key, morsel.value, morsel.coded_value) == ("a", "x;y", '"x\\073y"')
+    assert morsel["path"] == "/p"
+    assert morsel["domain"] == "example.com"
+    assert morsel["samesite"] == "Strict"
+    assert morsel["max-age"] == "5"
+    assert morsel["secure"] is True
+    assert morsel["httponly"] is True
+    assert morsel["partitioned"] is True
+    assert "Partitioned" in morsel.OutputString()
+    assert cookies["b"]["partitioned"] == ""
+    assert type(morsel.copy()) is type(morsel)
+    assert morsel.copy() == morsel
+
+
+def test_the_last_of_two_cookies_of_one_name_is_shown_and_odd_names_are_kept() -> None:
+    cookies = parse_set_cookie(["a=1", "a=2; Path=/x", "b[c]=3", "path=4", "nameless"])
+    assert {name: morsel.value for name, morsel in cookies.items()} == {"a": "2", "b[c]": "3", "path": "4"}
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=0xFF), max_size=60))
+def test_unquote_undoes_the_quoting_of_http_cookies(value: str) -> None:
+    """S001-62, S001-63"""
+    text, coded = SimpleCookie().value_encode(value)
+    assert unquote(coded) == text or coded == text
+
+
+@given(st.text(max_size=200))
+def test_no_field_fails(field: str) -> None:
+    parsed = parse_one(field)
+    cookies = parse_set_cookie([field])
+    assert len(cookies) == (parsed is not None and bool(parsed.name))

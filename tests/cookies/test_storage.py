@@ -1,0 +1,169 @@
+"""Saving and loading: JSON of two kinds, cookies.txt, and never pickle."""
+
+import asyncio
+import json
+import pickle
+import stat
+import subprocess
+from pathlib import Path
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from wherry.cookies import CookieJar
+
+SITE = URL("https://www.example.com/shop/cart")
+FIELDS = [
+    "session=abc; HttpOnly; Secure; SameSite=Lax; Path=/",
+    'quoted="a b"; Path=/; Max-Age=1000',
+    "wide=1; Domain=example.com; Path=/shop; Max-Age=1000",
+    "deep=ünï; Path=/shop/cart",
+    "wide=host; Path=/shop; Max-Age=1000",
+]
+
+
+def filled() -> CookieJar:
+    jar = CookieJar()
+    jar.store(FIELDS, SITE)
+    jar.update_cookies({"everywhere": "x;y"})
+    return jar
+
+
+def test_a_saved_jar_comes_back_whole(tmp_path: Path) -> None:
+    jar = filled()
+    file = tmp_path / "cookies.json"
+    jar.save(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = CookieJar()
+    again.update_cookies({"old": "gone"})
+    again.load(str(file))
+    assert len(again) == len(jar) == 6
+    for url in (SITE, URL("https://example.com/shop"), URL("http://www.example.com/"), URL("http://other.org/")):
+        assert again.cookie_header(url) == jar.cookie_header(url)
+    assert again.host_only_cookies == jar.host_only_cookies
+    assert {m.key: m["samesite"] for m in again}["session"] == "Lax"
+
+
+def test_an_expiry_survives_as_a_moment_not_as_a_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    jar = CookieJar()
+    jar.store(["a=1; Max-Age=10"], SITE)
+    jar.save(tmp_path / "c")
+    now += 11
+    again = CookieJar()
+    again.load(tmp_path / "c")
+    assert len(again) == 0
+
+
+def test_aiohttps_json_is_read(tmp_path: Path) -> None:
+    async def save() -> None:
+        jar = aiohttp.CookieJar()
+        jar.update_cookies_from_headers(FIELDS[:4], SITE)
+        jar.save(tmp_path / "theirs")
+
+    asyncio.run(save())
+    jar = CookieJar()
+    jar.load(tmp_path / "theirs")
+    assert jar.cookie_header(SITE) == 'deep=ünï; wide=1; session=abc; quoted="a b"'
+    assert jar.cookie_header(URL("https://example.com/shop/")) == "wide=1"
+    assert ("www.example.com", "", "session") in jar.host_only_cookies
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps({("example.com", "/"): {}}),
+        b"",
+        b"[]",
+        b"[1]",
+        b'"text"',
+        b'{"a|/": {"b": {}}}',
+        b'{"a|/": {"b": {"key": "x", "value": 1, "coded_value": "y"}}}',
+        b'{"version": 1, "cookies": [{"name": "a"}]}',
+        json.dumps({"a|/": {"b": {"key": "x\r\n", "value": "1", "coded_value": "1"}}}).encode(),
+        b'{"a|/": {"b": {"key": "x", "value": "1", "coded_value": "1", "expires_timestamp": NaN}}}',
+        b"\xff\xfe",
+    ],
+)
+def test_any_other_file_is_a_value_error_and_leaves_the_jar_alone(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad").write_bytes(content)
+    jar = filled()
+    with pytest.raises(ValueError):
+        jar.load(tmp_path / "bad")
+    assert len(jar) == 6
+
+
+def test_cookies_of_addresses_are_not_loaded_into_a_safe_jar(tmp_path: Path) -> None:
+    jar = CookieJar(unsafe=True)
+    jar.store(["a=1"], URL("http://127.0.0.1/"))
+    jar.save(tmp_path / "c")
+    safe = CookieJar()
+    safe.load(tmp_path / "c")
+    assert len(safe) == 0
+
+
+def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jar = filled()
+    jar.save(tmp_path / "c")
+    before = (tmp_path / "c").read_bytes()
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        jar.save(tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+def test_cookies_txt_goes_out_and_comes_back(tmp_path: Path) -> None:
+    jar = CookieJar()
+    jar.store(FIELDS, SITE)
+    file = tmp_path / "cookies.txt"
+    jar.save_cookies_txt(file)
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("# Netscape HTTP Cookie File\n")
+    assert "#HttpOnly_www.example.com\tFALSE\t/\tTRUE\t0\tsession\tabc\n" in text
+    assert "\n.example.com\tTRUE\t/shop\tFALSE\t" in text
+    again = CookieJar()
+    again.load_cookies_txt(file)
+    assert again.cookie_header(SITE) == jar.cookie_header(SITE)
+    assert again.cookie_header(URL("https://example.com/shop")) == "wide=1"
+    assert {m.key: bool(m["httponly"]) for m in again}["session"] is True
+
+
+def test_cookies_txt_of_other_programs_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "cookies.txt"
+    file.write_bytes(
+        b"# HTTP Cookie File\r\n\r\n.example.com\tTRUE\t/\tFALSE\t0\ta\t1\r\n"
+        b"example.com\tFALSE\t/x\tTRUE\t99999999999\tb\r\nexample.com\tFALSE\t/\tFALSE\t1\tended\t1\r\n"
+    )
+    jar = CookieJar()
+    jar.load_cookies_txt(file)
+    assert jar.cookie_header(URL("https://example.com/x")) == "b=; a=1"
+    assert jar.cookie_header(URL("http://www.example.com/")) == "a=1"
+
+
+@pytest.mark.parametrize("line", ["a\tb", ".x.org\tTRUE\t/\tFALSE\tsoon\ta\t1"])
+def test_a_bad_cookies_txt_names_its_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "bad").write_text(f"# comment\n{line}\n")
+    jar = filled()
+    with pytest.raises(ValueError, match="line 2"):
+        jar.load_cookies_txt(tmp_path / "bad")
+    assert len(jar) == 6
+
+
+def test_curl_reads_our_cookies_txt(tmp_path: Path) -> None:
+    jar = CookieJar()
+    jar.store(["a=1; Path=/; Max-Age=1000"], URL("http://www.example.com/"))
+    jar.save_cookies_txt(tmp_path / "in")
+    # No request is made: curl fails at the port and writes what it read.
+    subprocess.run(
+        ["curl", "-s", "-b", tmp_path / "in", "-c", tmp_path / "out", "http://127.0.0.1:1/"], check=False, timeout=20
+    )
+    again = CookieJar()
+    again.load_cookies_txt(tmp_path / "out")
+    assert again.cookie_header(URL("http://www.example.com/")) == "a=1"
