@@ -9,6 +9,8 @@ from wherry.client.session import ClientSession, request
 from wherry.client.timeouts import ClientTimeout
 from wherry.client.tracing import TraceConfig
 from wherry.connect.connector import BaseConnector, TCPConnector, UnixConnector
+from wherry.connect.proxy_hops import proxy_hops
+from wherry.connect.route import ProxyHop
 from wherry.connect.tls import Fingerprint
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
@@ -24,11 +26,13 @@ __all__ = (
     "CookieJar",
     "Fingerprint",
     "FormData",
+    "ProxyHop",
     "RequestInfo",
     "TCPConnector",
     "TraceConfig",
     "UnixConnector",
     "__version__",
+    "proxy_hops",
     "request",
     *errors.__all__,
 )

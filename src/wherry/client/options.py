@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from wherry.auth.basic import BasicAuth
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.timeouts import ClientTimeout
+from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.tls import Fingerprint
 from wherry.types import LooseCookies, LooseHeaders, Query
 
@@ -139,6 +140,7 @@ class RequestOptions:
         "data",
         "expect100",
         "headers",
+        "hops",
         "json",
         "max_body_size",
         "max_redirects",
@@ -215,6 +217,8 @@ class RequestOptions:
         self.expect100 = expect100
         self.raise_for_status = raise_for_status
         self.proxy = proxy
+        # Made here and once: an iterator gives its hops only once, and redirects need them again.
+        self.hops = None if proxy is None else proxy_hops(proxy, proxy_auth, proxy_headers, proxy_ssl)
         self.proxy_auth = proxy_auth
         self.proxy_headers = proxy_headers
         self.proxy_ssl = proxy_ssl

@@ -17,7 +17,7 @@ from wherry.body.stream import StreamReader
 from wherry.body.writer import BodyWriter, compression_of
 from wherry.client.middleware import build_client_middlewares
 from wherry.client.redirects import Hop, next_hop
-from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest
+from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
 from wherry.connect.ask import ConnectAsk
@@ -26,6 +26,7 @@ from wherry.errors import (
     ClientConnectionError,
     ClientConnectionResetError,
     ClientError,
+    ClientHttpProxyError,
     ClientOSError,
     ClientResponseError,
     ConnectionTimeoutError,
@@ -183,6 +184,8 @@ async def _attempt(
         except ClientResponseError as exc:
             if not exc.history:
                 exc.history = tuple(history)
+            if isinstance(exc, ClientHttpProxyError):
+                exc.request_info = RequestInfo(*exc.request_info)._replace(url=request.url)
             raise
         return response
 

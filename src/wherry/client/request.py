@@ -20,7 +20,9 @@ from wherry.auth.basic import BasicAuth
 from wherry.body.form import FormData
 from wherry.body.payload import LookupError as PayloadLookupError
 from wherry.body.payload import Payload, get_payload
-from wherry.connect.route import Route
+from wherry.connect.proxy_hops import proxy_hops
+from wherry.connect.proxy_http import forward_fields
+from wherry.connect.route import ProxyHop, Route
 from wherry.cookies.line import request_cookie_line
 from wherry.protocol.connection import EMPTY_BLOCK, FieldBlock, RequestHead
 from wherry.types import HttpVersion, HttpVersion10, HttpVersion11, LooseCookies, LooseHeaders
@@ -108,6 +110,14 @@ def field_pairs(headers: LooseHeaders) -> Iterable[tuple[str, str]]:
     return headers
 
 
+def _without_proxy_credentials(
+    shared: FieldBlock, fields: list[tuple[str, str]]
+) -> tuple[FieldBlock, list[tuple[str, str]]]:
+    if "proxy-authorization" in shared.names:
+        shared = FieldBlock(pair for pair in shared.pairs if pair[0].lower() != "proxy-authorization")
+    return shared, [pair for pair in fields if pair[0].lower() != "proxy-authorization"]
+
+
 class ClientRequest:
     """One request, before it is sent.
 
@@ -139,9 +149,10 @@ class ClientRequest:
     chunked: bool | None = None
     compress: str | bool | None = None
     upgrade: str | None = None
-    proxy: Any = None
     proxy_auth: BasicAuth | None = None
     proxy_headers: LooseHeaders | None = None
+    # The proxies to pass, in order.
+    hops: tuple[ProxyHop, ...] = ()
     resend_safe = False
     _body: Payload | None = None
     _headers: CIMultiDict[str] | None = None
@@ -207,7 +218,8 @@ class ClientRequest:
         fields: list[tuple[str, str]] = []
         self._fields = fields
         if proxy is not None:
-            self.proxy, self.proxy_auth, self.proxy_headers = proxy, proxy_auth, proxy_headers
+            self.proxy_auth, self.proxy_headers = proxy_auth, proxy_headers
+            self.hops = proxy_hops(proxy, proxy_auth, proxy_headers)
         if upgrade is not None:
             self.upgrade = upgrade
         if traces is not None:
@@ -429,6 +441,11 @@ class ClientRequest:
             return None, True
         return size, False
 
+    @property
+    def proxy(self) -> URL | None:
+        """The proxy that is next to the origin, without its credentials."""
+        return URL(str(self.hops[-1])) if self.hops else None
+
     def wire_head(self, route: Route, close: bool = False) -> RequestHead:
         """What the protocol needs to send this request along `route`."""
         url = self.url
@@ -452,11 +469,19 @@ class ClientRequest:
         at_hand = None
         if payload is not None and not chunked and not self.compress and not self.expect100 and self._traces is None:
             at_hand = payload.at_hand
+        target = url.raw_path_qs
+        if route.forward is not None:
+            # RFC 9112 3.2.2; what is for the proxy goes with each request, and to this one only.
+            target = f"{url.scheme}://{url.host_port_subcomponent}{target}"
+            fields = [*fields, *forward_fields(route.forward)]
+        elif route.hops:
+            # RFC 9110 11.7.2: meant for a proxy, and at the end of a tunnel there is none.
+            shared, fields = _without_proxy_credentials(shared, fields)
         head = RequestHead(
             self.method,
             route.origin.scheme,
             authority,
-            url.raw_path_qs if not route.absolute_form else str(url),
+            target,
             shared,
             fields,
             at_hand,

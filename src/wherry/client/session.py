@@ -25,13 +25,14 @@ from wherry.body.payload import LookupError as PayloadLookupError
 from wherry.client import pipeline
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.options import NO_OPTIONS, RequestOptions, _RequestOptions, as_timeout
+from wherry.client.proxies import SessionProxies
 from wherry.client.redirects import Hop
 from wherry.client.request import ClientRequest, check_field, check_method, field_pairs
 from wherry.client.response import ClientResponse
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout, Deadline, DeadlineWheel
 from wherry.client.tracing import TraceConfig, Traces
 from wherry.connect.connector import BaseConnector, TCPConnector
-from wherry.connect.route import ProxyHop, Route
+from wherry.connect.route import Route
 from wherry.cookies.abc import AbstractCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import InvalidURL, InvalidUrlClientError, NonHttpUrlClientError
@@ -197,8 +198,9 @@ class ClientSession:
         self._default_auth = _check_auth(auth)
         self._default_proxy = proxy
         self._default_proxy_auth = proxy_auth
-        self._default_proxy_headers = proxy_headers
-        self._default_proxy_ssl = proxy_ssl
+        self._proxies = SessionProxies(proxy, proxy_auth, proxy_headers, proxy_ssl, trust_env=trust_env)
+        # Whether a request that says nothing of proxies may have some.
+        self._may_pass_proxies = bool(self._proxies.hops) or trust_env
         self._version = version
         self._json_serialize = json_serialize
         self._json_serialize_bytes = json_serialize_bytes
@@ -452,11 +454,8 @@ class ClientSession:
             expect100=options.expect100,
             loop=self._loop,
             response_class=self._response_class,
-            proxy=options.proxy if options.proxy is not None else self._default_proxy,
-            proxy_auth=options.proxy_auth if options.proxy is not None else self._default_proxy_auth,
             session=self,
             ssl=options.ssl,
-            proxy_headers=options.proxy_headers if options.proxy is not None else self._default_proxy_headers,
             traces=traces,
             trust_env=self._trust_env,
             server_hostname=options.server_hostname,
@@ -464,6 +463,8 @@ class ClientSession:
             cookie_line=self._cookie_jar.cookie_header(url),
             upgrade=options.upgrade,
         )
+        if options.hops is not None or self._may_pass_proxies:
+            request.hops = self._proxies.hops_for(url, options)
         if options.upload_tracker is not None:
             request._upload_tracker = options.upload_tracker
         return request
@@ -482,9 +483,8 @@ class ClientSession:
 
     def _route_for(self, request: ClientRequest) -> Route:
         """The way that a request takes."""
-        hops: tuple[ProxyHop, ...] = ()
         return self._require_connector().route_for(
-            request.url, ssl=request.ssl, server_hostname=request.server_hostname, hops=hops
+            request.url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
         )
 
     def _drain(self, exchange: Exchange, seconds: float) -> None:

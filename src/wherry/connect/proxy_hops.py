@@ -100,7 +100,7 @@ def one_hop(
     if isinstance(member, ProxyHop):
         if member.scheme not in DEFAULT_PORTS:
             refuse(f"{member.scheme}://{member.host}", f"{member.scheme!r} is not a kind of proxy")
-        hop = member
+        hop = member if proxy_ssl is None else member._replace(ssl=proxy_ssl)
     elif isinstance(member, str | URL):
         hop = hop_of_url(member, proxy_ssl)
     else:

@@ -93,7 +93,8 @@ def connection_key(route: Route) -> ConnectionKey:
 
 def hop_key(hop: ProxyHop) -> ConnectionKey:
     """What errors show of a proxy."""
-    return ConnectionKey(hop.host, hop.port, hop.scheme == "https", hop.ssl, None, None, None)
+    ssl = True if hop.ssl is None else hop.ssl
+    return ConnectionKey(hop.host, hop.port, hop.scheme == "https", ssl, None, None, None)
 
 
 def timed_out(key: ConnectionKey, ask: ConnectAsk, tried: str) -> ConnectionTimeoutError:
