@@ -49,7 +49,7 @@ _new_poll = getattr(select, "poll", None)  # Windows has none
 _READS_ARE_SYNCHRONOUS = sys.platform != "win32"
 
 
-def _receive_buffer() -> memoryview:
+def receive_buffer() -> memoryview:
     """The thread's buffer: get_buffer, recv and buffer_updated follow one another without anything in between."""
     if not _READS_ARE_SYNCHRONOUS:
         return memoryview(bytearray(64 * 1024))
@@ -215,7 +215,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         self._limits = limits
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._buffer = _receive_buffer()
+        self._buffer = receive_buffer()
         self._body_allowed = True
         self._message_done = False
         self._keep_alive = False

@@ -1,0 +1,617 @@
+"""HTTP/2 on the wire (RFC 9113): many exchanges at a time on a connection, each a stream.
+
+`Http2Connection` is an asyncio `BufferedProtocol` over the thread's kept buffer.  It cuts frames by hand, acts at
+once on the two that every response is made of, and leaves what goes out to `Sender`, the frames that steer the
+connection to `http2_control`, and a stream's own state to `Http2Exchange`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import Any, cast
+
+from wherry.errors import (
+    BadHttpMessage,
+    ClientConnectionError,
+    ClientConnectionResetError,
+    ServerDisconnectedError,
+)
+from wherry.protocol.connection import BodySink, Connection, Exchange, RequestHead, ResponseHead
+from wherry.protocol.http1 import DEFAULT_LIMITS, MAX_INTERIM_RESPONSES, Limits, receive_buffer
+from wherry.protocol.http2_alive import KeepAlive
+from wherry.protocol.http2_control import FRAME_ACTIONS, ClosedStreams, Control, check_expected
+from wherry.protocol.http2_exchange import EarlySink, Http2Exchange
+from wherry.protocol.http2_fields import FieldReader
+from wherry.protocol.http2_flow import DEFAULT_FLOW, FlowOptions, Patience, WindowTuner
+from wherry.protocol.http2_frames import (
+    DATA,
+    DEFAULT_FRAME_SIZE,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEADER_SIZE,
+    HEADERS,
+    MAX_STREAM_ID,
+    PADDED,
+    PREFACE,
+    PRIORITY_FLAG,
+    ConnectionFault,
+    ErrorCode,
+    Setting,
+    StreamFault,
+    goaway,
+    ping,
+    rst_stream,
+    settings_frame,
+    unpack_header,
+    unpadded,
+    window_update,
+)
+from wherry.protocol.http2_sending import Sender
+from wherry.types import HttpVersion20
+
+# RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.
+ASSUMED_STREAMS = 100
+# Seconds after a fault in which the transport may still bring GOAWAY out.
+_FAREWELL = 1.0
+# A read up to this size is copied whole: slices of bytes are cheaper than those of a view.
+_COPY_SIZE = 16 * 1024
+_MEASURE = b"wherry-w"
+_ALIVE = b"wherry-k"
+_HANG_UP = getattr(select, "POLLRDHUP", 0)
+
+
+class Http2Connection(Connection, asyncio.BufferedProtocol):
+    """A transport that speaks HTTP/2.
+
+    Args:
+        loop: The event loop.
+        limits: What a server may send in a response's head.
+        flow: Windows, keep-alive and patience.
+    """
+
+    __slots__ = (
+        "_active",
+        "_alive",
+        "_buffer",
+        "_closed",
+        "_closed_waiter",
+        "_farewell",
+        "_fields",
+        "_flow",
+        "_held",
+        "_next_id",
+        "_patience",
+        "_poll",
+        "_receive_window",
+        "_rest",
+        "_transport",
+        "_tuner",
+        "_wanted",
+        "capacity",
+        "control",
+        "exchanges",
+        "idle_since",
+        "loop",
+        "owner",
+        "promised",
+        "route",
+        "sender",
+        "streams",
+        "timings",
+        "version",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS, flow: FlowOptions = DEFAULT_FLOW
+    ) -> None:
+        self.loop = loop
+        self.owner = None
+        self.route: Any = None
+        self.timings: Any = None
+        self.capacity = ASSUMED_STREAMS
+        self.promised = 0
+        self.exchanges = 0
+        self.idle_since = 0.0
+        self.version = HttpVersion20
+        self.control = Control(ASSUMED_STREAMS, limits.max_head_size)
+        self._flow = flow
+        self._transport: asyncio.Transport | None = None
+        self._buffer = receive_buffer()
+        self._rest = bytearray()  # the beginning of a frame whose end has not come
+        self._wanted = 0  # how long it will be
+        self._fields = FieldReader(limits)
+        self.sender = Sender(loop)
+        self.streams: dict[int, Http2Exchange] = {}
+        self._held: list[tuple[Http2Exchange, RequestHead]] = []  # wait for the server's SETTINGS
+        self._closed = ClosedStreams()
+        self._active = 0
+        self._next_id = 1
+        self._receive_window = DEFAULT_WINDOW
+        self._tuner = WindowTuner(flow.initial_window, flow.max_window)
+        self._patience = Patience(flow.max_noise, flow.noise_period, loop.time())
+        self._alive: KeepAlive | None = None
+        self._farewell: asyncio.TimerHandle | None = None
+        self._closed_waiter: asyncio.Future[None] | None = None
+        self._poll: Any = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._transport is None else f"{self._active} streams"
+        return f"<Http2Connection {self.route} {state} exchanges={self.exchanges}>"
+
+    # --- what the pool and the pipeline see ------------------------------------------------------------------
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._transport
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._active
+
+    @property
+    def writing_paused(self) -> bool:
+        return self.sender.paused
+
+    def is_usable(self) -> bool:
+        transport = self._transport
+        if transport is None or self.capacity <= 0 or transport.is_closing():
+            return False
+        return bool(self._active) or not self.exchanges or not self._has_hung_up(transport)
+
+    def _has_hung_up(self, transport: asyncio.Transport) -> bool:
+        """Whether the peer has closed its side without the event loop having read that yet.
+
+        Unread bytes alone say nothing here: a server may send PING or SETTINGS whenever it likes.
+        """
+        poll = self._poll
+        if poll is None:
+            sock = transport.get_extra_info("socket")
+            if sock is None or not _HANG_UP:
+                return False
+            poll = self._poll = select.poll()
+            poll.register(sock.fileno(), _HANG_UP)
+        return bool(poll.poll(0))
+
+    def start(self, head: RequestHead, sink: BodySink) -> Exchange:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
+        if self.capacity <= 0:
+            raise ClientConnectionResetError(f"Connection to {self._peer()} takes no more streams")
+        exchange = Http2Exchange(
+            self, sink, self.exchanges > 0, bodyless=head.method == "HEAD", tunnelled=head.upgrade is not None
+        )
+        self.capacity -= 1
+        self.exchanges += 1
+        self._active += 1
+        sink.flow = exchange
+        if exchange.tunnelled and not self.control.connect_protocol:
+            if self.control.settings_seen:
+                self._refuse_tunnel(exchange)
+            else:
+                self._held.append((exchange, head))
+        else:
+            self._open(exchange, head)
+        return exchange
+
+    def _open(self, exchange: Http2Exchange, head: RequestHead) -> None:
+        stream_id = exchange.stream_id = self._next_id
+        self._next_id = stream_id + 2
+        self.streams[stream_id] = exchange
+        exchange.receive_window = self._flow.initial_window
+        self.sender.open(exchange, head)
+        if stream_id >= MAX_STREAM_ID - 1:
+            self.retire()
+
+    def _refuse_tunnel(self, exchange: Http2Exchange) -> None:
+        exchange.fail(ClientConnectionError(f"{self._peer()} does not offer extended CONNECT (RFC 8441)"))
+        self._release(exchange)
+
+    def retire(self) -> None:
+        """No exchange starts any more; the connection closes when those under way have ended."""
+        self.control.draining = True
+        self.capacity = 0
+        if not self._active:
+            self.close()
+
+    def close(self) -> None:
+        self._end_all(ClientConnectionError("Connection closed"))
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self.sender.write(goaway(ErrorCode.NO_ERROR))
+            self.sender.flush()
+            transport.close()
+
+    def abort(self) -> None:
+        self._end_all(ClientConnectionError("Connection closed"))
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        if self._transport is None:
+            return
+        if self._closed_waiter is None:
+            self._closed_waiter = self.loop.create_future()
+        await asyncio.shield(self._closed_waiter)
+
+    # --- what exchanges ask for ------------------------------------------------------------------------------
+
+    def send_body(self, exchange: Http2Exchange, data: memoryview | None) -> None:
+        self.sender.send_body(exchange, data)
+
+    def reset(self, exchange: Http2Exchange, code: ErrorCode) -> None:
+        """End one stream at once; the others never notice (RFC 9113 5.4.2)."""
+        if exchange.stream_id in self.streams:
+            self._closed.remember(exchange.stream_id, exchange.receive_window)
+            if self._transport is not None and not self._transport.is_closing():
+                self.sender.write(rst_stream(exchange.stream_id, code))
+        self._release(exchange)
+
+    def replenish(self, exchange: Http2Exchange) -> None:
+        """Let the peer send more on a stream whose reader keeps up."""
+        tuner = self._tuner
+        window = exchange.receive_window
+        if window * 2 > tuner.target or exchange.stream_id not in self.streams:
+            return
+        exchange.receive_window = tuner.target
+        self.sender.write(window_update(exchange.stream_id, tuner.target - window))
+        if tuner.begin(exchange, exchange.received):
+            self.sender.write(ping(_MEASURE))
+
+    # --- the transport's side --------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = self.sender.transport = cast("asyncio.Transport", transport)
+        flow = self._flow
+        settings = {
+            Setting.ENABLE_PUSH: 0,
+            Setting.INITIAL_WINDOW_SIZE: flow.initial_window,
+            Setting.MAX_HEADER_LIST_SIZE: self.control.max_block_size,
+        }
+        self.sender.write(PREFACE + settings_frame(settings))
+        if flow.connection_window > DEFAULT_WINDOW:
+            self._receive_window = flow.connection_window
+            self.sender.write(window_update(0, flow.connection_window - DEFAULT_WINDOW))
+        if flow.ping_interval is not None:
+            self._alive = KeepAlive(
+                self.loop, flow.ping_interval, flow.ping_timeout, self._ask_for_life, self._answerless
+            )
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._receive(self._buffer[:nbytes])
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that arrived before this connection was the transport's protocol."""
+        if data:
+            self._receive(data)
+
+    def _receive(self, data: memoryview | bytes) -> None:
+        if self.control.ended:
+            return
+        if self._alive is not None:
+            self._alive.silent = False
+        rest = self._rest
+        if rest:
+            rest += data
+            if len(rest) < self._wanted:
+                return
+            data = bytes(rest)
+            rest.clear()
+        elif len(data) <= _COPY_SIZE:
+            data = bytes(data)
+        position = 0
+        size = len(data)
+        control = self.control
+        try:
+            while True:
+                start = position + FRAME_HEADER_SIZE
+                if start > size:
+                    self._wanted = FRAME_HEADER_SIZE
+                    break
+                word, flags, stream_id = unpack_header(data, position)
+                end = start + (word >> 8)
+                kind = word & 0xFF
+                stream_id &= MAX_STREAM_ID
+                if control.expecting:
+                    check_expected(control, data, kind, flags, stream_id)
+                if end - start > DEFAULT_FRAME_SIZE:
+                    raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {end - start} bytes")
+                if end > size:
+                    self._wanted = end - position
+                    break
+                try:
+                    if kind == DATA:
+                        self._data(stream_id, flags, data, start, end)
+                    elif kind == HEADERS:
+                        self._headers(stream_id, flags, bytes(data[start:end]))
+                    else:
+                        action = FRAME_ACTIONS.get(kind)
+                        if action is None:
+                            self.bear()  # RFC 9113 5.5: unknown types are ignored
+                        else:
+                            action(self, stream_id, flags, bytes(data[start:end]))
+                except StreamFault as fault:
+                    self._stream_broken(stream_id, fault)
+                if control.ended:
+                    return
+                position = end
+        except ConnectionFault as fault:
+            self._broken(fault)
+            return
+        if position < size:
+            rest += data[position:]
+
+    def _data(self, stream_id: int, flags: int, data: memoryview | bytes, start: int, end: int) -> None:
+        size = end - start
+        window = self._receive_window = self._receive_window - size
+        whole = self._flow.connection_window
+        if window < 0:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, f"DATA passes the connection's window by {-window}")
+        if window * 2 < whole:
+            # Whoever reads slowly holds back its own stream, never the others.
+            self._receive_window = whole
+            self.sender.write(window_update(0, whole - window))
+        payload = bytes(data[start:end])
+        if flags & PADDED:
+            payload = unpadded(payload, flags, "DATA")
+        exchange = self.streams.get(stream_id)
+        if exchange is None:
+            self.look_up_closed(stream_id, "DATA", size)
+            return
+        window = exchange.receive_window = exchange.receive_window - size
+        if window < 0:
+            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, f"DATA passes the stream's window by {-window}")
+        if exchange.head is None:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "DATA came before the response's header section")
+        if payload:
+            received = exchange.received = exchange.received + len(payload)
+            if received > exchange.expected >= 0:
+                raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"the body is longer than {exchange.expected} bytes")
+            exchange.sink.feed_data(payload)
+        elif not flags & END_STREAM:
+            self.bear()
+        if flags & END_STREAM:
+            self._finish(exchange)
+        elif not exchange.paused and window * 2 <= self._tuner.target:
+            self.replenish(exchange)
+
+    def _headers(self, stream_id: int, flags: int, payload: bytes) -> None:
+        if flags & (PADDED | PRIORITY_FLAG):
+            payload = unpadded(payload, flags, "HEADERS")
+        if flags & END_HEADERS:
+            self.header_block(stream_id, flags, payload)
+        else:
+            if stream_id not in self.streams:
+                self.look_up_closed(stream_id, "HEADERS", 0)
+            self.control.begin_block(stream_id, flags, payload)
+
+    def header_block(self, stream_id: int, flags: int, block: bytes) -> None:
+        """A whole header block: a response's head, an interim response, or trailers (RFC 9113 8.1)."""
+        exchange = self.streams.get(stream_id)
+        if exchange is None:
+            self.look_up_closed(stream_id, "HEADERS", 0)
+            self._fields.skip(block)
+            return
+        if exchange.head is not None:
+            exchange.trailers = self._fields.trailer_section(block)
+            if not flags & END_STREAM:
+                raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a trailer section does not end its stream")
+            self._finish(exchange)
+            return
+        status, raw, length = self._fields.header_section(block)
+        head = ResponseHead(status, "", HttpVersion20, raw)
+        if status < 200:
+            self._interim(exchange, head, flags)
+            return
+        exchange.expected = 0 if exchange.bodyless or status in {204, 304} else length
+        if exchange.tunnelled:
+            if 200 <= status < 300:
+                exchange.expected = -1
+                exchange.sink = EarlySink(exchange)
+            else:
+                exchange.end()
+        exchange.head_arrived(head)
+        if flags & END_STREAM:
+            self._finish(exchange)
+
+    def _interim(self, exchange: Http2Exchange, head: ResponseHead, flags: int) -> None:
+        if flags & END_STREAM:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"the interim response {head.status} ends its stream")
+        exchange.interim += 1
+        if exchange.interim > MAX_INTERIM_RESPONSES:
+            raise StreamFault(ErrorCode.ENHANCE_YOUR_CALM, f"more than {MAX_INTERIM_RESPONSES} interim responses")
+        if exchange.informational is not None:
+            exchange.informational(head)
+
+    def eof_received(self) -> bool:
+        self._lose(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(exc)
+        self._transport = self.sender.transport = None
+        if self._alive is not None:
+            self._alive.stop()
+        if self._farewell is not None:
+            self._farewell.cancel()
+        if self._closed_waiter is not None and not self._closed_waiter.done():
+            self._closed_waiter.set_result(None)
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.connection_lost(self)
+
+    def pause_writing(self) -> None:
+        self.sender.paused = True
+
+    def resume_writing(self) -> None:
+        self.sender.resume()
+        for exchange in tuple(self.streams.values()):
+            if exchange.writers and not exchange.backlog_size:
+                exchange.wake_writers()
+
+    # --- what frames that steer the connection ask for -------------------------------------------------------
+
+    def bear(self) -> None:
+        """Count a frame that moves no request on.
+
+        Raises:
+            ConnectionFault: There were too many of them.
+        """
+        if self.sender.data_frames:
+            self._patience.credit(2 * self.sender.data_frames)
+            self.sender.data_frames = 0
+        if not self._patience.try_patience(self.loop.time()):
+            raise ConnectionFault(
+                ErrorCode.ENHANCE_YOUR_CALM,
+                f"more than {self._flow.max_noise} frames to no purpose in {self._flow.noise_period:g} seconds",
+            )
+
+    def look_up_closed(self, stream_id: int, name: str, size: int) -> None:
+        """A frame on a stream that is not open: return where it may be ignored (RFC 9113 5.1).
+
+        Raises:
+            ConnectionFault: It may not.
+        """
+        self._closed.look_up(stream_id, self._next_id, name, size)
+        if not size:
+            self.bear()
+
+    def settings_applied(self, first: bool) -> None:
+        """The server's SETTINGS are in force: room may have changed, and tunnels may wait for the first."""
+        held, self._held = self._held, []
+        for exchange, head in held if first else ():
+            if self.control.connect_protocol:
+                self._open(exchange, head)
+            else:
+                self._refuse_tunnel(exchange)
+        self._make_room()
+
+    def measured(self, payload: bytes) -> None:
+        """A PING of ours came back."""
+        stream = self._tuner.measured
+        if payload == _MEASURE and isinstance(stream, Http2Exchange):
+            self._tuner.finish(stream.received)
+        elif payload != _ALIVE:
+            self.bear()
+
+    def give_back(self, last_stream_id: int, reason: str) -> None:
+        """GOAWAY: streams after the last one were not and will not be processed (RFC 9113 6.8)."""
+        self.capacity = 0
+        for exchange in (*(exchange for exchange, _ in self._held), *tuple(self.streams.values())):
+            if not 0 < exchange.stream_id <= last_stream_id:
+                exchange.unprocessed = True
+                exchange.fail(ServerDisconnectedError(f"{self._peer()} did not process the request: {reason}"))
+                self._release(exchange)
+        if not self._active:
+            self.close()
+
+    def stream_reset(self, exchange: Http2Exchange, code: int, name: str) -> None:
+        """The server reset a stream."""
+        exchange.unprocessed = code == ErrorCode.REFUSED_STREAM and exchange.head is None
+        exchange.fail(exchange.failure(f"{self._peer()} reset the stream: {name}", None))
+        self._release(exchange)
+
+    # --- how streams, and the connection, end ----------------------------------------------------------------
+
+    def _finish(self, exchange: Http2Exchange) -> None:
+        """The response is whole: give its place back, here and now, before its reader even wakes."""
+        if exchange.received != exchange.expected >= 0 and not exchange.bodyless:
+            raise StreamFault(
+                ErrorCode.PROTOCOL_ERROR, f"the body has {exchange.received} bytes instead of {exchange.expected}"
+            )
+        if not exchange.request_ended:
+            if exchange.tunnel is not None and not exchange.ending:
+                exchange.end()
+            if not exchange.request_ended:
+                # RFC 9113 8.1: the response does not wait for the rest of the request, and nor do we.
+                self._closed.remember(exchange.stream_id, exchange.receive_window)
+                self.sender.write(rst_stream(exchange.stream_id, ErrorCode.CANCEL))
+        exchange.complete = True
+        exchange.sink.feed_eof()
+        if exchange.backlog:
+            exchange.backlog = None
+            exchange.backlog_size = 0
+            exchange.wake_writers()
+        self._release(exchange)
+
+    def _release(self, exchange: Http2Exchange) -> None:
+        """A stream is over: its place is free."""
+        if self.streams.pop(exchange.stream_id, None) is None:
+            self._held = [entry for entry in self._held if entry[0] is not exchange]
+        self._active -= 1
+        self.sender.forget(exchange)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        control = self.control
+        if control.ended:
+            return
+        if control.draining:
+            if not self._active:
+                self.close()
+            return
+        before = self.capacity
+        self.capacity = max(control.max_streams - self._active, 0)
+        if self.owner is not None and self.capacity and (before <= 0 or not self._active):
+            self.idle_since = self.loop.time()
+            self.owner.connection_available(self)
+
+    def _stream_broken(self, stream_id: int, fault: StreamFault) -> None:
+        """The peer broke a rule on one stream: that stream ends, the others go on."""
+        exchange = self.streams.get(stream_id)
+        if exchange is not None:
+            exchange.fail(exchange.failure(str(fault), BadHttpMessage(str(fault))))
+            self.reset(exchange, fault.code)
+
+    def _broken(self, fault: ConnectionFault) -> None:
+        """The peer does not speak HTTP/2: say so, and trust nothing from here on (RFC 9113 5.4.1)."""
+        self._rest.clear()
+        self.sender.write(goaway(fault.code, str(fault)))
+        self.sender.flush()
+        self._fail_all(str(fault), BadHttpMessage(str(fault)))
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.close()
+            self._farewell = self.loop.call_later(_FAREWELL, transport.abort)
+
+    def _lose(self, exc: Exception | None) -> None:
+        """The peer will send no more."""
+        reason = f"the connection to {self._peer()} ended"
+        if self.control.goaway:
+            reason += f" after {self.control.goaway}"
+        self._fail_all(reason, exc)
+
+    def _fail_all(self, reason: str, cause: BaseException | None) -> None:
+        for exchange in self._take_all():
+            exchange.unprocessed = not exchange.sent
+            exchange.fail(exchange.failure(reason, cause))
+
+    def _end_all(self, error: ClientConnectionError) -> None:
+        for exchange in self._take_all():
+            exchange.fail(error)
+
+    def _take_all(self) -> list[Http2Exchange]:
+        """Every exchange under way, none of which is so from here on."""
+        exchanges = [*self.streams.values(), *(exchange for exchange, _ in self._held)]
+        self.streams.clear()
+        self._held = []
+        self._active = 0
+        self.capacity = 0
+        self.control.ended = True
+        return exchanges
+
+    def _ask_for_life(self) -> None:
+        self.sender.write(ping(_ALIVE))
+
+    def _answerless(self) -> None:
+        self._fail_all(f"{self._peer()} did not answer PING within {self._flow.ping_timeout:g} seconds", None)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _peer(self) -> str:
+        return "the server" if self.route is None else str(self.route.origin)
