@@ -38,13 +38,9 @@ from wherry.errors import (
     UnixClientConnectorError,
 )
 from wherry.protocol.connection import Connection
-from wherry.protocol.http1 import Http1Connection, Limits
+from wherry.protocol.http1 import Http1Connection
+from wherry.protocol.http2 import Http2Connection
 from wherry.types import ConnectionKey
-
-try:
-    from wherry.protocol.http2 import Http2Connection  # type: ignore[import-not-found,unused-ignore]
-except ImportError:  # the extra `http2` is not installed
-    Http2Connection = None  # type: ignore[assignment,misc,unused-ignore]
 
 
 async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
@@ -404,7 +400,7 @@ def _protocol_factory(route: Route, settings: DialSettings) -> Callable[[], Any]
     if route.is_tls:
         return lambda: Wire(loop)
     if "h2c" in route.protocols:
-        return lambda: _http2(loop, limits)
+        return lambda: Http2Connection(loop, limits)
     return lambda: Http1Connection(loop, limits)
 
 
@@ -414,16 +410,10 @@ def _connection_for(transport: asyncio.Transport, route: Route, settings: DialSe
         return cast("Connection", _protocol_factory(route, settings)())
     chosen = tls.selected_protocol(transport)
     if chosen == "h2" and "h2" in route.protocols:
-        return _http2(settings.loop, settings.limits)
+        return Http2Connection(settings.loop, settings.limits)
     if chosen is None or (chosen == "http/1.1" and chosen in route.protocols):
         return Http1Connection(settings.loop, settings.limits)
     raise _wrong_protocol(connection_key(route), chosen, route)
-
-
-def _http2(loop: asyncio.AbstractEventLoop, limits: Limits) -> Connection:
-    if Http2Connection is None:
-        raise RuntimeError("HTTP/2 needs an extra: pip install wherry[http2]")
-    return cast("Connection", Http2Connection(loop, limits))
 
 
 def _wrong_protocol(key: ConnectionKey, chosen: str, route: Route) -> ClientConnectorError:

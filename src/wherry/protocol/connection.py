@@ -166,8 +166,7 @@ class Exchange(ABC):
 
     `complete` is True once the response's last byte is in; `error` is what ended the exchange before that;
     `sent` is False while no byte of the request was handed to the transport; `reused` tells whether the
-    connection had carried another exchange before; `unprocessed` that the peer said, or the protocol does, that a
-    failed request was not acted on, so that it may be sent again whatever its method (RFC 9113 8.7).
+    connection had carried another exchange before.
     """
 
     __slots__ = (
@@ -194,7 +193,6 @@ class Exchange(ABC):
         self.trailers: RawHeaders = ()
         self.complete = False
         self.error: BaseException | None = None
-        self.unprocessed = False
         # Called with each interim (1xx) response; the final head comes by `receive_head`.
         self.informational: Callable[[ResponseHead], None] | None = None
         # The protocol says that the server did nothing about the request (RFC 9113 8.7): it may be sent again.

@@ -89,18 +89,9 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         "_transport",
         "_tuner",
         "_wanted",
-        "capacity",
         "control",
-        "exchanges",
-        "idle_since",
-        "loop",
-        "owner",
-        "promised",
-        "route",
         "sender",
         "streams",
-        "timings",
-        "version",
     )
 
     def __init__(

@@ -204,8 +204,6 @@ class EarlySink:
     def chunk_ended(self) -> None:
         """HTTP/2 has no chunks."""
 
-    end_http_chunk_receiving = chunk_ended
-
     def set_exception(self, exc: BaseException) -> None:
         """The exchange keeps it, and `upgrade` raises it."""
 
@@ -284,8 +282,6 @@ class Http2Tunnel(Tunnel):
 
     def chunk_ended(self) -> None:
         """HTTP/2 has no chunks."""
-
-    end_http_chunk_receiving = chunk_ended
 
     def set_exception(self, exc: BaseException) -> None:
         self._end(exc)
