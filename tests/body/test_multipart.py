@@ -399,11 +399,11 @@ async def test_a_large_part_is_never_held():
             yield bytes(2**16)
         yield b"\r\n--AB--"
 
-    class Source:
-        pieces = pieces()
+    source = pieces()
 
+    class Source:
         async def read(self, size):
-            return await anext(self.pieces, b"")
+            return await anext(source, b"")
 
     reader = MultipartReader({"Content-Type": "multipart/mixed; boundary=AB"}, Source())
     body = await reader.next()
