@@ -1,0 +1,455 @@
+"""What has arrived of a body and was not read yet: kept raw, and decoded as far as it is asked for.
+
+`Inflow` is the side of a stream that a connection feeds.  It stops the connection when it is full and lets it go
+on when there is room; it knows the decoder, the limits and who waits, but no way of reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from wherry.errors import ClientPayloadError
+from wherry.protocol.connection import Exchange, FlowControl
+from wherry.types import RawHeaders
+
+__all__ = ("Inflow", "PullDecoder")
+
+log = logging.getLogger("wherry.client")
+
+DEFAULT_LIMIT: Final = 2**16
+# Decoding goes to a thread when more input than this waits and more output than that is wanted: less takes
+# under a millisecond, about what the trip to a thread costs the loop.
+OFFLOAD_INPUT: Final = 2**16
+OFFLOAD_OUTPUT: Final = 2**17
+# How many decoded bytes one step of reading everything makes, and the most that is made without suspending.
+DECODE_STEP: Final = 2**20
+
+
+class PullDecoder(Protocol):
+    """What the stream needs of a content coding; `wherry.body.coding` has them."""
+
+    needs_input: bool
+
+    def decode(self, data: bytes, max_length: int) -> bytes:
+        """Take `data` in and give at most `max_length` bytes; while not `needs_input`, b"" gives more."""
+
+    def finish(self) -> None:
+        """Raise ClientPayloadError if the coding has not ended."""
+
+
+class Inflow:
+    """The connection's side of a body's stream.
+
+    Args:
+        protocol: Who is paused and resumed.  An int in this place is the limit.
+        limit: Above twice this many bytes held, the connection is paused; below it, it is resumed.
+        timer: Taken for compatibility; timeouts come by `set_exception`.
+        loop: Taken for compatibility; the running loop is used.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_callbacks",
+        "_cursor",
+        "_decoded",
+        "_eof",
+        "_eof_waiter",
+        "_exception",
+        "_held",
+        "_high_water",
+        "_job",
+        "_low_water",
+        "_marks",
+        "_offset",
+        "_paused",
+        "_raw",
+        "_ready",
+        "_size",
+        "_splits",
+        "_waiter",
+        "_whole",
+        "decoder",
+        "flow",
+        "max_size",
+        "total_raw_bytes",
+        "trailers",
+    )
+
+    def __init__(
+        self,
+        protocol: FlowControl | int | None = None,
+        limit: int = DEFAULT_LIMIT,
+        *,
+        timer: Any = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.flow: FlowControl | None
+        if isinstance(protocol, int):
+            limit = protocol
+            self.flow = None
+        else:
+            self.flow = protocol
+        self._low_water = limit
+        self._high_water = limit * 2
+        self.decoder: PullDecoder | None = None
+        self.max_size: int | None = None
+        self.total_raw_bytes = 0
+        self.trailers: RawHeaders = ()
+        self._raw: list[bytes] | None = None
+        self._buffer: deque[bytes] | None = None
+        self._offset = 0  # how much of the buffer's first piece was read
+        self._size = 0  # bytes held: raw, in the decoder, and in the buffer
+        self._ready = 0  # bytes in the buffer
+        self._held = 0  # bytes in the decoder
+        self._cursor = 0  # decoded bytes that were read
+        self._decoded = 0  # bytes that came out of the decoder
+        self._marks: deque[int] | None = None  # where HTTP chunks end, in raw bytes
+        self._splits: deque[int] | None = None  # the same in decoded bytes
+        self._eof = False
+        self._paused = False
+        self._whole = False
+        self._exception: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._eof_waiter: asyncio.Future[None] | None = None
+        self._job: asyncio.Future[bytes] | None = None
+        self._callbacks: list[Callable[[], object]] | None = None
+
+    def feed_data(self, data: bytes, size: int = 0) -> None:
+        """Take in a piece of the body as it came from the wire."""
+        assert not self._eof, "feed_data after feed_eof"
+        length = len(data)
+        if not length or self._exception is not None:
+            return
+        self.total_raw_bytes += length
+        self._size += length
+        raw = self._raw
+        if raw is None:
+            raw = self._raw = [data]
+        else:
+            raw.append(data)
+        if self._whole:
+            if self.max_size is not None and self.total_raw_bytes > self.max_size:
+                self._fail(self._too_large())
+            return
+        if self._waiter is not None:
+            self._wake()
+        if not self._paused and (self._size > self._high_water or len(raw) > self._high_water >> 4):
+            self._pause()
+
+    def feed_eof(self) -> None:
+        """The framing has ended: nothing follows."""
+        self._eof = True
+        if self._waiter is not None:
+            self._wake()
+        if self._eof_waiter is not None:
+            _wake_future(self._eof_waiter)
+        flow = self.flow
+        if flow is not None:
+            # The flow is the exchange, which holds this stream: a cycle that only the collector would undo.
+            self.flow = None
+            if self._paused:
+                self._paused = False
+                flow.resume_reading()
+        if self._callbacks:
+            callbacks, self._callbacks = self._callbacks, None
+            for callback in callbacks:
+                _call(callback)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        """End the stream with `exc`: whoever reads now or later gets it; what was not read is dropped."""
+        if exc_cause is not None and exc.__cause__ is None:
+            exc.__cause__ = exc_cause
+        self._exception = exc
+        self._callbacks = None
+        self._raw = self._buffer = self._marks = self._splits = None
+        self._size = self._ready = self._held = self._offset = 0
+        self.flow = None
+        self._paused = False
+        if self._waiter is not None:
+            self._wake()
+        if self._eof_waiter is not None:
+            _wake_future(self._eof_waiter)
+
+    def begin_http_chunk_receiving(self) -> None:
+        """An HTTP/1.1 chunk begins.
+
+        Raises:
+            RuntimeError: Data came before the first chunk.
+        """
+        if self._marks is None:
+            if self.total_raw_bytes:
+                raise RuntimeError("an HTTP chunk begins after data that was in none")
+            self._marks = deque()
+            self._splits = deque()
+
+    def end_http_chunk_receiving(self) -> None:
+        """An HTTP/1.1 chunk ended; `readchunk` tells where.
+
+        Raises:
+            RuntimeError: No chunk had begun.
+        """
+        marks = self._marks
+        if marks is None:
+            if self._exception is not None:
+                return
+            raise RuntimeError("an HTTP chunk ends that had not begun")
+        if self.total_raw_bytes == (marks[-1] if marks else 0):
+            return
+        marks.append(self.total_raw_bytes)
+        if not self._paused and len(marks) > max(4, self._low_water >> 4):
+            self._pause()
+        if self._waiter is not None and not self._whole:
+            self._wake()
+
+    def chunk_ended(self) -> None:
+        """An HTTP/1.1 chunk ended, said by a connection that does not tell where chunks begin."""
+        if self._marks is None and self._exception is None:
+            self._marks = deque()
+            self._splits = deque()
+        self.end_http_chunk_receiving()
+
+    def _pause(self) -> None:
+        flow = self.flow
+        if flow is not None:
+            self._paused = True
+            flow.pause_reading()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        self._waiter = None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def on_eof(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the last byte has arrived, at once if it has."""
+        if self._eof:
+            _call(callback)
+        elif self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+    async def wait_eof(self) -> None:
+        """Wait until the last byte has arrived; somebody else must read when the body is large."""
+        if self._eof:
+            return
+        assert self._eof_waiter is None, "wait_eof() is awaited twice"
+        self._eof_waiter = waiter = asyncio.get_running_loop().create_future()
+        try:
+            await waiter
+        finally:
+            self._eof_waiter = None
+        if not self._eof:
+            self._check()
+
+    # --- taking out -----------------------------------------------------------------------------------------
+
+    def _exhausted(self) -> bool:
+        return not self._ready and self._drained()
+
+    def _drained(self) -> bool:
+        """Whether all that has arrived is in the buffer, or was read."""
+        return not self._raw and self._job is None and (self.decoder is None or self.decoder.needs_input)
+
+    def _check(self) -> None:
+        exc = self._exception
+        if exc is not None:
+            # Without this each raise of the same object would add to its traceback.
+            raise exc.with_traceback(None)
+
+    async def _wait(self, reader: str) -> None:
+        """Wait until something has changed."""
+        if self._waiter is not None:
+            raise RuntimeError(f"{reader}() called while another coroutine is already waiting for incoming data")
+        self._resume_if_low()
+        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        try:
+            await waiter
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+        self._check()
+
+    def _pull(self, want: int, *, offload: bool = True) -> None:
+        """Bring what has arrived into the buffer, decoding until `want` bytes are there."""
+        if self.decoder is not None:
+            self._decode(self.decoder, want, offload)
+            return
+        raw = self._raw
+        if not raw:
+            return
+        if self.max_size is not None and self.total_raw_bytes > self.max_size:
+            self._fail(self._too_large())
+            self._check()
+        self._raw = None
+        if self._buffer is None:
+            self._buffer = deque(raw)
+        else:
+            self._buffer.extend(raw)
+        self._ready = self._size
+
+    def _decode(self, decoder: PullDecoder, want: int, offload: bool) -> None:
+        while self._ready < want and self._job is None:
+            piece = b""
+            if decoder.needs_input:
+                raw = self._raw
+                if not raw:
+                    if self._eof and self.total_raw_bytes:
+                        try:
+                            decoder.finish()
+                        except ClientPayloadError as exc:
+                            self._fail(exc)
+                            self._check()
+                    return
+                if self._marks:
+                    piece = raw.pop(0)
+                else:
+                    piece = raw[0] if len(raw) == 1 else b"".join(raw)
+                    self._raw = None
+                self._held = len(piece)
+            room = want - self._ready
+            if self.max_size is not None:
+                room = min(room, self.max_size - self._decoded + 1)
+            if offload and self._held > OFFLOAD_INPUT and room > OFFLOAD_OUTPUT:
+                loop = asyncio.get_running_loop()
+                self._job = job = loop.run_in_executor(None, decoder.decode, piece, min(room, DECODE_STEP))
+                job.add_done_callback(self._decoded_aside)
+                return
+            try:
+                data = decoder.decode(piece, room)
+            except ClientPayloadError as exc:
+                self._fail(exc)
+                self._check()
+            self._take_decoded(decoder, data)
+            self._check()
+
+    def _decoded_aside(self, job: asyncio.Future[bytes]) -> None:
+        """The thread has decoded a step."""
+        self._job = None
+        if job.cancelled():
+            return
+        exc = job.exception()
+        if self._exception is None:
+            assert self.decoder is not None
+            if exc is not None:
+                self._fail(exc)
+            else:
+                self._take_decoded(self.decoder, job.result())
+        self._wake()
+
+    def _take_decoded(self, decoder: PullDecoder, data: bytes) -> None:
+        if data:
+            if self._buffer is None:
+                self._buffer = deque()
+            self._buffer.append(data)
+            self._size += len(data)
+            self._ready += len(data)
+            self._decoded += len(data)
+            if self.max_size is not None and self._decoded > self.max_size:
+                self._fail(self._too_large())
+                return
+        if decoder.needs_input:
+            self._size -= self._held
+            self._held = 0
+            marks = self._marks
+            if marks:
+                # How far the decoder has come, in raw bytes.
+                consumed = self.total_raw_bytes - (self._size - self._ready)
+                splits = self._splits
+                assert splits is not None
+                while marks and marks[0] <= consumed:
+                    marks.popleft()
+                    if self._decoded != (splits[-1] if splits else self._cursor):
+                        splits.append(self._decoded)
+
+    def _take(self, n: int) -> bytes:
+        """Take `n` bytes, or all, out of the buffer."""
+        buffer = self._buffer
+        if not buffer:
+            return b""
+        offset = self._offset
+        if n < 0 or n >= self._ready:
+            if offset:
+                buffer[0] = buffer[0][offset:]
+                self._offset = 0
+            data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+            buffer.clear()
+        else:
+            first = buffer[0]
+            end = offset + n
+            if end < len(first):
+                data = first[offset:end]
+                self._offset = end
+            elif end == len(first):
+                data = first[offset:] if offset else first
+                buffer.popleft()
+                self._offset = 0
+            else:
+                data = self._gather(buffer, n)
+        length = len(data)
+        self._size -= length
+        self._ready -= length
+        self._cursor += length
+        if self._marks:
+            splits = self._splits if self.decoder is not None else self._marks
+            while splits and splits[0] < self._cursor:
+                splits.popleft()
+        if self._paused:
+            self._resume_if_low()
+        return data
+
+    def _gather(self, buffer: deque[bytes], n: int) -> bytes:
+        """Take `n` bytes that lie in several pieces."""
+        pieces = [buffer.popleft()[self._offset :]]
+        n -= len(pieces[0])
+        while n >= len(buffer[0]):
+            pieces.append(buffer.popleft())
+            n -= len(pieces[-1])
+            if not n:
+                break
+        if n:
+            pieces.append(buffer[0][:n])
+        self._offset = n
+        return b"".join(pieces)
+
+    def _resume_if_low(self) -> None:
+        if (
+            self._paused
+            and self._size < self._low_water
+            and (self._marks is None or len(self._marks) < max(2, self._low_water >> 5))
+        ):
+            self._resume()
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self.flow is not None:
+            self.flow.resume_reading()
+
+    def _too_large(self) -> ClientPayloadError:
+        return ClientPayloadError(f"the body is larger than max_body_size={self.max_size}")
+
+    def _fail(self, exc: BaseException) -> None:
+        """The stream itself found the body bad: the rest is of no use to anyone."""
+        flow = self.flow
+        self.set_exception(exc)
+        if isinstance(flow, Exchange):
+            flow.cancel()
+            # Cancelling reports back here; the reason is what was found first.
+            self._exception = exc
+
+
+def _wake_future(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _call(callback: Callable[[], object]) -> None:
+    try:
+        callback()
+    except Exception:
+        log.exception("error in a callback at the end of a body")
