@@ -17,25 +17,16 @@ from wherry.errors import (
     ClientConnectionResetError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Connection, Exchange, RequestHead, ResponseHead
-from wherry.protocol.http1 import DEFAULT_LIMITS, MAX_INTERIM_RESPONSES, Limits, receive_buffer
+from wherry.protocol.connection import BodySink, Connection, Exchange, RequestHead
+from wherry.protocol.http1 import DEFAULT_LIMITS, Limits, receive_buffer
 from wherry.protocol.http2_alive import KeepAlive
-from wherry.protocol.http2_control import FRAME_ACTIONS, ClosedStreams, Control, check_expected
-from wherry.protocol.http2_exchange import EarlySink, Http2Exchange
-from wherry.protocol.http2_fields import FieldReader
-from wherry.protocol.http2_flow import DEFAULT_FLOW, FlowOptions, Patience, WindowTuner
+from wherry.protocol.http2_control import Control
+from wherry.protocol.http2_exchange import Http2Exchange
+from wherry.protocol.http2_flow import DEFAULT_FLOW, FlowOptions
 from wherry.protocol.http2_frames import (
-    DATA,
-    DEFAULT_FRAME_SIZE,
     DEFAULT_WINDOW,
-    END_HEADERS,
-    END_STREAM,
-    FRAME_HEADER_SIZE,
-    HEADERS,
     MAX_STREAM_ID,
-    PADDED,
     PREFACE,
-    PRIORITY_FLAG,
     ConnectionFault,
     ErrorCode,
     Setting,
@@ -44,10 +35,9 @@ from wherry.protocol.http2_frames import (
     ping,
     rst_stream,
     settings_frame,
-    unpack_header,
-    unpadded,
     window_update,
 )
+from wherry.protocol.http2_reading import ALIVE, Reader
 from wherry.protocol.http2_sending import Sender
 from wherry.types import HttpVersion20
 
@@ -55,10 +45,6 @@ from wherry.types import HttpVersion20
 ASSUMED_STREAMS = 100
 # Seconds after a fault in which the transport may still bring GOAWAY out.
 _FAREWELL = 1.0
-# A read up to this size is copied whole: slices of bytes are cheaper than those of a view.
-_COPY_SIZE = 16 * 1024
-_MEASURE = b"wherry-w"
-_ALIVE = b"wherry-k"
 _HANG_UP = getattr(select, "POLLRDHUP", 0)
 
 
@@ -73,23 +59,16 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_active",
-        "_alive",
         "_buffer",
-        "_closed",
         "_closed_waiter",
         "_farewell",
-        "_fields",
         "_flow",
         "_held",
-        "_next_id",
-        "_patience",
         "_poll",
-        "_receive_window",
-        "_rest",
+        "_reader",
         "_transport",
-        "_tuner",
-        "_wanted",
         "control",
+        "next_id",
         "sender",
         "streams",
     )
@@ -110,19 +89,12 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         self._flow = flow
         self._transport: asyncio.Transport | None = None
         self._buffer = receive_buffer()
-        self._rest = bytearray()  # the beginning of a frame whose end has not come
-        self._wanted = 0  # how long it will be
-        self._fields = FieldReader(limits)
         self.sender = Sender(loop)
         self.streams: dict[int, Http2Exchange] = {}
         self._held: list[tuple[Http2Exchange, RequestHead]] = []  # wait for the server's SETTINGS
-        self._closed = ClosedStreams()
+        self._reader = Reader(self, limits, flow)
         self._active = 0
-        self._next_id = 1
-        self._receive_window = DEFAULT_WINDOW
-        self._tuner = WindowTuner(flow.initial_window, flow.max_window)
-        self._patience = Patience(flow.max_noise, flow.noise_period, loop.time())
-        self._alive: KeepAlive | None = None
+        self.next_id = 1
         self._farewell: asyncio.TimerHandle | None = None
         self._closed_waiter: asyncio.Future[None] | None = None
         self._poll: Any = None
@@ -188,8 +160,8 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         return exchange
 
     def _open(self, exchange: Http2Exchange, head: RequestHead) -> None:
-        stream_id = exchange.stream_id = self._next_id
-        self._next_id = stream_id + 2
+        stream_id = exchange.stream_id = self.next_id
+        self.next_id = stream_id + 2
         self.streams[stream_id] = exchange
         exchange.receive_window = self._flow.initial_window
         self.sender.open(exchange, head)
@@ -235,21 +207,13 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
     def reset(self, exchange: Http2Exchange, code: ErrorCode) -> None:
         """End one stream at once; the others never notice (RFC 9113 5.4.2)."""
         if exchange.stream_id in self.streams:
-            self._closed.remember(exchange.stream_id, exchange.receive_window)
+            self._reader.closed.remember(exchange.stream_id, exchange.receive_window)
             if self._transport is not None and not self._transport.is_closing():
                 self.sender.write(rst_stream(exchange.stream_id, code))
         self._release(exchange)
 
     def replenish(self, exchange: Http2Exchange) -> None:
-        """Let the peer send more on a stream whose reader keeps up."""
-        tuner = self._tuner
-        window = exchange.receive_window
-        if window * 2 > tuner.target or exchange.stream_id not in self.streams:
-            return
-        exchange.receive_window = tuner.target
-        self.sender.write(window_update(exchange.stream_id, tuner.target - window))
-        if tuner.begin(exchange, exchange.received):
-            self.sender.write(ping(_MEASURE))
+        self._reader.replenish(exchange)
 
     # --- the transport's side --------------------------------------------------------------------------------
 
@@ -263,10 +227,10 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         }
         self.sender.write(PREFACE + settings_frame(settings))
         if flow.connection_window > DEFAULT_WINDOW:
-            self._receive_window = flow.connection_window
+            self._reader.window = flow.connection_window
             self.sender.write(window_update(0, flow.connection_window - DEFAULT_WINDOW))
         if flow.ping_interval is not None:
-            self._alive = KeepAlive(
+            self._reader.alive = KeepAlive(
                 self.loop, flow.ping_interval, flow.ping_timeout, self._ask_for_life, self._answerless
             )
 
@@ -274,150 +238,12 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._receive(self._buffer[:nbytes])
+        self._reader.receive(self._buffer[:nbytes])
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived before this connection was the transport's protocol."""
         if data:
-            self._receive(data)
-
-    def _receive(self, data: memoryview | bytes) -> None:
-        if self.control.ended:
-            return
-        if self._alive is not None:
-            self._alive.silent = False
-        rest = self._rest
-        if rest:
-            rest += data
-            if len(rest) < self._wanted:
-                return
-            data = bytes(rest)
-            rest.clear()
-        elif len(data) <= _COPY_SIZE:
-            data = bytes(data)
-        position = 0
-        size = len(data)
-        control = self.control
-        try:
-            while True:
-                start = position + FRAME_HEADER_SIZE
-                if start > size:
-                    self._wanted = FRAME_HEADER_SIZE
-                    break
-                word, flags, stream_id = unpack_header(data, position)
-                end = start + (word >> 8)
-                kind = word & 0xFF
-                stream_id &= MAX_STREAM_ID
-                if control.expecting:
-                    check_expected(control, data, kind, flags, stream_id)
-                if end - start > DEFAULT_FRAME_SIZE:
-                    raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {end - start} bytes")
-                if end > size:
-                    self._wanted = end - position
-                    break
-                try:
-                    if kind == DATA:
-                        self._data(stream_id, flags, data, start, end)
-                    elif kind == HEADERS:
-                        self._headers(stream_id, flags, bytes(data[start:end]))
-                    else:
-                        action = FRAME_ACTIONS.get(kind)
-                        if action is None:
-                            self.bear()  # RFC 9113 5.5: unknown types are ignored
-                        else:
-                            action(self, stream_id, flags, bytes(data[start:end]))
-                except StreamFault as fault:
-                    self._stream_broken(stream_id, fault)
-                if control.ended:
-                    return
-                position = end
-        except ConnectionFault as fault:
-            self._broken(fault)
-            return
-        if position < size:
-            rest += data[position:]
-
-    def _data(self, stream_id: int, flags: int, data: memoryview | bytes, start: int, end: int) -> None:
-        size = end - start
-        window = self._receive_window = self._receive_window - size
-        whole = self._flow.connection_window
-        if window < 0:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, f"DATA passes the connection's window by {-window}")
-        if window * 2 < whole:
-            # Whoever reads slowly holds back its own stream, never the others.
-            self._receive_window = whole
-            self.sender.write(window_update(0, whole - window))
-        payload = bytes(data[start:end])
-        if flags & PADDED:
-            payload = unpadded(payload, flags, "DATA")
-        exchange = self.streams.get(stream_id)
-        if exchange is None:
-            self.look_up_closed(stream_id, "DATA", size)
-            return
-        window = exchange.receive_window = exchange.receive_window - size
-        if window < 0:
-            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, f"DATA passes the stream's window by {-window}")
-        if exchange.head is None:
-            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "DATA came before the response's header section")
-        if payload:
-            received = exchange.received = exchange.received + len(payload)
-            if received > exchange.expected >= 0:
-                raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"the body is longer than {exchange.expected} bytes")
-            exchange.sink.feed_data(payload)
-        elif not flags & END_STREAM:
-            self.bear()
-        if flags & END_STREAM:
-            self._finish(exchange)
-        elif not exchange.paused and window * 2 <= self._tuner.target:
-            self.replenish(exchange)
-
-    def _headers(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if flags & (PADDED | PRIORITY_FLAG):
-            payload = unpadded(payload, flags, "HEADERS")
-        if flags & END_HEADERS:
-            self.header_block(stream_id, flags, payload)
-        else:
-            if stream_id not in self.streams:
-                self.look_up_closed(stream_id, "HEADERS", 0)
-            self.control.begin_block(stream_id, flags, payload)
-
-    def header_block(self, stream_id: int, flags: int, block: bytes) -> None:
-        """A whole header block: a response's head, an interim response, or trailers (RFC 9113 8.1)."""
-        exchange = self.streams.get(stream_id)
-        if exchange is None:
-            self.look_up_closed(stream_id, "HEADERS", 0)
-            self._fields.skip(block)
-            return
-        if exchange.head is not None:
-            exchange.trailers = self._fields.trailer_section(block)
-            if not flags & END_STREAM:
-                raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a trailer section does not end its stream")
-            self._finish(exchange)
-            return
-        status, raw, length = self._fields.header_section(block)
-        head = ResponseHead(status, "", HttpVersion20, raw)
-        if status < 200:
-            self._interim(exchange, head, flags)
-            return
-        exchange.expected = 0 if exchange.bodyless or status in {204, 304} else length
-        if exchange.tunnelled:
-            if 200 <= status < 300:
-                exchange.expected = -1
-                exchange.sink = EarlySink(exchange)
-            else:
-                exchange.end()
-        exchange.head_arrived(head)
-        if flags & END_STREAM:
-            self._finish(exchange)
-
-    def _interim(self, exchange: Http2Exchange, head: ResponseHead, flags: int) -> None:
-        if flags & END_STREAM:
-            raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"the interim response {head.status} ends its stream")
-        exchange.interim += 1
-        if exchange.interim > MAX_INTERIM_RESPONSES:
-            raise StreamFault(ErrorCode.ENHANCE_YOUR_CALM, f"more than {MAX_INTERIM_RESPONSES} interim responses")
-        if exchange.informational is not None:
-            exchange.informational(head)
+            self._reader.receive(data)
 
     def eof_received(self) -> bool:
         self._lose(None)
@@ -426,8 +252,8 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(exc)
         self._transport = self.sender.transport = None
-        if self._alive is not None:
-            self._alive.stop()
+        if self._reader.alive is not None:
+            self._reader.alive.stop()
         if self._farewell is not None:
             self._farewell.cancel()
         if self._closed_waiter is not None and not self._closed_waiter.done():
@@ -447,31 +273,6 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
 
     # --- what frames that steer the connection ask for -------------------------------------------------------
 
-    def bear(self) -> None:
-        """Count a frame that moves no request on.
-
-        Raises:
-            ConnectionFault: There were too many of them.
-        """
-        if self.sender.data_frames:
-            self._patience.credit(2 * self.sender.data_frames)
-            self.sender.data_frames = 0
-        if not self._patience.try_patience(self.loop.time()):
-            raise ConnectionFault(
-                ErrorCode.ENHANCE_YOUR_CALM,
-                f"more than {self._flow.max_noise} frames to no purpose in {self._flow.noise_period:g} seconds",
-            )
-
-    def look_up_closed(self, stream_id: int, name: str, size: int) -> None:
-        """A frame on a stream that is not open: return where it may be ignored (RFC 9113 5.1).
-
-        Raises:
-            ConnectionFault: It may not.
-        """
-        self._closed.look_up(stream_id, self._next_id, name, size)
-        if not size:
-            self.bear()
-
     def settings_applied(self, first: bool) -> None:
         """The server's SETTINGS are in force: room may have changed, and tunnels may wait for the first."""
         held, self._held = self._held, []
@@ -481,14 +282,6 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
             else:
                 self._refuse_tunnel(exchange)
         self._make_room()
-
-    def measured(self, payload: bytes) -> None:
-        """A PING of ours came back."""
-        stream = self._tuner.measured
-        if payload == _MEASURE and isinstance(stream, Http2Exchange):
-            self._tuner.finish(stream.received)
-        elif payload != _ALIVE:
-            self.bear()
 
     def give_back(self, last_stream_id: int, reason: str) -> None:
         """GOAWAY: streams after the last one were not and will not be processed (RFC 9113 6.8)."""
@@ -509,7 +302,7 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
 
     # --- how streams, and the connection, end ----------------------------------------------------------------
 
-    def _finish(self, exchange: Http2Exchange) -> None:
+    def finish(self, exchange: Http2Exchange) -> None:
         """The response is whole: give its place back, here and now, before its reader even wakes."""
         if exchange.received != exchange.expected >= 0 and not exchange.bodyless:
             raise StreamFault(
@@ -520,7 +313,7 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
                 exchange.end()
             if not exchange.request_ended:
                 # RFC 9113 8.1: the response does not wait for the rest of the request, and nor do we.
-                self._closed.remember(exchange.stream_id, exchange.receive_window)
+                self._reader.closed.remember(exchange.stream_id, exchange.receive_window)
                 self.sender.write(rst_stream(exchange.stream_id, ErrorCode.CANCEL))
         exchange.complete = True
         exchange.sink.feed_eof()
@@ -552,16 +345,15 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
             self.idle_since = self.loop.time()
             self.owner.connection_available(self)
 
-    def _stream_broken(self, stream_id: int, fault: StreamFault) -> None:
+    def stream_broken(self, stream_id: int, fault: StreamFault) -> None:
         """The peer broke a rule on one stream: that stream ends, the others go on."""
         exchange = self.streams.get(stream_id)
         if exchange is not None:
             exchange.fail(exchange.failure(str(fault), BadHttpMessage(str(fault))))
             self.reset(exchange, fault.code)
 
-    def _broken(self, fault: ConnectionFault) -> None:
+    def broken(self, fault: ConnectionFault) -> None:
         """The peer does not speak HTTP/2: say so, and trust nothing from here on (RFC 9113 5.4.1)."""
-        self._rest.clear()
         self.sender.write(goaway(fault.code, str(fault)))
         self.sender.flush()
         self._fail_all(str(fault), BadHttpMessage(str(fault)))
@@ -597,7 +389,7 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         return exchanges
 
     def _ask_for_life(self) -> None:
-        self.sender.write(ping(_ALIVE))
+        self.sender.write(ping(ALIVE))
 
     def _answerless(self) -> None:
         self._fail_all(f"{self._peer()} did not answer PING within {self._flow.ping_timeout:g} seconds", None)

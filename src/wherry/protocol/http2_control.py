@@ -33,7 +33,7 @@ from wherry.protocol.http2_frames import (
 )
 
 if TYPE_CHECKING:
-    from wherry.protocol.http2 import Http2Connection
+    from wherry.protocol.http2_reading import Reader
 
 # What `Control.expecting` may be besides 0.
 FIRST_SETTINGS: Final = 1
@@ -170,28 +170,28 @@ def check_expected(control: Control, data: memoryview | bytes, kind: int, flags:
         )
 
 
-def _on_settings(connection: Http2Connection, stream_id: int, flags: int, payload: bytes) -> None:
+def _on_settings(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
     if stream_id:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"SETTINGS on stream {stream_id}")
     if flags & ACK:
         if payload:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS with ACK and a payload")
-        connection.bear()
+        reader.bear()
         return
-    control, sender = connection.control, connection.sender
+    control, sender = reader.control, reader.sender
     first = not control.settings_seen
     if first:
         # RFC 9113 6.5.2: without a limit there is none.
         control.max_streams = _MOST_STREAMS
     else:
-        connection.bear()
+        reader.bear()
     for key, value in read_settings(payload):
         if key == Setting.HEADER_TABLE_SIZE:
             sender.encoder.resize(value)
         elif key == Setting.MAX_CONCURRENT_STREAMS:
             control.max_streams = min(value, _MOST_STREAMS)
         elif key == Setting.INITIAL_WINDOW_SIZE:
-            sender.resize_windows(value, list(connection.streams.values()))
+            sender.resize_windows(value, list(reader.streams.values()))
         elif key == Setting.MAX_FRAME_SIZE:
             sender.frame_size = value
         elif key == Setting.ENABLE_CONNECT_PROTOCOL:
@@ -202,88 +202,88 @@ def _on_settings(connection: Http2Connection, stream_id: int, flags: int, payloa
     control.settings_seen = True
     if control.expecting:
         control.expecting = 0
-    connection.settings_applied(first)
+    reader.connection.settings_applied(first)
 
 
-def _on_ping(connection: Http2Connection, stream_id: int, flags: int, payload: bytes) -> None:
+def _on_ping(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
     if stream_id:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"PING on stream {stream_id}")
     if len(payload) != 8:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes")
     if flags & ACK:
-        connection.measured(payload)
+        reader.measured(payload)
         return
-    connection.bear()
-    connection.sender.write(ping(payload, ACK))
+    reader.bear()
+    reader.sender.write(ping(payload, ACK))
 
 
-def _on_goaway(connection: Http2Connection, stream_id: int, flags: int, payload: bytes) -> None:
+def _on_goaway(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
     if stream_id:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"GOAWAY on stream {stream_id}")
     last, code, debug = read_goaway(payload)
-    control = connection.control
+    control = reader.control
     if last > control.last_stream_id:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"GOAWAY raises its last stream to {last}")
-    connection.bear()
+    reader.bear()
     control.last_stream_id = last
     control.draining = True
     control.goaway = f"GOAWAY {code_name(code)}"
     if debug:
         control.goaway += f" {debug[:100]!r}"
-    connection.give_back(last, control.goaway)
+    reader.connection.give_back(last, control.goaway)
 
 
-def _on_window_update(connection: Http2Connection, stream_id: int, flags: int, payload: bytes) -> None:
+def _on_window_update(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
     increment = read_word(payload, "WINDOW_UPDATE") & 0x7FFFFFFF
     if not stream_id:
         if not increment:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
-        connection.bear()
-        connection.sender.widen_connection(increment)
+        reader.bear()
+        reader.sender.widen_connection(increment)
         return
-    exchange = connection.streams.get(stream_id)
+    exchange = reader.streams.get(stream_id)
     if exchange is None:
-        connection.look_up_closed(stream_id, "WINDOW_UPDATE", 0)
+        reader.look_up_closed(stream_id, "WINDOW_UPDATE", 0)
         return
     if not increment:
         raise StreamFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
-    connection.bear()
-    connection.sender.widen_stream(exchange, increment)
+    reader.bear()
+    reader.sender.widen_stream(exchange, increment)
 
 
-def _on_rst_stream(connection: Http2Connection, stream_id: int, flags: int, payload: bytes) -> None:
+def _on_rst_stream(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
     code = read_word(payload, "RST_STREAM")
-    exchange = connection.streams.get(stream_id)
+    exchange = reader.streams.get(stream_id)
     if exchange is None:
-        connection.look_up_closed(stream_id, "RST_STREAM", 0)
+        reader.look_up_closed(stream_id, "RST_STREAM", 0)
         return
-    connection.bear()
-    connection.stream_reset(exchange, code, code_name(code))
+    reader.bear()
+    reader.connection.stream_reset(exchange, code, code_name(code))
 
 
-def _on_priority(connection: Http2Connection, stream_id: int, flags: int, payload: bytes) -> None:
+def _on_priority(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
     """RFC 9113 5.3.2: nothing but its form counts."""
     if not stream_id:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
-    connection.bear()
+    reader.bear()
     if len(payload) != 5:
         raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes")
 
 
-def _on_push_promise(connection: Http2Connection, stream_id: int, flags: int, payload: bytes) -> None:
+def _on_push_promise(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, and SETTINGS_ENABLE_PUSH is 0")  # RFC 9113 6.6
 
 
-def _on_continuation(connection: Http2Connection, stream_id: int, flags: int, payload: bytes) -> None:
-    control = connection.control
+def _on_continuation(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
+    control = reader.control
     if not control.expecting:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"CONTINUATION on stream {stream_id} without HEADERS")
     whole = control.continue_block(payload, flags)
     if whole is not None:
-        connection.header_block(stream_id, *whole)
+        reader.header_block(stream_id, *whole)
 
 
-FRAME_ACTIONS: Final[dict[int, Callable[[Http2Connection, int, int, bytes], None]]] = {
+FRAME_ACTIONS: Final[dict[int, Callable[[Reader, int, int, bytes], None]]] = {
     PRIORITY: _on_priority,
     RST_STREAM: _on_rst_stream,
     SETTINGS: _on_settings,
