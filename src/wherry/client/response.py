@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
+import os
 import sys
 import traceback
 import warnings
@@ -20,6 +21,7 @@ from yarl import URL
 
 from wherry.body.charset import bom_encoding, is_json_type, known_charset, parse_mimetype
 from wherry.body.stream import StreamReader
+from wherry.client.download import DownloadResult, Progress, download
 from wherry.client.fields import ContentDisposition, parse_content_disposition_field, parse_links
 from wherry.cookies.parse import parse_set_cookie
 from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError
@@ -374,6 +376,23 @@ class ClientResponse:
         if encoding is None:
             encoding = "utf-8" if plain else self.get_encoding()
         return loads(stripped.decode(encoding))
+
+    async def download(
+        self, path: str | os.PathLike[str], *, digest: str | None = None, progress: Progress | None = None
+    ) -> DownloadResult:
+        """Write the body to a file, which appears under its name only when it is whole.
+
+        Args:
+            path: The file; one that is there is replaced.  In a directory the name is the one that the response
+                gives, or its URL's last segment.
+            digest: What the file must have: "sha256:1f3a...", or another of hashlib's.
+            progress: Called with (bytes so far, bytes in all or None) as the file grows.
+
+        Raises:
+            ClientPayloadError: The body is not whole, or has another digest.
+            OSError: The file cannot be written.
+        """
+        return await download(self, path, digest=digest, progress=progress)
 
     # --- the end --------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
+import os
 import sys
 import traceback
 import warnings
@@ -23,6 +24,7 @@ from wherry.body.form import FormData
 from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload, get_payload
 from wherry.body.payload import LookupError as PayloadLookupError
 from wherry.client import pipeline
+from wherry.client.download import DownloadResult, Progress, fetch_to_file
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.options import NO_OPTIONS, RequestOptions, _RequestOptions, as_timeout
 from wherry.client.proxies import SessionProxies
@@ -324,6 +326,34 @@ class ClientSession:
     def delete(self, url: StrOrURL, **kwargs: Any) -> _RequestContextManager:
         """Make a DELETE request."""
         return _RequestContextManager(self._request("DELETE", url, **kwargs))
+
+    async def download(
+        self,
+        url: StrOrURL,
+        path: str | os.PathLike[str],
+        *,
+        resume: bool = False,
+        digest: str | None = None,
+        progress: Progress | None = None,
+        **kwargs: Any,
+    ) -> DownloadResult:
+        """Download `url` to a file, which appears under its name only when it is whole.
+
+        Args:
+            url: What to GET.
+            path: The file; one that is there is replaced.
+            resume: Keep what came as ``path.part`` when the download breaks off, and go on from there the next
+                time, if the server says that it still has the same (RFC 9110 13.1.5, 14.2).
+            digest: What the file must have: "sha256:1f3a...", or another of hashlib's.
+            progress: Called with (bytes so far, bytes in all or None) as the file grows.
+            **kwargs: As for `request`.
+
+        Raises:
+            ClientResponseError: The status is 400 or above.
+            ClientPayloadError: The body is not whole, or has another digest.
+            OSError: The file cannot be written.
+        """
+        return await fetch_to_file(self, url, path, resume=resume, digest=digest, progress=progress, **kwargs)
 
     # --- what the pipeline asks for -------------------------------------------------------------------------
 
