@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from multidict import CIMultiDict
 from yarl import URL
 
 from wherry.body.coding import decoder_for
@@ -74,10 +75,10 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
             if isinstance(exc, asyncio.CancelledError) and deadline.caused(exc):
                 timed_out = deadline.error()
                 if traces is not None:
-                    await traces.request_exception(method, url, options.headers, timed_out)
+                    await traces.request_exception(timed_out)
                 raise timed_out from exc
         if traces is not None:
-            await traces.request_exception(method, url, options.headers, exc)
+            await traces.request_exception(exc)
         raise
     if deadline is not None:
         exchange = response._exchange
@@ -90,7 +91,7 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
             response._on_close = lambda: wheel.discard(done)
             response.content.on_eof(response._on_close)
     if traces is not None:
-        await traces.request_end(method, url, options.headers, response)
+        await traces.request_end(response)
     return response
 
 
@@ -102,7 +103,10 @@ async def _follow(
     middlewares = session._middlewares if options.middlewares is None else options.middlewares
     history: list[ClientResponse] = []
     if traces is not None:
-        await traces.request_start(method, url, options.headers)
+        # Listeners see the session's fields too, and what they add is sent.
+        hop.headers = headers = session._merged_headers(options.headers)
+        traces.follow(method, url, headers)
+        await traces.request_start()
     while True:
         response = await _attempt(session, hop, options, timeout, middlewares, traces, history)
         head_status = response.status
@@ -110,7 +114,7 @@ async def _follow(
         if options.allow_redirects and 300 < head_status < 309:
             history.append(response)
             if traces is not None:
-                await traces.request_redirect(hop.method, hop.url, options.headers, response)
+                await traces.request_redirect(response)
             location = response.headers.get("Location") or response.headers.get("URI")
             if location and options.max_redirects and len(history) >= options.max_redirects:
                 response.close()
@@ -135,6 +139,9 @@ async def _follow(
             response._history = tuple(history)
             return await _accept(session, response, options)
         hop = following
+        if traces is not None:
+            hop.headers = headers = CIMultiDict(hop.headers or ())
+            traces.follow(hop.method, hop.url, headers)
 
 
 async def _accept(session: ClientSession, response: ClientResponse, options: RequestOptions) -> ClientResponse:
@@ -179,6 +186,8 @@ async def _attempt(
             if request.payload is not None and not request.payload.replayable:
                 raise
             again = True
+            if traces is not None:
+                await traces.request_retry(2, exc)
             del exc
             continue
         except ClientResponseError as exc:
@@ -320,8 +329,6 @@ async def _acquire(
 ) -> tuple[Connection, Any]:
     """Wait for a connection: in line, or for a dial."""
     ask = ConnectAsk(route, timeout.sock_connect or None, None if traces is None else traces.connect_observer())
-    if traces is not None:
-        await traces.connection_queued_start()
     try:
         if timeout.connect:
             async with asyncio.timeout(timeout.connect):

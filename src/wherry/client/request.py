@@ -23,7 +23,7 @@ from wherry.body.payload import Payload, get_payload
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.proxy_http import forward_fields
 from wherry.connect.route import ProxyHop, Route
-from wherry.cookies.line import request_cookie_line
+from wherry.cookies.line import merge_cookie_lines, request_cookie_line
 from wherry.protocol.connection import EMPTY_BLOCK, FieldBlock, RequestHead
 from wherry.types import HttpVersion, HttpVersion10, HttpVersion11, LooseCookies, LooseHeaders
 
@@ -261,17 +261,18 @@ class ClientRequest:
         return frozenset(names)
 
     def _take_cookies(self, line: str, cookies: LooseCookies | None) -> None:
+        """Make one Cookie field of the program's own field, the jar's line and the argument, each over those before."""
         own = [value for name, value in self._fields if name.lower() == "cookie"]
         if own:
-            # A Cookie field of the program's own takes the place of the jar's, and joins the argument's.
             self._fields = [pair for pair in self._fields if pair[0].lower() != "cookie"]
-            line = "; ".join(own)
         elif "cookie" in self._shared.names:
-            default = [value for name, value in self._shared.pairs if name.lower() == "cookie"]
+            own = [value for name, value in self._shared.pairs if name.lower() == "cookie"]
             self._shared = FieldBlock(pair for pair in self._shared.pairs if pair[0].lower() != "cookie")
-            line = "; ".join([*default, line] if line else default)
+        if own:
+            line = merge_cookie_lines("; ".join(own), line)
         if cookies:
-            line = request_cookie_line(line, cookies)
+            quote = self._session is None or self._session.cookie_jar.quote_cookie
+            line = request_cookie_line(line, cookies, quote_cookie=quote, url=self.url)
         if line:
             self._fields.append(("Cookie", line))
 

@@ -404,6 +404,16 @@ class ClientSession:
             return None
         return Traces(self, self._trace_configs, options.trace_request_ctx)
 
+    def _merged_headers(self, own: LooseHeaders | None) -> CIMultiDict[str]:
+        """The session's fields and a request's own, which replace those of the same name."""
+        headers = self._default_headers.copy()
+        if own:
+            pairs = list(field_pairs(own))
+            for name, _ in pairs:
+                headers.popall(name, None)
+            headers.extend(pairs)
+        return headers
+
     def _payload(self, options: RequestOptions) -> Payload | None:
         """The body that the options ask for, made once for all hops and tries."""
         data = options.data

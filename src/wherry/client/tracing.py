@@ -1,19 +1,368 @@
-"""Client tracing; what is here for now is the place of it."""
+"""Client tracing: signals that a program listens to, and the `Traces` of one request that send them.
+
+A request without trace configs has no `Traces`, and pays nothing.  This room knows the names and the order of
+the steps; where each is taken is known to the pipeline, and to the connector through `ConnectObserver`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import attrs
+from aiosignal import Signal
+from multidict import CIMultiDict
+from yarl import URL
+
+if TYPE_CHECKING:
+    from wherry.client.response import ClientResponse
+    from wherry.client.session import ClientSession
+
+__all__ = (
+    "TraceConfig",
+    "TraceConnectionCreateEndParams",
+    "TraceConnectionCreateStartParams",
+    "TraceConnectionQueuedEndParams",
+    "TraceConnectionQueuedStartParams",
+    "TraceConnectionReuseconnParams",
+    "TraceDnsCacheHitParams",
+    "TraceDnsCacheMissParams",
+    "TraceDnsResolveHostEndParams",
+    "TraceDnsResolveHostStartParams",
+    "TraceRequestChunkSentParams",
+    "TraceRequestEndParams",
+    "TraceRequestExceptionParams",
+    "TraceRequestHeadersSentParams",
+    "TraceRequestRedirectParams",
+    "TraceRequestRetryParams",
+    "TraceRequestStartParams",
+    "TraceResponseChunkReceivedParams",
+    "Traces",
+)
+
+
+# --- what listeners are told ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class TraceRequestStartParams:
+    """A request begins.  Fields that are added to `headers` are sent."""
+
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+
+
+@attrs.frozen
+class TraceRequestHeadersSentParams:
+    """The head of a request is on its way; once for each redirect and retry."""
+
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+
+
+@attrs.frozen
+class TraceRequestChunkSentParams:
+    """A piece of a request's body is about to be sent."""
+
+    method: str
+    url: URL
+    chunk: bytes
+
+
+@attrs.frozen
+class TraceResponseChunkReceivedParams:
+    """A response's body was read."""
+
+    method: str
+    url: URL
+    chunk: bytes
+
+
+@attrs.frozen
+class TraceRequestEndParams:
+    """A request has its response; the body may still be coming."""
+
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+    response: ClientResponse
+
+
+@attrs.frozen
+class TraceRequestExceptionParams:
+    """A request failed."""
+
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+    exception: BaseException
+
+
+@attrs.frozen
+class TraceRequestRedirectParams:
+    """A response redirects the request."""
+
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+    response: ClientResponse
+
+
+@attrs.frozen
+class TraceRequestRetryParams:
+    """A request is sent again: a kept connection was dead, or a retry was asked for."""
+
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+    attempt: int
+    exception: BaseException | None
+
+
+@attrs.frozen
+class TraceConnectionQueuedStartParams:
+    """A request waits until there is room for its connection."""
+
+
+@attrs.frozen
+class TraceConnectionQueuedEndParams:
+    """The wait is over."""
+
+
+@attrs.frozen
+class TraceConnectionCreateStartParams:
+    """A connection is being made."""
+
+
+@attrs.frozen
+class TraceConnectionCreateEndParams:
+    """A connection was made."""
+
+
+@attrs.frozen
+class TraceConnectionReuseconnParams:
+    """A kept connection is used again."""
+
+
+@attrs.frozen
+class TraceDnsResolveHostStartParams:
+    """A name is being resolved."""
+
+    host: str
+
+
+@attrs.frozen
+class TraceDnsResolveHostEndParams:
+    """A name was resolved."""
+
+    host: str
+
+
+@attrs.frozen
+class TraceDnsCacheHitParams:
+    """A name's addresses were known."""
+
+    host: str
+
+
+@attrs.frozen
+class TraceDnsCacheMissParams:
+    """A name's addresses were not known."""
+
+    host: str
+
+
+# --- who listens --------------------------------------------------------------------------------------------------
+
+_Params = TypeVar("_Params")
+_Signal: TypeAlias = "Signal[ClientSession, SimpleNamespace, _Params]"
+
+_SIGNALS = (
+    "on_request_start",
+    "on_request_chunk_sent",
+    "on_response_chunk_received",
+    "on_request_end",
+    "on_request_exception",
+    "on_request_redirect",
+    "on_request_retry",
+    "on_connection_queued_start",
+    "on_connection_queued_end",
+    "on_connection_create_start",
+    "on_connection_create_end",
+    "on_connection_reuseconn",
+    "on_dns_resolvehost_start",
+    "on_dns_resolvehost_end",
+    "on_dns_cache_hit",
+    "on_dns_cache_miss",
+    "on_request_headers_sent",
+)
 
 
 class TraceConfig:
-    """Who listens to the steps of requests."""
+    """Signals for the steps of requests; append coroutine functions ``(session, trace_config_ctx, params)``.
+
+    A session freezes its configs when it is made.
+
+    Args:
+        trace_config_ctx_factory: Makes the context that the signals of one request share; it is called with the
+            keyword `trace_request_ctx`, what the request was given under that name.
+    """
+
+    on_request_start: _Signal[TraceRequestStartParams]
+    on_request_chunk_sent: _Signal[TraceRequestChunkSentParams]
+    on_response_chunk_received: _Signal[TraceResponseChunkReceivedParams]
+    on_request_end: _Signal[TraceRequestEndParams]
+    on_request_exception: _Signal[TraceRequestExceptionParams]
+    on_request_redirect: _Signal[TraceRequestRedirectParams]
+    on_request_retry: _Signal[TraceRequestRetryParams]
+    on_connection_queued_start: _Signal[TraceConnectionQueuedStartParams]
+    on_connection_queued_end: _Signal[TraceConnectionQueuedEndParams]
+    on_connection_create_start: _Signal[TraceConnectionCreateStartParams]
+    on_connection_create_end: _Signal[TraceConnectionCreateEndParams]
+    on_connection_reuseconn: _Signal[TraceConnectionReuseconnParams]
+    on_dns_resolvehost_start: _Signal[TraceDnsResolveHostStartParams]
+    on_dns_resolvehost_end: _Signal[TraceDnsResolveHostEndParams]
+    on_dns_cache_hit: _Signal[TraceDnsCacheHitParams]
+    on_dns_cache_miss: _Signal[TraceDnsCacheMissParams]
+    on_request_headers_sent: _Signal[TraceRequestHeadersSentParams]
+
+    def __init__(self, trace_config_ctx_factory: Callable[..., Any] = SimpleNamespace) -> None:
+        self._trace_config_ctx_factory = trace_config_ctx_factory
+        for name in _SIGNALS:
+            setattr(self, name, Signal(self))
+
+    def trace_config_ctx(self, trace_request_ctx: Any = None) -> Any:
+        """A new context, for one request."""
+        return self._trace_config_ctx_factory(trace_request_ctx=trace_request_ctx)
 
     def freeze(self) -> None:
         """Take no more listeners."""
+        for name in _SIGNALS:
+            getattr(self, name).freeze()
+
+
+# --- one request's --------------------------------------------------------------------------------------------------
 
 
 class Traces:
-    """The traces of one request."""
+    """The trace configs of one request, with their contexts: one coroutine for each step.
 
-    def __init__(self, session: Any, configs: list[TraceConfig], trace_request_ctx: object) -> None:
-        self.configs = configs
+    It is the request's `ConnectObserver` too.
+
+    Args:
+        session: The first argument of every listener.
+        configs: The session's configs, in order.
+        trace_request_ctx: What the request was given under that name.
+    """
+
+    __slots__ = ("_configs", "_queued", "_request_ctx", "_session", "_started", "headers", "method", "url")
+
+    def __init__(self, session: ClientSession, configs: list[TraceConfig], trace_request_ctx: object) -> None:
+        self._session = session
+        self._configs = configs
+        self._request_ctx = trace_request_ctx
+        # Who saw the start sees the end too, and nobody else.
+        self._started: list[tuple[TraceConfig, Any]] = []
+        self._queued = False
+        self.method = ""
+        self.url = URL()
+        self.headers: CIMultiDict[str] = CIMultiDict()
+
+    async def _emit(self, name: str, params_class: Callable[..., Any], *facts: object) -> None:
+        """Call the listeners of a signal, config after config; without any, no params are made."""
+        params: Any = None
+        for config, context in self._started:
+            signal = getattr(config, name)
+            if signal:
+                if params is None:
+                    params = params_class(*facts)
+                await signal.send(self._session, context, params)
+
+    def follow(self, method: str, url: URL, headers: CIMultiDict[str]) -> None:
+        """Say what is asked from here on: the request, or where a redirect led."""
+        self.method = method
+        # Listeners write URLs down; the credentials in them are nobody's business.
+        self.url = url.with_user(None) if url.raw_user is not None or url.raw_password is not None else url
+        self.headers = headers
+
+    async def request_start(self) -> None:
+        params = TraceRequestStartParams(self.method, self.url, self.headers)
+        for config in self._configs:
+            context = config.trace_config_ctx(trace_request_ctx=self._request_ctx)
+            if config.on_request_start:
+                await config.on_request_start.send(self._session, context, params)
+            self._started.append((config, context))
+
+    async def request_headers(self, method: str, url: URL, headers: CIMultiDict[str]) -> None:
+        await self._emit("on_request_headers_sent", TraceRequestHeadersSentParams, method, url, headers)
+
+    async def request_chunk_sent(self, method: str, url: URL, chunk: bytes) -> None:
+        await self._emit("on_request_chunk_sent", TraceRequestChunkSentParams, method, url, chunk)
+
+    async def response_chunk_received(self, method: str, url: URL, chunk: bytes) -> None:
+        await self._emit("on_response_chunk_received", TraceResponseChunkReceivedParams, method, url, chunk)
+
+    async def request_redirect(self, response: ClientResponse) -> None:
+        await self._emit(
+            "on_request_redirect", TraceRequestRedirectParams, self.method, self.url, self.headers, response
+        )
+
+    async def request_retry(self, attempt: int, exception: BaseException | None = None) -> None:
+        """A request goes out again.
+
+        Args:
+            attempt: Which try it will be; the first was 1.
+            exception: What ended the one before, None for a response that was not good enough.
+        """
+        await self._emit(
+            "on_request_retry", TraceRequestRetryParams, self.method, self.url, self.headers, attempt, exception
+        )
+
+    async def request_end(self, response: ClientResponse) -> None:
+        await self._emit("on_request_end", TraceRequestEndParams, self.method, self.url, self.headers, response)
+
+    async def request_exception(self, exception: BaseException) -> None:
+        await self._emit(
+            "on_request_exception", TraceRequestExceptionParams, self.method, self.url, self.headers, exception
+        )
+
+    # --- ConnectObserver ------------------------------------------------------------------------------------------
+
+    def connect_observer(self) -> Traces:
+        """Who is told of the connector's steps."""
+        return self
+
+    async def connection_queued_start(self) -> None:
+        self._queued = True
+        await self._emit("on_connection_queued_start", TraceConnectionQueuedStartParams)
+
+    async def connection_queued_end(self) -> None:
+        """The wait is over, if there was one."""
+        if self._queued:
+            self._queued = False
+            await self._emit("on_connection_queued_end", TraceConnectionQueuedEndParams)
+
+    async def connection_create_start(self) -> None:
+        await self.connection_queued_end()
+        await self._emit("on_connection_create_start", TraceConnectionCreateStartParams)
+
+    async def connection_create_end(self) -> None:
+        await self._emit("on_connection_create_end", TraceConnectionCreateEndParams)
+
+    async def connection_reuseconn(self) -> None:
+        await self._emit("on_connection_reuseconn", TraceConnectionReuseconnParams)
+
+    async def dns_resolve_start(self, host: str) -> None:
+        await self._emit("on_dns_resolvehost_start", TraceDnsResolveHostStartParams, host)
+
+    async def dns_resolve_end(self, host: str) -> None:
+        await self._emit("on_dns_resolvehost_end", TraceDnsResolveHostEndParams, host)
+
+    async def dns_cache_hit(self, host: str) -> None:
+        await self._emit("on_dns_cache_hit", TraceDnsCacheHitParams, host)
+
+    async def dns_cache_miss(self, host: str) -> None:
+        await self._emit("on_dns_cache_miss", TraceDnsCacheMissParams, host)

@@ -22,6 +22,9 @@ class ConnectTimings:
 class ConnectObserver(Protocol):
     """Who is told of the steps: the request's traces."""
 
+    async def connection_queued_start(self) -> None:
+        """There is no room: the request waits in line."""
+
     async def connection_create_start(self) -> None: ...
 
     async def connection_create_end(self) -> None: ...

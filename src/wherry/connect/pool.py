@@ -191,6 +191,8 @@ class Pool:
         lane.waiters.append(waiter)
         self._dial_or_queue(waiter)
         try:
+            if waiter.queued and ask.observer is not None:
+                await ask.observer.connection_queued_start()
             connection = await waiter.future
         except BaseException:
             self._leave(waiter)
