@@ -7,16 +7,37 @@ from wherry.client.request import ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.session import ClientSession, request
 from wherry.client.timeouts import ClientTimeout
-from wherry.client.tracing import TraceConfig
+from wherry.client.tracing import (
+    TraceConfig,
+    TraceConnectionCreateEndParams,
+    TraceConnectionCreateStartParams,
+    TraceConnectionQueuedEndParams,
+    TraceConnectionQueuedStartParams,
+    TraceConnectionReuseconnParams,
+    TraceDnsCacheHitParams,
+    TraceDnsCacheMissParams,
+    TraceDnsResolveHostEndParams,
+    TraceDnsResolveHostStartParams,
+    TraceRequestChunkSentParams,
+    TraceRequestEndParams,
+    TraceRequestExceptionParams,
+    TraceRequestHeadersSentParams,
+    TraceRequestRedirectParams,
+    TraceRequestRetryParams,
+    TraceRequestStartParams,
+    TraceResponseChunkReceivedParams,
+)
 from wherry.connect.connector import BaseConnector, TCPConnector, UnixConnector
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.route import ProxyHop
 from wherry.connect.tls import Fingerprint
+from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
 from wherry.version import __version__
 
 __all__ = (
+    "AbstractCookieJar",
     "BaseConnector",
     "BasicAuth",
     "ClientRequest",
@@ -24,12 +45,30 @@ __all__ = (
     "ClientSession",
     "ClientTimeout",
     "CookieJar",
+    "DummyCookieJar",
     "Fingerprint",
     "FormData",
     "ProxyHop",
     "RequestInfo",
     "TCPConnector",
     "TraceConfig",
+    "TraceConnectionCreateEndParams",
+    "TraceConnectionCreateStartParams",
+    "TraceConnectionQueuedEndParams",
+    "TraceConnectionQueuedStartParams",
+    "TraceConnectionReuseconnParams",
+    "TraceDnsCacheHitParams",
+    "TraceDnsCacheMissParams",
+    "TraceDnsResolveHostEndParams",
+    "TraceDnsResolveHostStartParams",
+    "TraceRequestChunkSentParams",
+    "TraceRequestEndParams",
+    "TraceRequestExceptionParams",
+    "TraceRequestHeadersSentParams",
+    "TraceRequestRedirectParams",
+    "TraceRequestRetryParams",
+    "TraceRequestStartParams",
+    "TraceResponseChunkReceivedParams",
     "UnixConnector",
     "__version__",
     "proxy_hops",

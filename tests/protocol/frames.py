@@ -15,7 +15,7 @@ from wherry.protocol.http2_flow import FlowOptions
 from wherry.protocol.http2_frames import PREFACE, pack_header, unpack_header
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
-NAMES = "DATA HEADERS PRIORITY RST SETTINGS PUSH PING GOAWAY WINDOW CONTINUATION".split()
+NAMES = ["DATA", "HEADERS", "PRIORITY", "RST", "SETTINGS", "PUSH", "PING", "GOAWAY", "WINDOW", "CONTINUATION"]
 ACK = END_STREAM = 1
 END_HEADERS, PADDED, PRIORITISED = 4, 8, 0x20
 OK = [(":status", "200")]
