@@ -9,6 +9,22 @@ from typing import NamedTuple, Self
 from yarl import URL
 
 
+def encode_basic_auth(login: str, password: str = "", encoding: str = "utf-8") -> str:
+    """The value for an Authorization (or Proxy-Authorization) field.
+
+    Args:
+        login: The user name; it may not hold a colon.
+        password: The password, "" by default.
+        encoding: How both become bytes, UTF-8 by default (RFC 7617 2.1).
+
+    Raises:
+        ValueError: The name holds a colon (RFC 7617 2).
+    """
+    if ":" in login:
+        raise ValueError('A ":" is not allowed in login (RFC 7617#section-2)')
+    return "Basic " + base64.b64encode(f"{login}:{password}".encode(encoding)).decode("ascii")
+
+
 class _BasicAuth(NamedTuple):
     login: str
     password: str
@@ -70,5 +86,4 @@ class BasicAuth(_BasicAuth):
 
     def encode(self) -> str:
         """The value for an Authorization field."""
-        token = base64.b64encode(f"{self.login}:{self.password}".encode(self.encoding)).decode("latin1")
-        return f"Basic {token}"
+        return encode_basic_auth(self.login, self.password, self.encoding)

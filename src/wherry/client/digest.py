@@ -1,0 +1,204 @@
+"""`DigestAuthMiddleware`: answers Digest challenges (RFC 7616) of the origin that its credentials are for.
+
+The arithmetic is `auth.digest`'s; here are the counters, and the rule to whom an answer may go.  A middleware meets
+every hop of a chain of redirects, so it must know by itself whose credentials it holds: they belong to the origin
+of the first request that it meets, and to what that origin names as its protection space.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yarl import URL
+
+from wherry.auth.challenge import parse_challenges
+from wherry.auth.digest import (
+    DigestAnswer,
+    DigestChallenge,
+    choose_challenge,
+    choose_qop,
+    proves,
+    read_authentication_info,
+    respond,
+)
+from wherry.errors import ClientError
+
+if TYPE_CHECKING:
+    from wherry.client.middleware import ClientHandlerType
+    from wherry.client.request import ClientRequest
+    from wherry.client.response import ClientResponse
+
+# How many URIs of a `domain` are kept, and the counts of how many nonces.
+_MAX_DOMAIN = 64
+_MAX_NONCES = 256
+
+
+class DigestAuthMiddleware:
+    """Digest authentication, as a client middleware.
+
+    The credentials are for the origin of the first request that the middleware meets, and for what this origin
+    lists as its protection space (`domain`).  Requests to other origins, redirects among them, pass through untouched.
+
+    Args:
+        login: The user's name.
+        password: The password.
+        preemptive: Whether later requests in the protection space are authenticated before they are asked to be.
+
+    Raises:
+        ValueError: A part is None, or the name holds a colon (RFC 7616 3.4.2 joins with colons).
+
+    Example::
+
+        digest = DigestAuthMiddleware(login="user", password="password")
+        async with ClientSession(middlewares=(digest,)) as session:
+            async with session.get("https://example.com/protected") as response:
+                print(await response.text())
+    """
+
+    def __init__(self, login: str, password: str, preemptive: bool = True) -> None:
+        if login is None:
+            raise ValueError("None is not allowed as login value")
+        if password is None:
+            raise ValueError("None is not allowed as password value")
+        if ":" in login:
+            raise ValueError('A ":" is not allowed in username (RFC 1945#section-11.1)')
+        self._login = login
+        self._password = password
+        self._preemptive = preemptive
+        self._home: URL | None = None
+        self._space: tuple[URL, ...] = ()
+        # What each origin asks now, and how often each nonce was used.
+        self._challenges: dict[URL, DigestChallenge] = {}
+        self._counts: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._login!r} for {self._home or 'the first origin that it meets'}>"
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Send `request`, and send it once more if a challenge comes that can be answered.
+
+        Raises:
+            ClientError: The body cannot be sent again, or the server proves to know another password.
+        """
+        origin = request.url.origin()
+        if self._home is None:
+            self._home = origin
+        if origin != self._home and not in_space(request.url, self._space):
+            return await handler(request)
+        answer: DigestAnswer | None = None
+        known = self._challenge_for(request.url) if self._preemptive else None
+        if known is not None:
+            answer = await self._authorize(request, known)
+        response = await handler(request)
+        challenge = _challenge_in(response, origin)
+        if challenge is None:
+            self._learn(response, origin, answer)
+            return response
+        self._keep(origin, challenge)
+        response.release()
+        if request.payload is not None and not request.payload.replayable:
+            raise ClientError(
+                f"{origin} asks for Digest authentication, but the body of {request.method} {request.url} was consumed "
+                "and cannot be sent again: give bytes or a seekable file, or make a request without a body first"
+            )
+        answer = await self._authorize(request, challenge)
+        response = await handler(request)
+        challenge = _challenge_in(response, origin)
+        if challenge is None:
+            self._learn(response, origin, answer)
+        else:
+            # Refused: this 401 is what the request gets, and it brings the nonce for the next one.
+            self._keep(origin, challenge)
+        return response
+
+    async def _authorize(self, request: ClientRequest, challenge: DigestChallenge) -> DigestAnswer:
+        """Set the request's Authorization field."""
+        payload = request.payload
+        qop = choose_qop(challenge.qops, 0 if payload is None else payload.size)
+        body = await payload.as_bytes() if payload is not None and qop == "auth-int" else b""
+        answer = respond(
+            challenge,
+            self._login,
+            self._password,
+            request.method,
+            request.url.raw_path_qs,
+            qop=qop,
+            body=body,
+            count=self._count(challenge.nonce),
+        )
+        request.headers["Authorization"] = answer.value
+        return answer
+
+    def _count(self, nonce: str) -> int:
+        """How often `nonce` is used with this request; no count goes out twice (RFC 7616 3.4)."""
+        count = self._counts.pop(nonce, 0) + 1
+        if len(self._counts) >= _MAX_NONCES:
+            del self._counts[next(iter(self._counts))]
+        self._counts[nonce] = count
+        return count
+
+    def _challenge_for(self, url: URL) -> DigestChallenge | None:
+        """What to answer unasked: in the listed space, by default all of the home (RFC 7616 3.6)."""
+        origin = url.origin()
+        if not (in_space(url, self._space) if self._space else origin == self._home):
+            return None
+        return self._challenges.get(origin) or (self._challenges.get(self._home) if self._home else None)
+
+    def _keep(self, origin: URL, challenge: DigestChallenge) -> None:
+        self._challenges[origin] = challenge
+        if origin == self._home:
+            # Only the home says how far its credentials reach: nobody else may widen it.
+            self._space = protection_space(origin, challenge.domain)
+
+    def _learn(self, response: ClientResponse, origin: URL, answer: DigestAnswer | None) -> None:
+        """Take what Authentication-Info says (RFC 7616 3.5).
+
+        Raises:
+            ClientError: The server's proof is wrong.
+        """
+        value = response.headers.get("Authentication-Info")
+        if value is None or answer is None:
+            return
+        info = read_authentication_info(value)
+        if not proves(answer, info):
+            response.close()
+            raise ClientError(f"{origin} did not prove in Authentication-Info that it knows the password (rspauth)")
+        kept = self._challenges.get(origin)
+        # Concurrent requests: an answer to an older nonce does not turn the wheel back.
+        if info.nextnonce is not None and kept is not None and kept.nonce == answer.nonce:
+            self._challenges[origin] = kept._replace(nonce=info.nextnonce)
+
+
+def _challenge_in(response: ClientResponse, origin: URL) -> DigestChallenge | None:
+    """What a response asks, if it is `origin` that asks and there is an answer."""
+    # A middleware further in may have sent the request elsewhere.
+    if response.status != 401 or response.url.origin() != origin:
+        return None
+    return choose_challenge(parse_challenges(response.headers.getall("WWW-Authenticate", ())))
+
+
+def protection_space(origin: URL, domain: tuple[str, ...]) -> tuple[URL, ...]:
+    """The URLs under which credentials are good (RFC 7616 3.3, `domain`); () means all of the origin.
+
+    Another server may be listed, but never one that is reached by a lesser scheme.
+    """
+    space = []
+    for reference in domain[:_MAX_DOMAIN]:
+        try:
+            url = origin.join(URL(reference))
+            listed = url.origin()
+        except ValueError:
+            continue
+        if url.scheme == origin.scheme or (origin.scheme == "http" and url.scheme == "https" and listed.host):
+            space.append(url.with_fragment(None))
+    return tuple(space)
+
+
+def in_space(url: URL, space: tuple[URL, ...]) -> bool:
+    """Whether one of the URLs of `space` is a prefix of `url`, whole segments of its path counted."""
+    origin, path = url.origin(), url.raw_path
+    for root in space:
+        start = root.raw_path
+        if root.origin() == origin and (path == start or path.startswith(start if start[-1:] == "/" else start + "/")):
+            return True
+    return False

@@ -1,0 +1,210 @@
+"""Digest arithmetic, by the RFCs' own examples."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from wherry.auth.challenge import parse_challenges, parse_params
+from wherry.auth.digest import (
+    DigestChallenge,
+    choose_challenge,
+    choose_qop,
+    proves,
+    read_authentication_info,
+    respond,
+)
+
+RFC7616_MD5 = (
+    'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5, '
+    'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
+)
+RFC7616_SHA256 = RFC7616_MD5.replace("MD5", "SHA-256")
+CNONCE = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
+
+
+def chosen(*values: str) -> DigestChallenge:
+    challenge = choose_challenge(parse_challenges(values))
+    assert challenge is not None
+    return challenge
+
+
+def sent(value: str) -> dict[str, str]:
+    assert value.startswith("Digest ")
+    return parse_params(value.removeprefix("Digest "))
+
+
+def test_rfc_7616_3_9_1_md5() -> None:
+    answer = respond(chosen(RFC7616_MD5), "Mufasa", "Circle of Life", "GET", "/dir/index.html", cnonce=CNONCE)
+    params = sent(answer.value)
+    assert params["response"] == "8ca523f5e9506fed4657c9700eebdbec"
+    assert params == {
+        "username": "Mufasa",
+        "realm": "http-auth@example.org",
+        "uri": "/dir/index.html",
+        "algorithm": "MD5",
+        "nonce": "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+        "nc": "00000001",
+        "cnonce": CNONCE,
+        "qop": "auth",
+        "response": "8ca523f5e9506fed4657c9700eebdbec",
+        "opaque": "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS",
+    }
+
+
+def test_rfc_7616_3_9_1_sha_256_is_chosen_before_md5() -> None:
+    challenge = chosen(RFC7616_MD5, RFC7616_SHA256)
+    answer = respond(challenge, "Mufasa", "Circle of Life", "GET", "/dir/index.html", cnonce=CNONCE)
+    assert sent(answer.value)["response"] == "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
+
+
+def test_rfc_7616_3_9_2_sha_512_256_with_a_hashed_name() -> None:
+    challenge = chosen(
+        'Digest realm="api@example.org", qop="auth", algorithm=SHA-512-256, '
+        'nonce="5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK", '
+        'opaque="HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS", charset=UTF-8, userhash=true'
+    )
+    answer = respond(
+        challenge,
+        "Jäsøn Doe",
+        "Secret, or not?",
+        "GET",
+        "/doe.json",
+        cnonce="NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v",
+    )
+    params = sent(answer.value)
+    # Both are those of erratum 4897: the RFC printed what an early draft of SHA-512/256 gives.
+    assert params["userhash"] == "true"
+    name = hashlib.new("sha512_256", "Jäsøn Doe:api@example.org".encode()).hexdigest()
+    assert params["username"] == name == "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"
+    assert params["response"] == "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5"
+
+
+def test_rfc_2617_3_5() -> None:
+    challenge = chosen(
+        'Digest realm="testrealm@host.com", qop="auth,auth-int", '
+        'nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc069c403ebaf9f0171e9517f40e41"'
+    )
+    answer = respond(challenge, "Mufasa", "Circle Of Life", "GET", "/dir/index.html", cnonce="0a4f113b")
+    assert sent(answer.value)["response"] == "6629fae49393a05397450978507c4ef1"
+    assert "algorithm" not in sent(answer.value)
+
+
+def test_rfc_2069_2_4_without_qop() -> None:
+    """S001-15; the response is that of the RFC's errata 749."""
+    challenge = chosen(
+        'Digest realm="testrealm@host.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", '
+        'opaque="5ccc069c403ebaf9f0171e9517f40e41"'
+    )
+    answer = respond(challenge, "Mufasa", "CircleOfLife", "GET", "/dir/index.html", qop="")
+    params = sent(answer.value)
+    assert params["response"] == "1949323746fe6a43ef61f9606e7febea"
+    assert not {"qop", "nc", "cnonce"} & params.keys()
+    assert answer.proof is None
+
+
+def test_auth_int_covers_the_body_and_sess_the_client_nonce() -> None:
+    challenge = DigestChallenge("r", "n", "SHA-256-sess", ("auth-int",))
+    answer = respond(challenge, "u", "p", "POST", "/x?y=1", qop="auth-int", body=b"body", count=255, cnonce="c")
+
+    def hashed(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    a1 = hashed(f"{hashed('u:r:p')}:n:c")
+    a2 = hashed(f"POST:/x?y=1:{hashed('body')}")
+    assert sent(answer.value)["response"] == hashed(f"{a1}:n:000000ff:c:auth-int:{a2}")
+    assert sent(answer.value)["nc"] == "000000ff"
+    assert answer.proof is None  # it would depend on the response's body
+
+
+def test_a_session_without_qop_sends_its_client_nonce() -> None:
+    params = sent(respond(DigestChallenge("r", "n", "MD5-sess"), "u", "p", "GET", "/", qop="", cnonce="c").value)
+    assert params["cnonce"] == "c"
+    assert "qop" not in params
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        (["MD5", "SHA-256", "SHA-512-256"], "SHA-512-256"),
+        (["MD5-sess", "MD5"], "MD5-sess"),
+        (["SHA-999", "MD5"], "MD5"),
+        (["sha-256", "MD5"], "sha-256"),
+        (["SHA", "MD5"], "SHA"),
+        (["SHA-256", "SHA-512"], "SHA-512"),
+    ],
+)
+def test_the_strongest_known_algorithm_is_taken(offered: list[str], taken: str) -> None:
+    values = [f'Digest realm="r", nonce="n", algorithm={name}' for name in offered]
+    assert chosen(*values).algorithm == taken
+    assert chosen(", ".join(values)).algorithm == taken
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        'Basic realm="r"',
+        'Digest realm="r"',
+        'Digest nonce="n"',
+        'Digest realm="r", nonce=""',
+        'Digest realm="r", nonce="n", algorithm=SHA-3',
+        'Digest realm="r", nonce="n", qop="auth-conf"',
+        "Digest",
+    ],
+)
+def test_what_cannot_be_answered_is_passed_over(value: str) -> None:
+    assert choose_challenge(parse_challenges([value])) is None
+
+
+def test_which_qop_is_used() -> None:
+    """S001-16"""
+    assert choose_qop((), 0) == ""
+    assert choose_qop(("auth",), 0) == "auth"
+    assert choose_qop(("auth-int",), None) == "auth-int"
+    assert choose_qop(("auth", "auth-int"), 10) == "auth-int"
+    assert choose_qop(("auth", "auth-int"), None) == "auth"
+    assert choose_qop(("auth", "auth-int"), 10**9) == "auth"
+
+
+def test_a_name_beyond_ascii() -> None:
+    plain = DigestChallenge("r", "n")
+    assert 'username="Jäsøn"' in respond(plain, "Jäsøn", "p", "GET", "/").value
+    asked = plain._replace(charset="UTF-8")
+    assert "username*=UTF-8''J%C3%A4s%C3%B8n" in respond(asked, "Jäsøn", "p", "GET", "/").value
+    old = plain._replace(charset="ISO-8859-1")
+    value = respond(old, "Jäsøn", "p", "GET", "/", qop="", cnonce="c").value
+    assert b'username="J\xe4s\xf8n"' in value.encode("utf-8", "surrogateescape")
+    a1 = hashlib.md5("Jäsøn:r:p".encode("latin-1")).hexdigest()
+    a2 = hashlib.md5(b"GET:/").hexdigest()
+    assert hashlib.md5(f"{a1}:n:{a2}".encode()).hexdigest() in value
+
+
+def test_a_decomposed_name_is_composed_first() -> None:
+    challenge = DigestChallenge("r", "n")
+    both = [respond(challenge, name, "p", "GET", "/", cnonce="c").value for name in ("\u00e4", "a\u0308")]
+    assert both[0] == both[1]
+
+
+def test_quotes_and_backslashes_survive() -> None:
+    challenge = chosen(r'Digest realm="a\"b\\c", nonce="n\"", opaque="o\\"')
+    params = sent(respond(challenge, 'u"\\', "p", "GET", "/").value)
+    assert (params["realm"], params["nonce"], params["opaque"]) == ('a"b\\c', 'n"', "o\\")
+    assert params["username"] == 'u"\\'
+
+
+def test_client_nonces_differ() -> None:
+    challenge = DigestChallenge("r", "n", qops=("auth",))
+    assert respond(challenge, "u", "p", "GET", "/").cnonce != respond(challenge, "u", "p", "GET", "/").cnonce
+
+
+def test_the_server_must_prove_itself_rightly() -> None:
+    answer = respond(DigestChallenge("r", "n", qops=("auth",)), "u", "p", "GET", "/", cnonce="c")
+    a1 = hashlib.md5(b"u:r:p").hexdigest()
+    a2 = hashlib.md5(b":/").hexdigest()
+    good = hashlib.md5(f"{a1}:n:00000001:c:auth:{a2}".encode()).hexdigest()
+    assert proves(answer, read_authentication_info(f'rspauth="{good}", cnonce="c", nc=00000001, qop=auth'))
+    assert not proves(answer, read_authentication_info(f'rspauth="{good[::-1]}", qop=auth'))
+    assert not proves(answer, read_authentication_info(f'rspauth="{good}", cnonce="d", qop=auth'))
+    assert proves(answer, read_authentication_info('nextnonce="m"'))
+    assert read_authentication_info('nextnonce="m"').nextnonce == "m"
