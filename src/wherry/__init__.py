@@ -1,8 +1,10 @@
 """wherry: an asyncio HTTP client."""
 
 from wherry import errors
-from wherry.auth.basic import BasicAuth
+from wherry.auth.basic import BasicAuth, encode_basic_auth
 from wherry.body.form import FormData
+from wherry.client.digest import DigestAuthMiddleware
+from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
 from wherry.client.request import ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.session import ClientSession, request
@@ -40,11 +42,14 @@ __all__ = (
     "AbstractCookieJar",
     "BaseConnector",
     "BasicAuth",
+    "ClientHandlerType",
+    "ClientMiddlewareType",
     "ClientRequest",
     "ClientResponse",
     "ClientSession",
     "ClientTimeout",
     "CookieJar",
+    "DigestAuthMiddleware",
     "DummyCookieJar",
     "Fingerprint",
     "FormData",
@@ -71,6 +76,7 @@ __all__ = (
     "TraceResponseChunkReceivedParams",
     "UnixConnector",
     "__version__",
+    "encode_basic_auth",
     "proxy_hops",
     "request",
     *errors.__all__,
