@@ -6,12 +6,16 @@ declare -A packages=(
     [nginx]=nginx-light [apache2]=apache2 [haproxy]=haproxy [stunnel4]=stunnel4 [squid]=squid
     [tinyproxy]=tinyproxy [danted]=dante-server [microsocks]=microsocks [dnsmasq]=dnsmasq-base
     [unbound]=unbound [caddy]=caddy [nghttpd]=nghttp2-server [openssl]=openssl
+    [sshd]=openssh-server [ssh]=openssh-client
 )
 PATH="$PATH:/usr/sbin:/sbin:/usr/local/sbin"
 missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")
 done
+# dante asks the system for its users; this library lets it ask the tests' own files.
+nss_wrapper() { ls /usr/lib/*/libnss_wrapper.so >/dev/null 2>&1; }
+nss_wrapper || missing+=(libnss-wrapper)
 [ ${#missing[@]} -eq 0 ] && exit 0
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
@@ -33,6 +37,7 @@ left_out=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || left_out+=("$program (Debian package ${packages[$program]})")
 done
+nss_wrapper || left_out+=("libnss_wrapper.so (Debian package libnss-wrapper)")
 if [ ${#left_out[@]} -gt 0 ]; then
     echo "These servers are not installed, so the tests that need them are left out:"
     printf '  %s\n' "${left_out[@]}"

@@ -1,4 +1,4 @@
-"""Real proxies on loopback: squid, tinyproxy, dante, microsocks, and TLS by haproxy and stunnel.
+"""Real proxies on loopback: squid, tinyproxy, dante, microsocks, ssh, and TLS by haproxy and stunnel.
 
 Each runs with a configuration of ours in a temporary directory, and keeps a log, which proves the way that was
 taken.  They run beside the tests as processes and end with the test session.
@@ -7,26 +7,36 @@ taken.  They run beside the tests as processes and end with the test session.
 from __future__ import annotations
 
 import contextlib
+import getpass
+import glob
+import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
+import pytest
 import trustme
 
 USER, PASSWORD = "user", "pa:ss@wörd/%"
 # Proxies whose files take no such characters.
 PLAIN_PASSWORD = "pass.word-1"
-NSS_WRAPPER = ("/usr/lib/x86_64-linux-gnu/libnss_wrapper.so", "/usr/lib/aarch64-linux-gnu/libnss_wrapper.so")
+
+
+def needed(what: str, found: str | None) -> str:
+    """`found`; where it is missing the tests are left out, and in CI they fail."""
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{what} is not installed; see tests/servers/install.sh")
+        pytest.skip(f"{what} is not installed; see tests/servers/install.sh")
+    return found
 
 
 def find(program: str) -> str:
     """A server's program; the system's own directories may be missing in PATH."""
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/sbin")
-    assert found, f"{program} is not installed"
-    return found
+    return needed(program, shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/sbin"))
 
 
 def free_ports(count: int) -> list[int]:
@@ -40,6 +50,17 @@ def free_ports(count: int) -> list[int]:
             sock.close()
 
 
+def wait_for_port(name: str, port: int, logs: Path) -> None:
+    """Return when something listens."""
+    end = time.monotonic() + 20
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        out = "\n".join(path.read_text(errors="replace")[-800:] for path in logs.glob("*.out"))
+        assert time.monotonic() < end, f"{name} does not listen: {out}"
+        time.sleep(0.02)  # nothing tells when a process begins to listen
+
+
 class RealProxy:
     """One port of a proxy that runs.
 
@@ -49,43 +70,49 @@ class RealProxy:
         port: Its port on 127.0.0.1.
         log: The file that it writes to.
         credentials: The user and the password that it wants.
+        behind: The proxy that it stands in front of, for TLS.
     """
 
     def __init__(
-        self, name: str, scheme: str, port: int, log: Path, credentials: tuple[str, str] | None = None
+        self,
+        name: str,
+        scheme: str,
+        port: int,
+        log: Path,
+        credentials: tuple[str, str] | None = None,
+        behind: RealProxy | None = None,
     ) -> None:
         self.name = name
         self.scheme = scheme
         self.port = port
         self.log_file = log
         self.credentials = credentials
-
-    def speaking(self, scheme: str) -> RealProxy:
-        """The same port, spoken to in another way."""
-        return RealProxy(self.name, scheme, self.port, self.log_file, self.credentials)
+        self.behind = behind
 
     @property
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
-    @contextlib.contextmanager
-    def expects(self, *words: str) -> Iterator[None]:
-        """The log gets a line with one of `words` while the block runs, or soon after."""
-        begin = self.log_file.stat().st_size if self.log_file.exists() else 0
-        yield
-        self.wait_for(begin, words)
+    def url_with(self, credentials: tuple[str, str] | None) -> str:
+        """The URL with credentials in it, percent-encoded."""
+        if credentials is None:
+            return self.url
+        user, password = (quote(part, safe="") for part in credentials)
+        return f"{self.scheme}://{user}:{password}@127.0.0.1:{self.port}"
 
-    def wait_for(self, begin: int, words: tuple[str, ...], seconds: float = 5.0) -> None:
+    @property
+    def log(self) -> str:
+        return self.log_file.read_bytes().decode(errors="replace") if self.log_file.exists() else ""
+
+    def assert_logs(self, word: str, seconds: float = 5.0) -> str:
+        """The first line of the log with `word` in it; it comes at once or soon."""
         end = time.monotonic() + seconds
         while True:
-            text = self.log_file.read_bytes()[begin:].decode(errors="replace") if self.log_file.exists() else ""
-            if any(word in text for word in words):
-                return
-            assert time.monotonic() < end, f"{self.name} logged nothing of {words}: {text!r}"
+            for line in self.log.splitlines():
+                if word in line:
+                    return line
+            assert time.monotonic() < end, f"{self.name} logged nothing of {word!r}: {self.log[-1000:]}"
             time.sleep(0.01)  # a file has no event to wait for
-
-    def mark(self) -> int:
-        return self.log_file.stat().st_size if self.log_file.exists() else 0
 
 
 class ProxyFarm:
@@ -104,7 +131,14 @@ class ProxyFarm:
         for path in (self.pem, self.key, self.chain):
             path.chmod(0o644)
         self._processes: list[subprocess.Popen[bytes]] = []
-        ports = iter(free_ports(14))
+        try:
+            self._start_all()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start_all(self) -> None:
+        ports = iter(free_ports(16))
         self.tinyproxy = self._tinyproxy("tinyproxy", next(ports), None)
         self.tinyproxy_auth = self._tinyproxy("tinyproxy-auth", next(ports), (USER, PLAIN_PASSWORD))
         self.squid, self.squid_auth, self.squid_tls, self.squid_tls_auth = self._squid([next(ports) for _ in range(4)])
@@ -114,9 +148,15 @@ class ProxyFarm:
         self.dante_auth = self._dante("dante-auth", next(ports), ("dante-user", PLAIN_PASSWORD))
         self.haproxy = self._haproxy(next(ports), self.tinyproxy)
         self.stunnel = self._stunnel(next(ports), self.tinyproxy_auth)
+        self.ssh = self._ssh(next(ports), next(ports))
         every = [value for value in vars(self).values() if isinstance(value, RealProxy)]
         for proxy in every:
-            self._wait_for_port(proxy)
+            wait_for_port(proxy.name, proxy.port, self.directory)
+
+    def get(self, name: str, scheme: str) -> RealProxy:
+        """The proxy of that name (an attribute), spoken to in that way."""
+        proxy: RealProxy = getattr(self, name)
+        return RealProxy(proxy.name, scheme, proxy.port, proxy.log_file, proxy.credentials, proxy.behind)
 
     def _start(self, name: str, command: list[str], environ: dict[str, str] | None = None) -> Path:
         """Run a program in the foreground; what it prints is its log where it keeps none."""
@@ -126,15 +166,6 @@ class ProxyFarm:
                 subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environ, cwd="/")
             )
         return log
-
-    def _wait_for_port(self, proxy: RealProxy) -> None:
-        end = time.monotonic() + 20
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", proxy.port), 1):
-                return
-            out = "\n".join(path.read_text(errors="replace")[-800:] for path in self.directory.glob("*.out"))
-            assert time.monotonic() < end, f"{proxy.name} does not listen: {out}"
-            time.sleep(0.02)  # nothing tells when a process begins to listen
 
     def close(self) -> None:
         for process in self._processes:
@@ -213,11 +244,12 @@ class ProxyFarm:
         log = self.directory / f"{name}.log"
         config = self.directory / f"{name}.conf"
         method = "username" if credentials else "none"
+        privileges = "user.privileged: root\nuser.unprivileged: root\n" if os.geteuid() == 0 else ""
         config.write_text(
             f"logoutput: {log}\n"
             f"internal: 127.0.0.1 port = {port}\nexternal: 127.0.0.1\nexternal.rotation: none\n"
             f"clientmethod: none\nsocksmethod: {method}\n"
-            "user.privileged: root\nuser.unprivileged: root\n"
+            f"{privileges}"
             "client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 log: error }\n"
             "socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 log: connect error }\n"
         )
@@ -237,8 +269,7 @@ class ProxyFarm:
         passwd.write_text(f"root:x:0:0:root:/root:/bin/sh\n{user}:x:54321:54321:{user}:/:/bin/sh\n")
         group.write_text(f"root:x:0:\n{user}:x:54321:\n")
         shadow.write_text(f"root:*:19000:0:99999:7:::\n{user}:{hashed}:19000:0:99999:7:::\n")
-        library = next((path for path in NSS_WRAPPER if Path(path).exists()), None)
-        assert library, "libnss-wrapper is not installed"
+        library = needed("libnss-wrapper", next(iter(glob.glob("/usr/lib/*/libnss_wrapper.so")), None))
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LD_PRELOAD": library,
@@ -246,6 +277,29 @@ class ProxyFarm:
             "NSS_WRAPPER_GROUP": str(group),
             "NSS_WRAPPER_SHADOW": str(shadow),
         }
+
+    def _ssh(self, port: int, server_port: int) -> RealProxy:
+        """OpenSSH's dynamic forwarding speaks SOCKS4a, which dante does not; the log is the server's."""
+        home = self.directory / "ssh"
+        home.mkdir(mode=0o755)
+        keygen = find("ssh-keygen")
+        for name in ("host", "user"):
+            subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)], check=True)
+        config = home / "sshd.conf"
+        config.write_text(
+            f"Port {server_port}\nListenAddress 127.0.0.1\nHostKey {home / 'host'}\n"
+            f"AuthorizedKeysFile {home / 'user.pub'}\nStrictModes no\nUsePAM no\nPidFile none\n"
+            "PermitRootLogin prohibit-password\nPasswordAuthentication no\nAllowTcpForwarding yes\nLogLevel DEBUG1\n"
+        )
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd asks for it
+        log = self._start("sshd", [find("sshd"), "-D", "-e", "-f", str(config)])
+        wait_for_port("sshd", server_port, self.directory)
+        client = [find("ssh"), "-N", "-F", "none", "-D", f"127.0.0.1:{port}", "-p", str(server_port)]
+        client += ["-i", str(home / "user"), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
+        client += ["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", f"{getpass.getuser()}@127.0.0.1"]
+        self._start("ssh", client)
+        return RealProxy("ssh", "socks4a", port, log)
 
     def _haproxy(self, port: int, behind: RealProxy) -> RealProxy:
         config = self.directory / "haproxy.cfg"
@@ -257,7 +311,7 @@ class ProxyFarm:
             f"backend plain\n  server behind 127.0.0.1:{behind.port}\n"
         )
         log = self._start("haproxy", [find("haproxy"), "-db", "-f", str(config)])
-        return RealProxy("haproxy", "https", port, log, behind.credentials)
+        return RealProxy("haproxy", "https", port, log, behind.credentials, behind)
 
     def _stunnel(self, port: int, behind: RealProxy) -> RealProxy:
         config = self.directory / "stunnel.conf"
@@ -268,4 +322,4 @@ class ProxyFarm:
             f"cert = {self.chain}\nkey = {self.key}\n"
         )
         self._start("stunnel", [find("stunnel4"), str(config)])
-        return RealProxy("stunnel", "https", port, log, behind.credentials)
+        return RealProxy("stunnel", "https", port, log, behind.credentials, behind)

@@ -1,0 +1,66 @@
+"""An origin for tests of the way to it: it tells what arrived, in the clear and over TLS, by HTTP and WebSocket."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+
+from aiohttp import WSMsgType, web
+
+
+class Origin:
+    """An origin that runs in the test's own loop.
+
+    Args:
+        plain_port: Its port without TLS.
+        tls_port: Its port with TLS.
+    """
+
+    def __init__(self) -> None:
+        self.plain_port = 0
+        self.tls_port = 0
+        self.requests: list[dict[str, str]] = []
+
+    def url(self, scheme: str, path: str = "/", host: str = "127.0.0.1") -> str:
+        port = self.tls_port if scheme in {"https", "wss"} else self.plain_port
+        return f"{scheme}://{host}:{port}{path}"
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append({name.lower(): value for name, value in request.headers.items()})
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self.echo(request)
+        body = await request.read()
+        return web.json_response(
+            {"path": str(request.rel_url), "method": request.method, "body": body.decode(), "secure": request.secure}
+        )
+
+    async def echo(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                await socket.send_str(f"echo {message.data}")
+            elif message.type is WSMsgType.BINARY:
+                await socket.send_bytes(message.data)
+        return socket
+
+
+@contextlib.asynccontextmanager
+async def running_origin(context: ssl.SSLContext) -> AsyncIterator[Origin]:
+    """An `Origin` while the block runs."""
+    origin = Origin()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", origin.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+    await runner.setup()
+    try:
+        plain = web.TCPSite(runner, "127.0.0.1", 0)
+        await plain.start()
+        secure = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+        await secure.start()
+        ports = [address[1] for address in runner.addresses]
+        origin.plain_port, origin.tls_port = ports
+        yield origin
+    finally:
+        await runner.cleanup()
