@@ -21,7 +21,9 @@ from wherry.protocol.hpack_tables import HuffmanError, decode_huffman, decode_in
 
 Fields = list[tuple[bytes, bytes]]
 names = st.sampled_from([b"a", b"cookie", b"x-long-name", b":status", b"authorization", b"etag"])
-values = st.sampled_from([b"", b"1", b"200", b"x" * 40, b"GET", b"Sat, 21 Nov 2026 05:00:00 GMT"]) | st.binary(max_size=60)
+values = st.sampled_from([b"", b"1", b"200", b"x" * 40, b"GET", b"Sat, 21 Nov 2026 05:00:00 GMT"]) | st.binary(
+    max_size=60
+)
 field_lists = st.lists(st.tuples(names, values), max_size=12)
 octets = st.lists(st.sampled_from([0x00, 0x0F, 0x1F, 0x3F, 0x40, 0x7F, 0x80, 0xBE, 0xFF, 0x61, 0x01, 0x82, 0x20, 0x3E]))
 

@@ -92,9 +92,7 @@ class Http2Exchange(Exchange):
 
     async def drain(self) -> None:
         connection = self.connection
-        while (self.backlog_size or connection.writing_paused) and not self.complete:
-            if self.error is not None:
-                raise self.error
+        while (self.backlog_size or connection.writing_paused) and not self.complete and self.error is None:
             waiter = connection.loop.create_future()
             if self.writers is None:
                 self.writers = []
@@ -103,6 +101,8 @@ class Http2Exchange(Exchange):
                 await waiter
             finally:
                 self.writers.remove(waiter)
+        if self.error is not None:
+            raise self.error
 
     def end(self, trailers: FieldPairs = ()) -> None:
         if self.ending:
