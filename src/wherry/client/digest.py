@@ -90,7 +90,7 @@ class DigestAuthMiddleware:
         if known is not None:
             answer = await self._authorize(request, known)
         response = await handler(request)
-        challenge = _challenge_in(response, origin)
+        challenge = _challenge_in(response, request, origin)
         if challenge is None:
             self._learn(response, origin, answer)
             return response
@@ -103,7 +103,7 @@ class DigestAuthMiddleware:
             )
         answer = await self._authorize(request, challenge)
         response = await handler(request)
-        challenge = _challenge_in(response, origin)
+        challenge = _challenge_in(response, request, origin)
         if challenge is None:
             self._learn(response, origin, answer)
         else:
@@ -169,10 +169,12 @@ class DigestAuthMiddleware:
             self._challenges[origin] = kept._replace(nonce=info.nextnonce)
 
 
-def _challenge_in(response: ClientResponse, origin: URL) -> DigestChallenge | None:
+def _challenge_in(response: ClientResponse, request: ClientRequest, origin: URL) -> DigestChallenge | None:
     """What a response asks, if it is `origin` that asks and there is an answer."""
-    # A middleware further in may have sent the request elsewhere.
-    if response.status != 401 or response.url.origin() != origin:
+    if response.status != 401:
+        return None
+    # A middleware further in may have sent the request elsewhere, or taken an answer from elsewhere.
+    if request.url.origin() != origin or response.url.origin() != origin:
         return None
     return choose_challenge(parse_challenges(response.headers.getall("WWW-Authenticate", ())))
 
