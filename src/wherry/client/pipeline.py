@@ -17,7 +17,7 @@ from wherry.body.coding import decoder_for
 from wherry.body.stream import StreamReader
 from wherry.body.writer import BodyWriter, compression_of
 from wherry.client.middleware import build_client_middlewares
-from wherry.client.redirects import Hop, next_hop
+from wherry.client.redirects import REDIRECT_STATUSES, Hop, next_hop
 from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
@@ -113,7 +113,7 @@ async def _follow(
         following: Hop | None = None
         if options.allow_redirects and 300 < head_status < 309:
             history.append(response)
-            if traces is not None:
+            if traces is not None and head_status in REDIRECT_STATUSES:
                 await traces.request_redirect(response)
             location = response.headers.get("Location") or response.headers.get("URI")
             if location and options.max_redirects and len(history) >= options.max_redirects:
