@@ -1,0 +1,145 @@
+"""A real server of Debian's, run by the tests: started, waited for, read (its log), and ended by its process id.
+
+Every module beside this one tells how one server is configured; none but this one starts a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+_SYSTEM_PATH = "/usr/sbin:/usr/local/sbin:/sbin:/usr/bin:/bin"
+_START_SECONDS = 20.0
+_STOP_SECONDS = 5.0
+# Below what Linux gives to outgoing connections, so that none of those takes a port between its choice and its use.
+_PORTS = range(20_000, 32_000)
+
+
+def find_program(name: str) -> str:
+    """Where a server's program is; without it the test is left out, and in CI it fails."""
+    found = shutil.which(name) or shutil.which(name, path=_SYSTEM_PATH)
+    if found is None:
+        reason = f"{name} is not installed: tests/servers/install.sh installs it"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of 127.0.0.1 that nobody uses, for TCP and, if asked for, for UDP too."""
+    for port in random.sample(_PORTS, 200):
+        kinds = {socket.SOCK_STREAM, kind}
+        with contextlib.ExitStack() as stack:
+            try:
+                for each in kinds:
+                    stack.enter_context(socket.socket(socket.AF_INET, each)).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port of 127.0.0.1 is free")
+
+
+class RealServer:
+    """One server process.
+
+    Args:
+        name: What messages call it.
+        directory: Its configuration, its files and its log are here.
+        ports: Ports that must take connections before it counts as started.
+    """
+
+    def __init__(self, name: str, directory: Path, ports: Sequence[int]) -> None:
+        self.name = name
+        self.directory = directory
+        self.ports = list(ports)
+        self.log_path = directory / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """Its first port."""
+        return self.ports[0]
+
+    def url(self, path: str = "/", *, port: int | None = None, scheme: str = "http", host: str = "127.0.0.1") -> str:
+        return f"{scheme}://{host}:{port or self.port}{path}"
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.write_text(text)
+        return path
+
+    def start(self, command: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> None:
+        """Run the program in the foreground and wait until each port takes a connection."""
+        output = self.directory / f"{self.name}.out"
+        with output.open("wb") as out:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                env={**os.environ, **(environ or {})},
+            )
+        try:
+            for port in self.ports:
+                self._wait_for(port, output)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_for(self, port: int, output: Path) -> None:
+        assert self.process is not None
+        end = time.monotonic() + _START_SECONDS
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            # The death of the process is what there is to wait for; a port tells nobody that it opened.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.01)
+                raise RuntimeError(f"{self.name} ended at once: {output.read_text(errors='replace')[-2000:]}")
+            if time.monotonic() > end:
+                raise RuntimeError(f"{self.name} does not listen: {output.read_text(errors='replace')[-2000:]}")
+
+    def stop(self) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    # --- the log, which proves the way that was taken ---------------------------------------------------------
+
+    @property
+    def log(self) -> str:
+        """What it logged until now."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @contextlib.contextmanager
+    def logs(self, *words: str) -> Iterator[None]:
+        """A line with every one of `words` comes into the log while the block runs, or soon after."""
+        begin = len(self.log)
+        yield
+        end = time.monotonic() + _STOP_SECONDS
+        while not any(all(word in line for word in words) for line in self.log[begin:].splitlines()):
+            assert time.monotonic() < end, f"{self.name} logged no line with {words}: {self.log[begin:]!r}"
+            assert self.process is not None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.01)
+
+    def lines(self, begin: int = 0) -> list[str]:
+        """The lines of the log from character `begin` on."""
+        return self.log[begin:].splitlines()
