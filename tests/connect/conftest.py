@@ -93,7 +93,9 @@ class Serve:
         return server.sockets[0].getsockname()[1]
 
     async def unix(self, path: str, answering: Answering = answer_ok, **options: Any) -> None:
-        self.servers.append(await asyncio.start_unix_server(self.watched(answering), path, **options))
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(path)
+        self.servers.append(await asyncio.start_unix_server(self.watched(answering), sock=sock, **options))
 
     def watched(self, answering: Answering) -> Answering:
         async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -97,8 +97,7 @@ async def _dial_path(route: Route, settings: DialSettings, ask: ConnectAsk) -> C
             if pipe is not None:
                 await pipe(lambda: wire, path)
             else:
-                # "\0name" and "@name" are Linux's abstract sockets: no file, the name begins with a zero byte.
-                await loop.create_unix_connection(lambda: wire, "\0" + path[1:] if path.startswith("@") else path)
+                await _connect_unix(loop, wire, path)
     except TimeoutError as exc:
         raise timed_out(key, ask, f"{path}: no answer") from exc
     except (OSError, AttributeError) as exc:
@@ -106,6 +105,19 @@ async def _dial_path(route: Route, settings: DialSettings, ask: ConnectAsk) -> C
         raise UnixClientConnectorError(path, key, OSError(error.errno, reason(error))) from exc
     ask.timings.connect = loop.time() - started
     return await _finish(wire, route, settings, ask)
+
+
+async def _connect_unix(loop: asyncio.AbstractEventLoop, wire: Wire, path: str) -> None:
+    # "@name" (or a zero byte and the name) is an abstract socket of Linux: no file.  Loops differ in whether they
+    # take one, so the socket is made here.
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, "\0" + path[1:] if path.startswith("@") else path)
+    except BaseException:
+        sock.close()
+        raise
+    await loop.create_unix_connection(lambda: wire, sock=sock)
 
 
 async def _dial_through(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
@@ -199,7 +211,8 @@ class _Dialled:
         loop = settings.loop
         started = loop.time()
         results = await addresses_of(self.host, self.port, settings, ask, self.key)
-        ask.timings.dns = loop.time() - started
+        if not is_literal(self.host):
+            ask.timings.dns = loop.time() - started
         remaining = [_addr_info(result) for result in results]
         last: Exception | None = None
         while remaining:
