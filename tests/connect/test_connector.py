@@ -10,6 +10,7 @@ import pytest
 from yarl import URL
 
 from wherry.connect import connector as module
+from wherry.connect.base import MAX_ROUTES
 from wherry.connect.connector import BaseConnector, NamedPipeConnector, TCPConnector, UnixConnector
 from wherry.connect.route import Origin, ProxyHop
 from wherry.connect.tls import Fingerprint
@@ -126,9 +127,9 @@ async def test_routes_through_proxies() -> None:
 
 async def test_routes_of_a_crawler_do_not_pile_up() -> None:
     async with TCPConnector() as connector:
-        for number in range(module.MAX_ROUTES + 10):
+        for number in range(MAX_ROUTES + 10):
             connector.route_for(URL(f"http://h{number}.test/"))
-        assert len(connector._routes) <= module.MAX_ROUTES
+        assert len(connector._routes) <= MAX_ROUTES
 
 
 async def test_websockets_speak_http_1_1() -> None:

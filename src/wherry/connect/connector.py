@@ -1,35 +1,22 @@
-"""Connectors: what a session asks for connections, with the parameters that users give.
-
-A connector makes routes of URLs, owns a pool, and tells the dialler how to connect.  It knows neither requests
-nor responses.
-"""
+"""The connectors that users make: TCP, Unix sockets, named pipes; their parameters and what these turn into."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import sys
-import traceback
 import warnings
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType, SocketFactoryType
-from yarl import URL
 
 from wherry.connect.address import AllowAddress
-from wherry.connect.ask import ConnectAsk
-from wherry.connect.dial import dial
+from wherry.connect.base import HTTP_SCHEMES, UNSET, BaseConnector, Unset, running_loop
 from wherry.connect.dns import DNSCache
-from wherry.connect.pool import Pool, PoolStats
 from wherry.connect.resolver import AbstractResolver, DefaultResolver, ResolveResult
-from wherry.connect.route import Origin, ProxyHop, Route
 from wherry.connect.settings import DialSettings
 from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
-from wherry.protocol.connection import Connection
 from wherry.protocol.http1 import DEFAULT_LIMITS, Limits
 
 __all__ = (
@@ -41,285 +28,8 @@ __all__ = (
     "UnixConnector",
 )
 
-HTTP_SCHEMES = frozenset({"", "http", "https", "ws", "wss"})
-_SCHEME_OF = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-# Routes are remembered for as many origins; a crawler's millions must not stay.
-MAX_ROUTES = 1024
-KEEPALIVE_TIMEOUT = 15.0
 # Seconds that closing waits for a peer to answer close_notify before the transport is cut.
 SSL_SHUTDOWN_TIMEOUT = 1.0
-PROTOCOLS = frozenset({"http/1.1", "h2", "h2c"})
-
-
-class _Unset:
-    def __repr__(self) -> str:
-        return "<not given>"
-
-
-_UNSET = _Unset()
-
-
-class Closing:
-    """What `close()` gives: closing has begun; await it to see the end.
-
-    Args:
-        finish: Waits for the end; not called where nobody awaits.
-    """
-
-    __slots__ = ("_finish",)
-
-    def __init__(self, finish: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._finish = finish
-
-    def __await__(self) -> Generator[Any, None, None]:
-        finish, self._finish = self._finish, None
-        if finish is not None:
-            yield from finish().__await__()
-
-
-class BaseConnector:
-    """What all connectors have in common.  Made inside a running event loop.
-
-    Args:
-        keepalive_timeout: Seconds that an unused connection is kept, by default 15; None for ever.
-        force_close: Connections carry one request each.
-        limit: Connections at most, 0 for no limit.
-        limit_per_host: Connections at most to one (host, port, is_ssl), 0 for no limit.
-        enable_cleanup_closed: Accepted for compatibility: transports that do not end are always cut.
-        loop: The event loop, by default the running one.
-        timeout_ceil_threshold: Accepted for compatibility.
-        protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2 without TLS).
-        limits: What a server may send in a response's head.
-
-    Raises:
-        ValueError: `keepalive_timeout` with `force_close`, or a protocol that is not known.
-        RuntimeError: No event loop is running.
-    """
-
-    allowed_protocol_schema_set = HTTP_SCHEMES
-
-    _closed = True  # until __init__ is through
-    _source_traceback: traceback.StackSummary | None = None
-
-    def __init__(
-        self,
-        *,
-        keepalive_timeout: float | _Unset | None = _UNSET,
-        force_close: bool = False,
-        limit: int = 100,
-        limit_per_host: int = 0,
-        enable_cleanup_closed: bool = False,
-        loop: asyncio.AbstractEventLoop | None = None,
-        timeout_ceil_threshold: float = 5,
-        protocols: tuple[str, ...] = DEFAULT_PROTOCOLS,
-        limits: Limits = DEFAULT_LIMITS,
-    ) -> None:
-        if force_close and keepalive_timeout not in {None, _UNSET}:
-            raise ValueError("keepalive_timeout cannot be set if force_close is True")
-        if not protocols or not PROTOCOLS.issuperset(protocols):
-            raise ValueError(f"protocols are some of {', '.join(sorted(PROTOCOLS))}; not {protocols!r}")
-        if limit < 0 or limit_per_host < 0:
-            raise ValueError("a limit is 0 (none) or more")
-        self._loop = loop or _running_loop(type(self).__name__)
-        self._protocols = tuple(protocols)
-        self._limits = limits
-        self._ssl: Any = True
-        self._keepalive_timeout = KEEPALIVE_TIMEOUT if isinstance(keepalive_timeout, _Unset) else keepalive_timeout
-        self._timeout_ceil_threshold = timeout_ceil_threshold
-        self._routes: dict[tuple[str, str | None, int | None, tuple[ProxyHop, ...]], Route] = {}
-        self._settings = self._dial_settings()
-        self._close_timeout = 2.0
-        #: The connections; the client takes and acquires here.
-        self.pool = Pool(
-            self._loop,
-            _Dialler(self._settings),
-            limit=limit,
-            limit_per_host=limit_per_host,
-            keepalive_timeout=None if force_close else self._keepalive_timeout,
-            force_close=force_close,
-        )
-        if self._loop.get_debug():
-            self._source_traceback = traceback.extract_stack(sys._getframe(1))
-        self._closed = False
-
-    def _dial_settings(self) -> DialSettings:
-        return DialSettings(self._loop, limits=self._limits)
-
-    # --- routes ---------------------------------------------------------------------------------------------
-
-    def route_for(
-        self,
-        url: URL,
-        *,
-        ssl: Any = True,
-        server_hostname: str | None = None,
-        hops: tuple[ProxyHop, ...] = (),
-    ) -> Route:
-        """The way to `url`: what its requests share connections by.
-
-        Args:
-            url: An absolute URL of scheme http, https, ws or wss.
-            ssl: What the request says of TLS; anything but True wins over the connector's.
-            server_hostname: The name to check certificates against, None for the URL's host.
-            hops: The proxies to pass, in order.
-        """
-        if ssl is True and server_hostname is None:
-            key = (url.scheme, url.raw_host, url.port, hops)
-            try:
-                return self._routes[key]
-            except KeyError:
-                if len(self._routes) >= MAX_ROUTES:
-                    self._routes.clear()
-                route = self._routes[key] = self._make_route(url, ssl, None, hops)
-                return route
-        return self._make_route(url, ssl, server_hostname, hops)
-
-    def _make_route(self, url: URL, ssl: Any, server_hostname: str | None, hops: tuple[ProxyHop, ...]) -> Route:
-        if not isinstance(ssl, SSL_ALLOWED_TYPES):
-            raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {ssl!r} instead.")
-        if ssl is True or ssl is None:
-            ssl = self._ssl
-        if hops:
-            hops = tuple(_with_ssl(hop, ssl) for hop in hops)
-        scheme = _SCHEME_OF.get(url.scheme, "http")
-        is_websocket = url.scheme in {"ws", "wss"}
-        forwards = bool(hops) and scheme == "http" and not is_websocket and hops[-1].scheme in {"http", "https"}
-        if forwards and self._settings.allow_address is None:
-            # RFC 9112 3.2.2: a plain request to an HTTP proxy names its URL whole; the connection ends at the proxy.
-            # With a guard it goes through a tunnel, to an address that was asked about.
-            last = hops[-1]
-            return Route(
-                Origin(last.scheme, last.host, last.port),
-                hops[:-1],
-                ssl=True if last.ssl is None else last.ssl,
-                protocols=DEFAULT_PROTOCOLS,
-                forward=last,
-            )
-        # A WebSocket begins as an HTTP/1.1 request (RFC 6455 4.1).
-        protocols = DEFAULT_PROTOCOLS if is_websocket else self._protocols
-        is_tls = scheme == "https"
-        return Route(
-            Origin(scheme, url.raw_host or "", url.port or 0),
-            hops,
-            # Plain connections are shared whatever was said of TLS.
-            ssl=ssl if is_tls else True,
-            server_hostname=server_hostname if is_tls else None,
-            protocols=protocols,
-            path=self._route_path(),
-        )
-
-    def _route_path(self) -> str | None:
-        return None
-
-    # --- what users look at ---------------------------------------------------------------------------------
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
-
-    @property
-    def limits(self) -> Limits:
-        """What a server may send in a response's head, on connections made from now on."""
-        return self._settings.limits
-
-    @limits.setter
-    def limits(self, limits: Limits) -> None:
-        self._settings.limits = limits
-
-    @property
-    def force_close(self) -> bool:
-        """Whether connections carry one request each."""
-        return self.pool.force_close
-
-    @property
-    def limit(self) -> int:
-        """Connections at most, 0 for no limit."""
-        return self.pool.limit
-
-    @property
-    def limit_per_host(self) -> int:
-        """Connections at most to one (host, port, is_ssl), 0 for no limit."""
-        return self.pool.limit_per_host
-
-    def stats(self) -> PoolStats:
-        """What the connector has (open, idle, busy, waiting, by route) and has done (opened, reused)."""
-        return self.pool.stats()
-
-    # --- the end --------------------------------------------------------------------------------------------
-
-    def close(self, *, abort_ssl: bool = False) -> Awaitable[None]:
-        """Close all connections; await what this gives to see them closed.
-
-        Args:
-            abort_ssl: Cut TLS connections without a closing handshake.
-        """
-        if self._closed:
-            return Closing()
-        self._closed = True
-        self._routes.clear()
-        if self._loop.is_closed():
-            return Closing()
-        self._begin_close(abort_ssl)
-        return Closing(self._finish_close)
-
-    def _begin_close(self, abort: bool) -> None:
-        connections = self.pool.shut()
-        if abort:
-            for connection in connections:
-                if connection.transport is not None and connection.transport.get_extra_info("ssl_object") is not None:
-                    connection.abort()
-
-    async def _finish_close(self) -> None:
-        await self.pool.close(self._close_timeout)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        exc_traceback: TracebackType | None = None,
-    ) -> None:
-        await self.close()
-
-    def __enter__(self) -> Self:
-        warnings.warn("use async with for a connector", DeprecationWarning, stacklevel=2)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def __del__(self, _warn: Any = warnings.warn) -> None:
-        if self._closed:
-            return
-        connections = list(self.pool.all_connections())
-        if not connections:
-            return
-        self._closed = True
-        names = [repr(connection) for connection in connections]
-        if not self._loop.is_closed():
-            self.pool.shut()
-        else:
-            _close_without_loop(connections)
-        _warn(f"Unclosed connector {self!r}", ResourceWarning, source=self)
-        context: dict[str, Any] = {"connector": self, "connections": names, "message": "Unclosed connector"}
-        if self._source_traceback is not None:
-            context["source_traceback"] = self._source_traceback
-        self._loop.call_exception_handler(context)
-
-
-class _Dialler:
-    """Dials with a connector's settings, without keeping the connector alive."""
-
-    __slots__ = ("_settings",)
-
-    def __init__(self, settings: DialSettings) -> None:
-        self._settings = settings
-
-    def __call__(self, ask: ConnectAsk) -> Awaitable[Connection]:
-        return dial(ask.route, self._settings, ask)
 
 
 class TCPConnector(BaseConnector):
@@ -371,7 +81,7 @@ class TCPConnector(BaseConnector):
         ssl: Any = True,
         local_addr: tuple[str, int] | None = None,
         resolver: AbstractResolver | None = None,
-        keepalive_timeout: float | _Unset | None = _UNSET,
+        keepalive_timeout: float | Unset | None = UNSET,
         force_close: bool = False,
         limit: int = 100,
         limit_per_host: int = 0,
@@ -381,12 +91,12 @@ class TCPConnector(BaseConnector):
         happy_eyeballs_delay: float | None = 0.25,
         interleave: int | None = None,
         socket_factory: SocketFactoryType | None = None,
-        ssl_shutdown_timeout: float | _Unset | None = _UNSET,
+        ssl_shutdown_timeout: float | Unset | None = UNSET,
         protocols: tuple[str, ...] = DEFAULT_PROTOCOLS,
         allow_address: AllowAddress | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        loop = loop or _running_loop(type(self).__name__)
+        loop = loop or running_loop(type(self).__name__)
         ssl_option = merge_ssl_options(ssl, verify_ssl, ssl_context, fingerprint)
         self._resolver = DefaultResolver(loop=loop) if resolver is None else resolver
         self._resolver_owner = resolver is None
@@ -399,7 +109,7 @@ class TCPConnector(BaseConnector):
             stale=stale_dns_cache,
             max_size=dns_cache_max_size,
         )
-        if isinstance(ssl_shutdown_timeout, _Unset):
+        if isinstance(ssl_shutdown_timeout, Unset):
             ssl_shutdown_timeout = SSL_SHUTDOWN_TIMEOUT
         self._ssl_shutdown_timeout = ssl_shutdown_timeout
         self._local_addresses = aiohappyeyeballs.addr_to_addr_infos(local_addr)
@@ -497,7 +207,7 @@ class UnixConnector(BaseConnector):
         self,
         path: str,
         force_close: bool = False,
-        keepalive_timeout: float | _Unset | None = _UNSET,
+        keepalive_timeout: float | Unset | None = UNSET,
         limit: int = 100,
         limit_per_host: int = 0,
         loop: asyncio.AbstractEventLoop | None = None,
@@ -544,12 +254,12 @@ class NamedPipeConnector(BaseConnector):
         self,
         path: str,
         force_close: bool = False,
-        keepalive_timeout: float | _Unset | None = _UNSET,
+        keepalive_timeout: float | Unset | None = UNSET,
         limit: int = 100,
         limit_per_host: int = 0,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        loop = loop or _running_loop(type(self).__name__)
+        loop = loop or running_loop(type(self).__name__)
         proactor = getattr(asyncio, "ProactorEventLoop", None)
         if proactor is None or not isinstance(loop, proactor):
             raise RuntimeError("Named Pipes only available in proactor loop under windows")
@@ -593,34 +303,3 @@ def merge_ssl_options(ssl: Any, verify_ssl: bool | None, ssl_context: Any, finge
     if not isinstance(merged, SSL_ALLOWED_TYPES):
         raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {merged!r} instead.")
     return merged
-
-
-def _with_ssl(hop: ProxyHop, ssl: Any) -> ProxyHop:
-    """A hop that knows its TLS: what holds for the origin, where nothing was said of the proxy."""
-    if hop.scheme != "https" or hop.ssl is not None:
-        return hop
-    # A fingerprint is of one certificate, and that is the origin's.
-    return hop._replace(ssl=True if isinstance(ssl, Fingerprint) else ssl)
-
-
-def _running_loop(name: str) -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError(f"no running event loop: make a {name} inside a coroutine") from None
-
-
-def _close_without_loop(connections: list[Connection]) -> None:
-    """The loop is gone, so transports cannot close in order any more; their sockets can."""
-    for connection in connections:
-        transport: Any = connection.transport
-        tls = getattr(transport, "_ssl_protocol", None)
-        if tls is not None:
-            transport = tls._transport
-        # What asyncio's transports do at their end; without it each of them would warn for itself.
-        end = getattr(transport, "_call_connection_lost", None)
-        with contextlib.suppress(RuntimeError):
-            if end is not None:
-                end(None)
-            elif transport is not None:
-                transport.abort()

@@ -473,6 +473,8 @@ class Pool:
 
     def shut(self) -> list[Connection]:
         """Begin the end: nobody waits any more, dials stop, connections close.  Gives back those to wait for."""
+        if self.closed:
+            return list(self.all_connections())
         self.closed = True
         if self._expiry is not None:
             self._expiry.cancel()

@@ -161,7 +161,7 @@ class Wire(asyncio.Protocol):
 
     def close(self) -> None:
         """Close in order, in the background."""
-        if hasattr(self, "transport"):
+        if hasattr(self, "transport") and not self.transport.is_closing():
             self.transport.close()
 
     def abort(self) -> None:

@@ -292,8 +292,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
 
     def close(self) -> None:
         self._retire(ClientConnectionError("Connection closed"))
-        if self._transport is not None:
-            self._transport.close()
+        self._close_once()
 
     def abort(self) -> None:
         self._retire(ClientConnectionError("Connection closed"))
@@ -303,8 +302,10 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
     def abandon(self) -> None:
         """The exchange under way is given up: what follows on this transport belongs to nobody."""
         self._retire(ClientConnectionError("Connection closed"))
-        if self._transport is not None:
-            self._transport.abort() if self._writing_paused else self._transport.close()
+        if self._writing_paused and self._transport is not None:
+            self._transport.abort()
+        else:
+            self._close_once()
 
     async def wait_closed(self) -> None:
         if self._transport is None:
@@ -578,7 +579,11 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
 
     def _drop(self) -> None:
         self.capacity = 0
-        if self._transport is not None:
+        self._close_once()
+
+    def _close_once(self) -> None:
+        # asyncio's TLS transport loses hold of its protocol at a second close(), and could not be aborted then.
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
 
     def _retire(self, error: ClientConnectionError) -> None:
@@ -620,7 +625,7 @@ class Http1Tunnel(Tunnel):
         return transport is None or transport.is_closing()
 
     def close(self) -> None:
-        if self._connection.transport is not None:
+        if not self.is_closing() and self._connection.transport is not None:
             self._connection.transport.close()
 
     def abort(self) -> None:
