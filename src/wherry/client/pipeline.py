@@ -68,6 +68,8 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
         wheel.add(deadline)
     traces = session._traces_for(options)
     try:
+        if session._trust_env and session._proxies.netrc is None:
+            await session._proxies.read_netrc()
         response = await _follow(session, method, url, options, timeout, traces)
     except BaseException as exc:
         if deadline is not None:

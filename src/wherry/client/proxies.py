@@ -1,17 +1,19 @@
 """Which proxies a request passes: its own, the session's, or those of the environment.
 
-Pure but for the look at the environment; hops are made once where they can be, so that a request without a word
-about proxies pays one comparison.
+Pure but for the looks at the environment and at ~/.netrc; hops are made once where they can be, so that a request
+without a word about proxies pays one comparison.
 """
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
+from wherry.auth.netrc import Netrc, read_netrc
 from wherry.connect.environment import environment_proxies
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.route import ProxyHop
@@ -37,7 +39,7 @@ class SessionProxies:
         ValueError: The proxy is none.
     """
 
-    __slots__ = ("auth", "headers", "hops", "ssl", "trust_env")
+    __slots__ = ("auth", "headers", "hops", "netrc", "ssl", "trust_env")
 
     def __init__(
         self,
@@ -53,6 +55,12 @@ class SessionProxies:
         self.headers = proxy_headers
         self.ssl = proxy_ssl
         self.trust_env = trust_env
+        # Read at the first request of a session that trusts the environment.
+        self.netrc: Netrc | None = None
+
+    async def read_netrc(self) -> None:
+        """Read ~/.netrc, or what $NETRC names, once and in a thread."""
+        self.netrc = await asyncio.to_thread(read_netrc)
 
     def hops_for(self, url: URL, options: RequestOptions) -> Hops:
         """The proxies that a request to `url` passes.
@@ -81,6 +89,8 @@ class SessionProxies:
             if named is not None:
                 hops = hops_of_environment(named)
                 auth, headers, ssl = auth or self.auth, headers or self.headers, self.ssl if ssl is None else ssl
+                if auth is None and self.netrc and hops[0].username is None:
+                    auth = self.netrc.lookup(hops[0].host)
         if hops and (auth is not None or headers or ssl is not None):
             hops = proxy_hops(hops, auth, headers, ssl)
         return hops

@@ -474,7 +474,10 @@ class ClientRequest:
         if route.forward is not None:
             # RFC 9112 3.2.2; what is for the proxy goes with each request, and to this one only.
             target = f"{url.scheme}://{url.host_port_subcomponent}{target}"
-            fields = [*fields, *forward_fields(route.forward)]
+            own = forward_fields(route.forward)
+            if any(name.lower() == "proxy-authorization" for name, _ in own):
+                shared, fields = _without_proxy_credentials(shared, fields)
+            fields = [*fields, *own]
         elif route.hops:
             # RFC 9110 11.7.2: meant for a proxy, and at the end of a tunnel there is none.
             shared, fields = _without_proxy_credentials(shared, fields)

@@ -510,16 +510,17 @@ class ClientSession:
         return request
 
     def _auth_for(self, hop: Hop, shared: FieldBlock) -> BasicAuth | None:
-        """The session-wide credentials, where they apply: to the first origin only, behind anything more special."""
+        """The session's credentials, or ~/.netrc's: for the first origin only, behind anything more special."""
         url = hop.url
         if not hop.trusted or url.raw_user is not None or url.raw_password is not None:
-            return None
-        if self._base_origin is not None and url.origin() != self._base_origin:
             return None
         own = field_pairs(hop.headers) if hop.headers else ()
         if "authorization" in shared.names or any(name.lower() == "authorization" for name, _ in own):
             return None
-        return self._default_auth
+        if self._default_auth is not None and (self._base_origin is None or url.origin() == self._base_origin):
+            return self._default_auth
+        netrc = self._proxies.netrc
+        return netrc.lookup(url.raw_host) if netrc else None
 
     def _route_for(self, request: ClientRequest) -> Route:
         """The way that a request takes."""
