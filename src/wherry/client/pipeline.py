@@ -34,7 +34,7 @@ from wherry.errors import (
     ServerDisconnectedError,
     TooManyRedirects,
 )
-from wherry.protocol.connection import Connection, Exchange, ResponseHead
+from wherry.protocol.connection import Connection, Exchange, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from wherry.client.options import RequestOptions
@@ -252,7 +252,7 @@ async def send(request: ClientRequest, options: RequestOptions) -> ClientRespons
         raise
     upload: asyncio.Task[None] | None = None
     if head.streamed:
-        upload = session._loop.create_task(_upload(request, exchange, head.expect_continue, options))
+        upload = session._loop.create_task(_upload(request, exchange, head))
         if sink is not content:
             upload.add_done_callback(lambda _: sink.watch(exchange))
     elif sink is not content:
@@ -350,37 +350,52 @@ async def _acquire(
     return connection, ask.timings
 
 
-async def _upload(request: ClientRequest, exchange: Exchange, expect_continue: bool, options: RequestOptions) -> None:
+async def _upload(request: ClientRequest, exchange: Exchange, head: RequestHead) -> None:
     """Send a streamed body; a failure of the body itself ends the exchange, an early answer ends the upload."""
     payload = request.payload
     assert payload is not None
     traces = request._traces
+    tracker = request._upload_tracker
+    attempt = 0 if tracker is None else tracker.attempts
+    sent = False
+    error: BaseException | None = None
     try:
-        if expect_continue and not await exchange.wait_continue(CONTINUE_SECONDS):
+        if head.expect_continue and not await exchange.wait_continue(CONTINUE_SECONDS):
             return
         writer = BodyWriter(
             exchange,
-            content_length=None if request.chunked else payload.size,
+            content_length=head.content_length,
             compress=compression_of(request.compress),
             on_chunk_sent=None
             if traces is None
             else lambda chunk: traces.request_chunk_sent(request.method, request.url, chunk),
         )
+        if tracker is not None:
+            tracker.begin_attempt(writer)
         await payload.write(writer)
         await writer.write_eof()
+        sent = True
     except asyncio.CancelledError:
         raise
     except (ClientConnectionError, ConnectionError) as exc:
         # The peer stopped taking the body: what it answered counts, if it did (RFC 9112 9.5).
+        error = exc
         if exchange.head is None and exchange.error is None:
             await _late_answer(exchange, exc)
     except Exception as exc:
         failure = ClientConnectionError(
             f"Failed to send bytes into the underlying connection to {request.url.origin()}: {exc!r}"
         )
-        failure.__cause__ = exc
+        failure.__cause__ = error = exc
         exchange.fail(failure)
         exchange.cancel()
+    finally:
+        # The upload of a hop before this one may end late, when the tracker follows another.
+        if tracker is not None and tracker.attempts == attempt:
+            if sent:
+                tracker.finish_attempt()
+            else:
+                tracker.fail_attempt(error)
 
 
 async def _late_answer(exchange: Exchange, exc: BaseException) -> None:

@@ -469,7 +469,7 @@ class ClientRequest:
             length, chunked = self._framing(engine or {})
         at_hand = None
         if payload is not None and not chunked and not self.compress and not self.expect100 and self._traces is None:
-            at_hand = payload.at_hand
+            at_hand = payload.at_hand if self._upload_tracker is None else None
         target = url.raw_path_qs
         if route.forward is not None:
             # RFC 9112 3.2.2; what is for the proxy goes with each request, and to this one only.

@@ -31,6 +31,7 @@ from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 if TYPE_CHECKING:
     from http.cookies import SimpleCookie
 
+    from wherry.body.payload_base import Payload
     from wherry.client.request import ClientRequest, RequestInfo
     from wherry.client.session import ClientSession
 
@@ -76,6 +77,7 @@ class ClientResponse:
     _request: ClientRequest | None = None
     _request_info: RequestInfo | None = None
     _upload: asyncio.Task[None] | None = None
+    _payload: Payload | None = None
     _on_close: Callable[[], None] | None = None
     _closed = False
     _released = False
@@ -427,6 +429,10 @@ class ClientResponse:
             if not self._upload.done() and not self._upload.get_loop().is_closed():
                 self._upload.cancel()
             self._upload = None
+        if self._payload is not None:
+            # As a program expects that gave an open file away: it is closed with the response.
+            self._payload._close()
+            self._payload = None
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()

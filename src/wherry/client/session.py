@@ -295,7 +295,29 @@ class ClientSession:
         url = self._resolve_url(str_or_url)
         if options.params:
             url = url.extend_query(options.params)
+        if options.data is not None or options.upload_tracker is not None:
+            options.data = payload = self._payload(options)
+            if options.upload_tracker is not None or (payload is not None and not payload.autoclose):
+                return await self._upload(check_method(method), url, options, payload)
         return await pipeline.fetch(self, check_method(method), url, options)
+
+    async def _upload(self, method: str, url: URL, options: RequestOptions, payload: Payload | None) -> ClientResponse:
+        """A request with a body that must be closed at its end, or that a tracker follows."""
+        tracker = options.upload_tracker
+        if tracker is not None:
+            tracker.bind()
+        try:
+            response = await pipeline.fetch(self, method, url, options)
+        except BaseException:
+            if payload is not None:
+                await payload.close()
+            raise
+        finally:
+            if tracker is not None:
+                tracker.finalize()
+        if payload is not None and not payload.autoclose:
+            response._payload = payload
+        return response
 
     def get(self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Any) -> _RequestContextManager:
         """Make a GET request."""
@@ -507,6 +529,9 @@ class ClientSession:
             request.hops = self._proxies.hops_for(url, options)
         if options.upload_tracker is not None:
             request._upload_tracker = options.upload_tracker
+            options.upload_tracker.start_attempt()
+            if hop.data is None:
+                options.upload_tracker.finish_attempt()
         return request
 
     def _auth_for(self, hop: Hop, shared: FieldBlock) -> BasicAuth | None:

@@ -1,0 +1,514 @@
+"""Bodies that are sent, over real sockets: every kind, every mode, replays, early answers."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import zlib
+
+import brotli
+import pytest
+from aiohttp import web
+from backports import zstd
+
+import wherry
+from wherry.body.multipart import MultipartWriter
+from wherry.body.payload import Payload, payload_type
+from wherry.errors import ClientConnectionError, ClientError, ClientPayloadError
+
+
+@pytest.fixture
+async def echo(web_server):
+    """Tells what came: the fields, and the body after aiohttp has undone its coding."""
+
+    async def handler(request):
+        body = await request.read()
+        return web.json_response(
+            {
+                "method": request.method,
+                "headers": {name.lower(): value for name, value in request.headers.items()},
+                "body": body.decode("latin-1"),
+            }
+        )
+
+    return await web_server(handler)
+
+
+async def post(session, url, **kwargs):
+    async with session.post(url, **kwargs) as response:
+        told = await response.json()
+    return told["headers"], told["body"].encode("latin-1")
+
+
+async def pieces(*values, wait=False):
+    for value in values:
+        if wait:
+            await asyncio.sleep(0)
+        yield value
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "file.bin"
+    path.write_bytes(bytes(range(256)) * 5000)
+    return path
+
+
+async def test_bytes_with_a_content_type_in_any_case(session, echo):
+    """S001-05, S003-03"""
+    data = b"\x00Binary-data\x00\r\n"
+    for name in ("content-type", "Content-Type", "CONTENT-TYPE"):
+        headers, body = await post(session, echo, data=data, headers={name: "application/x-thing"})
+        assert body == data
+        assert headers["content-type"] == "application/x-thing"
+        assert headers["content-length"] == str(len(data))
+    headers, body = await post(session, echo, data=bytearray(data))
+    assert headers["content-type"] == "application/octet-stream"
+    headers, body = await post(session, echo, data=memoryview(data))
+    assert body == data
+
+
+async def test_json_and_text(session, echo):
+    """S001-08, S001-09"""
+    headers, body = await post(session, echo, json={"a": "ä"})
+    assert headers["content-type"] == "application/json"
+    assert json.loads(body) == {"a": "ä"}
+    headers, body = await post(session, echo, data="hällo")
+    assert headers["content-type"] == "text/plain; charset=utf-8"
+    assert body == "hällo".encode()
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_data_that_is_compressed_already_goes_as_it_is(session, echo, raw_server, coding, pack):
+    """S001-66, S001-67"""
+    data = pack(b"hello world")
+    headers, body = await post(session, echo, data=data, headers={"Content-Encoding": coding})
+    assert headers["content-encoding"] == coding
+    assert headers["content-length"] == str(len(data))
+    assert body == b"hello world"  # the server has read it back
+
+
+async def test_a_form(session, echo):
+    headers, body = await post(session, echo, data={"a": "1", "ä": "ö"})
+    assert headers["content-type"] == "application/x-www-form-urlencoded"
+    assert body == b"a=1&%C3%A4=%C3%B6"
+
+
+async def test_a_file_is_sent_with_its_size(session, echo, path):
+    with path.open("rb") as file:
+        headers, body = await post(session, echo, data=file)
+    assert headers["content-length"] == str(path.stat().st_size)
+    assert "transfer-encoding" not in headers
+    assert body == path.read_bytes()
+
+
+async def test_a_multipart_with_a_file(session, web_server, path):
+    async def handler(request):
+        form = await request.post()
+        return web.json_response(
+            [request.headers.get("Content-Length"), form["name"], form["file"].filename, len(form["file"].file.read())]
+        )
+
+    url = await web_server(handler)
+    with path.open("rb") as file:
+        form = wherry.FormData({"name": "värde", "file": file})
+        async with session.post(url, data=form) as response:
+            length, *found = await response.json()
+    assert found == ["värde", "file.bin", 1280000]
+    assert int(length) > 1280000
+
+
+async def test_an_async_generator_is_sent_in_chunks(session, echo):
+    headers, body = await post(session, echo, data=pieces(b"abc", b"", b"def", wait=True))
+    assert headers["transfer-encoding"] == "chunked"
+    assert "content-length" not in headers
+    assert body == b"abcdef"
+
+
+async def test_a_body_in_chunks_though_its_length_is_known(session, echo):
+    headers, body = await post(session, echo, data=b"hello", chunked=True)
+    assert headers["transfer-encoding"] == "chunked"
+    assert body == b"hello"
+
+
+async def test_an_empty_generator(session, echo):
+    headers, body = await post(session, echo, data=pieces())
+    assert headers["transfer-encoding"] == "chunked"
+    assert body == b""
+
+
+async def test_a_download_is_sent_on(session, echo, web_server):
+    async def source(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(100):
+            await response.write(b"x" * 10000)
+        return response
+
+    async with session.get(await web_server(source)) as download:
+        _, body = await post(session, echo, data=download.content)
+    assert body == b"x" * 1000000
+
+
+@pytest.mark.parametrize("compress", [True, "deflate", "gzip"])
+@pytest.mark.parametrize("kind", ["bytes", "generator"])
+async def test_compress(session, echo, compress, kind):
+    data = b"hello world " * 10000
+    body = data if kind == "bytes" else pieces(data)
+    headers, found = await post(session, echo, data=body, compress=compress)
+    assert headers["content-encoding"] == ("deflate" if compress is True else compress)
+    assert found == data
+
+
+@pytest.mark.parametrize(("coding", "undo"), [("br", brotli.decompress), ("zstd", zstd.decompress)])
+async def test_compress_with_what_is_installed(session, raw_server, coding, undo):
+    seen = asyncio.get_running_loop().create_future()
+
+    async def peer(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = b""
+        while size := int(await reader.readline(), 16):
+            body += await reader.readexactly(size)
+            await reader.readline()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        seen.set_result((head, body))
+
+    async with session.post(await raw_server(peer), data=b"hello" * 1000, compress=coding):
+        pass
+    head, body = await seen
+    assert f"content-encoding: {coding}".encode() in head.lower()
+    assert undo(body) == b"hello" * 1000
+
+
+async def test_compress_together_with_a_coding_of_ones_own(session, echo):
+    with pytest.raises(ValueError, match="Content-Encoding"):
+        await session.post(echo, data=b"x", compress=True, headers={"Content-Encoding": "gzip"})
+
+
+async def test_an_unknown_coding(session, echo):
+    with pytest.raises((ValueError, ClientError), match="lzw"):
+        await session.post(echo, data=b"x", compress="lzw")
+
+
+class Thing:
+    pass
+
+
+@payload_type(Thing)
+class ThingPayload(Payload):
+    """As a program's own payload looks that was written for aiohttp."""
+
+    _default_content_type = "application/x-thing"
+
+    def decode(self, encoding="utf-8", errors="strict"):
+        return "thing"
+
+    async def write(self, writer):
+        await writer.write(b"thi")
+        await writer.drain()
+        await writer.write(b"ng")
+
+
+async def test_a_registered_payload(session, echo):
+    headers, body = await post(session, echo, data=Thing())
+    assert body == b"thing"
+    assert headers["content-type"] == "application/x-thing"
+    assert headers["transfer-encoding"] == "chunked"
+
+
+async def test_a_file_is_closed_with_the_response(session, echo, path):
+    file = path.open("rb")
+    async with session.post(echo, data=file) as response:
+        await response.read()
+    assert file.closed
+    file = path.open("rb")
+    with pytest.raises(ClientError):
+        await session.post("http://127.0.0.1:1/", data=file)
+    assert file.closed
+
+
+async def test_a_promise_for_a_body_of_unknown_length_is_kept(session, echo):
+    headers, body = await post(session, echo, data=pieces(b"abc", b"de"), headers={"Content-Length": "5"})
+    assert headers["content-length"] == "5"
+    assert "transfer-encoding" not in headers
+    assert body == b"abcde"
+    for wrong in ("4", "6"):
+        with pytest.raises(ClientError, match="Content-Length promised"):
+            await session.post(echo, data=pieces(b"abc", b"de"), headers={"Content-Length": wrong})
+    with pytest.raises(ValueError, match="Content-Length is 4"):
+        await session.post(echo, data=b"abcde", headers={"Content-Length": "4"})
+
+
+# --- replays ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def redirecting(web_server):
+    async def handler(request):
+        body = await request.read()
+        if request.path == "/from":
+            raise web.HTTPTemporaryRedirect("/to")
+        return web.Response(body=body)
+
+    return (await web_server(handler)) / "from"
+
+
+def a_writer(file):
+    writer = MultipartWriter("mixed", "AB")
+    writer.append(b"x" * 10)
+    return writer
+
+
+BODIES = {
+    "bytes": lambda file: b"hello",
+    "text": lambda file: "hello",
+    "bytesio": lambda file: io.BytesIO(b"hello"),
+    "file": lambda file: file,
+    "form": lambda file: {"a": "b"},
+    "multipart": lambda file: wherry.FormData({"f": file}),
+    "writer": a_writer,
+}
+
+
+@pytest.mark.parametrize("kind", list(BODIES))
+async def test_a_redirect_replays_the_body(session, redirecting, path, kind):
+    with path.open("rb") as file:
+        async with session.post(redirecting, data=BODIES[kind](file)) as response:
+            assert response.history[0].status == 307
+            found = await response.read()
+    if kind == "file":
+        assert found == path.read_bytes()
+    elif kind == "multipart":
+        assert path.read_bytes() in found
+    elif kind == "writer":
+        assert b"x" * 10 in found
+    else:
+        assert found == (b"a=b" if kind == "form" else b"hello")
+
+
+async def test_a_redirect_of_a_consumed_body_says_so(session, redirecting):
+    with pytest.raises(ClientPayloadError, match="consumed request body"):
+        await session.post(redirecting, data=pieces(b"a"))
+
+
+async def test_a_redirect_that_drops_the_body_needs_no_replay(session, web_server):
+    async def handler(request):
+        body = await request.read()
+        if request.method == "POST":
+            raise web.HTTPSeeOther("/")
+        return web.Response(text=f"{request.method} {body!r}")
+
+    async with session.post(await web_server(handler), data=pieces(b"a")) as response:
+        assert await response.text() == "GET b''"
+
+
+# --- the promised length ------------------------------------------------------------------------------------
+
+
+class Liar(Payload):
+    _size = 5
+
+    def decode(self, encoding="utf-8", errors="strict"):
+        return self._value
+
+    async def write(self, writer):
+        await writer.write(self._value)
+
+
+@pytest.mark.parametrize("value", [b"four", b"sixsix"])
+async def test_a_body_that_is_not_as_long_as_it_promised_fails(session, echo, value):
+    with pytest.raises(ClientError, match="Content-Length promised"):
+        await session.post(echo, data=Liar(value))
+
+
+async def test_a_failing_body_is_an_error_with_its_cause(session, echo):
+    async def broken():
+        yield b"x"
+        raise ZeroDivisionError("in the generator")
+
+    with pytest.raises(ClientConnectionError) as caught:
+        await session.post(echo, data=broken())
+    causes = []
+    exc = caught.value
+    while exc is not None:
+        causes.append(type(exc))
+        exc = exc.__cause__
+    assert ZeroDivisionError in causes
+
+
+# --- Expect: 100-continue, and answers that come early ------------------------------------------------------
+
+
+async def test_expect100(session, raw_server):
+    order = []
+
+    async def peer(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"expect: 100-continue" in head.lower()
+        order.append("head")
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        order.append(await reader.readexactly(5))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+
+    async with session.post(await raw_server(peer), data=b"hello", expect100=True) as response:
+        assert await response.text() == "ok"
+    assert order == ["head", b"hello"]
+
+
+async def test_expect100_of_aiohttp(session, echo, path):
+    with path.open("rb") as file:
+        _, body = await post(session, echo, data=file, expect100=True)
+    assert body == path.read_bytes()
+
+
+@pytest.mark.parametrize("status", [b"417 Expectation Failed", b"413 Content Too Large", b"200 OK"])
+async def test_a_final_answer_instead_of_100_stops_the_upload(session, raw_server, status):
+    got = asyncio.get_running_loop().create_future()
+
+    async def peer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        await writer.drain()
+        got.set_result(await reader.read())
+
+    began = []
+
+    async def body():
+        began.append(True)
+        yield b"x"
+
+    async with session.post(await raw_server(peer), data=body(), expect100=True) as response:
+        assert response.status == int(status[:3])
+        assert await response.text() == "no"
+    assert await got == b""
+    assert not began
+
+
+async def test_a_server_that_knows_no_100_gets_the_body_after_a_while(session, raw_server, monkeypatch):
+    monkeypatch.setattr("wherry.client.pipeline.CONTINUE_SECONDS", 0.05)
+
+    async def peer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(5)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body)
+        await writer.drain()
+
+    async with session.post(await raw_server(peer), data=b"hello", expect100=True) as response:
+        assert await response.read() == b"hello"
+
+
+async def test_an_early_answer_is_read_while_the_upload_goes_on(session, raw_server):
+    read_on = asyncio.Event()
+    received = asyncio.get_running_loop().create_future()
+
+    async def peer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nearly\r\n")
+        await writer.drain()
+        await read_on.wait()
+        received.set_result(len(await reader.readexactly(2**20)))
+        writer.write(b"4\r\nlate\r\n0\r\n\r\n")
+        await writer.drain()
+
+    class Megabyte(Liar):
+        _size = 2**20
+
+    async with session.post(await raw_server(peer), data=Megabyte(bytes(2**20))) as response:
+        assert await response.content.readany() == b"early"
+        read_on.set()
+        assert await response.content.read() == b"late"
+    assert await received == 2**20
+
+
+@pytest.mark.parametrize("rude", [True, False])
+async def test_a_refusal_in_mid_upload_is_the_answer_not_a_broken_pipe(session, raw_server, rude):
+    async def peer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(1000)
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        await writer.drain()
+        if not rude:
+            while await reader.read(2**16):
+                pass
+
+    async def endless():
+        for _ in range(500):
+            yield bytes(2**16)
+            await asyncio.sleep(0)
+
+    async with session.post(await raw_server(peer), data=endless()) as response:
+        assert response.status == 413
+        assert await response.text() == "no"
+
+
+async def test_the_connection_of_a_stopped_upload_is_not_used_again(session, raw_server):
+    peers = []
+
+    async def peer(reader, writer):
+        peers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\nno")
+        await writer.drain()
+        while await reader.read(2**16):
+            pass
+
+    never = asyncio.Event()
+
+    async def body():
+        yield b"x"
+        await never.wait()
+
+    url = await raw_server(peer)
+    for _ in range(2):
+        async with session.post(url, data=body()) as response:
+            assert await response.text() == "no"
+    assert len(peers) == 2
+
+
+# --- progress -----------------------------------------------------------------------------------------------
+
+
+async def test_traces_tell_of_each_piece(echo):
+    sent = []
+
+    async def on_chunk(session, context, params):
+        sent.append(params.chunk)
+
+    trace = wherry.TraceConfig()
+    trace.on_request_chunk_sent.append(on_chunk)
+    async with wherry.ClientSession(trace_configs=[trace]) as session:
+        await post(session, echo, data=pieces(b"ab", b"cd"))
+        await post(session, echo, data=b"ef")
+    assert b"".join(sent) == b"abcdef"
+
+
+async def test_a_tracker_follows_an_upload(session, echo, redirecting, path):
+    from wherry.body.writer import UploadTracker
+
+    tracker = UploadTracker()
+    with path.open("rb") as file:
+        await post(session, echo, data=file, upload_tracker=tracker)
+    await tracker.upload_complete
+    assert tracker.bytes_written == path.stat().st_size
+    assert tracker.attempts == 1
+
+    tracker = UploadTracker()
+    async with session.post(redirecting, data=b"hello", upload_tracker=tracker) as response:
+        await response.read()
+    await tracker.upload_complete
+    assert (tracker.attempts, tracker.bytes_written) == (2, 5)
+    with pytest.raises(RuntimeError, match="one request"):
+        await session.post(echo, data=b"x", upload_tracker=tracker)
+
+
+async def test_a_tracker_gets_what_stopped_the_upload(session, echo):
+    from wherry.body.writer import UploadTracker
+
+    tracker = UploadTracker()
+    with pytest.raises(ClientError):
+        await session.post(echo, data=Liar(b"four"), upload_tracker=tracker)
+    with pytest.raises(ClientError):
+        await tracker.upload_complete
