@@ -191,6 +191,8 @@ def test_a_content_type_cannot_break_out():
 
 
 names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
+# A backslash before a closing quote misleads parsers that follow Python's email package.
+plain_names = names.filter(lambda name: "\\" not in name)
 values = st.one_of(st.text(st.characters(exclude_categories=("Cs",)), max_size=200), st.binary(max_size=200))
 
 
@@ -213,7 +215,7 @@ async def test_werkzeug_reads_what_was_sent(fields):
 
 
 @settings(deadline=None)
-@given(fields=st.lists(st.tuples(names, values), min_size=1, max_size=5))
+@given(fields=st.lists(st.tuples(plain_names, values), min_size=1, max_size=5))
 async def test_python_multipart_reads_what_was_sent(fields):
     form = FormData(default_to_multipart=True)
     for name, value in fields:
