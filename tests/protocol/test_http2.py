@@ -267,7 +267,7 @@ async def test_the_peers_windows_hold_a_body_back_and_let_it_go_on() -> None:
     """RFC 9113 6.9"""
     peer = Peer(begin=settings((INITIAL_WINDOW, 10)))
     await peer.heard()
-    exchange, _ = peer.post(b"x" * 30)
+    _exchange, _ = peer.post(b"x" * 30)
     frames = await peer.heard()
     assert [len(payload) for kind, _, _, payload in frames if kind == DATA] == [10]
     peer.say(frame(WINDOW, 0, 1, word(15)))
@@ -374,7 +374,7 @@ async def test_an_early_answer_ends_the_upload() -> None:
 
 async def test_a_reader_that_keeps_up_gets_more_window_and_one_that_does_not_gets_none() -> None:
     peer = Peer(flow=FlowOptions(initial_window=20000, max_window=20000))
-    (first, _), (second, sink) = peer.get(), peer.get()
+    (_first, _), (second, sink) = peer.get(), peer.get()
     second.pause_reading()
     peer.say(peer.head(1), peer.head(3), peer.data(1, b"x" * 12000), peer.data(3, b"x" * 12000))
     updates = [
@@ -477,7 +477,7 @@ async def test_any_other_reset_may_have_been_processed() -> None:
 
 async def test_a_reset_inside_a_body_is_never_short_data() -> None:
     peer = Peer()
-    exchange, sink = peer.get()
+    _exchange, sink = peer.get()
     peer.say(peer.head(1), peer.data(1, b"abc"), frame(RST, 0, 1, word(0)))
     assert isinstance(sink.error, ClientPayloadError)
     assert "NO_ERROR after 3 bytes" in str(sink.error)
@@ -532,7 +532,7 @@ async def test_an_idle_connection_closes_on_goaway() -> None:
 
 async def test_a_lost_connection_fails_what_is_under_way() -> None:
     peer = Peer()
-    (first, one), (second, _) = peer.get(), peer.get()
+    (_first, one), (second, _) = peer.get(), peer.get()
     peer.say(peer.head(1), peer.data(1, b"ab"))
     drained = asyncio.ensure_future(peer.connection.wait_closed())
     await asyncio.sleep(0)
@@ -648,7 +648,7 @@ async def test_a_tunnel_waits_for_settings_and_carries_bytes_both_ways() -> None
     await peer.heard()
     peer.say(settings((CONNECT_PROTOCOL, 1)))
     frames = await peer.heard()
-    [(_, flags, stream, block)] = [frame for frame in frames if frame[0] == HEADERS]
+    [(_, flags, stream, _block)] = [frame for frame in frames if frame[0] == HEADERS]
     assert (flags, stream, plain.stream_id) == (END_HEADERS, 3, 1)
     peer.say(peer.head(3), peer.data(3, b"early"))
     assert (await exchange.receive_head()).status == 200
@@ -671,7 +671,7 @@ async def test_the_request_of_a_tunnel_has_protocol_and_no_key() -> None:
     peer = Peer(begin=settings((CONNECT_PROTOCOL, 1)))
     await peer.heard()
     peer.get("/chat", upgrade="websocket", fields=(("Sec-WebSocket-Key", "k"), ("Sec-WebSocket-Version", "13")))
-    [(_, flags, _, block)] = await peer.heard()
+    [(_, _flags, _, block)] = await peer.heard()
     assert [tuple(field) for field in peer.decoder.decode(block)] == [
         (":method", "CONNECT"),
         (":protocol", "websocket"),
