@@ -96,9 +96,11 @@ def traceparent(head: str) -> str:
 
 async def test_a_request_is_a_client_span_a_measurement_and_a_context_in_the_fields(server: Server) -> None:
     telemetry = Telemetry()
-    async with wherry.ClientSession(trace_configs=[telemetry.config]) as session:
-        async with session.get(server.url("/path?q=1#part")):
-            pass
+    async with (
+        wherry.ClientSession(trace_configs=[telemetry.config]) as session,
+        session.get(server.url("/path?q=1#part")),
+    ):
+        pass
     (span,) = telemetry.spans
     assert span.name == "GET"
     assert span.kind is SpanKind.CLIENT
@@ -147,9 +149,11 @@ async def test_the_span_lies_under_the_callers(server: Server) -> None:
 
 async def test_every_redirect_is_a_span_of_its_own_with_its_own_context(server: Server) -> None:
     telemetry = Telemetry()
-    async with wherry.ClientSession(trace_configs=[telemetry.config]) as session:
-        async with session.post(server.url("/go/go/end")) as response:
-            assert response.status == 200
+    async with (
+        wherry.ClientSession(trace_configs=[telemetry.config]) as session,
+        session.post(server.url("/go/go/end")) as response,
+    ):
+        assert response.status == 200
     assert [
         (s.name, s.attributes["http.response.status_code"], s.attributes.get("http.request.resend_count"))  # type: ignore[index,union-attr]
         for s in telemetry.spans
@@ -229,9 +233,11 @@ async def test_a_second_try_is_a_span_of_its_own(server: Server) -> None:
 
 async def test_a_method_that_nobody_knows_is_other(server: Server) -> None:
     telemetry = Telemetry()
-    async with wherry.ClientSession(trace_configs=[telemetry.config]) as session:
-        async with session.request("BREW", server.url()):
-            pass
+    async with (
+        wherry.ClientSession(trace_configs=[telemetry.config]) as session,
+        session.request("BREW", server.url()),
+    ):
+        pass
     (span,) = telemetry.spans
     assert span.name == "HTTP"
     assert (span.attributes or {})["http.request.method"] == "_OTHER"
@@ -262,9 +268,11 @@ async def test_suppressed_requests_leave_nothing(server: Server) -> None:
     telemetry = Telemetry()
     token = otel_context.attach(otel_context.set_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY, True))
     try:
-        async with wherry.ClientSession(trace_configs=[telemetry.config]) as session:
-            async with session.get(server.url("/go/end")):
-                pass
+        async with (
+            wherry.ClientSession(trace_configs=[telemetry.config]) as session,
+            session.get(server.url("/go/end")),
+        ):
+            pass
     finally:
         otel_context.detach(token)
     assert telemetry.spans == []
