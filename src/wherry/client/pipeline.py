@@ -17,7 +17,7 @@ from wherry.body.coding import decoder_for
 from wherry.body.stream import StreamReader
 from wherry.body.writer import BodyWriter, compression_of
 from wherry.client.middleware import build_client_middlewares
-from wherry.client.redirects import REDIRECT_STATUSES, Hop, next_hop
+from wherry.client.redirects import REDIRECT_STATUSES, Hop, next_hop, split_credentials
 from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
@@ -57,7 +57,13 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
     Raises:
         ClientError: The request failed.
         TimeoutError: `ClientTimeout.total` passed.
+        ValueError: There are credentials in the URL and in `auth`.
     """
+    auth = options.auth
+    if url.raw_user is not None or url.raw_password is not None:
+        if auth is not None:
+            raise ValueError("Cannot combine AUTH argument with credentials encoded in URL")
+        auth, url = split_credentials(url)
     timeout = session._timeout if options.timeout is None else options.timeout
     wheel = session._wheel
     deadline: TotalDeadline | None = None
@@ -70,7 +76,8 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
     try:
         if session._trust_env and session._proxies.netrc is None:
             await session._proxies.read_netrc()
-        response = await _follow(session, method, url, options, timeout, traces)
+        hop = Hop(method, url, options.headers, session._payload(options), auth)
+        response = await _follow(session, hop, options, timeout, traces)
     except BaseException as exc:
         if deadline is not None:
             wheel.discard(deadline)
@@ -98,16 +105,15 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
 
 
 async def _follow(
-    session: ClientSession, method: str, url: URL, options: RequestOptions, timeout: ClientTimeout, traces: Any
+    session: ClientSession, hop: Hop, options: RequestOptions, timeout: ClientTimeout, traces: Any
 ) -> ClientResponse:
     """Go from hop to hop until a response is no redirect, or is not to be followed."""
-    hop = Hop(method, url, options.headers, session._payload(options), options.auth)
     middlewares = session._middlewares if options.middlewares is None else options.middlewares
     history: list[ClientResponse] = []
     if traces is not None:
         # Listeners see the session's fields too, and what they add is sent.
         hop.headers = headers = session._merged_headers(options.headers)
-        traces.follow(method, url, headers)
+        traces.follow(hop.method, hop.url, headers)
         await traces.request_start()
     while True:
         response = await _attempt(session, hop, options, timeout, middlewares, traces, history)
@@ -202,15 +208,24 @@ async def _attempt(
 
 
 class _Sender:
-    """The innermost handler, for middlewares: sends a request with the call's options."""
+    """The innermost handler, for middlewares: sends a request with the call's options.
 
-    __slots__ = ("_options",)
+    A middleware that asks again has done with the answer before, unless it has read it: an unread body would hold
+    its connection, and with it the place that the next try may be waiting for.
+    """
+
+    __slots__ = ("_last", "_options")
 
     def __init__(self, options: RequestOptions) -> None:
         self._options = options
+        self._last: ClientResponse | None = None
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
-        return await send(request, self._options)
+        last, self._last = self._last, None
+        if last is not None and not last.closed:
+            last.release()
+        self._last = response = await send(request, self._options)
+        return response
 
 
 async def send(request: ClientRequest, options: RequestOptions) -> ClientResponse:

@@ -23,6 +23,7 @@ from wherry.types import LooseHeaders
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 # What belongs to one origin: its secrets, and its name.
 _SECRETS = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
+_SECURE = frozenset({"https", "wss"})
 # RFC 9110 15.4: fields that tell of content go when the content goes.
 _CONTENT_FIELDS = frozenset(
     {
@@ -44,14 +45,15 @@ class Hop:
 
     Args:
         method: The method.
-        url: Where to, credentials in it included.
+        url: Where to, without credentials.
         headers: The request's own fields.
         data: The body, or None.
-        auth: Basic authentication for this hop.
+        auth: Basic authentication for this hop; the URL itself has no credentials any more.
         trusted: Whether session-wide secrets (fields, `auth=`, cookies of the request) may be sent.
+        left: Hosts whose own credentials (those of ~/.netrc) were dropped on the way.
     """
 
-    __slots__ = ("auth", "data", "headers", "method", "trusted", "url")
+    __slots__ = ("auth", "data", "headers", "left", "method", "trusted", "url")
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Hop:
         data: Any,
         auth: BasicAuth | None,
         trusted: bool = True,
+        left: frozenset[str] = frozenset(),
     ) -> None:
         self.method = method
         self.url = url
@@ -68,6 +71,16 @@ class Hop:
         self.data = data
         self.auth = auth
         self.trusted = trusted
+        self.left = left
+
+
+def split_credentials(url: URL) -> tuple[BasicAuth | None, URL]:
+    """The credentials in a URL, and the URL without them: they are neither shown nor sent in it (RFC 9110 4.2.4).
+
+    Raises:
+        ValueError: The name holds a colon (RFC 7617 2).
+    """
+    return BasicAuth.from_url(url), url.with_user(None)
 
 
 def redirect_method(method: str, status: int) -> str:
@@ -135,14 +148,21 @@ def next_hop(hop: Hop, sent_to: URL, status: int, location: str | None, *, requo
             f"Cannot follow redirect {status} to {url} with a consumed request body. "
             "Use bytes, a seekable file-like object, or set allow_redirects=False."
         )
-    auth, trusted = hop.auth, hop.trusted
+    auth, trusted, left = hop.auth, hop.trusted, hop.left
     if url.origin() != sent_to.origin():
         dropped |= _SECRETS
         auth, trusted = None, False
+        left |= {sent_to.raw_host or ""}
+        if sent_to.scheme in _SECURE and url.scheme not in _SECURE:
+            left |= {url.raw_host or ""}
     if url.raw_user is not None or url.raw_password is not None:
-        auth = None  # those of the new URL supersede
+        # Those of the new URL supersede: who redirects knows them already.
+        try:
+            auth, url = split_credentials(url)
+        except ValueError as exc:
+            raise InvalidUrlRedirectClientError(url.with_user(None), str(exc)) from exc
         dropped |= {"authorization"}
     headers: Any = hop.headers
     if dropped and headers:
         headers = [pair for pair in field_pairs(headers) if pair[0].lower() not in dropped]
-    return Hop(method, url, headers, data, auth, trusted)
+    return Hop(method, url, headers, data, auth, trusted, left)

@@ -195,14 +195,14 @@ class ClientRequest:
     ) -> None:
         if params:
             url = url.extend_query(params)
-        self.original_url = url
-        if url.raw_fragment:
-            url = url.with_fragment(None)
         if url.raw_user is not None or url.raw_password is not None:
             if auth is not None:
                 raise ValueError("Cannot combine AUTH argument with credentials encoded in URL")
             auth = BasicAuth(url.user or "", url.password or "")
             url = url.with_user(None)
+        self.original_url = url
+        if url.raw_fragment:
+            url = url.with_fragment(None)
         self.method = method
         self.url = url
         self.version = version
