@@ -535,17 +535,24 @@ class ClientSession:
         return request
 
     def _auth_for(self, hop: Hop, shared: FieldBlock) -> BasicAuth | None:
-        """The session's credentials, or ~/.netrc's: for the first origin only, behind anything more special."""
+        """The session's credentials for the first origin, or those that ~/.netrc has for the hop's host.
+
+        Raises:
+            ValueError: There are session-wide credentials and an Authorization field.
+        """
         url = hop.url
-        if not hop.trusted or url.raw_user is not None or url.raw_password is not None:
-            return None
         own = field_pairs(hop.headers) if hop.headers else ()
-        if "authorization" in shared.names or any(name.lower() == "authorization" for name, _ in own):
-            return None
-        if self._default_auth is not None and (self._base_origin is None or url.origin() == self._base_origin):
-            return self._default_auth
+        told = "authorization" in shared.names or any(name.lower() == "authorization" for name, _ in own)
+        default = self._default_auth
+        if default is not None and hop.trusted and self._base_origin in (None, url.origin()):
+            if told:
+                raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument of the session")
+            return default
         netrc = self._proxies.netrc
-        return netrc.lookup(url.raw_host) if netrc else None
+        if told or not netrc or url.raw_host in hop.left:
+            return None
+        # Where a redirect leads, only the host's own entry counts: `default` would be for anybody who is named.
+        return netrc.lookup(url.raw_host, default=hop.trusted)
 
     def _route_for(self, request: ClientRequest) -> Route:
         """The way that a request takes."""
