@@ -105,8 +105,8 @@ def known_charset(name: str | None) -> str | None:
         return None
     try:
         info = codecs.lookup(name.strip(" '\""))
-        # Codecs such as "base64" or "rot13" are no text encodings: bytes.decode() refuses them.
-        b"".decode(info.name)
+        # Codecs such as "base64" or "rot13" are no text encodings: bytes.decode() refuses them, if not for b"".
+        b"a".decode(info.name, "replace")
     except (LookupError, ValueError):
         return None
     return info.name
