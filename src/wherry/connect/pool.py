@@ -21,6 +21,8 @@ from wherry.protocol.connection import Connection
 # A route without any connection may overtake the waiters of others; one that has some waits for its own, until
 # its first waiter has stood this many seconds longer than the one who would be served.
 PATIENCE = 0.05
+# Of how many routes it is remembered what ALPN chose.
+NEGOTIATIONS_KEPT = 1024
 
 
 class Waiter:
@@ -42,15 +44,15 @@ class Lane:
 
     __slots__ = ("connections", "dialling", "free", "multiplexes", "queued", "route", "waiters")
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, multiplexes: bool | None) -> None:
         self.route = route
         self.connections: set[Connection] = set()
         self.free: list[Connection] = []  # with places to give; the freshest last
         self.waiters: deque[Waiter] = deque()
         self.dialling = 0
         self.queued = 0
-        # Whether this origin's connections carry many exchanges: None until the first one told.
-        self.multiplexes: bool | None = None if "h2" in route.protocols else False
+        # Whether this route's connections carry many exchanges: None until the first one told.
+        self.multiplexes = multiplexes
 
     @property
     def size(self) -> int:
@@ -120,6 +122,8 @@ class Pool:
         self.force_close = force_close
         self.closed = False
         self._lanes: dict[Route, Lane] = {}
+        # What ALPN chose on routes that offered a choice: True for a protocol that multiplexes.
+        self._negotiated: dict[Route, bool] = {}
         self._size = 0
         self._size_by_origin: dict[Origin, int] = {}
         # Waiters without room to dial, oldest first; those no longer `queued` are passed over.
@@ -148,16 +152,16 @@ class Pool:
         while free:
             connection = free[-1]
             places = connection.capacity - connection.promised
-            if places <= 1:
+            if places <= 1 or self.force_close:
                 free.pop()
             if places < 1:
                 continue
             if connection.is_usable():
                 self._reused += 1
                 return connection
-            if places > 1:
+            if free and free[-1] is connection:
                 free.pop()
-            connection.close()
+            connection.retire()
         return None
 
     def put_back(self, connection: Connection) -> None:
@@ -177,13 +181,14 @@ class Pool:
             route = ask.route
             lane = self._lanes.get(route)
             if lane is None:
-                lane = self._lanes[route] = Lane(route)
+                lane = self._lanes[route] = Lane(route, self._multiplexes(route))
             elif not lane.waiters and (connection := self._take_free(lane)) is not None:
                 return connection
             connection = await self._wait(lane, ask)
             if connection.is_usable():
                 return connection
-            connection.close()
+            if connection.is_idle:  # others may be at work on one that only has no place left
+                connection.close()
 
     async def _wait(self, lane: Lane, ask: ConnectAsk) -> Connection:
         loop = self._loop
@@ -232,6 +237,14 @@ class Pool:
             return False
         return not self.limit or self._size < self.limit
 
+    def _multiplexes(self, route: Route) -> bool | None:
+        """Whether connections of `route` carry many exchanges, as far as that is known before one is there."""
+        if self.force_close:
+            return False
+        if route.is_tls:
+            return self._negotiated.get(route) if "h2" in route.protocols else False
+        return "h2c" in route.protocols
+
     def _dial_or_queue(self, waiter: Waiter) -> None:
         lane = waiter.lane
         if lane.multiplexes is not False and lane.dialling:
@@ -263,6 +276,7 @@ class Pool:
         except BaseException as exc:
             lane.dialling -= 1
             waiter.dial = None
+            lane.multiplexes = False  # those who waited for this dial do not wait for one another too
             if isinstance(exc, Exception) and not waiter.future.done():
                 self._serve(waiter)
                 waiter.future.set_exception(exc)
@@ -282,8 +296,11 @@ class Pool:
         connection.owner = self
         lane.connections.add(connection)
         self._opened += 1
-        if lane.multiplexes is None:
-            lane.multiplexes = connection.version.major > 1
+        lane.multiplexes = connection.version.major > 1 and not self.force_close
+        if "h2" in lane.route.protocols:
+            if len(self._negotiated) >= NEGOTIATIONS_KEPT:
+                self._negotiated.clear()
+            self._negotiated[lane.route] = lane.multiplexes
         self.connection_available(connection)
         self._dial_for_the_rest(lane)
 
@@ -354,8 +371,11 @@ class Pool:
 
     def connection_available(self, connection: Connection) -> None:
         lane = self._lanes.get(connection.route)
-        if lane is None or self.closed or (self.force_close and connection.exchanges):
+        if lane is None or self.closed:
             connection.close()
+            return
+        if self.force_close and connection.exchanges:
+            connection.retire()
             return
         waiters = lane.waiters
         while waiters and connection.capacity > connection.promised:
@@ -372,6 +392,8 @@ class Pool:
             if connection.exchanges:
                 self._reused += 1
             waiter.future.set_result(connection)
+            if self.force_close:
+                return
         if connection.capacity <= connection.promised:
             return
         if not waiters and connection.is_idle and not connection.promised and self._someone_needs_room(lane):

@@ -1,0 +1,157 @@
+"""HTTP/2 through the session: negotiated, shared, and otherwise like HTTP/1.1 in everything."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.servers.http2 import LARGE, SERVER_NAMES, SMALL, Http2Server, Http2Servers
+from tests.servers.pki import Pki
+
+import wherry
+from wherry import ClientSession, TCPConnector
+
+HttpVersion11, HttpVersion20 = (1, 1), (2, 0)
+
+
+@pytest.fixture(params=SERVER_NAMES)
+def server(request: pytest.FixtureRequest, http2_servers: Http2Servers) -> Http2Server:
+    found: Http2Server = getattr(http2_servers, request.param)
+    return found
+
+
+@pytest.fixture
+async def session(pki: Pki) -> AsyncIterator[ClientSession]:
+    async with ClientSession(connector=TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"))) as made:
+        yield made
+
+
+def stats(session: ClientSession) -> object:
+    return session.connector.pool.stats()
+
+
+async def test_alpn_chooses_http2_and_requests_share_one_connection(
+    session: ClientSession, server: Http2Server
+) -> None:
+    """While the first answer of ALPN is awaited nobody else dials."""
+
+    async def get(path: str) -> tuple[object, bytes]:
+        async with session.get(f"https://localhost:{server.tls_port}{path}") as response:
+            return response.version, await response.read()
+
+    results = await asyncio.gather(*(get("/small") for _ in range(20)))
+    assert results == [(HttpVersion20, SMALL)] * 20
+    assert stats(session).opened == 1 or server.name == "nginx"  # which takes eight streams at a time
+    results = await asyncio.gather(*(get("/large") for _ in range(12)))
+    assert [hashlib.sha256(body).digest() for _, body in results] == [hashlib.sha256(LARGE).digest()] * 12
+
+
+async def test_prior_knowledge(server: Http2Server) -> None:
+    """RFC 9113 3.3"""
+    if server.plain_port is None:
+        assert server.name == "nghttpd"  # it speaks one of both
+        return
+    async with ClientSession(connector=TCPConnector(protocols=("h2c",))) as session:
+        for _ in range(2):
+            async with session.get(f"http://localhost:{server.plain_port}/small") as response:
+                assert response.version == HttpVersion20
+                assert await response.read() == SMALL
+        assert stats(session).opened == 1
+
+
+async def test_a_server_without_http2_is_spoken_to_in_http1(pki: Pki) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            while await reader.readline() != b"\r\n":
+                pass
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    pki.server.set_alpn_protocols(["http/1.1"])
+    running = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=pki.server)
+    port = running.sockets[0].getsockname()[1]
+    connector = TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"))
+    async with ClientSession(connector=connector) as session:
+
+        async def get() -> object:
+            async with session.get(f"https://localhost:{port}/") as response:
+                return response.version, await response.text()
+
+        assert await asyncio.gather(*(get() for _ in range(5))) == [(HttpVersion11, "ok")] * 5
+        assert connector.pool.stats().opened == 5
+        route = next(iter(connector.pool._lanes))
+        assert connector.pool._negotiated == {route: False}
+    running.close()
+    await running.wait_closed()
+
+
+@pytest.mark.parametrize("name", ["haproxy", "caddy", "hypercorn"])
+async def test_uploads_of_every_kind(session: ClientSession, http2_servers: Http2Servers, name: str) -> None:
+    url = f"https://localhost:{getattr(http2_servers, name).tls_port}/upload"
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(LARGE), 300_000):
+            yield LARGE[at : at + 300_000]
+
+    for data in (LARGE, pieces()):
+        async with session.post(url, data=data) as response:
+            assert (response.version, await response.text()) == (HttpVersion20, str(len(LARGE)))
+    async with session.post(url, json={"a": 1}) as response:
+        assert await response.text() == str(len(json.dumps({"a": 1})))
+    async with session.put(url, data=b"x" * 70000, compress="gzip") as response:
+        assert int(await response.text()) < 70000
+    async with session.post(url, data=b"abc", expect100=True) as response:
+        assert await response.text() == "3"
+
+
+async def test_head_and_trailers_and_streaming(session: ClientSession, http2_servers: Http2Servers) -> None:
+    base = f"https://localhost:{http2_servers.nghttpd.tls_port}"
+    async with session.head(f"{base}/large") as response:
+        assert (response.content_length, await response.read()) == (len(LARGE), b"")
+    async with session.get(f"{base}/large") as response:
+        digest = hashlib.sha256()
+        async for piece in response.content.iter_chunked(50_000):
+            digest.update(piece)
+        assert digest.digest() == hashlib.sha256(LARGE).digest()
+    assert stats(session).opened == 1
+
+
+async def test_a_response_left_unread_gives_its_stream_back(session: ClientSession, server: Http2Server) -> None:
+    url = f"https://localhost:{server.tls_port}"
+    for _ in range(12):
+        response = await session.get(f"{url}/large")
+        response.close()
+    async with session.get(f"{url}/small") as response:
+        assert await response.read() == SMALL
+    assert stats(session).opened == 1
+
+
+async def test_cancelled_and_timed_out_requests_hurt_nobody(session: ClientSession, server: Http2Server) -> None:
+    url = f"https://localhost:{server.tls_port}"
+    async with session.get(f"{url}/small") as response:
+        await response.read()
+
+    async def get() -> bytes:
+        async with session.get(f"{url}/large") as response:
+            return await response.read()
+
+    tasks = [asyncio.ensure_future(get()) for _ in range(6)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
+    assert [len(result) for result in results[1::2]] == [len(LARGE)] * 3
+    assert stats(session).opened == 1
+
+
+async def test_closing_the_session_ends_connections_in_order(server: Http2Server, pki: Pki) -> None:
+    async with ClientSession(connector=TCPConnector(ssl=pki.client(), protocols=("h2",))) as session:
+        response = await session.get(f"https://localhost:{server.tls_port}/large")
+        [connection] = session.connector.pool.all_connections()
+    assert connection.transport is None
+    with pytest.raises(wherry.ClientError):
+        await response.read()
