@@ -29,17 +29,28 @@ from wherry.client.tracing import (
     TraceRequestStartParams,
     TraceResponseChunkReceivedParams,
 )
-from wherry.connect.connector import BaseConnector, TCPConnector, UnixConnector
+from wherry.connect.address import public_addresses_only
+from wherry.connect.connector import (
+    AddrInfoType,
+    BaseConnector,
+    NamedPipeConnector,
+    SocketFactoryType,
+    TCPConnector,
+    UnixConnector,
+)
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.route import ProxyHop
 from wherry.connect.tls import Fingerprint
 from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
+from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
 from wherry.version import __version__
 
 __all__ = (
     "AbstractCookieJar",
+    "AddrInfoType",
+    "AsyncResolver",
     "BaseConnector",
     "BasicAuth",
     "ClientHandlerType",
@@ -49,13 +60,18 @@ __all__ = (
     "ClientSession",
     "ClientTimeout",
     "CookieJar",
+    "DefaultResolver",
     "DigestAuthMiddleware",
+    "DoHResolver",
     "DummyCookieJar",
     "Fingerprint",
     "FormData",
+    "NamedPipeConnector",
     "ProxyHop",
     "RequestInfo",
+    "SocketFactoryType",
     "TCPConnector",
+    "ThreadedResolver",
     "TraceConfig",
     "TraceConnectionCreateEndParams",
     "TraceConnectionCreateStartParams",
@@ -78,6 +94,7 @@ __all__ = (
     "__version__",
     "encode_basic_auth",
     "proxy_hops",
+    "public_addresses_only",
     "request",
     *errors.__all__,
 )

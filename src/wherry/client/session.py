@@ -250,7 +250,10 @@ class ClientSession:
             context["source_traceback"] = self._source_traceback
         if not self._loop.is_closed():
             self._wheel.close()
-            self._loop.call_exception_handler(context)
+        connector = self._connector
+        if connector is not None and self._connector_owner:
+            connector.close()  # its sockets go with the session, and it need not warn too
+        self._loop.call_exception_handler(context)
 
     # --- making requests ------------------------------------------------------------------------------------
 

@@ -242,6 +242,7 @@ class BaseConnector:
         self._closed = True
         self._routes.clear()
         if self._loop.is_closed():
+            _close_without_loop(list(self.pool.all_connections()))
             return Closing()
         self._begin_close(abort_ssl)
         return Closing(self._finish_close)
