@@ -503,6 +503,27 @@ def test_a_programs_jar_needs_only_what_is_abstract() -> None:
         AbstractCookieJar()  # type: ignore[abstract]
 
 
+def test_a_programs_jar_cannot_break_the_line() -> None:
+    class Broken(ListJar):
+        def filter_cookies(self, request_url: URL) -> BaseCookie[str]:
+            morsel: Morsel[str] = Morsel()
+            morsel.__setstate__({"key": "a", "value": "b", "coded_value": "b\r\nX: y"})  # type: ignore[attr-defined]
+            return SimpleCookie({"a": morsel})
+
+    with pytest.raises(CookieError):
+        Broken().cookie_header(HTTP)
+
+
+def test_the_lines_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wherry.cookies.jar._MAX_LINES_KEPT", 10)
+    jar = CookieJar()
+    jar.store(["a=1; Path=/", "b=2; Path=/x"], URL("http://example.com/"))
+    for number in range(100):
+        assert line(jar, f"http://example.com/x/{number}") == "b=2; a=1"
+        assert line(jar, f"http://h{number}.org/") == ""
+    assert sum(1 + len(lines.by_path) for lines in jar._lines.values()) <= 11
+
+
 def test_what_a_subclass_overrides_holds_for_every_request() -> None:
     class Picky(CookieJar):
         def filter_cookies(self, request_url: URL = NOWHERE) -> BaseCookie[str]:

@@ -156,6 +156,12 @@ def test_a_bad_cookies_txt_names_its_line(tmp_path: Path, line: str) -> None:
     assert len(jar) == 6
 
 
+def test_a_cookies_txt_cannot_smuggle_a_field(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"x.org\tFALSE\t/\tFALSE\t0\ta\t1\rX-Evil: 1\n")
+    with pytest.raises(ValueError, match="control characters"):
+        CookieJar().load_cookies_txt(tmp_path / "bad")
+
+
 def test_curl_reads_our_cookies_txt(tmp_path: Path) -> None:
     jar = CookieJar()
     jar.store(["a=1; Path=/; Max-Age=1000"], URL("http://www.example.com/"))

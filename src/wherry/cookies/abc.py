@@ -15,6 +15,7 @@ from types import MappingProxyType
 from yarl import URL
 
 from wherry.cookies.parse import parse_set_cookie
+from wherry.cookies.record import check_line
 from wherry.types import LooseCookies
 
 __all__ = ("AbstractCookieJar", "ClearCookiePredicate", "DummyCookieJar")
@@ -99,7 +100,7 @@ class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
         cookies = self.filter_cookies(url)
         if not cookies:
             return ""
-        return "; ".join([f"{morsel.key}={morsel.coded_value}" for morsel in cookies.values()])
+        return check_line("; ".join([f"{morsel.key}={morsel.coded_value}" for morsel in cookies.values()]))
 
 
 class DummyCookieJar(AbstractCookieJar):

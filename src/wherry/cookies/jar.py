@@ -42,8 +42,8 @@ MAX_COOKIES_PER_DOMAIN = 180
 MAX_COOKIES_PER_REQUEST = 150
 MAX_LINE_LENGTH = 8190
 
-_MAX_HOSTS_KEPT = 4096
-_MAX_PATHS_KEPT = 256
+# Lines that are remembered at once, of all hosts and paths: at most this many times MAX_LINE_LENGTH of memory.
+_MAX_LINES_KEPT = 4096
 _NEVER = float("inf")
 _NO_URL = URL()
 
@@ -101,6 +101,7 @@ class CookieJar(AbstractCookieJar):
         self._max_line = max_line_length
         self._index = CookieIndex(max_cookies, max_cookies_per_domain)
         self._lines: dict[tuple[str | None, str, int | None], _HostLines] = {}
+        self._kept = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Send the hot path through what a subclass overrides, so that its rule holds for every request."""
@@ -169,10 +170,8 @@ class CookieJar(AbstractCookieJar):
         path = url.raw_path
         line = lines.by_path.get(path)
         if line is None:
-            line = self._join(self._for_path(lines.cookies, path))
-            if len(lines.by_path) >= _MAX_PATHS_KEPT:
-                lines.by_path.clear()
-            lines.by_path[path] = line
+            self._keep_one_more()
+            line = lines.by_path[path] = self._join(self._for_path(lines.cookies, path))
         return line
 
     def filter_cookies(self, request_url: URL = _NO_URL) -> BaseCookie[str]:
@@ -202,10 +201,20 @@ class CookieJar(AbstractCookieJar):
         lines = _HostLines(self._candidates(url))
         if all(cookie.path == "/" for cookie in lines.cookies):
             lines.plain = self._join(self._for_path(lines.cookies, "/"))
-        if len(self._lines) >= _MAX_HOSTS_KEPT:
-            self._lines.clear()
+        self._keep_one_more()
         self._lines[url.raw_host, url.scheme, url.explicit_port] = lines
         return lines
+
+    def _keep_one_more(self) -> None:
+        """Count a line that will be remembered; when there are too many, forget them all."""
+        self._kept += 1
+        if self._kept > _MAX_LINES_KEPT:
+            self._forget_lines()
+
+    def _forget_lines(self) -> None:
+        """The jar has changed."""
+        self._lines.clear()
+        self._kept = 0
 
     def _candidates(self, url: URL) -> list[Cookie]:
         """The cookies that may go to the URL's host, whatever its path."""
@@ -356,7 +365,7 @@ class CookieJar(AbstractCookieJar):
         if index.next_expiry <= now:
             self._expire()
         if index.discard(cookie) if cookie.expires <= now else index.add(cookie):
-            self._lines.clear()
+            self._forget_lines()
 
     def _covers_secure_cookie(self, name: str, domain: str, path: str) -> bool:
         """Whether a Secure cookie stands where one from an insecure origin wants to (5.7 step 18)."""
@@ -376,20 +385,21 @@ class CookieJar(AbstractCookieJar):
             self._expire()
             for cookie in [cookie for cookie in self._index if predicate(cookie.morsel())]:
                 self._index.discard(cookie)
-        self._lines.clear()
+        self._forget_lines()
 
     def clear_domain(self, domain: str) -> None:
         """Drop the cookies of `domain` and of the domains under it."""
         index = self._index
+        domain = domain.removeprefix(".").lower()
         for known in [known for known in index.domains() if domain_match(known, domain)]:
             for cookie in list(index.of_domain(known)):
                 index.discard(cookie)
-        self._lines.clear()
+        self._forget_lines()
 
     def _expire(self) -> None:
         """Drop what has ended."""
         if self._index.next_expiry <= (now := time.time()) and self._index.expire(now):
-            self._lines.clear()
+            self._forget_lines()
 
     # --- files --------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any
 from wherry.cookies.parse import ReceivedMorsel, build_morsel
 from wherry.types import LooseCookies
 
-__all__ = ("Cookie", "CookieKey", "coded_for_sending", "loose_pairs", "morsel_of")
+__all__ = ("Cookie", "CookieKey", "check_line", "coded_for_sending", "loose_pairs", "morsel_of")
 
 # What makes two cookies one (RFC 6265bis 5.7 step 23); the domain is the index's key.
 CookieKey = tuple[str, str, bool]
@@ -142,6 +142,17 @@ def morsel_of(name: str, value: Any) -> Morsel[str]:
     if _BAD_NAME(morsel.key) and not isinstance(morsel, ReceivedMorsel):
         raise CookieError(f"illegal cookie name {morsel.key!r}")
     return morsel
+
+
+def check_line(line: str) -> str:
+    """The line as it is, if it can be the value of a field.
+
+    Raises:
+        CookieError: It has control characters.
+    """
+    if _BAD_VALUE(line):
+        raise CookieError(f"a cookie has control characters: {line!r}")
+    return line
 
 
 def coded_for_sending(morsel: Morsel[str], *, quote: bool) -> str:

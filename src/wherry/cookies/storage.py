@@ -10,12 +10,13 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from http.cookies import CookieError
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from wherry.cookies.parse import unquote
-from wherry.cookies.record import Cookie
+from wherry.cookies.record import Cookie, check_line
 
 __all__ = ("from_json", "from_netscape", "read", "to_json", "to_netscape", "write")
 
@@ -142,9 +143,12 @@ def _from_aiohttp(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[C
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or "\n" in value or "\r" in value or "\0" in value:
+    if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text of a cookie")
-    return value
+    try:
+        return check_line(value)
+    except CookieError as exc:
+        raise ValueError(f"not a cookie file: {exc}") from exc
 
 
 def _moment(value: Any) -> float:
@@ -206,7 +210,7 @@ def from_netscape(text: str) -> list[Cookie]:
             fields.append("")
         if len(fields) != 7:
             raise ValueError(f"line {number} of cookies.txt has {len(fields)} fields, not 7")
-        domain, subdomains, path, secure, ends, name, value = fields
+        domain, subdomains, path, secure, ends, name, value = (_text(field) for field in fields)
         try:
             expires = float(int(ends or 0)) or _NEVER
         except (ValueError, OverflowError) as exc:
