@@ -18,8 +18,9 @@ from wherry.connect.proxy import open_tunnel
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.resolver import AbstractResolver, ResolveResult
 from wherry.connect.route import Origin, ProxyHop, Route
+from wherry.connect.secure import secure
 from wherry.connect.settings import DialSettings, hop_key
-from wherry.connect.tls import Fingerprint
+from wherry.connect.tls import Fingerprint, selected_protocol
 from wherry.connect.wire import Wire
 from wherry.errors import (
     ClientConnectorError,
@@ -393,6 +394,39 @@ def test_tls_in_tls_in_tls_on_both_loops(authority: trustme.CA) -> None:
     for factory in (asyncio.new_event_loop, uvloop.new_event_loop):
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(main())
+
+
+async def test_one_context_serves_a_proxy_and_an_origin_of_http2(authority: trustme.CA) -> None:
+    """S001-131: HTTP/2 is offered to the origin and never to the proxy, whoever came first."""
+    context = client_context(authority)
+    server = server_context(authority)
+    server.set_alpn_protocols(["h2", "http/1.1"])
+    settings = DialSettings(asyncio.get_running_loop(), DNSCache(Names()))
+    ask = ConnectAsk(Route(ORIGIN), 5.0)
+    for _ in range(2):
+        async with (
+            serve(echo, server) as end,
+            serve(connecting({"origin.test:8443": end}), server) as port,
+            serve(echo, server) as other,
+        ):
+            route = Route(
+                Origin("https", "origin.test", 8443), proxy_hops(f"https://127.0.0.1:{port}", None, None, context)
+            )
+
+            async def first(hop: ProxyHop) -> Wire:
+                return await dial_wire(hop.host, hop.port, settings, ask, key=hop_key(hop))
+
+            wire = await open_tunnel(route, route.hops, first, settings, ask)
+            assert selected_protocol(wire.transport) == "http/1.1"
+            key = hop_key(route.hops[0])
+            options = {"ssl_option": context, "server_hostname": "localhost", "key": key}
+            await secure(wire, settings, ask, protocols=("h2", "http/1.1"), **options)
+            assert selected_protocol(wire.transport) == "h2"
+            wire.abort()
+            wire = await dial_wire("127.0.0.1", other, settings, ask, key=key)
+            await secure(wire, settings, ask, protocols=("http/1.1",), **options)
+            assert selected_protocol(wire.transport) == "http/1.1"
+            wire.abort()
 
 
 async def test_the_certificate_of_a_proxy_is_checked(authority: trustme.CA) -> None:

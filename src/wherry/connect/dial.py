@@ -264,7 +264,7 @@ class _Dialled:
                     taken, sock = sock, None
                     _, protocol = await loop.create_connection(factory, sock=taken)
                     return protocol
-                resuming = settings.sessions.resuming(context)
+                resuming = settings.sessions.resuming(context, tls.offered(route.protocols))
                 name = server_name(route)
                 taken, sock = sock, None
                 transport, protocol = await loop.create_connection(

@@ -130,13 +130,19 @@ async def pass_hop(wire: Wire, hop: ProxyHop, host: str, port: int, settings: Di
 
 async def enter_tls(wire: Wire, hop: ProxyHop, settings: DialSettings, ask: ConnectAsk) -> None:
     """TLS with a proxy, inside whatever the wire is in already."""
-    name = hop.host.rstrip(".")
     await secure(
-        wire, settings, ask, ssl_option=hop.ssl, server_hostname=name, protocols=PROXY_PROTOCOLS, key=hop_key(hop)
+        wire,
+        settings,
+        ask,
+        ssl_option=hop.ssl,
+        server_hostname=hop.host.rstrip("."),
+        protocols=PROXY_PROTOCOLS,
+        key=hop_key(hop),
+        names=PROXY_PROTOCOLS,
     )
     chosen = selected_protocol(wire.transport)
     if chosen not in {None, *PROXY_PROTOCOLS}:
-        raise NotHttp(f"the proxy chose {chosen!r} by ALPN; give it an SSLContext of its own by proxy_ssl=")
+        raise NotHttp(f"the proxy chose {chosen!r} by ALPN, which was not offered")
 
 
 async def ask_http(wire: Wire, hop: ProxyHop, host: str, port: int) -> None:

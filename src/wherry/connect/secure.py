@@ -27,6 +27,7 @@ async def secure(
     server_hostname: str,
     protocols: tuple[str, ...],
     key: ConnectionKey,
+    names: tuple[str, ...] | None = None,
 ) -> None:
     """TLS over a wire, checked as `ssl_option` says; on failure the wire is closed.
 
@@ -38,13 +39,15 @@ async def secure(
         server_hostname: The name to send and to check.
         protocols: ALPN identifiers in order of wish.
         key: What errors show.
+        names: What to offer by ALPN whatever the context offers, None for what follows from `protocols`.
 
     Raises:
         ClientSSLError: TLS failed.
         ConnectionTimeoutError: `ask.sock_connect` passed.
         ServerFingerprintMismatch: The certificate is not the one that was asked for.
     """
-    context = settings.sessions.resuming(await tls.context_for(ssl_option, protocols))
+    names = tls.offered(protocols) if names is None else names
+    context = settings.sessions.resuming(await tls.context_for(ssl_option, protocols), names)
     try:
         async with asyncio.timeout(ask.sock_connect):
             await wire.start_tls(

@@ -16,6 +16,7 @@ import threading
 from collections import OrderedDict
 from hashlib import sha256
 from typing import Any
+from weakref import WeakSet
 
 from wherry.errors import (
     ClientConnectorCertificateError,
@@ -115,6 +116,12 @@ def make_context(*, verified: bool, protocols: tuple[str, ...] = DEFAULT_PROTOCO
     return context
 
 
+def offered(protocols: tuple[str, ...]) -> tuple[str, ...]:
+    """What a handshake must offer by ALPN; () leaves it to the context, which suits HTTP/1.1 alone."""
+    # Which protocols are spoken is the connector's to say; a context cannot be asked what it offers.
+    return () if protocols == DEFAULT_PROTOCOLS else tuple(alpn_names(protocols) or ())
+
+
 def alpn_names(protocols: tuple[str, ...]) -> list[str] | None:
     """What is offered by ALPN: "h2c" is HTTP/2 without TLS and has no name there (RFC 9113 3.1)."""
     names = [name for name in protocols if name != "h2c"]
@@ -142,9 +149,6 @@ async def context_for(ssl_option: Any, protocols: tuple[str, ...]) -> ssl.SSLCon
         protocols: ALPN identifiers in order of wish.
     """
     if isinstance(ssl_option, ssl.SSLContext):
-        if protocols != DEFAULT_PROTOCOLS and (names := alpn_names(protocols)) is not None:
-            # Which protocols are spoken is the connector's to say; a context cannot be asked what it offers.
-            ssl_option.set_alpn_protocols(names)
         return ssl_option
     # A fingerprint alone decides: the certificate may be signed by anyone, for any name.
     verified = ssl_option is True or ssl_option is None
@@ -158,23 +162,34 @@ async def context_for(ssl_option: Any, protocols: tuple[str, ...]) -> ssl.SSLCon
 # --- sessions that are taken up again -----------------------------------------------------------------------
 
 
+# Contexts whose ALPN was set here.
+_alpn_set: WeakSet[ssl.SSLContext] = WeakSet()
+
+
 class ResumingContext(ssl.SSLContext):
     """Wraps a context so that an event loop's TLS takes up the last session with each host (RFC 8446 2.2).
 
     Loops call `wrap_bio` and cannot be told of sessions; this one is the inner context's, with a session.  The
     inner context stays as it is and may be changed by its owner at any time.
+
+    Args:
+        inner: The context.
+        names: What is offered by ALPN, () for what `inner` offers.  It is set when a handshake begins: one context
+            may serve an origin of HTTP/2 and the proxy on the way to it, which is spoken to in HTTP/1.1.
     """
 
     inner: ssl.SSLContext
+    names: tuple[str, ...]
     _last: OrderedDict[str, ssl.SSLObject]
 
-    def __new__(cls, inner: ssl.SSLContext) -> ResumingContext:  # noqa: PYI034
+    def __new__(cls, inner: ssl.SSLContext, names: tuple[str, ...] = ()) -> ResumingContext:  # noqa: PYI034
         self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
         self.inner = inner
+        self.names = names
         self._last = OrderedDict()
         return self
 
-    def __init__(self, inner: ssl.SSLContext) -> None:
+    def __init__(self, inner: ssl.SSLContext, names: tuple[str, ...] = ()) -> None:
         """Everything is done in `__new__`, where the base class wants it."""
 
     def wrap_bio(
@@ -190,6 +205,10 @@ class ResumingContext(ssl.SSLContext):
         if session is None and (last := self._last.get(key)) is not None:
             # TLS 1.3 sends tickets after the handshake, so the session is asked for as late as can be.
             session = last.session
+        # What an earlier handshake offered must not stay for one that wants HTTP/1.1 alone.
+        if names := self.names or (DEFAULT_PROTOCOLS if self.inner in _alpn_set else ()):
+            self.inner.set_alpn_protocols(names)
+            _alpn_set.add(self.inner)
         try:
             wrapped = self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
         except ValueError:
@@ -216,13 +235,19 @@ class Sessions:
     __slots__ = ("_contexts",)
 
     def __init__(self) -> None:
-        self._contexts: OrderedDict[ssl.SSLContext, ResumingContext] = OrderedDict()
+        self._contexts: OrderedDict[tuple[ssl.SSLContext, tuple[str, ...]], ResumingContext] = OrderedDict()
 
-    def resuming(self, context: ssl.SSLContext) -> ResumingContext:
-        """`context` with memory.  Programs that make a context a request do not make us keep them all."""
-        found = self._contexts.get(context)
+    def resuming(self, context: ssl.SSLContext, names: tuple[str, ...] = ()) -> ResumingContext:
+        """`context` with memory.  Programs that make a context a request do not make us keep them all.
+
+        Args:
+            context: The context.
+            names: What is to be offered by ALPN, () for what the context offers.
+        """
+        key = (context, names)
+        found = self._contexts.get(key)
         if found is None:
-            found = self._contexts[context] = ResumingContext(context)
+            found = self._contexts[key] = ResumingContext(context, names)
             if len(self._contexts) > MAX_SESSIONS:
                 self._contexts.popitem(last=False)
         return found
