@@ -133,7 +133,13 @@ class TooManyRedirects(ClientResponseError):
 
 
 class ClientConnectionError(ClientError):
-    """A connection could not be made, or broke."""
+    """A connection could not be made, or broke.
+
+    `resend_safe` is True where the request may be sent again: nothing of it reached the server, or the server
+    did nothing about it, or doing it twice is the same as once.
+    """
+
+    resend_safe: bool = False
 
 
 class ClientConnectionResetError(ClientConnectionError, ConnectionResetError):

@@ -8,6 +8,7 @@ functions (`redirects.next_hop`, `ClientRequest.wire_head`); how bytes travel is
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict
@@ -19,7 +20,7 @@ from wherry.body.writer import BodyWriter, compression_of
 from wherry.client.middleware import build_client_middlewares
 from wherry.client.redirects import REDIRECT_STATUSES, Hop, next_hop, split_credentials
 from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest, RequestInfo
-from wherry.client.response import ClientResponse
+from wherry.client.response import ClientResponse, DerivedFields, derive
 from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
 from wherry.connect.ask import ConnectAsk
 from wherry.errors import (
@@ -45,7 +46,13 @@ if TYPE_CHECKING:
 CONTINUE_SECONDS = 1.0
 
 
-async def fetch(session: ClientSession, method: str, url: URL, options: RequestOptions) -> ClientResponse:
+async def fetch(
+    session: ClientSession,
+    method: str,
+    url: URL,
+    options: RequestOptions,
+    request: ClientRequest | None = None,
+) -> ClientResponse:
     """Make a request, follow its redirects, and give back the last response.
 
     Args:
@@ -53,6 +60,7 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
         method: The method, checked and in upper case.
         url: The absolute URL.
         options: What the program said besides.
+        request: The request of the first hop, where one that was built before still holds.
 
     Raises:
         ClientError: The request failed.
@@ -64,48 +72,73 @@ async def fetch(session: ClientSession, method: str, url: URL, options: RequestO
         if auth is not None:
             raise ValueError("Cannot combine AUTH argument with credentials encoded in URL")
         auth, url = split_credentials(url)
-    timeout = session._timeout if options.timeout is None else options.timeout
-    wheel = session._wheel
+    timeout = options.timeout or session._timeout
     deadline: TotalDeadline | None = None
     if timeout.total:
-        deadline = TotalDeadline(
-            session._loop.time() + timeout.total, timeout.total, asyncio.current_task(), method, url
-        )
-        wheel.add(deadline)
-    traces = session._traces_for(options)
+        deadline = TotalDeadline(monotonic() + timeout.total, timeout.total, asyncio.current_task(), method, url)
+        session._wheel.add(deadline)
+    traces = session._traces_for(options) if session._trace_configs else None
     try:
-        if session._trust_env and session._proxies.netrc is None:
-            await session._proxies.read_netrc()
-        hop = Hop(method, url, options.headers, session._payload(options), auth)
-        response = await _follow(session, hop, options, timeout, traces)
+        if request is not None:
+            response = await _first_hop(session, request, options, timeout)
+        else:
+            if session._trust_env and session._proxies.netrc is None:
+                await session._proxies.read_netrc()
+            hop = Hop(method, url, options.headers, session._payload(options), auth)
+            response = await _follow(session, hop, options, timeout, traces)
     except BaseException as exc:
+        error: BaseException = exc
         if deadline is not None:
-            wheel.discard(deadline)
+            session._wheel.discard(deadline)
             if isinstance(exc, asyncio.CancelledError) and deadline.caused(exc):
-                timed_out = deadline.error()
-                if traces is not None:
-                    await traces.request_exception(timed_out)
-                raise timed_out from exc
+                error = deadline.error()
         if traces is not None:
-            await traces.request_exception(exc)
-        raise
+            await traces.request_exception(error)
+        if error is exc:
+            raise
+        raise error from exc
     if deadline is not None:
         exchange = response._exchange
         if exchange is None or exchange.complete:
-            wheel.discard(deadline)
+            session._wheel.discard(deadline)
         else:
-            deadline.task = None
-            deadline.exchange = exchange
-            done = deadline
-            response._on_close = lambda: wheel.discard(done)
-            response.content.on_eof(response._on_close)
+            _watch_body(session, response, exchange, deadline)
     if traces is not None:
         await traces.request_end(response)
     return response
 
 
+def _watch_body(session: ClientSession, response: ClientResponse, exchange: Exchange, deadline: TotalDeadline) -> None:
+    """The deadline goes on while the body is read; it ends with the body, or with the response."""
+    deadline.task = None
+    deadline.exchange = exchange
+    response._on_close = lambda: session._wheel.discard(deadline)
+    response.content.on_eof(response._on_close)
+
+
+async def _first_hop(
+    session: ClientSession, request: ClientRequest, options: RequestOptions, timeout: ClientTimeout
+) -> ClientResponse:
+    """The usual request: built before, nothing round it, and mostly no redirect after it."""
+    try:
+        response = await send(request, options, timeout)
+    except ClientConnectionError as exc:
+        if not exc.resend_safe:
+            raise
+        response = await send(request, options, timeout)
+    if 300 < response.status < 309 and options.allow_redirects:
+        hop = Hop(request.method, request.original_url, None, None, None)
+        return await _follow(session, hop, options, timeout, None, response)
+    return response if not session._raise_for_status else await _accept(session, response, options)
+
+
 async def _follow(
-    session: ClientSession, hop: Hop, options: RequestOptions, timeout: ClientTimeout, traces: Any
+    session: ClientSession,
+    hop: Hop,
+    options: RequestOptions,
+    timeout: ClientTimeout,
+    traces: Any,
+    response: ClientResponse | None = None,
 ) -> ClientResponse:
     """Go from hop to hop until a response is no redirect, or is not to be followed."""
     middlewares = session._middlewares if options.middlewares is None else options.middlewares
@@ -116,40 +149,53 @@ async def _follow(
         traces.follow(hop.method, hop.url, headers)
         await traces.request_start()
     while True:
-        response = await _attempt(session, hop, options, timeout, middlewares, traces, history)
-        head_status = response.status
-        following: Hop | None = None
-        if options.allow_redirects and 300 < head_status < 309:
-            history.append(response)
-            if traces is not None and head_status in REDIRECT_STATUSES:
-                await traces.request_redirect(response)
-            location = response.headers.get("Location") or response.headers.get("URI")
-            if location and options.max_redirects and len(history) >= options.max_redirects:
-                response.close()
-                raise TooManyRedirects(
-                    history[0].request_info,
-                    tuple(history),
-                    status=head_status,
-                    message=f"more than {options.max_redirects} redirects",
-                )
-            try:
-                following = next_hop(
-                    hop, response.real_url, head_status, location, requote=session._requote_redirect_url
-                )
-            except BaseException:
-                response.close()
-                raise
-            if following is None:
-                history.pop()
-            else:
-                response.release()
+        if response is None:
+            response = await _attempt(session, hop, options, timeout, middlewares, traces, history)
+        following = None
+        if options.allow_redirects and 300 < response.status < 309:
+            following = await _redirected(session, hop, response, options, traces, history)
         if following is None:
             response._history = tuple(history)
             return await _accept(session, response, options)
         hop = following
+        response = None
         if traces is not None:
             hop.headers = headers = CIMultiDict(hop.headers or ())
             traces.follow(hop.method, hop.url, headers)
+
+
+async def _redirected(
+    session: ClientSession,
+    hop: Hop,
+    response: ClientResponse,
+    options: RequestOptions,
+    traces: Any,
+    history: list[ClientResponse],
+) -> Hop | None:
+    """The hop that a redirect asks for, None where there is nothing to follow; `response` joins the history."""
+    if response.status not in REDIRECT_STATUSES:
+        return None
+    history.append(response)
+    if traces is not None:
+        await traces.request_redirect(response)
+    location = response.headers.get("Location") or response.headers.get("URI")
+    try:
+        if location and options.max_redirects and len(history) >= options.max_redirects:
+            raise TooManyRedirects(
+                history[0].request_info,
+                tuple(history),
+                status=response.status,
+                message=f"more than {options.max_redirects} redirects",
+            )
+        following = next_hop(hop, response.real_url, response.status, location, requote=session._requote_redirect_url)
+    except BaseException:
+        response.close()
+        raise
+    if following is None:
+        history.pop()
+    else:
+        response.release()
+    return following
 
 
 async def _accept(session: ClientSession, response: ClientResponse, options: RequestOptions) -> ClientResponse:
@@ -180,31 +226,24 @@ async def _attempt(
     """One hop, sent a second time if a kept connection turns out to be dead and nothing forbids it."""
     again = False
     while True:
-        request = session._make_request(hop, options, first=not history, traces=traces)
-        request._timer = timeout
+        request = session._make_request(hop, options, traces=traces)
+        request._timeout = timeout
         try:
             if middlewares:
-                handler = build_client_middlewares(_Sender(options), middlewares)
-                response = await handler(request)
-            else:
-                response = await send(request, options)
-        except (ClientOSError, ServerDisconnectedError) as exc:
-            if again or not request.resend_safe:
-                raise
-            if request.payload is not None and not request.payload.replayable:
+                return await build_client_middlewares(_Sender(options, timeout), middlewares)(request)
+            return await send(request, options, timeout)
+        except ClientConnectionError as exc:
+            if again or not exc.resend_safe or not (request.payload is None or request.payload.replayable):
                 raise
             again = True
             if traces is not None:
                 await traces.request_retry(2, exc)
-            del exc
-            continue
         except ClientResponseError as exc:
             if not exc.history:
                 exc.history = tuple(history)
             if isinstance(exc, ClientHttpProxyError):
                 exc.request_info = RequestInfo(*exc.request_info)._replace(url=request.url)
             raise
-        return response
 
 
 class _Sender:
@@ -214,21 +253,22 @@ class _Sender:
     its connection, and with it the place that the next try may be waiting for.
     """
 
-    __slots__ = ("_last", "_options")
+    __slots__ = ("_last", "_options", "_timeout")
 
-    def __init__(self, options: RequestOptions) -> None:
+    def __init__(self, options: RequestOptions, timeout: ClientTimeout) -> None:
         self._options = options
+        self._timeout = timeout
         self._last: ClientResponse | None = None
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
         last, self._last = self._last, None
         if last is not None and not last.closed:
             last.release()
-        self._last = response = await send(request, self._options)
+        self._last = response = await send(request, self._options, self._timeout)
         return response
 
 
-async def send(request: ClientRequest, options: RequestOptions) -> ClientResponse:
+async def send(request: ClientRequest, options: RequestOptions, timeout: ClientTimeout) -> ClientResponse:
     """Carry one request over one connection, until the response's head is here.
 
     Raises:
@@ -237,11 +277,9 @@ async def send(request: ClientRequest, options: RequestOptions) -> ClientRespons
         ClientResponseError: What came is not HTTP.
     """
     session = request.session
-    timeout: ClientTimeout = request._timer or session._timeout
     connector = session._require_connector()
-    request.resend_safe = False
-    route = session._route_for(request)
     pool = connector.pool
+    route, head = request._ready or (session._route_for(request), None)
     connection = pool.take(route)
     traces = request._traces
     timings = None
@@ -251,19 +289,20 @@ async def send(request: ClientRequest, options: RequestOptions) -> ClientRespons
         await traces.connection_reuseconn()
         if not connection.is_usable() or connection.capacity < 1:
             connection, timings = await _acquire(request, connector, route, timeout, traces)
-    try:
-        head = request.wire_head(route, connector.force_close)
-    except BaseException:
-        pool.put_back(connection)
-        raise
+    if head is None:
+        try:
+            head = request.wire_head(route, connector.force_close)
+        except BaseException:
+            pool.put_back(connection)
+            raise
     content = StreamReader(options.read_bufsize or session._read_bufsize)
     sink: Any = content
     if timeout.sock_read:
-        sink = TimedSink(content, session._wheel, timeout.sock_read, session._loop)
+        sink = TimedSink(content, session._wheel, timeout.sock_read)
     try:
         exchange = connection.start(head, sink)
-    except ClientConnectionResetError:
-        request.resend_safe = True  # not a byte was written
+    except ClientConnectionResetError as exc:
+        exc.resend_safe = True  # not a byte was written
         raise
     upload: asyncio.Task[None] | None = None
     if head.streamed:
@@ -274,53 +313,47 @@ async def send(request: ClientRequest, options: RequestOptions) -> ClientRespons
         sink.watch(exchange)
     if traces is not None:
         await traces.request_headers(request.method, request.url, request.headers)
-    try:
-        response_head = await exchange.receive_head()
-    except BaseException as exc:
-        raise _failed(request, exchange, upload, exc) from exc.__cause__
-    request._upload = upload
-    return _respond(session, request, exchange, response_head, content, options, timings)
-
-
-def _respond(
-    session: ClientSession,
-    request: ClientRequest,
-    exchange: Exchange,
-    head: ResponseHead,
-    content: StreamReader,
-    options: RequestOptions,
-    timings: Any,
-) -> ClientResponse:
-    """The response over an exchange whose head is here; its cookies go to the jar."""
+    response_head = exchange.head
+    if response_head is None:
+        try:
+            response_head = await exchange.receive_head()
+        except BaseException as exc:
+            failure = _failed(request, exchange, upload, exc)
+            if failure is exc:
+                raise
+            raise failure from exc
     response = (request.response_class or session._response_class)(
         request.method, request.original_url, loop=session._loop, session=session
     )
-    response._begin(request, head, exchange, content)
+    response._begin(request, response_head, exchange, content)
     response.timings = timings
-    upload = request._upload
     if upload is not None and not upload.done():
         response._upload = upload
         content.on_eof(response._settle)
-    set_cookies: list[str] | None = None
-    for name, value in head.raw:
-        length = len(name)
-        if length == 10 and name.lower() == b"set-cookie":
-            if set_cookies is None:
-                set_cookies = []
-            set_cookies.append(value.decode("utf-8", "surrogateescape"))
-        elif length == 16 and name.lower() == b"content-encoding":
-            decompress = session._auto_decompress if options.auto_decompress is None else options.auto_decompress
-            # A response without content has nothing to decode, whatever it says (RFC 9110 8.4, 9.3.2, 15.4.5).
-            if decompress and not (exchange.complete and not content.total_raw_bytes):
-                content.decoder = decoder_for(
-                    ", ".join(part.decode("latin-1") for part in head.get_all(b"content-encoding"))
-                )
-    if set_cookies is not None:
-        session._cookie_jar.store(set_cookies, request.url)
+    _apply_head(session, request, response_head, exchange, content, options)
+    return response
+
+
+def _apply_head(
+    session: ClientSession,
+    request: ClientRequest,
+    head: ResponseHead,
+    exchange: Exchange,
+    content: StreamReader,
+    options: RequestOptions,
+) -> None:
+    """What the fields ask of the client: cookies go to the jar, a content coding is undone."""
+    derived: DerivedFields = head.derived or derive(head)
+    if derived.set_cookies is not None:
+        session._cookie_jar.store(derived.set_cookies, request.url)
+    if derived.content_encoding is not None:
+        decompress = session._auto_decompress if options.auto_decompress is None else options.auto_decompress
+        # A response without content has nothing to decode, whatever it says (RFC 9110 8.4, 9.3.2, 15.4.5).
+        if decompress and not (exchange.complete and not content.total_raw_bytes):
+            content.decoder = decoder_for(derived.content_encoding)
     limit = options.max_body_size if options.max_body_size is not None else session._max_body_size
     if limit is not None:
         content.max_size = limit
-    return response
 
 
 def _failed(
@@ -335,7 +368,7 @@ def _failed(
             request.request_info, (), status=exc.code, message=f"{exc.message} (from {request.url.origin()})"
         )
     if isinstance(exc, (ClientOSError, ServerDisconnectedError)) and exchange.head is None:
-        request.resend_safe = exchange.unprocessed or (
+        exc.resend_safe = exchange.unprocessed or (
             exchange.reused and (request.method in IDEMPOTENT_METHODS or not exchange.sent)
         )
     return exc

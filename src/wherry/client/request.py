@@ -153,12 +153,14 @@ class ClientRequest:
     proxy_headers: LooseHeaders | None = None
     # The proxies to pass, in order.
     hops: tuple[ProxyHop, ...] = ()
-    resend_safe = False
+    # (route, head) of a request that is sent again and again as it is; see `ClientSession._ready_request`.
+    _ready: tuple[Route, RequestHead] | None = None
+    _cookie_line = ""
+    _timeout: Any = None
     _body: Payload | None = None
     _headers: CIMultiDict[str] | None = None
     _engine: dict[str, str] | None = None
     _auto_host = ""
-    _upload: Any = None
     _upload_tracker: Any = None
     _traces: Any = None
     _timer: Any = None
@@ -458,6 +460,8 @@ class ClientRequest:
             fields, engine = self._split_headers(self._headers)
         authority = url.host_port_subcomponent or ""
         upgrade = self.upgrade
+        if route.forward:
+            fields = [*fields, *forward_fields(route.forward)]  # for the proxy that forwards this request
         if engine is not None:
             authority = engine.get("host", authority)
             close, upgrade, fields = self._connection_options(engine, fields, close)

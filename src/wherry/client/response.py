@@ -52,6 +52,37 @@ def decode_name(name: bytes) -> str:
     return text
 
 
+class DerivedFields:
+    """What was made of a head's fields, kept with the head for the next response that has the same."""
+
+    __slots__ = ("content_encoding", "headers", "is_json", "set_cookies")
+
+    def __init__(self, set_cookies: list[str] | None, content_encoding: str | None, is_json: bool) -> None:
+        self.set_cookies = set_cookies
+        self.content_encoding = content_encoding
+        self.is_json = is_json  # plainly: application/json without parameters
+        self.headers: CIMultiDictProxy[str] | None = None
+
+
+def derive(head: ResponseHead) -> DerivedFields:
+    """Look once through the fields for those that the client itself must know."""
+    set_cookies: list[str] | None = None
+    codings: list[str] = []
+    is_json = False
+    for name, value in head.raw:
+        length = len(name)
+        if length == 10 and name.lower() == b"set-cookie":
+            if set_cookies is None:
+                set_cookies = []
+            set_cookies.append(value.decode("utf-8", "surrogateescape"))
+        elif length == 16 and name.lower() == b"content-encoding":
+            codings.append(value.decode("latin-1"))
+        elif length == 12 and value == b"application/json" and name.lower() == b"content-type":
+            is_json = True
+    derived = head.derived = DerivedFields(set_cookies, ", ".join(codings) if codings else None, is_json)
+    return derived
+
+
 class ClientResponse:
     """A response.
 
@@ -120,7 +151,7 @@ class ClientResponse:
         self.status = head.status
         self.reason = head.reason
         self.version = head.version
-        if self._loop is not None and self._loop.get_debug():
+        if self._session is not None and self._session._source_traceback is not None:
             self._source_traceback = traceback.extract_stack(sys._getframe(1))
 
     @classmethod
@@ -154,7 +185,8 @@ class ClientResponse:
         return response
 
     def __del__(self) -> None:
-        if self._exchange is None or self._exchange.complete or self._closed:
+        exchange = self._exchange
+        if exchange is None or exchange.complete or self._closed:
             return
         self._give_up()
         if self._loop is not None and self._loop.get_debug():
@@ -196,10 +228,13 @@ class ClientResponse:
         """The header fields; names in any case, several values of one name."""
         headers = self._headers
         if headers is None:
-            raw = self.raw_headers
-            headers = self._headers = CIMultiDictProxy(
-                CIMultiDict([(decode_name(name), value.decode("utf-8", "surrogateescape")) for name, value in raw])
-            )
+            derived: DerivedFields | None = None if self._head is None else self._head.derived
+            headers = None if derived is None else derived.headers
+            if headers is None:
+                headers = _decoded(self.raw_headers)
+                if derived is not None:
+                    derived.headers = headers
+            self._headers = headers
         return headers
 
     @property
@@ -213,9 +248,7 @@ class ClientResponse:
     def trailers(self) -> CIMultiDictProxy[str]:
         """The fields that came after the body (RFC 9110 6.5); empty before it was read, and where none came."""
         raw = () if self._exchange is None else self._exchange.trailers
-        return CIMultiDictProxy(
-            CIMultiDict([(decode_name(name), value.decode("utf-8", "surrogateescape")) for name, value in raw])
-        )
+        return _decoded(raw)
 
     @property
     def cookies(self) -> SimpleCookie:
@@ -362,8 +395,8 @@ class ClientResponse:
         body = self._body
         if body is None:
             body = await self.read()
-        head = self._head
-        plain = head is not None and self._headers is None and head.get(b"content-type") == b"application/json"
+        derived: DerivedFields | None = None if self._head is None else self._head.derived
+        plain = derived is not None and derived.is_json
         if not (plain and content_type == "application/json") and not _type_matches(self.content_type, content_type):
             raise ContentTypeError(
                 self.request_info,
@@ -442,12 +475,13 @@ class ClientResponse:
         if not self._released:
             exchange = self._exchange
             if exchange is None or exchange.complete or self._drain(exchange):
-                self._settle()
+                if self._on_close is not None or self._upload is not None:
+                    self._settle()
             else:
                 self._give_up()
             self._stop_content()
             self._closed = True
-        return _Noop()
+        return _NOOP
 
     def _drain(self, exchange: Exchange) -> bool:
         """Whether the little that is to come is worth waiting for in the background."""
@@ -534,6 +568,15 @@ class _Noop:
     def __await__(self) -> Any:
         return
         yield
+
+
+_NOOP = _Noop()
+
+
+def _decoded(raw: RawHeaders) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(
+        CIMultiDict([(decode_name(name), value.decode("utf-8", "surrogateescape")) for name, value in raw])
+    )
 
 
 def _type_matches(actual: str, expected: str | None) -> bool:

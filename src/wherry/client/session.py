@@ -226,9 +226,13 @@ class ClientSession:
             for name, value in field_pairs(headers):
                 check_field(name, value)
                 self._default_headers.add(name, value)
+        self._default_headers_any: Any = self._default_headers  # for getversion, whose types want another one
         self._blocks: dict[bool, tuple[FieldBlock, tuple[tuple[str, str], ...]]] = {}
         self._blocks_version = -1
         self._urls: dict[str, URL] = {}
+        # Requests that can be sent as they are, as long as headers and cookies stay what they were.
+        self._ready: dict[StrOrURL, ClientRequest] = {}
+        self._is_plain = request_class is ClientRequest and not middlewares and not trace_configs and not trust_env
         self._wheel = DeadlineWheel(loop)
         self._trace_configs = trace_configs or []
         for config in self._trace_configs:
@@ -292,8 +296,13 @@ class ClientSession:
         return _RequestContextManager(self._request(method, url, **kwargs))
 
     async def _request(self, method: str, str_or_url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> ClientResponse:
-        if self.closed:
+        connector = self._connector
+        if connector is None or connector.closed:
             raise RuntimeError("Session is closed")
+        if not kwargs and self._is_plain and method == "GET":
+            request = self._ready_request(str_or_url)
+            if request is not None:
+                return await pipeline.fetch(self, "GET", request.original_url, NO_OPTIONS, request)
         options = RequestOptions(**kwargs) if kwargs else NO_OPTIONS
         url = self._resolve_url(str_or_url)
         if options.params:
@@ -380,6 +389,27 @@ class ClientSession:
         """
         return await fetch_to_file(self, url, path, resume=resume, digest=digest, progress=progress, **kwargs)
 
+    def _ready_request(self, given: StrOrURL) -> ClientRequest | None:
+        """The request of a plain GET: nothing is built again while nothing that it is made of has changed."""
+        request = self._ready.get(given)
+        if (
+            request is not None
+            and getversion(self._default_headers_any) == self._blocks_version
+            and self._cookie_jar.cookie_header(request.url) == request._cookie_line
+        ):
+            return request
+        url = self._resolve_url(given)
+        if url.raw_user is not None or url.raw_password is not None:
+            return None
+        request = self._make_request(Hop("GET", url, None, None, None), NO_OPTIONS, traces=None)
+        connector = self._require_connector()
+        route = self._route_for(request)
+        request._ready = route, request.wire_head(route, connector.force_close)
+        if len(self._ready) >= _CACHED_URLS:
+            self._ready.clear()
+        self._ready[given] = request
+        return request
+
     # --- what the pipeline asks for -------------------------------------------------------------------------
 
     def _resolve_url(self, given: StrOrURL) -> URL:
@@ -425,8 +455,6 @@ class ClientSession:
         return connector
 
     def _traces_for(self, options: RequestOptions) -> Any:
-        if not self._trace_configs:
-            return None
         return Traces(self, self._trace_configs, options.trace_request_ctx)
 
     def _merged_headers(self, own: LooseHeaders | None) -> CIMultiDict[str]:
@@ -463,7 +491,7 @@ class ClientSession:
         """(the fields that all requests share, the session's own of which the engine must know)."""
         if skip:
             return self._make_block(trusted, frozenset(istr(name) for name in skip) | self._skip_auto_headers)
-        version = getversion(cast("Any", self._default_headers))
+        version = getversion(self._default_headers_any)
         if version != self._blocks_version:
             self._blocks = {}
             self._blocks_version = version
@@ -493,7 +521,7 @@ class ClientSession:
                 pairs.append((name, value))
         return FieldBlock(pairs), tuple(engine)
 
-    def _make_request(self, hop: Hop, options: RequestOptions, *, first: bool, traces: Any) -> ClientRequest:
+    def _make_request(self, hop: Hop, options: RequestOptions, *, traces: Any) -> ClientRequest:
         """The request of one hop, fresh for each try."""
         shared, engine = self._shared_block(hop.trusted, options.skip_auto_headers)
         headers = hop.headers
@@ -505,6 +533,7 @@ class ClientSession:
         auth = hop.auth
         if auth is None and (self._default_auth is not None or self._trust_env):
             auth = self._auth_for(hop, shared)
+        cookie_line = self._cookie_jar.cookie_header(url)
         request = self._request_class(
             hop.method,
             url,
@@ -525,11 +554,12 @@ class ClientSession:
             trust_env=self._trust_env,
             server_hostname=options.server_hostname,
             shared=shared,
-            cookie_line=self._cookie_jar.cookie_header(url),
+            cookie_line=cookie_line,
             upgrade=options.upgrade,
         )
         if options.hops is not None or self._may_pass_proxies:
             request.hops = self._proxies.hops_for(url, options)
+        request._cookie_line = cookie_line
         if options.upload_tracker is not None:
             request._upload_tracker = options.upload_tracker
             options.upload_tracker.start_attempt()

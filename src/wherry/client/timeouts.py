@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 import attrs
 
@@ -44,7 +45,7 @@ class Deadline:
     """A moment after which `expire` is called, unless it is taken out of its wheel before.
 
     Args:
-        when: By the loop's clock.
+        when: By `time.monotonic`.
         expire: What happens then.
     """
 
@@ -70,7 +71,7 @@ class TotalDeadline(Deadline):
         self.expired = False
         self._method = method
         self._url = url
-        self._cancelling = task.cancelling() if task is not None else 0
+        self._cancelling = 0
 
     def expire(self) -> None:
         self.expired = True
@@ -78,6 +79,7 @@ class TotalDeadline(Deadline):
             self.exchange.fail(self.error())
             self.exchange.cancel()
         elif self.task is not None:
+            self._cancelling = self.task.cancelling()
             self.task.cancel()
 
     def error(self) -> TimeoutError:
@@ -113,12 +115,12 @@ class DeadlineWheel:
         if self._timer is not None:
             self._timer.cancel()
         self._wakes_at = when
-        self._timer = self._loop.call_at(when, self._tick)
+        self._timer = self._loop.call_later(when - monotonic(), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         self._wakes_at = float("inf")
-        now = self._loop.time()
+        now = monotonic()
         due = [deadline for deadline in self._active if deadline.when <= now]
         for deadline in due:
             self._active.discard(deadline)
@@ -145,13 +147,12 @@ class TimedSink:
         seconds: `ClientTimeout.sock_read`.
     """
 
-    __slots__ = ("_deadline", "_exchange", "_flow", "_loop", "_seconds", "_sink", "_wheel")
+    __slots__ = ("_deadline", "_exchange", "_flow", "_seconds", "_sink", "_wheel")
 
-    def __init__(self, sink: BodySink, wheel: DeadlineWheel, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sink: BodySink, wheel: DeadlineWheel, seconds: float) -> None:
         self._sink = sink
         self._wheel = wheel
         self._seconds = seconds
-        self._loop = loop
         self._flow: FlowControl | None = None
         self._exchange: Exchange | None = None
         self._deadline = Deadline(float("inf"), self._expire)
@@ -163,7 +164,7 @@ class TimedSink:
             self.resume_count()
 
     def resume_count(self) -> None:
-        self._deadline.when = self._loop.time() + self._seconds
+        self._deadline.when = monotonic() + self._seconds
         self._wheel.add(self._deadline)
 
     def _expire(self) -> None:
@@ -195,7 +196,7 @@ class TimedSink:
             self._flow.resume_reading()
 
     def feed_data(self, data: bytes) -> None:
-        self._deadline.when = self._loop.time() + self._seconds
+        self._deadline.when = monotonic() + self._seconds
         self._sink.feed_data(data)
 
     def chunk_ended(self) -> None:

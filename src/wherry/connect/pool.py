@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from time import monotonic
 
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Origin, Route
@@ -42,7 +43,7 @@ class Waiter:
 class Lane:
     """All that the pool has for one route."""
 
-    __slots__ = ("connections", "dialling", "free", "multiplexes", "queued", "route", "waiters")
+    __slots__ = ("connections", "dialling", "forgotten", "free", "multiplexes", "queued", "route", "waiters")
 
     def __init__(self, route: Route, multiplexes: bool | None) -> None:
         self.route = route
@@ -50,6 +51,7 @@ class Lane:
         self.free: list[Connection] = []  # with places to give; the freshest last
         self.waiters: deque[Waiter] = deque()
         self.dialling = 0
+        self.forgotten = False  # the pool has another lane for the route now, or none
         self.queued = 0
         # Whether this route's connections carry many exchanges: None until the first one told.
         self.multiplexes = multiplexes
@@ -142,8 +144,13 @@ class Pool:
         Whoever takes a connection starts an exchange on it before anything else runs, or gives it back by
         `put_back`.
         """
-        lane = self._lanes.get(route)
-        if lane is None or lane.waiters:
+        lane: Lane | None = route.lane
+        if lane is None or lane.forgotten:
+            lane = self._lanes.get(route)
+            if lane is None:
+                return None
+            route.lane = lane
+        if lane.waiters:
             return None  # first come, first served
         return self._take_free(lane)
 
@@ -192,7 +199,7 @@ class Pool:
 
     async def _wait(self, lane: Lane, ask: ConnectAsk) -> Connection:
         loop = self._loop
-        waiter = Waiter(lane, ask, loop.create_future(), loop.time())
+        waiter = Waiter(lane, ask, loop.create_future(), monotonic())
         lane.waiters.append(waiter)
         self._dial_or_queue(waiter)
         try:
@@ -293,6 +300,7 @@ class Pool:
             self._release_place(lane)
             return
         connection.route = lane.route
+        lane.route.lane = lane
         connection.owner = self
         lane.connections.add(connection)
         self._opened += 1
@@ -370,14 +378,21 @@ class Pool:
     # --- ConnectionOwner: what connections report -----------------------------------------------------------
 
     def connection_available(self, connection: Connection) -> None:
-        lane = self._lanes.get(connection.route)
-        if lane is None or self.closed:
+        lane: Lane | None = connection.route.lane
+        if lane is None or lane.forgotten or self.closed:
             connection.close()
             return
         if self.force_close and connection.exchanges:
             connection.retire()
             return
         waiters = lane.waiters
+        if not waiters and not self._line and lane.multiplexes is False:
+            # By far the most usual: nobody waits for anything.
+            lane.free.append(connection)
+            connection.idle_since = monotonic()
+            if self._expiry is None and self.keepalive_timeout is not None:
+                self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
+            return
         while waiters and connection.capacity > connection.promised:
             waiter = waiters[0]
             if waiter.future.done():
@@ -401,7 +416,7 @@ class Pool:
             return
         if connection not in lane.free:
             lane.free.append(connection)
-        connection.idle_since = self._loop.time()
+        connection.idle_since = monotonic()
         if self._expiry is None and self.keepalive_timeout is not None:
             self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
 
@@ -452,6 +467,7 @@ class Pool:
     def _forget(self, lane: Lane) -> None:
         if not lane.size and not lane.waiters and self._lanes.get(lane.route) is lane:
             del self._lanes[lane.route]
+            lane.forgotten = True
 
     # --- growing old, and the end ---------------------------------------------------------------------------
 
@@ -460,7 +476,7 @@ class Pool:
         timeout = self.keepalive_timeout
         if timeout is None:
             return
-        now = self._loop.time()
+        now = monotonic()
         earliest: float | None = None
         for lane in list(self._lanes.values()):
             for connection in tuple(lane.free):
@@ -473,7 +489,7 @@ class Pool:
                     earliest = connection.idle_since
             self._forget(lane)
         if earliest is not None and not self.closed:
-            self._expiry = self._loop.call_at(earliest + timeout, self._close_expired)
+            self._expiry = self._loop.call_later(earliest + timeout - now, self._close_expired)
 
     def all_connections(self) -> Iterator[Connection]:
         """Every connection that is open, closing ones too."""

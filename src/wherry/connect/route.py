@@ -74,6 +74,7 @@ class Route:
         "absolute_form",
         "forward",
         "hops",
+        "lane",
         "origin",
         "path",
         "protocols",
@@ -100,6 +101,8 @@ class Route:
         self.forward = forward
         self.absolute_form = forward is not None
         self.path = path
+        # The pool's own place for this route, so that it need not look it up.
+        self.lane: Any = None
         self._identity = (origin, hops, ssl, server_hostname, protocols, forward, path)
         self._hash = hash(self._identity)
 

@@ -63,6 +63,7 @@ class RequestHead:
         "body",
         "close",
         "content_length",
+        "encoded_http1",
         "expect_continue",
         "fields",
         "method",
@@ -104,10 +105,12 @@ class RequestHead:
         self.upgrade = upgrade
         self.close = close
         self.version = version
+        # A head that is sent again and again is encoded once.
+        self.encoded_http1: bytes | None = None
 
 
 class ResponseHead:
-    """Status line and header fields, as they came.
+    """Status line and header fields, as they came; never changed, so one may serve several equal responses.
 
     Args:
         status: The status code.
@@ -116,13 +119,15 @@ class ResponseHead:
         raw: The field lines in order, names in their original case, values without surrounding blanks.
     """
 
-    __slots__ = ("raw", "reason", "status", "version")
+    __slots__ = ("derived", "raw", "reason", "status", "version")
 
     def __init__(self, status: int, reason: str, version: HttpVersion, raw: RawHeaders) -> None:
         self.status = status
         self.reason = reason
         self.version = version
         self.raw = raw
+        # What a room above made of the fields, kept for the next response with the same head.
+        self.derived: Any = None
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of the field `name` (lower case), or None."""

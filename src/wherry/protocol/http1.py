@@ -40,6 +40,12 @@ BUFFER_SIZE = 256 * 1024
 # A body up to this size goes out with its head in one write; copying it is cheaper than a second system call.
 JOIN_LIMIT = 32 * 1024
 MAX_INTERIM_RESPONSES = 32
+# How large a response is looked up whole, how large and how many heads are kept, and after how many unknown ones
+# in a row a connection stops to look.
+MEMO_LIMIT = 16 * 1024
+MEMO_KEY_LIMIT = 2048
+MEMO_HEADS = 256
+MEMO_PATIENCE = 32
 _VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
 _CONTENT_LENGTH = b"content-length"
 
@@ -69,12 +75,14 @@ class Limits:
         max_headers: How many field lines a head (and a trailer section) may have.
     """
 
-    __slots__ = ("max_field_size", "max_head_size", "max_headers", "max_line_size")
+    __slots__ = ("known_heads", "max_field_size", "max_head_size", "max_headers", "max_line_size")
 
     def __init__(self, max_line_size: int = 8190, max_field_size: int = 8190, max_headers: int = 128) -> None:
         self.max_line_size = max_line_size
         self.max_field_size = max_field_size
         self.max_headers = max_headers
+        # Heads that were parsed under these limits, by their bytes: see `Http1Connection._recognise`.
+        self.known_heads: dict[bytes, tuple[ResponseHead, int]] = {}
         self.max_head_size = max_line_size + max_field_size * 32 + max_headers * 256
 
 
@@ -189,7 +197,10 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         "_interim",
         "_keep_alive",
         "_limits",
+        "_memo_key",
+        "_memo_misses",
         "_message_done",
+        "_open",
         "_parser",
         "_paused",
         "_poll",
@@ -217,6 +228,9 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         self._parser = httptools.HttpResponseParser(self)
         self._buffer = receive_buffer()
         self._body_allowed = True
+        self._open = False
+        self._memo_key: bytes | None = None
+        self._memo_misses = 0
         self._message_done = False
         self._keep_alive = False
         self._surplus = False
@@ -248,9 +262,11 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
 
     def is_usable(self) -> bool:
         transport = self._transport
-        if transport is None or self.exchange is not None or transport.is_closing():
+        if transport is None or not self._open or self.exchange is not None or transport.is_closing():
             return False
-        return not self.exchanges or not self._has_unread(transport)
+        # A fresh connection may hold what the server says first, TLS tickets for one.
+        poll = self._poll
+        return self.exchanges == 0 or not (self._has_unread(transport) if poll is None else poll.poll(0))
 
     def _has_unread(self, transport: asyncio.Transport) -> bool:
         """Whether bytes, or the end, have come that the event loop has not read yet: nobody asked for them."""
@@ -265,7 +281,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
 
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or not self._open:
             raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
         if self.exchange is not None:
             raise RuntimeError("HTTP/1.1 carries one exchange at a time")
@@ -278,7 +294,10 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         self._body_allowed = head.method != "HEAD"
         self._interim = 0
         self._head_size = 0
-        data = encode_head(head)
+        self._memo_key = None
+        data = head.encoded_http1
+        if data is None:
+            data = head.encoded_http1 = encode_head(head)
         body = head.body
         exchange.sent = True
         if not body:
@@ -355,12 +374,74 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._open = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        exchange = self.exchange
+        if (
+            nbytes < MEMO_LIMIT
+            and self._memo_misses < MEMO_PATIENCE
+            and exchange is not None
+            and not self._head_size
+            and exchange.head is None
+            and self._body_allowed
+            and self._recognise(exchange, bytes(self._buffer[:nbytes]))
+        ):
+            return
         self._receive(self._buffer[:nbytes])
+
+    def _recognise(self, exchange: Http1Exchange, data: bytes) -> bool:
+        """Whether `data` is one whole response whose head, byte for byte, was parsed before.
+
+        Servers say the same head again and again; what the parser made of it then holds now, so the parser need
+        not see it: all that can differ is the body, and its length is known.
+        """
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            return False
+        key = data[:end]
+        known = self._limits.known_heads.get(key)
+        if known is None:
+            self._memo_misses += 1
+            self._memo_key = key
+            return False
+        head, length = known
+        if len(data) - end != length:
+            return False
+        self._memo_misses = 0
+        self.exchange = None
+        exchange.head = head
+        exchange.complete = True
+        if length:
+            exchange.sink.feed_data(data[end:])
+        exchange.sink.feed_eof()
+        waiter = exchange._head_waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if exchange._continue_waiter is not None:
+            exchange.head_arrived(head)
+        owner = self.owner
+        if self._open and owner is not None and exchange.request_ended:
+            self.capacity = 1
+            owner.connection_available(self)
+        else:
+            self._drop()
+        return True
+
+    def _remember(self, head: ResponseHead, key: bytes) -> None:
+        """Keep a head for `_recognise`: one whose body's length it tells, and after which the connection goes on."""
+        length = head.get(_CONTENT_LENGTH)
+        if length is None or not self._keep_alive or self._surplus or len(key) > MEMO_KEY_LIMIT:
+            return
+        if head.get(b"transfer-encoding") is not None or head.get(b"set-cookie") is not None:
+            return
+        known = self._limits.known_heads
+        if len(known) >= MEMO_HEADS:
+            known.clear()
+        known[key] = head, int(length)
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived before this connection was the transport's protocol."""
@@ -391,7 +472,9 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
             self._surplus = True
         if self._message_done:
             self._message_ended(exchange)
-        elif exchange.head is None:
+            return
+        self._memo_key = None
+        if exchange.head is None:
             self._head_size += len(data)
             if self._head_size > self._limits.max_head_size:
                 self._broken(BadHttpMessage(f"the response's head does not end within {self._head_size} bytes"))
@@ -447,13 +530,12 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if value and value[-1] in b" \t":
             value = value.rstrip(b" \t")
-        fields = self._fields
-        fields.append((name, value))
+        self._fields.append((name, value))
         limits = self._limits
-        if len(fields) > limits.max_headers:
-            raise BadHttpMessage(f"the response has more than {limits.max_headers} header fields")
         if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
             raise BadHttpMessage(f"the header field {name[:64]!r} has more than {limits.max_field_size} bytes")
+        if len(self._fields) > limits.max_headers:
+            raise BadHttpMessage(f"the response has more than {limits.max_headers} header fields")
 
     def on_headers_complete(self) -> None:
         exchange = self.exchange
@@ -506,8 +588,13 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
     def _message_ended(self, exchange: Http1Exchange) -> None:
         """The response is whole: give the connection back, here and now, before its reader even wakes."""
         self._message_done = False
-        if exchange.head is not None and exchange.head.status == 101:
+        head = exchange.head
+        if head is None or head.status == 101:
             return
+        if self._memo_key is not None:
+            if self._interim == 0:
+                self._remember(head, self._memo_key)
+            self._memo_key = None
         self.exchange = None
         exchange.complete = True
         if not self._body_allowed:
@@ -516,15 +603,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         if self._paused:
             self.resume_reading()
         exchange.sink.feed_eof()
-        transport = self._transport
-        if (
-            self._keep_alive
-            and not self._surplus
-            and exchange.request_ended
-            and transport is not None
-            and not transport.is_closing()
-            and self.owner is not None
-        ):
+        if self._keep_alive and not self._surplus and exchange.request_ended and self._open and self.owner is not None:
             self.capacity = 1
             self.owner.connection_available(self)
         else:
@@ -538,6 +617,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
     def _ended(self, exc: Exception | None) -> None:
         """The peer will send no more."""
         self.capacity = 0
+        self._open = False
         exchange = self.exchange
         if exchange is None:
             return
@@ -567,6 +647,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         """The peer does not speak HTTP: nothing on this transport can be trusted from here on."""
         exchange, self.exchange = self.exchange, None
         self.capacity = 0
+        self._open = False
         if exchange is not None:
             if exchange.head is None:
                 exchange.fail(error)
@@ -579,6 +660,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
 
     def _drop(self) -> None:
         self.capacity = 0
+        self._open = False
         self._close_once()
 
     def _close_once(self) -> None:
@@ -588,6 +670,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
 
     def _retire(self, error: ClientConnectionError) -> None:
         self.capacity = 0
+        self._open = False
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.fail(error)
