@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from enum import IntEnum
 from itertools import count
 
 from wherry.cookies.match import parents
 from wherry.cookies.record import Cookie, CookieKey
 
-__all__ = ("CookieIndex",)
+__all__ = ("Change", "CookieIndex")
 
 _NEVER = float("inf")
+
+
+class Change(IntEnum):
+    """What an addition means for requests to come."""
+
+    NONE = 0
+    # The same cookies go to the same places with another value.
+    VALUE = 1
+    # Other cookies go, or in another order.
+    CHOICE = 2
 
 
 class CookieIndex:
@@ -58,28 +69,26 @@ class CookieIndex:
         bucket = self._domains.get(domain)
         return () if bucket is None else bucket.values()
 
-    def add(self, cookie: Cookie) -> bool:
-        """Store `cookie`, or renew the one that it replaces.
-
-        Returns:
-            Whether some request would be sent something else now.
-        """
+    def add(self, cookie: Cookie) -> Change:
+        """Store `cookie`, or renew the one that it replaces."""
         bucket = self._domains.setdefault(cookie.domain, {})
         stored = bucket.get(cookie.key)
         if stored is not None:
-            changed = stored.sent != cookie.sent or stored.secure != cookie.secure
-            self._note_secure(stored, cookie.secure)
+            change = Change.NONE if stored.sent == cookie.sent else Change.VALUE
+            if stored.secure != cookie.secure:
+                change = Change.CHOICE
+                self._note_secure(stored, cookie.secure)
             stored.renew(cookie)
             stored.used = next(self._clock)
             self._watch(stored)
-            return changed
+            return change
         bucket[cookie.key] = cookie
         cookie.used = cookie.created = next(self._clock)
         self.size += 1
         self._note_secure(cookie, cookie.secure)
         self._watch(cookie)
         self._make_room(bucket)
-        return True
+        return Change.CHOICE
 
     def discard(self, cookie: Cookie) -> bool:
         """Drop the stored cookie that is the same as `cookie`; returns whether there was one."""

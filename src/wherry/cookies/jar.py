@@ -19,7 +19,7 @@ from yarl import URL
 
 from wherry.cookies import storage
 from wherry.cookies.abc import AbstractCookieJar, ClearCookiePredicate
-from wherry.cookies.index import CookieIndex
+from wherry.cookies.index import Change, CookieIndex
 from wherry.cookies.match import (
     default_path,
     domain_match,
@@ -49,14 +49,19 @@ _NO_URL = URL()
 
 
 class _HostLines:
-    """The Cookie lines of one host: one for all paths if no cookie has a path, else by path."""
+    """The Cookie lines of one host: one for all paths if no cookie has a path, else by path.
 
-    __slots__ = ("by_path", "cookies", "plain")
+    They are good while the jar's `values` is the number that is noted here.
+    """
 
-    def __init__(self, cookies: list[Cookie]) -> None:
+    __slots__ = ("by_path", "cookies", "has_paths", "plain", "values")
+
+    def __init__(self, cookies: list[Cookie], has_paths: bool) -> None:
         self.cookies = cookies
+        self.has_paths = has_paths
         self.plain: str | None = None
         self.by_path: dict[str, str] = {}
+        self.values = -1
 
 
 class CookieJar(AbstractCookieJar):
@@ -102,6 +107,8 @@ class CookieJar(AbstractCookieJar):
         self._index = CookieIndex(max_cookies, max_cookies_per_domain)
         self._lines: dict[tuple[str | None, str, int | None], _HostLines] = {}
         self._kept = 0
+        # Counts the changes of stored values; lines of an older count are made anew.
+        self._values = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Send the hot path through what a subclass overrides, so that its rule holds for every request."""
@@ -163,8 +170,8 @@ class CookieJar(AbstractCookieJar):
         if index.next_expiry <= time.time():
             self._expire()
         lines = self._lines.get((url.raw_host, url.scheme, url.explicit_port))
-        if lines is None:
-            lines = self._lines_for(url)
+        if lines is None or lines.values != self._values:
+            lines = self._lines_for(url, lines)
         if lines.plain is not None:
             return lines.plain
         path = url.raw_path
@@ -196,13 +203,18 @@ class CookieJar(AbstractCookieJar):
             dict.__setitem__(filtered, cookie.name, cookie.bare_morsel())
         return filtered
 
-    def _lines_for(self, url: URL) -> _HostLines:
-        """Make the lines of the URL's host."""
-        lines = _HostLines(self._candidates(url))
-        if all(cookie.path == "/" for cookie in lines.cookies):
-            lines.plain = self._join(self._for_path(lines.cookies, "/"))
-        self._keep_one_more()
-        self._lines[url.raw_host, url.scheme, url.explicit_port] = lines
+    def _lines_for(self, url: URL, lines: _HostLines | None) -> _HostLines:
+        """Make the lines of the URL's host, or make them anew with other values."""
+        if lines is None:
+            cookies = self._candidates(url)
+            has_paths = any(cookie.path != "/" for cookie in cookies)
+            lines = _HostLines(cookies if has_paths else self._for_path(cookies, "/"), has_paths)
+            self._keep_one_more()
+            self._lines[url.raw_host, url.scheme, url.explicit_port] = lines
+        lines.values = self._values
+        lines.by_path.clear()
+        if not lines.has_paths:
+            lines.plain = self._join(lines.cookies)
         return lines
 
     def _keep_one_more(self) -> None:
@@ -247,6 +259,9 @@ class CookieJar(AbstractCookieJar):
         return kept
 
     def _join(self, cookies: list[Cookie]) -> str:
+        line = "; ".join([cookie.pair for cookie in cookies])
+        if len(line) <= self._max_line and len(cookies) <= self._max_per_request:
+            return line
         return "; ".join([cookie.pair for cookie in self._within_limits(cookies)])
 
     def _is_secure(self, url: URL, host: str) -> bool:
@@ -364,7 +379,14 @@ class CookieJar(AbstractCookieJar):
         index = self._index
         if index.next_expiry <= now:
             self._expire()
-        if index.discard(cookie) if cookie.expires <= now else index.add(cookie):
+        if cookie.expires <= now:
+            if index.discard(cookie):
+                self._forget_lines()
+            return
+        change = index.add(cookie)
+        if change is Change.VALUE:
+            self._values += 1
+        elif change is Change.CHOICE:
             self._forget_lines()
 
     def _covers_secure_cookie(self, name: str, domain: str, path: str) -> bool:

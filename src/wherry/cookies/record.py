@@ -48,6 +48,7 @@ class Cookie:
         "expires",
         "host_only",
         "name",
+        "pair",
         "path",
         "queued",
         "received",
@@ -76,6 +77,8 @@ class Cookie:
         self.value = value
         self.coded = coded
         self.sent = sent
+        # As it stands in a Cookie field (RFC 6265bis 5.8.3: without a name, the value alone).
+        self.pair = f"{name}={sent}" if name else sent
         self.domain = domain
         self.host_only = host_only
         self.path = path
@@ -90,18 +93,13 @@ class Cookie:
 
     def renew(self, other: Cookie) -> None:
         """Take what `other`, the same cookie set again, says; the place in the order stays (5.7 step 23)."""
-        self.value, self.coded, self.sent = other.value, other.coded, other.sent
+        self.value, self.coded, self.sent, self.pair = other.value, other.coded, other.sent, other.pair
         self.secure, self.expires = other.secure, other.expires
         self.attributes, self.received = other.attributes, other.received
 
     @property
     def key(self) -> CookieKey:
         return (self.path, self.name, self.host_only)
-
-    @property
-    def pair(self) -> str:
-        """The cookie in a Cookie field (RFC 6265bis 5.8.3: without a name, the value alone)."""
-        return f"{self.name}={self.sent}" if self.name else self.sent
 
     def morsel(self) -> Morsel[str]:
         """The cookie with its attributes, as a program sees it."""
