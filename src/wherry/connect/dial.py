@@ -18,6 +18,7 @@ from aiohappyeyeballs import AddrInfoType
 from wherry.connect import tls
 from wherry.connect.address import is_canonical, is_literal, parse_literal
 from wherry.connect.ask import ConnectAsk
+from wherry.connect.protocols import connection_for, protocol_factory, wrong_protocol
 from wherry.connect.proxy import open_tunnel, proxy_failure
 from wherry.connect.resolver import ResolveResult
 from wherry.connect.route import ProxyHop, Route
@@ -29,7 +30,6 @@ from wherry.errors import (
     ClientConnectorAddressBlocked,
     ClientConnectorDNSError,
     ClientConnectorError,
-    ClientConnectorSSLError,
     ClientProxyConnectionError,
     ClientSSLError,
     ConnectionTimeoutError,
@@ -38,8 +38,6 @@ from wherry.errors import (
     UnixClientConnectorError,
 )
 from wherry.protocol.connection import Connection
-from wherry.protocol.http1 import Http1Connection
-from wherry.protocol.http2 import Http2Connection
 from wherry.types import ConnectionKey
 
 
@@ -81,7 +79,7 @@ async def _dial_direct(route: Route, settings: DialSettings, ask: ConnectAsk) ->
     dialled = _Dialled(origin.host, origin.port, key, ClientConnectorError)
     return cast(
         "Connection",
-        await dialled.connect(settings, ask, _protocol_factory(route, settings), context=context, route=route),
+        await dialled.connect(settings, ask, protocol_factory(route, settings), context=context, route=route),
     )
 
 
@@ -170,7 +168,7 @@ async def _finish(wire: Wire, route: Route, settings: DialSettings, ask: Connect
                 key=connection_key(route),
             )
             ask.timings.tls = settings.loop.time() - started
-        connection = _connection_for(wire.transport, route, settings)
+        connection = connection_for(wire.transport, route, settings)
         wire.hand_over(cast("TransportTaker", connection))
     except OSError as exc:
         wire.abort()
@@ -311,12 +309,12 @@ class _Dialled:
             if isinstance(route.ssl, tls.Fingerprint):
                 check_fingerprint(route.ssl, transport, self.key)
             if isinstance(protocol, Wire):
-                connection = _connection_for(transport, route, settings)
+                connection = connection_for(transport, route, settings)
                 protocol.hand_over(cast("TransportTaker", connection))
                 return connection
             chosen = tls.selected_protocol(transport)
             if chosen is not None and chosen not in route.protocols:
-                raise _wrong_protocol(self.key, chosen, route)
+                raise wrong_protocol(self.key, chosen, route)
             return protocol
         except BaseException:
             transport.abort()
@@ -400,38 +398,6 @@ async def _checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Rou
         server_hostname=server_name(route),
         protocols=route.protocols,
     )
-
-
-# --- protocols ---------------------------------------------------------------------------------------------------
-
-
-def _protocol_factory(route: Route, settings: DialSettings) -> Callable[[], Any]:
-    """The connection itself where only one protocol can come of it, else a wire until ALPN has chosen."""
-    loop, limits = settings.loop, settings.limits
-    if route.protocols == tls.DEFAULT_PROTOCOLS:
-        return lambda: Http1Connection(loop, limits)
-    if route.is_tls:
-        return lambda: Wire(loop)
-    if "h2c" in route.protocols:
-        return lambda: Http2Connection(loop, limits)
-    return lambda: Http1Connection(loop, limits)
-
-
-def _connection_for(transport: asyncio.Transport, route: Route, settings: DialSettings) -> Connection:
-    """The connection that speaks what was agreed on (RFC 7301), or what was known beforehand (RFC 9113 3.3)."""
-    if not route.is_tls:
-        return cast("Connection", _protocol_factory(route, settings)())
-    chosen = tls.selected_protocol(transport)
-    if chosen == "h2" and "h2" in route.protocols:
-        return Http2Connection(settings.loop, settings.limits)
-    if chosen is None or (chosen == "http/1.1" and chosen in route.protocols):
-        return Http1Connection(settings.loop, settings.limits)
-    raise _wrong_protocol(connection_key(route), chosen, route)
-
-
-def _wrong_protocol(key: ConnectionKey, chosen: str, route: Route) -> ClientConnectorError:
-    wanted = ", ".join(route.protocols)
-    return ClientConnectorSSLError(key, ssl.SSLError(0, f"the server chose {chosen!r} by ALPN, wanted: {wanted}"))
 
 
 # --- small things ------------------------------------------------------------------------------------------------

@@ -10,12 +10,11 @@ import asyncio
 import socket
 import sys
 from abc import ABC, abstractmethod
+from importlib.util import find_spec
 from typing import Any, TypedDict, cast
 
-try:
-    import aiodns
-except ImportError:
-    aiodns = None  # type: ignore[assignment,unused-ignore]
+# Importing aiodns takes longer than many programs run; it waits for the first name to be resolved.
+AIODNS_INSTALLED = find_spec("aiodns") is not None
 
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 # Some systems know flags that their own getaddrinfo refuses.
@@ -122,7 +121,7 @@ class AsyncResolver(AbstractResolver):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None, *args: Any, **kwargs: Any) -> None:
-        if aiodns is None:
+        if not AIODNS_INSTALLED:
             raise RuntimeError("AsyncResolver needs aiodns: pip install wherry[dns]")
         self._loop = loop or asyncio.get_running_loop()
         if args:
@@ -138,6 +137,8 @@ class AsyncResolver(AbstractResolver):
         """The addresses of `host`, as the servers give them."""
         if self._closed:
             raise OSError(None, "the resolver is closed")
+        import aiodns
+
         if self._resolver is None:
             args, kwargs = self._arguments
             kwargs.setdefault("loop", self._loop)
@@ -176,5 +177,4 @@ def _result(hostname: str, host: str, port: int, family: int, proto: int) -> Res
     return ResolveResult(hostname=hostname, host=host, port=port, family=family, proto=proto, flags=_NUMERIC)
 
 
-DefaultResolver: type[AsyncResolver | ThreadedResolver]
-DefaultResolver = AsyncResolver if hasattr(getattr(aiodns, "DNSResolver", None), "getaddrinfo") else ThreadedResolver
+DefaultResolver: type[AsyncResolver | ThreadedResolver] = AsyncResolver if AIODNS_INSTALLED else ThreadedResolver
