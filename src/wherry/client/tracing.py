@@ -113,13 +113,17 @@ class TraceRequestRedirectParams:
 
 @attrs.frozen
 class TraceRequestRetryParams:
-    """A request is sent again: a kept connection was dead, or a retry was asked for."""
+    """A request is sent again: a kept connection was dead, or a retry was asked for.
+
+    `attempt` counts from 1, so the first retry is 2; `exception` or `response` is how the try before ended.
+    """
 
     method: str
     url: URL
     headers: CIMultiDict[str]
     attempt: int
     exception: BaseException | None
+    response: ClientResponse | None
 
 
 @attrs.frozen
@@ -310,15 +314,32 @@ class Traces:
             "on_request_redirect", TraceRequestRedirectParams, self.method, self.url, self.headers, response
         )
 
-    async def request_retry(self, attempt: int, exception: BaseException | None = None) -> None:
+    async def request_retry(
+        self,
+        attempt: int,
+        exception: BaseException | None = None,
+        response: ClientResponse | None = None,
+        headers: CIMultiDict[str] | None = None,
+    ) -> None:
         """A request goes out again.
 
         Args:
             attempt: Which try it will be; the first was 1.
             exception: What ended the one before, None for a response that was not good enough.
+            response: That response.
+            headers: The fields that will be sent, where a middleware sends the same request again.
         """
+        if headers is None:
+            headers = self.headers
         await self._emit(
-            "on_request_retry", TraceRequestRetryParams, self.method, self.url, self.headers, attempt, exception
+            "on_request_retry",
+            TraceRequestRetryParams,
+            self.method,
+            self.url,
+            headers,
+            attempt,
+            exception,
+            response,
         )
 
     async def request_end(self, response: ClientResponse) -> None:

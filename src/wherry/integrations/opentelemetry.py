@@ -145,6 +145,8 @@ class _Recorder:
             return
         if params.exception is not None:
             self._take_failure(context.attempt, params.exception)
+        if params.response is not None:
+            self._take_response(context.attempt, params.response)
         self._settle(context)
         self._finish(context.attempt)
         context.resends += 1
