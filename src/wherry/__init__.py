@@ -29,6 +29,7 @@ from wherry.client.tracing import (
     TraceRequestStartParams,
     TraceResponseChunkReceivedParams,
 )
+from wherry.client.websocket import ClientWebSocketResponse, ClientWSTimeout
 from wherry.connect.address import public_addresses_only
 from wherry.connect.connector import (
     AddrInfoType,
@@ -44,6 +45,7 @@ from wherry.connect.tls import Fingerprint
 from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
+from wherry.protocol.websocket_messages import WSCloseCode, WSMessage, WSMsgType
 from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
 from wherry.version import __version__
 
@@ -59,6 +61,8 @@ __all__ = (
     "ClientResponse",
     "ClientSession",
     "ClientTimeout",
+    "ClientWSTimeout",
+    "ClientWebSocketResponse",
     "CookieJar",
     "DefaultResolver",
     "DigestAuthMiddleware",
@@ -91,6 +95,9 @@ __all__ = (
     "TraceRequestStartParams",
     "TraceResponseChunkReceivedParams",
     "UnixConnector",
+    "WSCloseCode",
+    "WSMessage",
+    "WSMsgType",
     "__version__",
     "encode_basic_auth",
     "proxy_hops",

@@ -33,6 +33,9 @@ from wherry.client.request import ClientRequest, check_field, check_method, fiel
 from wherry.client.response import ClientResponse
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout, Deadline, DeadlineWheel
 from wherry.client.tracing import TraceConfig, Traces
+from wherry.client.websocket import ClientWebSocketResponse
+from wherry.client.websocket_channel import WebSocketChannel
+from wherry.client.websocket_connect import _WSConnectOptions, close_websockets, connect_websocket
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.connect.route import Route
 from wherry.cookies.abc import AbstractCookieJar
@@ -108,6 +111,12 @@ class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
         if response._upload is not None:
             await response.wait_for_close()
         response.release()
+
+
+class _WSRequestContextManager(_BaseRequestContextManager[ClientWebSocketResponse]):
+    """A WebSocket that was asked for."""
+
+    __slots__ = ()
 
 
 class ClientSession:
@@ -234,6 +243,7 @@ class ClientSession:
         self._ready: dict[StrOrURL, ClientRequest] = {}
         self._is_plain = request_class is ClientRequest and not middlewares and not trace_configs and not trust_env
         self._wheel = DeadlineWheel(loop)
+        self._websockets: set[WebSocketChannel] = set()
         self._trace_configs = trace_configs or []
         for config in self._trace_configs:
             config.freeze()
@@ -388,6 +398,34 @@ class ClientSession:
             OSError: The file cannot be written.
         """
         return await fetch_to_file(self, url, path, resume=resume, digest=digest, progress=progress, **kwargs)
+
+    def ws_connect(self, url: StrOrURL, **kwargs: Unpack[_WSConnectOptions]) -> _WSRequestContextManager:
+        """Open a WebSocket; await the result or enter it with ``async with``.
+
+        Args:
+            url: A ws, wss, http or https URL; relative to `base_url` where there is one.
+            method: The method of the handshake, GET.
+            protocols: The subprotocols to offer, the best first.
+            timeout: A `ClientWSTimeout`: seconds for one `receive`, and for the peer's answer to a Close frame.
+            autoclose: Whether the peer's Close frame is answered when it is received.
+            autoping: Whether pings are answered, and pongs not shown.
+            heartbeat: Seconds of silence after which a ping goes out; half of it later there must be an answer.
+            auth: Basic authentication.
+            origin: The Origin field.
+            params: Added to the query.
+            headers: Fields of the handshake.
+            proxy: As for `request`; proxy_auth, proxy_headers, proxy_ssl too.
+            ssl: As for `request`; server_hostname too.
+            compress: Offers permessage-deflate with a window of 9 to 15 bits; 0 for none.
+            max_msg_size: The largest message, in bytes after inflation, 4 MiB by default; 0 for no limit.
+            decode_text: Whether text is given as str; else as the bytes that came, unchecked.
+
+        Raises:
+            WSServerHandshakeError: The server did not open the WebSocket, or chose what was not offered.
+            ClientError: The handshake failed otherwise.
+            ValueError: An argument cannot be sent.
+        """
+        return _WSRequestContextManager(connect_websocket(self, url, **kwargs))
 
     def _ready_request(self, given: StrOrURL) -> ClientRequest | None:
         """The request of a plain GET: nothing is built again while nothing that it is made of has changed."""
@@ -606,6 +644,8 @@ class ClientSession:
             return
         connector, self._connector = self._connector, None
         self._wheel.close()
+        if self._websockets:
+            await close_websockets(self._websockets)
         if connector is not None and self._connector_owner:
             await connector.close()
 

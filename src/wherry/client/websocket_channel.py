@@ -1,0 +1,474 @@
+"""`WebSocketChannel`: a WebSocket on a tunnel; bytes come in, messages are kept until somebody takes them.
+
+It is what a tunnel pushes its bytes to.  It answers pings, watches the heartbeat, stops a peer that sends faster
+than the program reads, and closes in bounded time.  What a program sees of it is `ClientWebSocketResponse`; the
+channel never knows that one, so a program that forgets its WebSocket can be told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from wherry.errors import ClientConnectionResetError, ServerTimeoutError, WebSocketError
+from wherry.protocol.connection import Tunnel
+from wherry.protocol.websocket import FrameReader, FrameWriter, Message
+from wherry.protocol.websocket_mask import Buffer
+from wherry.protocol.websocket_messages import WSCloseCode, WSMessage, WSMsgType, may_be_sent
+
+# Bytes of messages that nobody has taken, after which the peer is stopped.
+HIGH_WATER = 256 * 1024
+# How long a connection may take to close after its last Close frame, in seconds.
+LINGER_SECONDS = 1.0
+
+CLOSED_MESSAGE = WSMessage(WSMsgType.CLOSED, None, None)
+CLOSING_MESSAGE = WSMessage(WSMsgType.CLOSING, None, None)
+
+
+class WebSocketChannel:
+    """Both directions of an open WebSocket.
+
+    Args:
+        loop: The event loop.
+        reader: Turns bytes into messages.
+        writer: Turns messages into frames.
+        autoping: Whether pings are answered, and pongs swallowed, here.
+        heartbeat: Seconds of silence after which a ping goes out; half of it later there must be an answer.
+        on_end: Called once, when the channel is lost.
+    """
+
+    __slots__ = (
+        "_autoping",
+        "_close_waiter",
+        "_drain_waiters",
+        "_early",
+        "_encode",
+        "_feed",
+        "_finished",
+        "_is_closing",
+        "_late_pong",
+        "_linger",
+        "_loop",
+        "_lost_early",
+        "_on_end",
+        "_paused",
+        "_reader",
+        "_size",
+        "_tunnel",
+        "_write",
+        "close_code",
+        "close_sent",
+        "exception",
+        "heard_at",
+        "heartbeat",
+        "lost",
+        "messages",
+        "peer_close",
+        "waiter",
+        "write_paused",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        reader: FrameReader,
+        writer: FrameWriter,
+        *,
+        autoping: bool = True,
+        heartbeat: float | None = None,
+        on_end: Callable[[WebSocketChannel], None] | None = None,
+    ) -> None:
+        self.messages: deque[Message] = deque()
+        self.waiter: asyncio.Future[None] | None = None
+        self.write_paused = False
+        self.close_sent = False
+        self.peer_close: Message | None = None
+        self.lost = False
+        self.close_code: int | None = None
+        self.exception: BaseException | None = None
+        self.heartbeat = Heartbeat(self, loop, heartbeat) if heartbeat else None
+        self.heard_at = 0.0
+        self._loop = loop
+        self._reader = reader
+        self.writer = writer
+        self._encode = writer.encode
+        self._autoping = autoping
+        self._on_end = on_end
+        self._size = 0
+        self._paused = False
+        self._finished = False
+        self._late_pong: bytes | None = None
+        self._drain_waiters: list[asyncio.Future[None]] = []
+        self._close_waiter: asyncio.Future[None] | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._tunnel: Tunnel | None = None
+        # Until `attach`, bytes that come early are kept; then each one is a call of the part in question itself.
+        self._early: list[bytes] = []
+        self._lost_early: tuple[BaseException | None] | None = None
+        self._feed: Callable[[bytes], list[Message]] = self._keep_early
+        self._write: Callable[[Any], None] = _no_tunnel
+        self._is_closing: Callable[[], bool] = bool
+
+    def attach(self, tunnel: Tunnel) -> None:
+        """Begin, on the tunnel that this channel is the receiver of."""
+        self._tunnel = tunnel
+        transport = tunnel.transport
+        self._write = tunnel.write if transport is None else transport.write
+        self._is_closing = tunnel.is_closing if transport is None else transport.is_closing
+        self._feed = self._reader.receive
+        if self.heartbeat is not None:
+            self.heartbeat.start()
+        early, self._early = self._early, []
+        for data in early:
+            self.data_received(data)
+        if self._lost_early is not None:
+            self.connection_lost(*self._lost_early)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default if self._tunnel is None else self._tunnel.get_extra_info(name, default)
+
+    @property
+    def ended(self) -> bool:
+        """It was closed, or the peer is gone and all that it sent was taken."""
+        return self._finished or (self.lost and len(self.messages) <= 1)
+
+    # --- bytes come in ---------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self.heartbeat is not None:
+            self.heard_at = self._loop.time()
+        messages = self._feed(data)
+        reader = self._reader
+        if reader.controls:
+            messages = self._sort_out(messages)
+        if messages:
+            self.messages.extend(messages)
+            self._size += len(data)
+            waiter = self.waiter
+            if waiter is not None:
+                self.waiter = None
+                if not waiter.done():
+                    waiter.set_result(None)
+        elif self.messages:
+            self._size += len(data)
+        if reader.error is not None:
+            self._refuse(reader.error)
+        elif self._size > HIGH_WATER or reader.stalled:
+            self._hold()
+
+    def taken(self) -> None:
+        """The last message was taken: what the peer has to say next may come."""
+        while not self.messages and self._reader.stalled:
+            self._size = 0
+            self.data_received(b"")
+        if self.messages:
+            return
+        self._size = 0
+        if self.lost:
+            self.messages.append(CLOSED_MESSAGE)
+        else:
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self._tunnel is not None:
+                self._tunnel.resume_reading()
+
+    def _hold(self) -> None:
+        """Stop the peer, unless there is nothing to take before it goes on."""
+        if self.messages and not self._paused and self._tunnel is not None and self.peer_close is None:
+            self._paused = True
+            self._tunnel.pause_reading()
+
+    def _keep_early(self, data: bytes) -> list[Message]:
+        self._early.append(data)
+        return []
+
+    def _sort_out(self, messages: list[Message]) -> list[Message]:
+        """See to the control frames; give what is left for the program, in order."""
+        kept = []
+        for message in messages:
+            kind = message[0]
+            if kind is WSMsgType.CLOSE:
+                self.peer_close = message
+                self._feed = _drop
+                if self.heartbeat is not None:
+                    self.heartbeat.stop()
+                if self._close_waiter is not None and not self._close_waiter.done():
+                    self._close_waiter.set_result(None)
+            elif self._autoping and kind is WSMsgType.PING:
+                self._pong(message[1])
+                continue
+            elif self._autoping and kind is WSMsgType.PONG:
+                continue
+            kept.append(message)
+        return kept
+
+    def _pong(self, payload: bytes) -> None:
+        """Answer a ping; while the peer takes nothing, only the last one (RFC 6455 5.5.3)."""
+        if self.write_paused:
+            self._late_pong = payload
+        elif not self.close_sent and not self._is_closing():
+            self._write(self._encode(WSMsgType.PONG, payload))
+
+    def _refuse(self, error: WebSocketError) -> None:
+        """The peer broke the protocol: say so and let go, when it has had the time to read it (RFC 6455 7.1.7)."""
+        if self._feed is _drop:
+            return
+        self._feed = _drop
+        self.exception = error
+        self.close_code = error.code
+        self._resume()
+        if self.close_sent:
+            self._end_now(WSMessage(WSMsgType.ERROR, error, None))
+            return
+        self.send_close(error.code, str(error).encode()[:120].decode(errors="ignore").encode())
+        self._close_within(LINGER_SECONDS)
+        self._announce(WSMessage(WSMsgType.ERROR, error, None))
+
+    def eof_received(self) -> None:
+        """The peer sends no more; `connection_lost` follows."""
+        if self._tunnel is not None and not self._is_closing():
+            self._tunnel.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._tunnel is None:
+            self._lost_early = (exc,)
+            return
+        if self.lost:
+            return
+        self.lost = True
+        self.stop_timers()
+        if self._close_waiter is not None and not self._close_waiter.done():
+            self._close_waiter.set_result(None)
+        if self.close_code is None and self.peer_close is None:
+            self.close_code = WSCloseCode.ABNORMAL_CLOSURE
+            if exc is not None and self.exception is None:
+                self.exception = exc
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_exception(ClientConnectionResetError("Connection lost"))
+        if not self._reader.stalled:
+            self._announce(CLOSED_MESSAGE)
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(self)
+
+    def _announce(self, message: WSMessage) -> None:
+        self.messages.append(message)
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def interrupt(self) -> None:
+        """Wake whoever receives, because the WebSocket is being closed."""
+        if self.waiter is not None:
+            self._announce(CLOSING_MESSAGE)
+
+    # --- messages go out -------------------------------------------------------------------------------------
+
+    def send(self, opcode: int, payload: Buffer, compress: int | None = None) -> None:
+        """Send one message or control frame.
+
+        Raises:
+            ClientConnectionResetError: The WebSocket is closing, or its connection is gone.
+        """
+        if self.close_sent or self.lost or self._is_closing():
+            raise ClientConnectionResetError("Cannot write to closing transport")
+        self._write(self._encode(opcode, payload, compress))
+
+    def send_close(self, code: int, reason: bytes = b"") -> None:
+        """Send the Close frame, if none was sent and there is a way."""
+        if not self.close_sent:
+            frame = self.writer.encode_close(code, reason)
+            self.close_sent = True
+            if not self.lost and not self._is_closing():
+                self._write(frame)
+
+    async def drain(self) -> None:
+        """Wait until the peer takes more."""
+        if not self.write_paused:
+            return
+        waiter = self._loop.create_future()
+        self._drain_waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._drain_waiters.remove(waiter)
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        payload, self._late_pong = self._late_pong, None
+        if payload is not None:
+            self._pong(payload)
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- the end ---------------------------------------------------------------------------------------------
+
+    async def finish(self, code: int, reason: bytes, seconds: float | None) -> None:
+        """Close: send a Close frame, wait for the peer's, end the connection.
+
+        Args:
+            code: The close code; where the peer closed first, its code is echoed.
+            reason: UTF-8, at most 123 bytes.
+            seconds: How long the peer may take; None for as long as it likes.
+        """
+        self._finished = True
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+        peer_close = self.peer_close
+        if peer_close is not None and may_be_sent(peer_close.data):
+            code = peer_close.data
+        self.send_close(code, reason)
+        if self.lost:
+            return
+        if peer_close is None and self._linger is None:
+            await self._await_close(seconds)
+        if self.peer_close is not None:
+            self.close_code = self.peer_close.data
+        self.end()
+
+    async def _await_close(self, seconds: float | None) -> None:
+        """Drop what comes, until the peer's Close frame."""
+        self._close_waiter = waiter = self._loop.create_future()
+        if self._feed == self._reader.receive:
+            self._feed = self._find_close
+            self.data_received(b"")
+        self._resume()
+        try:
+            async with asyncio.timeout(seconds):
+                await waiter
+        except BaseException as exc:
+            self.close_code = WSCloseCode.ABNORMAL_CLOSURE
+            if not isinstance(exc, TimeoutError):
+                self.abort()
+                raise
+            self.exception = exc
+            self.abort()
+
+    def _find_close(self, data: bytes) -> list[Message]:
+        self._size = -len(data)  # nothing is held
+        found = [message for message in self._reader.receive(data) if message[0] is WSMsgType.CLOSE]
+        while self._reader.stalled:
+            found += [message for message in self._reader.receive(b"") if message[0] is WSMsgType.CLOSE]
+        self._reader.controls = len(found)
+        return found
+
+    def end(self) -> None:
+        """Close the connection once what was written is out; at once, if the peer takes nothing."""
+        self.stop_timers()
+        if self._tunnel is not None and not self.lost:
+            if self.write_paused:
+                self._tunnel.abort()
+            else:
+                self._tunnel.close()
+                self._close_within(LINGER_SECONDS)
+
+    def _close_within(self, seconds: float) -> None:
+        if self._linger is None and not self.lost:
+            self._linger = self._loop.call_later(seconds, self.abort)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.stop_timers()
+        if self._tunnel is not None and not self.lost:
+            self._tunnel.abort()
+
+    def fail(self, error: BaseException) -> None:
+        """The peer is dead."""
+        if not self.lost and self.peer_close is None:
+            self.exception = error
+            self.close_code = WSCloseCode.ABNORMAL_CLOSURE
+            self._end_now(WSMessage(WSMsgType.ERROR, error, None))
+
+    def _end_now(self, message: WSMessage) -> None:
+        self.close_sent = True
+        self._feed = _drop
+        self._announce(message)
+        self.abort()
+
+    def stop_timers(self) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+
+    @property
+    def is_paused(self) -> bool:
+        """The peer is stopped, because nobody takes what it sent."""
+        return self._paused
+
+
+class Heartbeat:
+    """Sends a ping after a time of silence, and ends a channel whose peer stays silent after that.
+
+    Args:
+        channel: The channel.
+        loop: The event loop.
+        seconds: The time of silence; half of it is the time for the answer.
+    """
+
+    __slots__ = ("_channel", "_loop", "_seconds", "_timer")
+
+    def __init__(self, channel: WebSocketChannel, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._channel = channel
+        self._loop = loop
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._channel.heard_at = self._loop.time()
+        self._timer = self._loop.call_at(self._channel.heard_at + self._seconds, self._tick)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        """One timer for all: data that came moves a time stamp, and the timer looks at that when it fires."""
+        channel = self._channel
+        now = self._loop.time()
+        due = channel.heard_at + self._seconds
+        if now < due:
+            self._timer = self._loop.call_at(due, self._tick)
+            return
+        if not channel.write_paused:
+            try:
+                channel.send(WSMsgType.PING, b"")
+            except ClientConnectionResetError as exc:
+                channel.fail(exc)
+                return
+        self._timer = self._loop.call_later(self._seconds / 2, self._expect, now)
+
+    def _expect(self, asked_at: float) -> None:
+        """The answer must be here; whatever came counts, and nothing can have come while reading is stopped."""
+        channel = self._channel
+        if channel.is_paused:
+            channel.heard_at = self._loop.time()
+        if channel.heard_at >= asked_at:
+            self._timer = self._loop.call_at(channel.heard_at + self._seconds, self._tick)
+        else:
+            self._timer = None
+            channel.fail(ServerTimeoutError(f"No PONG received after {self._seconds / 2:g} seconds"))
+
+
+def _drop(data: bytes) -> list[Message]:
+    """Nothing that comes now counts."""
+    return []
+
+
+def _no_tunnel(data: bytes) -> None:
+    raise ClientConnectionResetError("Cannot write to closing transport")
