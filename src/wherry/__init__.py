@@ -5,8 +5,11 @@ from wherry.auth.basic import BasicAuth, encode_basic_auth
 from wherry.body.form import FormData
 from wherry.client.digest import DigestAuthMiddleware
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
+from wherry.client.oauth2 import OAuth2ClientCredentials, OAuth2Error
+from wherry.client.ratelimit import ConcurrencyLimit, RateLimitMiddleware
 from wherry.client.request import ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
+from wherry.client.retry import RetryBudget, RetryEvent, RetryMiddleware
 from wherry.client.session import ClientSession, request
 from wherry.client.timeouts import ClientTimeout
 from wherry.client.tracing import (
@@ -103,5 +106,12 @@ __all__ = (
     "proxy_hops",
     "public_addresses_only",
     "request",
+    "OAuth2ClientCredentials",
+    "OAuth2Error",
+    "ConcurrencyLimit",
+    "RateLimitMiddleware",
+    "RetryBudget",
+    "RetryEvent",
+    "RetryMiddleware",
     *errors.__all__,
 )

@@ -112,8 +112,7 @@ def _watch_body(session: ClientSession, response: ClientResponse, exchange: Exch
     """The deadline goes on while the body is read; it ends with the body, or with the response."""
     deadline.task = None
     deadline.exchange = exchange
-    response._on_close = lambda: session._wheel.discard(deadline)
-    response.content.on_eof(response._on_close)
+    response.on_settled(lambda: session._wheel.discard(deadline))
 
 
 async def _first_hop(

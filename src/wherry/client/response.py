@@ -470,6 +470,16 @@ class ClientResponse:
         if on_close is not None:
             on_close()
 
+    def on_settled(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once: when the last byte is in, or the response is closed, released or forgotten."""
+        exchange = self._exchange
+        if exchange is None or exchange.complete or self._closed:
+            callback()
+            return
+        once = _Once(callback, self._on_close)
+        self._on_close = once
+        self.content.on_eof(once)
+
     def release(self) -> Any:
         """Give the connection back: a short rest of the body is read over, a long one closes the connection."""
         if not self._released:
@@ -558,6 +568,24 @@ class ResponseConnection:
 
     def release(self) -> None:
         self._response.release()
+
+
+class _Once:
+    """Calls a callback the first time it is called, and the one it stands before."""
+
+    __slots__ = ("_before", "_callback")
+
+    def __init__(self, callback: Callable[[], object], before: Callable[[], None] | None) -> None:
+        self._callback: Callable[[], object] | None = callback
+        self._before = before
+
+    def __call__(self) -> None:
+        callback, self._callback = self._callback, None
+        before, self._before = self._before, None
+        if before is not None:
+            before()
+        if callback is not None:
+            callback()
 
 
 class _Noop:
