@@ -213,7 +213,7 @@ class RetryMiddleware:
         if self._budget is not None:
             self._budget.deposit(origin)
         loop = asyncio.get_running_loop()
-        total = None if request._timer is None else request._timer.total
+        total = None if request._timeout is None else request._timeout.total
         deadline = loop.time() + total if total else None
         attempt = 0
         while True:
