@@ -6,6 +6,7 @@ The table runs on asyncio's loop and on uvloop, with an origin in the clear and 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -209,7 +210,7 @@ async def test_http_through_a_forwarding_proxy_shares_a_connection_across_origin
     async with running_origin(pki.server) as one, running_origin(pki.server) as two, ClientSession() as session:
         for origin in (one, two, one):
             async with session.get(origin.url("http"), proxy=proxy.url) as response:
-                assert response.status == 200
+                assert await response.json()
         assert session.connector.stats().opened == 1
         async with session.get(one.url("http"), proxy=proxy.url_with(("a", "b"))) as response:
             assert response.status == 200
@@ -290,6 +291,42 @@ async def test_the_environment(proxies: ProxyFarm, pki: Pki, monkeypatch: pytest
         connector = TCPConnector(ssl=pki.client())
         async with ClientSession(connector=connector) as session, session.get(origin.url("https")) as response:
             assert response.status == 200
+
+
+async def test_a_tunnel_once_made_costs_no_more_than_a_direct_connection(proxies: ProxyFarm, pki: Pki) -> None:
+    """Counted in calls, which do not depend on what else the machine does: within 5 % of direct HTTPS."""
+    async with running_origin(pki.server) as origin:
+        counts = []
+        for proxy in (None, proxies.squid.url, proxies.microsocks.url, [proxies.squid.url, proxies.dante.url]):
+            async with ClientSession(connector=TCPConnector(ssl=pki.client()), proxy=proxy) as session:
+                counts.append(await calls_a_request(session, origin.url("https")))
+    # The client's part of a direct request is some 240 calls.
+    assert max(counts) - counts[0] <= 0.05 * 240, counts
+
+
+async def calls_a_request(session: ClientSession, url: str) -> float:
+    """Calls that one request of many takes, the origin's included, which are the same for each way."""
+
+    async def once() -> None:
+        async with session.get(url) as response:
+            await response.json()
+
+    count = 0
+
+    def seen(_frame: Any, event: str, _arg: Any) -> None:
+        nonlocal count
+        if event in {"call", "c_call"}:
+            count += 1
+
+    for _ in range(3):
+        await once()
+    sys.setprofile(seen)
+    try:
+        for _ in range(20):
+            await once()
+    finally:
+        sys.setprofile(None)
+    return count / 20
 
 
 async def test_a_user_and_a_password_of_any_characters(proxies: ProxyFarm, pki: Pki) -> None:

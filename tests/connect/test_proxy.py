@@ -396,6 +396,27 @@ def test_tls_in_tls_in_tls_on_both_loops(authority: trustme.CA) -> None:
             runner.run(main())
 
 
+async def test_an_origin_that_fails_inside_the_tls_of_a_proxy_tells_why(
+    authority: trustme.CA, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S001-130: on every Python; up to 3.12.1 asyncio's own TLS inside TLS ended in a TypeError."""
+    server, client = server_context(authority), client_context(authority)
+    async with serve(echo, server) as end, serve(connecting({"origin.test:8443": end}), server) as port:
+        origin = Origin("https", "origin.test", 8443)
+        wire = await tunnel(proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=client), origin=origin)
+        with pytest.raises(ssl.SSLCertVerificationError, match="certificate"):
+            await wire.start_tls(ssl.create_default_context(), "localhost", 5.0)
+        wire = await tunnel(proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=client), origin=origin)
+        with pytest.raises(ssl.SSLCertVerificationError, match="match"):
+            await wire.start_tls(client, "another.test", 5.0)
+    async with serve(answers(b""), None) as end, serve(connecting({"origin.test:8443": end}), server) as port:
+        wire = await tunnel(proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=client), origin=origin)
+        wire.write(b"\r\n\r\n")
+        with pytest.raises(OSError):
+            await wire.start_tls(client, "localhost", 5.0)
+    assert not caplog.records
+
+
 async def test_one_context_serves_a_proxy_and_an_origin_of_http2(authority: trustme.CA) -> None:
     """S001-131: HTTP/2 is offered to the origin and never to the proxy, whoever came first."""
     context = client_context(authority)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-from asyncio import sslproto
 from typing import Any, Protocol, cast
+
+from wherry.connect.tls_over import needs_own_tls, start_tls_over
 
 # Handshakes are small; a peer that sends more without being read is stopped.
 HIGH_WATER = 64 * 1024
@@ -112,14 +113,18 @@ class Wire(asyncio.Protocol):
             raise ConnectionResetError(errno.ECONNRESET, "the peer sent data before the TLS handshake")
         transport = self.transport
         limits: dict[str, Any] = {"ssl_handshake_timeout": timeout, "ssl_shutdown_timeout": shutdown_timeout or None}
+        upgraded: asyncio.Transport | None
         try:
-            try:
-                upgraded = await self._loop.start_tls(
-                    transport, self, context, server_hostname=server_hostname, **limits
-                )
-            except TypeError:
-                # A loop of its own kind may take only its own transports; TLS of asyncio runs over any.
-                upgraded = await self._start_tls_over(transport, context, server_hostname, limits)
+            if needs_own_tls(transport):
+                upgraded = await start_tls_over(self._loop, transport, self, context, server_hostname, **limits)
+            else:
+                try:
+                    upgraded = await self._loop.start_tls(
+                        transport, self, context, server_hostname=server_hostname, **limits
+                    )
+                except TypeError:
+                    # A loop of its own kind may take only its own transports.
+                    upgraded = await start_tls_over(self._loop, transport, self, context, server_hostname, **limits)
         except BaseException:
             transport.abort()
             raise
@@ -127,20 +132,6 @@ class Wire(asyncio.Protocol):
             transport.abort()
             raise ConnectionResetError(errno.ECONNRESET, "the connection closed during the TLS handshake")
         self.transport = upgraded
-
-    async def _start_tls_over(
-        self, transport: asyncio.Transport, context: ssl.SSLContext, server_hostname: str, limits: dict[str, Any]
-    ) -> asyncio.Transport:
-        done = self._loop.create_future()
-        protocol: Any = cast("Any", sslproto.SSLProtocol)(
-            self._loop, self, context, done, False, server_hostname, call_connection_made=False, **limits
-        )
-        transport.pause_reading()
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        transport.resume_reading()
-        await done
-        return cast("asyncio.Transport", protocol._app_transport)
 
     def hand_over(self, connection: TransportTaker) -> None:
         """Give the transport, and bytes that are left, to `connection`; the wire is done.
