@@ -1,8 +1,35 @@
 """wherry: an asyncio HTTP client."""
 
-from wherry import errors
+from wherry import errors, hdrs
 from wherry.auth.basic import BasicAuth, encode_basic_auth
+from wherry.body.coding import set_zlib_backend
+from wherry.body.disposition import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    content_disposition_filename,
+    parse_content_disposition,
+)
 from wherry.body.form import FormData
+from wherry.body.multipart import BodyPartReader, MultipartReader, MultipartWriter
+from wherry.body.payload import (
+    PAYLOAD_REGISTRY,
+    AsyncIterablePayload,
+    BufferedReaderPayload,
+    BytesIOPayload,
+    BytesPayload,
+    IOBasePayload,
+    JsonPayload,
+    Payload,
+    StringIOPayload,
+    StringPayload,
+    TextIOPayload,
+    get_payload,
+    payload_type,
+    streamer,
+)
+from wherry.body.queues import DataQueue, FlowControlDataQueue
+from wherry.body.stream import EMPTY_PAYLOAD, EofStream, StreamReader
+from wherry.body.writer import UploadTracker
 from wherry.client.digest import DigestAuthMiddleware
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
 from wherry.client.oauth2 import OAuth2ClientCredentials, OAuth2Error
@@ -50,14 +77,22 @@ from wherry.cookies.jar import CookieJar
 from wherry.errors import *
 from wherry.protocol.websocket_messages import WSCloseCode, WSMessage, WSMsgType
 from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
+from wherry.types import ETag, HttpVersion, HttpVersion10, HttpVersion11
 from wherry.version import __version__
 
 __all__ = (
     "AbstractCookieJar",
     "AddrInfoType",
+    "AsyncIterablePayload",
     "AsyncResolver",
+    "BadContentDispositionHeader",
+    "BadContentDispositionParam",
     "BaseConnector",
     "BasicAuth",
+    "BodyPartReader",
+    "BufferedReaderPayload",
+    "BytesIOPayload",
+    "BytesPayload",
     "ClientHandlerType",
     "ClientMiddlewareType",
     "ClientRequest",
@@ -66,18 +101,43 @@ __all__ = (
     "ClientTimeout",
     "ClientWSTimeout",
     "ClientWebSocketResponse",
+    "ConcurrencyLimit",
     "CookieJar",
+    "DataQueue",
     "DefaultResolver",
     "DigestAuthMiddleware",
     "DoHResolver",
     "DummyCookieJar",
+    "EMPTY_PAYLOAD",
+    "ETag",
+    "EofStream",
     "Fingerprint",
+    "FlowControlDataQueue",
     "FormData",
+    "HttpVersion",
+    "HttpVersion10",
+    "HttpVersion11",
+    "IOBasePayload",
+    "JsonPayload",
+    "MultipartReader",
+    "MultipartWriter",
     "NamedPipeConnector",
+    "OAuth2ClientCredentials",
+    "OAuth2Error",
+    "PAYLOAD_REGISTRY",
+    "Payload",
     "ProxyHop",
+    "RateLimitMiddleware",
     "RequestInfo",
+    "RetryBudget",
+    "RetryEvent",
+    "RetryMiddleware",
     "SocketFactoryType",
+    "StreamReader",
+    "StringIOPayload",
+    "StringPayload",
     "TCPConnector",
+    "TextIOPayload",
     "ThreadedResolver",
     "TraceConfig",
     "TraceConnectionCreateEndParams",
@@ -98,20 +158,20 @@ __all__ = (
     "TraceRequestStartParams",
     "TraceResponseChunkReceivedParams",
     "UnixConnector",
+    "UploadTracker",
     "WSCloseCode",
     "WSMessage",
     "WSMsgType",
     "__version__",
+    "content_disposition_filename",
     "encode_basic_auth",
+    "get_payload",
+    "parse_content_disposition",
+    "payload_type",
     "proxy_hops",
     "public_addresses_only",
     "request",
-    "OAuth2ClientCredentials",
-    "OAuth2Error",
-    "ConcurrencyLimit",
-    "RateLimitMiddleware",
-    "RetryBudget",
-    "RetryEvent",
-    "RetryMiddleware",
+    "set_zlib_backend",
+    "streamer",
     *errors.__all__,
 )

@@ -54,3 +54,10 @@ class ConnectionKey(NamedTuple):
     proxy: URL | None
     proxy_auth: Any
     proxy_headers_hash: int | None
+
+
+class ETag(NamedTuple):
+    """An entity tag (RFC 9110 8.8.3)."""
+
+    value: str
+    is_weak: bool = False
