@@ -81,6 +81,7 @@ from wherry.types import ETag, HttpVersion, HttpVersion10, HttpVersion11
 from wherry.version import __version__
 
 __all__ = (
+    "hdrs",
     "AbstractCookieJar",
     "AddrInfoType",
     "AsyncIterablePayload",
