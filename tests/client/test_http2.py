@@ -134,17 +134,21 @@ async def test_cancelled_and_timed_out_requests_hurt_nobody(session: ClientSessi
     async with session.get(f"{url}/small") as response:
         await response.read()
 
+    # Apache ends the whole connection when a stream is reset whose head it has not sent yet, so heads first.
+    heads = asyncio.Barrier(7)
+
     async def get() -> bytes:
         async with session.get(f"{url}/large") as response:
+            await heads.wait()
             return await response.read()
 
     tasks = [asyncio.ensure_future(get()) for _ in range(6)]
-    await asyncio.sleep(0)
+    await heads.wait()
     for task in tasks[::2]:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
-    assert [len(result) for result in results[1::2]] == [len(LARGE)] * 3
+    assert [result if isinstance(result, BaseException) else len(result) for result in results[1::2]] == [len(LARGE)] * 3
     assert stats(session).opened == 1
 
 

@@ -122,7 +122,8 @@ async def test_a_paused_reader_holds_nobody_else_up(connection: Http2Connection)
 
 async def test_a_cancelled_request_leaves_the_connection_whole(connection: Http2Connection) -> None:
     exchanges = [begin(connection, "/large")[0] for _ in range(4)]
-    await exchanges[0].receive_head()
+    for exchange in exchanges:  # Apache ends the connection when a stream is reset before its head is out
+        await exchange.receive_head()
     for exchange in exchanges:
         exchange.cancel()
         assert exchange.complete or isinstance(exchange.error, ClientConnectionError)
