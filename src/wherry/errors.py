@@ -136,10 +136,12 @@ class ClientConnectionError(ClientError):
     """A connection could not be made, or broke.
 
     `resend_safe` is True where the request may be sent again: nothing of it reached the server, or the server
-    did nothing about it, or doing it twice is the same as once.
+    did nothing about it, or doing it twice is the same as once.  `unprocessed` is True where the server, or the
+    protocol, says that nothing was done (RFC 9113 8.7): however often that happens, nothing is done twice.
     """
 
     resend_safe: bool = False
+    unprocessed: bool = False
 
 
 class ClientConnectionResetError(ClientConnectionError, ConnectionResetError):

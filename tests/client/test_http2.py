@@ -148,7 +148,9 @@ async def test_cancelled_and_timed_out_requests_hurt_nobody(session: ClientSessi
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
-    assert [result if isinstance(result, BaseException) else len(result) for result in results[1::2]] == [len(LARGE)] * 3
+    assert [result if isinstance(result, BaseException) else len(result) for result in results[1::2]] == [
+        len(LARGE)
+    ] * 3
     assert stats(session).opened == 1
 
 
@@ -159,3 +161,19 @@ async def test_closing_the_session_ends_connections_in_order(server: Http2Server
     assert connection.transport is None
     with pytest.raises(wherry.ClientError):
         await response.read()
+
+
+async def test_many_more_requests_than_streams_are_all_answered(http2_servers: Http2Servers, pki: Pki) -> None:
+    """nginx takes eight at a time and ends each connection after a hundred: waits, further connections, GOAWAY."""
+    connector = TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"), limit=2)
+    async with ClientSession(connector=connector) as session:
+        url = f"https://localhost:{http2_servers.nginx.tls_port}/small"
+
+        async def get() -> bytes:
+            async with session.get(url) as response:
+                return await response.read()
+
+        assert await get() == SMALL  # its limit is known
+        for _ in range(3):
+            assert set(await asyncio.gather(*(get() for _ in range(150)))) == {SMALL}
+        assert connector.pool.stats().open <= 2

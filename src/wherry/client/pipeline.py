@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 # How long a server may think about an Expect: 100-continue before the body is sent anyway (RFC 9110 10.1.1).
 CONTINUE_SECONDS = 1.0
+# How often a request is sent that servers did not process (RFC 9113 8.7: REFUSED_STREAM, GOAWAY).
+MAX_UNPROCESSED_TRIES = 10
 
 
 async def fetch(
@@ -119,12 +121,15 @@ async def _first_hop(
     session: ClientSession, request: ClientRequest, options: RequestOptions, timeout: ClientTimeout
 ) -> ClientResponse:
     """The usual request: built before, nothing round it, and mostly no redirect after it."""
-    try:
-        response = await send(request, options, timeout)
-    except ClientConnectionError as exc:
-        if not exc.resend_safe:
-            raise
-        response = await send(request, options, timeout)
+    tries = 1
+    while True:
+        try:
+            response = await send(request, options, timeout)
+            break
+        except ClientConnectionError as exc:
+            if not _may_try_again(exc, tries):
+                raise
+            tries += 1
     if 300 < response.status < 309 and options.allow_redirects:
         hop = Hop(request.method, request.original_url, None, None, None)
         return await _follow(session, hop, options, timeout, None, response)
@@ -213,6 +218,11 @@ async def _accept(session: ClientSession, response: ClientResponse, options: Req
     return response
 
 
+def _may_try_again(exc: ClientConnectionError, tries: int) -> bool:
+    """Whether a request that failed `tries` times may be sent once more, its body left aside."""
+    return exc.resend_safe and (tries < 2 or (exc.unprocessed and tries < MAX_UNPROCESSED_TRIES))
+
+
 async def _attempt(
     session: ClientSession,
     hop: Hop,
@@ -222,8 +232,8 @@ async def _attempt(
     traces: Any,
     history: list[ClientResponse],
 ) -> ClientResponse:
-    """One hop, sent a second time if a kept connection turns out to be dead and nothing forbids it."""
-    again = False
+    """One hop, sent again if a kept connection turns out to be dead, or refused it, and nothing forbids it."""
+    tries = 1
     while True:
         request = session._make_request(hop, options, traces=traces)
         request._timeout = timeout
@@ -232,11 +242,11 @@ async def _attempt(
                 return await build_client_middlewares(_Sender(options, timeout), middlewares)(request)
             return await send(request, options, timeout)
         except ClientConnectionError as exc:
-            if again or not exc.resend_safe or not (request.payload is None or request.payload.replayable):
+            if not _may_try_again(exc, tries) or not (request.payload is None or request.payload.replayable):
                 raise
-            again = True
+            tries += 1
             if traces is not None:
-                await traces.request_retry(2, exc)
+                await traces.request_retry(tries, exc)
         except ClientResponseError as exc:
             if not exc.history:
                 exc.history = tuple(history)
@@ -367,6 +377,7 @@ def _failed(
             request.request_info, (), status=exc.code, message=f"{exc.message} (from {request.url.origin()})"
         )
     if isinstance(exc, (ClientOSError, ServerDisconnectedError)) and exchange.head is None:
+        exc.unprocessed = exchange.unprocessed
         exc.resend_safe = exchange.unprocessed or (
             exchange.reused and (request.method in IDEMPOTENT_METHODS or not exchange.sent)
         )

@@ -64,6 +64,7 @@ class RequestHead:
         "close",
         "content_length",
         "encoded_http1",
+        "encoded_http2",
         "expect_continue",
         "fields",
         "method",
@@ -107,6 +108,8 @@ class RequestHead:
         self.version = version
         # A head that is sent again and again is encoded once.
         self.encoded_http1: bytes | None = None
+        # With the state of the compression that it was made in.
+        self.encoded_http2: tuple[object, bytes] | None = None
 
 
 class ResponseHead:

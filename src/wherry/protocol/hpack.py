@@ -215,7 +215,19 @@ class HeaderEncoder:
     What requests share goes into the table at once; a field of one request does when it is seen a second time.
     """
 
-    __slots__ = ("_blocks", "_fields", "_index", "_inserted", "_limit", "_seen", "_size", "_table", "_update")
+    __slots__ = (
+        "_blocks",
+        "_fields",
+        "_index",
+        "_inserted",
+        "_limit",
+        "_seen",
+        "_size",
+        "_table",
+        "_update",
+        "era",
+        "repeatable",
+    )
 
     def __init__(self) -> None:
         self._table: deque[Field] = deque()  # the newest first
@@ -228,6 +240,9 @@ class HeaderEncoder:
         self._blocks: dict[tuple[str, str, str, FieldBlock], tuple[bytes, bytes]] = {}
         self._fields: dict[tuple[str, str], bytes] = {}
         self._seen: dict[Field, None] = {}
+        # Whether the block encoded last means the same again, for as long as `era` stays the same object.
+        self.repeatable = False
+        self.era = object()
 
     def resize(self, peer_limit: int) -> None:
         """Follow the peer's SETTINGS_HEADER_TABLE_SIZE; we never keep more than the default."""
@@ -245,6 +260,7 @@ class HeaderEncoder:
     ) -> bytes:
         """A request's header block: the pseudo-header fields, then `shared`, then `fields`."""
         key = (method, scheme, authority, shared)
+        self.repeatable = True
         block = self._blocks.get(key)
         if block is None:
             return self._encode_anew(key, path, fields)
@@ -266,6 +282,7 @@ class HeaderEncoder:
         self, key: tuple[str, str, str, FieldBlock], path: str, fields: Iterable[tuple[str, str]]
     ) -> bytes:
         """Encode field by field, in the order of sending: each index counts what this block inserted so far."""
+        self.repeatable = False
         method, scheme, authority, shared = key
         inserted = self._inserted
         updates = self._size_updates()
@@ -337,6 +354,7 @@ class HeaderEncoder:
     def _forget(self) -> None:
         self._blocks.clear()
         self._fields.clear()
+        self.era = object()
 
     def _size_updates(self) -> bytes:
         sizes, self._update = self._update, []

@@ -9,10 +9,11 @@ import contextlib
 import re
 from typing import NamedTuple
 
+from wherry.protocol.connection import ResponseHead
 from wherry.protocol.hpack import Field, HeaderDecoder, HeaderListTooLarge, HpackError
 from wherry.protocol.http1 import Limits
 from wherry.protocol.http2_frames import ConnectionFault, ErrorCode, StreamFault
-from wherry.types import RawHeaders
+from wherry.types import HttpVersion20, RawHeaders
 
 # RFC 9113 8.2.1, and RFC 9110 5.1: a token without upper case.
 _is_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
@@ -29,13 +30,11 @@ class Section(NamedTuple):
     """A response's header section.
 
     Args:
-        status: The status code.
-        raw: The field lines in order.
+        head: The response's head.
         length: Content-Length, -1 where there is none.
     """
 
-    status: int
-    raw: RawHeaders
+    head: ResponseHead
     length: int
 
 
@@ -110,7 +109,8 @@ class FieldReader:
             raise _malformed(f"the response's :status is {status[:32]!r}")
         if status == b"101":
             raise _malformed("the response's :status is 101, which HTTP/2 does not have")  # RFC 9113 8.6
-        return Section(int(status), fields[1:], self._check_fields(fields, 1))
+        length = self._check_fields(fields, 1)
+        return Section(ResponseHead(int(status), "", HttpVersion20, fields[1:]), length)
 
     def _check_fields(self, fields: tuple[Field, ...], start: int) -> int:
         """Check ordinary fields, and give back Content-Length or -1."""

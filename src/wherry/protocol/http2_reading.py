@@ -35,7 +35,6 @@ from wherry.protocol.http2_frames import (
     unpadded,
     window_update,
 )
-from wherry.types import HttpVersion20
 
 if TYPE_CHECKING:
     from wherry.protocol.http2 import Http2Connection
@@ -205,8 +204,8 @@ class Reader:
                 raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a trailer section does not end its stream")
             self._connection.finish(exchange)
             return
-        status, raw, length = self._fields.header_section(block)
-        head = ResponseHead(status, "", HttpVersion20, raw)
+        head, length = self._fields.header_section(block)
+        status = head.status
         if status < 200:
             self._interim(exchange, head, flags)
             return

@@ -95,20 +95,18 @@ class Sender:
 
     def open(self, exchange: Http2Exchange, head: RequestHead) -> None:
         """Send a request's head, and its body when it is at hand."""
-        fields = head.fields
-        if head.content_length is not None:
-            fields = (*fields, ("content-length", str(head.content_length)))
-        if head.expect_continue:
-            fields = (*fields, ("expect", "100-continue"))
         exchange.send_window = self.initial_window
         body = head.body
-        if exchange.tunnelled:
+        encoder = self.encoder
+        encoded = head.encoded_http2
+        if encoded is not None and encoded[0] is encoder.era:
+            block = encoded[1]
+        elif exchange.tunnelled:
             block = self._connect_block(head)
         else:
-            target = head.target
-            if target[:1] != "/":
-                target = _origin_form(target)
-            block = self.encoder.encode(head.method, head.scheme, head.authority, target, head.shared, fields)
+            block = self._request_block(head)
+            if encoder.repeatable:
+                head.encoded_http2 = (encoder.era, block)
         exchange.sent = True
         flags = END_HEADERS
         if not body and not head.streamed and not exchange.tunnelled:
@@ -122,6 +120,17 @@ class Sender:
         if body:
             exchange.ending = not head.streamed
             self.send_body(exchange, memoryview(body))
+
+    def _request_block(self, head: RequestHead) -> bytes:
+        fields = head.fields
+        if head.content_length is not None:
+            fields = (*fields, ("content-length", str(head.content_length)))
+        if head.expect_continue:
+            fields = (*fields, ("expect", "100-continue"))
+        target = head.target
+        if target[:1] != "/":
+            target = _origin_form(target)
+        return self.encoder.encode(head.method, head.scheme, head.authority, target, head.shared, fields)
 
     def _connect_block(self, head: RequestHead) -> bytes:
         """RFC 8441 4 and 5: CONNECT with :protocol, and without the key that only HTTP/1.1 has."""
