@@ -379,6 +379,13 @@ async def test_a_session_freezes_its_configs() -> None:
             config.on_request_start.append(lambda *_: asyncio.sleep(0))
 
 
+def test_a_signal_cannot_be_replaced() -> None:
+    config = wherry.TraceConfig()
+    with pytest.raises(AttributeError, match="on_request_end"):
+        config.on_request_end = None  # type: ignore[assignment]
+    assert {name for name in dir(aiohttp.TraceConfig) if name.startswith("on_")} <= set(dir(wherry.TraceConfig))
+
+
 async def test_fields_that_a_listener_adds_are_sent(server: Server) -> None:
     async def inject(session: Any, context: Any, params: Any) -> None:
         assert params.headers["X-Default"] == "session"

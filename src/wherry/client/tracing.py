@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 import attrs
 from aiosignal import Signal
@@ -184,25 +184,26 @@ class TraceDnsCacheMissParams:
 _Params = TypeVar("_Params")
 _Signal: TypeAlias = "Signal[ClientSession, SimpleNamespace, _Params]"
 
-_SIGNALS = (
-    "on_request_start",
-    "on_request_chunk_sent",
-    "on_response_chunk_received",
-    "on_request_end",
-    "on_request_exception",
-    "on_request_redirect",
-    "on_request_retry",
-    "on_connection_queued_start",
-    "on_connection_queued_end",
-    "on_connection_create_start",
-    "on_connection_create_end",
-    "on_connection_reuseconn",
-    "on_dns_resolvehost_start",
-    "on_dns_resolvehost_end",
-    "on_dns_cache_hit",
-    "on_dns_cache_miss",
-    "on_request_headers_sent",
-)
+
+class _SignalOf(Generic[_Params]):
+    """A signal of a `TraceConfig`, as a read-only attribute."""
+
+    __slots__ = ("_name",)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    @overload
+    def __get__(self, config: None, owner: type) -> _SignalOf[_Params]: ...
+
+    @overload
+    def __get__(self, config: TraceConfig, owner: type) -> _Signal[_Params]: ...
+
+    def __get__(self, config: TraceConfig | None, owner: type) -> Any:
+        return self if config is None else config.__dict__[self._name]
+
+    def __set__(self, config: TraceConfig, value: object) -> None:
+        raise AttributeError(f"{self._name[1:]} cannot be replaced; append listeners to it")
 
 
 class TraceConfig:
@@ -215,28 +216,28 @@ class TraceConfig:
             keyword `trace_request_ctx`, what the request was given under that name.
     """
 
-    on_request_start: _Signal[TraceRequestStartParams]
-    on_request_chunk_sent: _Signal[TraceRequestChunkSentParams]
-    on_response_chunk_received: _Signal[TraceResponseChunkReceivedParams]
-    on_request_end: _Signal[TraceRequestEndParams]
-    on_request_exception: _Signal[TraceRequestExceptionParams]
-    on_request_redirect: _Signal[TraceRequestRedirectParams]
-    on_request_retry: _Signal[TraceRequestRetryParams]
-    on_connection_queued_start: _Signal[TraceConnectionQueuedStartParams]
-    on_connection_queued_end: _Signal[TraceConnectionQueuedEndParams]
-    on_connection_create_start: _Signal[TraceConnectionCreateStartParams]
-    on_connection_create_end: _Signal[TraceConnectionCreateEndParams]
-    on_connection_reuseconn: _Signal[TraceConnectionReuseconnParams]
-    on_dns_resolvehost_start: _Signal[TraceDnsResolveHostStartParams]
-    on_dns_resolvehost_end: _Signal[TraceDnsResolveHostEndParams]
-    on_dns_cache_hit: _Signal[TraceDnsCacheHitParams]
-    on_dns_cache_miss: _Signal[TraceDnsCacheMissParams]
-    on_request_headers_sent: _Signal[TraceRequestHeadersSentParams]
+    on_request_start = _SignalOf[TraceRequestStartParams]()
+    on_request_chunk_sent = _SignalOf[TraceRequestChunkSentParams]()
+    on_response_chunk_received = _SignalOf[TraceResponseChunkReceivedParams]()
+    on_request_end = _SignalOf[TraceRequestEndParams]()
+    on_request_exception = _SignalOf[TraceRequestExceptionParams]()
+    on_request_redirect = _SignalOf[TraceRequestRedirectParams]()
+    on_request_retry = _SignalOf[TraceRequestRetryParams]()
+    on_connection_queued_start = _SignalOf[TraceConnectionQueuedStartParams]()
+    on_connection_queued_end = _SignalOf[TraceConnectionQueuedEndParams]()
+    on_connection_create_start = _SignalOf[TraceConnectionCreateStartParams]()
+    on_connection_create_end = _SignalOf[TraceConnectionCreateEndParams]()
+    on_connection_reuseconn = _SignalOf[TraceConnectionReuseconnParams]()
+    on_dns_resolvehost_start = _SignalOf[TraceDnsResolveHostStartParams]()
+    on_dns_resolvehost_end = _SignalOf[TraceDnsResolveHostEndParams]()
+    on_dns_cache_hit = _SignalOf[TraceDnsCacheHitParams]()
+    on_dns_cache_miss = _SignalOf[TraceDnsCacheMissParams]()
+    on_request_headers_sent = _SignalOf[TraceRequestHeadersSentParams]()
 
     def __init__(self, trace_config_ctx_factory: Callable[..., Any] = SimpleNamespace) -> None:
         self._trace_config_ctx_factory = trace_config_ctx_factory
         for name in _SIGNALS:
-            setattr(self, name, Signal(self))
+            self.__dict__[f"_{name}"] = Signal(self)
 
     def trace_config_ctx(self, trace_request_ctx: Any = None) -> Any:
         """A new context, for one request."""
@@ -246,6 +247,9 @@ class TraceConfig:
         """Take no more listeners."""
         for name in _SIGNALS:
             getattr(self, name).freeze()
+
+
+_SIGNALS = tuple(name for name, attribute in vars(TraceConfig).items() if isinstance(attribute, _SignalOf))
 
 
 # --- one request's --------------------------------------------------------------------------------------------------
