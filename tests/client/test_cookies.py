@@ -5,6 +5,8 @@ from http.cookies import Morsel, SimpleCookie
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from multidict import CIMultiDict, CIMultiDictProxy
 from tests.client.conftest import Asked, Peer, Reply, reply
 from yarl import URL
@@ -246,6 +248,43 @@ async def test_secure_cookies_go_by_tls_only(peer: Start, session: Make) -> None
         async with http.get(url):
             pass
     assert [sent(asked) for asked in (*secure.asked, *plain.asked)] == [None, "s=1; p=2", "p=2"]
+
+
+async def test_cookies_are_shared_with_websocket_handshakes(session: Make) -> None:
+    """S001-04"""
+    seen: list[str] = []
+
+    async def chat(request: web.Request) -> web.WebSocketResponse:
+        seen.append(request.headers.get("Cookie", ""))
+        socket = web.WebSocketResponse()
+        socket.set_cookie("by_ws", "1")
+        await socket.prepare(request)
+        await socket.send_str("hello")
+        await socket.close()
+        return socket
+
+    async def page(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Cookie", ""))
+        return web.Response(headers={"Set-Cookie": "by_page=2; Path=/"})
+
+    app = web.Application()
+    app.router.add_get("/chat", chat)
+    app.router.add_get("/page", page)
+    async with TestServer(app) as server:
+        http = session(cookies={"own": "0"})
+        for path in ("/page", "/chat", "/page"):
+            url = URL(f"http://a.test:{server.port}{path}")
+            if path == "/chat":
+                async with http.ws_connect(url) as socket:
+                    assert await socket.receive_str() == "hello"
+            else:
+                async with http.get(url):
+                    pass
+    assert [sorted(line.split("; ")) for line in seen] == [
+        ["own=0"],
+        ["by_page=2", "own=0"],
+        ["by_page=2", "by_ws=1", "own=0"],
+    ]
 
 
 async def test_a_jar_of_the_programs_own(peer: Start, session: Make) -> None:

@@ -231,6 +231,20 @@ async def test_a_second_try_is_a_span_of_its_own(server: Server) -> None:
     assert (second.attributes or {})["http.request.resend_count"] == 1
 
 
+async def test_every_try_of_a_retry_is_a_span_with_its_context(server: Server) -> None:
+    telemetry = Telemetry()
+    retry = wherry.RetryMiddleware(attempts=2, backoff=0, statuses=[404])
+    async with (
+        wherry.ClientSession(trace_configs=[telemetry.config], middlewares=[retry]) as session,
+        session.get(server.url("/missing")),
+    ):
+        pass
+    assert [(s.attributes or {})["http.response.status_code"] for s in telemetry.spans] == [404, 404]
+    assert [(s.attributes or {}).get("http.request.resend_count") for s in telemetry.spans] == [None, 1]
+    sent = [traceparent(head).split("-")[2] for head in server.heads]
+    assert sent == [f"{s.context.span_id:016x}" for s in telemetry.spans if s.context is not None]
+
+
 async def test_a_method_that_nobody_knows_is_other(server: Server) -> None:
     telemetry = Telemetry()
     async with (

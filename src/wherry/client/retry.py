@@ -260,7 +260,7 @@ class RetryMiddleware:
     async def _tell(self, event: RetryEvent) -> None:
         traces = event.request._traces
         if traces is not None:
-            await traces.request_retry(event.attempt + 1, event.error)
+            await traces.request_retry(event.attempt + 1, event.error, event.response, event.request.headers)
         if self._on_retry is not None:
             told = self._on_retry(event)
             if inspect.isawaitable(told):
