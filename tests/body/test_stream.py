@@ -333,6 +333,9 @@ class Inflate:
         self.needs_input = not self.inner.unconsumed_tail and len(out) < max_length
         return out
 
+    def whole(self, data: bytes, max_length: int) -> bytes | None:
+        return None
+
     def finish(self) -> None:
         if not self.inner.eof:
             raise ClientPayloadError("cut short")

@@ -137,6 +137,15 @@ class Decoder(ABC):
             ClientPayloadError: The coding has not.
         """
 
+    def whole(self, data: bytes, max_length: int) -> bytes | None:
+        """All of a body at once, before anything else was decoded; None where it takes more than one step.
+
+        Args:
+            data: The whole body.
+            max_length: More than this is not decoded.
+        """
+        return None
+
 
 class _MemberDecoder(Decoder):
     """Decodes one member after another, feeding its decompressor by windows."""
@@ -259,6 +268,19 @@ class _ZlibDecoder(_MemberDecoder):
         if not self._begun:
             raise ClientPayloadError(f"the body ended before its content-encoding {self.name} began")
         super().finish()
+
+    def whole(self, data: bytes, max_length: int) -> bytes | None:
+        wbits = self._wbits
+        if not wbits:
+            if len(data) < 2 or data[0] & 15 != 8 or (data[0] * 256 + data[1]) % 31:
+                return None
+            wbits = 15
+        inner = self._zlib.decompressobj(wbits=wbits)
+        try:
+            body: bytes = inner.decompress(data, max_length)
+        except self._errors:
+            return None
+        return body if inner.eof and not inner.unused_data else None
 
 
 class _ZstdDecoder(_MemberDecoder):

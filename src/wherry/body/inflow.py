@@ -40,6 +40,9 @@ class PullDecoder(Protocol):
     def finish(self) -> None:
         """Raise ClientPayloadError if the coding has not ended."""
 
+    def whole(self, data: bytes, max_length: int) -> bytes | None:
+        """All of a short body at once; None to go step by step."""
+
 
 class Inflow:
     """The connection's side of a body's stream.

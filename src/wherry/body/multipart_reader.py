@@ -19,7 +19,7 @@ from wherry.body.charset import parse_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
 from wherry.body.multipart_decode import decode_whole, undo_steps
 from wherry.body.multipart_scan import Scanner, State
-from wherry.body.payload_base import Order, Payload, payload_type
+from wherry.body.payload_base import Payload, payload_type
 
 __all__ = ("BodyPartReader", "BodyPartReaderPayload", "MultipartReader", "MultipartResponseWrapper")
 
@@ -248,7 +248,7 @@ class BodyPartReader:
         return content_disposition_filename(self._parameters(), "filename")
 
 
-@payload_type(BodyPartReader, order=Order.try_first)
+@payload_type(BodyPartReader)
 class BodyPartReaderPayload(Payload):
     """A part that came, as a body to send."""
 

@@ -253,9 +253,10 @@ class PayloadRegistry:
         Raises:
             LookupError: No registered type fits.
         """
-        for factory, kind in self._first:
-            if isinstance(data, kind):
-                return factory(data, *args, **kwargs)
+        if self._first:
+            for factory, kind in self._first:
+                if isinstance(data, kind):
+                    return factory(data, *args, **kwargs)
         exact = self._exact.get(type(data))
         if exact is not None:
             return exact(data, *args, **kwargs)

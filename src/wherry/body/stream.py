@@ -175,8 +175,18 @@ class StreamReader(Inflow):
             if not raw:
                 return b""
             return raw[0] if len(raw) == 1 else b"".join(raw)
-        if self._size > OFFLOAD_INPUT and self.decoder is not None:
-            return None
+        decoder = self.decoder
+        if decoder is not None:
+            if self._size > OFFLOAD_INPUT:
+                return None
+            if raw and self.max_size is None:
+                data = raw[0] if len(raw) == 1 else b"".join(raw)
+                body = decoder.whole(data, DECODE_STEP)
+                if body is not None:
+                    self._raw = self._marks = self._splits = None
+                    self._size = 0
+                    self._cursor = self._decoded = len(body)
+                    return body
         self._pull(DECODE_STEP, offload=False)
         return self._take(-1) if self._drained() else None
 
