@@ -285,8 +285,9 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
         ServerDisconnectedError: The connection ended without a response.
         ClientResponseError: What came is not HTTP.
     """
-    session = request.session
-    connector = session._require_connector()
+    session = request._session
+    if session is None or (connector := session._connector) is None:
+        raise RuntimeError("Session is closed")
     pool = connector.pool
     route, head = request._ready or (session._route_for(request), None)
     connection = pool.take(route)

@@ -155,6 +155,7 @@ class ClientRequest:
     hops: tuple[ProxyHop, ...] = ()
     # (route, head) of a request that is sent again and again as it is; see `ClientSession._ready_request`.
     _ready: tuple[Route, RequestHead] | None = None
+    _headers_version = -1
     _cookie_line = ""
     _timeout: Any = None
     _body: Payload | None = None

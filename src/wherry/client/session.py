@@ -432,7 +432,7 @@ class ClientSession:
         request = self._ready.get(given)
         if (
             request is not None
-            and getversion(self._default_headers_any) == self._blocks_version
+            and getversion(self._default_headers_any) == request._headers_version
             and self._cookie_jar.cookie_header(request.url) == request._cookie_line
         ):
             return request
@@ -442,6 +442,7 @@ class ClientSession:
         request = self._make_request(Hop("GET", url, None, None, None), NO_OPTIONS, traces=None)
         connector = self._require_connector()
         route = self._route_for(request)
+        request._headers_version = self._blocks_version
         request._ready = route, request.wire_head(route, connector.force_close)
         if len(self._ready) >= _CACHED_URLS:
             self._ready.clear()

@@ -424,7 +424,7 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         if exchange._continue_waiter is not None:
             exchange.head_arrived(head)
         owner = self.owner
-        if self._open and owner is not None and exchange.request_ended:
+        if self._open and owner is not None and exchange._ended:
             self.capacity = 1
             owner.connection_available(self)
         else:

@@ -1,0 +1,264 @@
+"""The way of a usual request: what it costs, and that its short cuts give what the long way gives."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.servers.raw import RawServer, read_request, response
+
+import wherry
+from wherry.protocol.connection import RequestHead
+from wherry.protocol.http1 import Http1Connection, Limits, encode_head
+
+Start = Callable[..., Awaitable[RawServer]]
+
+# Python functions called for one GET and the JSON of its answer, on a kept connection, asyncio's own included.
+# A number to bring down; whoever raises it says why in the commit.
+CALLS_A_REQUEST = 44
+
+
+async def test_calls_a_request(raw_server: Start) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(response(b'{"ok": true}', fields="Content-Type: application/json\r\nServer: raw\r\n"))
+
+    server = await raw_server(script)
+    calls: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, arg: Any) -> None:
+        if event == "call":
+            name = frame.f_code.co_filename
+            if "wherry" in name and "tests" not in name:
+                calls[f"{name.rpartition('/')[2]}:{frame.f_code.co_name}"] += 1
+
+    async with wherry.ClientSession() as session:
+
+        async def one() -> None:
+            async with session.get(server.url + "/") as reply:
+                assert await reply.json() == {"ok": True}
+
+        for _ in range(5):
+            await one()
+        rounds = 20
+        sys.setprofile(count)
+        try:
+            for _ in range(rounds):
+                await one()
+        finally:
+            sys.setprofile(None)
+    a_request = calls.total() / rounds
+    assert a_request <= CALLS_A_REQUEST, "\n".join(f"{n / rounds:5.1f} {name}" for name, n in calls.most_common())
+
+
+def _head_bytes(session: wherry.ClientSession, url: str) -> tuple[bytes, bytes]:
+    """The head of a plain GET by the short way, and by the long one."""
+    from wherry.client.options import NO_OPTIONS
+    from wherry.client.redirects import Hop
+
+    ready = session._ready_request(url)
+    assert ready is not None
+    assert ready._ready is not None
+    route, head = ready._ready
+    hop = Hop("GET", session._resolve_url(url), None, None, None)
+    fresh = session._make_request(hop, NO_OPTIONS, traces=None)
+    fresh.headers  # noqa: B018  from here on the dictionary is what is sent, as it is under a middleware
+    return encode_head(head), encode_head(fresh.wire_head(route))
+
+
+NAMES = st.sampled_from(["X-A", "x-a", "Accept", "User-Agent", "Authorization", "Cookie", "Host", "X-B"])
+VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=8)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("set"), NAMES, VALUES),
+        st.tuples(st.just("del"), NAMES, st.just("")),
+        st.tuples(st.just("cookie"), st.sampled_from(["a", "b"]), st.sampled_from(["1", "2"])),
+        st.tuples(st.just("forget"), st.just(""), st.just("")),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_a_ready_request_is_what_a_fresh_one_would_be(steps: list[tuple[str, str, str]]) -> None:
+    async def main() -> None:
+        async with wherry.ClientSession(cookie_jar=wherry.CookieJar(unsafe=True)) as session:
+            for what, name, value in steps:
+                if what == "set":
+                    session.headers[name] = value
+                elif what == "del":
+                    session.headers.popall(name, None)
+                elif what == "cookie":
+                    session.cookie_jar.update_cookies({name: value})
+                else:
+                    session.cookie_jar.clear()
+                for url in ("http://127.0.0.1:1/a?b=c", "http://h.test/"):
+                    short, long = _head_bytes(session, url)
+                    assert sorted(short.split(b"\r\n")) == sorted(long.split(b"\r\n"))
+                    assert short.split(b"\r\n")[:2] == long.split(b"\r\n")[:2]
+
+    asyncio.run(main())
+
+
+class _Sink:
+    def __init__(self) -> None:
+        self.flow: Any = None
+        self.data = b""
+        self.ended = False
+        self.error: BaseException | None = None
+
+    def feed_data(self, data: bytes) -> None:
+        self.data += data
+
+    def feed_eof(self) -> None:
+        self.ended = True
+
+    def chunk_ended(self) -> None:
+        """Not looked at here."""
+
+    def set_exception(self, exc: BaseException) -> None:
+        self.error = exc
+
+
+class _Transport:
+    def __init__(self) -> None:
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        """Nobody is there."""
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+
+class _Owner:
+    def __init__(self) -> None:
+        self.available = 0
+
+    def connection_available(self, connection: Any) -> None:
+        self.available += 1
+
+    def connection_lost(self, connection: Any) -> None:
+        """Not looked at here."""
+
+
+def _outcome(loop: asyncio.AbstractEventLoop, known: list[bytes], data: bytes, method: str) -> tuple[Any, ...]:
+    """What becomes of `data` on a connection under whose limits the answers `known` were seen before."""
+    limits = Limits()
+    for answer in known:
+        _feed(loop, limits, answer, "GET")
+    return _feed(loop, limits, data, method)
+
+
+def _feed(loop: asyncio.AbstractEventLoop, limits: Limits, data: bytes, method: str) -> tuple[Any, ...]:
+    connection = Http1Connection(loop, limits)
+    transport, owner, sink = _Transport(), _Owner(), _Sink()
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    connection.owner = owner
+    exchange = connection.start(RequestHead(method, "http", "h", "/"), sink)
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+    head = exchange.head
+    return (
+        None if head is None else (head.status, head.reason, head.version, head.raw),
+        sink.data,
+        sink.ended,
+        exchange.complete,
+        repr(exchange.error),
+        transport.closed,
+        owner.available,
+        connection.capacity,
+    )
+
+
+ANSWERS = st.builds(
+    lambda status, fields, body, off, extra: (
+        f"HTTP/1.1 {status}\r\nContent-Length: {max(0, len(body) + off)}\r\n{fields}\r\n".encode() + body + extra
+    ),
+    st.sampled_from(["200 OK", "404 Not Found", "204 No Content", "304 Not Modified", "100 Continue"]),
+    st.sampled_from(["", "Connection: close\r\n", "X: a\r\n", "Set-Cookie: a=b\r\n", "Transfer-Encoding: chunked\r\n"]),
+    st.binary(max_size=6),
+    st.sampled_from([0, 0, 0, -1, 1]),
+    st.sampled_from([b"", b"", b"", b"X", b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(known=st.lists(ANSWERS, max_size=3), data=ANSWERS, again=st.booleans(), method=st.sampled_from(["GET", "HEAD"]))
+def test_a_recognised_head_gives_what_the_parser_gives(
+    known: list[bytes], data: bytes, again: bool, method: str
+) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        if again:
+            known = [*known, data]
+        assert _outcome(loop, known, data, method) == _outcome(loop, [], data, method)
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("fields", ["Set-Cookie: a=b\r\n", "Connection: close\r\n"])
+def test_heads_that_are_not_kept(fields: str) -> None:
+    loop = asyncio.new_event_loop()
+    limits = Limits()
+    _feed(loop, limits, response(b"x", fields=fields), "GET")
+    assert not limits.known_heads
+    _feed(loop, limits, response(b"x"), "GET")
+    assert len(limits.known_heads) == 1
+    loop.close()
+
+
+async def test_what_the_kept_heads_take_is_bounded() -> None:
+    limits = Limits()
+    loop = asyncio.get_running_loop()
+    for at in range(1000):
+        _feed(loop, limits, response(b"x", fields=f"X: {at}\r\n"), "GET")
+    assert len(limits.known_heads) <= 256
+
+
+async def test_a_request_makes_no_cycles(raw_server: Start) -> None:
+    """What a request leaves behind goes at once, without the collector."""
+    import gc
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(response(b"ok"))
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session:
+        for _ in range(3):
+            async with session.get(server.url) as reply:
+                await reply.read()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                async with session.get(server.url) as reply:
+                    await reply.read()
+            del reply
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = [thing for thing in gc.garbage if type(thing).__module__.startswith("wherry")]
+            assert left == []
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
