@@ -9,6 +9,7 @@ import asyncio
 import sys
 from typing import Any
 
+import psutil
 import pytest
 import uvloop
 from tests.servers.origin import Origin, running_origin
@@ -22,7 +23,7 @@ from wherry.connect.resolver import AbstractResolver, ResolveResult
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 # They forward one plain request a connection.
 CLOSES_EACH = {"tinyproxy", "tinyproxy-auth"}
-TARGETS = ("http", "https")
+TARGETS = ("http", "https", "ws", "wss")
 
 # (name in the farm, scheme to speak)
 OPEN = [
@@ -91,6 +92,11 @@ def go(loop: str, pki: Pki, hops: list[tuple[RealProxy, Any]], scheme: str) -> N
                 await talk(session, origin, scheme, written if len(written) > 1 else written[0])
                 if scheme == "https" or (scheme == "http" and last.name not in CLOSES_EACH):
                     assert connector.stats().opened == 1, "the way is kept and taken again"
+            first = hops[0][0].port
+            open_still = [
+                one for one in psutil.Process().net_connections("tcp4") if one.raddr and one.raddr.port == first
+            ]
+            assert not open_still, "a closed session leaves nothing open"
             assert len(origin.requests) == 2
             for fields in origin.requests:
                 assert not [name for name in fields if name.startswith("proxy-")], fields

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
@@ -21,12 +22,15 @@ class Origin:
         self.plain_port = 0
         self.tls_port = 0
         self.requests: list[dict[str, str]] = []
+        self._transports: set[asyncio.BaseTransport] = set()
 
     def url(self, scheme: str, path: str = "/", host: str = "127.0.0.1") -> str:
         port = self.tls_port if scheme in {"https", "wss"} else self.plain_port
         return f"{scheme}://{host}:{port}{path}"
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.transport is not None:
+            self._transports.add(request.transport)
         self.requests.append({name.lower(): value for name, value in request.headers.items()})
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self.echo(request)
@@ -34,6 +38,13 @@ class Origin:
         return web.json_response(
             {"path": str(request.rel_url), "method": request.method, "body": body.decode(), "secure": request.secure}
         )
+
+    async def cut(self) -> None:
+        """End every connection: aiohttp does not wait for the end of TLS, which comes late through proxies."""
+        for transport in self._transports:
+            transport.abort()  # type: ignore[attr-defined]
+        for _ in range(5):
+            await asyncio.sleep(0)  # the turns of the loop that closing takes
 
     async def echo(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
@@ -64,3 +75,4 @@ async def running_origin(context: ssl.SSLContext) -> AsyncIterator[Origin]:
         yield origin
     finally:
         await runner.cleanup()
+        await origin.cut()
