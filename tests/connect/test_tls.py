@@ -431,7 +431,7 @@ def test_a_new_connection_takes_up_the_last_session(get, ca, client_context, ver
             for _ in range(4):
                 await get(connector, f"https://localhost:{port}/")
             sessions = connector._settings.sessions.resuming(client_context)
-            resumed = [session.session_reused for session in sessions._last.values()]
+            resumed = list(sessions.resumed().values())
         await serve.stop()
         return resumed
 
@@ -447,8 +447,7 @@ async def test_a_session_is_never_taken_up_for_another_name_or_another_trust(get
         with pytest.raises(ClientConnectorCertificateError):
             await get(connector, f"https://localhost:{port}/")
         await get(connector, f"https://localhost:{port}/", ssl=client_context)
-        answer = connector._settings.sessions.resuming(client_context)._last["localhost"]
-        assert not answer.session_reused
+        assert connector._settings.sessions.resuming(client_context).resumed() == {"localhost": False}
 
 
 async def test_a_fingerprint_is_checked_on_a_resumed_session_too(get, serve, ca) -> None:
@@ -466,7 +465,7 @@ async def test_sessions_are_bounded(get, serve, ca, client_context) -> None:
     port = await serve(ssl=server_with(ca.issue_cert("*.test.example")))
     async with TCPConnector(ssl=client_context, force_close=True) as connector:
         await asyncio.gather(*(get(connector, f"https://127.0.0.1:{port}/", server_hostname=name) for name in names))
-        assert len(connector._settings.sessions.resuming(client_context)._last) == tls.MAX_SESSIONS
+        assert len(connector._settings.sessions.resuming(client_context).resumed()) == tls.MAX_SESSIONS
 
 
 # --- the deprecated forms ------------------------------------------------------------------------------------

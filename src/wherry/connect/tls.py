@@ -13,6 +13,7 @@ import os
 import ssl
 import sys
 import threading
+import time
 from collections import OrderedDict
 from hashlib import sha256
 from typing import Any
@@ -34,6 +35,8 @@ except ImportError:
 DEFAULT_PROTOCOLS = ("http/1.1",)
 # Hosts whose TLS session is kept; each may hold some 30 KiB of OpenSSL's memory.
 MAX_SESSIONS = 64
+# Seconds in which one session is taken up again and again before a newer one is asked for.
+SESSION_REUSE = 60.0
 
 
 class Fingerprint:
@@ -162,6 +165,34 @@ async def context_for(ssl_option: Any, protocols: tuple[str, ...]) -> ssl.SSLCon
 # --- sessions that are taken up again -----------------------------------------------------------------------
 
 
+class Resumable:
+    """What is kept of the last handshakes with one host.
+
+    Asking OpenSSL for a session costs as much as half a handshake, so one that was taken up lately is taken again.
+    Not for long: who reuses a ticket can be recognized by it (RFC 8446 C.4).
+    """
+
+    __slots__ = ("asked", "session", "wrapped")
+
+    def __init__(self, wrapped: ssl.SSLObject) -> None:
+        self.wrapped = wrapped
+        self.session: ssl.SSLSession | None = None
+        self.asked = 0.0
+
+    def succeed(self, wrapped: ssl.SSLObject) -> None:
+        """Another handshake went well: if it had to begin from nothing, the old session is of no use any more."""
+        self.wrapped = wrapped
+        if not wrapped.session_reused:
+            self.session = None
+
+    def last_session(self) -> ssl.SSLSession | None:
+        """The session to take up; TLS 1.3 sends it after the handshake, so it is asked for as late as can be."""
+        now = time.monotonic()
+        if self.session is None or now - self.asked > SESSION_REUSE:
+            self.session, self.asked = self.wrapped.session, now
+        return self.session
+
+
 # Contexts whose ALPN was set here.
 _alpn_set: WeakSet[ssl.SSLContext] = WeakSet()
 
@@ -180,13 +211,13 @@ class ResumingContext(ssl.SSLContext):
 
     inner: ssl.SSLContext
     names: tuple[str, ...]
-    _last: OrderedDict[str, ssl.SSLObject]
+    _hosts: OrderedDict[str, Resumable]
 
     def __new__(cls, inner: ssl.SSLContext, names: tuple[str, ...] = ()) -> ResumingContext:  # noqa: PYI034
         self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
         self.inner = inner
         self.names = names
-        self._last = OrderedDict()
+        self._hosts = OrderedDict()
         return self
 
     def __init__(self, inner: ssl.SSLContext, names: tuple[str, ...] = ()) -> None:
@@ -201,32 +232,38 @@ class ResumingContext(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """The inner context's TLS object, with the host's last session where there is one."""
-        key = str(server_hostname)
-        if session is None and (last := self._last.get(key)) is not None:
-            # TLS 1.3 sends tickets after the handshake, so the session is asked for as late as can be.
-            session = last.session
+        known = self._hosts.get(str(server_hostname))
+        if session is None and known is not None:
+            session = known.last_session()
         # What an earlier handshake offered must not stay for one that wants HTTP/1.1 alone.
         if names := self.names or (DEFAULT_PROTOCOLS if self.inner in _alpn_set else ()):
             self.inner.set_alpn_protocols(names)
             _alpn_set.add(self.inner)
         try:
-            wrapped = self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+            return self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
         except ValueError:
             if session is None:
                 raise
-            wrapped = self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname)
-        return wrapped
+            return self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname)
 
     def remember(self, server_hostname: str, wrapped: ssl.SSLObject) -> None:
         """The handshake succeeded: its session may be taken up by the next one."""
-        self._last[server_hostname] = wrapped
-        self._last.move_to_end(server_hostname)
-        if len(self._last) > MAX_SESSIONS:
-            self._last.popitem(last=False)
+        known = self._hosts.get(server_hostname)
+        if known is not None:
+            known.succeed(wrapped)
+            self._hosts.move_to_end(server_hostname)
+            return
+        self._hosts[server_hostname] = Resumable(wrapped)
+        if len(self._hosts) > MAX_SESSIONS:
+            self._hosts.popitem(last=False)
 
     def forget(self, server_hostname: str) -> None:
         """The handshake failed: the next one begins from nothing."""
-        self._last.pop(server_hostname, None)
+        self._hosts.pop(server_hostname, None)
+
+    def resumed(self) -> dict[str, bool]:
+        """Whether the last handshake with each host took up a session."""
+        return {host: bool(known.wrapped.session_reused) for host, known in self._hosts.items()}
 
 
 class Sessions:
