@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import OrderedDict
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -84,7 +83,7 @@ class DNSCache:
         self._ttl = ttl
         self._stale = stale
         self._max_size = max_size
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        self._entries: dict[Key, Entry] = {}  # the one used last stands last
         self._lookups: dict[Key, asyncio.Task[Entry]] = {}
 
     @property
@@ -126,7 +125,7 @@ class DNSCache:
         if entry is not None:
             now = asyncio.get_running_loop().time()
             if entry.expires is None or now < entry.expires + self._stale:
-                self._entries.move_to_end(key)
+                self._entries[key] = self._entries.pop(key)
                 if entry.expires is not None and now >= entry.expires and key not in self._lookups:
                     self._begin_lookup(key)
                 if observer is not None:
@@ -181,13 +180,13 @@ class DNSCache:
         results = await self._ask(key)
         now = asyncio.get_running_loop().time()
         entry = Entry(results, None if self._ttl is None else now + self._ttl)
-        old = self._entries.get(key)
+        old = self._entries.pop(key, None)
         if old is not None:
             known = {result["host"] for result in results}
             entry.refused = [address for address in old.refused if address in known]
         self._entries[key] = entry
         if len(self._entries) > self._max_size:
-            self._entries.popitem(last=False)
+            del self._entries[next(iter(self._entries))]
         return entry
 
     def _lookup_done(self, key: Key, task: asyncio.Task[Entry]) -> None:

@@ -40,6 +40,10 @@ class Waiter:
         self.queued = False  # stands in the pool's line for room
 
 
+# The line of a pool in which nobody has waited yet: a deque of its own would be a tenth of a session.
+_NOBODY: deque[Waiter] = deque()
+
+
 class Lane:
     """All that the pool has for one route."""
 
@@ -129,7 +133,7 @@ class Pool:
         self._size = 0
         self._size_by_origin: dict[Origin, int] = {}
         # Waiters without room to dial, oldest first; those no longer `queued` are passed over.
-        self._line: deque[Waiter] = deque()
+        self._line = _NOBODY
         self._dials: set[asyncio.Task[None]] = set()
         self._closing: set[Connection] = set()
         self._expiry: asyncio.TimerHandle | None = None
@@ -263,6 +267,8 @@ class Pool:
         else:
             waiter.queued = True
             lane.queued += 1
+            if self._line is _NOBODY:
+                self._line = deque()
             self._line.append(waiter)
 
     def _start_dial(self, waiter: Waiter) -> None:

@@ -272,7 +272,7 @@ class Sessions:
     __slots__ = ("_contexts",)
 
     def __init__(self) -> None:
-        self._contexts: OrderedDict[tuple[ssl.SSLContext, tuple[str, ...]], ResumingContext] = OrderedDict()
+        self._contexts: dict[tuple[ssl.SSLContext, tuple[str, ...]], ResumingContext] = {}
 
     def resuming(self, context: ssl.SSLContext, names: tuple[str, ...] = ()) -> ResumingContext:
         """`context` with memory.  Programs that make a context a request do not make us keep them all.
@@ -286,7 +286,7 @@ class Sessions:
         if found is None:
             found = self._contexts[key] = ResumingContext(context, names)
             if len(self._contexts) > MAX_SESSIONS:
-                self._contexts.popitem(last=False)
+                del self._contexts[next(iter(self._contexts))]
         return found
 
     def clear(self) -> None:
