@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from wherry.errors import ClientPayloadError, ClientResponseError
+from wherry.errors import ClientError, ClientPayloadError, ClientResponseError
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -257,13 +257,19 @@ async def _batches(response: ClientResponse) -> Any:
     content.set_read_chunk_size(BATCH)
     pieces: list[bytes] = []
     gathered = 0
-    while piece := await content.readany():
-        pieces.append(piece)
-        gathered += len(piece)
-        if gathered >= BATCH:
+    try:
+        while piece := await content.readany():
+            pieces.append(piece)
+            gathered += len(piece)
+            if gathered >= BATCH:
+                yield pieces
+                pieces = []
+                gathered = 0
+    except (ClientError, TimeoutError):
+        # What came before the failure is there to go on from.
+        if pieces:
             yield pieces
-            pieces = []
-            gathered = 0
+        raise
     if pieces:
         yield pieces
 
