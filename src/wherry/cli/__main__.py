@@ -1,0 +1,5 @@
+"""``python -m wherry.cli``."""
+
+from wherry.cli import main
+
+main()

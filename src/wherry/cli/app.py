@@ -1,0 +1,246 @@
+"""The commands and their options, by click; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+from yarl import URL
+
+import wherry
+from wherry.cli import show
+from wherry.cli.ask import Ask, UsageProblem, parse_header, parse_url, parse_user, with_body
+from wherry.cli.curl import curl_command
+from wherry.cli.demo import run_demo
+from wherry.cli.fetch import Plan, read_list, run_fetch
+from wherry.cli.har import Recorder
+from wherry.cli.run import INTERRUPTED, run
+from wherry.cli.single import Output, run_single
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_EXAMPLES = """\b
+Examples:
+  wherry https://example.org/                       show a page
+  wherry -v example.org                             with heads and times
+  wherry --json '{"a": 1}' https://api.test/items   POST JSON
+  wherry -d name=value -H 'X-Key: 1' URL            POST a form
+  wherry -o big.iso --continue URL                  download, and go on later
+  wherry --proxy socks5://127.0.0.1:1080 URL        through a proxy; again for a chain
+  wherry --curl --json @body.json URL               the curl command for it
+  wherry fetch -i urls.txt -o pages/                many downloads at once
+
+Every option can be set by the environment: WHERRY_TIMEOUT=5, WHERRY_PROXY=http://127.0.0.1:3128.
+"""
+
+
+class _CliGroup(click.Group):
+    """Commands, of which `get` needs not be named: ``wherry URL``."""
+
+    default = "get"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--version", "-h", "--help"}
+        if args and args[0] not in self.commands and args[0] not in own:
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        command = self.commands[self.default]
+        own = super().shell_complete(ctx, incomplete)
+        return own + command.shell_complete(click.Context(command, info_name=self.default), incomplete)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "[OPTIONS] URL")
+        formatter.write_usage(ctx.command_path, "COMMAND [OPTIONS] ...")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.commands[self.default].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+@click.group(cls=_CliGroup, context_settings=_CONTEXT, invoke_without_command=True, epilog=_EXAMPLES)
+@click.version_option(wherry.__version__, package_name="wherry", message="wherry %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Get URLs: shown on a terminal, as plain bytes in a pipe, or saved to a file."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def run_cli() -> None:
+    """Run the command that the arguments name; mistakes in them are told in one line, as other errors are."""
+    try:
+        cli.main(prog_name="wherry", standalone_mode=False)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as exc:
+        show.fail(exc.format_message())
+        sys.exit(1)
+
+
+def _tls(insecure: bool, authority: str | None) -> bool | ssl.SSLContext:
+    if insecure:
+        return False
+    return ssl.create_default_context(cafile=authority) if authority else True
+
+
+@cli.command("get", context_settings={**_CONTEXT, "auto_envvar_prefix": "WHERRY"}, epilog=_EXAMPLES)
+@click.argument("url")
+@click.option("-X", "--request", "method", metavar="METHOD", help="The method; GET, or POST with a body.")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field; may be repeated.")
+@click.option("-d", "--data", multiple=True, metavar="TEXT", help="A form's body; @FILE reads one, @- standard input.")
+@click.option("--json", "json_text", metavar="TEXT", help="A body of JSON; @FILE and @- as for --data.")
+@click.option("-F", "--form", multiple=True, metavar="NAME=VALUE", help="A multipart form's field; NAME=@FILE uploads.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Save the body, with a progress bar."
+)
+@click.option("-C", "--continue", "resume", is_flag=True, help="With -o: go on with a download that broke off.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the heads of request and response, and the times.")
+@click.option("-f", "--fail", is_flag=True, help="A status from 400 up is an error: exit status 1.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Seconds in all; no limit by default."
+)
+@click.option("--no-redirects", is_flag=True, help="Show a redirect instead of following it.")
+@click.option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="URL",
+    help="http, https, socks4, socks4a, socks5 or socks5h; again for a chain.",
+)
+@click.option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy, the last one of a chain.")
+@click.option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
+@click.option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
+@click.option("--curl", is_flag=True, help="Print the curl command that asks the same, and send nothing.")
+@click.option(
+    "--har", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Record the exchange as HAR 1.2."
+)
+def get(url: str, **given: Any) -> None:
+    """Get URL."""
+    try:
+        ask = Ask(
+            parse_url(url),
+            headers=[parse_header(text) for text in given["headers"]],
+            user=parse_user(given["user"]) if given["user"] else None,
+            proxies=list(given["proxies"]),
+            proxy_user=parse_user(given["proxy_user"]) if given["proxy_user"] else None,
+            timeout=given["timeout"],
+            follow=not given["no_redirects"],
+            tls=_tls(given["insecure"], given["cacert"]),
+        )
+        with_body(ask, given["data"], given["json_text"], given["form"])
+    except (UsageProblem, ssl.SSLError) as exc:
+        show.fail(show.describe(exc))
+        sys.exit(1)
+    has_body = ask.body is not None or bool(ask.form)
+    ask.method = (given["method"] or ("POST" if has_body else "GET")).upper()
+    if given["curl"]:
+        click.echo(curl_command(ask))
+        return
+    recorder = Recorder(given["har"]) if given["har"] else None
+    run(run_single(ask, Output(given["output"], given["resume"], given["verbose"], given["fail"], recorder)))
+
+
+@cli.command(context_settings={**_CONTEXT, "auto_envvar_prefix": "WHERRY"})
+@click.option(
+    "-i",
+    "--input",
+    "lines",
+    type=click.File(encoding="utf-8"),
+    required=True,
+    metavar="FILE",
+    help="A URL on each line; - for standard input.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    metavar="DIR",
+    help="Where the files go; here by default.",
+)
+@click.option(
+    "-n", "--concurrency", type=click.IntRange(1, 1000), default=8, show_default=True, help="Downloads at once."
+)
+@click.option("--per-host", type=click.IntRange(1, 1000), default=4, show_default=True, help="Of these, from one host.")
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=2,
+    show_default=True,
+    help="Further tries after failures that may pass.",
+)
+@click.option("--no-continue", is_flag=True, help="Begin anew what broke off, instead of going on with it.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a line of JSON for each download.",
+)
+@click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field of every request.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds for one try; no limit by default.",
+)
+@click.option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
+@click.option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
+@click.option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
+@click.option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
+def fetch(lines: Any, **given: Any) -> None:
+    """Download many URLs at once.
+
+    \b
+    wherry fetch -i urls.txt -o pages/
+    grep -o 'https://[^"]*' page.html | wherry fetch -i - -o pages/ --report report.jsonl
+    """
+    try:
+        jobs = read_list(lines)
+        options = Ask(
+            URL(),
+            headers=[parse_header(text) for text in given["headers"]],
+            proxies=list(given["proxies"]),
+            proxy_user=parse_user(given["proxy_user"]) if given["proxy_user"] else None,
+            timeout=given["timeout"],
+            tls=_tls(given["insecure"], given["cacert"]),
+        )
+    except (UsageProblem, ssl.SSLError, UnicodeDecodeError) as exc:
+        show.fail(show.describe(exc))
+        sys.exit(1)
+    plan = Plan(given["output"], given["concurrency"], given["per_host"], given["retries"])
+    plan.resume, plan.report, plan.options = not given["no_continue"], given["report"], options
+    run(run_fetch(jobs, plan))
+
+
+@cli.command(context_settings=_CONTEXT)
+@click.argument("url", required=False)
+@click.option("-n", "--requests", type=click.IntRange(1, 100_000), help="How many in the last step; 500 by default.")
+@click.option("-c", "--at-once", type=click.IntRange(1, 1000), help="How many of them together; 50 by default.")
+def demo(url: str | None, requests: int | None, at_once: int | None) -> None:
+    """Make real requests on an embedded server, or on URL, and tell what happened."""
+    try:
+        run(run_demo(parse_url(url) if url else None, requests, at_once))
+    except UsageProblem as exc:
+        show.fail(show.describe(exc))
+        sys.exit(1)
+
+
+@cli.command(context_settings=_CONTEXT)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script for SHELL.
+
+    \b
+    bash:  eval "$(wherry completion bash)"        in ~/.bashrc
+    zsh:   eval "$(wherry completion zsh)"         in ~/.zshrc
+    fish:  wherry completion fish | source         in ~/.config/fish/config.fish
+    """
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(cli, {}, "wherry", "_WHERRY_COMPLETE").source())

@@ -1,0 +1,178 @@
+"""What a command line asks for, as values: a URL, headers, a body, and how to get there.
+
+Pure but for reading files that ``@`` names; it sends nothing and prints nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from yarl import URL
+
+import wherry
+
+HTTP_SCHEMES: Final = ("http", "https")
+
+
+class UsageProblem(ValueError):
+    """The command line cannot be meant so."""
+
+
+@dataclass(slots=True)
+class Ask:
+    """One request, before it is sent.
+
+    Args:
+        url: Where to.
+        method: The method, in upper case.
+        headers: Fields, as pairs.
+        body: The body, if there is one.
+        form: Fields and files of a multipart form, instead of a body: (name, value, filename or None).
+        user: Name and password for Basic authentication.
+        proxies: Proxy URLs, one behind the other.
+        proxy_user: Name and password for the last of them.
+        timeout: Seconds in all; None for no limit.
+        follow: Whether redirects are followed.
+        tls: False for no checks of certificates, a context for others than the system's.
+    """
+
+    url: URL
+    method: str = "GET"
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes | None = None
+    form: list[tuple[str, bytes, str | None]] = field(default_factory=list)
+    user: tuple[str, str] | None = None
+    proxies: list[str] = field(default_factory=list)
+    proxy_user: tuple[str, str] | None = None
+    timeout: float | None = None
+    follow: bool = True
+    tls: bool | ssl.SSLContext = True
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `ClientSession.request`."""
+        options: dict[str, Any] = {
+            "headers": self.headers,
+            "timeout": wherry.ClientTimeout(total=self.timeout),
+            "allow_redirects": self.follow,
+            "ssl": self.tls,
+        }
+        if self.form:
+            form = wherry.FormData()
+            for name, value, filename in self.form:
+                if filename is None:
+                    form.add_field(name, value.decode())
+                else:
+                    form.add_field(name, value, filename=filename, content_type="application/octet-stream")
+            options["data"] = form
+        elif self.body is not None:
+            options["data"] = self.body
+        if self.user is not None:
+            options["auth"] = wherry.BasicAuth(*self.user)
+        if self.proxies:
+            options |= self._proxy_options()
+        return options
+
+    def _proxy_options(self) -> dict[str, Any]:
+        *before, last = self.proxies
+        auth = wherry.BasicAuth(*self.proxy_user) if self.proxy_user is not None else None
+        if not before:
+            return {"proxy": last, "proxy_auth": auth}
+        return {"proxy": [*before, last if auth is None else (last, auth)]}
+
+
+def parse_url(text: str, schemes: tuple[str, ...] = HTTP_SCHEMES) -> URL:
+    """A URL as people type it: the scheme may be missing, and is the first of `schemes` then.
+
+    Raises:
+        UsageProblem: It has no host, or a scheme that is not spoken here.
+    """
+    text = text.strip()
+    if "://" not in text:
+        text = f"{schemes[0]}://{text.removeprefix('//')}"
+    try:
+        url = URL(text)
+    except ValueError as exc:
+        raise UsageProblem(f"{text!r} is no URL: {exc}") from exc
+    if url.scheme not in schemes:
+        raise UsageProblem(f"{text!r}: the scheme {url.scheme!r} is not {' or '.join(schemes)}")
+    if not url.raw_host:
+        raise UsageProblem(f"{text!r} names no host")
+    return url
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """``Name: value``.
+
+    Raises:
+        UsageProblem: There is no colon, or no name.
+    """
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise UsageProblem(f"a header is written 'Name: value', not {text!r}")
+    return name.strip(), value.strip()
+
+
+def parse_user(text: str) -> tuple[str, str]:
+    """``name:password``; the password may have colons."""
+    name, _, password = text.partition(":")
+    return name, password
+
+
+def read_data(text: str) -> bytes:
+    """The text itself; ``@FILE`` for a file's content and ``@-`` for standard input.
+
+    Raises:
+        UsageProblem: The file cannot be read.
+    """
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    if text == "@-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as exc:
+        raise UsageProblem(f"cannot read {text[1:]}: {exc.strerror}") from exc
+
+
+def parse_form_field(text: str) -> tuple[str, bytes, str | None]:
+    """``name=value``, or ``name=@FILE``.
+
+    Raises:
+        UsageProblem: There is no name, or the file cannot be read.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageProblem(f"a form's field is written 'name=value' or 'name=@FILE', not {text!r}")
+    return name, read_data(value), Path(value[1:]).name if value.startswith("@") and value != "@-" else None
+
+
+def with_body(ask: Ask, data: Sequence[str], json_text: str | None, form: Sequence[str]) -> None:
+    """Put in the body; its method is POST and its type a form's where nothing else was said.
+
+    Raises:
+        UsageProblem: More than one kind of body is given, or the JSON is none.
+    """
+    if sum((bool(data), json_text is not None, bool(form))) > 1:
+        raise UsageProblem("give one of --data, --json and --form")
+    names = {name.lower() for name, _ in ask.headers}
+    if data:
+        ask.body = b"&".join(read_data(text) for text in data)
+        if "content-type" not in names:
+            ask.headers.append(("Content-Type", "application/x-www-form-urlencoded"))
+    elif json_text is not None:
+        ask.body = read_data(json_text)
+        try:
+            json.loads(ask.body)
+        except ValueError as exc:
+            raise UsageProblem(f"--json: {exc}") from exc
+        if "content-type" not in names:
+            ask.headers.append(("Content-Type", "application/json"))
+    elif form:
+        ask.form = [parse_form_field(text) for text in form]

@@ -1,0 +1,208 @@
+"""``wherry fetch``: many downloads at once, retried and resumed, with a table and a report at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from yarl import URL
+
+import wherry
+from wherry.cli import show
+from wherry.cli.ask import Ask, UsageProblem, parse_url
+
+# RFC 9110 15: what may go away by itself.
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LONGEST_PAUSE = 60.0
+_UNSAFE = re.compile(r"[^\w.\-+@=,()\[\] ]")
+
+
+@dataclass(slots=True)
+class Job:
+    """One download, and what became of it."""
+
+    url: str
+    file: str
+    status: int | None = None
+    size: int = 0
+    resumed_from: int = 0
+    attempts: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """How the downloads are made.
+
+    Args:
+        directory: Where the files go.
+        concurrency: Downloads at once.
+        per_host: Connections to one host at once.
+        retries: Further tries of a download that failed in a way that may pass.
+        resume: Go on with what broke off.
+        report: A file for one line of JSON for each download.
+        options: Headers, proxies and limits of every request.
+    """
+
+    directory: Path
+    concurrency: int = 8
+    per_host: int = 4
+    retries: int = 2
+    resume: bool = True
+    report: Path | None = None
+    options: Ask = field(default_factory=lambda: Ask(URL()))
+
+
+def read_list(lines: Iterable[str]) -> list[Job]:
+    """A URL on each line; empty lines and those that begin with # are left out.
+
+    Raises:
+        UsageProblem: A line has no URL, or there is none at all.
+    """
+    jobs: list[Job] = []
+    taken: Counter[str] = Counter()
+    for line in lines:
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        url = parse_url(text)
+        jobs.append(Job(str(url), _unique(file_name(url), taken)))
+    if not jobs:
+        raise UsageProblem("the list has no URLs")
+    return jobs
+
+
+def file_name(url: URL) -> str:
+    """The last segment of the path, safe in any directory; the host where there is none."""
+    name = _UNSAFE.sub("_", url.name or "").strip(". ")
+    return (name or _UNSAFE.sub("_", url.host or "") or "download")[:200]
+
+
+def _unique(name: str, taken: Counter[str]) -> str:
+    """The same list gives the same names each time: downloads are gone on with by name."""
+    candidate = name
+    stem, dot, suffix = name.partition(".")
+    # On some systems names that differ in case only are one file.
+    while taken[candidate.lower()]:
+        taken[name.lower()] += 1
+        candidate = f"{stem}-{taken[name.lower()]}{dot}{suffix}"
+    taken[candidate.lower()] += 1
+    return candidate
+
+
+def pause_before(attempt: int, retry_after: str | None) -> float:
+    """Seconds to wait before a further try: doubled each time, or what the server asks for, at most a minute."""
+    if retry_after is not None and retry_after.strip().isdigit():
+        return min(float(retry_after), _LONGEST_PAUSE)
+    return min(0.25 * 2.0**attempt, _LONGEST_PAUSE)
+
+
+def may_pass(exc: BaseException) -> bool:
+    """Whether a further try may go better."""
+    if isinstance(exc, wherry.ClientResponseError):
+        return exc.status in _TRANSIENT
+    return isinstance(exc, (wherry.ClientConnectionError, wherry.ClientPayloadError, TimeoutError))
+
+
+async def run_fetch(jobs: list[Job], plan: Plan) -> int:
+    """Make every download; 1 if any failed.
+
+    Raises:
+        OSError: The directory or the report cannot be written.
+    """
+    plan.directory.mkdir(parents=True, exist_ok=True)
+    remaining = iter(jobs)
+    began = time.perf_counter()
+    connector = wherry.TCPConnector(limit=plan.concurrency, limit_per_host=plan.per_host)
+    report = plan.report.open("w", encoding="utf-8") if plan.report is not None else None
+    try:
+        with show.progress_bars() as bars:
+            async with wherry.ClientSession(connector=connector, trust_env=True) as session:
+
+                async def work() -> None:
+                    for job in remaining:
+                        await _fetch(session, job, plan, bars)
+                        if report is not None:
+                            report.write(json.dumps(asdict(job)) + "\n")
+                            report.flush()
+
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(plan.concurrency, len(jobs))):
+                        group.create_task(work())
+    finally:
+        if report is not None:
+            report.close()
+    _print_table(jobs, time.perf_counter() - began)
+    return 1 if any(job.error for job in jobs) else 0
+
+
+async def _fetch(session: wherry.ClientSession, job: Job, plan: Plan, bars: Progress) -> None:
+    """One download with its tries; what becomes of it stands in `job`."""
+    task = bars.add_task(show.plain(job.file), total=None)
+    began = time.perf_counter()
+    options = _download_options(plan.options)
+    try:
+        while True:
+            job.attempts += 1
+            job.error = None
+            try:
+                result = await session.download(
+                    job.url,
+                    plan.directory / job.file,
+                    resume=plan.resume,
+                    progress=lambda size, total: bars.update(task, completed=size, total=total),
+                    **options,
+                )
+            except (wherry.ClientError, TimeoutError, OSError, ValueError) as exc:
+                job.error = show.describe(exc)
+                if isinstance(exc, wherry.ClientResponseError):
+                    job.status = exc.status
+                if job.attempts > plan.retries or not may_pass(exc):
+                    return
+                headers = getattr(exc, "headers", None) or {}
+                await asyncio.sleep(pause_before(job.attempts - 1, headers.get("Retry-After")))
+            else:
+                job.status, job.size, job.resumed_from = 200, result.size, result.resumed_from
+                return
+    finally:
+        job.seconds = round(time.perf_counter() - began, 6)
+        bars.remove_task(task)
+
+
+def _download_options(ask: Ask) -> dict[str, Any]:
+    options = ask.options
+    del options["allow_redirects"]
+    return options
+
+
+def _print_table(jobs: list[Job], seconds: float) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold")
+    for name in ("bytes", "tries", "time"):
+        table.add_column(name, justify="right")
+    table.add_column("", overflow="fold")
+    for job in jobs:
+        note = f"[red]{_escaped(job.error)}[/red]" if job.error else ""
+        if job.resumed_from:
+            note = f"went on from {job.resumed_from}"
+        table.add_row(_escaped(job.file), str(job.size), str(job.attempts), f"{job.seconds:.2f} s", note)
+    console.print(table)
+    failed = sum(job.error is not None for job in jobs)
+    total = sum(job.size for job in jobs)
+    console.print(f"{len(jobs) - failed} of {len(jobs)} downloads, {total / 1e6:.1f} MB in {seconds:.2f} s")
+
+
+def _escaped(text: str) -> str:
+    return show.plain(text).replace("[", r"\[")

@@ -1,0 +1,138 @@
+"""What a person sees: bodies, heads, times, progress, errors.
+
+Bodies go to standard output, all else to standard error; what a stranger's server says never drives the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+
+import rich.progress
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
+
+import wherry
+
+# C0 and C1 controls but tab and line feed: a terminal takes them for commands.
+_CONTROLS = {code: "\ufffd" for code in [*range(0x20), *range(0x7F, 0xA0)] if code not in (9, 10)}
+STEPS = ("queued", "dns", "connect", "tls", "first byte", "total")
+
+Seconds = dict[str, float | None]
+
+
+def errors() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Text without what a terminal would obey."""
+    return text.translate(_CONTROLS)
+
+
+def fail(message: str) -> None:
+    """The one line that tells what went wrong."""
+    line = " ".join(plain(message).split()) or "the request failed"
+    errors().print(Text.assemble(("wherry: ", "bold red"), line))
+
+
+def describe(exc: BaseException) -> str:
+    """What an exception says, in one line; its kind where it says nothing."""
+    text = str(exc).strip()
+    if isinstance(exc, wherry.ClientResponseError):
+        return f"{exc.request_info.real_url} answered {exc.status} {exc.message}".rstrip()
+    if isinstance(exc, TimeoutError) and not text:
+        return "the time is up"
+    return text or type(exc).__name__
+
+
+def heads(response: wherry.ClientResponse) -> None:
+    """Request and response heads of a response and of the redirects before it."""
+    console = errors()
+    for step in (*response.history, response):
+        info = step.request_info
+        console.print(Text(f"> {info.method} {info.url.raw_path_qs} {_protocol(step)}", "bold"))
+        if "Host" not in info.headers:
+            console.print(_field(">", "Host", info.url.authority))
+        _fields(console, ">", info.headers.items())
+        console.print(Text("<"))
+        console.print(Text(plain(f"< {_protocol(step)} {step.status} {step.reason or ''}").rstrip(), "bold"))
+        _fields(console, "<", step.headers.items())
+        console.print(Text("<"))
+
+
+def _protocol(response: wherry.ClientResponse) -> str:
+    version = response.version
+    if version is None:
+        return "HTTP"
+    return f"HTTP/{version.major}.{version.minor}" if version.major < 2 else f"HTTP/{version.major}"
+
+
+def _field(arrow: str, name: str, value: str) -> Text:
+    return Text.assemble(f"{arrow} ", (plain(name), "cyan"), ": ", plain(value))
+
+
+def _fields(console: Console, arrow: str, fields: Iterable[tuple[str, str]]) -> None:
+    for name, value in fields:
+        console.print(_field(arrow, name, value))
+
+
+def seconds_of(response: wherry.ClientResponse, first_byte: float, total: float) -> Seconds:
+    """How long each step took, in seconds, redirects included; None for one that was not needed."""
+    seconds: Seconds = dict.fromkeys(STEPS)
+    for each in (*response.history, response):
+        for name in STEPS:
+            took = getattr(each.timings, name, None)
+            if took is not None:
+                seconds[name] = (seconds[name] or 0.0) + took
+    return {**seconds, "first byte": first_byte, "total": total}
+
+
+def timings(seconds: Seconds) -> None:
+    told = [f"{name} {value * 1000:.1f} ms" for name in STEPS if (value := seconds.get(name)) is not None]
+    errors().print(Text(f"* {', '.join(told)}", "dim"))
+
+
+def body(response: wherry.ClientResponse, content: bytes) -> None:
+    """A body on a terminal: JSON indented and coloured, text as text, and nothing else.
+
+    Raises:
+        ValueError: It is binary.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        text = content.decode(response.charset or "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        raise ValueError(f"the body is binary ({len(content)} bytes): save it with -o FILE") from None
+    if "json" in response.content_type:
+        try:
+            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        except ValueError:
+            pass  # it says that it is JSON: it is shown as it is
+        else:
+            console.print(Syntax(plain(text), "json", background_color="default", word_wrap=True))
+            return
+    if "\0" in text:
+        raise ValueError(f"the body is binary ({len(content)} bytes): save it with -o FILE")
+    console.out(plain(text.replace("\r\n", "\n")), end="" if text.endswith("\n") else "\n", highlight=False)
+
+
+def write_plain(piece: bytes) -> None:
+    """Bytes as they are, for a pipe."""
+    sys.stdout.buffer.write(piece)
+
+
+def progress_bars() -> rich.progress.Progress:
+    """Bars on standard error; nothing is drawn where that is no terminal."""
+    console = errors()
+    return rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.DownloadColumn(),
+        rich.progress.TransferSpeedColumn(),
+        rich.progress.TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,82 @@
+"""``wherry fetch``: lists, names, retries, report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from yarl import URL
+
+from wherry.cli.ask import UsageProblem
+from wherry.cli.fetch import file_name, pause_before, read_list
+
+
+def test_every_url_of_a_list_becomes_a_file(run, wherry_server, tmp_path):
+    lines = tmp_path / "urls.txt"
+    urls = [wherry_server.url(f"/bytes/{size}") for size in (10, 2000, 30_000, 2000)]
+    lines.write_text("# a list\n\n" + "\n".join(urls) + "\n")
+    report = tmp_path / "report.jsonl"
+    done = run("fetch", "-i", lines, "-o", tmp_path / "out", "-n", "3", "--report", report)
+    assert done.status == 0, done.err
+    assert {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()} == {
+        "10": 10,
+        "2000": 2000,
+        "30000": 30_000,
+        "2000-2": 2000,
+    }
+    rows = [json.loads(line) for line in report.read_text().splitlines()]
+    assert sorted(row["size"] for row in rows) == [10, 2000, 2000, 30_000]
+    assert all(row["error"] is None and row["status"] == 200 and row["attempts"] == 1 for row in rows)
+    assert "4 of 4 downloads" in done.out.decode()
+
+
+def test_failures_are_retried_told_and_counted(run, wherry_server, tmp_path):
+    urls = "\n".join(
+        [wherry_server.url("/status/503"), wherry_server.url("/status/404"), wherry_server.url("/bytes/5")]
+    )
+    report = tmp_path / "report.jsonl"
+    done = run("fetch", "-i", "-", "-o", tmp_path, "--retries", "1", "--report", report, input=urls.encode())
+    assert done.status == 1
+    rows = {row["file"]: row for row in map(json.loads, report.read_text().splitlines())}
+    assert (rows["503"]["attempts"], rows["503"]["status"]) == (2, 503)
+    assert (rows["404"]["attempts"], rows["404"]["status"]) == (1, 404)
+    assert rows["5"]["error"] is None
+    assert "1 of 3 downloads" in done.out.decode()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"), [([], "no URLs"), (["# none"], "no URLs"), (["gopher://x/"], "gopher"), (["http://"], "host")]
+)
+def test_a_list_without_urls_is_refused(lines, message):
+    with pytest.raises(UsageProblem, match=message):
+        read_list(lines)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://a.test/b/c.tar.gz", "c.tar.gz"),
+        ("http://a.test/", "a.test"),
+        ("http://a.test/b/", "a.test"),
+        ("http://a.test/..%2f..%2fetc%2fpasswd", "_.._etc_passwd"),
+        ("http://a.test/%00", "_"),
+        ("http://a.test/...", "a.test"),
+        ("http://a.test/" + "x" * 400, "x" * 200),
+    ],
+)
+def test_names_cannot_lead_out_of_the_directory(url, name):
+    assert file_name(URL(url)) == name
+
+
+def test_names_are_unique_whatever_the_case():
+    names = [job.file for job in read_list(["a.test/x.gz", "b.test/X.gz", "c.test/x-2.gz", "d.test/x.gz"])]
+    assert len({name.lower() for name in names}) == 4
+    assert names[:2] == ["x.gz", "X-2.gz"]
+
+
+def test_pauses_grow_and_are_bounded():
+    assert [pause_before(attempt, None) for attempt in (0, 1, 2)] == [0.25, 0.5, 1.0]
+    assert pause_before(50, None) == 60
+    assert pause_before(0, "7") == 7
+    assert pause_before(0, "99999") == 60
+    assert pause_before(0, "Wed, 21 Oct 2026 07:28:00 GMT") == 0.25

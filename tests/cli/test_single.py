@@ -1,0 +1,276 @@
+"""``wherry URL`` as a person runs it: options, output, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.servers.raw import read_request, response
+
+import wherry
+
+JSON_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def test_a_body_is_plain_bytes_in_a_pipe(run, wherry_server):
+    done = run(wherry_server.url("/bytes/100000"))
+    assert (done.status, len(done.out), done.err) == (0, 100_000, "")
+
+
+def test_json_is_coloured_and_indented_on_a_terminal(run_on_terminal, wherry_server):
+    status, seen = run_on_terminal(wherry_server.url("/json"))
+    assert status == 0
+    assert JSON_COLOUR.search(seen)
+    assert json.loads(JSON_COLOUR.sub("", seen))["slideshow"]["author"] == "wherry"
+    assert '  "slideshow"' in JSON_COLOUR.sub("", seen)
+
+
+def test_binary_bodies_do_not_reach_the_terminal(run_on_terminal, wherry_server):
+    status, seen = run_on_terminal(wherry_server.url("/bytes/1000"))
+    assert status == 1
+    assert "the body is binary (1000 bytes): save it with -o FILE" in JSON_COLOUR.sub("", seen)
+
+
+@pytest.mark.parametrize(
+    ("options", "method", "field", "expected"),
+    [
+        (["-d", "a=1", "-d", "b=2"], "POST", "form", {"a": "1", "b": "2"}),
+        (["--data", "a=1", "-X", "put"], "PUT", "form", {"a": "1"}),
+        (["--json", '{"a": [1, "é"]}'], "POST", "json", {"a": [1, "é"]}),
+        (["-F", "a=1"], "POST", "form", {"a": "1"}),
+        (["-X", "DELETE"], "DELETE", "data", ""),
+        (["-d", "raw", "-H", "Content-Type: text/plain"], "POST", "data", "raw"),
+    ],
+)
+def test_methods_and_bodies(run, wherry_server, options, method, field, expected):
+    done = run(*options, wherry_server.url("/anything"))
+    assert done.status == 0, done.err
+    seen = json.loads(done.out)
+    assert (seen["method"], seen[field]) == (method, expected)
+
+
+def test_bodies_come_from_files_and_standard_input(run, wherry_server, tmp_path):
+    file = tmp_path / "body.json"
+    file.write_text('{"from": "file"}')
+    assert json.loads(run("--json", f"@{file}", wherry_server.url("/post")).out)["json"] == {"from": "file"}
+    assert json.loads(run("--json", "@-", wherry_server.url("/post"), input=b"[1]").out)["json"] == [1]
+    seen = json.loads(run("-F", f"up=@{file}", wherry_server.url("/upload")).out)
+    assert seen["files"]["up"]["filename"] == "body.json"
+
+
+def test_headers_and_credentials(run, wherry_server):
+    seen = json.loads(run("-H", "X-A: 1: 2", "-H", "x-b:3", wherry_server.url("/headers")).out)["headers"]
+    assert (seen["x-a"], seen["x-b"]) == ("1: 2", "3")
+    assert run("-u", "user:pass:word", wherry_server.url("/basic-auth/user/pass:word")).status == 0
+
+
+def test_verbose_shows_heads_and_times_beside_the_body(run, wherry_server):
+    done = run("-v", "-H", "X-A: 1", wherry_server.url("/redirect/1"))
+    assert json.loads(done.out)["method"] == "GET"
+    lines = done.err.splitlines()
+    assert "> GET /redirect/1 HTTP/1.1" in lines
+    assert "< HTTP/1.1 302" in lines
+    assert "> GET /get HTTP/1.1" in lines
+    assert "> X-A: 1" in lines
+    assert re.match(r"\* connect [0-9.]+ ms, first byte [0-9.]+ ms, total [0-9.]+ ms$", lines[-1])
+
+
+def test_redirects_may_be_shown_instead_of_followed(run, wherry_server):
+    done = run("-v", "--no-redirects", wherry_server.url("/redirect/1"))
+    assert done.status == 0
+    assert "< location: /get" in done.err
+    assert done.out == b""
+
+
+def test_a_body_is_saved_to_a_file(run, wherry_server, tmp_path):
+    file = tmp_path / "body"
+    done = run("-o", file, wherry_server.url("/bytes/100000"))
+    assert (done.status, done.out, done.err) == (0, b"", "")
+    assert file.stat().st_size == 100_000
+
+
+def test_a_download_shows_its_progress_on_a_terminal(run_on_terminal, wherry_server, tmp_path):
+    status, seen = run_on_terminal("-o", tmp_path / "body", wherry_server.url("/bytes/3000000"))
+    assert status == 0
+    assert "body" in seen
+    assert "3.0/3.0 MB" in JSON_COLOUR.sub("", seen)
+
+
+async def test_a_broken_download_is_gone_on_with(run, raw_server, tmp_path):
+    body = bytes(range(256)) * 6000
+    file = tmp_path / "body"
+    begins = []
+
+    async def script(reader, writer):
+        found = re.search(rb"\r\nRange: bytes=(\d+)-\r\n", await read_request(reader))
+        if found:
+            begins.append(begin := int(found[1]))
+            part = f'Content-Range: bytes {begin}-{len(body) - 1}/{len(body)}\r\nETag: "a"\r\n'
+            writer.write(response(body[begin:], status="206 Partial Content", fields=part))
+        else:
+            writer.write(response(body, fields='ETag: "a"\r\n')[:-500_000])
+
+    server = await raw_server(script)
+    first = await asyncio.to_thread(run, "-o", file, "--continue", server.url)
+    assert first.status == 1
+    assert not file.exists()
+    second = await asyncio.to_thread(run, "-o", file, "--continue", server.url)
+    assert second.status == 0, second.err
+    assert begins[0] > 0
+    assert file.read_bytes() == body
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["http://127.0.0.1:1/"], "Cannot connect to host 127.0.0.1:1"),
+        (["ftp://example.org/"], "the scheme 'ftp' is not http or https"),
+        (["http://"], "names no host"),
+        (["--timeout", "0.05", "{delay}"], "0.05 seconds"),
+        (["-f", "{missing}"], "answered 404"),
+        (["-X", "GE T", "{get}"], "GE T"),
+        (["-H", "no colon", "{get}"], "'Name: value'"),
+        (["-H", "X: a\r\nb", "{get}"], "wherry: "),
+        (["--json", "{{", "{get}"], "--json: Expecting"),
+        (["--json", "1", "-d", "a", "{get}"], "one of --data, --json and --form"),
+        (["-d", "@/nonexistent", "{get}"], "cannot read /nonexistent"),
+        (["-o", "/nonexistent/file", "{get}"], "/nonexistent"),
+        (["--continue", "{get}"], "--continue needs -o FILE"),
+        (["--proxy", "gopher://127.0.0.1", "{get}"], "gopher"),
+        (["--proxy", "http://127.0.0.1:1", "{get}"], "127.0.0.1:1"),
+        (["--no-such-option", "{get}"], "No such option"),
+        (["-k"], "Missing argument 'URL'"),
+    ],
+)
+def test_an_error_is_one_line_and_status_one(run, wherry_server, words, message):
+    places = {
+        "get": wherry_server.url("/get"),
+        "delay": wherry_server.url("/delay/5"),
+        "missing": wherry_server.url("/status/404"),
+    }
+    done = run(*(word.format(**places) for word in words))
+    assert done.status == 1
+    assert done.out == b""
+    assert message in done.err
+    assert done.err.startswith("wherry: ")
+    assert done.err.count("\n") == 1
+
+
+def test_a_status_is_no_error_unless_asked(run, wherry_server):
+    assert run(wherry_server.url("/status/404")).status == 0
+
+
+def test_certificates_are_checked(run, wherry_tls_server, tmp_path):
+    url = wherry_tls_server.url("/get")
+    refused = run(url)
+    assert refused.status == 1
+    assert "certificate" in refused.err.lower()
+    assert run("-k", url).status == 0
+    authority = tmp_path / "ca.pem"
+    authority.write_bytes(wherry_tls_server.authority_pem)
+    assert run("--cacert", authority, url).status == 0
+
+
+def test_options_come_from_the_environment(run, wherry_server):
+    done = run(wherry_server.url("/delay/5"), env={"WHERRY_TIMEOUT": "0.05"})
+    assert done.status == 1
+    assert "0.05 seconds" in done.err
+
+
+def test_a_proxy_and_its_credentials(run, wherry_server, proxies):
+    user, password = proxies.tinyproxy_auth.credentials
+    url = wherry_server.url("/get")
+    done = run("--proxy", proxies.tinyproxy_auth.url, "--proxy-user", f"{user}:{password}", url)
+    assert done.status == 0, done.err
+    refused = run("-f", "--proxy", proxies.tinyproxy_auth.url, url)
+    assert refused.status == 1
+    assert "407" in refused.err or "401" in refused.err
+
+
+def test_proxies_make_a_chain(run, wherry_server, proxies):
+    before = len(proxies.tinyproxy.log)
+    done = run("--proxy", proxies.microsocks.url, "--proxy", proxies.tinyproxy.url, wherry_server.url("/get"))
+    assert done.status == 0, done.err
+    assert "/get" in proxies.tinyproxy.log[before:]
+
+
+def test_curl_prints_the_command_and_sends_nothing(run, wherry_server):
+    before = wherry_server.requests
+    done = run("--curl", "-H", "X-A: it's", "--json", '{"a": 1}', "-u", "u:p", wherry_server.url("/post"))
+    assert wherry_server.requests == before
+    words = shlex.split(done.out.decode())
+    assert words[0] == "curl"
+    assert words[-1] == wherry_server.url("/post")
+    assert words[words.index("X-A: it's") - 1 : words.index("X-A: it's") + 1] == ["--header", "X-A: it's"]
+    assert words[words.index("--data-raw") + 1] == '{"a": 1}'
+
+
+def test_curl_asks_the_same(run, wherry_server):
+    """The command that is printed makes the request that would have been made."""
+    if shutil.which("curl") is None:
+        assert not os.environ.get("CI"), "curl is not installed"
+        pytest.skip("curl is not installed")
+    line = run("--curl", "-d", "a=b c", "-H", "X-A: 1", wherry_server.url("/post")).out.decode()
+    theirs = json.loads(subprocess.run(shlex.split(line), capture_output=True, check=True).stdout)
+    ours = json.loads(run("-d", "a=b c", "-H", "X-A: 1", wherry_server.url("/post")).out)
+    for name in ("method", "form", "length"):
+        assert theirs[name] == ours[name]
+    assert theirs["headers"]["x-a"] == ours["headers"]["x-a"]
+
+
+def test_har_records_the_exchange(run, wherry_server, tmp_path):
+    file = tmp_path / "one.har"
+    done = run("--har", file, "-d", "a=1", wherry_server.url("/redirect-to?url=/post&status_code=307"))
+    assert done.status == 0, done.err
+    log = json.loads(file.read_text())["log"]
+    first, second = log["entries"]
+    assert log["version"] == "1.2"
+    assert (first["response"]["status"], second["response"]["status"]) == (307, 200)
+    assert first["response"]["redirectURL"] == "/post"
+    assert second["request"]["postData"]["text"] == "a=1"
+    assert json.loads(second["response"]["content"]["text"])["form"] == {"a": "1"}
+    assert second["timings"]["wait"] > 0
+
+
+def test_who_reads_may_leave(wherry_server, tmp_path):
+    """A closed pipe is no traceback."""
+    script = tmp_path / "run.sh"
+    script.write_text('"$PYTHON" -m wherry.cli "$URL" | head -c 10 | wc -c\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    env = {**os.environ, "PYTHON": sys.executable, "URL": wherry_server.url("/bytes/50000000")}
+    env["PYTHONPATH"] = str(Path(wherry.__file__).parents[1])
+    done = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=30, env=env, check=True)
+    assert done.stdout.strip() == "10"
+    assert "Traceback" not in done.stderr
+
+
+def test_help_has_examples(run):
+    for words in (["--help"], ["get", "--help"], []):
+        done = run(*words)
+        assert done.status == 0
+        assert b"wherry -v example.org" in done.out
+    assert b"wherry 0." in run("--version").out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(run, shell):
+    assert b"_WHERRY_COMPLETE" in run("completion", shell).out
+
+
+@pytest.mark.parametrize(
+    ("typed", "word", "offered"), [("", "de", "demo"), ("", "--ti", "--timeout"), ("-v", "--pr", "--proxy")]
+)
+def test_words_are_completed(run, typed, word, offered):
+    words = " ".join(part for part in ("wherry", typed, word) if part)
+    count = str(len(words.split()) - 1)
+    done = run(env={"_WHERRY_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count})
+    assert f"plain,{offered}" in done.out.decode().splitlines()
