@@ -454,3 +454,73 @@ async def test_a_refused_connection_is_told(server: Server) -> None:
             with pytest.raises(ClientConnectorError):
                 await session.get(URL(f"http://127.0.0.1:{bound.getsockname()[1]}/"))
     assert [name for name, _ in seen] == ["on_request_start", "on_connection_create_start", "on_request_exception"]
+
+
+@pytest.mark.parametrize("signal", [name for name in SIGNALS if name != "on_dns_cache_hit"])
+async def test_a_listener_that_fails_leaks_no_connection(server: Server, signal: str) -> None:
+    """Whatever listener fails, its request fails, and the connection's place is free again."""
+    broken = False
+
+    async def fail(session: Any, context: Any, params: Any) -> None:
+        nonlocal broken
+        if broken:
+            broken = False
+            await asyncio.sleep(0)
+            raise ValueError("broken listener")
+
+    config = wherry.TraceConfig()
+    getattr(config, signal).append(fail)
+    connector = wherry.TCPConnector(limit=1)
+    timeout = wherry.ClientTimeout(total=5)
+    async with wherry.ClientSession(trace_configs=[config], connector=connector, timeout=timeout) as session:
+        if signal == "on_connection_reuseconn":
+            await plain(wherry, session, server)
+        held = None
+        if "queued" in signal:
+            server.gate.clear()
+            held = asyncio.ensure_future(session.get(server.url()))
+            while not server.heads:
+                await asyncio.sleep(0)
+        broken = True
+        path = {"on_request_redirect": "/redirect", "on_request_exception": "/break"}.get(signal, "/")
+        host = "localhost" if "dns" in signal else "127.0.0.1"
+        failing = asyncio.ensure_future(session.post(server.url(path, host=host), data=b"12345"))
+        if held is not None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            server.gate.set()
+            (await held).release()
+        # A listener within a step that has an error of its own is that error's cause.
+        with pytest.raises((ValueError, wherry.ClientError), match="broken listener"):
+            await (await failing).read()
+        assert not broken
+        for _ in range(2):
+            await plain(wherry, session, server)
+
+
+@pytest.mark.parametrize(
+    "signal", ["on_connection_reuseconn", "on_connection_create_end", "on_request_headers_sent", "on_request_end"]
+)
+async def test_a_request_that_is_cancelled_in_a_listener_leaks_no_connection(server: Server, signal: str) -> None:
+    entered = asyncio.Event()
+    armed = False
+
+    async def hang(session: Any, context: Any, params: Any) -> None:
+        if armed:
+            entered.set()
+            await asyncio.Event().wait()
+
+    config = wherry.TraceConfig()
+    getattr(config, signal).append(hang)
+    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1), trace_configs=[config]) as session:
+        if signal == "on_connection_reuseconn":
+            await plain(wherry, session, server)
+        armed = True
+        task = asyncio.ensure_future(session.get(server.url()))
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        armed = False
+        async with asyncio.timeout(5):
+            await plain(wherry, session, server)

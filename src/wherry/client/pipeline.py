@@ -8,6 +8,7 @@ functions (`redirects.next_hop`, `ClientRequest.wire_head`); how bytes travel is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,11 @@ async def fetch(
         else:
             _watch_body(session, response, exchange, deadline)
     if traces is not None:
-        await traces.request_end(response)
+        try:
+            await traces.request_end(response)
+        except BaseException:
+            response.close()
+            raise
     return response
 
 
@@ -180,10 +185,10 @@ async def _redirected(
     if response.status not in REDIRECT_STATUSES:
         return None
     history.append(response)
-    if traces is not None:
-        await traces.request_redirect(response)
     location = response.headers.get("Location") or response.headers.get("URI")
     try:
+        if traces is not None:
+            await traces.request_redirect(response)
         if location and options.max_redirects and len(history) >= options.max_redirects:
             raise TooManyRedirects(
                 history[0].request_info,
@@ -293,12 +298,8 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     connection = pool.take(route)
     traces = request._traces
     timings = None
-    if connection is None:
+    if connection is None or (traces is not None and not await _told(connection, pool, traces.connection_reuseconn())):
         connection, timings = await _acquire(request, connector, route, timeout, traces)
-    elif traces is not None:
-        await traces.connection_reuseconn()
-        if not connection.is_usable() or connection.capacity < 1:
-            connection, timings = await _acquire(request, connector, route, timeout, traces)
     if head is None:
         try:
             head = request.wire_head(route, connector.force_close)
@@ -321,11 +322,11 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
             upload.add_done_callback(lambda _: sink.watch(exchange))
     elif sink is not content:
         sink.watch(exchange)
-    if traces is not None:
-        await traces.request_headers(request.method, request.url, request.headers)
     response_head = exchange.head
-    if response_head is None:
+    if response_head is None or traces is not None:
         try:
+            if traces is not None:
+                await traces.request_headers(request.method, request.url, request.headers)
             response_head = await exchange.receive_head()
         except BaseException as exc:
             failure = _failed(request, exchange, upload, exc)
@@ -402,11 +403,31 @@ async def _acquire(
         raise ConnectionTimeoutError(
             f"Connection timeout to host {request.url}: no connection within {timeout.connect:g} seconds"
         ) from exc
-    if traces is not None:
-        await traces.connection_queued_end()
-        if connection.exchanges:
-            await traces.connection_reuseconn()
+    if traces is not None and not await _told(
+        connection, connector.pool, traces.connection_acquired(reused=connection.exchanges > 0)
+    ):
+        return await _acquire(request, connector, route, timeout, traces)
     return connection, ask.timings
+
+
+async def _told(connection: Connection, pool: Any, telling: Awaitable[None]) -> bool:
+    """Let listeners hear of a connection that was taken, while its place is kept.
+
+    Returns:
+        Whether an exchange can still be started on it.
+    """
+    connection.promised += 1
+    try:
+        await telling
+    except BaseException:
+        connection.promised -= 1
+        pool.put_back(connection)
+        raise
+    connection.promised -= 1
+    if not connection.is_usable():
+        connection.retire()
+        return False
+    return connection.capacity > 0
 
 
 async def _upload(request: ClientRequest, exchange: Exchange, head: RequestHead) -> None:

@@ -370,6 +370,12 @@ class Traces:
             self._queued = False
             await self._emit("on_connection_queued_end", TraceConnectionQueuedEndParams)
 
+    async def connection_acquired(self, *, reused: bool) -> None:
+        """The request has its connection; `reused` if that has carried another exchange before."""
+        await self.connection_queued_end()
+        if reused:
+            await self.connection_reuseconn()
+
     async def connection_create_start(self) -> None:
         await self.connection_queued_end()
         await self._emit("on_connection_create_start", TraceConnectionCreateStartParams)

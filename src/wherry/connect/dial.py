@@ -65,7 +65,11 @@ async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connect
         raise proxy_failure(route.forward, exc) from exc
     connection.timings = ask.timings
     if observer is not None:
-        await observer.connection_create_end()
+        try:
+            await observer.connection_create_end()
+        except BaseException:
+            connection.abort()
+            raise
     return connection
 
 
