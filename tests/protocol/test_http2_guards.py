@@ -180,6 +180,7 @@ STREAM_FAULTS = [
     Case("a value that ends with a tab", lambda p: [p.head(1, [*OK, ("a", "1\t")])], PROTOCOL, "has the value"),
     Case("connection", lambda p: [p.head(1, [*OK, ("connection", "x")])], PROTOCOL, "does not have"),
     Case("chunks", lambda p: [p.head(1, [*OK, ("transfer-encoding", "chunked")])], PROTOCOL, "does not have"),
+    Case("te", lambda p: [p.head(1, [*OK, ("te", "gzip")])], PROTOCOL, "does not have"),
     Case("a length of letters", lambda p: [p.head(1, [*OK, ("content-length", "x")])], PROTOCOL, "content-length is"),
     Case("a length with a sign", lambda p: [p.head(1, [*OK, ("content-length", "+1")])], PROTOCOL, "content-length"),
     Case(

@@ -313,7 +313,6 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
                 exchange.end()
             if not exchange.request_ended:
                 # RFC 9113 8.1: the response does not wait for the rest of the request, and nor do we.
-                self._reader.closed.remember(exchange.stream_id, exchange.receive_window)
                 self.sender.write(rst_stream(exchange.stream_id, ErrorCode.CANCEL))
         exchange.complete = True
         exchange.sink.feed_eof()

@@ -121,7 +121,7 @@ class FieldReader:
         for name, value in fields[start:]:
             if not _is_name(name):
                 raise _malformed(f"the response has a field named {name[:64]!r}")
-            if name in _FORBIDDEN:
+            if name in _FORBIDDEN or (name == b"te" and value != b"trailers"):
                 raise _malformed(f"the response has the field {name.decode()!r}, which HTTP/2 does not have")
             if _bad_value(value):
                 raise _malformed(f"the response's field {name.decode()!r} has the value {value[:64]!r}")
