@@ -27,10 +27,12 @@ from wherry.body.payload import (
     payload_type,
     streamer,
 )
+from wherry.body.progress import ProgressPayload
 from wherry.body.queues import DataQueue, FlowControlDataQueue
 from wherry.body.stream import EMPTY_PAYLOAD, EofStream, StreamReader
 from wherry.body.writer import UploadTracker
 from wherry.client.digest import DigestAuthMiddleware
+from wherry.client.download import DownloadResult
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
 from wherry.client.oauth2 import OAuth2ClientCredentials, OAuth2Error
 from wherry.client.ratelimit import ConcurrencyLimit, RateLimitMiddleware
@@ -108,6 +110,7 @@ __all__ = (
     "DefaultResolver",
     "DigestAuthMiddleware",
     "DoHResolver",
+    "DownloadResult",
     "DummyCookieJar",
     "EMPTY_PAYLOAD",
     "ETag",
@@ -127,6 +130,7 @@ __all__ = (
     "OAuth2Error",
     "PAYLOAD_REGISTRY",
     "Payload",
+    "ProgressPayload",
     "ProxyHop",
     "RateLimitMiddleware",
     "RequestInfo",

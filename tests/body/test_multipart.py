@@ -479,3 +479,19 @@ def test_json_part_headers():
     assert part.headers["Content-ID"] == "1"
     writer.append(StringPayload("x"), {"X": "y"})
     assert b"X: y\r\n" in writer.at_hand
+
+
+@pytest.mark.parametrize("length", ["-1", "+5", "1_0", "0x5", "\uff15", ""])
+async def test_a_length_that_is_none_is_an_error(length):
+    data = f"--AB\r\nContent-Length: {length}\r\n\r\nhello\r\n--AB--".encode()
+    with pytest.raises(BadMultipart, match="Content-Length"):
+        await reading(data).next()
+
+
+@pytest.mark.parametrize("length", [4, 6, 10**30])
+async def test_a_part_of_another_length_than_it_says_is_an_error(length):
+    data = b"--AB\r\nContent-Length: %d\r\n\r\nhello\r\n--AB--" % length
+    with pytest.raises(BadMultipart, match="5 bytes"):
+        await all_parts(reading(data))
+    # RFC 7578 4.8: in a form the field means nothing.
+    assert await all_parts(reading(data, subtype="form-data")) == [b"hello"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from wherry.body import payload
 from wherry.body.payload import get_payload
+from wherry.body.progress import ProgressPayload
 from wherry.body.stream import StreamReader
 from wherry.errors import ClientPayloadError
 
@@ -372,3 +373,35 @@ async def test_a_length_clips(value, skip, limit):
     file = io.BytesIO(value)
     file.seek(min(skip, len(value)))
     assert await written(get_payload(file), limit) == value[skip:][:limit]
+
+
+async def test_progress_is_told(path):
+    told = []
+    with path.open("rb") as file:
+        body = ProgressPayload(file, lambda *now: told.append(now))
+        assert body.size == 1000000
+        assert body.content_type == "text/plain"
+        assert body.replayable
+        assert not body.autoclose
+        assert await written(body) == path.read_bytes()
+        assert told[0] == (0, 1000000)
+        assert told[-1] == (1000000, 1000000)
+        assert await written(body) == path.read_bytes()
+        assert told.count((0, 1000000)) == 2
+        await body.close()
+        assert file.closed
+    body = ProgressPayload("hällo", told.append)
+    assert await body.as_bytes() == "hällo".encode()
+    assert body.decode() == "hällo"
+
+
+async def test_a_length_stops_an_endless_body():
+    class Endless(payload.Payload):
+        def decode(self, encoding="utf-8", errors="strict"):
+            return ""
+
+        async def write(self, writer):
+            while True:
+                await writer.write(b"abc")
+
+    assert await written(Endless(None), 7) == b"abcabca"

@@ -435,3 +435,21 @@ def test_a_stream_is_freed_without_the_collector():
         assert ref() is None
     finally:
         gc.enable()
+
+
+async def test_a_body_that_comes_byte_by_byte_takes_little_more_memory_than_its_size():
+    import tracemalloc
+
+    reader = stream(eof=False)
+    task = asyncio.ensure_future(reader.read())
+    await asyncio.sleep(0)
+    tracemalloc.start()
+    try:
+        for _ in range(200000):
+            reader.feed_data(bytes([1, 2]))
+            reader.chunk_ended()
+        reader.feed_eof()
+        assert await task == b"\1\2" * 200000
+        assert tracemalloc.get_traced_memory()[1] < 3 * 400000
+    finally:
+        tracemalloc.stop()

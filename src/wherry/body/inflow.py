@@ -20,13 +20,15 @@ __all__ = ("Inflow", "PullDecoder")
 
 log = logging.getLogger("wherry.client")
 
-DEFAULT_LIMIT: Final = 2**16
+DEFAULT_LIMIT: Final = 2**18
 # Decoding goes to a thread when more input than this waits and more output than that is wanted: less takes
 # under a millisecond, about what the trip to a thread costs the loop.
 OFFLOAD_INPUT: Final = 2**16
 OFFLOAD_OUTPUT: Final = 2**17
 # How many decoded bytes one step of reading everything makes, and the most that is made without suspending.
 DECODE_STEP: Final = 2**20
+# So many pieces of a body that is read whole are put together.
+COMPACT_PIECES: Final = 1024
 
 
 class PullDecoder(Protocol):
@@ -138,6 +140,8 @@ class Inflow:
         if self._whole:
             if self.max_size is not None and self.total_raw_bytes > self.max_size:
                 self._fail(self._too_large())
+            elif len(raw) == COMPACT_PIECES:
+                self._keep_raw(raw)
             return
         if self._waiter is not None:
             self._wake()
@@ -197,6 +201,8 @@ class Inflow:
             RuntimeError: No chunk had begun.
         """
         marks = self._marks
+        if self._whole:
+            return  # nobody will ask
         if marks is None:
             if self._exception is not None:
                 return
@@ -294,6 +300,14 @@ class Inflow:
             self._buffer = deque(raw)
         else:
             self._buffer.extend(raw)
+        self._ready = self._size
+
+    def _keep_raw(self, raw: list[bytes]) -> None:
+        """Many pieces become one: a peer that sends byte by byte must not take fifty bytes of memory for each."""
+        if self._buffer is None:
+            self._buffer = deque()
+        self._buffer.append(b"".join(raw))
+        raw.clear()
         self._ready = self._size
 
     def _decode(self, decoder: PullDecoder, want: int, offload: bool) -> None:

@@ -18,7 +18,7 @@ from multidict import CIMultiDictProxy
 from wherry.body.charset import parse_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
 from wherry.body.multipart_decode import decode_whole, undo_steps
-from wherry.body.multipart_scan import Scanner, State
+from wherry.body.multipart_scan import BadMultipart, Scanner, State
 from wherry.body.payload_base import Payload, payload_type
 
 __all__ = ("BodyPartReader", "BodyPartReaderPayload", "MultipartReader", "MultipartResponseWrapper")
@@ -66,6 +66,8 @@ class BodyPartReader:
         self._at_eof = False
         self._carry = b""
         self._lines = b""
+        self._length = None if self._is_form_data else _part_length(headers)
+        self._came = 0
         self._disposition: dict[str, str] | None = None
         self._max_decompress_size = max_decompress_size
         self._client_max_size = client_max_size
@@ -122,8 +124,11 @@ class BodyPartReader:
         if self._at_eof:
             return b""
         piece = await self._scanner.body(size)
+        self._came += len(piece)
         if not piece:
             self._at_eof = True
+            if self._length is not None and self._came != self._length:
+                raise BadMultipart(f"a part has {self._came} bytes, its Content-Length says {self._length}")
         return piece
 
     async def _read_quartets(self, size: int) -> bytes:
@@ -246,6 +251,16 @@ class BodyPartReader:
     def filename(self) -> str | None:
         """The file's name, None if the part has none.  It is the sender's word: never open a path by it."""
         return content_disposition_filename(self._parameters(), "filename")
+
+
+def _part_length(headers: Mapping[str, str]) -> int | None:
+    length = headers.get("Content-Length")
+    if length is None:
+        return None
+    # RFC 9110 8.6: digits and nothing else.
+    if not (length.isascii() and length.isdigit()):
+        raise BadMultipart(f"invalid Content-Length of a part: {length[:100]!r}")
+    return int(length[:20])
 
 
 @payload_type(BodyPartReader)

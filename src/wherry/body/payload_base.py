@@ -6,6 +6,7 @@ anything with `write(bytes)`; they know no request, no connection and no framing
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import mimetypes
 import re
@@ -186,7 +187,11 @@ class Payload(ABC):
             writer: Has ``async def write(bytes)``.
             content_length: None for all.
         """
-        await self.write(writer if content_length is None else _Clipped(writer, content_length))
+        if content_length is None:
+            await self.write(writer)
+            return
+        with contextlib.suppress(_Enough):
+            await self.write(_Clipped(writer, content_length))
 
     async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
         """The body as bytes; what can be read only once is kept, and can be written afterwards."""
@@ -217,8 +222,12 @@ class Payload(ABC):
         self._close()
 
 
+class _Enough(Exception):
+    """No more of the body is wanted."""
+
+
 class _Clipped:
-    """Lets so many bytes through to a writer."""
+    """Lets so many bytes through to a writer, and stops the payload after them."""
 
     __slots__ = ("left", "writer")
 
@@ -227,10 +236,11 @@ class _Clipped:
         self.left = left
 
     async def write(self, chunk: Bytes) -> None:
-        if self.left > 0:
-            view = memoryview(chunk).cast("B")[: self.left]
-            self.left -= len(view)
-            await self.writer.write(view)
+        view = memoryview(chunk).cast("B")
+        if view and not self.left:
+            raise _Enough
+        await self.writer.write(view[: self.left])
+        self.left = max(0, self.left - len(view))
 
 
 _P = TypeVar("_P", bound=type[Payload])

@@ -142,7 +142,7 @@ class ClientSession:
         trust_env: Whether proxies and credentials come from the environment and ~/.netrc.
         requote_redirect_url: Whether the URL of a redirect is quoted anew.
         trace_configs: Who listens to the steps of requests.
-        read_bufsize: Bytes of a body that are kept unread before the server is slowed down, 64 KiB by default.
+        read_bufsize: Bytes of a body that are kept unread before the server is slowed down, 256 KiB by default.
         max_body_size: Bytes of a decoded body after which reading fails; None for no limit.
         fallback_charset_resolver: Guesses the encoding of a text that does not say.
         middlewares: Round every request, the first outermost.
@@ -179,7 +179,7 @@ class ClientSession:
         trust_env: bool = False,
         requote_redirect_url: bool = True,
         trace_configs: list[TraceConfig] | None = None,
-        read_bufsize: int = 2**16,
+        read_bufsize: int = 2**18,
         max_line_size: int = 8190,
         max_field_size: int = 8190,
         max_headers: int = 128,
