@@ -304,19 +304,18 @@ async def test_a_tunnel_once_made_costs_no_more_than_a_direct_connection(proxies
     async with running_origin(pki.server) as origin:
         counts = []
         for proxy in (None, proxies.squid.url, proxies.microsocks.url, [proxies.squid.url, proxies.dante.url]):
-            async with ClientSession(connector=TCPConnector(ssl=pki.client()), proxy=proxy) as session:
-                counts.append(await calls_a_request(session, origin.url("https")))
+            # A proxy may hand an answer on in two pieces, which is two reads, and not the tunnel's doing.
+            tries = []
+            for _ in range(3):
+                async with ClientSession(connector=TCPConnector(ssl=pki.client()), proxy=proxy) as session:
+                    tries.append(await calls_a_request(session, origin.url("https")))
+            counts.append(min(tries))
     # The client's part of a direct request is some 240 calls.
     assert max(counts) - counts[0] <= 0.05 * 240, counts
 
 
-async def calls_a_request(session: ClientSession, url: str) -> float:
-    """Calls that one request of many takes, the origin's included, which are the same for each way."""
-
-    async def once() -> None:
-        async with session.get(url) as response:
-            await response.json()
-
+async def calls_a_request(session: ClientSession, url: str) -> int:
+    """Calls that a request takes at least, the origin's included, which are the same for each way."""
     count = 0
 
     def seen(_frame: Any, event: str, _arg: Any) -> None:
@@ -324,15 +323,17 @@ async def calls_a_request(session: ClientSession, url: str) -> float:
         if event in {"call", "c_call"}:
             count += 1
 
-    for _ in range(3):
-        await once()
-    sys.setprofile(seen)
-    try:
-        for _ in range(20):
-            await once()
-    finally:
-        sys.setprofile(None)
-    return count / 20
+    counts = []
+    for _ in range(30):
+        count = 0
+        sys.setprofile(seen)
+        try:
+            async with session.get(url) as response:
+                await response.json()
+        finally:
+            sys.setprofile(None)
+        counts.append(count)
+    return min(counts)
 
 
 async def test_a_user_and_a_password_of_any_characters(proxies: ProxyFarm, pki: Pki) -> None:
