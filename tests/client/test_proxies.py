@@ -166,6 +166,16 @@ async def test_a_refused_tunnel_tells_the_request() -> None:
     assert "s3cret" not in f"{error!r} {error.request_info!r}"
 
 
+async def test_a_unix_socket_is_not_behind_a_proxy(tmp_path: Path) -> None:
+    recorded = Recorder()
+    server = await asyncio.start_unix_server(recorded.serve, tmp_path / "socket")
+    connector = wherry.UnixConnector(str(tmp_path / "socket"))
+    async with server, ClientSession(connector=connector, proxy="http://u:p@127.0.0.1:1") as session:
+        await fetch(session, "http://origin.test/a")
+    assert recorded.heads[0].startswith("GET /a HTTP/1.1\r\n")
+    assert "Proxy" not in recorded.heads[0]
+
+
 # --- ~/.netrc ---------------------------------------------------------------------------------------------------
 
 

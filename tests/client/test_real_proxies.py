@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import uvloop
+from tests.servers.http2 import SMALL, Http2Servers
 from tests.servers.origin import Origin, running_origin
 from tests.servers.pki import Pki
 from tests.servers.proxies import PASSWORD, PLAIN_PASSWORD, USER, ProxyFarm, RealProxy
@@ -272,6 +273,22 @@ async def test_contexts_of_proxy_and_origin_can_differ(proxies: ProxyFarm, pki: 
                 await session.get(url, proxy=proxy, ssl=pki.client())
             with pytest.raises(wherry.ClientProxyConnectionError, match="certificate"):
                 await session.get(origin.url("http"), proxy=proxy, ssl=stranger.client())
+
+
+async def test_http2_through_tunnels(proxies: ProxyFarm, http2_servers: Http2Servers, pki: Pki) -> None:
+    """ALPN is the origin's matter, and a tunnel carries as many streams as it allows."""
+    ways: list[Any] = [proxies.squid.url, proxies.squid_tls.url, proxies.get("dante", "socks5h").url]
+    ways.append([proxies.haproxy.url, proxies.microsocks.url])
+    for way in ways:
+        connector = TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"))
+        async with ClientSession(connector=connector, proxy=way) as session:
+
+            async def get(session: ClientSession = session) -> Any:
+                async with session.get(f"https://localhost:{http2_servers.nghttpd.tls_port}/small") as response:
+                    return response.version, await response.read()
+
+            assert await asyncio.gather(*(get() for _ in range(20))) == [((2, 0), SMALL)] * 20
+            assert connector.stats().opened == 1
 
 
 async def test_the_environment(proxies: ProxyFarm, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,9 @@ class BaseConnector:
             raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {ssl!r} instead.")
         if ssl is True or ssl is None:
             ssl = self._ssl
+        path = self._route_path()
+        if path is not None:
+            hops = ()  # what is on this machine is not behind a proxy
         if hops:
             hops = tuple(_with_ssl(hop, ssl) for hop in hops)
         scheme = _SCHEME_OF.get(url.scheme, "http")
@@ -188,7 +191,7 @@ class BaseConnector:
             ssl=ssl if is_tls else True,
             server_hostname=server_hostname if is_tls else None,
             protocols=protocols,
-            path=self._route_path(),
+            path=path,
         )
 
     def _route_path(self) -> str | None:
