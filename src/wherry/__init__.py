@@ -31,6 +31,8 @@ from wherry.body.progress import ProgressPayload
 from wherry.body.queues import DataQueue, FlowControlDataQueue
 from wherry.body.stream import EMPTY_PAYLOAD, EofStream, StreamReader
 from wherry.body.writer import UploadTracker
+from wherry.client.cache import CacheMiddleware
+from wherry.client.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
 from wherry.client.digest import DigestAuthMiddleware
 from wherry.client.download import DownloadResult
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
@@ -178,5 +180,8 @@ __all__ = (
     "request",
     "set_zlib_backend",
     "streamer",
+    "CacheMiddleware",
+    "MemoryCacheStorage",
+    "SQLiteCacheStorage",
     *errors.__all__,
 )

@@ -325,6 +325,10 @@ class StreamReader(Inflow):
     def unread_data(self, data: bytes) -> None:
         """Put `data` back, to be read next; deprecated."""
         warnings.warn("unread_data() is deprecated", DeprecationWarning, stacklevel=2)
+        self.put_back(data)
+
+    def put_back(self, data: bytes) -> None:
+        """Let `data`, which was read, be read again."""
         if not data:
             return
         self._pull(self._low_water, offload=False)
