@@ -62,6 +62,7 @@ from wherry.client.tracing import (
     TraceRequestRetryParams,
     TraceRequestStartParams,
     TraceResponseChunkReceivedParams,
+    TraceStreamStartParams,
 )
 from wherry.client.websocket import ClientWebSocketResponse, ClientWSTimeout
 from wherry.connect.address import public_addresses_only
@@ -164,6 +165,7 @@ __all__ = (
     "TraceRequestRetryParams",
     "TraceRequestStartParams",
     "TraceResponseChunkReceivedParams",
+    "TraceStreamStartParams",
     "UnixConnector",
     "UploadTracker",
     "WSCloseCode",

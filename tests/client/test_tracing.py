@@ -15,6 +15,7 @@ from yarl import URL
 import wherry
 from wherry.client import tracing
 from wherry.errors import ClientConnectorError, ClientResponseError, TooManyRedirects
+from wherry.testing import LocalServer
 
 SIGNALS = [name for name in dir(aiohttp.TraceConfig) if name.startswith("on_")]
 
@@ -218,6 +219,35 @@ async def test_the_whole_order_of_a_request_with_a_redirect(server: Server) -> N
     assert end.response is response
     assert isinstance(end.headers, CIMultiDict)
     assert seen[-1][1].chunk == b"body"
+
+
+async def test_requests_with_a_stream_each_share_a_connection() -> None:
+    """S001-82"""
+    seen: list[tuple[str, Any]] = []
+    names = [*SIGNALS, "on_stream_start"]
+    async with LocalServer(tls=True) as local:
+        connector = wherry.TCPConnector(ssl=local.client_context, protocols=("h2", "http/1.1"))
+        async with wherry.ClientSession(connector=connector, trace_configs=[recorder(wherry, seen, names)]) as session:
+            for _ in range(2):
+                async with session.get(local.url("/get")) as response:
+                    await response.read()
+                    assert response.version == (2, 0)
+    assert [name for name, _ in seen] == [
+        "on_request_start",
+        "on_connection_create_start",
+        "on_connection_create_end",
+        "on_stream_start",
+        "on_request_headers_sent",
+        "on_request_end",
+        "on_response_chunk_received",
+        "on_request_start",
+        "on_connection_reuseconn",
+        "on_stream_start",
+        "on_request_headers_sent",
+        "on_request_end",
+        "on_response_chunk_received",
+    ]
+    assert [params.stream_id for name, params in seen if name == "on_stream_start"] == [1, 3]
 
 
 async def test_a_request_that_waits_for_room_says_so(server: Server) -> None:

@@ -326,6 +326,9 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     if response_head is None or traces is not None:
         try:
             if traces is not None:
+                stream_id = getattr(exchange, "stream_id", None)
+                if stream_id:
+                    await traces.stream_start(stream_id, connection.version)
                 await traces.request_headers(request.method, request.url, request.headers)
             response_head = await exchange.receive_head()
         except BaseException as exc:

@@ -15,6 +15,8 @@ from aiosignal import Signal
 from multidict import CIMultiDict
 from yarl import URL
 
+from wherry.types import HttpVersion
+
 if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
     from wherry.client.session import ClientSession
@@ -38,6 +40,7 @@ __all__ = (
     "TraceRequestRetryParams",
     "TraceRequestStartParams",
     "TraceResponseChunkReceivedParams",
+    "TraceStreamStartParams",
     "Traces",
 )
 
@@ -152,6 +155,14 @@ class TraceConnectionReuseconnParams:
 
 
 @attrs.frozen
+class TraceStreamStartParams:
+    """A request has a stream of its own on a connection that carries many: HTTP/2 and later."""
+
+    stream_id: int
+    version: HttpVersion
+
+
+@attrs.frozen
 class TraceDnsResolveHostStartParams:
     """A name is being resolved."""
 
@@ -228,6 +239,7 @@ class TraceConfig:
     on_connection_create_start = _SignalOf[TraceConnectionCreateStartParams]()
     on_connection_create_end = _SignalOf[TraceConnectionCreateEndParams]()
     on_connection_reuseconn = _SignalOf[TraceConnectionReuseconnParams]()
+    on_stream_start = _SignalOf[TraceStreamStartParams]()
     on_dns_resolvehost_start = _SignalOf[TraceDnsResolveHostStartParams]()
     on_dns_resolvehost_end = _SignalOf[TraceDnsResolveHostEndParams]()
     on_dns_cache_hit = _SignalOf[TraceDnsCacheHitParams]()
@@ -385,6 +397,9 @@ class Traces:
 
     async def connection_reuseconn(self) -> None:
         await self._emit("on_connection_reuseconn", TraceConnectionReuseconnParams)
+
+    async def stream_start(self, stream_id: int, version: HttpVersion) -> None:
+        await self._emit("on_stream_start", TraceStreamStartParams, stream_id, version)
 
     async def dns_resolve_start(self, host: str) -> None:
         await self._emit("on_dns_resolvehost_start", TraceDnsResolveHostStartParams, host)
