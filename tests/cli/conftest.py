@@ -1,7 +1,8 @@
-"""Runs the command line as a process of its own."""
+"""Runs the command line: here, in a process of its own, or on a terminal."""
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import subprocess
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 import wherry
+from wherry.cli.app import run_cli
 
 
 class Ended(NamedTuple):
@@ -29,8 +31,40 @@ def _environ(**more: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def run() -> Callable[..., Ended]:
-    """``run(*words)`` with pipes; ``env=`` adds to the environment, ``input=`` is standard input."""
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """``run(*words)`` runs the command line here, with pipes for its streams.
+
+    ``env=`` adds to the environment, ``stdin=`` is standard input.
+    """
+
+    def run(*words: object, env: dict[str, str] | None = None, stdin: bytes = b"") -> Ended:
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+        with monkeypatch.context() as patch:
+            for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+                patch.delenv(name)
+            for name, value in {"COLUMNS": "200", **(env or {})}.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            try:
+                run_cli([str(word) for word in words])
+            except SystemExit as end:
+                status = end.code
+            else:
+                status = 0
+            out.flush()
+            err.flush()
+        assert isinstance(out.buffer, io.BytesIO)
+        assert isinstance(err.buffer, io.BytesIO)
+        return Ended(int(status or 0), out.buffer.getvalue(), err.buffer.getvalue().decode())
+
+    return run
+
+
+@pytest.fixture
+def run_process() -> Callable[..., Ended]:
+    """The same in a process of its own."""
 
     def run(*words: object, env: dict[str, str] | None = None, **options: object) -> Ended:
         command = [sys.executable, "-W", "error", "-m", "wherry.cli", *map(str, words)]

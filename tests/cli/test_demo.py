@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 
-def test_the_demonstration_runs_on_its_own_server(run):
-    done = run("demo", "-n", "60", "-c", "10")
+def test_the_demonstration_runs_on_its_own_server(run_process):
+    done = run_process("demo", "-n", "60", "-c", "10")
     assert done.status == 0, done.err
     text = done.out.decode()
     for step in ("GET", "POST JSON", "two redirects", "cookie set, and sent back", "streamed download", "60 requests"):

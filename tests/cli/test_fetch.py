@@ -35,7 +35,7 @@ def test_failures_are_retried_told_and_counted(run, wherry_server, tmp_path):
         [wherry_server.url("/status/503"), wherry_server.url("/status/404"), wherry_server.url("/bytes/5")]
     )
     report = tmp_path / "report.jsonl"
-    done = run("fetch", "-i", "-", "-o", tmp_path, "--retries", "1", "--report", report, input=urls.encode())
+    done = run("fetch", "-i", "-", "-o", tmp_path, "--retries", "1", "--report", report, stdin=urls.encode())
     assert done.status == 1
     rows = {row["file"]: row for row in map(json.loads, report.read_text().splitlines())}
     assert (rows["503"]["attempts"], rows["503"]["status"]) == (2, 503)

@@ -21,8 +21,8 @@ import wherry
 JSON_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def test_a_body_is_plain_bytes_in_a_pipe(run, wherry_server):
-    done = run(wherry_server.url("/bytes/100000"))
+def test_a_body_is_plain_bytes_in_a_pipe(run_process, wherry_server):
+    done = run_process(wherry_server.url("/bytes/100000"))
     assert (done.status, len(done.out), done.err) == (0, 100_000, "")
 
 
@@ -62,7 +62,7 @@ def test_bodies_come_from_files_and_standard_input(run, wherry_server, tmp_path)
     file = tmp_path / "body.json"
     file.write_text('{"from": "file"}')
     assert json.loads(run("--json", f"@{file}", wherry_server.url("/post")).out)["json"] == {"from": "file"}
-    assert json.loads(run("--json", "@-", wherry_server.url("/post"), input=b"[1]").out)["json"] == [1]
+    assert json.loads(run("--json", "@-", wherry_server.url("/post"), stdin=b"[1]").out)["json"] == [1]
     seen = json.loads(run("-F", f"up=@{file}", wherry_server.url("/upload")).out)
     assert seen["files"]["up"]["filename"] == "body.json"
 
@@ -127,6 +127,14 @@ async def test_a_broken_download_is_gone_on_with(run, raw_server, tmp_path):
     assert second.status == 0, second.err
     assert begins[0] > 0
     assert file.read_bytes() == body
+
+
+def test_an_error_ends_the_process_with_one_line(run_process):
+    assert run_process("http://127.0.0.1:1/") == (
+        1,
+        b"",
+        "wherry: Cannot connect to host 127.0.0.1:1 ssl:default [127.0.0.1:1: Connection refused]\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,8 +277,8 @@ def test_completion_scripts(run, shell):
 @pytest.mark.parametrize(
     ("typed", "word", "offered"), [("", "de", "demo"), ("", "--ti", "--timeout"), ("-v", "--pr", "--proxy")]
 )
-def test_words_are_completed(run, typed, word, offered):
+def test_words_are_completed(run_process, typed, word, offered):
     words = " ".join(part for part in ("wherry", typed, word) if part)
     count = str(len(words.split()) - 1)
-    done = run(env={"_WHERRY_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count})
+    done = run_process(env={"_WHERRY_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count})
     assert f"plain,{offered}" in done.out.decode().splitlines()

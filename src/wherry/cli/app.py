@@ -71,10 +71,14 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-def run_cli() -> None:
-    """Run the command that the arguments name; mistakes in them are told in one line, as other errors are."""
+def run_cli(args: list[str] | None = None) -> None:
+    """Run the command that the arguments name; mistakes in them are told in one line, as other errors are.
+
+    Args:
+        args: The arguments; the process's own by default.
+    """
     try:
-        cli.main(prog_name="wherry", standalone_mode=False)
+        cli.main(args, prog_name="wherry", standalone_mode=False)
     except click.Abort:
         sys.exit(INTERRUPTED)
     except click.ClickException as exc:
