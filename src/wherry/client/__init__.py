@@ -1,1 +1,1 @@
-
+"""What a program holds: the session, requests and responses, and the policies between them."""

@@ -1,1 +1,1 @@
-
+"""For other libraries: what lets them use wherry; only the public names are used here."""
