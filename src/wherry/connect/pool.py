@@ -18,6 +18,7 @@ from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Origin, Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
+from wherry.types import HttpVersion11
 
 # A route without any connection may overtake the waiters of others; one that has some waits for its own, until
 # its first waiter has stood this many seconds longer than the one who would be served.
@@ -339,13 +340,13 @@ class Pool:
                         oldest, oldest_lane = connection, lane
                     break
         if oldest is not None and oldest_lane is not None:
-            oldest_lane.free.remove(oldest)
             self._retire(oldest, oldest_lane)
 
     def _retire(self, connection: Connection, lane: Lane) -> None:
         """Close an idle connection; its place is free at once, for it carries nothing any more."""
-        connection.owner = None
         lane.connections.discard(connection)
+        if connection in lane.free:  # one with places left is there while it is at work, too
+            lane.free.remove(connection)
         self._close_in_background(connection)
         self._release_place(lane)
 
@@ -392,7 +393,7 @@ class Pool:
             connection.retire()
             return
         waiters = lane.waiters
-        if not waiters and not self._line and lane.multiplexes is False:
+        if not waiters and not self._line and connection.version is HttpVersion11:
             # By far the most usual: nobody waits for anything.
             lane.free.append(connection)
             connection.idle_since = monotonic()
@@ -489,7 +490,6 @@ class Pool:
                 if not connection.is_idle or connection.promised:
                     continue
                 if connection.idle_since + timeout <= now:
-                    lane.free.remove(connection)
                     self._retire(connection, lane)
                 elif earliest is None or connection.idle_since < earliest:
                     earliest = connection.idle_since

@@ -1,0 +1,271 @@
+"""The pool under any order of events: nothing is lost, nothing leaks, limits hold, whoever can be served is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from wherry.connect.ask import ConnectAsk
+from wherry.connect.pool import Pool
+from wherry.connect.route import Origin, Route
+from wherry.errors import ClientConnectionError, ClientConnectorError
+from wherry.types import ConnectionKey, HttpVersion11, HttpVersion20
+
+PLACES_OF_HTTP2 = 3
+
+
+class FakeConnection:
+    """A connection as the pool sees one: it has places, which exchanges take and give back."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, places: int) -> None:
+        self.loop = loop
+        self.places = self.capacity = places
+        self.promised = 0
+        self.busy = 0
+        self.exchanges = 0
+        self.route: Any = None
+        self.timings: Any = None
+        self.owner: Any = None
+        self.idle_since = 0.0
+        self.version = HttpVersion11 if places == 1 else HttpVersion20
+        self.open = True
+        self.retiring = False
+        self.transport = None
+        self.ended = loop.create_future()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.busy
+
+    def is_usable(self) -> bool:
+        return self.open and not self.retiring and self.capacity > 0
+
+    def start(self) -> None:
+        assert self.is_usable()
+        self.capacity -= 1
+        self.busy += 1
+        self.exchanges += 1
+
+    def finish(self) -> None:
+        self.busy -= 1
+        if self.open and not self.retiring:
+            self.capacity += 1
+            if self.owner is not None:
+                self.owner.connection_available(self)
+        elif self.retiring and not self.busy:
+            self.close()
+
+    def retire(self) -> None:
+        self.retiring = True
+        self.capacity = 0
+        if not self.busy:
+            self.close()
+
+    def close(self) -> None:
+        if self.open:
+            self.open = False
+            self.capacity = 0
+            self.loop.call_soon(self.lost)
+
+    abort = close
+
+    def lost(self) -> None:
+        self.open = False
+        self.capacity = 0
+        self.busy = 0
+        if not self.ended.done():
+            self.ended.set_result(None)
+            owner, self.owner = self.owner, None
+            if owner is not None:
+                owner.connection_lost(self)
+
+    async def wait_closed(self) -> None:
+        await asyncio.shield(self.ended)
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Requests come, are cancelled and end; dials succeed and fail; servers hang up; idle connections grow old."""
+
+    @initialize(
+        limit=st.integers(0, 4),
+        limit_per_host=st.integers(0, 3),
+        force_close=st.booleans(),
+        http2=st.booleans(),
+    )
+    def begin(self, limit: int, limit_per_host: int, force_close: bool, http2: bool) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(self.complain)
+        self.complaints: list[dict[str, Any]] = []
+        self.dials: list[tuple[ConnectAsk, asyncio.Future[FakeConnection]]] = []
+        self.made: list[FakeConnection] = []
+        self.places = PLACES_OF_HTTP2 if http2 else 1
+        protocols = ("h2c",) if http2 else ("http/1.1",)
+        self.routes = [Route(Origin("http", f"h{number}.test", 80), protocols=protocols) for number in range(3)]
+        self.pool = Pool(
+            self.loop,
+            self.dial,
+            limit=limit,
+            limit_per_host=limit_per_host,
+            keepalive_timeout=1e6,
+            force_close=force_close,
+        )
+        self.waiting: list[asyncio.Task[FakeConnection]] = []
+        self.working: list[FakeConnection] = []
+
+    def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.complaints.append(context)
+
+    async def dial(self, ask: ConnectAsk) -> Any:
+        future: asyncio.Future[FakeConnection] = self.loop.create_future()
+        entry = (ask, future)
+        self.dials.append(entry)
+        try:
+            return await future
+        finally:
+            if entry in self.dials:
+                self.dials.remove(entry)
+
+    def settle(self) -> None:
+        async def turns() -> None:
+            for _ in range(12):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(turns())
+
+    async def request(self, route: Route) -> FakeConnection:
+        connection: Any = self.pool.take(route) or await self.pool.acquire(ConnectAsk(route))
+        assert connection.route == route
+        connection.start()
+        self.working.append(connection)
+        return connection
+
+    @rule(number=st.integers(0, 2), count=st.integers(1, 5))
+    def ask(self, number: int, count: int) -> None:
+        for _ in range(count):
+            self.waiting.append(self.loop.create_task(self.request(self.routes[number])))
+        self.settle()
+
+    @rule(place=st.integers(0, 50))
+    def cancel(self, place: int) -> None:
+        pending = [task for task in self.waiting if not task.done()]
+        if pending:
+            pending[place % len(pending)].cancel()
+        self.settle()
+
+    @rule(place=st.integers(0, 50), settle=st.booleans())
+    def dial_succeeds(self, place: int, settle: bool) -> None:
+        pending = [future for _, future in self.dials if not future.done()]
+        if pending:
+            connection = FakeConnection(self.loop, self.places)
+            self.made.append(connection)
+            pending[place % len(pending)].set_result(connection)
+        if settle:
+            self.settle()
+
+    @rule(place=st.integers(0, 50))
+    def dial_fails(self, place: int) -> None:
+        pending = [future for _, future in self.dials if not future.done()]
+        if pending:
+            key = ConnectionKey("h", 80, False, True, None, None, None)
+            pending[place % len(pending)].set_exception(ClientConnectorError(key, OSError(111, "refused")))
+        self.settle()
+
+    @rule(place=st.integers(0, 50), cancelled=st.integers(0, 50))
+    def exchange_ends(self, place: int, cancelled: int) -> None:
+        if self.working:
+            self.working.pop(place % len(self.working)).finish()
+            # Whoever was handed the place may give up before it runs.
+            pending = [task for task in self.waiting if not task.done()]
+            if pending and cancelled < len(pending):
+                pending[cancelled].cancel()
+        self.settle()
+
+    @rule(place=st.integers(0, 50))
+    def server_hangs_up(self, place: int) -> None:
+        alive = [connection for connection in self.made if connection.open]
+        if alive:
+            connection = alive[place % len(alive)]
+            connection.lost()
+            self.working = [other for other in self.working if other is not connection]
+        self.settle()
+
+    @rule()
+    def idle_connections_expire(self) -> None:
+        keepalive, self.pool.keepalive_timeout = self.pool.keepalive_timeout, 0.0
+        if self.pool._expiry is not None:
+            self.pool._expiry.cancel()
+        self.pool._close_expired()
+        self.pool.keepalive_timeout = keepalive
+        self.settle()
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        if not hasattr(self, "pool"):
+            return
+        self.settle()
+        pool = self.pool
+        self.working = [connection for connection in self.working if connection.busy]
+        lanes = list(pool._lanes.values())
+        alive = [connection for connection in self.made if connection.open]
+        owned = [connection for lane in lanes for connection in lane.connections]
+        # opened = closed + idle + at work
+        assert len(owned) == len(set(map(id, owned)))
+        assert {id(connection) for connection in alive} == {id(connection) for connection in owned if connection.open}
+        assert pool._size == sum(lane.size for lane in lanes)
+        assert not pool.limit or pool._size <= pool.limit
+        for route in self.routes:
+            size = sum(lane.size for lane in lanes if lane.route == route)
+            assert not pool.limit_per_host or size <= pool.limit_per_host
+        for connection in alive:
+            assert connection.promised == 0
+            assert 0 <= connection.capacity <= connection.places
+            free = pool._lanes[connection.route].free
+            assert free.count(connection) <= 1
+            # A place that nobody uses can be found again.
+            assert (connection.capacity > 0) == (connection in free) or pool.force_close
+        # No waiter is lost: it has a dial under way, or stands in line and there is no room.
+        pending = sum(not task.done() for task in self.waiting)
+        assert pending == sum(len(lane.waiters) for lane in lanes)
+        for lane in lanes:
+            if not lane.waiters:
+                continue
+            assert not any(connection.is_usable() for connection in lane.connections if not pool.force_close)
+            assert lane.dialling + lane.queued or lane.multiplexes is not False
+            if not lane.dialling:
+                assert not pool._has_room(lane.route)
+            if lane.queued:
+                assert not pool._has_room(lane.route)
+        assert not self.complaints
+
+    def teardown(self) -> None:
+        if not hasattr(self, "pool"):
+            return
+        for _, future in self.dials:
+            if not future.done():
+                future.cancel()
+        closing = self.loop.create_task(self.pool.close())
+        self.settle()
+        self.loop.run_until_complete(closing)
+        self.settle()
+        assert all(task.done() for task in self.waiting)
+        for task in self.waiting:
+            assert task.cancelled() or task.exception() is None or isinstance(task.exception(), ClientConnectionError)
+        assert not any(connection.open for connection in self.made)
+        assert not asyncio.all_tasks(self.loop)
+        self.loop.close()
+        assert not self.complaints
+
+
+PoolMachine.TestCase.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    phases=[Phase.generate],
+)
+TestPool = PoolMachine.TestCase
