@@ -46,6 +46,14 @@ DocumentRoot {files}
   AuthUserFile {directory}/users.digest
   Require valid-user
 </Directory>
+<Directory {files}/once>
+  AuthType Digest
+  AuthName "{realm}"
+  AuthDigestProvider file
+  AuthDigestNonceLifetime 1
+  AuthUserFile {directory}/users.digest
+  Require valid-user
+</Directory>
 <VirtualHost 127.0.0.1:{plain}>
   Protocols h2c http/1.1
 </VirtualHost>
@@ -61,21 +69,28 @@ DocumentRoot {files}
 class Apache(RealServer):
     """A running apache2.
 
-    /index.txt is open, /digest/index.txt wants `user` and `password` by digest; `tls` speaks HTTP/2 and 1.1.
+    /index.txt is open, /digest/index.txt wants `user` and `password` by digest, /once/index.txt with nonces that live
+    for one second; `name` is another user with that password.  `tls` speaks HTTP/2 and 1.1.
     """
 
     user = "user"
+    name = "Jäsøn Doe"
     password = "pass:word"
 
     def __init__(self, directory: Path, certificate: CertificateFiles) -> None:
         plain, self.tls = free_port(), free_port()
         super().__init__("apache", directory, [plain, self.tls])
         self.files = directory / "files"
-        (self.files / "digest").mkdir(parents=True)
+        self.files.mkdir(parents=True)
         (self.files / "index.txt").write_text("open\n")
-        (self.files / "digest" / "index.txt").write_text("guarded\n")
-        digest = hashlib.md5(f"{self.user}:{REALM}:{self.password}".encode()).hexdigest()
-        self.write("users.digest", f"{self.user}:{REALM}:{digest}\n")
+        for guarded in ("digest", "once"):
+            (self.files / guarded).mkdir()
+            (self.files / guarded / "index.txt").write_text("guarded\n")
+        lines = ""
+        for login in (self.user, self.name):
+            digest = hashlib.md5(f"{login}:{REALM}:{self.password}".encode()).hexdigest()
+            lines += f"{login}:{REALM}:{digest}\n"
+        self.write("users.digest", lines)
         names = "mpm_event authn_core authn_file authz_core authz_user auth_digest ssl http2 socache_shmcb"
         modules = "\n".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in names.split())
         config = self.write(
