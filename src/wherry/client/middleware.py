@@ -28,7 +28,8 @@ def build_client_middlewares(
 
 
 def _layer(middleware: ClientMiddlewareType, inner: ClientHandlerType) -> ClientHandlerType:
-    async def handler(request: ClientRequest) -> ClientResponse:
-        return await middleware(request, inner)
+    # Not a coroutine function: it would put one more coroutine round each middleware's own.
+    def handler(request: ClientRequest) -> Awaitable[ClientResponse]:
+        return middleware(request, inner)
 
     return handler
