@@ -44,6 +44,8 @@ from wherry.client.retry import RetryBudget, RetryEvent, RetryMiddleware
 from wherry.client.session import ClientSession, request
 from wherry.client.timeouts import ClientTimeout
 from wherry.client.tracing import (
+    TraceCacheHitParams,
+    TraceCacheMissParams,
     TraceConfig,
     TraceConnectionCreateEndParams,
     TraceConnectionCreateStartParams,
@@ -147,6 +149,8 @@ __all__ = (
     "TCPConnector",
     "TextIOPayload",
     "ThreadedResolver",
+    "TraceCacheHitParams",
+    "TraceCacheMissParams",
     "TraceConfig",
     "TraceConnectionCreateEndParams",
     "TraceConnectionCreateStartParams",

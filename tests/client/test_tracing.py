@@ -10,6 +10,7 @@ import aiohttp
 import attr
 import pytest
 from multidict import CIMultiDict
+from tests.client.conftest import Peer, reply
 from yarl import URL
 
 import wherry
@@ -248,6 +249,27 @@ async def test_requests_with_a_stream_each_share_a_connection() -> None:
         "on_response_chunk_received",
     ]
     assert [params.stream_id for name, params in seen if name == "on_stream_start"] == [1, 3]
+
+
+async def test_a_cache_says_what_it_answers(peer: Callable[..., Awaitable[Peer]]) -> None:
+    seen: list[tuple[str, Any]] = []
+    config = recorder(wherry, seen, ["on_cache_hit", "on_cache_miss", "on_request_headers_sent"])
+    kept = await peer(lambda _: reply(body="x", headers={"Cache-Control": "max-age=60"}))
+    async with (
+        wherry.CacheMiddleware() as cache,
+        wherry.ClientSession(trace_configs=[config], middlewares=[cache]) as session,
+    ):
+        for headers in ({}, {}, {"Cache-Control": "no-cache"}):
+            async with session.get(kept.url(), headers=headers) as response:
+                assert await response.text() == "x"
+    assert [(name, getattr(params, "stale", None)) for name, params in seen] == [
+        ("on_cache_miss", False),
+        ("on_request_headers_sent", None),
+        ("on_cache_hit", None),
+        ("on_cache_miss", True),
+        ("on_request_headers_sent", None),
+    ]
+    assert seen[0][1].url == URL(kept.url())
 
 
 async def test_a_request_that_waits_for_room_says_so(server: Server) -> None:

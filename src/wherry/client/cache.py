@@ -99,15 +99,22 @@ class CacheMiddleware:
             return await self._past(request, handler)
         key = cache_key(request.url)
         stored = select(await self._load(key), headers)
+        traces = request._traces
         if stored is None:
+            if traces is not None:
+                await traces.cache_miss(request.method, request.url, stale=False)
             if "only-if-cached" in directives(headers):
                 return ClientResponse.from_parts(request, 504, "Gateway Timeout", ())  # RFC 9111 5.2.1.7
             return await self._fetch(key, request, handler)
         verdict, age = judge(stored, headers, time.time(), heuristic=self._heuristic)
         if verdict is Verdict.VALIDATE:
+            if traces is not None:
+                await traces.cache_miss(request.method, request.url, stale=True)
             if "only-if-cached" in directives(headers):
                 return ClientResponse.from_parts(request, 504, "Gateway Timeout", ())
             return await self._validate(key, stored, request, handler)
+        if traces is not None:
+            await traces.cache_hit(request.method, request.url)
         response = _made(request, stored, age, "hit")
         if verdict is Verdict.STALE_WHILE_REVALIDATE:
             self._validate_later(key, stored, request, response, handler)

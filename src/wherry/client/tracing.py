@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wherry.client.session import ClientSession
 
 __all__ = (
+    "TraceCacheHitParams",
+    "TraceCacheMissParams",
     "TraceConfig",
     "TraceConnectionCreateEndParams",
     "TraceConnectionCreateStartParams",
@@ -163,6 +165,23 @@ class TraceStreamStartParams:
 
 
 @attrs.frozen
+class TraceCacheHitParams:
+    """A stored response answers, and nothing is sent."""
+
+    method: str
+    url: URL
+
+
+@attrs.frozen
+class TraceCacheMissParams:
+    """A request that a cache could have answered goes on; `stale` if a stored response waits for validation."""
+
+    method: str
+    url: URL
+    stale: bool
+
+
+@attrs.frozen
 class TraceDnsResolveHostStartParams:
     """A name is being resolved."""
 
@@ -240,6 +259,8 @@ class TraceConfig:
     on_connection_create_end = _SignalOf[TraceConnectionCreateEndParams]()
     on_connection_reuseconn = _SignalOf[TraceConnectionReuseconnParams]()
     on_stream_start = _SignalOf[TraceStreamStartParams]()
+    on_cache_hit = _SignalOf[TraceCacheHitParams]()
+    on_cache_miss = _SignalOf[TraceCacheMissParams]()
     on_dns_resolvehost_start = _SignalOf[TraceDnsResolveHostStartParams]()
     on_dns_resolvehost_end = _SignalOf[TraceDnsResolveHostEndParams]()
     on_dns_cache_hit = _SignalOf[TraceDnsCacheHitParams]()
@@ -397,6 +418,12 @@ class Traces:
 
     async def connection_reuseconn(self) -> None:
         await self._emit("on_connection_reuseconn", TraceConnectionReuseconnParams)
+
+    async def cache_hit(self, method: str, url: URL) -> None:
+        await self._emit("on_cache_hit", TraceCacheHitParams, method, url)
+
+    async def cache_miss(self, method: str, url: URL, *, stale: bool) -> None:
+        await self._emit("on_cache_miss", TraceCacheMissParams, method, url, stale)
 
     async def stream_start(self, stream_id: int, version: HttpVersion) -> None:
         await self._emit("on_stream_start", TraceStreamStartParams, stream_id, version)
