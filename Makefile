@@ -1,30 +1,62 @@
 # Two commands for a stranger: `make demo` and `make test`.  Both make what they need by themselves.
+# Debian's packages make and python3-venv are all that must be there.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-for-demo
+WORKERS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: demo test lint bench docs clean servers
+.PHONY: demo test lint format bench docs clean servers venv
 
-$(STAMP): pyproject.toml
+# --- what the others need ---------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "wherry needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	    { echo "Python's venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,test,lint]'
-	touch $@
 
-demo: $(STAMP)
-	$(BIN)/wherry demo $(URL)
+$(STAMP): pyproject.toml scripts/install.sh | $(BIN)/python
+	bash scripts/install.sh $(BIN)/python
+	@touch $@
+
+$(DEMO_STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,testing,compression]'
+	@touch $@
+
+venv: $(STAMP)
 
 servers:
 	@bash tests/servers/install.sh
 
+# --- what people run --------------------------------------------------------------------------------------------
+
+# make demo, or make demo URL=https://example.org/
+demo: $(DEMO_STAMP)
+	@$(BIN)/wherry demo $(if $(URL),'$(URL)')
+
 test: $(STAMP) servers
-	$(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 
+format: $(STAMP)
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis site dist
