@@ -166,6 +166,19 @@ async def test_a_refused_tunnel_tells_the_request() -> None:
     assert "s3cret" not in f"{error!r} {error.request_info!r}"
 
 
+@pytest.mark.parametrize("url", ["http://origin.test/", "https://origin.test/", "ws://origin.test/"])
+@pytest.mark.parametrize(
+    "proxy", ["http://127.0.0.1:1", "https://127.0.0.1:1", "socks5h://127.0.0.1:1", "http://no.invalid"]
+)
+async def test_an_unreachable_proxy(url: str, proxy: str) -> None:
+    """S001-134: whether the proxy would forward or tunnel; and the error names the proxy."""
+    async with ClientSession() as session:
+        with pytest.raises(wherry.ClientProxyConnectionError, match=proxy.partition("://")[2]) as caught:
+            await session.get(url, proxy=proxy.replace("//", "//user:s3cret@"))
+    assert (caught.value.host, caught.value.port) in {("127.0.0.1", 1), ("no.invalid", 80)}
+    assert "s3cret" not in f"{caught.value} {caught.value!r}"
+
+
 async def test_a_unix_socket_is_not_behind_a_proxy(tmp_path: Path) -> None:
     recorded = Recorder()
     server = await asyncio.start_unix_server(recorded.serve, tmp_path / "socket")

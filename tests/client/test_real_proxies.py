@@ -94,11 +94,7 @@ def go(loop: str, pki: Pki, hops: list[tuple[RealProxy, Any]], scheme: str) -> N
                 await talk(session, origin, scheme, written if len(written) > 1 else written[0])
                 if scheme == "https" or (scheme == "http" and last.name not in CLOSES_EACH):
                     assert connector.stats().opened == 1, "the way is kept and taken again"
-            first = hops[0][0].port
-            open_still = [
-                one for one in psutil.Process().net_connections("tcp4") if one.raddr and one.raddr.port == first
-            ]
-            assert not open_still, "a closed session leaves nothing open"
+            assert not open_to(hops[0][0]), "a closed session leaves nothing open"
             assert len(origin.requests) == 2
             for fields in origin.requests:
                 assert not [name for name in fields if name.startswith("proxy-")], fields
@@ -289,6 +285,40 @@ async def test_http2_through_tunnels(proxies: ProxyFarm, http2_servers: Http2Ser
 
             assert await asyncio.gather(*(get() for _ in range(20))) == [((2, 0), SMALL)] * 20
             assert connector.stats().opened == 1
+
+
+def open_to(proxy: RealProxy) -> list[Any]:
+    """This process's connections to a proxy."""
+    return [one for one in psutil.Process().net_connections("tcp4") if one.raddr and one.raddr.port == proxy.port]
+
+
+@each_loop
+def test_a_request_cancelled_anywhere_on_its_way_leaves_nothing(proxies: ProxyFarm, pki: Pki, loop: str) -> None:
+    """Through TLS, a tunnel, and TLS inside it, at any moment."""
+    first = proxies.haproxy
+    chain = [first.url, proxies.microsocks_auth.url_with((USER, PASSWORD))]
+
+    async def main() -> None:
+        async with running_origin(pki.server) as origin:
+            url = origin.url("https")
+            async with ClientSession(connector=TCPConnector(ssl=pki.client()), proxy=chain) as session:
+                for step in range(40):
+                    task = asyncio.create_task(session._request("GET", url))
+                    for _ in range(step):
+                        await asyncio.sleep(0.0002 * (step % 3))
+                    task.cancel()
+                    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+                    if not isinstance(outcome, asyncio.CancelledError):
+                        assert isinstance(outcome, wherry.ClientResponse), outcome
+                        await outcome.read()
+                async with session.get(url) as response:
+                    assert await response.json()
+                assert session.connector.stats().waiting == 0
+                assert session.connector.stats().busy == 0
+            assert not open_to(first)
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(main())
 
 
 async def test_the_environment(proxies: ProxyFarm, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
