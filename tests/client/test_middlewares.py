@@ -436,3 +436,56 @@ def test_the_types_are_offered() -> None:
     """S001-30"""
     for name in ("ClientHandlerType", "ClientMiddlewareType", "ClientRequest", "DigestAuthMiddleware"):
         assert name in wherry.__all__
+
+
+async def test_a_middleware_that_changes_nothing_sends_what_is_sent_without_it(peer: Any, session: Any) -> None:
+    server: Peer = await peer()
+
+    async def nothing(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        return await handler(request)
+
+    async def look(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        assert request.headers["Host"]
+        return await handler(request)
+
+    for middlewares in ((), (nothing,), (look,), (nothing, look)):
+        client = session(middlewares=middlewares, headers={"X-Default": "1"}, cookies={"a": "b"})
+        for _ in range(3):
+            async with client.get(server.url("/p?q=1", host="a.test")):
+                pass
+    assert len(server.asked) == 12
+    assert all(list(asked.headers.items()) == list(server.asked[0].headers.items()) for asked in server.asked)
+    assert server.asked[0].headers["Cookie"] == "a=b"
+
+
+@pytest.mark.parametrize("change", ["method", "url", "headers", "body", "ssl", "attribute"])
+async def test_a_change_holds_for_one_request_only(peer: Any, session: Any, change: str) -> None:
+    server: Peer = await peer()
+    on = True
+
+    async def sometimes(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        if on:
+            match change:
+                case "method":
+                    request.method = "DELETE"
+                case "url":
+                    request.url = request.url.with_path("/other")
+                case "headers":
+                    request.headers["X-More"] = "1"
+                case "body":
+                    await request.update_body(b"x")
+                case "ssl":
+                    request.ssl = False
+                case "attribute":
+                    request.chunked = None
+        return await handler(request)
+
+    client = session(middlewares=(sometimes,))
+    for turn in range(4):
+        on = turn % 2 == 0
+        async with client.get(server.url("/")):
+            pass
+    first, second, *rest = server.asked
+    assert rest == [first, second]
+    assert (first != second) is (change not in {"ssl", "attribute"})
+    assert (second.method, second.target, second.body) == ("GET", "/", b"")

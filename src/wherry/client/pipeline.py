@@ -125,11 +125,17 @@ def _watch_body(session: ClientSession, response: ClientResponse, exchange: Exch
 async def _first_hop(
     session: ClientSession, request: ClientRequest, options: RequestOptions, timeout: ClientTimeout
 ) -> ClientResponse:
-    """The usual request: built before, nothing round it, and mostly no redirect after it."""
+    """The usual request: built before, and mostly no redirect after it."""
+    middlewares = session._middlewares
+    request._timeout = timeout
     tries = 1
     while True:
         try:
-            response = await send(request, options, timeout)
+            if middlewares:
+                sender = _Sender(options, timeout, request)
+                response = await build_client_middlewares(sender, middlewares)(request.again())
+            else:
+                response = await send(request, options, timeout)
             break
         except ClientConnectionError as exc:
             if not _may_try_again(exc, tries):
@@ -267,17 +273,20 @@ class _Sender:
     its connection, and with it the place that the next try may be waiting for.
     """
 
-    __slots__ = ("_last", "_options", "_timeout")
+    __slots__ = ("_built", "_last", "_options", "_timeout")
 
-    def __init__(self, options: RequestOptions, timeout: ClientTimeout) -> None:
+    def __init__(self, options: RequestOptions, timeout: ClientTimeout, built: ClientRequest | None = None) -> None:
         self._options = options
         self._timeout = timeout
+        self._built = built
         self._last: ClientResponse | None = None
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
         last, self._last = self._last, None
         if last is not None and not last.closed:
             last.release()
+        if request._ready is not None and (self._built is None or request.__dict__ != self._built.__dict__):
+            request._ready = None  # what was built before does not hold for what a middleware changed
         self._last = response = await send(request, self._options, self._timeout)
         return response
 

@@ -244,6 +244,13 @@ class ClientRequest:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.url}>"
 
+    def again(self) -> Self:
+        """A twin of a request that was not sent: middlewares may change it, and this one stays as it is."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._fields = self._fields.copy()
+        return twin
+
     # --- taking in what the user said -----------------------------------------------------------------------
 
     def _take_headers(self, headers: LooseHeaders) -> frozenset[str]:

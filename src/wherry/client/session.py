@@ -241,7 +241,7 @@ class ClientSession:
         self._urls: dict[str, URL] = {}
         # Requests that can be sent as they are, as long as headers and cookies stay what they were.
         self._ready: dict[StrOrURL, ClientRequest] = {}
-        self._is_plain = request_class is ClientRequest and not middlewares and not trace_configs and not trust_env
+        self._is_plain = request_class is ClientRequest and not trace_configs and not trust_env
         self._wheel = DeadlineWheel(loop)
         self._websockets: set[WebSocketChannel] = set()
         self._trace_configs = trace_configs or []
