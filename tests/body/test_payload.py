@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import asyncio
+import errno
 import gzip
 import io
 import json
@@ -405,3 +407,70 @@ async def test_a_length_stops_an_endless_body():
                 await writer.write(b"abc")
 
     assert await written(Endless(None), 7) == b"abcabca"
+
+
+async def test_a_file_system_that_cannot_tell_what_is_cached_is_asked_once(path, monkeypatch):
+    asked = []
+
+    def refuse(*args):
+        asked.append(args)
+        raise OSError(errno.EOPNOTSUPP, "no")
+
+    monkeypatch.setattr("wherry.body.payload_io._preadv", refuse)
+    with path.open("rb") as file:
+        assert await written(get_payload(file)) == path.read_bytes()
+    assert len(asked) == 1
+
+
+async def test_a_disk_that_must_be_waited_for_is_read_in_a_thread(path, monkeypatch):
+    import threading
+
+    threads = []
+    pread = os.pread
+
+    def slow(*args):
+        threads.append(threading.current_thread())
+        return pread(*args)
+
+    def not_cached(*args):
+        raise BlockingIOError(errno.EAGAIN, "not cached")
+
+    monkeypatch.setattr("wherry.body.payload_io._preadv", not_cached)
+    monkeypatch.setattr("os.pread", slow)
+    with path.open("rb") as file:
+        assert await written(get_payload(file)) == path.read_bytes()
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize("kind", ["bytesio", "gzip"])
+async def test_a_writing_that_was_given_up_does_not_disturb_the_next(tmp_path, kind):
+    data = os.urandom(10**6)
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(data, 1))
+
+    class Stuck(Sink):
+        async def write(self, chunk):
+            await super().write(chunk)
+            await asyncio.sleep(0)
+
+    with gzip.open(path) if kind == "gzip" else io.BytesIO(data) as file:
+        body = get_payload(file)
+        first = asyncio.ensure_future(body.write(Stuck()))
+        await asyncio.sleep(0)
+        second = Stuck()
+        writing = asyncio.ensure_future(body.write(second))
+        await asyncio.sleep(0)
+        first.cancel()
+        await writing
+        assert second.data == data
+
+
+async def test_an_empty_file(tmp_path):
+    path = tmp_path / "empty"
+    path.touch()
+    with path.open("rb") as file:
+        body = get_payload(file)
+        assert body.size == 0
+        assert await written(body) == b""
+        assert await body.as_bytes() == b""

@@ -133,6 +133,14 @@ async def test_a_body_in_chunks_though_its_length_is_known(session, echo):
     assert body == b"hello"
 
 
+async def test_an_empty_file(session, echo, tmp_path):
+    (tmp_path / "empty").touch()
+    with (tmp_path / "empty").open("rb") as file:
+        headers, body = await post(session, echo, data=file)
+    assert headers["content-length"] == "0"
+    assert body == b""
+
+
 async def test_an_empty_generator(session, echo):
     headers, body = await post(session, echo, data=pieces())
     assert headers["transfer-encoding"] == "chunked"

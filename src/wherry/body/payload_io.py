@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import errno
 import io
 import os
 import stat
+import threading
 from pathlib import PurePath
 from typing import IO, Any, Final, cast
 
@@ -53,6 +55,8 @@ class IOBasePayload(Payload):
     ) -> None:
         super().__init__(value, headers, content_type, filename or guess_filename(value), encoding)
         self._begun = False
+        self._turn = 0  # which writing it is
+        self._lock = threading.Lock()
         try:
             self._start: int | None = value.tell()
         except (OSError, AttributeError, ValueError):
@@ -73,20 +77,25 @@ class IOBasePayload(Payload):
         """Whether it was read and cannot be read again."""
         return self._consumed or (self._begun and self._start is None) or _is_closed(self._value)
 
-    def _to_start(self) -> None:
+    def _to_start(self) -> int:
+        """Go to where the file stood at first; gives the turn that reading belongs to."""
         if self.consumed:
             raise self._consumed_error()
-        if self._begun:
-            try:
-                self._value.seek(self._start)
-            except (OSError, AttributeError, ValueError):
-                self._consumed = True
-                raise self._consumed_error() from None
-        self._begun = True
+        with self._lock:
+            self._turn += 1
+            if self._begun:
+                try:
+                    self._value.seek(self._start)
+                except (OSError, AttributeError, ValueError):
+                    self._consumed = True
+                    raise self._consumed_error() from None
+            self._begun = True
+            return self._turn
 
-    def _read(self, size: int) -> bytes:
-        data: bytes = self._value.read(size)
-        return data
+    def _read(self, size: int, turn: int) -> Any:
+        # A writing that was given up may have left a thread behind: it must not move the file under the next one.
+        with self._lock:
+            return self._value.read(size) if turn == self._turn else None
 
     async def write(self, writer: Any) -> None:
         """Write the file, piece by piece."""
@@ -95,8 +104,8 @@ class IOBasePayload(Payload):
             await self._write_regular(writer, fd, self._start)
             return
         loop = asyncio.get_running_loop()
-        self._to_start()
-        while data := await loop.run_in_executor(None, self._read, READ_SIZE):
+        turn = self._to_start()
+        while data := await loop.run_in_executor(None, self._read, READ_SIZE, turn):
             await writer.write(data)
 
     async def _write_regular(self, writer: Any, fd: int, start: int) -> None:
@@ -108,9 +117,12 @@ class IOBasePayload(Payload):
         # What the file grows by meanwhile is not part of the promised size.
         left = os.fstat(fd).st_size - start
         at = start
+        cached = _preadv is not None
         while left > 0:
             size = min(READ_SIZE, left)
-            data: bytes | bytearray | memoryview | None = _read_cached(fd, size, at)
+            data: bytes | bytearray | memoryview | None = None
+            if cached:
+                data, cached = _read_cached(fd, size, at)
             if data is None:
                 data = await loop.run_in_executor(None, os.pread, fd, size, at)
             if not data:
@@ -161,7 +173,14 @@ class BytesIOPayload(IOBasePayload):
     async def write(self, writer: Any) -> None:
         """Write it, piece by piece."""
         self._to_start()
-        while data := self._value.read(READ_SIZE):
+        at = self._start or 0
+        while True:
+            # Two writings may follow each other closely, and there is but one position.
+            self._value.seek(at)
+            data = self._value.read(READ_SIZE)
+            if not data:
+                return
+            at += len(data)
             await writer.write(data)
 
     async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
@@ -219,9 +238,9 @@ class TextIOPayload(IOBasePayload):
             await self._write_regular(writer, fd, 0)
             return
         loop = asyncio.get_running_loop()
-        self._to_start()
+        turn = self._to_start()
         encoder = codecs.getincrementalencoder(self._text_encoding)()
-        while text := await loop.run_in_executor(None, self._value.read, READ_SIZE):
+        while text := await loop.run_in_executor(None, self._read, READ_SIZE, turn):
             if data := encoder.encode(text):
                 await writer.write(data)
         if data := encoder.encode("", final=True):
@@ -259,14 +278,12 @@ def _regular_fd(file: Any) -> int | None:
     return fd if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
 
-def _read_cached(fd: int, size: int, at: int) -> bytearray | memoryview | None:
-    """What the page cache has of `size` bytes at `at`; None where the disk would have to be waited for."""
-    if _preadv is None:
-        return None
+def _read_cached(fd: int, size: int, at: int) -> tuple[bytearray | memoryview | None, bool]:
+    """(what the page cache has of `size` bytes at `at`, whether to ask it again); None where the disk must be read."""
     data = bytearray(size)
     try:
         got = _preadv(fd, [data], at, _NO_WAIT)
-    except OSError:
-        # EAGAIN: not cached.  EOPNOTSUPP: not on this file system.
-        return None
-    return data if got == size else memoryview(data)[:got] if got else None
+    except OSError as exc:
+        # EOPNOTSUPP: the file system cannot tell.
+        return None, exc.errno == errno.EAGAIN
+    return (data if got == size else memoryview(data)[:got] if got else None), True
