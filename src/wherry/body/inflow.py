@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from wherry.errors import ClientPayloadError
@@ -79,6 +80,7 @@ class Inflow:
         "_waiter",
         "_whole",
         "decoder",
+        "ended",
         "flow",
         "max_size",
         "total_raw_bytes",
@@ -105,6 +107,8 @@ class Inflow:
         self.max_size: int | None = None
         self.total_raw_bytes = 0
         self.trailers: RawHeaders = ()
+        #: The moment (time.monotonic) of the body's end, None before that.
+        self.ended: float | None = None
         self._raw: list[bytes] | None = None
         self._buffer: deque[bytes] | None = None
         self._offset = 0  # how much of the buffer's first piece was read
@@ -151,6 +155,7 @@ class Inflow:
     def feed_eof(self) -> None:
         """The framing has ended: nothing follows."""
         self._eof = True
+        self.ended = monotonic()
         if self._waiter is not None:
             self._wake()
         if self._eof_waiter is not None:
