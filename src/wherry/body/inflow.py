@@ -316,6 +316,7 @@ class Inflow:
         self._ready = self._size
 
     def _decode(self, decoder: PullDecoder, want: int, offload: bool) -> None:
+        want = min(want, DECODE_STEP)
         while self._ready < want and self._job is None:
             piece = b""
             if decoder.needs_input:
@@ -337,7 +338,8 @@ class Inflow:
             room = want - self._ready
             if self.max_size is not None:
                 room = min(room, self.max_size - self._decoded + 1)
-            if offload and self._held > OFFLOAD_INPUT and room > OFFLOAD_OUTPUT:
+            # A piece that goes on after a whole step is large too, in what it holds.
+            if offload and room > OFFLOAD_OUTPUT and (self._held > OFFLOAD_INPUT or not piece):
                 loop = asyncio.get_running_loop()
                 self._job = job = loop.run_in_executor(None, decoder.decode, piece, min(room, DECODE_STEP))
                 job.add_done_callback(self._decoded_aside)
