@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from wherry.cli.fetch import Plan, read_list, run_fetch
 from wherry.cli.har import Recorder
 from wherry.cli.run import INTERRUPTED, run
 from wherry.cli.single import Output, run_single
+from wherry.cli.socket import Talk, run_talk
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLES = """\b
@@ -32,6 +35,7 @@ Examples:
   wherry --proxy socks5://127.0.0.1:1080 URL        through a proxy; again for a chain
   wherry --curl --json @body.json URL               the curl command for it
   wherry fetch -i urls.txt -o pages/                many downloads at once
+  wherry ws ws://127.0.0.1:8000/chat                talk over a WebSocket
 
 Every option can be set by the environment: WHERRY_TIMEOUT=5, WHERRY_PROXY=http://127.0.0.1:3128.
 """
@@ -92,6 +96,30 @@ def _tls(insecure: bool, authority: str | None) -> bool | ssl.SSLContext:
     return ssl.create_default_context(cafile=authority) if authority else True
 
 
+@contextlib.contextmanager
+def _mistakes() -> Iterator[None]:
+    """What is wrong with the arguments ends the program with one line."""
+    try:
+        yield
+    except (UsageProblem, ssl.SSLError, UnicodeDecodeError) as exc:
+        show.fail(show.describe(exc))
+        sys.exit(1)
+
+
+def _ask(url: URL, given: dict[str, Any]) -> Ask:
+    """What the options that several commands have say of a request."""
+    return Ask(
+        url,
+        headers=[parse_header(text) for text in given["headers"]],
+        user=parse_user(given["user"]) if given.get("user") else None,
+        proxies=list(given["proxies"]),
+        proxy_user=parse_user(given["proxy_user"]) if given["proxy_user"] else None,
+        timeout=given["timeout"],
+        follow=not given.get("no_redirects"),
+        tls=_tls(given["insecure"], given["cacert"]),
+    )
+
+
 @cli.command("get", context_settings={**_CONTEXT, "auto_envvar_prefix": "WHERRY"}, epilog=_EXAMPLES)
 @click.argument("url")
 @click.option("-X", "--request", "method", metavar="METHOD", help="The method; GET, or POST with a body.")
@@ -126,21 +154,9 @@ def _tls(insecure: bool, authority: str | None) -> bool | ssl.SSLContext:
 )
 def get(url: str, **given: Any) -> None:
     """Get URL."""
-    try:
-        ask = Ask(
-            parse_url(url),
-            headers=[parse_header(text) for text in given["headers"]],
-            user=parse_user(given["user"]) if given["user"] else None,
-            proxies=list(given["proxies"]),
-            proxy_user=parse_user(given["proxy_user"]) if given["proxy_user"] else None,
-            timeout=given["timeout"],
-            follow=not given["no_redirects"],
-            tls=_tls(given["insecure"], given["cacert"]),
-        )
+    with _mistakes():
+        ask = _ask(parse_url(url), given)
         with_body(ask, given["data"], given["json_text"], given["form"])
-    except (UsageProblem, ssl.SSLError) as exc:
-        show.fail(show.describe(exc))
-        sys.exit(1)
     has_body = ask.body is not None or bool(ask.form)
     ask.method = (given["method"] or ("POST" if has_body else "GET")).upper()
     if given["curl"]:
@@ -204,22 +220,56 @@ def fetch(lines: Any, **given: Any) -> None:
     wherry fetch -i urls.txt -o pages/
     grep -o 'https://[^"]*' page.html | wherry fetch -i - -o pages/ --report report.jsonl
     """
-    try:
+    with _mistakes():
         jobs = read_list(lines)
-        options = Ask(
-            URL(),
-            headers=[parse_header(text) for text in given["headers"]],
-            proxies=list(given["proxies"]),
-            proxy_user=parse_user(given["proxy_user"]) if given["proxy_user"] else None,
-            timeout=given["timeout"],
-            tls=_tls(given["insecure"], given["cacert"]),
-        )
-    except (UsageProblem, ssl.SSLError, UnicodeDecodeError) as exc:
-        show.fail(show.describe(exc))
-        sys.exit(1)
+        options = _ask(URL(), given)
     plan = Plan(given["output"], given["concurrency"], given["per_host"], given["retries"])
     plan.resume, plan.report, plan.options = not given["no_continue"], given["report"], options
     run(run_fetch(jobs, plan))
+
+
+@cli.command("ws", context_settings={**_CONTEXT, "auto_envvar_prefix": "WHERRY"})
+@click.argument("url")
+@click.option(
+    "-m", "--message", "messages", multiple=True, metavar="TEXT", help="Send this, not standard input; again for more."
+)
+@click.option(
+    "-s", "--subprotocol", "protocols", multiple=True, metavar="NAME", help="Offer a subprotocol; again for more."
+)
+@click.option("-n", "--count", type=click.IntRange(0), default=0, help="Close after so many messages have come.")
+@click.option(
+    "-w",
+    "--wait",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence after the last message that we sent, before we close.",
+)
+@click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field of the handshake.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell how it opens and closes.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds for the handshake; no limit by default.",
+)
+@click.option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
+@click.option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
+@click.option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
+@click.option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
+@click.option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
+def websocket(url: str, **given: Any) -> None:
+    """Talk over a WebSocket: each line of standard input is a message, each message that comes is a line.
+
+    \b
+    wherry ws ws://127.0.0.1:8000/chat
+    wherry ws -m '{"subscribe": "ticks"}' -n 10 wss://feed.test/
+    """
+    with _mistakes():
+        ask = _ask(parse_url(url, ("ws", "wss", "http", "https")), given)
+        talk = Talk(ask, given["protocols"], given["messages"], given["wait"], given["count"], given["verbose"])
+    run(run_talk(talk))
 
 
 @cli.command(context_settings=_CONTEXT)
@@ -228,11 +278,9 @@ def fetch(lines: Any, **given: Any) -> None:
 @click.option("-c", "--at-once", type=click.IntRange(1, 1000), help="How many of them together; 50 by default.")
 def demo(url: str | None, requests: int | None, at_once: int | None) -> None:
     """Make real requests on an embedded server, or on URL, and tell what happened."""
-    try:
-        run(run_demo(parse_url(url) if url else None, requests, at_once))
-    except UsageProblem as exc:
-        show.fail(show.describe(exc))
-        sys.exit(1)
+    with _mistakes():
+        target = parse_url(url) if url else None
+    run(run_demo(target, requests, at_once))
 
 
 @cli.command(context_settings=_CONTEXT)

@@ -92,7 +92,7 @@ def seconds_of(response: wherry.ClientResponse, first_byte: float, total: float)
 
 def timings(seconds: Seconds) -> None:
     told = [f"{name} {value * 1000:.1f} ms" for name in STEPS if (value := seconds.get(name)) is not None]
-    errors().print(Text(f"* {', '.join(told)}", "dim"))
+    note(", ".join(told))
 
 
 def body(response: wherry.ClientResponse, content: bytes) -> None:
@@ -117,6 +117,25 @@ def body(response: wherry.ClientResponse, content: bytes) -> None:
     if "\0" in text:
         raise ValueError(f"the body is binary ({len(content)} bytes): save it with -o FILE")
     console.out(plain(text.replace("\r\n", "\n")), end="" if text.endswith("\n") else "\n", highlight=False)
+
+
+def note(text: str) -> None:
+    """A remark on how things go."""
+    errors().print(Text(f"* {plain(text)}", "dim"))
+
+
+def line(text: str) -> None:
+    """A message that came, on a line of its own."""
+    print(plain(text) if sys.stdout.isatty() else text, flush=True)
+
+
+def octets(data: bytes) -> None:
+    """A message of bytes: as it is in a pipe, only its size on a terminal."""
+    if sys.stdout.isatty():
+        note(f"{len(data)} bytes came")
+        return
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def write_plain(piece: bytes) -> None:

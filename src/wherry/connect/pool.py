@@ -215,8 +215,6 @@ class Pool:
             self._leave(waiter)
             raise
         connection.promised -= 1
-        if connection.exchanges:
-            ask.timings.queued = monotonic() - waiter.since
         return connection
 
     def _leave(self, waiter: Waiter) -> None:
@@ -379,7 +377,6 @@ class Pool:
             if self._has_room(waiter.lane.route):
                 waiter.queued = False
                 waiter.lane.queued -= 1
-                waiter.ask.timings.queued = monotonic() - waiter.since
                 self._start_dial(waiter)
             else:
                 passed.append(waiter)

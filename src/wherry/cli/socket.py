@@ -1,0 +1,150 @@
+"""``wherry ws``: lines of standard input go out as text messages, what comes in is printed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import wherry
+from wherry.cli import show
+from wherry.cli.ask import Ask
+
+_GONE_WELL = frozenset({None, 1000, 1001, 1005})
+_LONGEST_LINE = 16 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Talk:
+    """How a conversation goes.
+
+    Args:
+        ask: Where to, and how to get there.
+        protocols: The subprotocols to offer.
+        messages: Send these instead of standard input.
+        wait: Seconds of silence after the last message was sent, before we close.
+        count: Close after so many messages have come, 0 for no such end.
+        verbose: Tell how it opened and closed.
+    """
+
+    ask: Ask
+    protocols: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+    wait: float = 1.0
+    count: int = 0
+    verbose: bool = False
+    sent_all: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def run_talk(talk: Talk) -> int:
+    """Open the WebSocket and talk until either side closes; 1 if the peer closed with an error.
+
+    Raises:
+        ClientError: The WebSocket could not be opened, or broke off.
+    """
+    options = talk.ask.options
+    for name in ("allow_redirects", "timeout"):
+        del options[name]
+    async with wherry.ClientSession(trust_env=True) as session:
+        async with asyncio.timeout(talk.ask.timeout):
+            socket = await session.ws_connect(talk.ask.url, protocols=talk.protocols, **options)
+        async with socket:
+            if talk.verbose:
+                show.note(f"open, subprotocol {socket.protocol or 'none'}")
+            sending = asyncio.create_task(_send_all(socket, talk))
+            try:
+                return await _receive_all(socket, talk)
+            finally:
+                sending.cancel()
+                await asyncio.wait([sending])
+
+
+async def _send_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> None:
+    try:
+        if talk.messages:
+            for message in talk.messages:
+                await socket.send_str(message)
+        else:
+            lines = _lines_of_input()
+            while (line := await lines.get()) is not None:
+                await socket.send_str(line)
+    finally:
+        talk.sent_all.set()
+
+
+async def _receive_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> int:
+    count = 0
+    while True:
+        message = await _next(socket, talk)
+        if message is None:
+            return 0
+        if message.type is wherry.WSMsgType.TEXT:
+            show.line(message.data)
+        elif message.type is wherry.WSMsgType.BINARY:
+            show.octets(message.data)
+        elif message.type is wherry.WSMsgType.ERROR:
+            raise message.data
+        else:
+            code = socket.close_code
+            reason = str(message.extra or "")
+            if talk.verbose:
+                show.note(f"closed by the peer with {code} {reason}".rstrip())
+            if code in _GONE_WELL:
+                return 0
+            show.fail(f"the WebSocket was closed with {code} {reason}".rstrip())
+            return 1
+        count += 1
+        if count == talk.count:
+            return 0
+
+
+async def _next(socket: wherry.ClientWebSocketResponse, talk: Talk) -> Any:
+    """The next message; None when all was sent and it has been quiet for long enough."""
+    receiving = asyncio.create_task(socket.receive())
+    sent = asyncio.create_task(talk.sent_all.wait())
+    try:
+        await asyncio.wait([receiving, sent], return_when=asyncio.FIRST_COMPLETED)
+        if not receiving.done():
+            await asyncio.wait([receiving], timeout=talk.wait)
+        return receiving.result() if receiving.done() else None
+    finally:
+        tasks = [task for task in (receiving, sent) if not task.done()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+def _lines_of_input() -> asyncio.Queue[str | None]:
+    """Lines of standard input as they come, then None.
+
+    A thread reads, since files and terminals cannot all be waited for; it never keeps the program from ending.
+    """
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str | None] = asyncio.Queue(100)
+
+    def put(line: str | None) -> None:
+        asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
+
+    def read() -> None:
+        descriptor = sys.stdin.fileno()
+        rest = b""
+        try:
+            # Not by sys.stdin: its lock would be held when the interpreter ends.
+            while piece := os.read(descriptor, 65536):
+                *whole, rest = (rest + piece).split(b"\n")
+                for each in whole:
+                    put(each.decode("utf-8", "replace").removesuffix("\r"))
+                if len(rest) > _LONGEST_LINE:
+                    break
+            if rest:
+                put(rest.decode("utf-8", "replace"))
+            put(None)
+        except RuntimeError:
+            return  # the loop has ended: nobody listens any more
+
+    threading.Thread(target=read, daemon=True, name="wherry-stdin").start()
+    return lines
