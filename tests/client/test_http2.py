@@ -177,3 +177,45 @@ async def test_many_more_requests_than_streams_are_all_answered(http2_servers: H
         for _ in range(3):
             assert set(await asyncio.gather(*(get() for _ in range(150)))) == {SMALL}
         assert connector.pool.stats().open <= 2
+
+
+# --- WebSocket -----------------------------------------------------------------------------------------------
+
+
+async def talk(session: ClientSession, url: str) -> object:
+    """Messages of several sizes there and back; the version they took."""
+    async with session.ws_connect(url) as socket:
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "hello"
+        await socket.send_bytes(LARGE)
+        assert await socket.receive_bytes() == LARGE
+        return socket._response.version
+
+
+async def test_a_websocket_is_a_stream_where_the_server_offers_that(
+    session: ClientSession, http2_servers: Http2Servers
+) -> None:
+    """RFC 8441"""
+    port = http2_servers.hypercorn.tls_port
+    async with session.get(f"https://localhost:{port}/small") as response:
+        await response.read()
+    assert await talk(session, f"wss://localhost:{port}/chat") == HttpVersion20
+    versions = await asyncio.gather(*(talk(session, f"wss://localhost:{port}/chat") for _ in range(5)))
+    assert versions == [HttpVersion20] * 5
+    async with session.get(f"https://localhost:{port}/small") as response:
+        assert await response.read() == SMALL
+    assert stats(session).opened == 1
+
+
+async def test_a_websocket_goes_by_http1_where_nobody_offers_more(
+    session: ClientSession, http2_servers: Http2Servers
+) -> None:
+    port = http2_servers.hypercorn.tls_port
+    assert await talk(session, f"wss://localhost:{port}/chat") == HttpVersion11  # nothing is known of it yet
+
+
+async def test_a_websocket_by_prior_knowledge(http2_servers: Http2Servers) -> None:
+    async with ClientSession(connector=TCPConnector(protocols=("h2c",))) as session:
+        assert await talk(session, f"ws://localhost:{http2_servers.hypercorn.plain_port}/chat") == HttpVersion20
+        with pytest.raises(wherry.ClientConnectionError, match="does not offer extended CONNECT"):
+            await session.ws_connect(f"ws://localhost:{http2_servers.nginx.plain_port}/chat")

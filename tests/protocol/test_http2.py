@@ -661,6 +661,7 @@ async def test_a_tunnel_waits_for_settings_and_carries_bytes_both_ways() -> None
     assert [(kind, payload) for kind, _, _, payload in await peer.heard()] == [(DATA, b"out")]
     tunnel.close()
     assert tunnel.is_closing()
+    await asyncio.sleep(0)
     assert [(kind, flags) for kind, flags, _, _ in await peer.heard()] == [(DATA, END_STREAM)]
     peer.say(peer.data(3, b"", end=True))
     assert receiver.events == ["eof", "lost NoneType"]

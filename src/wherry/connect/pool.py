@@ -176,6 +176,11 @@ class Pool:
             connection.retire()
         return None
 
+    def carries_tunnels(self, route: Route) -> bool:
+        """Whether there is a connection on `route` that takes an upgrade beside its other exchanges."""
+        lane = self._lanes.get(route)
+        return lane is not None and any(made.carries_tunnels and made.is_usable() for made in lane.connections)
+
     def put_back(self, connection: Connection) -> None:
         """Give back a connection that was taken, and on which nothing was started."""
         if connection.owner is self and connection.capacity > 0:

@@ -405,6 +405,11 @@ class Connection(ABC):
         """Whether a new exchange may start: open, and nothing has arrived that nobody asked for."""
 
     @property
+    def carries_tunnels(self) -> bool:
+        """Whether an upgrade may share the connection with other exchanges (RFC 8441)."""
+        return False
+
+    @property
     @abstractmethod
     def is_idle(self) -> bool:
         """No exchange is under way."""

@@ -114,6 +114,10 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         return not self._active
 
     @property
+    def carries_tunnels(self) -> bool:
+        return self.control.connect_protocol
+
+    @property
     def writing_paused(self) -> bool:
         return self.sender.paused
 
@@ -309,11 +313,8 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
                 ErrorCode.PROTOCOL_ERROR, f"the body has {exchange.received} bytes instead of {exchange.expected}"
             )
         if not exchange.request_ended:
-            if exchange.tunnel is not None and not exchange.ending:
-                exchange.end()
-            if not exchange.request_ended:
-                # RFC 9113 8.1: the response does not wait for the rest of the request, and nor do we.
-                self.sender.write(rst_stream(exchange.stream_id, ErrorCode.CANCEL))
+            # RFC 9113 8.1: the response does not wait for the rest of the request, and nor do we.
+            self.sender.write(rst_stream(exchange.stream_id, ErrorCode.CANCEL))
         exchange.complete = True
         exchange.sink.feed_eof()
         if exchange.backlog:

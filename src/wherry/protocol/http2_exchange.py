@@ -220,11 +220,12 @@ class EarlySink:
 class Http2Tunnel(Tunnel):
     """A stream's bytes, raw: DATA frames both ways.  It is the exchange's sink and feeds the receiver."""
 
-    __slots__ = ("_exchange", "_lost", "_paused", "_receiver", "flow")
+    __slots__ = ("_closing", "_exchange", "_lost", "_paused", "_receiver", "flow")
 
     def __init__(self, exchange: Http2Exchange, receiver: TunnelReceiver) -> None:
         self._exchange = exchange
         self._receiver = receiver
+        self._closing = False
         self._paused = False
         self._lost = False
         self.flow: FlowControl | None = exchange
@@ -234,10 +235,9 @@ class Http2Tunnel(Tunnel):
         return None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        exchange = self._exchange
-        if exchange.ending or exchange.complete or exchange.error is not None:
+        if self.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
-        exchange.send(data)
+        self._exchange.send(data)
         self.backlog_changed()
 
     def pause_reading(self) -> None:
@@ -248,11 +248,18 @@ class Http2Tunnel(Tunnel):
 
     def is_closing(self) -> bool:
         exchange = self._exchange
-        return exchange.ending or exchange.complete or exchange.error is not None
+        return self._closing or exchange.ending or exchange.complete or exchange.error is not None
 
     def close(self) -> None:
         if not self.is_closing():
-            self._exchange.end()
+            # In the next turn: what is being read may hold the peer's end, and servers trip over a frame after it.
+            self._closing = True
+            self._exchange.connection.loop.call_soon(self._end_stream)
+
+    def _end_stream(self) -> None:
+        exchange = self._exchange
+        if not (exchange.ending or exchange.complete or exchange.error is not None):
+            exchange.end()
 
     def abort(self) -> None:
         self._exchange.cancel()
