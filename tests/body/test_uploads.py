@@ -520,3 +520,15 @@ async def test_a_tracker_gets_what_stopped_the_upload(session, echo):
         await session.post(echo, data=Liar(b"four"), upload_tracker=tracker)
     with pytest.raises(ClientError):
         await tracker.upload_complete
+
+
+async def test_progress_of_a_form(session, echo, path):
+    told = []
+    with path.open("rb") as file:
+        form = wherry.FormData({"file": file, "a": "b"})
+        body = wherry.ProgressPayload(form, lambda *now: told.append(now))
+        headers, _ = await post(session, echo, data=body)
+    total = int(headers["content-length"])
+    assert told[0] == (0, total)
+    assert told[-1] == (total, total)
+    assert len(told) > 4

@@ -7,6 +7,7 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from wherry.body.form import FormData
 from wherry.body.payload_base import Bytes, Payload, get_payload
 
 __all__ = ("ProgressPayload",)
@@ -16,14 +17,14 @@ class ProgressPayload(Payload):
     """Any body, which reports what is sent of it.
 
     Args:
-        value: Anything that can be a body: bytes, a file, an async iterable, a payload, ``FormData(...)()``.
+        value: Anything that can be a body: bytes, a file, an async iterable, a payload, a form.
         progress: Called with (bytes sent so far, bytes in all or None) before the first piece and after each; from
             zero again when the body is sent again.
         **kwargs: As for the payload of `value`.
     """
 
     def __init__(self, value: Any, progress: Callable[[int, int | None], object], **kwargs: Any) -> None:
-        self._inner = inner = get_payload(value, **kwargs)
+        self._inner = inner = value() if isinstance(value, FormData) else get_payload(value, **kwargs)
         super().__init__(value, None, inner.content_type, inner.filename, inner.encoding)
         self._progress = progress
 
