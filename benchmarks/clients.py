@@ -1,0 +1,380 @@
+"""One client in one fresh process: runs a scenario and prints its figures as one line of JSON.
+
+Each client is used as its own documentation shows it; what differs is named here, in one small class a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import resource
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from scenarios import SCENARIOS, Scenario
+
+COOKIES = {f"name{at}": f"value{at}" for at in range(30)}
+Fetch = Callable[[], Awaitable[Any]]
+
+
+class Setting:
+    """What a client needs to know: the scenario, the URL, the authority's file and the file to send."""
+
+    def __init__(self, scenario: Scenario, url: str, authority: str, upload: str) -> None:
+        self.scenario = scenario
+        self.url = url
+        self.upload = upload
+        self.authority = authority
+        self.context = ssl.create_default_context(cafile=authority)
+        self.cookies = COOKIES if scenario.kind == "cookies" else None
+
+
+@contextlib.asynccontextmanager
+async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
+    url, kind = at.url, at.scenario.kind
+    connector = module.TCPConnector(limit=at.scenario.limit, ssl=at.context)
+    jar = module.CookieJar(unsafe=True)
+    async with module.ClientSession(connector=connector, cookie_jar=jar, cookies=at.cookies) as session:
+
+        async def get_json() -> None:
+            async with session.get(url) as response:
+                await response.json()
+
+        async def download() -> None:
+            async with session.get(url) as response:
+                async for _ in response.content.iter_chunked(65536):
+                    pass
+
+        async def upload() -> None:
+            with open(at.upload, "rb") as file:
+                async with session.post(url, data=file) as response:
+                    await response.read()
+
+        async def multipart() -> None:
+            with open(at.upload, "rb") as file:
+                async with session.post(url, data={"file": file, "name": "x"}) as response:
+                    await response.read()
+
+        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+
+
+@contextlib.asynccontextmanager
+async def with_wherry(at: Setting) -> AsyncIterator[Fetch]:
+    import wherry
+
+    async with aiohttp_like(wherry, at) as fetch:
+        yield fetch
+
+
+@contextlib.asynccontextmanager
+async def with_aiohttp(at: Setting) -> AsyncIterator[Fetch]:
+    import aiohttp
+
+    async with aiohttp_like(aiohttp, at) as fetch:
+        yield fetch
+
+
+@contextlib.asynccontextmanager
+async def with_httpx(at: Setting) -> AsyncIterator[Fetch]:
+    import httpx
+
+    url, kind = at.url, at.scenario.kind
+    limits = httpx.Limits(max_connections=at.scenario.limit, max_keepalive_connections=at.scenario.limit)
+    async with httpx.AsyncClient(
+        verify=at.context, limits=limits, cookies=at.cookies, follow_redirects=True, timeout=300, trust_env=False
+    ) as client:
+
+        async def get_json() -> None:
+            (await client.get(url)).json()
+
+        async def download() -> None:
+            async with client.stream("GET", url) as response:
+                async for _ in response.aiter_bytes(65536):
+                    pass
+
+        async def pieces() -> AsyncIterator[bytes]:
+            with open(at.upload, "rb") as file:
+                while piece := file.read(65536):
+                    yield piece
+
+        async def upload() -> None:
+            length = str(os.path.getsize(at.upload))
+            (await client.post(url, content=pieces(), headers={"Content-Length": length})).read()
+
+        async def multipart() -> None:
+            with open(at.upload, "rb") as file:
+                await client.post(url, files={"file": file}, data={"name": "x"})
+
+        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+
+
+@contextlib.asynccontextmanager
+async def with_niquests(at: Setting) -> AsyncIterator[Fetch]:
+    import niquests
+
+    url, kind = at.url, at.scenario.kind
+    limit = at.scenario.limit
+    async with niquests.AsyncSession(pool_maxsize=limit, pool_connections=limit, disable_http3=True) as session:
+        session.verify = at.authority
+        session.trust_env = False
+        if at.scenario.tls:
+            session.disable_http2 = True
+        for name, value in (at.cookies or {}).items():
+            session.cookies.set(name, value)
+
+        async def get_json() -> None:
+            (await session.get(url)).json()
+
+        async def download() -> None:
+            response = await session.get(url, stream=True)
+            async for _ in await response.iter_content(65536):
+                pass
+
+        async def upload() -> None:
+            with open(at.upload, "rb") as file:
+                await session.post(url, data=file)
+
+        async def multipart() -> None:
+            with open(at.upload, "rb") as file:
+                await session.post(url, files={"file": file}, data={"name": "x"})
+
+        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+
+
+@contextlib.asynccontextmanager
+async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
+    from pyreqwest.client import ClientBuilder
+    from pyreqwest.multipart import FormBuilder
+
+    url, kind = at.url, at.scenario.kind
+    with open(at.authority, "rb") as file:
+        builder = ClientBuilder().add_root_certificate_pem(file.read()).http1_only().no_proxy()
+    builder = builder.pool_max_idle_per_host(at.scenario.limit).default_cookie_store(True)
+    builder = builder.max_connections(at.scenario.limit)
+    if at.cookies:
+        builder = builder.default_headers({"Cookie": "; ".join(f"{k}={v}" for k, v in at.cookies.items())})
+    async with builder.build() as client:
+
+        async def get_json() -> None:
+            await (await client.get(url).build().send()).json()
+
+        async def download() -> None:
+            async with client.get(url).build_streamed() as response:
+                while await response.body_reader.read(65536):
+                    pass
+
+        async def pieces() -> AsyncIterator[bytes]:
+            with open(at.upload, "rb") as file:
+                while piece := file.read(65536):
+                    yield piece
+
+        async def upload() -> None:
+            await client.post(url).body_stream(pieces()).build().send()
+
+        async def multipart() -> None:
+            form = await FormBuilder().file("file", at.upload) if hasattr(FormBuilder, "file") else None
+            await client.post(url).multipart(form).build().send()
+
+        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+
+
+@contextlib.asynccontextmanager
+async def with_curl_cffi(at: Setting) -> AsyncIterator[Fetch]:
+    from curl_cffi import CurlHttpVersion, CurlMime
+    from curl_cffi.requests import AsyncSession
+
+    url, kind = at.url, at.scenario.kind
+    async with AsyncSession(
+        max_clients=at.scenario.limit,
+        verify=at.authority,
+        cookies=at.cookies,
+        trust_env=False,
+        timeout=300,
+        http_version=CurlHttpVersion.V1_1,
+    ) as session:
+
+        async def get_json() -> None:
+            (await session.get(url)).json()
+
+        async def download() -> None:
+            async with session.stream("GET", url) as response:
+                async for _ in response.aiter_content():
+                    pass
+
+        async def upload() -> None:
+            with open(at.upload, "rb") as file:
+                await session.post(url, data=file.read())
+
+        async def multipart() -> None:
+            form = CurlMime()
+            form.addpart(name="file", filename="f", local_path=at.upload)
+            await session.post(url, multipart=form)
+            form.close()
+
+        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+
+
+@contextlib.asynccontextmanager
+async def with_aiosonic(at: Setting) -> AsyncIterator[Fetch]:
+    import aiosonic
+    from aiosonic.connectors import TCPConnector
+    from aiosonic.timeout import Timeouts
+
+    url, kind = at.url, at.scenario.kind
+    timeouts = Timeouts(sock_connect=300, sock_read=300, pool_acquire=300, request_timeout=300)
+    connector = TCPConnector(timeouts=timeouts)
+    connector.pool_size = at.scenario.limit
+    options = {"ssl": at.context} if at.scenario.tls else {}
+    headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in at.cookies.items())} if at.cookies else {}
+    async with aiosonic.HTTPClient(connector, handle_cookies=at.cookies is not None) as client:
+
+        async def get_json() -> None:
+            response = await client.get(url, headers=headers, follow=True, **options)
+            await response.json()
+
+        async def download() -> None:
+            response = await client.get(url)
+            async for _ in response.read_chunks():
+                pass
+
+        async def upload() -> None:
+            async def pieces() -> AsyncIterator[bytes]:
+                with open(at.upload, "rb") as file:
+                    while piece := file.read(65536):
+                        yield piece
+
+            await client.post(url, data=pieces())
+
+        async def multipart() -> None:
+            with open(at.upload, "rb") as file:
+                await client.post(url, data={"file": file, "name": "x"}, multipart=True)
+
+        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+
+
+@contextlib.asynccontextmanager
+async def with_floor(at: Setting) -> AsyncIterator[Fetch]:
+    """What cannot be undercut in Python: a bare protocol with httptools, and a request that was written before."""
+    import httptools
+    from yarl import URL
+
+    loop = asyncio.get_running_loop()
+    url = URL(at.url)
+    view = memoryview(bytearray(2**18))
+    cookie = "Cookie: " + "; ".join(f"{k}={v}" for k, v in at.cookies.items()) + "\r\n" if at.cookies else ""
+    paths = [url.raw_path] if at.scenario.path != "/r3" else ["/r3", "/r2", "/r1", "/json"]
+    agent = "Accept: */*\r\nAccept-Encoding: gzip, deflate\r\nUser-Agent: floor\r\n"
+    heads = [f"GET {p} HTTP/1.1\r\nHost: {url.host}:{url.port}\r\n{agent}{cookie}\r\n".encode() for p in paths]
+    plain = at.scenario.kind != "download"
+
+    class Protocol(asyncio.BufferedProtocol):
+        def __init__(self) -> None:
+            self.parser = httptools.HttpResponseParser(self)
+            self.fields: list[tuple[bytes, bytes]] = []
+            self.body = b""
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def get_buffer(self, sizehint: int) -> memoryview:
+            return view
+
+        def buffer_updated(self, nbytes: int) -> None:
+            self.parser.feed_data(view[:nbytes])
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self.fields.append((name, value))
+
+        def on_body(self, data: bytes) -> None:
+            self.body = data
+
+        def on_message_complete(self) -> None:
+            self.waiter.set_result(self.body)
+
+        async def ask(self, head: bytes) -> bytes:
+            self.waiter = loop.create_future()
+            self.fields = []
+            self.transport.write(head)
+            return await self.waiter  # type: ignore[no-any-return]
+
+    idle: list[Protocol] = []
+    places = asyncio.Semaphore(at.scenario.limit)
+    options = {"ssl": at.context, "server_hostname": "localhost"} if at.scenario.tls else {}
+
+    async def fetch() -> None:
+        async with places if at.scenario.tasks > at.scenario.limit else contextlib.nullcontext():
+            once = at.scenario.kind == "connect"
+            if idle:
+                protocol = idle.pop()
+            else:
+                _, protocol = await loop.create_connection(Protocol, "127.0.0.1", url.port, **options)
+            for head in heads:
+                body = await protocol.ask(head)
+            if plain:
+                json.loads(body)
+            if once:
+                protocol.transport.close()
+            else:
+                idle.append(protocol)
+
+    yield fetch
+    for protocol in idle:
+        protocol.transport.close()
+
+
+async def measure(scenario: Scenario, fetch: Fetch) -> dict[str, float]:
+    async def run(total: int, latencies: list[float] | None = None) -> None:
+        async def task(count: int) -> None:
+            for _ in range(count):
+                begun = time.perf_counter()
+                await fetch()
+                if latencies is not None:
+                    latencies.append(time.perf_counter() - begun)
+
+        await asyncio.gather(*[task(max(1, total // scenario.tasks)) for _ in range(scenario.tasks)])
+
+    heavy = scenario.kind in {"download", "upload", "multipart"}
+    await run(1 if heavy else max(scenario.tasks * 3, scenario.requests // 20))
+    gc.collect()
+    latencies: list[float] = []
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    cpu, wall = time.process_time(), time.perf_counter()
+    await run(scenario.requests, latencies if scenario.kind == "latency" else None)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    figures = {"wall": wall, "a_second": scenario.requests / wall, "growth_mib": growth}
+    if scenario.kind == "latency":
+        latencies.sort()
+        figures["value"] = 1000 * latencies[len(latencies) // 2]
+        figures["p99"] = 1000 * latencies[int(len(latencies) * 0.99)]
+    elif heavy:
+        figures["value"] = 1000 * cpu / scenario.requests
+    else:
+        figures["value"] = 1_000_000 * cpu / scenario.requests
+    return figures
+
+
+async def main(scenario: Scenario, client: str, url: str, authority: str, upload: str) -> None:
+    make = globals()[f"with_{client}"]
+    async with make(Setting(scenario, url, authority, upload)) as fetch:
+        print(json.dumps(await measure(scenario, fetch)), flush=True)
+
+
+if __name__ == "__main__":
+    name, client_, loop_, url_, authority_, upload_ = sys.argv[1:]
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setaffinity(0, {(os.cpu_count() or 1) - 1})
+    chosen = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    work = main(chosen, client_, url_, authority_, upload_)
+    if loop_ == "uvloop":
+        import uvloop
+
+        uvloop.run(work)
+    else:
+        asyncio.run(work)

@@ -1,0 +1,137 @@
+"""What is measured, and against which server: the scenarios, and nginx with a configuration of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One row of the table.
+
+    Args:
+        name: Its name on the command line.
+        title: What a person reads.
+        requests: How many are made, after a warm-up.
+        tasks: How many are in flight.
+        path: What is asked for.
+        tls: Whether over TLS.
+        kind: "json", "cookies", "latency", "download", "upload", "multipart" or "connect".
+        unit: What the figure is.
+        limit: Connections at most.
+    """
+
+    name: str
+    title: str
+    requests: int
+    tasks: int
+    path: str = "/json"
+    tls: bool = False
+    kind: str = "json"
+    unit: str = "us CPU a request"
+    limit: int = 100
+
+
+SCENARIOS = (
+    Scenario("small", "54-byte JSON, 32 in flight", 12_000, 32),
+    Scenario("serial", "one after the other", 4_000, 1),
+    Scenario("tls", "over TLS, 32 in flight", 8_000, 32, tls=True),
+    Scenario("cookies", "session with 30 cookies", 6_000, 32, kind="cookies"),
+    Scenario("redirects", "3 redirects", 3_000, 16, path="/r3"),
+    Scenario("latency", "500 tasks, limit 100: p50/p99", 20_000, 500, kind="latency", unit="ms"),
+    Scenario("connect", "a new TLS connection each", 400, 4, path="/close", tls=True, kind="connect"),
+    Scenario("download", "100 MiB down", 2, 1, path="/100M", kind="download", unit="ms CPU"),
+    Scenario("upload", "100 MiB up from a file", 2, 1, path="/up", kind="upload", unit="ms CPU"),
+    Scenario("multipart", "100 MiB up as multipart", 2, 1, path="/up", kind="multipart", unit="ms CPU"),
+)
+
+CONFIGURATION = """
+daemon off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000000; client_max_body_size 0; sendfile on;
+  client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
+  uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;
+  ssl_session_cache shared:s:1m; ssl_session_tickets on;
+  ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096; listen 127.0.0.1:{tls_port} ssl http2 backlog=4096;
+    root {root}/files; default_type application/json;
+    location /json {{ return 200 '{{"id": 12345, "name": "wherry", "ok": true, "n": [1,2]}}'; }}
+    location /close {{ keepalive_timeout 0; return 200 '{{}}'; }}
+    location /r3 {{ return 302 /r2; }} location /r2 {{ return 302 /r1; }} location /r1 {{ return 302 /json; }}
+    location /up {{ proxy_pass http://127.0.0.1:{port}/sink; proxy_request_buffering off; }}
+    location /sink {{ client_body_in_file_only off; client_body_buffer_size 1m; return 200 '{{}}'; }}
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where nginx listens, and the authority that signed its certificate."""
+
+    port: int
+    tls_port: int
+    authority: Path
+    upload: Path
+
+    def url(self, scenario: Scenario) -> str:
+        if scenario.tls:
+            return f"https://localhost:{self.tls_port}{scenario.path}"
+        return f"http://127.0.0.1:{self.port}{scenario.path}"
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def nginx() -> Iterator[Server]:
+    """nginx on the first processor, for as long as the block runs."""
+    import trustme
+
+    program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        raise SystemExit("the benchmarks need nginx: apt-get install nginx-light")
+    with tempfile.TemporaryDirectory(prefix="wherry-bench-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        (root / "files").mkdir()
+        (root / "files" / "100M").write_bytes(os.urandom(MIB) * 100)
+        ca = trustme.CA()
+        leaf = ca.issue_cert("localhost", "127.0.0.1")
+        leaf.private_key_pem.write_to_path(str(root / "key.pem"))
+        for blob in leaf.cert_chain_pems:
+            blob.write_to_path(str(root / "cert.pem"), append=True)
+        ca.cert_pem.write_to_path(str(root / "ca.pem"))
+        port, tls_port = _free_port(), _free_port()
+        (root / "nginx.conf").write_text(CONFIGURATION.format(root=root, port=port, tls_port=tls_port))
+        command = [program, "-c", str(root / "nginx.conf")]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.sched_setaffinity(process.pid, {0})
+        try:
+            deadline = time.monotonic() + 10
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                if time.monotonic() > deadline:
+                    raise SystemExit((root / "error.log").read_text())
+                time.sleep(0.01)
+            yield Server(port, tls_port, root / "ca.pem", root / "files" / "100M")
+        finally:
+            process.terminate()
+            process.wait()
