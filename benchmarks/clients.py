@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from scenarios import SCENARIOS, Scenario
+from benchmarks.scenarios import SCENARIOS, Scenario
 
 COOKIES = {f"name{at}": f"value{at}" for at in range(30)}
 Fetch = Callable[[], Awaitable[Any]]
@@ -239,9 +239,7 @@ async def with_aiosonic(at: Setting) -> AsyncIterator[Fetch]:
             await response.json()
 
         async def download() -> None:
-            response = await client.get(url)
-            async for _ in response.read_chunks():
-                pass
+            await (await client.get(url)).content()
 
         async def upload() -> None:
             async def pieces() -> AsyncIterator[bytes]:

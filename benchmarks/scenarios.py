@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -71,8 +73,6 @@ http {{
     location /json {{ return 200 '{{"id": 12345, "name": "wherry", "ok": true, "n": [1,2]}}'; }}
     location /close {{ keepalive_timeout 0; return 200 '{{}}'; }}
     location /r3 {{ return 302 /r2; }} location /r2 {{ return 302 /r1; }} location /r1 {{ return 302 /json; }}
-    location /up {{ proxy_pass http://127.0.0.1:{port}/sink; proxy_request_buffering off; }}
-    location /sink {{ client_body_in_file_only off; client_body_buffer_size 1m; return 200 '{{}}'; }}
   }}
 }}
 """
@@ -84,13 +84,51 @@ class Server:
 
     port: int
     tls_port: int
+    sink_port: int
     authority: Path
     upload: Path
 
     def url(self, scenario: Scenario) -> str:
+        if scenario.kind in {"upload", "multipart"}:
+            return f"http://127.0.0.1:{self.sink_port}{scenario.path}"
         if scenario.tls:
             return f"https://localhost:{self.tls_port}{scenario.path}"
         return f"http://127.0.0.1:{self.port}{scenario.path}"
+
+
+def sink(port: int) -> None:
+    """Take uploads in and throw them away: nginx would write them to disk, or not read them at all."""
+    listener = socket.create_server(("127.0.0.1", port))
+    buffer = memoryview(bytearray(MIB))
+    while True:
+        peer, _ = listener.accept()
+        with peer, contextlib.suppress(OSError):
+            rest = b""
+            while head_and_rest := _read_head(peer, rest):
+                head, rest = head_and_rest
+                length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+                if b"100-continue" in head.lower():
+                    peer.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                left = int(length[1]) - len(rest) if length else -1
+                tail = rest[-5:]
+                while left > 0 if length else tail != b"0\r\n\r\n":
+                    count = peer.recv_into(buffer)
+                    if not count:
+                        break
+                    left -= count
+                    tail = (tail + bytes(buffer[max(0, count - 5) : count]))[-5:]
+                rest = b""
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+def _read_head(peer: socket.socket, data: bytes) -> tuple[bytes, bytes] | None:
+    while b"\r\n\r\n" not in data:
+        piece = peer.recv(65536)
+        if not piece:
+            return None
+        data += piece
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head, rest
 
 
 def _free_port() -> int:
@@ -118,11 +156,14 @@ def nginx() -> Iterator[Server]:
         for blob in leaf.cert_chain_pems:
             blob.write_to_path(str(root / "cert.pem"), append=True)
         ca.cert_pem.write_to_path(str(root / "ca.pem"))
-        port, tls_port = _free_port(), _free_port()
+        port, tls_port, sink_port = _free_port(), _free_port(), _free_port()
         (root / "nginx.conf").write_text(CONFIGURATION.format(root=root, port=port, tls_port=tls_port))
         command = [program, "-c", str(root / "nginx.conf")]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.sched_setaffinity(process.pid, {0})
+        taker = multiprocessing.get_context("spawn").Process(target=sink, args=(sink_port,), daemon=True)
+        taker.start()
+        os.sched_setaffinity(taker.pid or 0, {0})
         try:
             deadline = time.monotonic() + 10
             while True:
@@ -131,7 +172,9 @@ def nginx() -> Iterator[Server]:
                 if time.monotonic() > deadline:
                     raise SystemExit((root / "error.log").read_text())
                 time.sleep(0.01)
-            yield Server(port, tls_port, root / "ca.pem", root / "files" / "100M")
+            yield Server(port, tls_port, sink_port, root / "ca.pem", root / "files" / "100M")
         finally:
+            taker.terminate()
+            taker.join()
             process.terminate()
             process.wait()

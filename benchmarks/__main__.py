@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scenarios import SCENARIOS, Scenario, Server, nginx
+from benchmarks.scenarios import SCENARIOS, Scenario, Server, nginx
 
 CLIENTS = ("floor", "wherry", "pyreqwest", "aiosonic", "aiohttp", "curl_cffi", "niquests", "httpx")
 HERE = Path(__file__).parent
@@ -25,10 +25,10 @@ Samples = dict[tuple[str, str, str], list[dict[str, float]]]
 
 
 def run_once(server: Server, scenario: Scenario, client: str, loop: str) -> dict[str, float] | None:
-    command = [sys.executable, str(HERE / "clients.py"), scenario.name, client, loop]
+    command = [sys.executable, "-m", "benchmarks.clients", scenario.name, client, loop]
     command += [server.url(scenario), str(server.authority), str(server.upload)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=HERE.parent)
         return {key: float(value) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
     except (subprocess.SubprocessError, ValueError, IndexError) as exc:
         detail = (getattr(exc, "stderr", "") or str(exc)).strip().splitlines()
@@ -46,13 +46,20 @@ def cell(samples: list[dict[str, float]], kind: str) -> str:
 
 
 def table(samples: Samples, scenarios: list[Scenario], clients: list[str], loops: list[str]) -> str:
-    lines = [f"| scenario ({' / '.join(loops)}) | unit | " + " | ".join(clients) + " |", "|---" * (len(clients) + 2) + "|"]
+    lines = [
+        f"| scenario ({' / '.join(loops)}) | unit | " + " | ".join(clients) + " |",
+        "|---" * (len(clients) + 2) + "|",
+    ]
     for scenario in scenarios:
         row = [scenario.title, scenario.unit]
         for client in clients:
             row.append(" / ".join(cell(samples[scenario.name, client, loop], scenario.kind) for loop in loops))
         lines.append("| " + " | ".join(row) + " |")
-    lines += ["", f"| times wherry ({' / '.join(loops)}) | " + " | ".join(clients) + " |", "|---" * (len(clients) + 1) + "|"]
+    lines += [
+        "",
+        f"| times wherry ({' / '.join(loops)}) | " + " | ".join(clients) + " |",
+        "|---" * (len(clients) + 1) + "|",
+    ]
     for scenario in scenarios:
         row = [scenario.title]
         key = "p99" if scenario.kind == "latency" else "value"
