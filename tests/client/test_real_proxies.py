@@ -119,7 +119,7 @@ each_target = pytest.mark.parametrize("scheme", TARGETS)
 @each_target
 @pytest.mark.parametrize("kind", OPEN, ids=names)
 def test_every_kind_of_proxy(proxies: ProxyFarm, pki: Pki, kind: tuple[str, str], scheme: str, loop: str) -> None:
-    """S000-04 to 06, S000-14, S000-16, S001-117, 118, 123, 129, 130, 132"""
+    """S000-04 to 06, S000-14, S000-16, S001-117, S001-118, S001-123, S001-129, S001-130, S001-132"""
     proxy = proxies.get(*kind)
     go(loop, pki, [(proxy, proxy.url)], scheme)
 
@@ -130,7 +130,7 @@ def test_every_kind_of_proxy(proxies: ProxyFarm, pki: Pki, kind: tuple[str, str]
 def test_every_kind_of_proxy_with_credentials(
     proxies: ProxyFarm, pki: Pki, kind: tuple[str, str], scheme: str, loop: str
 ) -> None:
-    """S000-07 to 09, S000-17, S001-119, 120, 123, 132: in the URL on one loop, as a pair that wins on the other."""
+    """S000-07 to 09, S000-17, S001-119, S001-120, S001-132: in the URL on one loop, as a pair that wins on the other."""
     proxy = proxies.get(*kind)
     assert proxy.credentials is not None
     user, password = proxy.credentials
@@ -146,7 +146,7 @@ def test_every_kind_of_proxy_with_credentials(
 def test_chains_of_two_and_three(
     proxies: ProxyFarm, pki: Pki, chain: list[tuple[str, str]], scheme: str, loop: str
 ) -> None:
-    """S000-10, 11, 15, 18, 19"""
+    """S000-10, S000-11, S000-15, S000-18, S000-19"""
     members = [proxies.get(*kind) for kind in chain]
     go(loop, pki, [(proxy, proxy.url_with(proxy.credentials)) for proxy in members], scheme)
 
