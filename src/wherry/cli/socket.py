@@ -124,13 +124,13 @@ def _lines_of_input() -> asyncio.Queue[str | None]:
     A thread reads, since files and terminals cannot all be waited for; it never keeps the program from ending.
     """
     loop = asyncio.get_running_loop()
+    descriptor = sys.stdin.fileno()
     lines: asyncio.Queue[str | None] = asyncio.Queue(100)
 
     def put(line: str | None) -> None:
         asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
 
     def read() -> None:
-        descriptor = sys.stdin.fileno()
         rest = b""
         try:
             # Not by sys.stdin: its lock would be held when the interpreter ends.
