@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import uvloop
 from aiogram import Bot, Dispatcher, exceptions
@@ -70,14 +71,17 @@ async def test_two_first_requests_share_a_session(pki: Pki) -> None:
         await session.close()
 
 
-async def test_closing_takes_no_sleep_and_leaves_nothing(pki: Pki) -> None:
-    loop = asyncio.get_running_loop()
-    async with running(pki) as (_, bot, session):
+async def test_closing_takes_no_sleep_and_leaves_nothing(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(pki) as (api, bot, session):
         await bot.get_me()
-        begin = loop.time()
-        await session.close()
-        await session.close()
-        assert loop.time() - begin < 0.2
+        client = await session.create_session()
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "sleep", lambda _: pytest.fail("it sleeps"))
+            await session.close()
+            await session.close()
+        assert client.closed
+        connections = psutil.Process().net_connections("tcp4")
+        assert not [one for one in connections if one.raddr and one.raddr.port == api.tls_port]
 
 
 async def test_documents_go_up_and_files_come_down(pki: Pki, tmp_path: Path) -> None:

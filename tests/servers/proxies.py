@@ -104,7 +104,7 @@ class RealProxy:
     def log(self) -> str:
         return self.log_file.read_bytes().decode(errors="replace") if self.log_file.exists() else ""
 
-    def assert_logs(self, word: str, seconds: float = 5.0) -> str:
+    def assert_logs(self, word: str, seconds: float = 20.0) -> str:
         """The first line of the log with `word` in it; it comes at once or soon."""
         end = time.monotonic() + seconds
         while True:
