@@ -149,6 +149,20 @@ class PoolMachine(RuleBasedStateMachine):
             self.waiting.append(self.loop.create_task(self.request(self.routes[number])))
         self.settle()
 
+    @rule(number=st.integers(0, 2), turns=st.integers(0, 4))
+    def ask_and_give_up(self, number: int, turns: int) -> None:
+        """Before the dial has begun, while it begins, and after."""
+
+        async def run() -> None:
+            task = self.loop.create_task(self.request(self.routes[number]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            self.waiting.append(task)
+
+        self.loop.run_until_complete(run())
+        self.settle()
+
     @rule(place=st.integers(0, 50))
     def cancel(self, place: int) -> None:
         pending = [task for task in self.waiting if not task.done()]
@@ -184,9 +198,13 @@ class PoolMachine(RuleBasedStateMachine):
                 pending[cancelled].cancel()
         self.settle()
 
-    @rule(place=st.integers(0, 50))
-    def server_hangs_up(self, place: int) -> None:
+    @rule(place=st.integers(0, 50), cancelled=st.integers(0, 50))
+    def server_hangs_up(self, place: int, cancelled: int) -> None:
         alive = [connection for connection in self.made if connection.open]
+        # Whoever stands in line may have given up in the turn in which a place becomes free.
+        pending = [task for task in self.waiting if not task.done()]
+        if pending and cancelled < len(pending):
+            pending[cancelled].cancel()
         if alive:
             connection = alive[place % len(alive)]
             connection.lost()
@@ -269,3 +287,26 @@ PoolMachine.TestCase.settings = settings(
     phases=[Phase.generate],
 )
 TestPool = PoolMachine.TestCase
+
+
+async def test_a_dial_that_is_given_up_before_it_began_gives_its_place_back() -> None:
+    loop = asyncio.get_running_loop()
+    made: list[FakeConnection] = []
+
+    async def dial(ask: ConnectAsk) -> Any:
+        made.append(FakeConnection(loop, 1))
+        return made[-1]
+
+    pool = Pool(loop, dial, limit=1)
+    held: Any = await pool.acquire(ConnectAsk(Route(Origin("http", "a.test", 80))))
+    held.start()
+    waiting = asyncio.create_task(pool.acquire(ConnectAsk(Route(Origin("http", "b.test", 80)))))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    held.lost()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert pool._size == 0
+    again: Any = await pool.acquire(ConnectAsk(Route(Origin("http", "b.test", 80))))
+    again.start()
+    await pool.close()

@@ -284,24 +284,37 @@ class Pool:
         if self.limit_per_host:
             origin = lane.route.origin
             self._size_by_origin[origin] = self._size_by_origin.get(origin, 0) + 1
-        waiter.dial = dial = self._loop.create_task(self._dial_for(waiter))
+        dial = self._loop.create_task(self._dial_for(waiter))
+        if dial.done():
+            return  # an eager task that failed at once
+        waiter.dial = dial
         self._dials.add(dial)
-        dial.add_done_callback(self._dials.discard)
+        dial.add_done_callback(lambda done: self._dial_ended(waiter, done))
+
+    def _dial_ended(self, waiter: Waiter, dial: asyncio.Task[None]) -> None:
+        self._dials.discard(dial)
+        if waiter.dial is dial:
+            # Cancelled before its first step, so nothing of it ran and its place is still taken.
+            self._dial_failed(waiter)
+
+    def _dial_failed(self, waiter: Waiter) -> None:
+        lane = waiter.lane
+        lane.dialling -= 1
+        waiter.dial = None
+        lane.multiplexes = False  # those who waited for this dial do not wait for one another too
+        self._release_place(lane)
+        self._dial_for_the_rest(lane)
+        self._forget(lane)
 
     async def _dial_for(self, waiter: Waiter) -> None:
         lane = waiter.lane
         try:
             connection = await self._dial(waiter.ask)
         except BaseException as exc:
-            lane.dialling -= 1
-            waiter.dial = None
-            lane.multiplexes = False  # those who waited for this dial do not wait for one another too
             if isinstance(exc, Exception) and not waiter.future.done():
                 self._serve(waiter)
                 waiter.future.set_exception(exc)
-            self._release_place(lane)
-            self._dial_for_the_rest(lane)
-            self._forget(lane)
+            self._dial_failed(waiter)
             if not isinstance(exc, Exception):
                 raise
             return
@@ -377,7 +390,7 @@ class Pool:
         line = self._line
         while line and (not self.limit or self._size < self.limit):
             waiter = line.popleft()
-            if not waiter.queued:
+            if not waiter.queued or waiter.future.done():
                 continue
             if self._has_room(waiter.lane.route):
                 waiter.queued = False
