@@ -453,3 +453,18 @@ async def test_a_body_that_comes_byte_by_byte_takes_little_more_memory_than_its_
         assert tracemalloc.get_traced_memory()[1] < 3 * 400000
     finally:
         tracemalloc.stop()
+
+
+async def test_what_grows_large_is_decoded_in_a_thread_however_little_came():
+    reader = encoded(bytes(2**24))
+    assert reader.total_raw_bytes < 2**16
+    task = asyncio.ensure_future(reader.read())
+    await asyncio.sleep(0)
+    assert reader._job is not None
+    assert await task == bytes(2**24)
+
+
+async def test_a_large_read_of_an_encoded_body_comes_in_steps():
+    reader = encoded(bytes(2**24))
+    assert 0 < len(await reader.read(2**30)) <= 2**20
+    assert await reader.readexactly(2**23) == bytes(2**23)

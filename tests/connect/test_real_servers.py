@@ -6,6 +6,7 @@ import asyncio
 import gc
 import socket
 import ssl
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -132,16 +133,43 @@ async def test_a_connector_may_be_shared(nginx) -> None:
 async def test_timings_and_stats(nginx, client_tls) -> None:
     names = ThreadedResolver()
     async with wherry.ClientSession(connector=wherry.TCPConnector(ssl=client_tls, resolver=names)) as session:
-        async with session.get(f"https://localhost:{nginx.tls13}/json") as response:
+        url = f"https://localhost:{nginx.tls13}/json"
+        async with session.get(url) as response:
             await response.read()
             timings = response.timings
         assert timings.dns > 0
         assert timings.connect > 0
         assert timings.tls > 0
-        async with session.get(f"https://localhost:{nginx.tls13}/json") as response:
+        assert timings.first_byte > 0
+        assert timings.total >= timings.dns + timings.connect + timings.tls + timings.first_byte
+        assert (timings.queued, timings.send) == (None, None)
+        async with session.get(url) as response:
             await response.read()
+        timings = response.timings
+        assert (timings.dns, timings.connect, timings.tls, timings.queued) == (None, None, None, None)
+        assert timings.total >= timings.first_byte > 0
         stats = session.connector.stats()
         assert (stats.open, stats.idle, stats.opened, stats.reused) == (1, 1, 1, 1)
+
+
+async def test_queueing_and_sending_are_timed(serve) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if b"chunked" in head:
+                await reader.readuntil(b"\r\n0\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a"
+        await asyncio.sleep(0.01)
+        yield b"b"
+
+    url = f"http://127.0.0.1:{await serve(answer)}/"
+    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1)) as session:
+        first, second = await asyncio.gather(session.post(url, data=body()), session.get(url))
+        assert first.timings.send >= 0.01
+        assert second.timings.queued >= 0.01
+        assert second.timings.connect is None
 
 
 async def test_the_guard_follows_redirects(nginx, raw_server) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from wherry.errors import ClientPayloadError
@@ -79,6 +80,7 @@ class Inflow:
         "_waiter",
         "_whole",
         "decoder",
+        "ended",
         "flow",
         "max_size",
         "total_raw_bytes",
@@ -105,6 +107,8 @@ class Inflow:
         self.max_size: int | None = None
         self.total_raw_bytes = 0
         self.trailers: RawHeaders = ()
+        #: The moment (time.monotonic) of the body's end, None before that.
+        self.ended: float | None = None
         self._raw: list[bytes] | None = None
         self._buffer: deque[bytes] | None = None
         self._offset = 0  # how much of the buffer's first piece was read
@@ -151,6 +155,7 @@ class Inflow:
     def feed_eof(self) -> None:
         """The framing has ended: nothing follows."""
         self._eof = True
+        self.ended = monotonic()
         if self._waiter is not None:
             self._wake()
         if self._eof_waiter is not None:
@@ -311,6 +316,7 @@ class Inflow:
         self._ready = self._size
 
     def _decode(self, decoder: PullDecoder, want: int, offload: bool) -> None:
+        want = min(want, DECODE_STEP)
         while self._ready < want and self._job is None:
             piece = b""
             if decoder.needs_input:
@@ -332,7 +338,8 @@ class Inflow:
             room = want - self._ready
             if self.max_size is not None:
                 room = min(room, self.max_size - self._decoded + 1)
-            if offload and self._held > OFFLOAD_INPUT and room > OFFLOAD_OUTPUT:
+            # A piece that goes on after a whole step is large too, in what it holds.
+            if offload and room > OFFLOAD_OUTPUT and (self._held > OFFLOAD_INPUT or not piece):
                 loop = asyncio.get_running_loop()
                 self._job = job = loop.run_in_executor(None, decoder.decode, piece, min(room, DECODE_STEP))
                 job.add_done_callback(self._decoded_aside)

@@ -302,6 +302,7 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     session = request._session
     if session is None or (connector := session._connector) is None:
         raise RuntimeError("Session is closed")
+    started = connected = monotonic()
     pool = connector.pool
     route, head = request._ready or (session._route_for(request), None)
     connection = pool.take(route)
@@ -309,6 +310,7 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     timings = None
     if connection is None or (traces is not None and not await _told(connection, pool, traces.connection_reuseconn())):
         connection, timings = await _acquire(request, connector, route, timeout, traces)
+        connected = monotonic()
     if head is None:
         try:
             head = request.wire_head(route, connector.force_close)
@@ -349,7 +351,7 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
         request.method, request.original_url, loop=session._loop, session=session
     )
     response._begin(request, response_head, exchange, content)
-    response.timings = timings
+    response._moments = (started, connected, monotonic(), timings)
     if upload is not None and not upload.done():
         response._upload = upload
         content.on_eof(response._settle)
@@ -419,6 +421,9 @@ async def _acquire(
         connection, connector.pool, traces.connection_acquired(reused=connection.exchanges > 0)
     ):
         return await _acquire(request, connector, route, timeout, traces)
+    # Another request's dial may have come first: its steps were not this one's.
+    if connection.timings is not ask.timings:
+        ask.timings.dns = ask.timings.connect = ask.timings.tls = None
     return connection, ask.timings
 
 
@@ -467,6 +472,7 @@ async def _upload(request: ClientRequest, exchange: Exchange, head: RequestHead)
         await payload.write(writer)
         await writer.write_eof()
         sent = True
+        request._sent = monotonic()
     except asyncio.CancelledError:
         raise
     except (ClientConnectionError, ConnectionError) as exc:

@@ -162,6 +162,7 @@ class ClientRequest:
     _headers: CIMultiDict[str] | None = None
     _engine: dict[str, str] | None = None
     _auto_host = ""
+    _sent: float | None = None
     _upload_tracker: Any = None
     _traces: Any = None
     _timer: Any = None

@@ -23,6 +23,8 @@ from wherry.body.charset import bom_encoding, is_json_type, known_charset, parse
 from wherry.body.stream import StreamReader
 from wherry.client.download import DownloadResult, Progress, download
 from wherry.client.fields import ContentDisposition, parse_content_disposition_field, parse_links
+from wherry.client.timings import Timings
+from wherry.connect.ask import ConnectTimings
 from wherry.cookies.parse import parse_set_cookie
 from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError
 from wherry.protocol.connection import Exchange, ResponseHead
@@ -115,7 +117,7 @@ class ClientResponse:
     _in_context = False
     _resolve_charset: Callable[[ClientResponse, bytes], str] = staticmethod(lambda *_: "utf-8")
     _source_traceback: traceback.StackSummary | None = None
-    timings: Any = None
+    _moments: tuple[float, float, float, ConnectTimings | None] | None = None
 
     def __init__(
         self,
@@ -203,6 +205,15 @@ class ClientResponse:
         return f"<{type(self).__name__}({url}) [{self.status} {reason}]>\n{headers}\n"
 
     # --- what came ------------------------------------------------------------------------------------------
+
+    @property
+    def timings(self) -> Timings | None:
+        """How long each step took, in seconds; None for a response that no connection brought."""
+        if self._moments is None:
+            return None
+        started, connected, head, steps = self._moments
+        sent = None if self._request is None else self._request._sent
+        return Timings(started, connected, head, sent=sent, ended=self.content.ended, steps=steps)
 
     @property
     def url(self) -> URL:

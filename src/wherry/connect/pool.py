@@ -220,6 +220,8 @@ class Pool:
             self._leave(waiter)
             raise
         connection.promised -= 1
+        if connection.exchanges:
+            ask.timings.queued = monotonic() - waiter.since
         return connection
 
     def _leave(self, waiter: Waiter) -> None:
@@ -395,6 +397,7 @@ class Pool:
             if self._has_room(waiter.lane.route):
                 waiter.queued = False
                 waiter.lane.queued -= 1
+                waiter.ask.timings.queued = monotonic() - waiter.since
                 self._start_dial(waiter)
             else:
                 passed.append(waiter)

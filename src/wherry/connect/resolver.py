@@ -10,6 +10,7 @@ import asyncio
 import socket
 import sys
 from abc import ABC, abstractmethod
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypedDict, cast
 
@@ -137,8 +138,7 @@ class AsyncResolver(AbstractResolver):
         """The addresses of `host`, as the servers give them."""
         if self._closed:
             raise OSError(None, "the resolver is closed")
-        import aiodns
-
+        aiodns = await _load_aiodns(self._loop)
         if self._resolver is None:
             args, kwargs = self._arguments
             kwargs.setdefault("loop", self._loop)
@@ -171,6 +171,14 @@ class AsyncResolver(AbstractResolver):
             resolver.cancel()
         else:
             await close()
+
+
+async def _load_aiodns(loop: asyncio.AbstractEventLoop) -> Any:
+    """The module; imported in a thread, for it takes long enough to hold a loop up."""
+    module = sys.modules.get("aiodns")
+    if hasattr(module, "DNSResolver"):  # not only half imported, by another thread
+        return module
+    return await loop.run_in_executor(None, import_module, "aiodns")
 
 
 def _result(hostname: str, host: str, port: int, family: int, proto: int) -> ResolveResult:
