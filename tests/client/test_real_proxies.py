@@ -111,12 +111,13 @@ def go(loop: str, pki: Pki, hops: list[tuple[RealProxy, Any]], scheme: str) -> N
         (proxy.behind or proxy).assert_logs(str(end))
 
 
-each_loop = pytest.mark.parametrize("loop", LOOPS)
-each_target = pytest.mark.parametrize("scheme", TARGETS)
+each_way = pytest.mark.parametrize(
+    ("loop", "scheme"),
+    [*((loop, scheme) for loop in LOOPS for scheme in TARGETS), ("asyncio", "wss"), ("uvloop", "ws")],
+)
 
 
-@each_loop
-@each_target
+@each_way
 @pytest.mark.parametrize("kind", OPEN, ids=names)
 def test_every_kind_of_proxy(proxies: ProxyFarm, pki: Pki, kind: tuple[str, str], scheme: str, loop: str) -> None:
     """S000-04 to 06, S000-14, S000-16, S001-117, S001-118, S001-123, S001-129, S001-130, S001-132"""
@@ -124,8 +125,7 @@ def test_every_kind_of_proxy(proxies: ProxyFarm, pki: Pki, kind: tuple[str, str]
     go(loop, pki, [(proxy, proxy.url)], scheme)
 
 
-@each_loop
-@each_target
+@each_way
 @pytest.mark.parametrize("kind", GUARDED, ids=names)
 def test_every_kind_of_proxy_with_credentials(
     proxies: ProxyFarm, pki: Pki, kind: tuple[str, str], scheme: str, loop: str
@@ -140,8 +140,7 @@ def test_every_kind_of_proxy_with_credentials(
     go(loop, pki, [(proxy, written)], scheme)
 
 
-@each_loop
-@each_target
+@each_way
 @pytest.mark.parametrize("chain", CHAINS, ids=names)
 def test_chains_of_two_and_three(
     proxies: ProxyFarm, pki: Pki, chain: list[tuple[str, str]], scheme: str, loop: str

@@ -361,7 +361,7 @@ def test_many_tiny_fragments_are_kept_together() -> None:
     reader.receive(frame(BINARY, b"ab", fin=False))
     for _ in range(100):
         reader.receive(frame(0, b"cd", fin=False) * 100)
-    assert len(reader._pieces) == 1
+    assert len(reader._pieces) < 10
     [message] = reader.receive(frame(0))
     assert len(message.data) == 20_002
     assert CLOSE == WSMsgType.CLOSE

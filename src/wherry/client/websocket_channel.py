@@ -141,8 +141,8 @@ class WebSocketChannel:
         if self.heartbeat is not None:
             self.heard_at = self._loop.time()
         messages = self._feed(data)
-        reader = self._reader
-        if reader.controls:
+        eventful = self._reader.eventful
+        if eventful:
             messages = self._sort_out(messages)
         if messages:
             self.messages.extend(messages)
@@ -154,9 +154,9 @@ class WebSocketChannel:
                     waiter.set_result(None)
         elif self.messages:
             self._size += len(data)
-        if reader.error is not None:
-            self._refuse(reader.error)
-        elif self._size > HIGH_WATER or reader.stalled:
+        if eventful and self._reader.error is not None:
+            self._refuse(self._reader.error)
+        elif self._size > HIGH_WATER or (eventful and self._reader.stalled):
             self._hold()
 
     def taken(self) -> None:
@@ -190,6 +190,8 @@ class WebSocketChannel:
 
     def _sort_out(self, messages: list[Message]) -> list[Message]:
         """See to the control frames; give what is left for the program, in order."""
+        if not self._reader.controls:
+            return messages
         kept = []
         for message in messages:
             kind = message[0]
@@ -358,11 +360,14 @@ class WebSocketChannel:
             self.abort()
 
     def _find_close(self, data: bytes) -> list[Message]:
+        """Of what comes, only the Close frame."""
+        reader = self._reader
         self._size = -len(data)  # nothing is held
-        found = [message for message in self._reader.receive(data) if message[0] is WSMsgType.CLOSE]
-        while self._reader.stalled:
-            found += [message for message in self._reader.receive(b"") if message[0] is WSMsgType.CLOSE]
-        self._reader.controls = len(found)
+        found = [message for message in reader.receive(data) if message[0] is WSMsgType.CLOSE]
+        while reader.stalled:
+            found += [message for message in reader.receive(b"") if message[0] is WSMsgType.CLOSE]
+        reader.controls = len(found)
+        reader.eventful = bool(found) or reader.error is not None
         return found
 
     def end(self) -> None:

@@ -55,9 +55,9 @@ Message = WSMessage | WSMessageTextBytes
 class FrameReader:
     """What a server sends, frame by frame.
 
-    After `receive`, three things may be looked at: `error` is set when the server broke the protocol, and ends the
-    reader; `controls` tells how many of the messages are PING, PONG or CLOSE; `stalled` is True when more messages
-    are at hand than should be held at once, and ``receive(b"")`` gives more of them.
+    After `receive`, `eventful` tells whether there is more to see than messages of data: `error` is set when the
+    server broke the protocol, and ends the reader; `controls` tells how many of the messages are PING, PONG or
+    CLOSE; `stalled` is True when more is at hand than should be held at once, and ``receive(b"")`` gives more of it.
 
     Args:
         max_size: The largest message, in bytes after inflation; 0 for no limit.
@@ -71,6 +71,7 @@ class FrameReader:
         "_decode_text",
         "_decoder",
         "_final",
+        "_idle",
         "_inflated",
         "_inflater",
         "_left",
@@ -81,6 +82,7 @@ class FrameReader:
         "_size",
         "controls",
         "error",
+        "eventful",
         "stalled",
     )
 
@@ -88,6 +90,9 @@ class FrameReader:
         self.error: WebSocketError | None = None
         self.controls = 0
         self.stalled = False
+        self.eventful = False
+        # Between two messages, and nothing to tell of: the next read is most likely one whole frame.
+        self._idle = True
         self._max_size = max_size or sys.maxsize - 1
         self._inflater = inflater
         self._decode_text = decode_text
@@ -97,7 +102,7 @@ class FrameReader:
         # The message under way: 0 where there is none.
         self._opcode = 0
         self._compressed = False
-        self._pieces: list[bytes | bytearray] = []
+        self._pieces: list[Any] = []
         self._size = 0
         self._decoder: Any = None
         # The data frame under way: payload bytes to come, and whether it is the message's last.
@@ -107,22 +112,43 @@ class FrameReader:
 
     def receive(self, data: bytes) -> list[Message]:
         """Take what arrived; give the messages that are whole now, in order."""
+        if self._idle and len(data) > 4:
+            # What most reads are: one frame that is one message.
+            first = data[0]
+            length = data[1]
+            body = 2
+            if length == 126:
+                length = data[2] << 8 | data[3]
+                body = 4
+            if body + length == len(data) and length <= self._max_size and (body == 2 or length > MAX_CONTROL_PAYLOAD):
+                if first == _FINAL_BINARY:
+                    return [_new_message(WSMessage, (_BINARY, data[body:], ""))]
+                if first == _FINAL_TEXT and self._decode_text:
+                    try:
+                        return [_new_message(WSMessage, (_TEXT, str(data[body:], "utf-8"), ""))]
+                    except UnicodeDecodeError:
+                        pass  # the general way says what is wrong
+        return self._receive(data)
+
+    def _receive(self, data: bytes) -> list[Message]:
+        """`receive`, for whatever comes."""
         messages: list[Message] = []
         self.controls = self._inflated = 0
         self.stalled = False
         if self._pending:
             data = self._pending + data
             self._pending = b""
-        if self._closed:
-            return messages
-        try:
-            start = self._read(data, messages)
-        except WebSocketError as exc:
-            self.error = exc
-            self._end()
-        else:
-            if start < len(data) and not self._closed:
-                self._pending = data[start:]
+        if not self._closed:
+            try:
+                start = self._read(data, messages)
+            except WebSocketError as exc:
+                self.error = exc
+                self._end()
+            else:
+                if start < len(data) and not self._closed:
+                    self._pending = data[start:]
+        self.eventful = bool(self.controls or self.stalled or self.error is not None)
+        self._idle = not (self.eventful or self._closed or self._opcode or self._pending)
         return messages
 
     def _read(self, data: bytes, messages: list[Message]) -> int:
@@ -229,23 +255,21 @@ class FrameReader:
         return stop
 
     def _keep(self, piece: bytes) -> None:
+        """Keep a piece of the message under way; text is decoded here, so it fails where it stops being UTF-8."""
         self._size += len(piece)
-        if self._decoder is not None:
-            self._check_text(piece, False)
+        kept = piece if self._decoder is None else self._decode_piece(piece)
         pieces = self._pieces
-        if len(piece) >= SMALL_PIECE:
-            pieces.append(piece)
-        elif pieces and type(pieces[-1]) is bytearray:
-            pieces[-1] += piece
-        elif piece:
-            pieces.append(bytearray(piece))
+        if pieces and len(pieces[-1]) + len(kept) < SMALL_PIECE:
+            pieces[-1] += kept
+        else:
+            pieces.append(kept)
 
-    def _check_text(self, piece: bytes, final: bool) -> None:
-        """RFC 6455 8.1: text that is no UTF-8 fails where it stops being so, not when the message ends."""
+    def _decode_piece(self, piece: bytes, final: bool = False) -> str:
         try:
-            self._decoder.decode(piece, final)
+            text: str = self._decoder.decode(piece, final)
         except UnicodeDecodeError as exc:
             raise _no_text(exc) from exc
+        return text
 
     def _finish(self) -> Message:
         """The message under way is whole."""
@@ -253,15 +277,14 @@ class FrameReader:
             assert self._inflater is not None
             self._keep(self._inflater.end(self._max_size - self._size))
         if self._decoder is not None:
-            self._check_text(b"", True)
+            self._decode_piece(b"", True)
+            text = "".join(self._pieces)
+            self._reset()
+            return WSMessage(_TEXT, text, "")
         payload = b"".join(self._pieces)
         opcode = self._opcode
         self._reset()
-        if opcode == _BINARY:
-            return WSMessage(_BINARY, payload, "")
-        if self._decode_text:
-            return WSMessage(_TEXT, payload.decode(), "")
-        return WSMessageTextBytes(_TEXT, payload, "")
+        return WSMessage(_BINARY, payload, "") if opcode == _BINARY else WSMessageTextBytes(_TEXT, payload, "")
 
     def _reset(self) -> None:
         self._opcode = self._size = self._left = 0
