@@ -75,7 +75,7 @@ class ClientWebSocketResponse:
         self._client_notakeover = client_notakeover
         self._loop = loop
         self._closed = False
-        self._waiting = False
+        self._receive_seconds = timeout.ws_receive
 
     def __del__(self, _warnings: Any = warnings) -> None:
         channel = getattr(self, "_channel", None)
@@ -217,32 +217,28 @@ class ClientWebSocketResponse:
             TimeoutError: Nothing came in time; the WebSocket stays open.
             RuntimeError: Another task is receiving.
         """
-        if self._waiting:
+        channel = self._channel
+        if channel.waiter is not None:
             raise RuntimeError("Concurrent call to receive() is not allowed")
         if self._closed:
             return CLOSED_MESSAGE
         messages = self._messages
         if not messages:
-            channel = self._channel
             if channel.peer_close is not None:
                 await self.close()
                 return CLOSED_MESSAGE
-            timer = None
-            self._waiting = True
+            waiter = channel.waiter = self._loop.create_future()
+            seconds = timeout or self._receive_seconds
+            timer = self._loop.call_later(seconds, _expire, waiter, seconds) if seconds else None
             try:
-                waiter = channel.waiter = self._loop.create_future()
-                seconds = timeout or self._timeout.ws_receive
-                if seconds:
-                    timer = self._loop.call_later(seconds, _expire, waiter, seconds)
                 await waiter
             finally:
                 channel.waiter = None
-                self._waiting = False
                 if timer is not None:
                     timer.cancel()
         message = messages.popleft()
-        if not messages:
-            self._channel.taken()
+        if channel.held and not messages:
+            channel.taken()
         kind = message[0]
         if kind is _TEXT or kind is _BINARY:
             return message

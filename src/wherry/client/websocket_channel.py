@@ -63,9 +63,11 @@ class WebSocketChannel:
         "exception",
         "heard_at",
         "heartbeat",
+        "held",
         "lost",
         "messages",
         "peer_close",
+        "sealed",
         "waiter",
         "write_paused",
         "writer",
@@ -87,6 +89,10 @@ class WebSocketChannel:
         self.close_sent = False
         self.peer_close: Message | None = None
         self.lost = False
+        # Nothing can be sent any more: a Close frame was, or the peer is gone.
+        self.sealed = False
+        # Something waits for the messages to be taken: the peer, more messages, or the end.
+        self.held = False
         self.close_code: int | None = None
         self.exception: BaseException | None = None
         self.heartbeat = Heartbeat(self, loop, heartbeat) if heartbeat else None
@@ -144,35 +150,33 @@ class WebSocketChannel:
         eventful = self._reader.eventful
         if eventful:
             messages = self._sort_out(messages)
-        if messages:
+        if self.messages:
+            self._size += len(data)
             self.messages.extend(messages)
-            self._size += len(data)
+        elif messages:
+            self._size = len(data)
+            self.messages.extend(messages)
             waiter = self.waiter
-            if waiter is not None:
-                self.waiter = None
-                if not waiter.done():
-                    waiter.set_result(None)
-        elif self.messages:
-            self._size += len(data)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
         if eventful and self._reader.error is not None:
             self._refuse(self._reader.error)
         elif self._size > HIGH_WATER or (eventful and self._reader.stalled):
             self._hold()
 
     def taken(self) -> None:
-        """The last message was taken: what the peer has to say next may come."""
+        """The last message was taken, and `held` is set: what comes next may come."""
         while not self.messages and self._reader.stalled:
-            self._size = 0
             self.data_received(b"")
         if self.messages:
             return
-        self._size = 0
         if self.lost:
             self.messages.append(CLOSED_MESSAGE)
         else:
             self._resume()
 
     def _resume(self) -> None:
+        self.held = False
         if self._paused:
             self._paused = False
             if self._tunnel is not None:
@@ -180,6 +184,7 @@ class WebSocketChannel:
 
     def _hold(self) -> None:
         """Stop the peer, unless there is nothing to take before it goes on."""
+        self.held = True
         if self.messages and not self._paused and self._tunnel is not None and self.peer_close is None:
             self._paused = True
             self._tunnel.pause_reading()
@@ -243,7 +248,7 @@ class WebSocketChannel:
             return
         if self.lost:
             return
-        self.lost = True
+        self.lost = self.held = self.sealed = True
         self.stop_timers()
         if self._close_waiter is not None and not self._close_waiter.done():
             self._close_waiter.set_result(None)
@@ -263,10 +268,8 @@ class WebSocketChannel:
     def _announce(self, message: WSMessage) -> None:
         self.messages.append(message)
         waiter = self.waiter
-        if waiter is not None:
-            self.waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def interrupt(self) -> None:
         """Wake whoever receives, because the WebSocket is being closed."""
@@ -281,7 +284,7 @@ class WebSocketChannel:
         Raises:
             ClientConnectionResetError: The WebSocket is closing, or its connection is gone.
         """
-        if self.close_sent or self.lost or self._is_closing():
+        if self.sealed or self._is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
         self._write(self._encode(opcode, payload, compress))
 
@@ -289,7 +292,7 @@ class WebSocketChannel:
         """Send the Close frame, if none was sent and there is a way."""
         if not self.close_sent:
             frame = self.writer.encode_close(code, reason)
-            self.close_sent = True
+            self.close_sent = self.sealed = True
             if not self.lost and not self._is_closing():
                 self._write(frame)
 
@@ -398,7 +401,7 @@ class WebSocketChannel:
             self._end_now(WSMessage(WSMsgType.ERROR, error, None))
 
     def _end_now(self, message: WSMessage) -> None:
-        self.close_sent = True
+        self.close_sent = self.sealed = True
         self._feed = _drop
         self._announce(message)
         self.abort()
