@@ -130,7 +130,7 @@ def test_every_kind_of_proxy(proxies: ProxyFarm, pki: Pki, kind: tuple[str, str]
 def test_every_kind_of_proxy_with_credentials(
     proxies: ProxyFarm, pki: Pki, kind: tuple[str, str], scheme: str, loop: str
 ) -> None:
-    """S000-07 to 09, S000-17, S001-119, S001-120, S001-132: in the URL on one loop, as a pair that wins on the other."""
+    """S000-07 to 09, S000-17, S001-119, S001-120, S001-132: in the URL, or as a pair that wins."""
     proxy = proxies.get(*kind)
     assert proxy.credentials is not None
     user, password = proxy.credentials
@@ -291,7 +291,7 @@ def open_to(proxy: RealProxy) -> list[Any]:
     return [one for one in psutil.Process().net_connections("tcp4") if one.raddr and one.raddr.port == proxy.port]
 
 
-@each_loop
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_request_cancelled_anywhere_on_its_way_leaves_nothing(proxies: ProxyFarm, pki: Pki, loop: str) -> None:
     """Through TLS, a tunnel, and TLS inside it, at any moment."""
     first = proxies.haproxy
