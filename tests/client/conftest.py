@@ -13,6 +13,7 @@ import trustme
 from multidict import CIMultiDict
 
 import wherry
+from tests.client.http2_peer import Http2Side
 from wherry.connect.resolver import AbstractResolver, ResolveResult
 
 
@@ -57,8 +58,9 @@ async def _read(reader: asyncio.StreamReader) -> Asked:
 class Peer:
     """One server: `asked` has its requests, `answer` gives its responses."""
 
-    def __init__(self, answer: Answering, scheme: str) -> None:
+    def __init__(self, answer: Answering, scheme: str, version: str = "HTTP/1.1") -> None:
         self.answer = answer
+        self.version = version
         self.scheme = scheme
         self.port = 0
         self.asked: list[Asked] = []
@@ -73,6 +75,9 @@ class Peer:
         self.tasks.add(task)
         try:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                if self.version == "HTTP/2":
+                    await Http2Side(reader, writer, self._answered).run()
+                    return
                 while True:
                     await self._one(reader, writer)
         except asyncio.CancelledError:
@@ -81,11 +86,15 @@ class Peer:
             writer.transport.abort()
             self.tasks.discard(task)
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked = await _read(reader)
+    async def _answered(self, method: str, target: str, headers: CIMultiDict[str], body: bytes) -> Reply:
+        asked = Asked(method, target, headers, body)
         self.asked.append(asked)
         answer = self.answer(asked)
-        status, pairs, body = answer if isinstance(answer, tuple) else await answer
+        return answer if isinstance(answer, tuple) else await answer
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await _read(reader)
+        status, pairs, body = await self._answered(*asked)
         if status == 0:
             raise ConnectionError  # hang up without a word
         names = {name.lower() for name, _ in pairs}
@@ -118,20 +127,47 @@ def client_tls() -> ssl.SSLContext:
     return context
 
 
-def server_tls() -> ssl.SSLContext:
+def server_tls(version: str = "HTTP/1.1") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2" if version == "HTTP/2" else "http/1.1"])
     AUTHORITY.issue_cert("127.0.0.1", "localhost", "a.test", "b.test", "c.test").configure_cert(context)
     return context
 
 
+# These speak of HTTP/1.1 itself (chunks, the case of names), or bring a server or a connector of their own.
+HTTP1_MODULES = {"test_snippets_cookies", "test_snippets_tracing"}
+HTTP1_TESTS = {
+    "test_odd_credentials_in_a_redirect_do_no_harm",
+    "test_large_bodies_stream_past",
+    "test_response_headers",
+    "test_cookies_are_shared_with_websocket_handshakes",
+    "test_a_cache_says_what_it_answers",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Everything that `peer` and `session` serve is run over both versions."""
+    if "version" in metafunc.fixturenames:
+        module = metafunc.module.__name__.rsplit(".", 1)[-1]
+        both = module not in HTTP1_MODULES and metafunc.function.__name__ not in HTTP1_TESTS
+        metafunc.parametrize("version", ["HTTP/1.1", "HTTP/2"] if both else ["HTTP/1.1"], indirect=True)
+
+
 @pytest.fixture
-async def peer() -> AsyncIterator[Callable[..., Awaitable[Peer]]]:
+def version(request: pytest.FixtureRequest) -> str:
+    """Which version `peer` and `session` speak: nothing that a program sees depends on it."""
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture
+async def peer(version: str) -> AsyncIterator[Callable[..., Awaitable[Peer]]]:
     """`await peer(answer, tls=False)` starts a server."""
     started: list[tuple[asyncio.Server, Peer]] = []
 
     async def start(answer: Answering = lambda _: reply(), *, tls: bool = False) -> Peer:
-        made = Peer(answer, "https" if tls else "http")
-        server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=server_tls() if tls else None)
+        made = Peer(answer, "https" if tls else "http", version)
+        server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=server_tls(version) if tls else None)
         made.port = server.sockets[0].getsockname()[1]
         started.append((server, made))
         return made
@@ -147,12 +183,13 @@ async def peer() -> AsyncIterator[Callable[..., Awaitable[Peer]]]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[Callable[..., wherry.ClientSession]]:
+async def session(version: str) -> AsyncIterator[Callable[..., wherry.ClientSession]]:
     """`session(**options)` makes a session for which every name is this machine; it is closed at the end."""
     made: list[wherry.ClientSession] = []
+    protocols = ("h2", "h2c") if version == "HTTP/2" else ("http/1.1",)
 
     def make(*, limit: int = 100, **options: Any) -> wherry.ClientSession:
-        connector = wherry.TCPConnector(resolver=Names(), ssl=client_tls(), limit=limit)
+        connector = wherry.TCPConnector(resolver=Names(), ssl=client_tls(), limit=limit, protocols=protocols)
         options.setdefault("timeout", wherry.ClientTimeout(total=10))
         made.append(wherry.ClientSession(connector=connector, **options))
         return made[-1]
