@@ -20,6 +20,10 @@ CLIENTS = ("floor", "wherry", "pyreqwest", "aiosonic", "aiohttp", "curl_cffi", "
 HERE = Path(__file__).parent
 # What a client does not offer, or what the floor has no meaning for.
 LEFT_OUT = {("floor", "upload"), ("floor", "multipart"), ("pyreqwest", "multipart")}
+# Only these two have middlewares and trace listeners of this kind.
+LEFT_OUT |= {
+    (name, kind) for name in CLIENTS for kind in ("middlewares", "traced") if name not in {"wherry", "aiohttp"}
+}
 
 Samples = dict[tuple[str, str, str], list[dict[str, float]]]
 

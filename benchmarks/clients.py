@@ -35,12 +35,32 @@ class Setting:
         self.cookies = COOKIES if scenario.kind == "cookies" else None
 
 
+async def pass_on(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+    return await handler(request)
+
+
+def trace_config(module: Any) -> Any:
+    async def listen(session: Any, context: Any, params: Any) -> None:
+        pass
+
+    config = module.TraceConfig()
+    for signal in (config.on_request_start, config.on_request_headers_sent, config.on_connection_reuseconn):
+        signal.append(listen)
+    config.on_request_end.append(listen)
+    return config
+
+
 @contextlib.asynccontextmanager
 async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
     url, kind = at.url, at.scenario.kind
     connector = module.TCPConnector(limit=at.scenario.limit, ssl=at.context)
     jar = module.CookieJar(unsafe=True)
-    async with module.ClientSession(connector=connector, cookie_jar=jar, cookies=at.cookies) as session:
+    options: dict[str, Any] = {}
+    if kind == "middlewares":
+        options["middlewares"] = (pass_on,) * 5
+    elif kind == "traced":
+        options["trace_configs"] = [trace_config(module)]
+    async with module.ClientSession(connector=connector, cookie_jar=jar, cookies=at.cookies, **options) as session:
 
         async def get_json() -> None:
             async with session.get(url) as response:

@@ -29,7 +29,7 @@ class Scenario:
         tasks: How many are in flight.
         path: What is asked for.
         tls: Whether over TLS.
-        kind: "json", "cookies", "latency", "download", "upload", "multipart" or "connect".
+        kind: "json", "cookies", "middlewares", "traced", "latency", "download", "upload", "multipart" or "connect".
         unit: What the figure is.
         limit: Connections at most.
     """
@@ -50,6 +50,8 @@ SCENARIOS = (
     Scenario("serial", "one after the other", 4_000, 1),
     Scenario("tls", "over TLS, 32 in flight", 8_000, 32, tls=True),
     Scenario("cookies", "session with 30 cookies", 6_000, 32, kind="cookies"),
+    Scenario("middlewares", "5 middlewares that do nothing", 6_000, 32, kind="middlewares"),
+    Scenario("traced", "4 trace listeners that do nothing", 6_000, 32, kind="traced"),
     Scenario("redirects", "3 redirects", 3_000, 16, path="/r3"),
     Scenario("latency", "500 tasks, limit 100: p50/p99", 20_000, 500, kind="latency", unit="ms"),
     Scenario("connect", "a new TLS connection each", 400, 4, path="/close", tls=True, kind="connect"),

@@ -87,6 +87,7 @@ class ConcurrencyLimit:
     """Lets so many requests be on their way to each origin at once.
 
     A request is on its way until its response's body has ended, or the response was closed, released or forgotten.
+    A middleware outside of this one that asks again must release its first response before, as `RetryMiddleware` does.
 
     Args:
         limit: How many at once.
