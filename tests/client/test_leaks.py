@@ -16,6 +16,8 @@ import pytest
 from yarl import URL
 
 from wherry import BasicAuth, DigestAuthMiddleware
+from wherry.client.origin import origin_of
+from wherry.client.redirects import Hop, next_hop
 
 from .conftest import Asked, Peer, Reply, reply
 
@@ -263,3 +265,25 @@ async def test_netrc_comes_after_everything_else(
     async with session().get(url):
         pass
     assert [asked.headers.get("Authorization") for asked in server.asked] == ["Bearer t", MINE, MINE, MINE, None]
+
+
+@pytest.mark.parametrize(
+    ("start", "location", "same"),
+    [
+        ("http://h/", "http://h:80/x", True),
+        ("https://h:443/", "https://H/x", True),
+        ("http://h/", "http://h:8080/x", False),
+        ("http://h:443/", "https://h/x", False),
+        ("http://h/", "http://h./x", False),
+        ("http://[::1]/", "http://[0:0::1]:80/x", True),
+    ],
+)
+def test_an_origin_has_one_form(start: str, location: str, same: bool) -> None:
+    """RFC 6454 4: a port that the scheme implies is no other port."""
+    hop = Hop("GET", URL(start), {"Authorization": MINE}, None, BasicAuth("me", "mine"))
+    following = next_hop(hop, URL(start), 302, location)
+    assert following is not None
+    assert following.trusted is same
+    assert following.auth == (BasicAuth("me", "mine") if same else None)
+    assert ("Authorization" in dict(following.headers or ())) is same
+    assert (origin_of(URL(start)) == origin_of(URL(location))) is same

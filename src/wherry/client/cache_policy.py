@@ -15,6 +15,7 @@ from typing import NamedTuple
 from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 from yarl import URL
 
+from wherry.client.origin import origin_of
 from wherry.types import RawHeaders
 
 Headers = MultiMapping[str]
@@ -315,7 +316,7 @@ def invalidated(method: str, url: URL, status: int, headers: Mapping[str, str]) 
         try:
             named = url.join(URL(value))
             # Nobody invalidates what another origin gave.
-            if named.origin() == url.origin():
+            if origin_of(named) == origin_of(url):
                 keys.append(cache_key(named))
         except ValueError:
             continue

@@ -21,6 +21,7 @@ from wherry.auth.digest import (
     read_authentication_info,
     respond,
 )
+from wherry.client.origin import origin_of
 from wherry.errors import ClientError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class DigestAuthMiddleware:
         Raises:
             ClientError: The body cannot be sent again, or the server proves to know another password.
         """
-        origin = request.url.origin()
+        origin = origin_of(request.url)
         if self._home is None:
             self._home = origin
         if origin != self._home and not in_space(request.url, self._space):
@@ -139,7 +140,7 @@ class DigestAuthMiddleware:
 
     def _challenge_for(self, url: URL) -> DigestChallenge | None:
         """What to answer unasked: in the listed space, by default all of the home (RFC 7616 3.6)."""
-        origin = url.origin()
+        origin = origin_of(url)
         if not (in_space(url, self._space) if self._space else origin == self._home):
             return None
         return self._challenges.get(origin) or (self._challenges.get(self._home) if self._home else None)
@@ -174,7 +175,7 @@ def _challenge_in(response: ClientResponse, request: ClientRequest, origin: URL)
     if response.status != 401:
         return None
     # A middleware further in may have sent the request elsewhere, or taken an answer from elsewhere.
-    if request.url.origin() != origin or response.url.origin() != origin:
+    if origin_of(request.url) != origin or origin_of(response.url) != origin:
         return None
     return choose_challenge(parse_challenges(response.headers.getall("WWW-Authenticate", ())))
 
@@ -188,7 +189,7 @@ def protection_space(origin: URL, domain: tuple[str, ...]) -> tuple[URL, ...]:
     for reference in domain[:_MAX_DOMAIN]:
         try:
             url = origin.join(URL(reference))
-            listed = url.origin()
+            listed = origin_of(url)
         except ValueError:
             continue
         if url.scheme == origin.scheme or (origin.scheme == "http" and url.scheme == "https" and listed.host):
@@ -198,9 +199,11 @@ def protection_space(origin: URL, domain: tuple[str, ...]) -> tuple[URL, ...]:
 
 def in_space(url: URL, space: tuple[URL, ...]) -> bool:
     """Whether one of the URLs of `space` is a prefix of `url`, whole segments of its path counted."""
-    origin, path = url.origin(), url.raw_path
+    origin, path = origin_of(url), url.raw_path
     for root in space:
         start = root.raw_path
-        if root.origin() == origin and (path == start or path.startswith(start if start[-1:] == "/" else start + "/")):
+        if origin_of(root) == origin and (
+            path == start or path.startswith(start if start[-1:] == "/" else start + "/")
+        ):
             return True
     return False

@@ -14,6 +14,7 @@ from urllib.parse import quote_plus
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
+from wherry.client.origin import origin_of
 from wherry.errors import ClientError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class OAuth2ClientCredentials:
         scopes = scope if isinstance(scope, str) else " ".join(scope)
         if scopes:
             self._form["scope"] = scopes
-        self._origins = None if origins is None else frozenset(URL(origin).origin() for origin in origins)
+        self._origins = None if origins is None else frozenset(origin_of(URL(origin)) for origin in origins)
         self._auth_method = auth_method
         self._leeway = leeway
         self._token: str | None = None
@@ -94,7 +95,7 @@ class OAuth2ClientCredentials:
         self._fetching: asyncio.Lock | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._id!r} at {self._token_url.origin()}>"
+        return f"<{type(self).__name__} {self._id!r} at {origin_of(self._token_url)}>"
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request` with a token; once more with a new one if it is refused.
@@ -102,7 +103,7 @@ class OAuth2ClientCredentials:
         Raises:
             OAuth2Error: The token endpoint gave no token.
         """
-        origin = request.url.origin()
+        origin = origin_of(request.url)
         if self._origins is None:
             self._origins = frozenset({origin})
         if origin not in self._origins:
@@ -111,7 +112,7 @@ class OAuth2ClientCredentials:
         request.headers["Authorization"] = f"Bearer {token}"
         response = await handler(request)
         replayable = request.payload is None or request.payload.replayable
-        if response.status != 401 or request.url.origin() != origin or not replayable:
+        if response.status != 401 or origin_of(request.url) != origin or not replayable:
             return response
         # RFC 6750 3.1: the token was revoked, or ended before its time.
         renewed = await self._current(request.session, token)
@@ -165,9 +166,9 @@ class OAuth2ClientCredentials:
         if status != 200 or not isinstance(token, str) or not token:
             error = str(answer.get("error", ""))[:100]
             told = f"{error} {str(answer.get('error_description', ''))[:300]}".strip() or "no access_token in it"
-            raise OAuth2Error(f"{self._token_url.origin()} gave no token: status {status}, {told}", error)
+            raise OAuth2Error(f"{origin_of(self._token_url)} gave no token: status {status}, {told}", error)
         if str(answer.get("token_type", "bearer")).lower() != "bearer":
-            raise OAuth2Error(f"{self._token_url.origin()} gave a token of an unknown type: {answer['token_type']!r}")
+            raise OAuth2Error(f"{origin_of(self._token_url)} gave a token of an unknown type: {answer['token_type']!r}")
         try:
             lifetime = float(answer.get("expires_in", 3600))
         except (TypeError, ValueError):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from wherry.client.origin import origin_of
+
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType
     from wherry.client.request import ClientRequest
@@ -72,7 +74,7 @@ class RateLimitMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request` when its turn has come."""
-        origin = request.url.origin()
+        origin = origin_of(request.url)
         wait = self._buckets.take(origin, asyncio.get_running_loop().time())
         if wait:
             try:
@@ -107,7 +109,7 @@ class ConcurrencyLimit:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request` when there is a place for it."""
-        key = request.url.origin() if self._per_origin else None
+        key = origin_of(request.url) if self._per_origin else None
         places = self._places.get(key)
         if places is None:
             places = self._places[key] = asyncio.Semaphore(self._limit)

@@ -12,6 +12,7 @@ from typing import Any
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
+from wherry.client.origin import origin_of
 from wherry.client.request import field_pairs
 from wherry.errors import (
     ClientPayloadError,
@@ -149,7 +150,7 @@ def next_hop(hop: Hop, sent_to: URL, status: int, location: str | None, *, requo
             "Use bytes, a seekable file-like object, or set allow_redirects=False."
         )
     auth, trusted, left = hop.auth, hop.trusted, hop.left
-    if url.origin() != sent_to.origin():
+    if origin_of(url) != origin_of(sent_to):
         dropped |= _SECRETS
         auth, trusted = None, False
         left |= {sent_to.raw_host or ""}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yarl import URL
 
+from wherry.client.origin import origin_of
 from wherry.client.request import IDEMPOTENT_METHODS
 from wherry.errors import (
     ClientConnectionError,
@@ -209,7 +210,7 @@ class RetryMiddleware:
         Raises:
             ClientError: The last try failed.
         """
-        origin = request.url.origin()
+        origin = origin_of(request.url)
         if self._budget is not None:
             self._budget.deposit(origin)
         loop = asyncio.get_running_loop()

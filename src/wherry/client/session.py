@@ -27,6 +27,7 @@ from wherry.client import pipeline
 from wherry.client.download import DownloadResult, Progress, fetch_to_file
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.options import NO_OPTIONS, RequestOptions, _RequestOptions, as_timeout
+from wherry.client.origin import origin_of
 from wherry.client.proxies import SessionProxies
 from wherry.client.redirects import Hop
 from wherry.client.request import ClientRequest, check_field, check_method, field_pairs
@@ -198,7 +199,7 @@ class ClientSession:
             raise RuntimeError("Session and connector has to use same event loop")
         self._loop = loop
         self._base_url = _check_base_url(base_url)
-        self._base_origin = None if self._base_url is None else self._base_url.origin()
+        self._base_origin = None if self._base_url is None else origin_of(self._base_url)
         self._timeout = _session_timeout(timeout, read_timeout, conn_timeout)
         if cookie_jar is None:
             cookie_jar = CookieJar()
@@ -616,7 +617,7 @@ class ClientSession:
         own = field_pairs(hop.headers) if hop.headers else ()
         told = "authorization" in shared.names or any(name.lower() == "authorization" for name, _ in own)
         default = self._default_auth
-        if default is not None and hop.trusted and self._base_origin in (None, url.origin()):
+        if default is not None and hop.trusted and self._base_origin in (None, origin_of(url)):
             if told:
                 raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument of the session")
             return default
