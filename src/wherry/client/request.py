@@ -469,8 +469,6 @@ class ClientRequest:
             fields, engine = self._split_headers(self._headers)
         authority = url.host_port_subcomponent or ""
         upgrade = self.upgrade
-        if route.forward:
-            fields = [*fields, *forward_fields(route.forward)]  # for the proxy that forwards this request
         if engine is not None:
             authority = engine.get("host", authority)
             close, upgrade, fields = self._connection_options(engine, fields, close)
