@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 import trustme
 from multidict import CIMultiDict
+from tests.client.http2_peer import Http2Side
 
 import wherry
-from tests.client.http2_peer import Http2Side
 from wherry.connect.resolver import AbstractResolver, ResolveResult
 
 

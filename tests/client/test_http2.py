@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.servers.http2 import LARGE, SERVER_NAMES, SMALL, Http2Server, Http2Servers
 from tests.servers.pki import Pki
+from tests.servers.proxies import ProxyFarm
 
 import wherry
 from wherry import ClientSession, TCPConnector
@@ -219,3 +220,22 @@ async def test_a_websocket_by_prior_knowledge(http2_servers: Http2Servers) -> No
         assert await talk(session, f"ws://localhost:{http2_servers.hypercorn.plain_port}/chat") == HttpVersion20
         with pytest.raises(wherry.ClientConnectionError, match="does not offer extended CONNECT"):
             await session.ws_connect(f"ws://localhost:{http2_servers.nginx.plain_port}/chat")
+
+
+# --- through proxies -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tinyproxy", "squid", "squid_tls", "microsocks", "dante"])
+async def test_alpn_chooses_http2_at_the_end_of_a_tunnel(
+    session: ClientSession, http2_servers: Http2Servers, proxies: ProxyFarm, name: str
+) -> None:
+    """The proxy carries bytes; what is spoken through it the origin chooses."""
+    proxy = getattr(proxies, name)
+    url = f"https://localhost:{http2_servers.caddy.tls_port}/large"
+
+    async def get() -> tuple[object, int]:
+        async with session.get(url, proxy=proxy.url) as response:
+            return response.version, len(await response.read())
+
+    assert await asyncio.gather(*(get() for _ in range(5))) == [(HttpVersion20, len(LARGE))] * 5
+    assert stats(session).opened == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from tests.protocol.frames import (
@@ -33,6 +34,7 @@ from wherry.errors import (
     ServerDisconnectedError,
 )
 from wherry.protocol.connection import FieldBlock
+from wherry.protocol.http2 import Http2Connection
 from wherry.protocol.http2_flow import FlowOptions
 from wherry.types import HttpVersion20
 
@@ -544,6 +546,23 @@ async def test_a_lost_connection_fails_what_is_under_way() -> None:
     await drained
     assert peer.owner.lost == 1
     assert not peer.connection.is_usable()
+
+
+async def test_a_closed_connection_leaves_no_garbage() -> None:
+    peer = Peer(flow=FlowOptions(initial_window=20000, max_window=40000))
+    peer.get()
+    peer.say(peer.head(1), peer.data(1, b"x" * 12000))  # and a PING is under way
+    connection = peer.connection
+    connection.close()
+    await connection.wait_closed()
+    await asyncio.sleep(0)
+    gc.collect()
+    gc.disable()
+    try:
+        del peer, connection
+        assert not [found for found in gc.get_objects() if isinstance(found, Http2Connection)]
+    finally:
+        gc.enable()
 
 
 async def test_close_says_goodbye() -> None:

@@ -256,6 +256,7 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(exc)
         self._transport = self.sender.transport = None
+        self._reader.let_go()
         if self._reader.alive is not None:
             self._reader.alive.stop()
         if self._farewell is not None:

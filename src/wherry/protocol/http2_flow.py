@@ -87,6 +87,10 @@ class WindowTuner:
         """The stream that is measured."""
         return self._stream
 
+    def stop(self) -> None:
+        """Measure no more."""
+        self._stream = None
+
     def finish(self, received: int) -> None:
         """The PING came back, and `received` bytes have come on the stream by now."""
         self._stream = None

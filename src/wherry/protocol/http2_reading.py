@@ -7,7 +7,7 @@ and death of streams to `Http2Connection`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from wherry.protocol.connection import ResponseHead
 from wherry.protocol.http1 import MAX_INTERIM_RESPONSES, Limits
@@ -90,6 +90,11 @@ class Reader:
     @property
     def connection(self) -> Http2Connection:
         return self._connection
+
+    def let_go(self) -> None:
+        """The connection is over: nothing here holds it, or an exchange of its, any more."""
+        self._connection = cast("Http2Connection", None)
+        self._tuner.stop()
 
     def receive(self, data: memoryview | bytes) -> None:
         if self.control.ended:
