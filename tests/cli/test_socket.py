@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from wherry.testing import LocalServer
 
@@ -23,6 +24,14 @@ def test_how_it_opens_and_closes_is_told(run, wherry_server):
     done = run("ws", "-v", "-s", "chat", "-m", "close", "-w", "5", wherry_server.url("/ws/echo", scheme="ws"))
     assert done.status == 0
     assert done.err == "* open, subprotocol chat\n* closed by the peer with 1000 asked for\n"
+
+
+def test_ping_times_are_told(run, wherry_server):
+    done = run("ws", "-p", "0.05", "-m", "a", "-w", "0.3", wherry_server.url("/ws/echo", scheme="ws"))
+    assert done[:2] == (0, b"a\n")
+    lines = done.err.splitlines()
+    assert len(lines) > 1
+    assert all(re.fullmatch(r"\* pong after \d+\.\d ms", line) for line in lines)
 
 
 def test_a_refused_handshake_is_one_line(run, wherry_server):

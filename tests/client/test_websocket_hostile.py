@@ -315,8 +315,7 @@ async def test_sending_waits_for_a_peer_that_does_not_read(session: ClientSessio
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal received
-        transport = writer.transport
-        assert isinstance(transport, asyncio.Transport)
+        transport: Any = writer.transport
         transport.pause_reading()
         await go_on.wait()
         transport.resume_reading()

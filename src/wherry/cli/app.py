@@ -249,6 +249,14 @@ def fetch(lines: Any, **given: Any) -> None:
 @click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field of the handshake.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell how it opens and closes.")
 @click.option(
+    "-p",
+    "--ping",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Send a ping so often, and tell how long its answer took.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
@@ -269,6 +277,7 @@ def websocket(url: str, **given: Any) -> None:
     with _mistakes():
         ask = _ask(parse_url(url, ("ws", "wss", "http", "https")), given)
         talk = Talk(ask, given["protocols"], given["messages"], given["wait"], given["count"], given["verbose"])
+        talk.ping = given["ping"]
     run(run_talk(talk))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ class Talk:
         wait: Seconds of silence after the last message was sent, before we close.
         count: Close after so many messages have come, 0 for no such end.
         verbose: Tell how it opened and closed.
+        ping: Seconds between pings, whose answers' times are told; 0 for none.
     """
 
     ask: Ask
@@ -36,6 +38,7 @@ class Talk:
     wait: float = 1.0
     count: int = 0
     verbose: bool = False
+    ping: float = 0.0
     sent_all: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -50,16 +53,19 @@ async def run_talk(talk: Talk) -> int:
         del options[name]
     async with wherry.ClientSession(trust_env=True) as session:
         async with asyncio.timeout(talk.ask.timeout):
-            socket = await session.ws_connect(talk.ask.url, protocols=talk.protocols, **options)
+            socket = await session.ws_connect(talk.ask.url, protocols=talk.protocols, autoping=not talk.ping, **options)
         async with socket:
             if talk.verbose:
                 show.note(f"open, subprotocol {socket.protocol or 'none'}")
-            sending = asyncio.create_task(_send_all(socket, talk))
+            tasks = [asyncio.create_task(_send_all(socket, talk))]
+            if talk.ping:
+                tasks.append(asyncio.create_task(_ping_on(socket, talk.ping)))
             try:
                 return await _receive_all(socket, talk)
             finally:
-                sending.cancel()
-                await asyncio.wait([sending])
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _send_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> None:
@@ -73,6 +79,25 @@ async def _send_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> None:
                 await socket.send_str(line)
     finally:
         talk.sent_all.set()
+
+
+async def _ping_on(socket: wherry.ClientWebSocketResponse, seconds: float) -> None:
+    """Send pings that carry their own time."""
+    while True:
+        await socket.ping(str(time.perf_counter_ns()).encode())
+        await asyncio.sleep(seconds)
+
+
+async def _receive(socket: wherry.ClientWebSocketResponse) -> Any:
+    """The next message that is no ping and no pong; these come here only if we measure them."""
+    while True:
+        message = await socket.receive()
+        if message.type is wherry.WSMsgType.PING:
+            await socket.pong(message.data)
+        elif message.type is not wherry.WSMsgType.PONG:
+            return message
+        elif message.data.isdigit():
+            show.note(f"pong after {(time.perf_counter_ns() - int(message.data)) / 1e6:.1f} ms")
 
 
 async def _receive_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> int:
@@ -103,7 +128,7 @@ async def _receive_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> in
 
 async def _next(socket: wherry.ClientWebSocketResponse, talk: Talk) -> Any:
     """The next message; None when all was sent and it has been quiet for long enough."""
-    receiving = asyncio.create_task(socket.receive())
+    receiving = asyncio.create_task(_receive(socket))
     sent = asyncio.create_task(talk.sent_all.wait())
     try:
         await asyncio.wait([receiving, sent], return_when=asyncio.FIRST_COMPLETED)
