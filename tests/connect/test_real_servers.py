@@ -214,3 +214,21 @@ async def test_an_unclosed_session_warns_once_and_its_sockets_close(nginx, recwa
     assert [str(warning.message)[:24] for warning in recwarn.list] == ["Unclosed client session "]
     assert [context["message"] for context in contexts] == ["Unclosed client session"]
     assert "source_traceback" in contexts[0]
+
+
+@pytest.mark.parametrize("verb", ["get", "options", "head", "post", "put", "patch", "delete", "ws_connect"])
+async def test_a_requests_ssl_wins_for_every_verb(nginx, client_tls, verb: str) -> None:
+    """S001-116: where TLS succeeds, nginx answers a WebSocket's handshake with something else than 101."""
+    url = f"https://localhost:{nginx.tls13}/json"
+    async with wherry.ClientSession(connector=wherry.TCPConnector(ssl=client_tls)) as session:
+        ask = getattr(session, verb)
+        with pytest.raises(wherry.ServerFingerprintMismatch):
+            await ask(url, ssl=wherry.Fingerprint(b"0" * 32))
+        with pytest.raises(wherry.ClientConnectorCertificateError):
+            await ask(url, ssl=ssl.create_default_context())
+        if verb == "ws_connect":
+            with pytest.raises(wherry.WSServerHandshakeError):
+                await ask(url, ssl=False)
+        else:
+            async with ask(url, ssl=False) as response:
+                assert response.status in {200, 405}

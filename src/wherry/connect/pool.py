@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
-from wherry.connect.ask import ConnectAsk
+from wherry.connect.ask import ConnectAsk, ConnectTimings
 from wherry.connect.route import Origin, Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
@@ -220,7 +220,8 @@ class Pool:
             self._leave(waiter)
             raise
         connection.promised -= 1
-        if connection.exchanges:
+        if connection.timings is not ask.timings:  # another's connection came first: the steps of ours do not count
+            ask.timings = ConnectTimings()
             ask.timings.queued = monotonic() - waiter.since
         return connection
 
