@@ -81,7 +81,8 @@ def test_verbose_shows_heads_and_times_beside_the_body(run, wherry_server):
     assert "< HTTP/1.1 302" in lines
     assert "> GET /get HTTP/1.1" in lines
     assert "> X-A: 1" in lines
-    assert re.match(r"\* connect [0-9.]+ ms, first byte [0-9.]+ ms, total [0-9.]+ ms$", lines[-1])
+    assert re.match(r"\* connect [0-9.]+ ms, first byte [0-9.]+ ms, total [0-9.]+ ms$", lines[-2])
+    assert lines[-1] == "* connections: opened 1, reused 1"
 
 
 def test_redirects_may_be_shown_instead_of_followed(run, wherry_server):
@@ -186,6 +187,13 @@ def test_certificates_are_checked(run, wherry_tls_server, tmp_path):
     authority = tmp_path / "ca.pem"
     authority.write_bytes(wherry_tls_server.authority_pem)
     assert run("--cacert", authority, url).status == 0
+
+
+@pytest.mark.parametrize(("options", "version"), [([], "1.1"), (["--http2"], "2")])
+def test_http2_is_offered_when_asked(run, wherry_tls_server, options, version):
+    done = run("-k", "-v", *options, wherry_tls_server.url("/get"))
+    assert json.loads(done.out)["http_version"] == version
+    assert f"> GET /get HTTP/{version}" in done.err.splitlines()
 
 
 def test_options_come_from_the_environment(run, wherry_server):

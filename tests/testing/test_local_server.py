@@ -208,6 +208,14 @@ async def test_tls(wherry_tls_server):
         assert (await answer.json())["url"].startswith("https://127.0.0.1:")
 
 
+async def test_http2_by_alpn_and_by_prior_knowledge(wherry_server, wherry_tls_server):
+    for server, protocol in ((wherry_server, "h2c"), (wherry_tls_server, "h2")):
+        tls = wherry_tls_server.client_context
+        connector = wherry.TCPConnector(protocols=(protocol,), ssl=tls)
+        async with wherry.ClientSession(connector=connector) as session, session.get(server.url("/get")) as answer:
+            assert (await answer.json())["http_version"] == "2"
+
+
 async def test_it_counts_requests_and_clients():
     async with LocalServer() as server, wherry.ClientSession() as session:
         for _ in range(3):

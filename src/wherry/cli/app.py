@@ -116,6 +116,7 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
         proxy_user=parse_user(given["proxy_user"]) if given["proxy_user"] else None,
         timeout=given["timeout"],
         follow=not given.get("no_redirects"),
+        http2=given.get("http2", False),
         tls=_tls(given["insecure"], given["cacert"]),
     )
 
@@ -146,6 +147,7 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
     help="http, https, socks4, socks4a, socks5 or socks5h; again for a chain.",
 )
 @click.option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy, the last one of a chain.")
+@click.option("--http2", is_flag=True, help="Offer HTTP/2 to https:// servers.")
 @click.option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
 @click.option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
 @click.option("--curl", is_flag=True, help="Print the curl command that asks the same, and send nothing.")

@@ -39,6 +39,7 @@ class Ask:
         proxy_user: Name and password for the last of them.
         timeout: Seconds in all; None for no limit.
         follow: Whether redirects are followed.
+        http2: Whether HTTP/2 is offered where there is TLS.
         tls: False for no checks of certificates, a context for others than the system's.
     """
 
@@ -52,7 +53,13 @@ class Ask:
     proxy_user: tuple[str, str] | None = None
     timeout: float | None = None
     follow: bool = True
+    http2: bool = False
     tls: bool | ssl.SSLContext = True
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """What the connector speaks, in order of wish."""
+        return ("h2", "http/1.1") if self.http2 else ("http/1.1",)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ def curl_command(ask: Ask) -> str:
     words = ["curl"]
     if ask.follow:
         words.append("--location")
+    words.append("--http2" if ask.http2 else "--http1.1")
     has_body = ask.body is not None or bool(ask.form)
     if ask.method == "HEAD":
         words.append("--head")

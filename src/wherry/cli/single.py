@@ -46,7 +46,8 @@ async def run_single(ask: Ask, output: Output) -> None:
         OSError: A file cannot be written.
         ValueError: Something cannot be sent or shown.
     """
-    async with wherry.ClientSession(trust_env=True) as session:
+    connector = wherry.TCPConnector(protocols=ask.protocols)
+    async with wherry.ClientSession(connector=connector, trust_env=True) as session:
         if output.resume:
             if output.path is None:
                 raise ValueError("--continue needs -o FILE")
@@ -68,6 +69,8 @@ async def run_single(ask: Ask, output: Output) -> None:
             seconds = show.seconds_of(response, first_byte, time.perf_counter() - began)
             if output.verbose:
                 show.timings(seconds)
+                stats = connector.stats()
+                show.note(f"connections: opened {stats.opened}, reused {stats.reused}")
             if output.recorder is not None:
                 output.recorder.add(ask, response, content, seconds)
     if output.recorder is not None:
