@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.servers.pki import Pki
-from tests.servers.proxies import find, free_ports
+from tests.servers.process import find_program, free_ports
 
 SMALL = b'{"message": "Hello, World!", "id": 12345, "ok": true}\n'
 LARGE = bytes(range(256)) * 4096 * 2  # 2 MiB
@@ -172,7 +172,9 @@ class Http2Servers:
                 server {{ listen 127.0.0.1:{tls} ssl http2; }}
                 server {{ listen 127.0.0.1:{plain} http2; }}
             }}"""
-        self._start("nginx", [find("nginx"), "-p", str(self.directory), "-c", self._config("nginx.conf", config)])
+        self._start(
+            "nginx", [find_program("nginx"), "-p", str(self.directory), "-c", self._config("nginx.conf", config)]
+        )
         return Http2Server("nginx", tls, plain, counts_uploads=False)
 
     def _apache(self, tls: int, plain: int) -> Http2Server:
@@ -203,11 +205,11 @@ class Http2Servers:
                 SSLCertificateFile {self.chain}
                 SSLCertificateKeyFile {self.key}
             </VirtualHost>"""
-        self._start("apache", [find("apache2"), "-DFOREGROUND", "-f", self._config("apache.conf", config)])
+        self._start("apache", [find_program("apache2"), "-DFOREGROUND", "-f", self._config("apache.conf", config)])
         return Http2Server("apache", tls, plain, counts_uploads=False)
 
     def _nghttpd(self, tls: int) -> Http2Server:
-        command = [find("nghttpd"), "-a", "127.0.0.1", "-d", str(self.www), "--trailer", "x-sum: 1"]
+        command = [find_program("nghttpd"), "-a", "127.0.0.1", "-d", str(self.www), "--trailer", "x-sum: 1"]
         self._start("nghttpd", [*command, str(tls), str(self.key), str(self.chain)])
         return Http2Server("nghttpd", tls, None, counts_uploads=False)
 
@@ -228,7 +230,7 @@ frontend front
 backend back
     server one 127.0.0.1:{backend}
 """
-        self._start("haproxy", [find("haproxy"), "-db", "-f", self._config("haproxy.cfg", config)])
+        self._start("haproxy", [find_program("haproxy"), "-db", "-f", self._config("haproxy.cfg", config)])
         return Http2Server("haproxy", tls, plain, counts_uploads=True)
 
     def _caddy(self, tls: int, plain: int, backend: int) -> Http2Server:
@@ -251,7 +253,7 @@ http://localhost:{plain}, http://127.0.0.1:{plain} {{
 }}
 """
         path = self._config("Caddyfile", config)
-        self._start("caddy", [find("caddy"), "run", "--config", path, "--adapter", "caddyfile"])
+        self._start("caddy", [find_program("caddy"), "run", "--config", path, "--adapter", "caddyfile"])
         return Http2Server("caddy", tls, plain, counts_uploads=True)
 
     def _hypercorn(self, tls: int, plain: int) -> Http2Server:

@@ -24,29 +24,40 @@ _STOP_SECONDS = 5.0
 _PORTS = range(20_000, 32_000)
 
 
-def find_program(name: str) -> str:
-    """Where a server's program is; without it the test is left out, and in CI it fails."""
-    found = shutil.which(name) or shutil.which(name, path=_SYSTEM_PATH)
+def needed(what: str, found: str | None) -> str:
+    """`found`; where it is None the test is left out, and in CI it fails."""
     if found is None:
-        reason = f"{name} is not installed: tests/servers/install.sh installs it"
+        reason = f"{what} is not installed: tests/servers/install.sh installs it"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
     return found
 
 
+def find_program(name: str) -> str:
+    """Where a server's program is; the system's own directories may be missing in PATH."""
+    return needed(name, shutil.which(name) or shutil.which(name, path=_SYSTEM_PATH))
+
+
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """A port of 127.0.0.1 that nobody uses, for TCP and, if asked for, for UDP too."""
-    for port in random.sample(_PORTS, 200):
-        kinds = {socket.SOCK_STREAM, kind}
+    return free_ports(1, kind)[0]
+
+
+def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list[int]:
+    """The same, `count` of them."""
+    found: list[int] = []
+    for port in random.sample(_PORTS, min(len(_PORTS), 200 + count)):
         with contextlib.ExitStack() as stack:
             try:
-                for each in kinds:
+                for each in {socket.SOCK_STREAM, kind}:
                     stack.enter_context(socket.socket(socket.AF_INET, each)).bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
-    raise RuntimeError("no port of 127.0.0.1 is free")
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("the ports of 127.0.0.1 are in use")
 
 
 class RealServer:

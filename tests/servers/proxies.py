@@ -10,44 +10,18 @@ import contextlib
 import getpass
 import glob
 import os
-import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
 from urllib.parse import quote
 
-import pytest
 import trustme
+from tests.servers.process import find_program, free_ports, needed
 
 USER, PASSWORD = "user", "pa:ss@wörd/%"
 # Proxies whose files take no such characters.
 PLAIN_PASSWORD = "pass.word-1"
-
-
-def needed(what: str, found: str | None) -> str:
-    """`found`; where it is missing the tests are left out, and in CI they fail."""
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{what} is not installed; see tests/servers/install.sh")
-        pytest.skip(f"{what} is not installed; see tests/servers/install.sh")
-    return found
-
-
-def find(program: str) -> str:
-    """A server's program; the system's own directories may be missing in PATH."""
-    return needed(program, shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/sbin"))
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
 
 
 def wait_for_port(name: str, port: int, logs: Path) -> None:
@@ -187,7 +161,7 @@ class ProxyFarm:
         if credentials:
             lines.append(f"BasicAuth {credentials[0]} {credentials[1]}")
         config.write_text("\n".join(lines) + "\n")
-        self._start(name, [find("tinyproxy"), "-d", "-c", str(config)])
+        self._start(name, [find_program("tinyproxy"), "-d", "-c", str(config)])
         return RealProxy(name, "http", port, log, credentials)
 
     def _squid(self, ports: list[int]) -> tuple[RealProxy, RealProxy, RealProxy, RealProxy]:
@@ -225,7 +199,7 @@ class ProxyFarm:
             "visible_hostname squid.test\nshutdown_lifetime 0 seconds\npinger_enable off\n"
             "via off\nforwarded_for delete\nnetdb_filename none\nworkers 1\n"
         )
-        self._start("squid", [find("squid"), "-N", "-f", str(config)])
+        self._start("squid", [find_program("squid"), "-N", "-f", str(config)])
         account = (USER, PLAIN_PASSWORD)
         return (
             RealProxy("squid", "http", plain, log),
@@ -235,7 +209,7 @@ class ProxyFarm:
         )
 
     def _microsocks(self, name: str, port: int, credentials: tuple[str, str] | None) -> RealProxy:
-        command = [find("microsocks"), "-i", "127.0.0.1", "-p", str(port)]
+        command = [find_program("microsocks"), "-i", "127.0.0.1", "-p", str(port)]
         if credentials:
             command += ["-u", credentials[0], "-P", credentials[1]]
         return RealProxy(name, "socks5", port, self._start(name, command), credentials)
@@ -256,7 +230,9 @@ class ProxyFarm:
         environ = None
         if credentials:
             environ = self._accounts(name, credentials)
-        self._start(name, [find("danted"), "-f", str(config), "-p", str(self.directory / f"{name}.pid")], environ)
+        self._start(
+            name, [find_program("danted"), "-f", str(config), "-p", str(self.directory / f"{name}.pid")], environ
+        )
         return RealProxy(name, "socks5", port, log, credentials)
 
     def _accounts(self, name: str, credentials: tuple[str, str]) -> dict[str, str]:
@@ -282,7 +258,7 @@ class ProxyFarm:
         """OpenSSH's dynamic forwarding speaks SOCKS4a, which dante does not; the log is the server's."""
         home = self.directory / "ssh"
         home.mkdir(mode=0o755)
-        keygen = find("ssh-keygen")
+        keygen = find_program("ssh-keygen")
         for name in ("host", "user"):
             subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)], check=True)
         config = home / "sshd.conf"
@@ -293,9 +269,9 @@ class ProxyFarm:
         )
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd asks for it
-        log = self._start("sshd", [find("sshd"), "-D", "-e", "-f", str(config)])
+        log = self._start("sshd", [find_program("sshd"), "-D", "-e", "-f", str(config)])
         wait_for_port("sshd", server_port, self.directory)
-        client = [find("ssh"), "-N", "-F", "none", "-D", f"127.0.0.1:{port}", "-p", str(server_port)]
+        client = [find_program("ssh"), "-N", "-F", "none", "-D", f"127.0.0.1:{port}", "-p", str(server_port)]
         client += ["-i", str(home / "user"), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
         client += ["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", f"{getpass.getuser()}@127.0.0.1"]
         self._start("ssh", client)
@@ -310,7 +286,7 @@ class ProxyFarm:
             f"frontend tls\n  bind 127.0.0.1:{port} ssl crt {self.pem} alpn http/1.1\n  default_backend plain\n"
             f"backend plain\n  server behind 127.0.0.1:{behind.port}\n"
         )
-        log = self._start("haproxy", [find("haproxy"), "-db", "-f", str(config)])
+        log = self._start("haproxy", [find_program("haproxy"), "-db", "-f", str(config)])
         return RealProxy("haproxy", "https", port, log, behind.credentials, behind)
 
     def _stunnel(self, port: int, behind: RealProxy) -> RealProxy:
@@ -321,5 +297,5 @@ class ProxyFarm:
             f"[tls]\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:{behind.port}\n"
             f"cert = {self.chain}\nkey = {self.key}\n"
         )
-        self._start("stunnel", [find("stunnel4"), str(config)])
+        self._start("stunnel", [find_program("stunnel4"), str(config)])
         return RealProxy("stunnel", "https", port, log, behind.credentials, behind)
