@@ -166,7 +166,7 @@ async def test_the_total_timeout_holds_during_a_wait(peer: Any, session: Any) ->
     server: Peer = await peer(silent)
     client = session(middlewares=(RetryMiddleware(backoff=0.01),))
     with pytest.raises(TimeoutError):
-        await client.get(server.url(), timeout=wherry.ClientTimeout(total=0.3))
+        await client.get(server.url(), timeout=wherry.ClientTimeout(total=0.6))
     assert len(server.asked) == 2
 
 
