@@ -40,6 +40,13 @@ def test_binary_bodies_do_not_reach_the_terminal(run_on_terminal, wherry_server)
     assert "the body is binary (1000 bytes): save it with -o FILE" in JSON_COLOUR.sub("", seen)
 
 
+def test_what_a_terminal_shows_is_bounded(run_on_terminal, wherry_server):
+    status, seen = run_on_terminal(wherry_server.url("/bytes/70000000"))
+    assert status == 1
+    assert seen.startswith("\x1b[1;31mwherry: ")
+    assert "67108864" in JSON_COLOUR.sub("", seen)
+
+
 @pytest.mark.parametrize(
     ("options", "method", "field", "expected"),
     [

@@ -24,8 +24,10 @@ class Recorder:
         self.path = path
         self.entries: list[dict[str, Any]] = []
 
-    def add(self, ask: Ask, response: wherry.ClientResponse, body: bytes, seconds: dict[str, float | None]) -> None:
-        """Add a response, and the redirects that led to it."""
+    def add(
+        self, ask: Ask, response: wherry.ClientResponse, body: bytes | None, seconds: dict[str, float | None]
+    ) -> None:
+        """Add a response, and the redirects that led to it; a body of None was too large to keep."""
         began = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds.get("total") or 0.0)
         chain = [*response.history, response]
         for step in chain:
@@ -95,11 +97,14 @@ def _request(ask: Ask, response: wherry.ClientResponse) -> dict[str, Any]:
     return request
 
 
-def _response(response: wherry.ClientResponse, body: bytes) -> dict[str, Any]:
+def _response(response: wherry.ClientResponse, body: bytes | None) -> dict[str, Any]:
     content: dict[str, Any] = {
-        "size": len(body),
+        "size": -1 if body is None else len(body),
         "mimeType": response.headers.get("Content-Type", "application/octet-stream"),
     }
+    if body is None:
+        content["comment"] = "the body was too large to be recorded"
+        body = b""
     try:
         content["text"] = body.decode(response.charset or "utf-8")
     except (UnicodeDecodeError, LookupError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -58,8 +59,10 @@ async def run_single(ask: Ask, output: Output) -> None:
                     ask.url, output.path, resume=True, progress=_advance(bars, output.path.name), **ask.options
                 )
             return
+        # What a terminal shows is gathered first.
+        limit = MAX_GATHERED if _shows(output) else None
         began = time.perf_counter()
-        async with session.request(ask.method, ask.url, **ask.options) as response:
+        async with session.request(ask.method, ask.url, max_body_size=limit, **ask.options) as response:
             first_byte = time.perf_counter() - began
             if output.verbose:
                 show.heads(response)
@@ -86,23 +89,29 @@ def _advance(bars: Progress, name: str) -> Callable[[int, int | None], None]:
     return advance
 
 
-async def _take(response: wherry.ClientResponse, output: Output) -> bytes:
-    """Save or show the body; gives it where it is recorded."""
+def _shows(output: Output) -> bool:
+    return output.path is None and sys.stdout.isatty()
+
+
+async def _take(response: wherry.ClientResponse, output: Output) -> bytes | None:
+    """Save or show the body; gives it where it is recorded, None if it is too large for that."""
     if output.path is not None:
         with show.progress_bars() as bars:
             result = await response.download(output.path, progress=_advance(bars, output.path.name))
-        if output.recorder is not None and result.size <= MAX_GATHERED:
-            return result.path.read_bytes()
-        return b""
-    if sys.stdout.isatty():
+        if output.recorder is None or result.size > MAX_GATHERED:
+            return None
+        return await asyncio.to_thread(result.path.read_bytes)
+    if _shows(output):
         content = await response.read()
         if content:
             show.body(response, content)
         return content
-    gathered = bytearray()
+    gathered = bytearray() if output.recorder is not None else None
     async for piece in response.content.iter_any():
         show.write_plain(piece)
-        if output.recorder is not None and len(gathered) <= MAX_GATHERED:
+        if gathered is not None:
             gathered += piece
+            if len(gathered) > MAX_GATHERED:
+                gathered = None
     sys.stdout.buffer.flush()
-    return bytes(gathered)
+    return None if gathered is None else bytes(gathered)
