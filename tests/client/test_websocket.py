@@ -7,6 +7,7 @@ import gc
 import json
 import ssl
 import warnings
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -507,6 +508,29 @@ async def test_the_place_in_the_pool_is_given_back(site: Site) -> None:
             async with asyncio.timeout(5), session.ws_connect(site.url) as socket:
                 await socket.send_str("x")
                 assert await socket.receive_str() == "x"
+
+
+@pytest.mark.parametrize("heartbeat", [None, 5.0])
+async def test_a_closed_websocket_is_freed_without_the_collector(
+    session: ClientSession, site: Site, heartbeat: float | None
+) -> None:
+    socket: Any = await session.ws_connect(site.url, heartbeat=heartbeat)
+    await socket.send_str("x")
+    assert await socket.receive_str() == "x"
+    channel = weakref.ref(socket._channel)
+    response = weakref.ref(socket)
+    gc.collect()
+    gc.disable()
+    try:
+        await socket.close()
+        while not socket._channel.lost:
+            await asyncio.sleep(0)
+        del socket
+        await asyncio.sleep(0)
+        assert response() is None
+        assert channel() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_subclass_takes_the_place_of_the_response(site: Site) -> None:

@@ -40,6 +40,7 @@ class WebSocketChannel:
     """
 
     __slots__ = (
+        "__weakref__",
         "_autoping",
         "_close_waiter",
         "_drain_waiters",
@@ -259,7 +260,9 @@ class WebSocketChannel:
         for waiter in self._drain_waiters:
             if not waiter.done():
                 waiter.set_exception(ClientConnectionResetError("Connection lost"))
+        self.heartbeat = None
         if not self._reader.stalled:
+            self._feed = _drop
             self._announce(CLOSED_MESSAGE)
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
