@@ -463,6 +463,7 @@ async def test_a_lost_connection_is_no_clean_close(session: ClientSession, site:
         assert (await socket.receive()).type is WSMsgType.CLOSED
         assert socket.close_code == 1006
         assert socket.closed
+        assert isinstance(socket.exception(), ConnectionError)
         with pytest.raises(wherry.ClientConnectionResetError):
             await socket.send_str("x")
 

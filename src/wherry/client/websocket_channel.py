@@ -255,8 +255,8 @@ class WebSocketChannel:
             self._close_waiter.set_result(None)
         if self.close_code is None and self.peer_close is None:
             self.close_code = WSCloseCode.ABNORMAL_CLOSURE
-            if exc is not None and self.exception is None:
-                self.exception = exc
+            if self.exception is None:
+                self.exception = exc or ClientConnectionResetError("the connection ended without a Close frame")
         for waiter in self._drain_waiters:
             if not waiter.done():
                 waiter.set_exception(ClientConnectionResetError("Connection lost"))
