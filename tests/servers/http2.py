@@ -50,6 +50,8 @@ async def app(scope, receive, send):
     body = LARGE if path == "/large" else SMALL if path == "/small" else str(size).encode()
     headers = [(b"content-type", b"application/json"), (b"x-version", scope["http_version"].encode())]
     trailers = path == "/trailers"
+    if not trailers:
+        headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": trailers})
     await send({"type": "http.response.body", "body": body})
     if trailers:
