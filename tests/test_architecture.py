@@ -51,14 +51,7 @@ NEEDS_OPTIONAL = {"wherry.testing.server", "wherry.cli.app", "wherry.connect.aio
 MAX_FILE = 500
 MAX_FUNCTION = 60
 # What is longer still.  These may only become fewer.
-LONG_FILES = {
-    "wherry.client.pipeline",
-    "wherry.client.request",
-    "wherry.client.response",
-    "wherry.client.session",
-    "wherry.connect.pool",
-    "wherry.protocol.http1",
-}
+LONG_FILES: set[str] = set()
 LONG_FUNCTIONS = {
     "wherry.client.options.RequestOptions.__init__",
     "wherry.client.request.ClientRequest.__init__",

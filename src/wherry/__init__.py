@@ -37,11 +37,12 @@ from wherry.client.digest import DigestAuthMiddleware
 from wherry.client.download import DownloadResult
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
 from wherry.client.oauth2 import OAuth2ClientCredentials, OAuth2Error
+from wherry.client.oneshot import request
 from wherry.client.ratelimit import ConcurrencyLimit, RateLimitMiddleware
 from wherry.client.request import ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.retry import RetryBudget, RetryEvent, RetryMiddleware
-from wherry.client.session import ClientSession, request
+from wherry.client.session import ClientSession
 from wherry.client.timeouts import ClientTimeout
 from wherry.client.tracing import (
     TraceCacheHitParams,

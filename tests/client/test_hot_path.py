@@ -16,7 +16,8 @@ from tests.servers.raw import RawServer, read_request, response
 
 import wherry
 from wherry.protocol.connection import RequestHead
-from wherry.protocol.http1 import Http1Connection, Limits, encode_head
+from wherry.protocol.http1 import Http1Connection
+from wherry.protocol.http1_head import Limits, encode_head
 
 Start = Callable[..., Awaitable[RawServer]]
 

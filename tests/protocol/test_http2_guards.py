@@ -32,7 +32,7 @@ from tests.protocol.frames import (
 )
 
 from wherry.errors import BadHttpMessage, ClientPayloadError
-from wherry.protocol.http1 import Limits
+from wherry.protocol.http1_head import Limits
 from wherry.protocol.http2_flow import FlowOptions
 from wherry.protocol.http2_frames import ErrorCode
 

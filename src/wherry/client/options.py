@@ -9,12 +9,15 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from yarl import URL
+
 from wherry.auth.basic import BasicAuth
 from wherry.client.middleware import ClientMiddlewareType
-from wherry.client.timeouts import ClientTimeout
+from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.tls import Fingerprint
-from wherry.types import LooseCookies, LooseHeaders, Query
+from wherry.errors import InvalidURL
+from wherry.types import LooseCookies, LooseHeaders, Query, StrOrURL
 
 if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
@@ -63,7 +66,7 @@ class _RequestOptions(  # noqa: PYI049  (the session's signature)
     upgrade: str | None
 
 
-_UNSET: Any = object()
+UNSET: Any = object()
 
 
 def as_timeout(value: Any) -> ClientTimeout | None:
@@ -72,7 +75,7 @@ def as_timeout(value: Any) -> ClientTimeout | None:
     Raises:
         TypeError: It is neither a ClientTimeout nor a number.
     """
-    if value is _UNSET:
+    if value is UNSET:
         return None
     if isinstance(value, ClientTimeout):
         return value
@@ -180,7 +183,7 @@ class RequestOptions:
         read_until_eof: bool = True,
         proxy: Any = None,
         proxy_auth: BasicAuth | None = None,
-        timeout: Any = _UNSET,
+        timeout: Any = UNSET,
         verify_ssl: bool | None = None,
         fingerprint: bytes | None = None,
         ssl_context: Any = None,
@@ -235,3 +238,37 @@ class RequestOptions:
 
 
 NO_OPTIONS = RequestOptions()
+
+
+def check_base_url(base_url: StrOrURL | None) -> URL | None:
+    if base_url is None:
+        return None
+    url = base_url if isinstance(base_url, URL) else URL(base_url)
+    if not url.absolute:
+        raise ValueError("Only absolute URLs are supported")
+    if not url.path.endswith("/"):
+        raise ValueError("base_url must have a trailing '/'")
+    if not url.raw_host:
+        raise InvalidURL(url, "base_url has no host")
+    return url
+
+
+def check_auth(auth: BasicAuth | None) -> BasicAuth | None:
+    if auth is not None and not isinstance(auth, BasicAuth):
+        raise TypeError("BasicAuth() tuple is required instead")
+    return auth
+
+
+def session_timeout(timeout: Any, read_timeout: Any, conn_timeout: float | None) -> ClientTimeout:
+    if timeout is not UNSET:
+        if read_timeout is not UNSET or conn_timeout is not None:
+            raise ValueError("read_timeout and conn_timeout parameters conflict with timeout parameter")
+        return as_timeout(timeout) or DEFAULT_TIMEOUT
+    limits = DEFAULT_TIMEOUT
+    if read_timeout is not UNSET:
+        warnings.warn("read_timeout is deprecated, use timeout instead", DeprecationWarning, stacklevel=3)
+        limits = ClientTimeout(total=read_timeout, sock_connect=limits.sock_connect)
+    if conn_timeout is not None:
+        warnings.warn("conn_timeout is deprecated, use timeout instead", DeprecationWarning, stacklevel=3)
+        limits = ClientTimeout(total=limits.total, connect=conn_timeout, sock_connect=limits.sock_connect)
+    return limits

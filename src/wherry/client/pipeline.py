@@ -17,12 +17,13 @@ from yarl import URL
 
 from wherry.body.coding import decoder_for
 from wherry.body.stream import StreamReader
-from wherry.body.writer import BodyWriter, compression_of
+from wherry.client.head_fields import DerivedFields, derive
 from wherry.client.middleware import build_client_middlewares
 from wherry.client.redirects import REDIRECT_STATUSES, Hop, next_hop, split_credentials
 from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest, RequestInfo
-from wherry.client.response import ClientResponse, DerivedFields, derive
+from wherry.client.response import ClientResponse
 from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
+from wherry.client.upload import upload_body
 from wherry.connect.ask import ConnectAsk
 from wherry.errors import (
     BadHttpMessage,
@@ -36,15 +37,13 @@ from wherry.errors import (
     ServerDisconnectedError,
     TooManyRedirects,
 )
-from wherry.protocol.connection import Connection, Exchange, RequestHead, ResponseHead
+from wherry.protocol.connection import Connection, Exchange, ResponseHead
 
 if TYPE_CHECKING:
     from wherry.client.options import RequestOptions
     from wherry.client.session import ClientSession
     from wherry.connect.route import Route
 
-# How long a server may think about an Expect: 100-continue before the body is sent anyway (RFC 9110 10.1.1).
-CONTINUE_SECONDS = 1.0
 # How often a request is sent that servers did not process (RFC 9113 8.7: REFUSED_STREAM, GOAWAY).
 MAX_UNPROCESSED_TRIES = 10
 
@@ -328,7 +327,7 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
         raise
     upload: asyncio.Task[None] | None = None
     if head.streamed:
-        upload = session._loop.create_task(_upload(request, exchange, head))
+        upload = session._loop.create_task(upload_body(request, exchange, head))
         if sink is not content:
             upload.add_done_callback(lambda _: sink.watch(exchange))
     elif sink is not content:
@@ -445,62 +444,3 @@ async def _told(connection: Connection, pool: Any, telling: Awaitable[None]) -> 
         connection.retire()
         return False
     return connection.capacity > 0
-
-
-async def _upload(request: ClientRequest, exchange: Exchange, head: RequestHead) -> None:
-    """Send a streamed body; a failure of the body itself ends the exchange, an early answer ends the upload."""
-    payload = request.payload
-    assert payload is not None
-    traces = request._traces
-    tracker = request._upload_tracker
-    attempt = 0 if tracker is None else tracker.attempts
-    sent = False
-    error: BaseException | None = None
-    try:
-        if head.expect_continue and not await exchange.wait_continue(CONTINUE_SECONDS):
-            return
-        writer = BodyWriter(
-            exchange,
-            content_length=head.content_length,
-            compress=compression_of(request.compress),
-            on_chunk_sent=None
-            if traces is None
-            else lambda chunk: traces.request_chunk_sent(request.method, request.url, chunk),
-        )
-        if tracker is not None:
-            tracker.begin_attempt(writer)
-        await payload.write(writer)
-        await writer.write_eof()
-        sent = True
-        request._sent = monotonic()
-    except asyncio.CancelledError:
-        raise
-    except (ClientConnectionError, ConnectionError) as exc:
-        # The peer stopped taking the body: what it answered counts, if it did (RFC 9112 9.5).
-        error = exc
-        if exchange.head is None and exchange.error is None:
-            await _late_answer(exchange, exc)
-    except Exception as exc:
-        failure = ClientConnectionError(
-            f"Failed to send bytes into the underlying connection to {request.url.origin()}: {exc!r}"
-        )
-        failure.__cause__ = error = exc
-        exchange.fail(failure)
-        exchange.cancel()
-    finally:
-        # The upload of a hop before this one may end late, when the tracker follows another.
-        if tracker is not None and tracker.attempts == attempt:
-            if sent:
-                tracker.finish_attempt()
-            else:
-                tracker.fail_attempt(error)
-
-
-async def _late_answer(exchange: Exchange, exc: BaseException) -> None:
-    """A write failed before any answer was read: what lies in the socket's buffer may be the answer."""
-    await asyncio.sleep(0)
-    if exchange.head is None and exchange.error is None:
-        failure = ClientOSError(getattr(exc, "errno", None), f"the connection was lost while the body was sent: {exc}")
-        failure.__cause__ = exc
-        exchange.fail(failure)
-        exchange.cancel()

@@ -12,8 +12,8 @@ from typing import Any
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
+from wherry.client.field_rules import field_pairs
 from wherry.client.origin import origin_of
-from wherry.client.request import field_pairs
 from wherry.errors import (
     ClientPayloadError,
     InvalidUrlRedirectClientError,

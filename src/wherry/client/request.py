@@ -9,9 +9,8 @@ with the body.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -20,6 +19,7 @@ from wherry.auth.basic import BasicAuth
 from wherry.body.form import FormData
 from wherry.body.payload import LookupError as PayloadLookupError
 from wherry.body.payload import Payload, get_payload
+from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.proxy_http import forward_fields
 from wherry.connect.route import ProxyHop, Route
@@ -31,16 +31,9 @@ if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
     from wherry.client.session import ClientSession
 
-# RFC 9110 5.6.2: a field's name and a method are tokens.
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_FORBIDDEN = re.compile(r"[\r\n\0]")
-# Fields that the engine makes or must read itself.
-_ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
 # RFC 9110 9.3: for these, content has no defined meaning, so none is announced when there is none.
 METHODS_WITHOUT_CONTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-
-_known_names: dict[str, str] = {}
 
 
 class _RequestInfo(NamedTuple):
@@ -64,50 +57,6 @@ class RequestInfo(_RequestInfo):
 
     def __new__(cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None) -> Self:
         return super().__new__(cls, url, method, headers, url if real_url is None else real_url)
-
-
-def check_method(method: str) -> str:
-    """The method in upper case.
-
-    Raises:
-        ValueError: It is not a token (RFC 9110 9.1).
-    """
-    if _TOKEN.fullmatch(method) is None:
-        raise ValueError(f"Method cannot contain non-token characters {method!r}")
-    return method.upper()
-
-
-def check_field(name: str, value: str) -> str:
-    """The lower-case name of a field that may be sent.
-
-    Raises:
-        ValueError: The name is no token, or the value holds CR, LF or NUL (RFC 9110 5.5).
-        TypeError: One of them is not a str.
-    """
-    lower = _known_names.get(name)
-    if lower is None:
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a header field must be str, not {type(name).__name__}: {name!r}")
-        if _TOKEN.fullmatch(name) is None:
-            raise ValueError(f"Invalid header field name {name!r}: not a token")
-        lower = name.lower()
-        if len(_known_names) < 4096:
-            _known_names[str(name)] = lower
-    if not isinstance(value, str):
-        raise TypeError(f"the value of header field {name} must be str, not {type(value).__name__}: {value!r}")
-    if _FORBIDDEN.search(value) is not None:
-        raise ValueError(
-            f"Newline, carriage return, or null byte detected in the value of header field {name}; "
-            "this would be header injection"
-        )
-    return lower
-
-
-def field_pairs(headers: LooseHeaders) -> Iterable[tuple[str, str]]:
-    """The pairs of any form of `headers=` that the API takes."""
-    if isinstance(headers, Mapping):
-        return cast("Iterable[tuple[str, str]]", headers.items())
-    return headers
 
 
 def _without_proxy_credentials(
@@ -260,7 +209,7 @@ class ClientRequest:
         names = set()
         for name, value in field_pairs(headers):
             lower = check_field(name, value)
-            if lower in _ENGINE_FIELDS:
+            if lower in ENGINE_FIELDS:
                 if self._engine is None:
                     self._engine = {}
                 self._engine[lower] = value
@@ -307,7 +256,7 @@ class ClientRequest:
         skipped = {name.lower() for name in self._skip_auto_headers or ()}
         for name, value in payload.headers.items():
             lower = check_field(name, value)
-            if lower in present or lower in skipped or lower in self._shared.names or lower in _ENGINE_FIELDS:
+            if lower in present or lower in skipped or lower in self._shared.names or lower in ENGINE_FIELDS:
                 continue
             self._fields.append((str(name), value))
         if self.compress:
@@ -518,7 +467,7 @@ class ClientRequest:
         engine: dict[str, str] = {}
         for name, value in headers.items():
             lower = check_field(name, value)
-            if lower in _ENGINE_FIELDS:
+            if lower in ENGINE_FIELDS:
                 engine[lower] = value
             else:
                 fields.append((str(name), value))

@@ -16,23 +16,18 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 from yarl import URL
 
-from wherry.body.charset import bom_encoding, is_json_type, known_charset, parse_mimetype
 from wherry.body.stream import StreamReader
 from wherry.client.download import DownloadResult, Progress, download
-from wherry.client.fields import ContentDisposition, parse_content_disposition_field, parse_links
-from wherry.client.timings import Timings
-from wherry.connect.ask import ConnectTimings
-from wherry.cookies.parse import parse_set_cookie
+from wherry.client.head_fields import DerivedFields, type_matches
+from wherry.client.response_connection import _NOOP, ResponseConnection
+from wherry.client.response_facts import ResponseFacts
 from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError
 from wherry.protocol.connection import Exchange, ResponseHead
 from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
 if TYPE_CHECKING:
-    from http.cookies import SimpleCookie
-
     from wherry.body.payload_base import Payload
     from wherry.client.request import ClientRequest, RequestInfo
     from wherry.client.session import ClientSession
@@ -41,51 +36,8 @@ if TYPE_CHECKING:
 DRAIN_LIMIT = 64 * 1024
 DRAIN_SECONDS = 1.0
 
-_names: dict[bytes, str] = {}
 
-
-def decode_name(name: bytes) -> str:
-    """A field's name as text; the usual ones come from a cache."""
-    text = _names.get(name)
-    if text is None:
-        text = name.decode("utf-8", "surrogateescape")
-        if len(_names) < 2048:
-            _names[name] = text
-    return text
-
-
-class DerivedFields:
-    """What was made of a head's fields, kept with the head for the next response that has the same."""
-
-    __slots__ = ("content_encoding", "headers", "is_json", "set_cookies")
-
-    def __init__(self, set_cookies: list[str] | None, content_encoding: str | None, is_json: bool) -> None:
-        self.set_cookies = set_cookies
-        self.content_encoding = content_encoding
-        self.is_json = is_json  # plainly: application/json without parameters
-        self.headers: CIMultiDictProxy[str] | None = None
-
-
-def derive(head: ResponseHead) -> DerivedFields:
-    """Look once through the fields for those that the client itself must know."""
-    set_cookies: list[str] | None = None
-    codings: list[str] = []
-    is_json = False
-    for name, value in head.raw:
-        length = len(name)
-        if length == 10 and name.lower() == b"set-cookie":
-            if set_cookies is None:
-                set_cookies = []
-            set_cookies.append(value.decode("utf-8", "surrogateescape"))
-        elif length == 16 and name.lower() == b"content-encoding":
-            codings.append(value.decode("latin-1"))
-        elif length == 12 and value == b"application/json" and name.lower() == b"content-type":
-            is_json = True
-    derived = head.derived = DerivedFields(set_cookies, ", ".join(codings) if codings else None, is_json)
-    return derived
-
-
-class ClientResponse:
+class ClientResponse(ResponseFacts):
     """A response.
 
     Args:
@@ -97,27 +49,15 @@ class ClientResponse:
     """
 
     version: HttpVersion | None = None
-    status: int = None  # type: ignore[assignment]
     reason: str | None = None
     content: StreamReader = None  # type: ignore[assignment]
-    _body: bytes | None = None
-    _headers: CIMultiDictProxy[str] | None = None
-    _raw_headers: RawHeaders | None = None
-    _cookies: SimpleCookie | None = None
-    _history: tuple[ClientResponse, ...] = ()
-    _head: ResponseHead | None = None
-    _exchange: Exchange | None = None
-    _request: ClientRequest | None = None
-    _request_info: RequestInfo | None = None
     _upload: asyncio.Task[None] | None = None
     _payload: Payload | None = None
     _on_close: Callable[[], None] | None = None
     _closed = False
     _released = False
     _in_context = False
-    _resolve_charset: Callable[[ClientResponse, bytes], str] = staticmethod(lambda *_: "utf-8")
     _source_traceback: traceback.StackSummary | None = None
-    _moments: tuple[float, float, float, ConnectTimings | None] | None = None
 
     def __init__(
         self,
@@ -204,144 +144,6 @@ class ClientResponse:
         headers = self.headers if self._head or self._headers else None
         return f"<{type(self).__name__}({url}) [{self.status} {reason}]>\n{headers}\n"
 
-    # --- what came ------------------------------------------------------------------------------------------
-
-    @property
-    def timings(self) -> Timings | None:
-        """How long each step took, in seconds; None for a response that no connection brought."""
-        if self._moments is None:
-            return None
-        started, connected, head, steps = self._moments
-        sent = None if self._request is None else self._request._sent
-        return Timings(started, connected, head, sent=sent, ended=self.content.ended, steps=steps)
-
-    @property
-    def url(self) -> URL:
-        """The URL that answered, without its fragment."""
-        return self._url
-
-    @property
-    def url_obj(self) -> URL:
-        warnings.warn("Deprecated, use .url #1654", DeprecationWarning, stacklevel=2)
-        return self._url
-
-    @property
-    def real_url(self) -> URL:
-        """The URL that answered, with its fragment."""
-        return self._real_url
-
-    @property
-    def host(self) -> str:
-        return self._url.host or ""
-
-    @property
-    def headers(self) -> CIMultiDictProxy[str]:
-        """The header fields; names in any case, several values of one name."""
-        headers = self._headers
-        if headers is None:
-            derived: DerivedFields | None = None if self._head is None else self._head.derived
-            headers = None if derived is None else derived.headers
-            if headers is None:
-                headers = _decoded(self.raw_headers)
-                if derived is not None:
-                    derived.headers = headers
-            self._headers = headers
-        return headers
-
-    @property
-    def raw_headers(self) -> RawHeaders:
-        """The header fields as they came: pairs of bytes."""
-        if self._raw_headers is None:
-            self._raw_headers = () if self._head is None else self._head.raw
-        return self._raw_headers
-
-    @property
-    def trailers(self) -> CIMultiDictProxy[str]:
-        """The fields that came after the body (RFC 9110 6.5); empty before it was read, and where none came."""
-        raw = () if self._exchange is None else self._exchange.trailers
-        return _decoded(raw)
-
-    @property
-    def cookies(self) -> SimpleCookie:
-        """The cookies that this response sets."""
-        if self._cookies is None:
-            values = self._head.get_all(b"set-cookie") if self._head is not None else []
-            self._cookies = parse_set_cookie([value.decode("utf-8", "surrogateescape") for value in values])
-        return self._cookies
-
-    @cookies.setter
-    def cookies(self, cookies: SimpleCookie) -> None:
-        self._cookies = cookies
-
-    @property
-    def request_info(self) -> RequestInfo:
-        info = self._request_info
-        if info is None:
-            if self._request is None:
-                raise RuntimeError("the response was made without a request")
-            info = self._request_info = self._request.request_info
-        return info
-
-    @property
-    def history(self) -> tuple[ClientResponse, ...]:
-        """The responses of the redirects that led here, first to last."""
-        return self._history
-
-    @property
-    def ok(self) -> bool:
-        """Whether the status is below 400."""
-        return self.status < 400
-
-    @property
-    def links(self) -> MultiDictProxy[MultiDictProxy[str | URL]]:
-        """The Link fields (RFC 8288) by relation; each has its URL, made absolute, under "url"."""
-        value = ", ".join(self.headers.getall("link", ()))
-        return parse_links(value, self.url) if value else MultiDictProxy(MultiDict())
-
-    # --- what the content type says -------------------------------------------------------------------------
-
-    @property
-    def content_type(self) -> str:
-        """The media type without parameters; application/octet-stream where none was sent."""
-        value = self.headers.get("Content-Type")
-        if value is None:
-            return "application/octet-stream"
-        return value.partition(";")[0].strip().lower() or "application/octet-stream"
-
-    @property
-    def charset(self) -> str | None:
-        """The charset parameter of the content type."""
-        value = self.headers.get("Content-Type")
-        return None if value is None else parse_mimetype(value).parameters.get("charset")
-
-    @property
-    def content_length(self) -> int | None:
-        value = self.headers.get("Content-Length")
-        return int(value) if value is not None and value.isdigit() else None
-
-    @property
-    def content_disposition(self) -> ContentDisposition | None:
-        value = self.headers.get("Content-Disposition")
-        return None if value is None else parse_content_disposition_field(value)
-
-    def get_encoding(self) -> str:
-        """The encoding of the text: the charset parameter, UTF-8 for JSON, a byte order mark, or a guess.
-
-        Raises:
-            RuntimeError: A guess is needed and the body was not read.
-        """
-        value = self.headers.get("Content-Type")
-        if value is not None:
-            media = parse_mimetype(value)
-            charset = known_charset(media.parameters.get("charset"))
-            if charset is not None:
-                return charset
-            if media.type == "application" and media.subtype in ("json", "rdap"):
-                return "utf-8"  # RFC 8259 8.1, RFC 7483
-        if self._body is None:
-            raise RuntimeError("Cannot compute fallback encoding of a not yet read body")
-        return bom_encoding(self._body) or self._resolve_charset(self, self._body)
-
     # --- the body -------------------------------------------------------------------------------------------
 
     async def read(self) -> bytes:
@@ -408,7 +210,7 @@ class ClientResponse:
             body = await self.read()
         derived: DerivedFields | None = None if self._head is None else self._head.derived
         plain = derived is not None and derived.is_json
-        if not (plain and content_type == "application/json") and not _type_matches(self.content_type, content_type):
+        if not (plain and content_type == "application/json") and not type_matches(self.content_type, content_type):
             raise ContentTypeError(
                 self.request_info,
                 self.history,
@@ -552,35 +354,6 @@ class ClientResponse:
         self.release()
 
 
-class ResponseConnection:
-    """What `ClientResponse.connection` shows: the transport under an exchange, and how to end it."""
-
-    __slots__ = ("_exchange", "_response")
-
-    def __init__(self, response: ClientResponse, exchange: Exchange) -> None:
-        self._response = response
-        self._exchange = exchange
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        return self._exchange.connection.transport
-
-    @property
-    def protocol(self) -> Any:
-        return self._exchange.connection
-
-    @property
-    def closed(self) -> bool:
-        transport = self.transport
-        return transport is None or transport.is_closing()
-
-    def close(self) -> None:
-        self._response.close()
-
-    def release(self) -> None:
-        self._response.release()
-
-
 class _Once:
     """Calls a callback the first time it is called, and the one it stands before."""
 
@@ -597,30 +370,3 @@ class _Once:
             before()
         if callback is not None:
             callback()
-
-
-class _Noop:
-    """What `release` gives back, so that programs which await it go on."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Any:
-        return
-        yield
-
-
-_NOOP = _Noop()
-
-
-def _decoded(raw: RawHeaders) -> CIMultiDictProxy[str]:
-    return CIMultiDictProxy(
-        CIMultiDict([(decode_name(name), value.decode("utf-8", "surrogateescape")) for name, value in raw])
-    )
-
-
-def _type_matches(actual: str, expected: str | None) -> bool:
-    if expected is None:
-        return True
-    if expected == "application/json":
-        return is_json_type(actual)
-    return expected in actual

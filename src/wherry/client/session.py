@@ -11,38 +11,43 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from time import monotonic
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack, cast
+from typing import Any, Self, Unpack
 
-from multidict import CIMultiDict, getversion, istr
+from multidict import CIMultiDict, istr
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.body.coding import accept_encoding
-from wherry.body.form import FormData
-from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload, get_payload
-from wherry.body.payload import LookupError as PayloadLookupError
+from wherry.body.payload import Payload
 from wherry.client import pipeline
+from wherry.client.build import RequestBuilder
+from wherry.client.context import _RequestContextManager, _WSRequestContextManager
 from wherry.client.download import DownloadResult, Progress, fetch_to_file
+from wherry.client.field_rules import check_method
 from wherry.client.middleware import ClientMiddlewareType
-from wherry.client.options import NO_OPTIONS, RequestOptions, _RequestOptions, as_timeout
+from wherry.client.options import (
+    NO_OPTIONS,
+    UNSET,
+    RequestOptions,
+    _RequestOptions,
+    check_auth,
+    check_base_url,
+    session_timeout,
+)
 from wherry.client.origin import origin_of
 from wherry.client.proxies import SessionProxies
-from wherry.client.redirects import Hop
-from wherry.client.request import ClientRequest, check_field, check_method, field_pairs
+from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
-from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout, Deadline, DeadlineWheel
+from wherry.client.timeouts import ClientTimeout, Deadline, DeadlineWheel
 from wherry.client.tracing import TraceConfig, Traces
-from wherry.client.websocket import ClientWebSocketResponse
 from wherry.client.websocket_channel import WebSocketChannel
 from wherry.client.websocket_connect import _WSConnectOptions, close_websockets, connect_websocket
 from wherry.connect.connector import BaseConnector, TCPConnector
-from wherry.connect.route import Route
 from wherry.cookies.abc import AbstractCookieJar
 from wherry.cookies.jar import CookieJar
-from wherry.errors import InvalidURL, InvalidUrlClientError, NonHttpUrlClientError
-from wherry.protocol.connection import Exchange, FieldBlock
+from wherry.protocol.connection import Exchange
 from wherry.types import (
     HttpVersion,
     HttpVersion11,
@@ -52,75 +57,13 @@ from wherry.types import (
     LooseHeaders,
     StrOrURL,
 )
-from wherry.version import SERVER_SOFTWARE
 
-_T = TypeVar("_T")
-_UNSET: Any = object()
 _ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
 _SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CACHED_URLS = 512
 
 
-class _BaseRequestContextManager(Coroutine[Any, Any, _T], Generic[_T]):
-    """What a verb gives: to be awaited for the response, or entered with ``async with``."""
-
-    __slots__ = ("_coro", "_resp")
-
-    def __init__(self, coro: Coroutine[Any, Any, _T]) -> None:
-        self._coro = coro
-
-    def send(self, value: Any) -> Any:
-        return self._coro.send(value)
-
-    def throw(self, *args: Any, **kwargs: Any) -> Any:
-        return self._coro.throw(*args, **kwargs)
-
-    def close(self) -> None:
-        self._coro.close()
-
-    def __await__(self) -> Generator[Any, Any, _T]:
-        return self._coro.__await__()
-
-    def __iter__(self) -> Generator[Any, Any, _T]:
-        return self.__await__()
-
-    async def __aenter__(self) -> _T:
-        self._resp = await self._coro
-        return await cast("Any", self._resp).__aenter__()  # type: ignore[no-any-return]
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await cast("Any", self._resp).__aexit__(exc_type, exc, tb)
-
-
-class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
-    """A request that was asked for."""
-
-    __slots__ = ()
-
-    async def __aenter__(self) -> ClientResponse:
-        self._resp = response = await self._coro
-        response._in_context = True
-        return response
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        response = self._resp
-        response._in_context = False
-        if response._upload is not None:
-            await response.wait_for_close()
-        response.release()
-
-
-class _WSRequestContextManager(_BaseRequestContextManager[ClientWebSocketResponse]):
-    """A WebSocket that was asked for."""
-
-    __slots__ = ()
-
-
-class ClientSession:
+class ClientSession(RequestBuilder):
     """The way to make requests: holds defaults, cookies and connections.
 
     Args:
@@ -173,9 +116,9 @@ class ClientSession:
         cookie_jar: AbstractCookieJar | None = None,
         connector_owner: bool = True,
         raise_for_status: bool | Callable[[ClientResponse], Awaitable[None]] = False,
-        read_timeout: Any = _UNSET,
+        read_timeout: Any = UNSET,
         conn_timeout: float | None = None,
-        timeout: Any = _UNSET,
+        timeout: Any = UNSET,
         auto_decompress: bool = True,
         trust_env: bool = False,
         requote_redirect_url: bool = True,
@@ -187,27 +130,28 @@ class ClientSession:
         max_body_size: int | None = None,
         fallback_charset_resolver: Callable[[ClientResponse, bytes], str] = lambda _response, _body: "utf-8",
         middlewares: Sequence[ClientMiddlewareType] = (),
-        ssl_shutdown_timeout: Any = _UNSET,
+        ssl_shutdown_timeout: Any = UNSET,
         proxy_headers: LooseHeaders | None = None,
         proxy_ssl: Any = None,
     ) -> None:
         # Set first: a session whose making failed is closed without noise.
         self._connector: BaseConnector | None = None
+        super().__init__(headers)
         if loop is None:
             loop = connector._loop if connector is not None else asyncio.get_running_loop()
         if connector is not None and connector._loop is not loop:
             raise RuntimeError("Session and connector has to use same event loop")
         self._loop = loop
-        self._base_url = _check_base_url(base_url)
+        self._base_url = check_base_url(base_url)
         self._base_origin = None if self._base_url is None else origin_of(self._base_url)
-        self._timeout = _session_timeout(timeout, read_timeout, conn_timeout)
+        self._timeout = session_timeout(timeout, read_timeout, conn_timeout)
         if cookie_jar is None:
             cookie_jar = CookieJar()
         self._cookie_jar = cookie_jar
         if cookies is not None:
             cookie_jar.update_cookies(cookies)
         self._connector_owner = connector_owner
-        self._default_auth = _check_auth(auth)
+        self._default_auth = check_auth(auth)
         self._default_proxy = proxy
         self._default_proxy_auth = proxy_auth
         self._proxies = SessionProxies(proxy, proxy_auth, proxy_headers, proxy_ssl, trust_env=trust_env)
@@ -231,17 +175,6 @@ class ClientSession:
         self._ws_response_class = ws_response_class
         self._middlewares = middlewares
         self._skip_auto_headers = frozenset(istr(name) for name in skip_auto_headers or ())
-        self._default_headers: CIMultiDict[str] = CIMultiDict()
-        if headers:
-            for name, value in field_pairs(headers):
-                check_field(name, value)
-                self._default_headers.add(name, value)
-        self._default_headers_any: Any = self._default_headers  # for getversion, whose types want another one
-        self._blocks: dict[bool, tuple[FieldBlock, tuple[tuple[str, str], ...]]] = {}
-        self._blocks_version = -1
-        self._urls: dict[str, URL] = {}
-        # Requests that can be sent as they are, as long as headers and cookies stay what they were.
-        self._ready: dict[StrOrURL, ClientRequest] = {}
         self._is_plain = request_class is ClientRequest and not trace_configs and not trust_env
         self._wheel = DeadlineWheel(loop)
         self._websockets: set[WebSocketChannel] = set()
@@ -428,214 +361,14 @@ class ClientSession:
         """
         return _WSRequestContextManager(connect_websocket(self, url, **kwargs))
 
-    def _ready_request(self, given: StrOrURL) -> ClientRequest | None:
-        """The request of a plain GET: nothing is built again while nothing that it is made of has changed."""
-        request = self._ready.get(given)
-        if (
-            request is not None
-            and getversion(self._default_headers_any) == request._headers_version
-            and self._cookie_jar.cookie_header(request.url) == request._cookie_line
-        ):
-            return request
-        url = self._resolve_url(given)
-        if url.raw_user is not None or url.raw_password is not None:
-            return None
-        request = self._make_request(Hop("GET", url, None, None, None), NO_OPTIONS, traces=None)
-        connector = self._require_connector()
-        route = self._route_for(request)
-        request._headers_version = self._blocks_version
-        request._ready = route, request.wire_head(route, connector.force_close)
-        if len(self._ready) >= _CACHED_URLS:
-            self._ready.clear()
-        self._ready[given] = request
-        return request
-
     # --- what the pipeline asks for -------------------------------------------------------------------------
-
-    def _resolve_url(self, given: StrOrURL) -> URL:
-        """The absolute URL of a request, checked once for each text.
-
-        Raises:
-            InvalidUrlClientError: It is no URL, or has no host.
-            NonHttpUrlClientError: It has a scheme that the connector does not speak.
-        """
-        if isinstance(given, str):
-            url = self._urls.get(given)
-            if url is not None:
-                return url
-        url = self._check_url(given)
-        if isinstance(given, str):
-            if len(self._urls) >= _CACHED_URLS:
-                self._urls.clear()
-            self._urls[given] = url
-        return url
-
-    def _check_url(self, given: StrOrURL) -> URL:
-        try:
-            url = self._build_url(given)
-            host = url.raw_host
-        except ValueError as exc:
-            raise InvalidUrlClientError(given, str(exc)) from exc
-        if url.scheme not in self._require_connector().allowed_protocol_schema_set:
-            raise NonHttpUrlClientError(url)
-        if url.scheme in ("http", "https", "ws", "wss") and not host:
-            raise InvalidUrlClientError(url, "the URL has no host" if url.absolute else "the URL is relative")
-        return url
-
-    def _build_url(self, str_or_url: StrOrURL) -> URL:
-        url = URL(str_or_url)
-        if self._base_url is None or url.absolute:
-            return url
-        return self._base_url.join(url)
-
-    def _require_connector(self) -> BaseConnector:
-        connector = self._connector
-        if connector is None:
-            raise RuntimeError("Session is closed")
-        return connector
 
     def _traces_for(self, options: RequestOptions) -> Any:
         return Traces(self, self._trace_configs, options.trace_request_ctx)
 
-    def _merged_headers(self, own: LooseHeaders | None) -> CIMultiDict[str]:
-        """The session's fields and a request's own, which replace those of the same name."""
-        headers = self._default_headers.copy()
-        if own:
-            pairs = list(field_pairs(own))
-            for name, _ in pairs:
-                headers.popall(name, None)
-            headers.extend(pairs)
-        return headers
-
-    def _payload(self, options: RequestOptions) -> Payload | None:
-        """The body that the options ask for, made once for all hops and tries."""
-        data = options.data
-        if data is None:
-            if options.json is None:
-                return None
-            if self._json_serialize_bytes is not None:
-                return JsonBytesPayload(options.json, dumps=self._json_serialize_bytes)
-            return JsonPayload(options.json, dumps=self._json_serialize)
-        if isinstance(data, Payload):
-            return data
-        if isinstance(data, FormData):
-            return data()
-        try:
-            return get_payload(data, disposition=None)
-        except PayloadLookupError:
-            return FormData(data)()
-
-    def _shared_block(
-        self, trusted: bool, skip: Iterable[str] | None
-    ) -> tuple[FieldBlock, tuple[tuple[str, str], ...]]:
-        """(the fields that all requests share, the session's own of which the engine must know)."""
-        if skip:
-            return self._make_block(trusted, frozenset(istr(name) for name in skip) | self._skip_auto_headers)
-        version = getversion(self._default_headers_any)
-        if version != self._blocks_version:
-            self._blocks = {}
-            self._blocks_version = version
-        entry = self._blocks.get(trusted)
-        if entry is None:
-            entry = self._blocks[trusted] = self._make_block(trusted, self._skip_auto_headers)
-        return entry
-
-    def _make_block(self, trusted: bool, skip: frozenset[str]) -> tuple[FieldBlock, tuple[tuple[str, str], ...]]:
-        pairs: list[tuple[str, str]] = []
-        engine: list[tuple[str, str]] = []
-        for name, value in self._default_headers.items():
-            lower = check_field(name, value)
-            if lower in _ENGINE_FIELDS:
-                if trusted or lower != "host":
-                    engine.append((name, value))
-            elif trusted or lower not in _SECRET_FIELDS:
-                pairs.append((str(name), value))
-        skipped = {name.lower() for name in skip}
-        present = {name.lower() for name, _ in pairs}
-        for name, value in (
-            ("Accept", "*/*"),
-            ("Accept-Encoding", accept_encoding()),
-            ("User-Agent", SERVER_SOFTWARE),
-        ):
-            if name.lower() not in present and name.lower() not in skipped:
-                pairs.append((name, value))
-        return FieldBlock(pairs), tuple(engine)
-
-    def _make_request(self, hop: Hop, options: RequestOptions, *, traces: Any) -> ClientRequest:
-        """The request of one hop, fresh for each try."""
-        shared, engine = self._shared_block(hop.trusted, options.skip_auto_headers)
-        headers = hop.headers
-        if engine:
-            own = list(field_pairs(headers)) if headers else []
-            names = {name.lower() for name, _ in own}
-            headers = [*(pair for pair in engine if pair[0].lower() not in names), *own]
-        url = hop.url
-        auth = hop.auth
-        if auth is None and (self._default_auth is not None or self._trust_env):
-            auth = self._auth_for(hop, shared)
-        cookie_line = self._cookie_jar.cookie_header(url)
-        request = self._request_class(
-            hop.method,
-            url,
-            headers=headers,
-            skip_auto_headers=options.skip_auto_headers,
-            data=hop.data,
-            cookies=options.cookies if hop.trusted else None,
-            auth=auth,
-            version=self._version,
-            compress=options.compress,
-            chunked=options.chunked,
-            expect100=options.expect100,
-            loop=self._loop,
-            response_class=self._response_class,
-            session=self,
-            ssl=options.ssl,
-            traces=traces,
-            trust_env=self._trust_env,
-            server_hostname=options.server_hostname,
-            shared=shared,
-            cookie_line=cookie_line,
-            upgrade=options.upgrade,
-        )
-        if options.hops is not None or self._may_pass_proxies:
-            request.hops = self._proxies.hops_for(url, options)
-        request._cookie_line = cookie_line
-        if options.upload_tracker is not None:
-            request._upload_tracker = options.upload_tracker
-            options.upload_tracker.start_attempt()
-            if hop.data is None:
-                options.upload_tracker.finish_attempt()
-        return request
-
-    def _auth_for(self, hop: Hop, shared: FieldBlock) -> BasicAuth | None:
-        """The session's credentials for the first origin, or those that ~/.netrc has for the hop's host.
-
-        Raises:
-            ValueError: There are session-wide credentials and an Authorization field.
-        """
-        url = hop.url
-        own = field_pairs(hop.headers) if hop.headers else ()
-        told = "authorization" in shared.names or any(name.lower() == "authorization" for name, _ in own)
-        default = self._default_auth
-        if default is not None and hop.trusted and self._base_origin in (None, origin_of(url)):
-            if told:
-                raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument of the session")
-            return default
-        netrc = self._proxies.netrc
-        if told or not netrc or url.raw_host in hop.left:
-            return None
-        # Where a redirect leads, only the host's own entry counts: `default` would be for anybody who is named.
-        return netrc.lookup(url.raw_host, default=hop.trusted)
-
-    def _route_for(self, request: ClientRequest) -> Route:
-        """The way that a request takes."""
-        return self._require_connector().route_for(
-            request.url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
-        )
-
     def _drain(self, exchange: Exchange, seconds: float) -> None:
         """Let the rest of a released body run out, for a bounded time."""
-        self._wheel.add(Deadline(self._loop.time() + seconds, exchange.cancel))
+        self._wheel.add(Deadline(monotonic() + seconds, exchange.cancel))
         exchange.resume_reading()
 
     # --- the end --------------------------------------------------------------------------------------------
@@ -744,96 +477,3 @@ class ClientSession:
     @property
     def trace_configs(self) -> list[TraceConfig]:
         return self._trace_configs
-
-
-def _check_base_url(base_url: StrOrURL | None) -> URL | None:
-    if base_url is None:
-        return None
-    url = base_url if isinstance(base_url, URL) else URL(base_url)
-    if not url.absolute:
-        raise ValueError("Only absolute URLs are supported")
-    if not url.path.endswith("/"):
-        raise ValueError("base_url must have a trailing '/'")
-    if not url.raw_host:
-        raise InvalidURL(url, "base_url has no host")
-    return url
-
-
-def _check_auth(auth: BasicAuth | None) -> BasicAuth | None:
-    if auth is not None and not isinstance(auth, BasicAuth):
-        raise TypeError("BasicAuth() tuple is required instead")
-    return auth
-
-
-def _session_timeout(timeout: Any, read_timeout: Any, conn_timeout: float | None) -> ClientTimeout:
-    if timeout is not _UNSET:
-        if read_timeout is not _UNSET or conn_timeout is not None:
-            raise ValueError("read_timeout and conn_timeout parameters conflict with timeout parameter")
-        return as_timeout(timeout) or DEFAULT_TIMEOUT
-    limits = DEFAULT_TIMEOUT
-    if read_timeout is not _UNSET:
-        warnings.warn("read_timeout is deprecated, use timeout instead", DeprecationWarning, stacklevel=3)
-        limits = ClientTimeout(total=read_timeout, sock_connect=limits.sock_connect)
-    if conn_timeout is not None:
-        warnings.warn("conn_timeout is deprecated, use timeout instead", DeprecationWarning, stacklevel=3)
-        limits = ClientTimeout(total=limits.total, connect=conn_timeout, sock_connect=limits.sock_connect)
-    return limits
-
-
-class _SessionRequestContextManager:
-    """`wherry.request`: a session for one request, closed with it."""
-
-    __slots__ = ("_coro", "_resp", "_session")
-
-    def __init__(self, coro: Coroutine[Any, Any, ClientResponse], session: ClientSession) -> None:
-        self._coro = coro
-        self._session = session
-        self._resp: ClientResponse | None = None
-
-    async def __aenter__(self) -> ClientResponse:
-        try:
-            self._resp = await self._coro
-        except BaseException:
-            await self._session.close()
-            raise
-        return self._resp
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        if self._resp is not None:
-            self._resp.close()
-        await self._session.close()
-
-
-def request(
-    method: str,
-    url: StrOrURL,
-    *,
-    version: HttpVersion = HttpVersion11,
-    connector: BaseConnector | None = None,
-    loop: asyncio.AbstractEventLoop | None = None,
-    **kwargs: Any,
-) -> _SessionRequestContextManager:
-    """Make one request with a session of its own, to be entered with ``async with``.
-
-    Args:
-        method: The method.
-        url: The URL.
-        version: HTTP/1.1 or HTTP/1.0.
-        connector: Used and left open; by default one that closes with the response.
-        loop: The event loop, the running one by default.
-        **kwargs: As for `ClientSession.request`; `cookies` and `timeout` too.
-    """
-    owns = connector is None
-    if connector is None:
-        connector = TCPConnector(loop=loop, force_close=True)
-    session = ClientSession(
-        loop=loop,
-        cookies=kwargs.pop("cookies", None),
-        version=version,
-        timeout=kwargs.pop("timeout", _UNSET),
-        connector=connector,
-        connector_owner=owns,
-    )
-    return _SessionRequestContextManager(session._request(method, url, **kwargs), session)

@@ -16,8 +16,8 @@ from multidict import CIMultiDict
 
 from wherry.auth.basic import BasicAuth
 from wherry.client import pipeline
+from wherry.client.field_rules import check_method
 from wherry.client.options import RequestOptions
-from wherry.client.request import check_method
 from wherry.client.response import ClientResponse
 from wherry.client.websocket import DEFAULT_WS_CLIENT_TIMEOUT, ClientWebSocketResponse, ClientWSTimeout
 from wherry.client.websocket_channel import WebSocketChannel

@@ -19,12 +19,13 @@ from yarl import URL
 
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.dial import dial
-from wherry.connect.pool import Pool, PoolStats
+from wherry.connect.lane import PoolStats
+from wherry.connect.pool import Pool
 from wherry.connect.route import Origin, ProxyHop, Route
 from wherry.connect.settings import DialSettings
 from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
 from wherry.protocol.connection import Connection
-from wherry.protocol.http1 import DEFAULT_LIMITS, Limits
+from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 
 HTTP_SCHEMES = frozenset({"", "http", "https", "ws", "wss"})
 _SCHEME_OF = {"http": "http", "https": "https", "ws": "http", "wss": "https"}

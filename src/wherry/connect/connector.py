@@ -17,7 +17,7 @@ from wherry.connect.dns import DNSCache
 from wherry.connect.resolver import AbstractResolver, DefaultResolver, ResolveResult
 from wherry.connect.settings import DialSettings
 from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
-from wherry.protocol.http1 import DEFAULT_LIMITS, Limits
+from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 
 __all__ = (
     "AddrInfoType",

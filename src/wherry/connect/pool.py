@@ -15,88 +15,18 @@ from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
 from wherry.connect.ask import ConnectAsk, ConnectTimings
+from wherry.connect.lane import Lane, PoolStats, Undertaker, Waiter, goes_first
 from wherry.connect.route import Origin, Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
 from wherry.types import HttpVersion11
 
-# A route without any connection may overtake the waiters of others; one that has some waits for its own, until
-# its first waiter has stood this many seconds longer than the one who would be served.
-PATIENCE = 0.05
 # Of how many routes it is remembered what ALPN chose.
 NEGOTIATIONS_KEPT = 1024
 
 
-class Waiter:
-    """One request that stands in line for a connection."""
-
-    __slots__ = ("ask", "dial", "future", "lane", "queued", "since")
-
-    def __init__(self, lane: Lane, ask: ConnectAsk, future: asyncio.Future[Connection], since: float) -> None:
-        self.lane = lane
-        self.ask = ask
-        self.future = future
-        self.since = since
-        self.dial: asyncio.Task[None] | None = None
-        self.queued = False  # stands in the pool's line for room
-
-
 # The line of a pool in which nobody has waited yet: a deque of its own would be a tenth of a session.
 _NOBODY: deque[Waiter] = deque()
-
-
-class Lane:
-    """All that the pool has for one route."""
-
-    __slots__ = ("connections", "dialling", "forgotten", "free", "multiplexes", "queued", "route", "waiters")
-
-    def __init__(self, route: Route, multiplexes: bool | None) -> None:
-        self.route = route
-        self.connections: set[Connection] = set()
-        self.free: list[Connection] = []  # with places to give; the freshest last
-        self.waiters: deque[Waiter] = deque()
-        self.dialling = 0
-        self.forgotten = False  # the pool has another lane for the route now, or none
-        self.queued = 0
-        # Whether this route's connections carry many exchanges: None until the first one told.
-        self.multiplexes = multiplexes
-
-    @property
-    def size(self) -> int:
-        return len(self.connections) + self.dialling
-
-
-class PoolStats:
-    """What the pool has done and has: counts.
-
-    Args:
-        open: Connections now.
-        idle: Of these, the ones without an exchange.
-        waiting: Requests in line.
-        opened: Connections ever opened.
-        reused: Requests that got a connection which had carried another before.
-        by_route: (open, idle, waiting) by route.
-    """
-
-    __slots__ = ("by_route", "idle", "open", "opened", "reused", "waiting")
-
-    def __init__(self, opened: int, reused: int, by_route: dict[str, tuple[int, int, int]]) -> None:
-        self.opened = opened
-        self.reused = reused
-        self.by_route = by_route
-        self.open = sum(row[0] for row in by_route.values())
-        self.idle = sum(row[1] for row in by_route.values())
-        self.waiting = sum(row[2] for row in by_route.values())
-
-    @property
-    def busy(self) -> int:
-        return self.open - self.idle
-
-    def __repr__(self) -> str:
-        return (
-            f"<PoolStats open={self.open} idle={self.idle} busy={self.busy} waiting={self.waiting} "
-            f"opened={self.opened} reused={self.reused}>"
-        )
 
 
 class Pool:
@@ -372,7 +302,7 @@ class Pool:
         self._release_place(lane)
 
     def _close_in_background(self, connection: Connection) -> None:
-        connection.owner = _Undertaker(self._closing)
+        connection.owner = Undertaker(self._closing)
         self._closing.add(connection)
         connection.close()
 
@@ -427,7 +357,12 @@ class Pool:
             if waiter.future.done():
                 self._serve(waiter)
                 continue
-            if self._line and self._other_goes_first(waiter) and connection.is_idle:
+            if (
+                self._line
+                and connection.is_idle
+                and self._is_full()
+                and goes_first(self._line, waiter, self._host_has_room)
+            ):
                 self._retire(connection, lane)
                 self._dial_for_the_rest(lane)
                 return
@@ -460,38 +395,22 @@ class Pool:
         self._dial_for_the_rest(lane)
         self._forget(lane)
 
+    def _is_full(self) -> bool:
+        return bool(self.limit) and self._size >= self.limit
+
+    def _host_has_room(self, origin: Origin) -> bool:
+        return not self.limit_per_host or self._size_by_origin.get(origin, 0) < self.limit_per_host
+
     def _someone_needs_room(self, lane: Lane) -> bool:
         """Whether another route's waiter could dial if `lane` gave a place up."""
-        line = self._line
-        while line and not line[0].queued:
-            line.popleft()
-        if not line or (self.limit and self._size < self.limit and not self.limit_per_host):
+        if not self._line or not (self._is_full() or self.limit_per_host):
             return False
-        for waiter in line:
-            if not waiter.queued:
-                continue
-            origin = waiter.lane.route.origin
-            if not self.limit_per_host or self._size_by_origin.get(origin, 0) < self.limit_per_host:
-                return True
-            if origin == lane.route.origin:
-                return True
-        return False
-
-    def _other_goes_first(self, waiter: Waiter) -> bool:
-        """Whether a waiter of another route, first in line for room, should have this waiter's connection's place."""
-        line = self._line
-        while line and not line[0].queued:
-            line.popleft()
-        if not line:
-            return False
-        first = line[0]
-        if first.lane is waiter.lane or not (not self.limit or self._size >= self.limit):
-            return False
-        if self.limit_per_host and self._size_by_origin.get(first.lane.route.origin, 0) >= self.limit_per_host:
-            return False
-        if not first.lane.size:
-            return first.since < waiter.since
-        return waiter.since - first.since > PATIENCE
+        own = lane.route.origin
+        return any(
+            self._host_has_room(waiter.lane.route.origin) or waiter.lane.route.origin == own
+            for waiter in self._line
+            if waiter.queued
+        )
 
     def _forget(self, lane: Lane) -> None:
         if not lane.size and not lane.waiters and self._lanes.get(lane.route) is lane:
@@ -576,18 +495,3 @@ class Pool:
                 connection.abort()
             await asyncio.wait(pending)
         self._lanes.clear()
-
-
-class _Undertaker:
-    """Owns connections that are on their way out."""
-
-    __slots__ = ("_closing",)
-
-    def __init__(self, closing: set[Connection]) -> None:
-        self._closing = closing
-
-    def connection_available(self, connection: Connection) -> None:
-        connection.close()
-
-    def connection_lost(self, connection: Connection) -> None:
-        self._closing.discard(connection)

@@ -14,7 +14,8 @@ from wherry.connect.settings import DialSettings, connection_key
 from wherry.connect.wire import Wire
 from wherry.errors import ClientConnectorError, ClientConnectorSSLError
 from wherry.protocol.connection import Connection
-from wherry.protocol.http1 import Http1Connection, Limits
+from wherry.protocol.http1 import Http1Connection
+from wherry.protocol.http1_head import Limits
 from wherry.types import ConnectionKey
 
 

@@ -18,7 +18,7 @@ from wherry.connect.dns import DNSCache
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.sockets import reason
 from wherry.errors import ConnectionTimeoutError
-from wherry.protocol.http1 import DEFAULT_LIMITS, Limits
+from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.types import ConnectionKey
 
 

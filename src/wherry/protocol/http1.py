@@ -20,33 +20,30 @@ from wherry.errors import (
     BadHttpMessage,
     ClientConnectionError,
     ClientConnectionResetError,
-    ClientOSError,
     ClientPayloadError,
-    ServerDisconnectedError,
 )
 from wherry.protocol.connection import (
     BodySink,
-    Connection,
     Exchange,
-    FieldPairs,
     RequestHead,
     ResponseHead,
     Tunnel,
     TunnelReceiver,
 )
-from wherry.types import HttpVersion10, HttpVersion11
+from wherry.protocol.http1_exchange import Http1Exchange, Http1Tunnel, ended_early
+from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits, encode_head, is_framed
+from wherry.protocol.http1_reading import Http1Reading
+from wherry.types import HttpVersion11
 
 BUFFER_SIZE = 256 * 1024
 # A body up to this size goes out with its head in one write; copying it is cheaper than a second system call.
 JOIN_LIMIT = 32 * 1024
-MAX_INTERIM_RESPONSES = 32
 # How large a response is looked up whole, how large and how many heads are kept, and after how many unknown ones
 # in a row a connection stops to look.
 MEMO_LIMIT = 16 * 1024
 MEMO_KEY_LIMIT = 2048
 MEMO_HEADS = 256
 MEMO_PATIENCE = 32
-_VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
 _CONTENT_LENGTH = b"content-length"
 
 _buffers = threading.local()
@@ -66,119 +63,7 @@ def receive_buffer() -> memoryview:
         return cast("memoryview", _buffers.view)
 
 
-class Limits:
-    """What a server may send before it counts as an attack.
-
-    Args:
-        max_line_size: The status line's reason and a field's name, in bytes.
-        max_field_size: A field's value, in bytes.
-        max_headers: How many field lines a head (and a trailer section) may have.
-    """
-
-    __slots__ = ("known_heads", "max_field_size", "max_head_size", "max_headers", "max_line_size")
-
-    def __init__(self, max_line_size: int = 8190, max_field_size: int = 8190, max_headers: int = 128) -> None:
-        self.max_line_size = max_line_size
-        self.max_field_size = max_field_size
-        self.max_headers = max_headers
-        # Heads that were parsed under these limits, by their bytes: see `Http1Connection._recognise`.
-        self.known_heads: dict[bytes, tuple[ResponseHead, int]] = {}
-        self.max_head_size = max_line_size + max_field_size * 32 + max_headers * 256
-
-
-DEFAULT_LIMITS = Limits()
-
-
-def encode_head(head: RequestHead) -> bytes:
-    """The bytes of a request's head, up to and with the empty line (RFC 9112 3 to 6)."""
-    version = "1.0" if head.version == HttpVersion10 else "1.1"
-    shared = head.shared
-    block = shared.encoded_http1
-    if block is None:
-        block = shared.encoded_http1 = "".join([f"{name}: {value}\r\n" for name, value in shared.pairs]).encode(
-            "utf-8", "surrogateescape"
-        )
-    lines = [f"{name}: {value}\r\n" for name, value in head.fields] if head.fields else []
-    if head.content_length is not None:
-        lines.append(f"Content-Length: {head.content_length}\r\n")
-    elif head.streamed:
-        lines.append("Transfer-Encoding: chunked\r\n")
-    if head.expect_continue:
-        lines.append("Expect: 100-continue\r\n")
-    if head.upgrade is not None:
-        lines.append(f"Connection: Upgrade\r\nUpgrade: {head.upgrade}\r\n")
-    elif head.close:
-        lines.append("Connection: close\r\n")
-    elif version == "1.0":
-        lines.append("Connection: keep-alive\r\n")
-    start = f"{head.method} {head.target} HTTP/{version}\r\nHost: {head.authority}\r\n".encode()
-    if not lines:
-        return b"%b%b\r\n" % (start, block)
-    return b"%b%b%b\r\n" % (start, block, "".join(lines).encode("utf-8", "surrogateescape"))
-
-
-class Http1Exchange(Exchange):
-    """One request and its response on an HTTP/1 connection."""
-
-    __slots__ = ("_chunked", "_ended")
-
-    connection: Http1Connection
-
-    def __init__(self, connection: Http1Connection, sink: BodySink, reused: bool, head: RequestHead) -> None:
-        super().__init__(connection, sink, reused)
-        self._ended = not head.streamed
-        self._chunked = head.content_length is None
-
-    @property
-    def request_ended(self) -> bool:
-        return self._ended
-
-    def send(self, data: bytes | bytearray | memoryview) -> None:
-        if self._ended:
-            raise RuntimeError("the request's body has ended")
-        if not data:
-            return  # an empty chunk would end the body
-        transport = self._writable()
-        if self._chunked:
-            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
-        else:
-            transport.write(data)
-
-    async def drain(self) -> None:
-        await self.connection.drain()
-
-    def end(self, trailers: FieldPairs = ()) -> None:
-        if self._ended:
-            return
-        if self._chunked:
-            lines = "".join([f"{name}: {value}\r\n" for name, value in trailers])
-            self._writable().write(b"0\r\n%b\r\n" % lines.encode("utf-8", "surrogateescape"))
-        self._ended = True
-
-    def _writable(self) -> asyncio.Transport:
-        transport = self.connection.transport
-        if self.error is not None:
-            raise self.error
-        if transport is None or transport.is_closing():
-            raise ClientConnectionResetError("Cannot write to a closing transport")
-        return transport
-
-    def cancel(self) -> None:
-        if not self.complete and self.connection.exchange is self:
-            self.fail(ClientConnectionError("Connection closed"))
-            self.connection.abandon()
-
-    def pause_reading(self) -> None:
-        self.connection.pause_reading()
-
-    def resume_reading(self) -> None:
-        self.connection.resume_reading()
-
-    def upgrade(self, receiver: TunnelReceiver) -> Tunnel:
-        return self.connection.open_tunnel(self, receiver)
-
-
-class Http1Connection(Connection, asyncio.BufferedProtocol):
+class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
     """A transport that speaks HTTP/1.1, or 1.0 where the server does.
 
     Args:
@@ -187,32 +72,23 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_body_allowed",
         "_buffer",
         "_closed_waiter",
         "_drain_waiters",
         "_early",
-        "_fields",
         "_head_size",
-        "_interim",
-        "_keep_alive",
-        "_limits",
         "_memo_key",
         "_memo_misses",
-        "_message_done",
         "_open",
-        "_parser",
         "_paused",
         "_poll",
-        "_reason",
-        "_surplus",
         "_transport",
         "_tunnel",
         "_writing_paused",
-        "exchange",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(limits)
         self.loop = loop
         self.owner = None
         self.route: Any = None
@@ -222,22 +98,12 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         self.exchanges = 0
         self.idle_since = 0.0
         self.version = HttpVersion11
-        self.exchange: Http1Exchange | None = None
-        self._limits = limits
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
         self._buffer = receive_buffer()
-        self._body_allowed = True
         self._open = False
         self._memo_key: bytes | None = None
         self._memo_misses = 0
-        self._message_done = False
-        self._keep_alive = False
-        self._surplus = False
-        self._interim = 0
         self._head_size = 0
-        self._reason = b""
-        self._fields: list[tuple[bytes, bytes]] = []
         self._paused = False
         self._poll: Any = None
         self._writing_paused = False
@@ -515,74 +381,6 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
             if not waiter.done():
                 waiter.set_result(None)
 
-    # --- the parser's side -----------------------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        if self._message_done:
-            self._surplus = True
-        self._reason = b""
-
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason
-        if len(self._reason) > self._limits.max_line_size:
-            raise BadHttpMessage(f"the status line has more than {self._limits.max_line_size} bytes")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if value and value[-1] in b" \t":
-            value = value.rstrip(b" \t")
-        self._fields.append((name, value))
-        limits = self._limits
-        if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
-            raise BadHttpMessage(f"the header field {name[:64]!r} has more than {limits.max_field_size} bytes")
-        if len(self._fields) > limits.max_headers:
-            raise BadHttpMessage(f"the response has more than {limits.max_headers} header fields")
-
-    def on_headers_complete(self) -> None:
-        exchange = self.exchange
-        if exchange is None or self._message_done:
-            self._surplus = True
-            return
-        parser = self._parser
-        status = parser.get_status_code()
-        version = _VERSIONS.get(parser.get_http_version())
-        if version is None:
-            raise BadHttpMessage(f"the response is of version {parser.get_http_version()}")
-        head = ResponseHead(status, self._reason.decode("utf-8", "surrogateescape"), version, tuple(self._fields))
-        self._fields = []
-        if 100 <= status < 200 and status != 101:
-            self._interim += 1
-            if self._interim > MAX_INTERIM_RESPONSES:
-                raise BadHttpMessage(f"more than {MAX_INTERIM_RESPONSES} interim responses")
-            if exchange.informational is not None:
-                exchange.informational(head)
-            return
-        if not self._body_allowed:
-            self._keep_alive = _persists(head)
-            self._message_done = True
-        exchange.head_arrived(head)
-
-    def on_body(self, data: bytes) -> None:
-        exchange = self.exchange
-        if exchange is None or self._message_done:
-            self._surplus = True
-        else:
-            exchange.sink.feed_data(data)
-
-    def on_chunk_complete(self) -> None:
-        exchange = self.exchange
-        if exchange is not None and not self._message_done:
-            exchange.sink.chunk_ended()
-
-    def on_message_complete(self) -> None:
-        exchange = self.exchange
-        if exchange is None or exchange.head is None or self._message_done:
-            return  # an interim response, or the no-body message that ended with its head
-        self._message_done = True
-        self._keep_alive = self._parser.should_keep_alive()
-        if self._fields:
-            exchange.trailers = tuple(self._fields)
-            self._fields = []
-
     # --- how an exchange ends --------------------------------------------------------------------------------
 
     def _message_ended(self, exchange: Http1Exchange) -> None:
@@ -622,26 +420,13 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
         if exchange is None:
             return
         head = exchange.head
-        if head is not None and exc is None and head.status != 101 and not _framed(head):
+        if head is not None and exc is None and head.status != 101 and not is_framed(head):
             # RFC 9112 6.3 (8): a response without length or chunks ends with its connection.
             self._keep_alive = False
             self._message_ended(exchange)
             return
         self.exchange = None
-        error: BaseException
-        if head is not None and head.status != 101:
-            error = ClientPayloadError(
-                f"Response payload is not completed: the connection to {self._peer()} ended inside the body"
-                + (f" ({exc!r})" if exc is not None else "")
-            )
-        elif exc is None:
-            error = ServerDisconnectedError(f"Server disconnected: {self._peer()} closed without a response")
-        elif isinstance(exc, OSError):
-            error = ClientOSError(exc.errno, f"{exc.strerror or exc} ({self._peer()})")
-        else:
-            error = ClientConnectionError(f"{exc!r} ({self._peer()})")
-        error.__cause__ = exc
-        exchange.fail(error)
+        exchange.fail(ended_early(head, exc, self._peer()))
 
     def _broken(self, error: BadHttpMessage) -> None:
         """The peer does not speak HTTP: nothing on this transport can be trusted from here on."""
@@ -677,60 +462,3 @@ class Http1Connection(Connection, asyncio.BufferedProtocol):
 
     def _peer(self) -> str:
         return "the server" if self.route is None else str(self.route.origin)
-
-
-class Http1Tunnel(Tunnel):
-    """The transport of an HTTP/1 connection after 101 Switching Protocols."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Http1Connection) -> None:
-        self._connection = connection
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        return self._connection.transport
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        transport = self._connection.transport
-        if transport is None or transport.is_closing():
-            raise ClientConnectionResetError("Cannot write to closing transport")
-        transport.write(data)
-
-    def pause_reading(self) -> None:
-        self._connection.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._connection.resume_reading()
-
-    def is_closing(self) -> bool:
-        transport = self._connection.transport
-        return transport is None or transport.is_closing()
-
-    def close(self) -> None:
-        if not self.is_closing() and self._connection.transport is not None:
-            self._connection.transport.close()
-
-    def abort(self) -> None:
-        if self._connection.transport is not None:
-            self._connection.transport.abort()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        transport = self._connection.transport
-        return default if transport is None else transport.get_extra_info(name, default)
-
-
-def _framed(head: ResponseHead) -> bool:
-    """Whether the fields say where the body ends (RFC 9112 6.3)."""
-    if head.get(_CONTENT_LENGTH) is not None:
-        return True
-    codings = head.get_all(b"transfer-encoding")
-    return bool(codings) and codings[-1].rsplit(b",", 1)[-1].strip().lower() == b"chunked"
-
-
-def _persists(head: ResponseHead) -> bool:
-    """Whether the connection stays open after this message (RFC 9112 9.3), its framing left aside."""
-    options = {option.strip().lower() for value in head.get_all(b"connection") for option in value.split(b",")}
-    if b"close" in options:
-        return False
-    return head.version == HttpVersion11 or b"keep-alive" in options

@@ -18,7 +18,8 @@ from wherry.errors import (
     ServerDisconnectedError,
 )
 from wherry.protocol.connection import BodySink, Connection, Exchange, RequestHead
-from wherry.protocol.http1 import DEFAULT_LIMITS, Limits, receive_buffer
+from wherry.protocol.http1 import receive_buffer
+from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2_alive import KeepAlive
 from wherry.protocol.http2_control import Control
 from wherry.protocol.http2_exchange import Http2Exchange

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from wherry.protocol.connection import ResponseHead
 from wherry.protocol.hpack import Field, HeaderDecoder, HeaderListTooLarge, HpackError
-from wherry.protocol.http1 import Limits
+from wherry.protocol.http1_head import Limits
 from wherry.protocol.http2_frames import ConnectionFault, ErrorCode, StreamFault
 from wherry.types import HttpVersion20, RawHeaders
 

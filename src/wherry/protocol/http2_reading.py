@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from wherry.protocol.connection import ResponseHead
-from wherry.protocol.http1 import MAX_INTERIM_RESPONSES, Limits
+from wherry.protocol.http1_head import Limits
+from wherry.protocol.http1_reading import MAX_INTERIM_RESPONSES
 from wherry.protocol.http2_alive import KeepAlive
 from wherry.protocol.http2_control import FRAME_ACTIONS, ClosedStreams, Control, check_expected
 from wherry.protocol.http2_exchange import EarlySink, Http2Exchange

@@ -1,0 +1,273 @@
+"""Build: how a session makes a `ClientRequest` out of its defaults and what the program says of one request.
+
+The fields that all requests share are put together once, and a plain GET is built once for as long as nothing
+that it is made of has changed.  Nothing is sent from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from multidict import CIMultiDict, getversion, istr
+from yarl import URL
+
+from wherry.auth.basic import BasicAuth
+from wherry.body.coding import accept_encoding
+from wherry.body.form import FormData
+from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload, get_payload
+from wherry.body.payload import LookupError as PayloadLookupError
+from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs
+from wherry.client.options import NO_OPTIONS, RequestOptions
+from wherry.client.origin import origin_of
+from wherry.client.proxies import SessionProxies
+from wherry.client.redirects import Hop
+from wherry.client.request import ClientRequest
+from wherry.connect.connector import BaseConnector
+from wherry.connect.route import Route
+from wherry.cookies.abc import AbstractCookieJar
+from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError
+from wherry.protocol.connection import FieldBlock
+from wherry.types import HttpVersion, JSONBytesEncoder, JSONEncoder, LooseHeaders, StrOrURL
+from wherry.version import SERVER_SOFTWARE
+
+if TYPE_CHECKING:
+    from wherry.client.response import ClientResponse
+    from wherry.client.session import ClientSession
+
+_SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_CACHED_URLS = 512
+
+
+class RequestBuilder:
+    """The part of a session that builds; `ClientSession` sets what it builds from."""
+
+    _loop: asyncio.AbstractEventLoop
+    _connector: BaseConnector | None
+    _base_url: URL | None
+    _base_origin: URL | None
+    _cookie_jar: AbstractCookieJar
+    _default_auth: BasicAuth | None
+    _proxies: SessionProxies
+    _may_pass_proxies: bool
+    _trust_env: bool
+    _version: HttpVersion
+    _json_serialize: JSONEncoder
+    _json_serialize_bytes: JSONBytesEncoder | None
+    _request_class: type[ClientRequest]
+    _response_class: type[ClientResponse]
+    _skip_auto_headers: frozenset[str]
+
+    def __init__(self, headers: LooseHeaders | None) -> None:
+        self._default_headers: CIMultiDict[str] = CIMultiDict()
+        if headers:
+            for name, value in field_pairs(headers):
+                check_field(name, value)
+                self._default_headers.add(name, value)
+        self._default_headers_any: Any = self._default_headers  # for getversion, whose types want another one
+        self._blocks: dict[bool, tuple[FieldBlock, tuple[tuple[str, str], ...]]] = {}
+        self._blocks_version = -1
+        self._urls: dict[str, URL] = {}
+        # Requests that can be sent as they are, as long as headers and cookies stay what they were.
+        self._ready: dict[StrOrURL, ClientRequest] = {}
+
+    def _require_connector(self) -> BaseConnector:
+        connector = self._connector
+        if connector is None:
+            raise RuntimeError("Session is closed")
+        return connector
+
+    def _ready_request(self, given: StrOrURL) -> ClientRequest | None:
+        """The request of a plain GET: nothing is built again while nothing that it is made of has changed."""
+        request = self._ready.get(given)
+        if (
+            request is not None
+            and getversion(self._default_headers_any) == request._headers_version
+            and self._cookie_jar.cookie_header(request.url) == request._cookie_line
+        ):
+            return request
+        url = self._resolve_url(given)
+        if url.raw_user is not None or url.raw_password is not None:
+            return None
+        request = self._make_request(Hop("GET", url, None, None, None), NO_OPTIONS, traces=None)
+        connector = self._require_connector()
+        route = self._route_for(request)
+        request._headers_version = self._blocks_version
+        request._ready = route, request.wire_head(route, connector.force_close)
+        if len(self._ready) >= _CACHED_URLS:
+            self._ready.clear()
+        self._ready[given] = request
+        return request
+
+    def _resolve_url(self, given: StrOrURL) -> URL:
+        """The absolute URL of a request, checked once for each text.
+
+        Raises:
+            InvalidUrlClientError: It is no URL, or has no host.
+            NonHttpUrlClientError: It has a scheme that the connector does not speak.
+        """
+        if isinstance(given, str):
+            url = self._urls.get(given)
+            if url is not None:
+                return url
+        url = self._check_url(given)
+        if isinstance(given, str):
+            if len(self._urls) >= _CACHED_URLS:
+                self._urls.clear()
+            self._urls[given] = url
+        return url
+
+    def _check_url(self, given: StrOrURL) -> URL:
+        try:
+            url = self._build_url(given)
+            host = url.raw_host
+        except ValueError as exc:
+            raise InvalidUrlClientError(given, str(exc)) from exc
+        if url.scheme not in self._require_connector().allowed_protocol_schema_set:
+            raise NonHttpUrlClientError(url)
+        if url.scheme in ("http", "https", "ws", "wss") and not host:
+            raise InvalidUrlClientError(url, "the URL has no host" if url.absolute else "the URL is relative")
+        return url
+
+    def _build_url(self, str_or_url: StrOrURL) -> URL:
+        url = URL(str_or_url)
+        if self._base_url is None or url.absolute:
+            return url
+        return self._base_url.join(url)
+
+    def _merged_headers(self, own: LooseHeaders | None) -> CIMultiDict[str]:
+        """The session's fields and a request's own, which replace those of the same name."""
+        headers = self._default_headers.copy()
+        if own:
+            pairs = list(field_pairs(own))
+            for name, _ in pairs:
+                headers.popall(name, None)
+            headers.extend(pairs)
+        return headers
+
+    def _payload(self, options: RequestOptions) -> Payload | None:
+        """The body that the options ask for, made once for all hops and tries."""
+        data = options.data
+        if data is None:
+            if options.json is None:
+                return None
+            if self._json_serialize_bytes is not None:
+                return JsonBytesPayload(options.json, dumps=self._json_serialize_bytes)
+            return JsonPayload(options.json, dumps=self._json_serialize)
+        if isinstance(data, Payload):
+            return data
+        if isinstance(data, FormData):
+            return data()
+        try:
+            return get_payload(data, disposition=None)
+        except PayloadLookupError:
+            return FormData(data)()
+
+    def _shared_block(
+        self, trusted: bool, skip: Iterable[str] | None
+    ) -> tuple[FieldBlock, tuple[tuple[str, str], ...]]:
+        """(the fields that all requests share, the session's own of which the engine must know)."""
+        if skip:
+            return self._make_block(trusted, frozenset(istr(name) for name in skip) | self._skip_auto_headers)
+        version = getversion(self._default_headers_any)
+        if version != self._blocks_version:
+            self._blocks = {}
+            self._blocks_version = version
+        entry = self._blocks.get(trusted)
+        if entry is None:
+            entry = self._blocks[trusted] = self._make_block(trusted, self._skip_auto_headers)
+        return entry
+
+    def _make_block(self, trusted: bool, skip: frozenset[str]) -> tuple[FieldBlock, tuple[tuple[str, str], ...]]:
+        pairs: list[tuple[str, str]] = []
+        engine: list[tuple[str, str]] = []
+        for name, value in self._default_headers.items():
+            lower = check_field(name, value)
+            if lower in ENGINE_FIELDS:
+                if trusted or lower != "host":
+                    engine.append((name, value))
+            elif trusted or lower not in _SECRET_FIELDS:
+                pairs.append((str(name), value))
+        skipped = {name.lower() for name in skip}
+        present = {name.lower() for name, _ in pairs}
+        for name, value in (
+            ("Accept", "*/*"),
+            ("Accept-Encoding", accept_encoding()),
+            ("User-Agent", SERVER_SOFTWARE),
+        ):
+            if name.lower() not in present and name.lower() not in skipped:
+                pairs.append((name, value))
+        return FieldBlock(pairs), tuple(engine)
+
+    def _make_request(self, hop: Hop, options: RequestOptions, *, traces: Any) -> ClientRequest:
+        """The request of one hop, fresh for each try."""
+        shared, engine = self._shared_block(hop.trusted, options.skip_auto_headers)
+        headers = hop.headers
+        if engine:
+            own = list(field_pairs(headers)) if headers else []
+            names = {name.lower() for name, _ in own}
+            headers = [*(pair for pair in engine if pair[0].lower() not in names), *own]
+        url = hop.url
+        auth = hop.auth
+        if auth is None and (self._default_auth is not None or self._trust_env):
+            auth = self._auth_for(hop, shared)
+        cookie_line = self._cookie_jar.cookie_header(url)
+        request = self._request_class(
+            hop.method,
+            url,
+            headers=headers,
+            skip_auto_headers=options.skip_auto_headers,
+            data=hop.data,
+            cookies=options.cookies if hop.trusted else None,
+            auth=auth,
+            version=self._version,
+            compress=options.compress,
+            chunked=options.chunked,
+            expect100=options.expect100,
+            loop=self._loop,
+            response_class=self._response_class,
+            session=cast("ClientSession", self),
+            ssl=options.ssl,
+            traces=traces,
+            trust_env=self._trust_env,
+            server_hostname=options.server_hostname,
+            shared=shared,
+            cookie_line=cookie_line,
+            upgrade=options.upgrade,
+        )
+        if options.hops is not None or self._may_pass_proxies:
+            request.hops = self._proxies.hops_for(url, options)
+        request._cookie_line = cookie_line
+        if options.upload_tracker is not None:
+            request._upload_tracker = options.upload_tracker
+            options.upload_tracker.start_attempt()
+            if hop.data is None:
+                options.upload_tracker.finish_attempt()
+        return request
+
+    def _auth_for(self, hop: Hop, shared: FieldBlock) -> BasicAuth | None:
+        """The session's credentials for the first origin, or those that ~/.netrc has for the hop's host.
+
+        Raises:
+            ValueError: There are session-wide credentials and an Authorization field.
+        """
+        url = hop.url
+        own = field_pairs(hop.headers) if hop.headers else ()
+        told = "authorization" in shared.names or any(name.lower() == "authorization" for name, _ in own)
+        default = self._default_auth
+        if default is not None and hop.trusted and self._base_origin in (None, origin_of(url)):
+            if told:
+                raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument of the session")
+            return default
+        netrc = self._proxies.netrc
+        if told or not netrc or url.raw_host in hop.left:
+            return None
+        # Where a redirect leads, only the host's own entry counts: `default` would be for anybody who is named.
+        return netrc.lookup(url.raw_host, default=hop.trusted)
+
+    def _route_for(self, request: ClientRequest) -> Route:
+        """The way that a request takes."""
+        return self._require_connector().route_for(
+            request.url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
+        )

@@ -1,0 +1,71 @@
+"""What `session.get(...)` gives: something to await, or to enter with ``async with``."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast
+
+from wherry.client.response import ClientResponse
+from wherry.client.websocket import ClientWebSocketResponse
+
+_T = TypeVar("_T")
+
+
+class _BaseRequestContextManager(Coroutine[Any, Any, _T], Generic[_T]):
+    """What a verb gives: to be awaited for the response, or entered with ``async with``."""
+
+    __slots__ = ("_coro", "_resp")
+
+    def __init__(self, coro: Coroutine[Any, Any, _T]) -> None:
+        self._coro = coro
+
+    def send(self, value: Any) -> Any:
+        return self._coro.send(value)
+
+    def throw(self, *args: Any, **kwargs: Any) -> Any:
+        return self._coro.throw(*args, **kwargs)
+
+    def close(self) -> None:
+        self._coro.close()
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        return self._coro.__await__()
+
+    def __iter__(self) -> Generator[Any, Any, _T]:
+        return self.__await__()
+
+    async def __aenter__(self) -> _T:
+        self._resp = await self._coro
+        return await cast("Any", self._resp).__aenter__()  # type: ignore[no-any-return]
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await cast("Any", self._resp).__aexit__(exc_type, exc, tb)
+
+
+class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
+    """A request that was asked for."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> ClientResponse:
+        self._resp = response = await self._coro
+        response._in_context = True
+        return response
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        response = self._resp
+        response._in_context = False
+        if response._upload is not None:
+            await response.wait_for_close()
+        response.release()
+
+
+class _WSRequestContextManager(_BaseRequestContextManager[ClientWebSocketResponse]):
+    """A WebSocket that was asked for."""
+
+    __slots__ = ()

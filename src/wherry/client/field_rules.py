@@ -1,0 +1,61 @@
+"""What may be sent: the rules for methods, and for names and values of header fields (RFC 9110 5.1, 5.5, 9.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from wherry.types import LooseHeaders
+
+# RFC 9110 5.6.2: a field's name and a method are tokens.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+# Fields that the engine makes or must read itself.
+ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
+
+_known_names: dict[str, str] = {}
+
+
+def check_method(method: str) -> str:
+    """The method in upper case.
+
+    Raises:
+        ValueError: It is not a token (RFC 9110 9.1).
+    """
+    if _TOKEN.fullmatch(method) is None:
+        raise ValueError(f"Method cannot contain non-token characters {method!r}")
+    return method.upper()
+
+
+def check_field(name: str, value: str) -> str:
+    """The lower-case name of a field that may be sent.
+
+    Raises:
+        ValueError: The name is no token, or the value holds CR, LF or NUL (RFC 9110 5.5).
+        TypeError: One of them is not a str.
+    """
+    lower = _known_names.get(name)
+    if lower is None:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a header field must be str, not {type(name).__name__}: {name!r}")
+        if _TOKEN.fullmatch(name) is None:
+            raise ValueError(f"Invalid header field name {name!r}: not a token")
+        lower = name.lower()
+        if len(_known_names) < 4096:
+            _known_names[str(name)] = lower
+    if not isinstance(value, str):
+        raise TypeError(f"the value of header field {name} must be str, not {type(value).__name__}: {value!r}")
+    if _FORBIDDEN.search(value) is not None:
+        raise ValueError(
+            f"Newline, carriage return, or null byte detected in the value of header field {name}; "
+            "this would be header injection"
+        )
+    return lower
+
+
+def field_pairs(headers: LooseHeaders) -> Iterable[tuple[str, str]]:
+    """The pairs of any form of `headers=` that the API takes."""
+    if isinstance(headers, Mapping):
+        return cast("Iterable[tuple[str, str]]", headers.items())
+    return headers

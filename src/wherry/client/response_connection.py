@@ -1,0 +1,53 @@
+"""What a response shows of the connection under it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from wherry.protocol.connection import Exchange
+
+if TYPE_CHECKING:
+    from wherry.client.response import ClientResponse
+
+
+class ResponseConnection:
+    """What `ClientResponse.connection` shows: the transport under an exchange, and how to end it."""
+
+    __slots__ = ("_exchange", "_response")
+
+    def __init__(self, response: ClientResponse, exchange: Exchange) -> None:
+        self._response = response
+        self._exchange = exchange
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._exchange.connection.transport
+
+    @property
+    def protocol(self) -> Any:
+        return self._exchange.connection
+
+    @property
+    def closed(self) -> bool:
+        transport = self.transport
+        return transport is None or transport.is_closing()
+
+    def close(self) -> None:
+        self._response.close()
+
+    def release(self) -> None:
+        self._response.release()
+
+
+class _Noop:
+    """What `release` gives back, so that programs which await it go on."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Any:
+        return
+        yield
+
+
+_NOOP = _Noop()

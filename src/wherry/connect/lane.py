@@ -1,0 +1,118 @@
+"""What the pool keeps for one route: its connections, who waits for one, and the counts that users see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from wherry.connect.ask import ConnectAsk
+from wherry.connect.route import Origin, Route
+from wherry.protocol.connection import Connection
+
+# A route without any connection may overtake the waiters of others; one that has some waits for its own, until
+# its first waiter has stood this many seconds longer than the one who would be served.
+PATIENCE = 0.05
+
+
+class Waiter:
+    """One request that stands in line for a connection."""
+
+    __slots__ = ("ask", "dial", "future", "lane", "queued", "since")
+
+    def __init__(self, lane: Lane, ask: ConnectAsk, future: asyncio.Future[Connection], since: float) -> None:
+        self.lane = lane
+        self.ask = ask
+        self.future = future
+        self.since = since
+        self.dial: asyncio.Task[None] | None = None
+        self.queued = False  # stands in the pool's line for room
+
+
+class Lane:
+    """All that the pool has for one route."""
+
+    __slots__ = ("connections", "dialling", "forgotten", "free", "multiplexes", "queued", "route", "waiters")
+
+    def __init__(self, route: Route, multiplexes: bool | None) -> None:
+        self.route = route
+        self.connections: set[Connection] = set()
+        self.free: list[Connection] = []  # with places to give; the freshest last
+        self.waiters: deque[Waiter] = deque()
+        self.dialling = 0
+        self.forgotten = False  # the pool has another lane for the route now, or none
+        self.queued = 0
+        # Whether this route's connections carry many exchanges: None until the first one told.
+        self.multiplexes = multiplexes
+
+    @property
+    def size(self) -> int:
+        return len(self.connections) + self.dialling
+
+
+class PoolStats:
+    """What the pool has done and has: counts.
+
+    Args:
+        open: Connections now.
+        idle: Of these, the ones without an exchange.
+        waiting: Requests in line.
+        opened: Connections ever opened.
+        reused: Requests that got a connection which had carried another before.
+        by_route: (open, idle, waiting) by route.
+    """
+
+    __slots__ = ("by_route", "idle", "open", "opened", "reused", "waiting")
+
+    def __init__(self, opened: int, reused: int, by_route: dict[str, tuple[int, int, int]]) -> None:
+        self.opened = opened
+        self.reused = reused
+        self.by_route = by_route
+        self.open = sum(row[0] for row in by_route.values())
+        self.idle = sum(row[1] for row in by_route.values())
+        self.waiting = sum(row[2] for row in by_route.values())
+
+    @property
+    def busy(self) -> int:
+        return self.open - self.idle
+
+    def __repr__(self) -> str:
+        return (
+            f"<PoolStats open={self.open} idle={self.idle} busy={self.busy} waiting={self.waiting} "
+            f"opened={self.opened} reused={self.reused}>"
+        )
+
+
+class Undertaker:
+    """Owns connections that are on their way out."""
+
+    __slots__ = ("_closing",)
+
+    def __init__(self, closing: set[Connection]) -> None:
+        self._closing = closing
+
+    def connection_available(self, connection: Connection) -> None:
+        connection.close()
+
+    def connection_lost(self, connection: Connection) -> None:
+        self._closing.discard(connection)
+
+
+def goes_first(line: deque[Waiter], waiter: Waiter, has_room: Callable[[Origin], bool]) -> bool:
+    """Whether the first in line for room should have the place of the connection that `waiter` would get.
+
+    Args:
+        line: Waiters of all routes without room to dial, oldest first; those who have left it are dropped here.
+        waiter: The first waiter of the connection's own route.
+        has_room: Whether a host's own limit lets it have one more connection.
+    """
+    while line and not line[0].queued:
+        line.popleft()
+    if not line:
+        return False
+    first = line[0]
+    if first.lane is waiter.lane or not has_room(first.lane.route.origin):
+        return False
+    if not first.lane.size:
+        return first.since < waiter.since
+    return waiter.since - first.since > PATIENCE
