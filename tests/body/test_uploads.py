@@ -396,7 +396,7 @@ async def test_a_final_answer_instead_of_100_stops_the_upload(session, raw_serve
 
 
 async def test_a_server_that_knows_no_100_gets_the_body_after_a_while(session, raw_server, monkeypatch):
-    monkeypatch.setattr("wherry.client.pipeline.CONTINUE_SECONDS", 0.05)
+    monkeypatch.setattr("wherry.client.upload.CONTINUE_SECONDS", 0.05)
 
     async def peer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
