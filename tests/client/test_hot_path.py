@@ -226,6 +226,15 @@ def test_heads_that_are_not_kept(fields: str) -> None:
     loop.close()
 
 
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_a_length_that_is_of_no_body_is_no_length(status: str) -> None:
+    """RFC 9112 6.3: what follows a 304 that says Content-Length is nobody's, however often the head was seen."""
+    loop = asyncio.new_event_loop()
+    answer = f"HTTP/1.1 {status}\r\nContent-Length: 1\r\n\r\n".encode()
+    assert _outcome(loop, [answer], answer + b"X", "GET") == _outcome(loop, [], answer + b"X", "GET")
+    loop.close()
+
+
 async def test_what_the_kept_heads_take_is_bounded() -> None:
     limits = Limits()
     loop = asyncio.get_running_loop()

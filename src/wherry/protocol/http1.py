@@ -304,6 +304,8 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
             return
         if head.get(b"transfer-encoding") is not None or head.get(b"set-cookie") is not None:
             return
+        if head.status in (204, 304):  # RFC 9112 6.3: no body, whatever the length says
+            return
         known = self._limits.known_heads
         if len(known) >= MEMO_HEADS:
             known.clear()
