@@ -362,3 +362,27 @@ async def test_a_switch_of_protocols_leaves_the_connection_to_the_program(raw_se
     async with wherry.ClientSession() as session, session.get(server.url) as reply:
         assert reply.status == 101
         assert reply.connection is not None
+
+
+@pytest.mark.parametrize(
+    ("limit", "answer"),
+    [
+        ("max_headers", b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 20 + b"Content-Length: 0\r\n\r\n"),
+        ("max_field_size", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100 + b"\r\nContent-Length: 0\r\n\r\n"),
+        ("max_line_size", b"HTTP/1.1 200 " + b"a" * 100 + b"\r\nContent-Length: 0\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("of_the_session", [True, False])
+async def test_limits_of_session_and_request(
+    raw_server: Start, limit: str, answer: bytes, of_the_session: bool
+) -> None:
+    server = await raw_server([answer, answer, answer])
+    options: Any = {limit: 10}
+    async with wherry.ClientSession(**(options if of_the_session else {})) as session:
+        if not of_the_session:
+            await (await session.get(server.url)).read()  # the head is known now, but not under that limit
+        with pytest.raises(wherry.ClientResponseError, match="more than 10"):
+            await session.get(server.url, **({} if of_the_session else options))
+        loose: Any = {limit: 8190}
+        async with session.get(server.url, **loose) as reply:
+            assert reply.status == 200

@@ -29,6 +29,7 @@ from wherry.connect.route import Route
 from wherry.cookies.abc import AbstractCookieJar
 from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError
 from wherry.protocol.connection import FieldBlock
+from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.types import HttpVersion, JSONBytesEncoder, JSONEncoder, LooseHeaders, StrOrURL
 from wherry.version import SERVER_SOFTWARE
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CACHED_URLS = 512
+_USUAL_LIMITS = (DEFAULT_LIMITS.max_line_size, DEFAULT_LIMITS.max_field_size, DEFAULT_LIMITS.max_headers)
 
 
 class RequestBuilder:
@@ -58,6 +60,7 @@ class RequestBuilder:
     _request_class: type[ClientRequest]
     _response_class: type[ClientResponse]
     _skip_auto_headers: frozenset[str]
+    _head_limits: tuple[int, int, int]
 
     def __init__(self, headers: LooseHeaders | None) -> None:
         self._default_headers: CIMultiDict[str] = CIMultiDict()
@@ -69,6 +72,7 @@ class RequestBuilder:
         self._blocks: dict[bool, tuple[FieldBlock, tuple[tuple[str, str], ...]]] = {}
         self._blocks_version = -1
         self._urls: dict[str, URL] = {}
+        self._limits: dict[tuple[int, int, int], Limits] = {}
         # Requests that can be sent as they are, as long as headers and cookies stay what they were.
         self._ready: dict[StrOrURL, ClientRequest] = {}
 
@@ -239,12 +243,24 @@ class RequestBuilder:
         if options.hops is not None or self._may_pass_proxies:
             request.hops = self._proxies.hops_for(url, options)
         request._cookie_line = cookie_line
+        if self._head_limits != _USUAL_LIMITS or options.limits != (None, None, None):
+            request._limits = self._limits_for(options)
         if options.upload_tracker is not None:
             request._upload_tracker = options.upload_tracker
             options.upload_tracker.start_attempt()
             if hop.data is None:
                 options.upload_tracker.finish_attempt()
         return request
+
+    def _limits_for(self, options: RequestOptions) -> Limits:
+        """What a response's head may hold: the request's word goes before the session's."""
+        line, field, headers = (
+            own if own is not None else default for own, default in zip(options.limits, self._head_limits, strict=True)
+        )
+        limits = self._limits.get((line, field, headers))
+        if limits is None:
+            limits = self._limits[line, field, headers] = Limits(line, field, headers)
+        return limits
 
     def _auth_for(self, hop: Hop, shared: FieldBlock) -> BasicAuth | None:
         """The session's credentials for the first origin, or those that ~/.netrc has for the hop's host.

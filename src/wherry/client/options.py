@@ -145,6 +145,7 @@ class RequestOptions:
         "headers",
         "hops",
         "json",
+        "limits",
         "max_body_size",
         "max_redirects",
         "middlewares",
@@ -233,6 +234,8 @@ class RequestOptions:
         self.auto_decompress = auto_decompress
         self.max_body_size = max_body_size
         self.middlewares = middlewares
+        # (line, field, headers) as far as the request says them.
+        self.limits = (max_line_size, max_field_size, max_headers)
         self.upload_tracker = upload_tracker
         self.upgrade = upgrade
 

@@ -104,6 +104,8 @@ class ClientRequest:
     hops: tuple[ProxyHop, ...] = ()
     # (route, head) of a request that is sent again and again as it is; see `ClientSession._ready_request`.
     _ready: tuple[Route, RequestHead] | None = None
+    # What the response's head may hold (`Limits`), None for the usual.
+    _limits: Any = None
     _headers_version = -1
     _cookie_line = ""
     _timeout: Any = None
@@ -453,6 +455,7 @@ class ClientRequest:
             content_length=length,
             close=close,
         )
+        head.limits = self._limits
         if self.expect100 or (engine is not None and "expect" in engine):
             head.expect_continue = payload is not None
         if upgrade is not None:

@@ -165,9 +165,7 @@ class ClientSession(RequestBuilder):
         self._trust_env = trust_env
         self._requote_redirect_url = requote_redirect_url
         self._read_bufsize = read_bufsize
-        self._max_line_size = max_line_size
-        self._max_field_size = max_field_size
-        self._max_headers = max_headers
+        self._head_limits = (max_line_size, max_field_size, max_headers)
         self._max_body_size = max_body_size
         self._resolve_charset = fallback_charset_resolver
         self._request_class = request_class

@@ -98,6 +98,13 @@ class Undertaker:
         self._closing.discard(connection)
 
 
+def standing(line: deque[Waiter]) -> bool:
+    """Whether anybody still stands in a line; those at its head who have left it are dropped."""
+    while line and not line[0].queued:
+        line.popleft()
+    return bool(line)
+
+
 def goes_first(line: deque[Waiter], waiter: Waiter, has_room: Callable[[Origin], bool]) -> bool:
     """Whether the first in line for room should have the place of the connection that `waiter` would get.
 
@@ -106,9 +113,7 @@ def goes_first(line: deque[Waiter], waiter: Waiter, has_room: Callable[[Origin],
         waiter: The first waiter of the connection's own route.
         has_room: Whether a host's own limit lets it have one more connection.
     """
-    while line and not line[0].queued:
-        line.popleft()
-    if not line:
+    if not standing(line):
         return False
     first = line[0]
     if first.lane is waiter.lane or not has_room(first.lane.route.origin):

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
 from wherry.connect.ask import ConnectAsk, ConnectTimings
-from wherry.connect.lane import Lane, PoolStats, Undertaker, Waiter, goes_first
+from wherry.connect.lane import Lane, PoolStats, Undertaker, Waiter, goes_first, standing
 from wherry.connect.route import Origin, Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
@@ -199,7 +199,8 @@ class Pool:
         lane = waiter.lane
         if lane.multiplexes is not False and lane.dialling:
             return  # the connection that is being made may carry this request too
-        if self.limit and self._size >= self.limit:
+        # Where somebody stands in line nothing is idle: it would have made room for them.
+        if self._is_full() and (self.limit_per_host or not standing(self._line)):
             self._evict_idle()
         if self._has_room(lane.route):
             self._start_dial(waiter)

@@ -67,6 +67,7 @@ class RequestHead:
         "encoded_http2",
         "expect_continue",
         "fields",
+        "limits",
         "method",
         "scheme",
         "shared",
@@ -106,6 +107,8 @@ class RequestHead:
         self.upgrade = upgrade
         self.close = close
         self.version = version
+        # What the response's head may hold, where that is not what the connection was made for.
+        self.limits: Any = None
         # A head that is sent again and again is encoded once.
         self.encoded_http1: bytes | None = None
         # With the state of the compression that it was made in.

@@ -80,6 +80,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         "_memo_key",
         "_memo_misses",
         "_open",
+        "_own_limits",
         "_paused",
         "_poll",
         "_transport",
@@ -89,6 +90,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(limits)
+        self._own_limits = limits
         self.loop = loop
         self.owner = None
         self.route: Any = None
@@ -161,6 +163,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         self._interim = 0
         self._head_size = 0
         self._memo_key = None
+        self._limits = head.limits or self._own_limits
         data = head.encoded_http1
         if data is None:
             data = head.encoded_http1 = encode_head(head)
