@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.scenarios import SCENARIOS, Scenario, Server, nginx
 
-CLIENTS = ("floor", "wherry", "pyreqwest", "aiosonic", "aiohttp", "curl_cffi", "niquests", "httpx")
+CLIENTS = ("floor", "wherry", "pyreqwest", "aiosonic", "aiohttp", "curl_cffi", "niquests", "httpx2", "httpx")
 HERE = Path(__file__).parent
 # What a client does not offer, or what the floor has no meaning for.
 LEFT_OUT = {("floor", "upload"), ("floor", "multipart"), ("pyreqwest", "multipart")}

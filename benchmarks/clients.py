@@ -104,6 +104,20 @@ async def with_aiohttp(at: Setting) -> AsyncIterator[Fetch]:
 async def with_httpx(at: Setting) -> AsyncIterator[Fetch]:
     import httpx
 
+    async with httpx_like(httpx, at) as fetch:
+        yield fetch
+
+
+@contextlib.asynccontextmanager
+async def with_httpx2(at: Setting) -> AsyncIterator[Fetch]:
+    import httpx2
+
+    async with httpx_like(httpx2, at) as fetch:
+        yield fetch
+
+
+@contextlib.asynccontextmanager
+async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
     url, kind = at.url, at.scenario.kind
     limits = httpx.Limits(max_connections=at.scenario.limit, max_keepalive_connections=at.scenario.limit)
     async with httpx.AsyncClient(
