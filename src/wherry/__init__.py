@@ -83,6 +83,7 @@ from wherry.connect.tls import Fingerprint
 from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
+from wherry.protocol.http2_flow import FlowOptions as Http2Options
 from wherry.protocol.websocket_messages import WSCloseCode, WSMessage, WSMsgType
 from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
 from wherry.types import ETag, HttpVersion, HttpVersion10, HttpVersion11
@@ -124,6 +125,7 @@ __all__ = (
     "Fingerprint",
     "FlowControlDataQueue",
     "FormData",
+    "Http2Options",
     "HttpVersion",
     "HttpVersion10",
     "HttpVersion11",

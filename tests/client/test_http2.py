@@ -237,3 +237,21 @@ async def test_alpn_chooses_http2_at_the_end_of_a_tunnel(
 
     assert await asyncio.gather(*(get() for _ in range(5))) == [(HttpVersion20, len(LARGE))] * 5
     assert stats(session).opened == 1
+
+
+async def test_a_connector_asks_quiet_connections_for_a_sign_of_life() -> None:
+    """RFC 9113 6.7; a server that answers its SETTINGS and nothing else is given up."""
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0)
+    flow = wherry.Http2Options(ping_interval=0.01, ping_timeout=0.05)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with ClientSession(connector=TCPConnector(protocols=("h2c",), http2=flow)) as session:
+        with pytest.raises(wherry.ServerDisconnectedError, match="did not answer PING"):
+            await session.get(url)
+    server.close()
+    await server.wait_closed()

@@ -18,6 +18,7 @@ from wherry.connect.resolver import AbstractResolver, DefaultResolver, ResolveRe
 from wherry.connect.settings import DialSettings
 from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
+from wherry.protocol.http2_flow import FlowOptions
 
 __all__ = (
     "AddrInfoType",
@@ -60,6 +61,7 @@ class TCPConnector(BaseConnector):
         socket_factory: Makes the sockets, given an `AddrInfoType`.
         ssl_shutdown_timeout: Seconds that a closing TLS handshake may take, by default 1; 0 cuts at once.
         protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2 without TLS).
+        http2: Windows, and whether quiet connections are asked for a sign of life: `Http2Options`.
         allow_address: Asked with each `ipaddress` address before it is connected to, proxies' too, redirects' too;
             `public_addresses_only` makes URLs from strangers safe.
         limits: What a server may send in a response's head.
@@ -95,6 +97,7 @@ class TCPConnector(BaseConnector):
         protocols: tuple[str, ...] = DEFAULT_PROTOCOLS,
         allow_address: AllowAddress | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        http2: FlowOptions | None = None,
     ) -> None:
         loop = loop or running_loop(type(self).__name__)
         ssl_option = merge_ssl_options(ssl, verify_ssl, ssl_context, fingerprint)
@@ -117,6 +120,7 @@ class TCPConnector(BaseConnector):
         self._interleave = interleave
         self._socket_factory = socket_factory
         self._allow_address = allow_address
+        self._http2 = http2
         super().__init__(
             keepalive_timeout=keepalive_timeout,
             force_close=force_close,
@@ -145,6 +149,7 @@ class TCPConnector(BaseConnector):
             ssl_shutdown_timeout=self._ssl_shutdown_timeout,
             allow_address=self._allow_address,
             limits=self._limits,
+            http2=self._http2,
         )
 
     @property

@@ -15,7 +15,6 @@ from wherry.connect.wire import Wire
 from wherry.errors import ClientConnectorError, ClientConnectorSSLError
 from wherry.protocol.connection import Connection
 from wherry.protocol.http1 import Http1Connection
-from wherry.protocol.http1_head import Limits
 from wherry.types import ConnectionKey
 
 
@@ -27,7 +26,7 @@ def protocol_factory(route: Route, settings: DialSettings) -> Callable[[], Any]:
     if route.is_tls:
         return lambda: Wire(loop)
     if "h2c" in route.protocols:
-        return lambda: _http2(loop, limits)
+        return lambda: _http2(settings)
     return lambda: Http1Connection(loop, limits)
 
 
@@ -37,16 +36,17 @@ def connection_for(transport: asyncio.Transport, route: Route, settings: DialSet
         return cast("Connection", protocol_factory(route, settings)())
     chosen = tls.selected_protocol(transport)
     if chosen == "h2" and "h2" in route.protocols:
-        return _http2(settings.loop, settings.limits)
+        return _http2(settings)
     if chosen is None or (chosen == "http/1.1" and chosen in route.protocols):
         return Http1Connection(settings.loop, settings.limits)
     raise wrong_protocol(connection_key(route), chosen, route)
 
 
-def _http2(loop: asyncio.AbstractEventLoop, limits: Limits) -> Connection:
+def _http2(settings: DialSettings) -> Connection:
     # Most programs never speak it, and its modules are half of what importing the others takes: so not before.
-    connection: Connection = import_module("wherry.protocol.http2").Http2Connection(loop, limits)
-    return connection
+    module = import_module("wherry.protocol.http2")
+    flow = settings.http2 or module.DEFAULT_FLOW
+    return cast("Connection", module.Http2Connection(settings.loop, settings.limits, flow))
 
 
 def wrong_protocol(key: ConnectionKey, chosen: str, route: Route) -> ClientConnectorError:

@@ -19,6 +19,7 @@ from wherry.connect.route import ProxyHop, Route
 from wherry.connect.sockets import reason
 from wherry.errors import ConnectionTimeoutError
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
+from wherry.protocol.http2_flow import FlowOptions
 from wherry.types import ConnectionKey
 
 
@@ -36,12 +37,14 @@ class DialSettings:
         ssl_shutdown_timeout: Seconds that the closing TLS handshake may take.
         allow_address: Asked before any address is connected to; None allows all.
         limits: What a server may send in a head.
+        http2: Windows and patience of HTTP/2 connections, None for the usual.
     """
 
     __slots__ = (
         "allow_address",
         "family",
         "happy_eyeballs_delay",
+        "http2",
         "interleave",
         "limits",
         "local_addresses",
@@ -65,6 +68,7 @@ class DialSettings:
         ssl_shutdown_timeout: float | None = None,
         allow_address: AllowAddress | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        http2: FlowOptions | None = None,
     ) -> None:
         self.loop = loop
         self.names = names
@@ -76,6 +80,7 @@ class DialSettings:
         self.ssl_shutdown_timeout = ssl_shutdown_timeout
         self.allow_address = allow_address
         self.limits = limits
+        self.http2 = http2
         self.sessions = tls.Sessions()
 
 
