@@ -6,11 +6,11 @@ python=$1
 # One call for all, so that pip chooses versions that go together.
 pip() { "$python" -m pip install --quiet --disable-pip-version-check "$@"; }
 
-if pip --editable '.[all,test,lint]'; then
+if pip --editable '.[all,test,lint,docs]'; then
     exit 0
 fi
 echo "Not everything could be installed for $("$python" --version); one after the other then."
-pip --editable '.[cli,testing,test,lint]' || exit 1
+pip --editable '.[cli,testing,test,lint,docs]' || exit 1
 for extra in compression http2 dns trust psl speedups opentelemetry rest; do
     pip --editable ".[$extra]" || echo "The extra $extra is left out: it cannot be installed on this Python."
 done

@@ -1,0 +1,228 @@
+"""Every Python block of the README and of docs/ runs, on the embedded server; the site builds without a warning.
+
+The blocks of a page run in their order and share their names.  `session` is there for each of them.  A comment before
+a block says what else is done with it: ``<!-- compile only: why -->``, or ``<!-- pytest -->`` for a file of tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from yarl import URL
+
+import wherry
+from wherry.connect import tls
+from wherry.testing import LocalServer
+from wherry.testing.app import app, routes
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "decisions")]
+_BLOCK = re.compile(r"^(?:<!-- (compile only|pytest)[^>]*-->\n+)?```python[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Blocks that cannot run.  A number to keep small.
+MAX_COMPILED_ONLY = 6
+
+
+class Block(NamedTuple):
+    mark: str | None
+    code: str
+    line: int
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text("utf-8")
+    return [Block(found[1], found[2], text.count("\n", 0, found.start(2)) + 1) for found in _BLOCK.finditer(text)]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def with_code() -> list[Path]:
+    return [page for page in PAGES if blocks_of(page)]
+
+
+# --- where the examples lead ----------------------------------------------------------------------------------------
+
+
+async def anything(scope: Any, receive: Any, send: Any) -> None:
+    """The embedded application; a path that it does not know is one that tells what it got."""
+    if scope["type"] == "http":
+        path = scope["path"]
+        if path == "/token":
+            return await token(send)
+        if not any(pattern.fullmatch(path) for _, pattern, *_ in routes._rows):
+            scope = {**scope, "path": "/anything"}
+    elif scope["type"] == "websocket":
+        scope = {**scope, "path": "/ws/echo"}
+    await app(scope, receive, send)
+    return None
+
+
+async def token(send: Any) -> None:
+    body = b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}'
+    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+class Proxy(socketserver.BaseRequestHandler):
+    """An HTTP and SOCKS5 proxy for one request a connection; it takes any password."""
+
+    def read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            data += self.request.recv(size - len(data)) or b"\0"
+        return data
+
+    def handle(self) -> None:
+        first = self.read(1)
+        target, early = self.socks() if first == b"\5" else self.http(first)
+        with socket.create_connection(target) as onward:
+            onward.sendall(early)
+            threading.Thread(target=pump, args=(onward, self.request), daemon=True).start()
+            pump(self.request, onward)
+
+    def socks(self) -> tuple[tuple[str, int], bytes]:
+        methods = self.read(self.read(1)[0])
+        if 2 in methods:
+            self.request.sendall(b"\5\2")
+            self.read(self.read(2)[1])
+            self.read(self.read(1)[0])
+            self.request.sendall(b"\1\0")
+        else:
+            self.request.sendall(b"\5\0")
+        kind = self.read(4)[3]
+        host = socket.inet_ntoa(self.read(4)) if kind == 1 else self.read(self.read(1)[0] if kind == 3 else 16).decode()
+        port = int.from_bytes(self.read(2), "big")
+        self.request.sendall(b"\5\0\0\1" + bytes(6))
+        return (host, port), b""
+
+    def http(self, head: bytes) -> tuple[tuple[str, int], bytes]:
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.read(1)
+        method, where, _ = head.split(b" ", 2)
+        if method == b"CONNECT":
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            host, _, port = where.decode().rpartition(":")
+            return (host, int(port)), b""
+        url = URL(where.decode())
+        return (url.host or "", url.port or 80), head.replace(where, url.raw_path_qs.encode(), 1)
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[dict[str, int]]:
+    """The ports of what the examples talk to."""
+    socketserver.ThreadingTCPServer.daemon_threads = True
+    with (
+        LocalServer(anything) as plain,
+        LocalServer(anything, tls=True) as secure,
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Proxy) as proxy,
+    ):
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield {"plain": plain.port, "secure": secure.port, "proxy": proxy.server_address[1], "pem": secure}  # type: ignore[dict-item]
+        proxy.shutdown()
+
+
+@pytest.fixture
+def world(places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A directory with the files that the examples name, and trust in the embedded authority."""
+    monkeypatch.chdir(tmp_path)
+    Path("ca.pem").write_bytes(places["pem"].authority_pem)
+    Path("report.pdf").write_bytes(b"%PDF-1.7\n" * 100)
+    Path("urls.txt").write_text("https://example.org/get\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setattr(tls, "_contexts", {})
+    return places
+
+
+def led(code: str, places: Any) -> str:
+    """The code with its hosts on this machine: example.org, secure.example.org and the proxies."""
+    code = re.sub(r"[\w-]*proxy\d?\.example\.org:\d+", f"127.0.0.1:{places['proxy']}", code)
+    code = re.sub(r"https://secure\.example\.org", f"https://localhost:{places['secure']}", code)
+    code = re.sub(r"wss?://[\w.-]*example\.(?:org|com)", f"ws://localhost:{places['plain']}", code)
+    return re.sub(r"https?://[\w.-]*example\.(?:org|com)", f"http://localhost:{places['plain']}", code)
+
+
+async def run_in_loop(coroutine: Any, names: dict[str, Any]) -> None:
+    async with wherry.ClientSession() as session:
+        names["session"] = session
+        await coroutine
+    names.pop("session", None)
+
+
+@pytest.mark.parametrize("page", with_code(), ids=name_of)
+def test_the_code_of_a_page_runs(page: Path, world: Any) -> None:
+    names: dict[str, Any] = {name: getattr(wherry, name) for name in wherry.__all__}
+    names |= {"__name__": "__main__", "wherry": wherry, "asyncio": asyncio, "URL": URL}
+    for mark, source, line in blocks_of(page):
+        code = compile("\n" * (line - 1) + led(source, world), str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        if mark:
+            continue
+        if code.co_flags & inspect.CO_COROUTINE:
+            asyncio.run(run_in_loop(eval(code, names), names))
+        else:
+            exec(code, names)
+
+
+TESTS = [(page, block) for page in PAGES for block in blocks_of(page) if block.mark == "pytest"]
+
+
+@pytest.mark.parametrize(("page", "block"), TESTS, ids=lambda value: name_of(value) if isinstance(value, Path) else "")
+def test_the_tests_of_a_page_pass(
+    page: Path, block: Block, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(block.code)
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    pytester.plugins = ["wherry.testing.plugin"]  # an installed wherry brings it along by itself
+    done = pytester.runpytest_subprocess("-q")
+    assert done.ret == 0, (done.outlines, done.errlines)
+
+
+def test_few_blocks_are_only_compiled() -> None:
+    skipped = [block for page in PAGES for block in blocks_of(page) if block.mark == "compile only"]
+    assert len(skipped) <= MAX_COMPILED_ONLY
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    site = (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert page.relative_to(ROOT / "docs").as_posix() in site
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"`make ([\w-]+)", page.read_text("utf-8"))}
+    assert named <= targets
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    """Links, navigation and the reference of the API: a warning is an error."""
+    pytest.importorskip("mkdocs", reason="the extra docs is not installed")
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
