@@ -17,18 +17,10 @@ import wherry
 from wherry.client.options import _RequestOptions
 
 # For servers, or for gunicorn, or names of submodules.
-SERVER_ONLY = {"GunicornUVLoopWebWorker", "GunicornWebWorker"}
+SERVER_ONLY = {"ChainMapProxy", "GunicornUVLoopWebWorker", "GunicornWebWorker"}
 CLIENT_NAMES = sorted(set(aiohttp.__all__) - SERVER_ONLY)
 
-MISSING = {
-    "BaseConnector.connect",
-    "ChainMapProxy",
-    "ClientResponse.output_size",
-    "ClientResponse.upload_complete",
-    "NamedPipeConnector.connect",
-    "TCPConnector.connect",
-    "UnixConnector.connect",
-}
+MISSING: set[str] = set()
 
 # Public members that are aiohttp's inner workings: how a request is written and a response fed, which no document
 # describes and which stand on rooms that we have not.

@@ -532,3 +532,25 @@ async def test_progress_of_a_form(session, echo, path):
     assert told[0] == (0, total)
     assert told[-1] == (total, total)
     assert len(told) > 4
+
+
+async def test_what_was_sent_is_told_by_the_old_names_too(session, raw_server):
+    async def pieces():
+        yield b"hello"
+        yield b"world"
+
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    async def script(reader, writer):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            await (reader.readuntil(b"0\r\n\r\n") if b"chunked" in head else reader.readexactly(10))
+            writer.write(ok)
+
+    server = await raw_server(script)
+    for data in (pieces(), b"helloworld"):
+        async with session.post(server.url, data=data) as reply:
+            with pytest.warns(DeprecationWarning, match="upload_complete"):
+                await reply.upload_complete
+            with pytest.warns(DeprecationWarning, match="output_size"):
+                assert reply.output_size == 10

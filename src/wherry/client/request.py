@@ -115,6 +115,8 @@ class ClientRequest:
     _auto_host = ""
     _sent: float | None = None
     _upload_tracker: Any = None
+    # What writes a streamed body, once it has begun.
+    _writer: Any = None
     _traces: Any = None
     _timer: Any = None
 

@@ -324,6 +324,30 @@ class ClientResponse(ResponseFacts):
         if self._body is None and content is not None and content.exception() is None:
             content.set_exception(ClientConnectionError("Connection closed"))
 
+    @property
+    def output_size(self) -> int:
+        """Bytes of the request's body that were sent; deprecated, use an `UploadTracker`."""
+        warnings.warn("ClientResponse.output_size is deprecated, use UploadTracker", DeprecationWarning, stacklevel=2)
+        request = self._request
+        if request is None:
+            return 0
+        if request._writer is not None:
+            return int(request._writer.output_size)
+        return (request.payload.size or 0) if request.payload is not None else 0
+
+    @property
+    def upload_complete(self) -> asyncio.Future[None]:
+        """Done when the request's body is sent; deprecated, use an `UploadTracker`."""
+        warnings.warn(
+            "ClientResponse.upload_complete is deprecated, use UploadTracker", DeprecationWarning, stacklevel=2
+        )
+        upload, done = self._upload, asyncio.get_running_loop().create_future()
+        if upload is None or upload.done():
+            done.set_result(None)
+        else:
+            upload.add_done_callback(lambda _: None if done.done() else done.set_result(None))
+        return done
+
     def raise_for_status(self) -> None:
         """Raise for a status of 400 and above.
 

@@ -34,6 +34,7 @@ async def upload_body(request: ClientRequest, exchange: Exchange, head: RequestH
             if traces is None
             else lambda chunk: traces.request_chunk_sent(request.method, request.url, chunk),
         )
+        request._writer = writer
         if tracker is not None:
             tracker.begin_attempt(writer)
         await payload.write(writer)

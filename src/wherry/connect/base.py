@@ -19,6 +19,7 @@ from yarl import URL
 
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.dial import dial
+from wherry.connect.held import HeldConnection
 from wherry.connect.lane import PoolStats
 from wherry.connect.pool import Pool
 from wherry.connect.route import Origin, ProxyHop, Route
@@ -128,6 +129,21 @@ class BaseConnector:
 
     def _dial_settings(self) -> DialSettings:
         return DialSettings(self._loop, limits=self._limits)
+
+    async def connect(self, req: Any, traces: Any = None, timeout: Any = None) -> HeldConnection:
+        """Take a connection for a request out of the pool, or dial one; for programs that speak on it themselves.
+
+        Args:
+            req: Has `url`, `ssl`, `server_hostname` and, where proxies are to be passed, `hops`.
+            traces: Taken for compatibility.
+            timeout: A `ClientTimeout`, of which `sock_connect` counts; None for no limit.
+
+        Raises:
+            ClientConnectorError: No connection could be made.
+        """
+        route = self.route_for(req.url, ssl=req.ssl, server_hostname=req.server_hostname, hops=getattr(req, "hops", ()))
+        limit = None if timeout is None else timeout.sock_connect or None
+        return HeldConnection(self.pool, await self.pool.acquire(ConnectAsk(route, limit)))
 
     # --- routes ---------------------------------------------------------------------------------------------
 
