@@ -549,7 +549,7 @@ async def test_what_was_sent_is_told_by_the_old_names_too(session, raw_server):
 
     server = await raw_server(script)
     for data in (pieces(), b"helloworld"):
-        async with session.post(server.url, data=data) as reply:
+        async with session.post(server, data=data) as reply:
             with pytest.warns(DeprecationWarning, match="upload_complete"):
                 await reply.upload_complete
             with pytest.warns(DeprecationWarning, match="output_size"):
