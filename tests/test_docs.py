@@ -226,3 +226,24 @@ def test_the_site_builds(tmp_path: Path) -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_links_in_the_root_lead_somewhere() -> None:
+    """mkdocs looks at the links of docs/ only."""
+    for page in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+            assert (ROOT / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_architecture_is_true_of_the_files() -> None:
+    """The paths that it names exist, and its map names the modules of each room."""
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    for path in re.findall(r"`((?:\w+/)+\w+\.py)`", text):
+        assert (ROOT / path).exists() or (ROOT / "src" / "wherry" / path).exists(), path
+    plan = text.partition("```\nsrc/wherry/")[2].partition("```")[0]
+    words = set(re.findall(r"\w+", plan))
+    stems = re.findall(r"(\w+)\*", plan)
+    for room in ("protocol", "connect", "client", "cookies", "auth", "body"):
+        for path in (ROOT / "src" / "wherry" / room).glob("[a-z]*.py"):
+            known = path.stem in words or "_" + path.stem.partition("_")[2] in words
+            assert known or path.stem.startswith(tuple(stems)), f"{room}/{path.name} is not on the map"
