@@ -10,9 +10,11 @@ import ast
 import asyncio
 import inspect
 import re
+import runpy
 import socket
 import socketserver
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -247,3 +249,33 @@ def test_the_architecture_is_true_of_the_files() -> None:
         for path in (ROOT / "src" / "wherry" / room).glob("[a-z]*.py"):
             known = path.stem in words or "_" + path.stem.partition("_")[2] in words
             assert known or path.stem.startswith(tuple(stems)), f"{room}/{path.name} is not on the map"
+
+
+def test_figures_find_their_places(tmp_path: Path) -> None:
+    """What `make bench` writes goes into the pages, the second time too."""
+    figures = runpy.run_path(str(ROOT / "scripts" / "figures.py"))
+    for directory in ("benchmarks", "docs"):
+        (tmp_path / directory).mkdir()
+    for name in ("README.md", "docs/performance.md"):
+        (tmp_path / name).write_text((ROOT / name).read_text("utf-8"), "utf-8")
+    (tmp_path / "benchmarks" / "results.md").write_text(
+        "# Benchmarks\n\n`make bench` on a machine.\n\n"
+        "| scenario (asyncio / uvloop) | unit | wherry | other |\n|---|---|---|---|\n"
+        "| small | us | 19 / 17 | 90 / - |\n\n"
+        "| times wherry | wherry | other |\n|---|---|---|\n| small | 1.00 / 1.00 | 4.70 / - |\n"
+    )
+    for _ in range(2):
+        figures["main"](tmp_path)
+    readme = (tmp_path / "README.md").read_text("utf-8")
+    assert readme.count("| small | us | 19 / 17 | 90 / - |") == 1
+    assert "times wherry" not in readme
+    assert (tmp_path / "docs" / "performance.md").read_text("utf-8").count("times wherry") == 1
+    assert (tmp_path / "docs" / "benchmarks.svg").read_text("utf-8").count("<rect") == 2
+
+
+def test_extras_that_are_named_exist() -> None:
+    known = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        named = {extra for extras in re.findall(r"wherry\[([\w,]+)\]", text) for extra in extras.split(",")}
+        assert named | set(re.findall(r"[Ee]xtra `(\w+)`", text)) <= known, page.name

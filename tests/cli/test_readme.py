@@ -1,4 +1,4 @@
-"""The command lines of the README and of the help, run as they stand."""
+"""The command lines of the README and of docs/command-line.md, run as they stand."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "command-line.md")
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [
         line.partition("  #")[0].strip()
         for block in blocks
@@ -29,6 +31,7 @@ def test_the_readme_shows_the_command_line():
 def test_a_command_of_the_readme_works(run, wherry_server, tmp_path, monkeypatch, command):
     """Its URLs are those of the embedded server."""
     monkeypatch.chdir(tmp_path)
+    Path("report.pdf").write_bytes(b"%PDF-1.7")
     Path("urls.txt").write_text(wherry_server.url("/bytes/10") + "\n")
     here = wherry_server.url("/anything")
     words = [re.sub(r"^(https?://\S+|URL)$", here, word) for word in shlex.split(command)]

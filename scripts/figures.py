@@ -1,0 +1,84 @@
+"""From benchmarks/results.md: the tables in README.md and docs/performance.md, and the plot in docs/benchmarks.svg."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# The plot: pixels of a bar, of the names before it, and of the longest one.
+BAR, NAMES, LONGEST = 16, 130, 420
+_PLACE = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
+
+Table = list[list[str]]
+
+
+def tables(text: str) -> list[Table]:
+    """The tables of a page, as rows of cells; the first row is the head."""
+    found: list[Table] = []
+    for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in block.splitlines()]
+        found.append([row for row in rows if set("".join(row)) - set("-:")])
+    return found
+
+
+def first_number(cell: str) -> float | None:
+    """The figure of the first loop in a cell, None where there is none."""
+    number = re.match(r"[\d.]+", cell)
+    return float(number[0]) if number else None
+
+
+def plot(table: Table) -> str:
+    """Bars for each scenario, one a client: the shorter the better."""
+    clients = table[0][2:]
+    shapes: list[str] = []
+    y = 0
+    for title, unit, *cells in table[1:]:
+        y += 30
+        shapes.append(f'<text x="0" y="{y}" class="title">{escape(title)} ({escape(unit)})</text>')
+        numbers = zip(clients, map(first_number, cells), strict=True)
+        bars = [(client, value) for client, value in numbers if value is not None]
+        longest = max((value for _, value in bars), default=1.0) or 1.0
+        for client, value in bars:
+            y += BAR + 2
+            width = max(1.0, value / longest * LONGEST)
+            kind = "own" if client == "wherry" else "other"
+            shapes.append(f'<text x="{NAMES - 8}" y="{y}" text-anchor="end">{escape(client)}</text>')
+            shapes.append(f'<rect x="{NAMES}" y="{y - 11}" width="{width:.1f}" height="{BAR - 3}" class="{kind}"/>')
+            shapes.append(f'<text x="{NAMES + width + 6:.1f}" y="{y}">{value:g}</text>')
+    style = (
+        "text{font:12px sans-serif;fill:#777}.title{font-weight:bold;fill:#888}.own{fill:#2a7f9e}.other{fill:#b8c4ca}"
+    )
+    size = f'viewBox="0 0 {NAMES + LONGEST + 80} {y + 12}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{style}</style>\n'
+    return head + "\n".join(shapes) + "\n</svg>\n"
+
+
+def fill(page: str, content: str) -> str:
+    """The page with `content` between its two marks.
+
+    Raises:
+        ValueError: It has no such marks.
+    """
+    filled, count = _PLACE.subn(lambda _: f"\n{content.strip()}\n\n", page)
+    if count != 1:
+        raise ValueError("the page has no place for figures")
+    return filled
+
+
+def main(root: Path = ROOT) -> None:
+    text = (root / "benchmarks" / "results.md").read_text("utf-8").partition("\n")[2]
+    (root / "docs" / "benchmarks.svg").write_text(plot(tables(text)[0]), "utf-8")
+    note, bar, rest = text.partition("|")
+    first_table = (bar + rest).partition("\n\n")[0]
+    for name, content in (
+        ("README.md", note + first_table),
+        ("docs/performance.md", f"{text.strip()}\n\n![The same as bars, on asyncio](benchmarks.svg)"),
+    ):
+        page = root / name
+        page.write_text(fill(page.read_text("utf-8"), content), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
