@@ -43,6 +43,7 @@ from wherry.client.request import ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.retry import RetryBudget, RetryEvent, RetryMiddleware
 from wherry.client.session import ClientSession
+from wherry.client.sse import EventSource, ServerSentEvent
 from wherry.client.timeouts import ClientTimeout
 from wherry.client.tracing import (
     TraceCacheHitParams,
@@ -122,6 +123,7 @@ __all__ = (
     "EMPTY_PAYLOAD",
     "ETag",
     "EofStream",
+    "EventSource",
     "Fingerprint",
     "FlowControlDataQueue",
     "FormData",
@@ -145,6 +147,7 @@ __all__ = (
     "RetryBudget",
     "RetryEvent",
     "RetryMiddleware",
+    "ServerSentEvent",
     "SocketFactoryType",
     "StreamReader",
     "StringIOPayload",

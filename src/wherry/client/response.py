@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from yarl import URL
@@ -23,6 +23,7 @@ from wherry.client.download import DownloadResult, Progress, download
 from wherry.client.head_fields import DerivedFields, type_matches
 from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.response_facts import ResponseFacts
+from wherry.client.sse import EventParser, ServerSentEvent, read_events
 from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError
 from wherry.protocol.connection import Exchange, ResponseHead
 from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
@@ -224,6 +225,15 @@ class ClientResponse(ResponseFacts):
         if encoding is None:
             encoding = "utf-8" if plain else self.get_encoding()
         return loads(stripped.decode(encoding))
+
+    def sse(self) -> AsyncIterator[ServerSentEvent]:
+        """The server-sent events of this response, as they come; `ClientSession.events` connects again too.
+
+        Raises:
+            ContentTypeError: The response is of another type than text/event-stream.
+            ClientResponseError: Its status is not 200.
+        """
+        return read_events(self, EventParser())
 
     async def download(
         self, path: str | os.PathLike[str], *, digest: str | None = None, progress: Progress | None = None

@@ -40,6 +40,7 @@ from wherry.client.origin import origin_of
 from wherry.client.proxies import SessionProxies
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
+from wherry.client.sse import EventSource
 from wherry.client.timeouts import ClientTimeout, Deadline, DeadlineWheel
 from wherry.client.tracing import TraceConfig, Traces
 from wherry.client.websocket_channel import WebSocketChannel
@@ -302,6 +303,15 @@ class ClientSession(RequestBuilder):
     def delete(self, url: StrOrURL, **kwargs: Any) -> _RequestContextManager:
         """Make a DELETE request."""
         return _RequestContextManager(self._request("DELETE", url, **kwargs))
+
+    def events(self, url: StrOrURL, **kwargs: Any) -> EventSource:
+        """Server-sent events of `url`; connects again when the stream breaks. See `EventSource`.
+
+        Args:
+            url: Where they come from.
+            **kwargs: `reconnect` (seconds), `max_reconnects`, `last_event_id`, and all that `request` takes.
+        """
+        return EventSource(self, url, **kwargs)
 
     async def download(
         self,
