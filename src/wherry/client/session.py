@@ -182,6 +182,8 @@ class ClientSession(RequestBuilder):
             config.freeze()
         self._source_traceback = traceback.extract_stack(sys._getframe(1)) if loop.get_debug() else None
         self._connector = connector if connector is not None else TCPConnector(loop=loop)
+        if connector_owner:
+            self._connector.session_warns = True
 
     def __init_subclass__(cls) -> None:
         warnings.warn(
@@ -394,6 +396,8 @@ class ClientSession(RequestBuilder):
 
     def detach(self) -> None:
         """Let the connector go without closing it; the session is closed then."""
+        if self._connector is not None:
+            self._connector.session_warns = False
         self._connector = None
         self._wheel.close()
 

@@ -86,6 +86,9 @@ class BaseConnector:
     _closed = True  # until __init__ is through
     _source_traceback: traceback.StackSummary | None = None
 
+    # A session owns this connector, and says so itself when it is left open.
+    session_warns = False
+
     def __init__(
         self,
         *,
@@ -314,6 +317,8 @@ class BaseConnector:
             self.pool.shut()
         else:
             _close_without_loop(connections)
+        if self.session_warns:
+            return  # both go at once, in whatever order: one warning is enough
         _warn(f"Unclosed connector {self!r}", ResourceWarning, source=self)
         context: dict[str, Any] = {"connector": self, "connections": names, "message": "Unclosed connector"}
         if self._source_traceback is not None:
