@@ -208,7 +208,8 @@ def test_few_blocks_are_only_compiled() -> None:
 def test_every_page_is_in_the_navigation() -> None:
     site = (ROOT / "mkdocs.yml").read_text("utf-8")
     for page in (ROOT / "docs").rglob("*.md"):
-        assert page.relative_to(ROOT / "docs").as_posix() in site
+        name = page.relative_to(ROOT / "docs").as_posix()
+        assert name in site, f"docs/{name} is not under nav in mkdocs.yml"
 
 
 def test_make_targets_that_are_named_exist() -> None:
@@ -224,7 +225,7 @@ def test_the_site_builds(tmp_path: Path) -> None:
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -248,7 +249,9 @@ def test_the_architecture_is_true_of_the_files() -> None:
     for room in ("protocol", "connect", "client", "cookies", "auth", "body"):
         for path in (ROOT / "src" / "wherry" / room).glob("[a-z]*.py"):
             known = path.stem in words or "_" + path.stem.partition("_")[2] in words
-            assert known or path.stem.startswith(tuple(stems)), f"{room}/{path.name} is not on the map"
+            assert known or path.stem.startswith(tuple(stems)), (
+                f"{room}/{path.name} is not on the map of ARCHITECTURE.md"
+            )
 
 
 def test_figures_find_their_places(tmp_path: Path) -> None:
