@@ -24,9 +24,9 @@ def tables(text: str) -> list[Table]:
 
 
 def first_number(cell: str) -> float | None:
-    """The figure of the first loop in a cell, None where there is none."""
-    number = re.match(r"[\d.]+", cell)
-    return float(number[0]) if number else None
+    """The figure of the first loop in a cell, the p99 where there are two percentiles, None where there is none."""
+    number = re.match(r"([\d.]+)(?:/([\d.]+))?", cell)
+    return float(number[2] or number[1]) if number else None
 
 
 def plot(table: Table) -> str:
