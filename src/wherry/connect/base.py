@@ -311,7 +311,7 @@ class BaseConnector:
         connections = list(self.pool.all_connections())
         if not connections:
             return
-        self._closed = True
+        self._closed = not self.session_warns  # for a session that is collected after this
         names = [repr(connection) for connection in connections]
         if not self._loop.is_closed():
             self.pool.shut()
