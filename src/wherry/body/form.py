@@ -12,9 +12,10 @@ from multidict import MultiDict, MultiDictProxy
 
 from wherry.body.multipart_writer import MultipartWriter
 from wherry.body.payload import BytesPayload, Payload, get_payload
+from wherry.body.payload import LookupError as PayloadLookupError
 from wherry.body.payload_io import guess_filename
 
-__all__ = ("FormData",)
+__all__ = ("FormData", "payload_of")
 
 
 class FormData:
@@ -160,3 +161,15 @@ class FormData:
             writer.append_payload(part)
         self._fields.clear()
         return writer
+
+
+def payload_of(data: Any) -> Payload:
+    """The payload of any form of `data=` that the API takes; what no payload is registered for is a form."""
+    if isinstance(data, Payload):
+        return data
+    if isinstance(data, FormData):
+        return data()
+    try:
+        return get_payload(data, disposition=None)
+    except PayloadLookupError:
+        return FormData(data)()

@@ -15,10 +15,9 @@ from yarl import URL
 
 from wherry.auth.basic import BasicAuth
 from wherry.body.coding import accept_encoding
-from wherry.body.form import FormData
-from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload, get_payload
-from wherry.body.payload import LookupError as PayloadLookupError
-from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs
+from wherry.body.form import payload_of
+from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload
+from wherry.client.field_rules import ENGINE_FIELDS, SECRET_FIELDS, check_field, field_pairs
 from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.origin import origin_of
 from wherry.client.proxies import SessionProxies
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
     from wherry.client.session import ClientSession
 
-_SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CACHED_URLS = 512
 _USUAL_LIMITS = (DEFAULT_LIMITS.max_line_size, DEFAULT_LIMITS.max_field_size, DEFAULT_LIMITS.max_headers)
 
@@ -159,14 +157,7 @@ class RequestBuilder:
             if self._json_serialize_bytes is not None:
                 return JsonBytesPayload(options.json, dumps=self._json_serialize_bytes)
             return JsonPayload(options.json, dumps=self._json_serialize)
-        if isinstance(data, Payload):
-            return data
-        if isinstance(data, FormData):
-            return data()
-        try:
-            return get_payload(data, disposition=None)
-        except PayloadLookupError:
-            return FormData(data)()
+        return payload_of(data)
 
     def _shared_block(
         self, trusted: bool, skip: Iterable[str] | None
@@ -191,7 +182,7 @@ class RequestBuilder:
             if lower in ENGINE_FIELDS:
                 if trusted or lower != "host":
                     engine.append((name, value))
-            elif trusted or lower not in _SECRET_FIELDS:
+            elif trusted or lower not in SECRET_FIELDS:
                 pairs.append((str(name), value))
         skipped = {name.lower() for name in skip}
         present = {name.lower() for name, _ in pairs}

@@ -13,6 +13,8 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 # Fields that the engine makes or must read itself.
 ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
+# Fields that carry a secret of one origin, and must not follow a redirect to another (RFC 9110 15.4).
+SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 _known_names: dict[str, str] = {}
 

@@ -12,7 +12,7 @@ from typing import Any
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.client.field_rules import field_pairs
+from wherry.client.field_rules import SECRET_FIELDS, field_pairs
 from wherry.client.origin import origin_of
 from wherry.errors import (
     ClientPayloadError,
@@ -23,7 +23,7 @@ from wherry.types import LooseHeaders
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 # What belongs to one origin: its secrets, and its name.
-_SECRETS = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
+_SECRETS = SECRET_FIELDS | {"host"}
 _SECURE = frozenset({"https", "wss"})
 # RFC 9110 15.4: fields that tell of content go when the content goes.
 _CONTENT_FIELDS = frozenset(

@@ -16,9 +16,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.body.form import FormData
-from wherry.body.payload import LookupError as PayloadLookupError
-from wherry.body.payload import Payload, get_payload
+from wherry.body.form import payload_of
+from wherry.body.payload import Payload
 from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.proxy_http import forward_fields
@@ -118,7 +117,6 @@ class ClientRequest:
     # What writes a streamed body, once it has begun.
     _writer: Any = None
     _traces: Any = None
-    _timer: Any = None
 
     def __init__(
         self,
@@ -252,10 +250,7 @@ class ClientRequest:
 
     def _take_body(self, data: Any) -> None:
         """Make the payload, and the fields that tell of it."""
-        if isinstance(data, FormData):
-            data = data()
-        payload = data if isinstance(data, Payload) else self._payload_of(data)
-        self._body = payload
+        self._body = payload = payload_of(data)
         present = {name.lower() for name, _ in self._fields}
         skipped = {name.lower() for name in self._skip_auto_headers or ()}
         for name, value in payload.headers.items():
@@ -268,13 +263,6 @@ class ClientRequest:
                 raise ValueError("compress can not be set if Content-Encoding header is set")
             self._fields.append(("Content-Encoding", self.compress if isinstance(self.compress, str) else "deflate"))
             self.chunked = True
-
-    @staticmethod
-    def _payload_of(data: Any) -> Payload:
-        try:
-            return get_payload(data, disposition=None)
-        except PayloadLookupError:
-            return FormData(data)()
 
     # --- what the user sees ---------------------------------------------------------------------------------
 

@@ -59,10 +59,6 @@ from wherry.types import (
     StrOrURL,
 )
 
-_ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
-_SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
-_CACHED_URLS = 512
-
 
 class ClientSession(RequestBuilder):
     """The way to make requests: holds defaults, cookies and connections.
@@ -153,8 +149,6 @@ class ClientSession(RequestBuilder):
             cookie_jar.update_cookies(cookies)
         self._connector_owner = connector_owner
         self._default_auth = check_auth(auth)
-        self._default_proxy = proxy
-        self._default_proxy_auth = proxy_auth
         self._proxies = SessionProxies(proxy, proxy_auth, proxy_headers, proxy_ssl, trust_env=trust_env)
         # Whether a request that says nothing of proxies may have some.
         self._may_pass_proxies = bool(self._proxies.hops) or trust_env
