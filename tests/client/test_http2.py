@@ -13,7 +13,7 @@ from tests.servers.pki import Pki
 from tests.servers.proxies import ProxyFarm
 
 import wherry
-from wherry import ClientSession, TCPConnector
+from wherry import ClientSession, Http2Options, TCPConnector
 
 HttpVersion11, HttpVersion20 = (1, 1), (2, 0)
 
@@ -26,7 +26,10 @@ def server(request: pytest.FixtureRequest, http2_servers: Http2Servers) -> Http2
 
 @pytest.fixture
 async def session(pki: Pki) -> AsyncIterator[ClientSession]:
-    async with ClientSession(connector=TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"))) as made:
+    # haproxy 2.6 can forget, under load, a connection whose streams wait for it: any frame from us wakes it.
+    options = Http2Options(ping_interval=0.5)
+    connector = TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"), http2=options)
+    async with ClientSession(connector=connector) as made:
         yield made
 
 
