@@ -97,6 +97,8 @@ class RequestBuilder:
         route = self._route_for(request)
         request._headers_version = self._blocks_version
         request._ready = route, request.wire_head(route, connector.force_close)
+        request._built = request
+        request._last = None  # its twins' dicts need not grow for it
         if len(self._ready) >= _CACHED_URLS:
             self._ready.clear()
         self._ready[given] = request

@@ -19,6 +19,7 @@ from wherry.body.coding import decoder_for
 from wherry.body.stream import StreamReader
 from wherry.client.head_fields import DerivedFields, derive
 from wherry.client.middleware import build_client_middlewares
+from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.redirects import REDIRECT_STATUSES, Hop, next_hop, split_credentials
 from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
@@ -40,7 +41,6 @@ from wherry.errors import (
 from wherry.protocol.connection import Connection, Exchange, ResponseHead
 
 if TYPE_CHECKING:
-    from wherry.client.options import RequestOptions
     from wherry.client.session import ClientSession
     from wherry.connect.route import Route
 
@@ -125,14 +125,17 @@ async def _first_hop(
     session: ClientSession, request: ClientRequest, options: RequestOptions, timeout: ClientTimeout
 ) -> ClientResponse:
     """The usual request: built before, and mostly no redirect after it."""
-    middlewares = session._middlewares
+    onion = session._onion
     request._timeout = timeout
     tries = 1
     while True:
         try:
-            if middlewares:
-                sender = _Sender(options, timeout, request)
-                response = await build_client_middlewares(sender, middlewares)(request.again())
+            if onion is not None:
+                twin = request.again()
+                try:
+                    response = await onion(twin)
+                finally:
+                    twin._last = None
             else:
                 response = await send(request, options, timeout)
             break
@@ -272,22 +275,30 @@ class _Sender:
     its connection, and with it the place that the next try may be waiting for.
     """
 
-    __slots__ = ("_built", "_last", "_options", "_timeout")
+    __slots__ = ("_last", "_options", "_timeout")
 
-    def __init__(self, options: RequestOptions, timeout: ClientTimeout, built: ClientRequest | None = None) -> None:
+    def __init__(self, options: RequestOptions, timeout: ClientTimeout) -> None:
         self._options = options
         self._timeout = timeout
-        self._built = built
         self._last: ClientResponse | None = None
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
         last, self._last = self._last, None
         if last is not None and not last.closed:
             last.release()
-        if request._ready is not None and (self._built is None or request.__dict__ != self._built.__dict__):
-            request._ready = None  # what was built before does not hold for what a middleware changed
         self._last = response = await send(request, self._options, self._timeout)
         return response
+
+
+async def send_built(request: ClientRequest) -> ClientResponse:
+    """The innermost handler of a session's own onion, for requests without options; see `_Sender`."""
+    if request._ready is not None and request.changed:
+        request._ready = None  # what was built before does not hold for what a middleware changed
+    last = request._last
+    if last is not None and not last.closed:
+        last.release()
+    request._last = response = await send(request, NO_OPTIONS, request._timeout or request.session._timeout)
+    return response
 
 
 async def send(request: ClientRequest, options: RequestOptions, timeout: ClientTimeout) -> ClientResponse:

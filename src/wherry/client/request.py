@@ -103,6 +103,10 @@ class ClientRequest:
     hops: tuple[ProxyHop, ...] = ()
     # (route, head) of a request that is sent again and again as it is; see `ClientSession._ready_request`.
     _ready: tuple[Route, RequestHead] | None = None
+    # The request itself, for its twins to be compared with.
+    _built: ClientRequest | None = None
+    # What came for it last, while middlewares may ask again.
+    _last: ClientResponse | None = None
     # What the response's head may hold (`Limits`), None for the usual.
     _limits: Any = None
     _headers_version = -1
@@ -199,9 +203,15 @@ class ClientRequest:
     def again(self) -> Self:
         """A twin of a request that was not sent: middlewares may change it, and this one stays as it is."""
         twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._fields = self._fields.copy()
+        twin.__dict__ = fields = self.__dict__.copy()
+        fields["_fields"] = self._fields.copy()
         return twin
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything in a twin is not as in the request that was built before."""
+        built = self._built
+        return built is None or self.__dict__ != built.__dict__
 
     # --- taking in what the user said -----------------------------------------------------------------------
 

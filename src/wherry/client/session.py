@@ -26,7 +26,7 @@ from wherry.client.build import RequestBuilder
 from wherry.client.context import _RequestContextManager, _WSRequestContextManager
 from wherry.client.download import DownloadResult, Progress, fetch_to_file
 from wherry.client.field_rules import check_method
-from wherry.client.middleware import ClientMiddlewareType
+from wherry.client.middleware import ClientMiddlewareType, build_client_middlewares
 from wherry.client.options import (
     NO_OPTIONS,
     UNSET,
@@ -166,7 +166,9 @@ class ClientSession(RequestBuilder):
         self._request_class = request_class
         self._response_class = response_class
         self._ws_response_class = ws_response_class
-        self._middlewares = middlewares
+        self._middlewares = tuple(middlewares)
+        # The middlewares round what sends a plain GET, put together once.
+        self._onion = build_client_middlewares(pipeline.send_built, self._middlewares) if middlewares else None
         self._skip_auto_headers = frozenset(istr(name) for name in skip_auto_headers or ())
         self._is_plain = request_class is ClientRequest and not trace_configs and not trust_env
         self._wheel = DeadlineWheel(loop)
