@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "cookies": {"protocol", *BOTTOM},
     "auth": {"protocol", *BOTTOM},
     "client": {*MIDDLE, "protocol", *BOTTOM},
+    "middlewares": {"client", *MIDDLE, *BOTTOM},
 }
 # The public face, and the modules that are there because aiohttp's are.
 FACES = {"", "abc", "connector", "resolver", "client_exceptions", "typedefs", "payload", "streams", "tracing"}

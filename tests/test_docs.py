@@ -246,7 +246,7 @@ def test_the_architecture_is_true_of_the_files() -> None:
     plan = text.partition("```\nsrc/wherry/")[2].partition("```")[0]
     words = set(re.findall(r"\w+", plan))
     stems = re.findall(r"(\w+)\*", plan)
-    for room in ("protocol", "connect", "client", "cookies", "auth", "body"):
+    for room in ("protocol", "connect", "client", "middlewares", "cookies", "auth", "body"):
         for path in (ROOT / "src" / "wherry" / room).glob("[a-z]*.py"):
             known = path.stem in words or "_" + path.stem.partition("_")[2] in words
             assert known or path.stem.startswith(tuple(stems)), (

@@ -31,17 +31,11 @@ from wherry.body.progress import ProgressPayload
 from wherry.body.queues import DataQueue, FlowControlDataQueue
 from wherry.body.stream import EMPTY_PAYLOAD, EofStream, StreamReader
 from wherry.body.writer import UploadTracker
-from wherry.client.cache import CacheMiddleware
-from wherry.client.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
-from wherry.client.digest import DigestAuthMiddleware
 from wherry.client.download import DownloadResult
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
-from wherry.client.oauth2 import OAuth2ClientCredentials, OAuth2Error
 from wherry.client.oneshot import request
-from wherry.client.ratelimit import ConcurrencyLimit, RateLimitMiddleware
 from wherry.client.request import ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
-from wherry.client.retry import RetryBudget, RetryEvent, RetryMiddleware
 from wherry.client.session import ClientSession
 from wherry.client.sse import EventSource, ServerSentEvent
 from wherry.client.timeouts import ClientTimeout
@@ -84,6 +78,12 @@ from wherry.connect.tls import Fingerprint
 from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
+from wherry.middlewares.cache import CacheMiddleware
+from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
+from wherry.middlewares.digest import DigestAuthMiddleware
+from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
+from wherry.middlewares.ratelimit import ConcurrencyLimit, RateLimitMiddleware
+from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware
 from wherry.protocol.http2_flow import FlowOptions as Http2Options
 from wherry.protocol.websocket_messages import WSCloseCode, WSMessage, WSMsgType
 from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver

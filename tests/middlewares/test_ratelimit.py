@@ -7,12 +7,11 @@ import gc
 from typing import Any
 
 import pytest
+from tests.client.conftest import Asked, Peer, Reply, reply
 from yarl import URL
 
 import wherry
-from wherry.client.ratelimit import ConcurrencyLimit, RateLimitMiddleware, TokenBuckets
-
-from .conftest import Asked, Peer, Reply, reply
+from wherry.middlewares.ratelimit import ConcurrencyLimit, RateLimitMiddleware, TokenBuckets
 
 A, B = URL("http://a"), URL("http://b")
 

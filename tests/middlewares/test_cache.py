@@ -15,15 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from tests.client.conftest import Asked, Peer, Reply, reply
 from yarl import URL
 
 import wherry
-from wherry.client import cache_policy as policy
-from wherry.client.cache import CacheMiddleware
-from wherry.client.cache_policy import StoredResponse, Verdict
-from wherry.client.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
-
-from .conftest import Asked, Peer, Reply, reply
+from wherry.middlewares import cache_policy as policy
+from wherry.middlewares.cache import CacheMiddleware
+from wherry.middlewares.cache_policy import StoredResponse, Verdict
+from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -46,7 +45,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("wherry.client.cache.time", made)
+    monkeypatch.setattr("wherry.middlewares.cache.time", made)
     return made
 
 

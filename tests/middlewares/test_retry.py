@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.client.conftest import Peer, Reply, reply
 from yarl import URL
 
 import wherry
-from wherry.client.retry import RetryBudget, RetryEvent, RetryMiddleware, backoff_limit, retry_after
-
-from .conftest import Peer, Reply, reply
+from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware, backoff_limit, retry_after
 
 
 def failing(times: int, status: int = 503, headers: Any = ()) -> Any:
@@ -39,7 +38,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         seen.append(delay)
         await sleep(0)
 
-    monkeypatch.setattr("wherry.client.retry.asyncio.sleep", note)
+    monkeypatch.setattr("wherry.middlewares.retry.asyncio.sleep", note)
     return seen
 
 

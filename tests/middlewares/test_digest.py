@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from tests.client.conftest import Asked, Peer, Reply, reply
 from yarl import URL
 
 from wherry import ClientError, DigestAuthMiddleware
 from wherry.auth.challenge import parse_params
-from wherry.client.digest import in_space, protection_space
-
-from .conftest import Asked, Peer, Reply, reply
+from wherry.middlewares.digest import in_space, protection_space
 
 HASHES: dict[str, Callable[[bytes], Any]] = {
     "MD5": hashlib.md5,

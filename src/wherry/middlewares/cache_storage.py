@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from os import PathLike, fspath
 from typing import Any, Protocol, TypeVar
 
-from wherry.client.cache_policy import StoredResponse
+from wherry.middlewares.cache_policy import StoredResponse
 
 _T = TypeVar("_T")
 MEBIBYTE = 1024 * 1024

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Self
 
 from multidict import CIMultiDictProxy
 
-from wherry.client.cache_policy import (
+from wherry.client.response import ClientResponse
+from wherry.errors import ClientConnectionError, ClientError
+from wherry.middlewares.cache_policy import (
     StoredResponse,
     Verdict,
     cache_key,
@@ -31,9 +33,7 @@ from wherry.client.cache_policy import (
     served_headers,
     variant_of,
 )
-from wherry.client.cache_storage import MEBIBYTE, CacheStorage, MemoryCacheStorage
-from wherry.client.response import ClientResponse
-from wherry.errors import ClientConnectionError, ClientError
+from wherry.middlewares.cache_storage import MEBIBYTE, CacheStorage, MemoryCacheStorage
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType

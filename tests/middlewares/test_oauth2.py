@@ -8,11 +8,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from tests.client.conftest import Asked, Peer, Reply, reply
 
 from wherry import BasicAuth
-from wherry.client.oauth2 import OAuth2ClientCredentials, OAuth2Error
-
-from .conftest import Asked, Peer, Reply, reply
+from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
 
 
 class Issuer:
