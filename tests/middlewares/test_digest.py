@@ -65,7 +65,7 @@ class Guard:
         a2 = f"{'' if proof else asked.method}:{asked.target}"
         qop = params.get("qop", "")
         if qop == "auth-int":
-            a2 += f":{hashed(asked.body)}"
+            a2 += f":{hashed(b'welcome ' + asked.body if proof else asked.body)}"
         middle = f"{params['nonce']}:{params['nc']}:{params['cnonce']}:{qop}" if qop else params["nonce"]
         return hashed(f"{a1}:{middle}:{hashed(a2)}")
 
@@ -83,10 +83,10 @@ class Guard:
             return self.challenge()
         self.counts.add(use)
         info = ""
-        if params.get("qop") == "auth":
+        if params.get("qop"):
             proof = self.expected(asked, params, proof=True)
             proof = proof[::-1] if self.lie else proof
-            info = f'rspauth="{proof}", cnonce="{params["cnonce"]}", nc={params["nc"]}, qop=auth'
+            info = f'rspauth="{proof}", cnonce="{params["cnonce"]}", nc={params["nc"]}, qop={params["qop"]}'
         if self.fresh_nonce_each_time:
             self.valid.discard(params["nonce"])
             following = next(self.nonces)
@@ -204,8 +204,9 @@ async def test_concurrent_first_requests_are_all_answered(peer: Any, session: An
     assert set(await asyncio.gather(*(get() for _ in range(20)))) == {200}
 
 
-async def test_a_server_that_does_not_know_the_password_is_found_out(peer: Any, session: Any) -> None:
-    server: Peer = await peer(Guard(lie=True))
+@pytest.mark.parametrize("qop", ["auth", "auth-int"])
+async def test_a_server_that_does_not_know_the_password_is_found_out(peer: Any, session: Any, qop: str) -> None:
+    server: Peer = await peer(Guard(qop=qop, lie=True))
     client = session(middlewares=(DigestAuthMiddleware("user", "secret"),))
     with pytest.raises(ClientError, match="rspauth"):
         await client.get(server.url())

@@ -149,14 +149,17 @@ class DigestAnswer(NamedTuple):
     Args:
         value: For the Authorization field.
         nonce: The nonce that was answered.
-        proof: What the server's `rspauth` must be; None where it depends on the response's body, or has no meaning.
+        proof: Makes what the server's `rspauth` must be, of the response's body where `qop` covers it; None where
+            it has no meaning.
+        qop: What the answer covers, and the proof with it.
         cnonce: The client's nonce.
         nc: The nonce count, as sent.
     """
 
     value: str
     nonce: str
-    proof: str | None
+    proof: Callable[[bytes], str] | None
+    qop: str
     cnonce: str
     nc: str
 
@@ -198,18 +201,19 @@ def respond(
     a1 = hashed(f"{login}:{challenge.realm}:{password}".encode(encoding))
     if challenge.is_session:
         a1 = hashed(f"{a1}:{nonce}:{cnonce}".encode(encoding))
-    entity = f":{hashed(body)}" if qop == "auth-int" else ""
 
-    def signed(a2: str) -> str:
+    def signed(asker: str, content: bytes) -> str:
+        entity = f":{hashed(content)}" if qop == "auth-int" else ""
+        a2 = hashed(f"{asker}:{uri}{entity}".encode(encoding))
         middle = f"{nonce}:{nc}:{cnonce}:{qop}" if qop else nonce
-        return hashed(f"{a1}:{middle}:{hashed(a2.encode(encoding))}".encode(encoding))
+        return hashed(f"{a1}:{middle}:{a2}".encode(encoding))
 
     fields = [
         _username(challenge, login),
         f"realm={quote(challenge.realm)}",
         f"nonce={quote(nonce)}",
         f"uri={quote(uri)}",
-        f'response="{signed(f"{method}:{uri}{entity}")}"',
+        f'response="{signed(method, body)}"',
     ]
     if challenge.algorithm:
         fields.append(f"algorithm={challenge.algorithm}")
@@ -222,8 +226,8 @@ def respond(
         fields.append(f"cnonce={quote(cnonce)}")
     if challenge.userhash:
         fields.append("userhash=true")
-    proof = signed(f":{uri}") if qop == "auth" else None
-    return DigestAnswer(f"Digest {', '.join(fields)}", nonce, proof, cnonce, nc)
+    proof = (lambda content: signed("", content)) if qop else None
+    return DigestAnswer(f"Digest {', '.join(fields)}", nonce, proof, qop, cnonce, nc)
 
 
 def _username(challenge: DigestChallenge, login: str) -> str:
@@ -267,10 +271,16 @@ def read_authentication_info(value: str) -> AuthenticationInfo:
     )
 
 
-def proves(answer: DigestAnswer, info: AuthenticationInfo) -> bool:
-    """Whether the server's proof, where it can be checked, is right for `answer`."""
-    if info.rspauth is None or answer.proof is None or info.qop not in {"auth", ""}:
+def proves(answer: DigestAnswer, info: AuthenticationInfo, body: bytes = b"") -> bool:
+    """Whether the server's proof, where there is one, is right for `answer`.
+
+    Args:
+        answer: What was sent.
+        info: What came back.
+        body: The response's content as it was sent, for "auth-int".
+    """
+    if info.rspauth is None or answer.proof is None or info.qop not in {answer.qop, ""}:
         return True
     if info.cnonce is not None and info.cnonce != answer.cnonce:
         return False
-    return hmac.compare_digest(info.rspauth.lower().encode(), answer.proof.encode())
+    return hmac.compare_digest(info.rspauth.lower().encode(), answer.proof(body).encode())

@@ -93,7 +93,7 @@ class DigestAuthMiddleware:
         response = await handler(request)
         challenge = _challenge_in(response, request, origin)
         if challenge is None:
-            self._learn(response, origin, answer)
+            await self._learn(response, origin, answer)
             return response
         self._keep(origin, challenge)
         response.release()
@@ -106,7 +106,7 @@ class DigestAuthMiddleware:
         response = await handler(request)
         challenge = _challenge_in(response, request, origin)
         if challenge is None:
-            self._learn(response, origin, answer)
+            await self._learn(response, origin, answer)
         else:
             # Refused: this 401 is what the request gets, and it brings the nonce for the next one.
             self._keep(origin, challenge)
@@ -151,8 +151,11 @@ class DigestAuthMiddleware:
             # Only the home says how far its credentials reach: nobody else may widen it.
             self._space = protection_space(origin, challenge.domain)
 
-    def _learn(self, response: ClientResponse, origin: URL, answer: DigestAnswer | None) -> None:
+    async def _learn(self, response: ClientResponse, origin: URL, answer: DigestAnswer | None) -> None:
         """Take what Authentication-Info says (RFC 7616 3.5).
+
+        A proof that covers the content ("auth-int") is checked before the response is given away, so the content is
+        read for it; under a content coding, which is undone as it comes, it is left unchecked.
 
         Raises:
             ClientError: The server's proof is wrong.
@@ -161,7 +164,13 @@ class DigestAuthMiddleware:
         if value is None or answer is None:
             return
         info = read_authentication_info(value)
-        if not proves(answer, info):
+        body = b""
+        if answer.qop == "auth-int" and info.rspauth is not None:
+            if response.content.decoder is not None:
+                info = info._replace(rspauth=None)
+            else:
+                body = await response.read()
+        if not proves(answer, info, body):
             response.close()
             raise ClientError(f"{origin} did not prove in Authentication-Info that it knows the password (rspauth)")
         kept = self._challenges.get(origin)
