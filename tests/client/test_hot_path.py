@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -60,17 +61,20 @@ async def test_calls_a_request(raw_server: Start) -> None:
     assert a_request <= CALLS_A_REQUEST, "\n".join(f"{n / rounds:5.1f} {name}" for name, n in calls.most_common())
 
 
-def _head_bytes(session: wherry.ClientSession, url: str) -> tuple[bytes, bytes]:
+def _head_bytes(
+    session: wherry.ClientSession, url: str, own: dict[str, str], query: dict[str, str]
+) -> tuple[bytes, bytes]:
     """The head of a plain GET by the short way, and by the long one."""
-    from wherry.client.options import NO_OPTIONS
+    from wherry.client.options import RequestOptions
     from wherry.client.redirects import Hop
 
-    ready = session._ready_request(url)
+    options = RequestOptions(headers=own, params=query)
+    ready = session._ready_request(url, options)
     assert ready is not None
     assert ready._ready is not None
     route, head = ready._ready
-    hop = Hop("GET", session._resolve_url(url), None, None, None)
-    fresh = session._make_request(hop, NO_OPTIONS, traces=None)
+    hop = Hop("GET", session._resolve_url(url).extend_query(query), own, None, None)
+    fresh = session._make_request(hop, options, traces=None)
     fresh.headers  # noqa: B018  from here on the dictionary is what is sent, as it is under a middleware
     return encode_head(head), encode_head(fresh.wire_head(route))
 
@@ -89,8 +93,10 @@ STEPS = st.lists(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-def test_a_ready_request_is_what_a_fresh_one_would_be(steps: list[tuple[str, str, str]]) -> None:
+@given(steps=STEPS, fields=st.lists(st.dictionaries(NAMES, VALUES, max_size=3), min_size=1, max_size=3))
+def test_a_ready_request_is_what_a_fresh_one_would_be(
+    steps: list[tuple[str, str, str]], fields: list[dict[str, str]]
+) -> None:
     async def main() -> None:
         async with wherry.ClientSession(cookie_jar=wherry.CookieJar(unsafe=True)) as session:
             for what, name, value in steps:
@@ -102,8 +108,9 @@ def test_a_ready_request_is_what_a_fresh_one_would_be(steps: list[tuple[str, str
                     session.cookie_jar.update_cookies({name: value})
                 else:
                     session.cookie_jar.clear()
-                for url in ("http://127.0.0.1:1/a?b=c", "http://h.test/"):
-                    short, long = _head_bytes(session, url)
+                urls = ("http://127.0.0.1:1/a?b=c", "http://h.test/")
+                for url, own, query in itertools.product(urls, [{}, *fields], [{}, *fields]):
+                    short, long = _head_bytes(session, url, own, query)
                     assert sorted(short.split(b"\r\n")) == sorted(long.split(b"\r\n"))
                     assert short.split(b"\r\n")[:2] == long.split(b"\r\n")[:2]
 

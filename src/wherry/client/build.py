@@ -18,7 +18,7 @@ from wherry.body.coding import accept_encoding
 from wherry.body.form import payload_of
 from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.field_rules import ENGINE_FIELDS, SECRET_FIELDS, check_field, field_pairs
-from wherry.client.options import NO_OPTIONS, RequestOptions
+from wherry.client.options import RequestOptions
 from wherry.client.origin import origin_of
 from wherry.client.proxies import SessionProxies
 from wherry.client.redirects import Hop
@@ -37,7 +37,27 @@ if TYPE_CHECKING:
     from wherry.client.session import ClientSession
 
 _CACHED_URLS = 512
+# With more fields or query arguments of its own a request is built afresh.
+_MAX_READY_PAIRS = 8
 _USUAL_LIMITS = (DEFAULT_LIMITS.max_line_size, DEFAULT_LIMITS.max_field_size, DEFAULT_LIMITS.max_headers)
+
+
+def _ready_key(given: StrOrURL, *parts: Any) -> tuple[Any, ...] | None:
+    """What a request with these mappings is found by; None unless they are small dictionaries of plain text.
+
+    Values of other types may be equal and yet be written otherwise: 1, 1.0 and True.
+    """
+    key: list[Any] = [given]
+    for part in parts:
+        if part:
+            if type(part) is not dict or len(part) > _MAX_READY_PAIRS:
+                return None
+            for pair in part.items():
+                if type(pair[1]) is not str or not isinstance(pair[0], str):
+                    return None
+                key.append(pair)
+        key.append(None)
+    return tuple(key)
 
 
 class RequestBuilder:
@@ -72,7 +92,7 @@ class RequestBuilder:
         self._urls: dict[str, URL] = {}
         self._limits: dict[tuple[int, int, int], Limits] = {}
         # Requests that can be sent as they are, as long as headers and cookies stay what they were.
-        self._ready: dict[StrOrURL, ClientRequest] = {}
+        self._ready: dict[Any, ClientRequest] = {}
 
     def _require_connector(self) -> BaseConnector:
         connector = self._connector
@@ -80,9 +100,23 @@ class RequestBuilder:
             raise RuntimeError("Session is closed")
         return connector
 
-    def _ready_request(self, given: StrOrURL) -> ClientRequest | None:
-        """The request of a plain GET: nothing is built again while nothing that it is made of has changed."""
-        request = self._ready.get(given)
+    def _ready_request(self, given: StrOrURL, options: RequestOptions) -> ClientRequest | None:
+        """The request of a plain GET: nothing is built again while nothing that it is made of has changed.
+
+        Args:
+            given: The URL as the program gave it.
+            options: None but `READY_OPTIONS`.
+
+        Returns:
+            None where the request must be built afresh.
+        """
+        headers, params = options.headers, options.params
+        key: Any = given
+        if headers or params:
+            key = _ready_key(given, headers, params)
+            if key is None:
+                return None
+        request = self._ready.get(key)
         if (
             request is not None
             and getversion(self._default_headers_any) == request._headers_version
@@ -90,9 +124,11 @@ class RequestBuilder:
         ):
             return request
         url = self._resolve_url(given)
+        if params:
+            url = url.extend_query(params)
         if url.raw_user is not None or url.raw_password is not None:
             return None
-        request = self._make_request(Hop("GET", url, None, None, None), NO_OPTIONS, traces=None)
+        request = self._make_request(Hop("GET", url, headers or None, None, None), options, traces=None)
         connector = self._require_connector()
         route = self._route_for(request)
         request._headers_version = self._blocks_version
@@ -101,7 +137,7 @@ class RequestBuilder:
         request._last = None  # its twins' dicts need not grow for it
         if len(self._ready) >= _CACHED_URLS:
             self._ready.clear()
-        self._ready[given] = request
+        self._ready[key] = request
         return request
 
     def _resolve_url(self, given: StrOrURL) -> URL:

@@ -242,6 +242,21 @@ class RequestOptions:
 
 NO_OPTIONS = RequestOptions()
 
+# What does not change the request itself, but how its response is awaited, read or followed.
+READING_OPTIONS = frozenset(
+    {
+        "allow_redirects",
+        "auto_decompress",
+        "max_body_size",
+        "max_redirects",
+        "raise_for_status",
+        "read_bufsize",
+        "timeout",
+    }
+)
+# With these a plain GET may still be one that was built before; the last two are part of what it is found by.
+READY_OPTIONS = READING_OPTIONS | {"headers", "params"}
+
 
 def check_base_url(base_url: StrOrURL | None) -> URL | None:
     if base_url is None:

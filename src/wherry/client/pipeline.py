@@ -126,6 +126,8 @@ async def _first_hop(
 ) -> ClientResponse:
     """The usual request: built before, and mostly no redirect after it."""
     onion = session._onion
+    if onion is not None and options is not NO_OPTIONS:
+        onion = build_client_middlewares(_Sender(options, timeout), session._middlewares)
     request._timeout = timeout
     tries = 1
     while True:
@@ -144,9 +146,11 @@ async def _first_hop(
                 raise
             tries += 1
     if 300 < response.status < 309 and options.allow_redirects:
-        hop = Hop(request.method, request.original_url, None, None, None)
+        hop = Hop(request.method, request.original_url, options.headers, None, None)
         return await _follow(session, hop, options, timeout, None, response)
-    return response if not session._raise_for_status else await _accept(session, response, options)
+    if options.raise_for_status is None and not session._raise_for_status:
+        return response
+    return await _accept(session, response, options)
 
 
 async def _follow(
@@ -283,20 +287,22 @@ class _Sender:
         self._last: ClientResponse | None = None
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
-        last, self._last = self._last, None
-        if last is not None and not last.closed:
-            last.release()
+        _make_ready(request, self._last)
         self._last = response = await send(request, self._options, self._timeout)
         return response
 
 
-async def send_built(request: ClientRequest) -> ClientResponse:
-    """The innermost handler of a session's own onion, for requests without options; see `_Sender`."""
+def _make_ready(request: ClientRequest, last: ClientResponse | None) -> None:
+    """Let go of what came for the last try, and of what was built before and does not hold any more."""
     if request._ready is not None and request.changed:
-        request._ready = None  # what was built before does not hold for what a middleware changed
-    last = request._last
+        request._ready = None  # a middleware has changed it
     if last is not None and not last.closed:
         last.release()
+
+
+async def send_built(request: ClientRequest) -> ClientResponse:
+    """The innermost handler of a session's own onion, for requests without options; see `_Sender`."""
+    _make_ready(request, request._last)
     request._last = response = await send(request, NO_OPTIONS, request._timeout or request.session._timeout)
     return response
 

@@ -29,6 +29,7 @@ from wherry.client.field_rules import check_method
 from wherry.client.middleware import ClientMiddlewareType, build_client_middlewares
 from wherry.client.options import (
     NO_OPTIONS,
+    READY_OPTIONS,
     UNSET,
     RequestOptions,
     _RequestOptions,
@@ -240,11 +241,11 @@ class ClientSession(RequestBuilder):
         connector = self._connector
         if connector is None or connector.closed:
             raise RuntimeError("Session is closed")
-        if not kwargs and self._is_plain and method == "GET":
-            request = self._ready_request(str_or_url)
-            if request is not None:
-                return await pipeline.fetch(self, "GET", request.original_url, NO_OPTIONS, request)
         options = RequestOptions(**kwargs) if kwargs else NO_OPTIONS
+        if self._is_plain and method == "GET" and (not kwargs or kwargs.keys() <= READY_OPTIONS):
+            request = self._ready_request(str_or_url, options)
+            if request is not None:
+                return await pipeline.fetch(self, "GET", request.original_url, options, request)
         url = self._resolve_url(str_or_url)
         if options.params:
             url = url.extend_query(options.params)
