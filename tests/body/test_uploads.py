@@ -331,6 +331,33 @@ async def test_a_body_that_is_not_as_long_as_it_promised_fails(session, echo, va
         await session.post(echo, data=Liar(value))
 
 
+async def test_a_file_that_shrinks_while_it_is_sent_fails_and_costs_the_connection(session, raw_server, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(2**22))
+    ended = asyncio.get_running_loop().create_future()
+
+    async def peer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        path.write_bytes(b"")
+        got = 0
+        while data := await reader.read(2**16):
+            got += len(data)
+        ended.set_result(got)
+
+    class Waiting(wherry.ProgressPayload):
+        async def write(self, writer):
+            while path.stat().st_size:
+                await asyncio.sleep(0)
+            await super().write(writer)
+
+    with path.open("rb") as file:
+        body = Waiting(file, lambda sent, total: None)
+        assert body.size == 2**22
+        with pytest.raises(ClientError, match=f"ended {2**22} bytes before the {2**22} that its Content-Length"):
+            await session.post(await raw_server(peer), data=body)
+    assert await ended == 0
+
+
 async def test_a_failing_body_is_an_error_with_its_cause(session, echo):
     async def broken():
         yield b"x"

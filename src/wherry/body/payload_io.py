@@ -21,8 +21,11 @@ from wherry.body.payload_base import HeadersLike, Payload
 
 __all__ = ("BufferedReaderPayload", "BytesIOPayload", "IOBasePayload", "TextIOPayload", "guess_filename")
 
-# How much is read at a time: large enough that the trips to a thread weigh nothing, small against memory.
+# How much a thread reads at a time: large enough that the trips weigh nothing, small against memory.
 READ_SIZE: Final = 2**18
+# How much is read where no thread is needed: what malloc gives without asking the system (128 KiB and more is
+# mapped anew each time), and what one send passes on before its peer wakes and both fight for the socket.
+CACHED_SIZE: Final = 112 * 1024
 _NO_WAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 _preadv: Final[Any] = getattr(os, "preadv", None) if _NO_WAIT else None
 
@@ -119,12 +122,11 @@ class IOBasePayload(Payload):
         at = start
         cached = _preadv is not None
         while left > 0:
-            size = min(READ_SIZE, left)
             data: bytes | bytearray | memoryview | None = None
             if cached:
-                data, cached = _read_cached(fd, size, at)
+                data, cached = _read_cached(fd, min(CACHED_SIZE, left), at)
             if data is None:
-                data = await loop.run_in_executor(None, os.pread, fd, size, at)
+                data = await loop.run_in_executor(None, os.pread, fd, min(READ_SIZE, left), at)
             if not data:
                 break
             await writer.write(data)
@@ -177,7 +179,7 @@ class BytesIOPayload(IOBasePayload):
         while True:
             # Two writings may follow each other closely, and there is but one position.
             self._value.seek(at)
-            data = self._value.read(READ_SIZE)
+            data = self._value.read(CACHED_SIZE)
             if not data:
                 return
             at += len(data)
