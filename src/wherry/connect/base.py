@@ -26,6 +26,7 @@ from wherry.connect.route import Origin, ProxyHop, Route
 from wherry.connect.settings import DialSettings
 from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
 from wherry.protocol.connection import Connection
+from wherry.protocol.heap import keep_heap
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 
 HTTP_SCHEMES = frozenset({"", "http", "https", "ws", "wss"})
@@ -110,6 +111,7 @@ class BaseConnector:
             raise ValueError("a limit is 0 (none) or more")
         self._loop = loop or running_loop(type(self).__name__)
         self._protocols = tuple(protocols)
+        keep_heap()
         self._limits = limits
         self._ssl: Any = True
         self._keepalive_timeout = KEEPALIVE_TIMEOUT if isinstance(keepalive_timeout, Unset) else keepalive_timeout
