@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -27,7 +28,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator gives its heap back so eagerly")
 def test_the_heap_is_taken_once() -> None:
     def faults(how: str) -> int:
-        return int(subprocess.run([sys.executable, "-c", SCRIPT, how], capture_output=True, check=True).stdout)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", SCRIPT, how]
+        return int(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
 
     assert faults("kept") < 1000
     assert faults("left") > 5 * faults("kept")
