@@ -54,7 +54,7 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 	$(BIN)/python scripts/figures.py
-	$(BIN)/python -m benchmarks.websocket
+	$(BIN)/python -m benchmarks.websocket $(WEBSOCKET_ARGS)
 
 docs: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
