@@ -30,7 +30,7 @@ from wherry.protocol.connection import (
     Tunnel,
     TunnelReceiver,
 )
-from wherry.protocol.http1_exchange import Http1Exchange, Http1Tunnel, ended_early
+from wherry.protocol.http1_exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits, encode_head, is_framed
 from wherry.protocol.http1_reading import Http1Reading
 from wherry.types import HttpVersion11
@@ -236,6 +236,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         early, self._early = self._early, b""
         if early:
             receiver.data_received(early)
+        self._transport.set_protocol(TunnelProtocol(self, receiver))
         self.resume_reading()
         return Http1Tunnel(self)
 
@@ -322,10 +323,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
     def _receive(self, data: memoryview) -> None:
         exchange = self.exchange
         if exchange is None:
-            if self._tunnel is not None:
-                self._tunnel.data_received(bytes(data))
-            else:
-                self._drop()  # nobody asked for these bytes
+            self._drop()  # nobody asked for these bytes
             return
         if exchange.head is not None and exchange.head.status == 101:
             self._early += bytes(data)  # bounded: reading is paused

@@ -121,6 +121,33 @@ class Http1Tunnel(Tunnel):
         return default if transport is None else transport.get_extra_info(name, default)
 
 
+class TunnelProtocol(asyncio.Protocol):
+    """What the transport gives a tunnel's bytes to: they go straight to the receiver, in no buffer of the connection.
+
+    Args:
+        connection: Hears of all else, and passes it on.
+        receiver: Takes the bytes.
+    """
+
+    __slots__ = ("_connection", "data_received")
+
+    def __init__(self, connection: Http1Connection, receiver: TunnelReceiver) -> None:
+        self._connection = connection
+        self.data_received = receiver.data_received  # type: ignore[method-assign]
+
+    def eof_received(self) -> bool:
+        return self._connection.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+
 def ended_early(head: ResponseHead | None, cause: Exception | None, peer: str) -> ClientError:
     """The error of an exchange whose connection ended before the response was whole.
 
