@@ -186,6 +186,9 @@ class RequestBuilder:
             headers.extend(pairs)
         return headers
 
+    # The name that sessions derived from aiohttp's call it by.
+    _prepare_headers = _merged_headers
+
     def _payload(self, options: RequestOptions) -> Payload | None:
         """The body that the options ask for, made once for all hops and tries."""
         data = options.data

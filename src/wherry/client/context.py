@@ -52,15 +52,22 @@ class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
 
     async def __aenter__(self) -> ClientResponse:
         self._resp = response = await self._coro
-        response._in_context = True
+        try:  # noqa: SIM105  (the hot path)
+            response._in_context = True
+        except AttributeError:
+            pass  # not ours: a session's own `_request` may answer with what it likes
         return response
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         response = self._resp
-        response._in_context = False
-        if response._upload is not None:
+        try:
+            response._in_context = False
+            upload = response._upload
+        except AttributeError:
+            upload = None
+        if upload is not None:
             await response.wait_for_close()
         response.release()
 

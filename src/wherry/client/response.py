@@ -30,6 +30,7 @@ from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
 if TYPE_CHECKING:
     from wherry.body.payload_base import Payload
+    from wherry.client.raw_stream import RawStream
     from wherry.client.request import ClientRequest, RequestInfo
     from wherry.client.session import ClientSession
 
@@ -55,6 +56,7 @@ class ClientResponse(ResponseFacts):
     _upload: asyncio.Task[None] | None = None
     _payload: Payload | None = None
     _on_close: Callable[[], None] | None = None
+    _raw_stream: RawStream | None = None
     _closed = False
     _released = False
     _in_context = False

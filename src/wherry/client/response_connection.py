@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from wherry.client.raw_stream import RawStream
 from wherry.protocol.connection import Exchange
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ class ResponseConnection:
 
     @property
     def protocol(self) -> Any:
-        return self._exchange.connection
+        """What speaks on the transport; after a 101 a `RawStream`, for a parser of the program's own."""
+        response = self._response
+        if response.status != 101:
+            return self._exchange.connection
+        if response._raw_stream is None:
+            response._raw_stream = RawStream(response, self._exchange)
+        return response._raw_stream
 
     @property
     def closed(self) -> bool:

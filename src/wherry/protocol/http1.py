@@ -414,6 +414,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         self._message_done = False
         self._early = early
         self.pause_reading()
+        exchange.sink.feed_eof()  # RFC 9110 15.2: a 101 has no content
 
     def _ended(self, exc: Exception | None) -> None:
         """The peer will send no more."""
