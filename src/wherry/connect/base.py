@@ -261,6 +261,12 @@ class BaseConnector:
         """What the connector has (open, idle, busy, waiting, by route) and has done (opened, reused)."""
         return self.pool.stats()
 
+    @property
+    def _conns(self) -> dict[Route, list[tuple[Connection, float]]]:
+        """(connection, idle since) of what is free, by route: for programs that look into aiohttp's connector."""
+        lanes = self.pool._lanes.items()
+        return {route: [(made, made.idle_since) for made in lane.free] for route, lane in lanes if lane.free}
+
     # --- the end --------------------------------------------------------------------------------------------
 
     def close(self, *, abort_ssl: bool = False) -> Awaitable[None]:
