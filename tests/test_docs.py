@@ -62,6 +62,8 @@ async def anything(scope: Any, receive: Any, send: Any) -> None:
         path = scope["path"]
         if path == "/token":
             return await token(send)
+        if path.startswith("/pages/"):
+            return await page(path, b"cursor=" in scope["query_string"] or b"page=" in scope["query_string"], send)
         if not any(pattern.fullmatch(path) for _, pattern, *_ in routes._rows):
             scope = {**scope, "path": "/anything"}
     elif scope["type"] == "websocket":
@@ -70,9 +72,20 @@ async def anything(scope: Any, receive: Any, send: Any) -> None:
     return None
 
 
+async def page(path: str, last: bool, send: Any) -> None:
+    """One of the two pages of a list, which say in one of two ways where the other is."""
+    if path.endswith("by-link"):
+        more = [] if last else [(b"link", b'<?page=2>; rel="next"')]
+        return await as_json(b"[3]" if last else b"[1, 2]", send, more)
+    return await as_json(b'{"data": [3]}' if last else b'{"data": [1, 2], "meta": {"next": "x"}}', send)
+
+
 async def token(send: Any) -> None:
-    body = b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}'
-    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await as_json(b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}', send)
+
+
+async def as_json(body: bytes, send: Any, more: Any = ()) -> None:
+    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": body})
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import decimal
+import enum
 import json
 import typing
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Dict, Optional  # noqa: UP035  (the document's)
@@ -13,7 +17,7 @@ import pytest
 from tests.servers.raw import RawServer, read_request, response
 
 import wherry
-from wherry.rest import RestClient, RestConfig, RestError, decode
+from wherry.rest import RestClient, RestConfig, RestError, decode, encode
 from wherry.testing import LocalServer
 
 Start = Callable[..., Awaitable[RawServer]]
@@ -302,3 +306,139 @@ async def test_pages_by_cursor(raw_server: Start) -> None:
         got = [item async for item in api.pages("/p", model=int, items="data", cursor="next", size=1)]
     assert got == [1, 2]
     assert b"GET /p?size=1&cursor=x " in b"".join(bytes(each) for each in server.received)
+
+
+async def test_verbs_take_a_body_query_and_headers_alike(raw_server: Start) -> None:
+    server = await raw_server([as_json({"id": 1})] * 2)
+    async with RestClient(base_url=server.url) as api:
+        await api.patch("/a", {"x": 1}, headers={"X-A": "b"}, query_param={"model": "m"}, q=1)
+        await api.get("/a", {"x": 1}, headers={"X-A": "b"}, query_param={"model": "m"}, q=1)
+    for verb, sent in zip((b"PATCH", b"GET"), bytes(server.received[0]).split(b'{"x": 1}'), strict=False):
+        assert sent.startswith(verb + b" /a?model=m&q=1 HTTP/1.1\r\n")
+        assert b"X-A: b\r\n" in sent
+
+
+async def test_models_are_sent_too(raw_server: Start) -> None:
+    server = await raw_server([as_json({})])
+    async with RestClient(base_url=server.url) as api:
+        await api.post("/users", ANN)
+    sent = json.loads(bytes(server.received[0]).partition(b"\r\n\r\n")[2])
+    assert sent == {
+        "id": 7, "name": "Ann", "addresses": [{"street": "Quay", "number": None}], "weight": 1.0,
+    }  # fmt: skip
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Row(typing.TypedDict):
+    name: str
+    size: typing.NotRequired[int]
+
+
+@dataclass
+class Event:
+    at: dt.datetime
+    day: dt.date
+    number: uuid.UUID
+    price: decimal.Decimal
+    colour: Colour
+    row: Row
+    tags: frozenset[str]
+    note: typing.Annotated[str, "shown"]
+
+
+EVENT = Event(
+    dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC), dt.date(2026, 1, 2), uuid.UUID(int=5), decimal.Decimal("1.50"),
+    Colour.RED, {"name": "n"}, frozenset({"a"}), "x",
+)  # fmt: skip
+
+
+def test_the_librarys_own_types_go_both_ways() -> None:
+    assert decode(json.loads(json.dumps(EVENT, default=encode)), Event) == EVENT
+    assert decode("2026-01-02T03:04:00Z", dt.datetime) == EVENT.at
+
+
+@pytest.mark.parametrize(
+    ("value", "model"),
+    [("soon", dt.datetime), (5, dt.date), ("x", uuid.UUID), ("x", decimal.Decimal), (True, decimal.Decimal),
+     ("blue", Colour), ({"size": 1}, Row), ([], Row), ({"name": 1}, Row)],
+)  # fmt: skip
+def test_values_that_do_not_fit_these(value: Any, model: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected|missing|not a valid"):
+        decode(value, model)
+
+
+def test_models_of_other_libraries_are_sent() -> None:
+    import msgspec
+    import pydantic
+
+    class Struct(msgspec.Struct):
+        at: dt.date
+
+    class Model(pydantic.BaseModel):
+        at: dt.date
+
+    for kind in (Struct, Model):
+        assert encode(kind(at=EVENT.day)) == {"at": "2026-01-02"}
+    with pytest.raises(TypeError, match="object cannot be sent"):
+        encode(object())
+
+
+async def _pages(api: RestClient, **options: Any) -> list[Any]:
+    return [item async for item in api.pages("/p", **options)]
+
+
+@pytest.mark.parametrize(
+    ("page", "options", "message"),
+    [
+        ({"data": [1]}, {"items": "rows", "cursor": "next"}, "not as asked for"),
+        ({"data": 1}, {"items": "data"}, "not as asked for"),
+        ([1, "a"], {"model": int}, "expected int, got 'a'"),
+        ([1], {"items": "data"}, "leads into list"),
+        (
+            {"data": [1], "meta": {"next": "x"}},
+            {"items": "data", "cursor": "meta.next", "max_pages": 2},
+            "than 2 pages",
+        ),
+    ],
+)
+async def test_pages_that_are_none_are_told(raw_server: Start, page: Any, options: Any, message: str) -> None:
+    """A list that is cut off does not look like a whole one."""
+    server = await raw_server([as_json(page)] * 2)
+    async with RestClient(base_url=server.url) as api:
+        with pytest.raises(RestError, match=message) as caught:
+            await _pages(api, **options)
+    assert caught.value.url.startswith(server.url + "/p")
+
+
+async def test_a_page_that_is_no_json_is_told(raw_server: Start) -> None:
+    server = await raw_server([response(b"<html>")])
+    async with RestClient(base_url=server.url) as api:
+        with pytest.raises(RestError, match="the body is not"):
+            await _pages(api)
+
+
+async def test_the_next_page_is_at_the_same_origin(raw_server: Start) -> None:
+    """The credentials of the API go nowhere else."""
+    stranger = await raw_server([as_json([2])])
+    server = await raw_server([as_json([1], fields=f'Link: <{stranger.url}/p>; rel="next"\r\n')])
+    async with RestClient(base_url=server.url, headers={"Authorization": "Bearer t"}) as api:
+        with pytest.raises(RestError, match="at another origin, " + stranger.url):
+            await _pages(api)
+    assert stranger.connections == 0
+
+
+async def test_a_body_may_have_a_limit(raw_server: Start) -> None:
+    server = await raw_server([as_json("x" * 2000)])
+    async with RestClient(base_url=server.url, max_body_size=1000) as api:
+        with pytest.raises(wherry.ClientError, match="1000"):
+            await api.get("/")
+
+
+async def test_a_proxy(raw_server: Start) -> None:
+    proxy = await raw_server([as_json(1)])
+    async with RestClient(base_url="http://api.test/v1", proxy=proxy.url) as api:
+        assert await api.get("/n", model=int) == 1
+    assert bytes(proxy.received[0]).startswith(b"GET http://api.test/v1/n HTTP/1.1\r\n")

@@ -1,0 +1,53 @@
+"""How a `RestClient` talks: the options, with their defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from wherry import BasicAuth, ClientMiddlewareType, ClientTimeout
+from wherry.rest.models import encode
+
+
+def dumps(value: Any) -> str:
+    """JSON, of dataclasses and models too."""
+    return json.dumps(value, default=encode)
+
+
+@dataclasses.dataclass(frozen=True)
+class RestConfig:
+    """How a `RestClient` talks.
+
+    Args:
+        base_url: What paths are relative to; a path in it is kept, with or without a slash at its end.
+        verify_ssl: Whether certificates are checked; an SSLContext or a Fingerprint serves too.
+        tcp_connections: Connections at most.
+        timeout: A `ClientTimeout`, or seconds in all; the session's default where it is None.
+        headers: Fields of every request.
+        auth: Basic authentication for every request.
+        retries: How often a request that failed is tried again, where that is safe.
+        requests_per_second: A limit to each origin, None for none.
+        middlewares: More middlewares, outside these two.
+        proxy: A proxy or a chain of them, as for a session.
+        trust_env: Whether the environment names the proxy and ``~/.netrc`` the credentials.
+        max_body_size: The bytes that a body may have, None for any number.
+        dumps: Makes JSON; by default of dataclasses and models too.
+        loads: Reads JSON.
+    """
+
+    base_url: str | None = None
+    verify_ssl: Any = True
+    tcp_connections: int = 5
+    timeout: ClientTimeout | float | None = None
+    headers: Mapping[str, str] | None = None
+    auth: BasicAuth | None = None
+    retries: int = 0
+    requests_per_second: float | None = None
+    middlewares: Sequence[ClientMiddlewareType] = ()
+    proxy: Any = None
+    trust_env: bool = False
+    max_body_size: int | None = None
+    dumps: Callable[[Any], str] = dumps
+    loads: Callable[[str], Any] = json.loads
