@@ -244,6 +244,13 @@ def test_the_site_builds(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_reference_has_every_public_name() -> None:
+    """Errors come by their module; what is left is not to be looked up."""
+    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    named = {name for names in re.findall(r"^::: wherry\.(\w+)$|`(\w+)`", text, re.MULTILINE) for name in names}
+    assert set(wherry.__all__) - named - set(dir(wherry.errors)) <= {"__version__"}
+
+
 def test_links_in_the_root_lead_somewhere() -> None:
     """mkdocs looks at the links of docs/ only."""
     for page in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
