@@ -105,6 +105,40 @@ async def test_a_source_goes_on_where_it_stopped(raw_server: Start) -> None:
     assert all(b"Accept: text/event-stream" in request for request in asked)
 
 
+async def test_an_event_that_was_cut_off_comes_again(raw_server: Start) -> None:
+    """Its id came, but its end did not (HTML 9.2.6: the ID is set when an event is dispatched)."""
+    asked: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await read_request(reader))
+        if len(asked) == 1:
+            writer.write(HEAD + b"retry: 1\n\nid: 1\ndata: one\n\nid: 2\ndata: tw")
+        elif len(asked) == 2:
+            writer.write(HEAD + b"id: 2\ndata: two\n\nid: 3\n\n")
+        else:
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session, session.events(server.url) as source:
+        assert [event.data async for event in source] == ["one", "two"]
+    assert b"Last-Event-ID: 1\r\n" in asked[1]
+    assert b"Last-Event-ID: 3\r\n" in asked[2]  # an id alone counts
+
+
+@pytest.mark.parametrize("digits", ["9" * 15, "9" * 400, "9" * 5000])
+def test_a_server_cannot_ask_to_wait_for_ever(digits: str) -> None:
+    (event,) = EventParser().feed(f"retry: {digits}\ndata: a\n\n".encode())
+    assert event.retry == 86_400
+
+
+async def test_a_source_does_not_fetch_an_endless_event_again(raw_server: Start) -> None:
+    server = await raw_server([HEAD + b"data: " + b"x" * (2**20 + 1)] * 2)
+    async with wherry.ClientSession() as session, session.events(server.url, reconnect=0.001) as source:
+        with pytest.raises(wherry.ClientPayloadError, match="more than 1048576"):
+            await anext(aiter(source))
+    assert server.connections == 1
+
+
 async def test_a_source_gives_up_when_told_to(raw_server: Start) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

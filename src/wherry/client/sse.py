@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EVENT_STREAM = "text/event-stream"
 MAX_EVENT_SIZE = 2**20
+# Whatever a server asks, seconds.
+LONGEST_WAIT = 86_400.0
 # Browsers wait some seconds before they connect again; a server says otherwise by `retry`.
 RECONNECT_SECONDS = 3.0
 
@@ -43,6 +45,10 @@ class ServerSentEvent:
     retry: float | None = None
 
 
+class EventTooLarge(ClientPayloadError):
+    """An event is larger than it may be; it would be so again."""
+
+
 class EventParser:
     """Turns the bytes of an event stream into events (HTML standard, 9.2.6).
 
@@ -55,6 +61,7 @@ class EventParser:
         "_data",
         "_decoder",
         "_event",
+        "_id",
         "_line",
         "_max",
         "_pending_cr",
@@ -65,7 +72,7 @@ class EventParser:
     )
 
     def __init__(self, last_event_id: str = "", *, max_event_size: int = MAX_EVENT_SIZE) -> None:
-        self.last_event_id = last_event_id
+        self.last_event_id = self._id = last_event_id
         self._max = max_event_size
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._line = ""
@@ -97,7 +104,7 @@ class EventParser:
         self._line = lines.pop()
         events = [event for line in lines if (event := self._take(line)) is not None]
         if self._size + len(self._line) > self._max:
-            raise ClientPayloadError(f"a server-sent event has more than {self._max} characters")
+            raise EventTooLarge(f"a server-sent event has more than {self._max} characters")
         return events
 
     def _take(self, line: str) -> ServerSentEvent | None:
@@ -105,7 +112,7 @@ class EventParser:
             return self._dispatch()
         self._size += len(line)
         if self._size > self._max:
-            raise ClientPayloadError(f"a server-sent event has more than {self._max} characters")
+            raise EventTooLarge(f"a server-sent event has more than {self._max} characters")
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "data":
@@ -113,14 +120,17 @@ class EventParser:
         elif name == "event":
             self._event = value
         elif name == "id" and "\0" not in value:
-            self.last_event_id = value
+            self._id = value
         elif name == "retry" and value.isascii() and value.isdigit():
-            self._retry = int(value) / 1000
+            # int() refuses thousands of digits, and a float has no place for hundreds.
+            self._retry = min(int(value) / 1000, LONGEST_WAIT) if len(value) < 16 else LONGEST_WAIT
         return None
 
     def _dispatch(self) -> ServerSentEvent | None:
         data, event, retry = self._data, self._event, self._retry
         self._data, self._event, self._size = [], "", 0
+        # Only here: an event that is cut off behind its id was not received, and must come again.
+        self.last_event_id = self._id
         if not data:
             return None
         self._retry = None
@@ -217,6 +227,8 @@ class EventSource:
                         if event.retry is not None:
                             self.reconnect = event.retry
                         yield event
+            except EventTooLarge:
+                raise
             except (ClientConnectionError, ClientPayloadError, TimeoutError) as exc:
                 error = exc
             if parser.retry is not None:
