@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # A fence that says no language, or a shell's, has commands; a span of code is one if it begins like one.
 _FENCE = re.compile(r"^```([\w-]*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_SPAN = re.compile(r"`((?:make|wherry|pip|python3?|\.venv/bin/\w+) [^`\n]+)`")
+_SPAN = re.compile(r"`(?:eval \"\$\()?((?:make|wherry|pip|python3?|\.venv/bin/\w+) [^`\n]+?)(?:\)\")?`")
 SHELLS = {"", "sh", "bash", "shell", "console"}
 # What stands for a word of the reader's own.
-_PLACEHOLDER = re.compile(r"\b(?:PROGRAM|MODULE|URL|FILE|NAME|DIR|ARGS|SHELL)\b|\.\.\.")
+_PLACEHOLDER = re.compile(r"\b(?:PROGRAM|MODULE|URL|FILE|NAME|DIR|ARGS|SHELL)\b(?!=)|\.\.\.")
 
 
 def commands_of(text: str) -> list[str]:
@@ -127,6 +127,8 @@ def run_wherry(words: list[str], run: Callable[..., object], server: object, dir
     here = server.url("/anything")  # type: ignore[attr-defined]
     (directory / "report.pdf").write_bytes(b"%PDF-1.7")
     (directory / "urls.txt").write_text(server.url("/bytes/10") + "\n")  # type: ignore[attr-defined]
+    if "|" in words:
+        words = words[: words.index("|")]  # what comes behind is another program's, a shell's for instance
     words = [re.sub(r"^(https?://\S+|URL)$", here, word) for word in words]
     words = [re.sub(r"^wss?://\S+$", server.url("/ws/echo", scheme="ws"), word) for word in words]  # type: ignore[attr-defined]
     done = run(*words[1:])

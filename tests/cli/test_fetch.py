@@ -49,7 +49,28 @@ def test_failures_are_retried_told_and_counted(run, wherry_server, tmp_path):
 )
 def test_a_list_without_urls_is_refused(lines, message):
     with pytest.raises(UsageProblem, match=message):
-        read_list(lines)
+        read_list((), lines)
+
+
+def test_the_line_that_has_no_url_is_named():
+    with pytest.raises(UsageProblem, match="line 3 of the list: 'gopher://x': the scheme"):
+        read_list((), ["http://a.test/", "# no", "gopher://x"])
+
+
+def test_urls_may_be_named(run, wherry_server, tmp_path):
+    done = run("fetch", "-o", tmp_path, wherry_server.url("/bytes/5"), wherry_server.url("/bytes/6"))
+    assert done.status == 0, done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["5", "6"]
+    assert "there are no URLs" in run("fetch").err
+
+
+def test_a_long_table_has_only_what_went_wrong(run, wherry_server, tmp_path):
+    urls = [wherry_server.url(f"/bytes/{size}") for size in range(1, 60)] + [wherry_server.url("/status/404")]
+    done = run("fetch", "-o", tmp_path, *urls)
+    lines = done.out.decode().splitlines()
+    assert len(lines) == 3
+    assert "answered 404" in lines[1]
+    assert lines[2].startswith("59 of 60 downloads")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +90,7 @@ def test_names_cannot_lead_out_of_the_directory(url, name):
 
 
 def test_names_are_unique_whatever_the_case():
-    names = [job.file for job in read_list(["a.test/x.gz", "b.test/X.gz", "c.test/x-2.gz", "d.test/x.gz"])]
+    names = [job.file for job in read_list((), ["a.test/x.gz", "b.test/X.gz", "c.test/x-2.gz", "d.test/x.gz"])]
     assert len({name.lower() for name in names}) == 4
     assert names[:2] == ["x.gz", "X-2.gz"]
 

@@ -141,7 +141,7 @@ def test_an_error_ends_the_process_with_one_line(run_process):
     assert run_process("http://127.0.0.1:1/") == (
         1,
         b"",
-        "wherry: Cannot connect to host 127.0.0.1:1 ssl:default [127.0.0.1:1: Connection refused]\n",
+        "wherry: Cannot connect to host 127.0.0.1:1 [127.0.0.1:1: Connection refused]\n",
     )
 
 
@@ -201,6 +201,24 @@ def test_http2_is_offered_when_asked(run, wherry_tls_server, options, version):
     done = run("-k", "-v", *options, wherry_tls_server.url("/get"))
     assert json.loads(done.out)["http_version"] == version
     assert f"> GET /get HTTP/{version}" in done.err.splitlines()
+
+
+def test_every_option_has_its_name_in_the_environment(run, wherry_server, tmp_path):
+    refused = run(wherry_server.url("/get"), env={"WHERRY_PROXY": "http://127.0.0.1:1"})
+    assert refused.status == 1
+    assert "Cannot connect to host 127.0.0.1:1" in refused.err
+    env = {"WHERRY_HEADER": "X-A: 1 2\nX-B: 3\n", "WHERRY_USER": "ann:secret", "WHERRY_REQUEST": "PUT"}
+    seen = json.loads(run(wherry_server.url("/anything"), env=env).out)
+    assert (seen["method"], seen["headers"]["x-a"], seen["headers"]["x-b"]) == ("PUT", "1 2", "3")
+    assert seen["headers"]["authorization"].startswith("Basic ")
+    assert run(wherry_server.url("/redirect/1"), env={"WHERRY_NO_REDIRECTS": "1"}).out == b""
+    assert json.loads(run("-H", "X-A: own", wherry_server.url("/anything"), env=env).out)["headers"]["x-a"] == "own"
+
+
+def test_a_misspelt_command_is_no_host(run):
+    done = run("fech", "-i", "x")
+    assert done.status == 1
+    assert "did you mean 'fetch'?" in done.err
 
 
 def test_options_come_from_the_environment(run, wherry_server):
@@ -281,12 +299,32 @@ def test_help_has_examples(run):
         done = run(*words)
         assert done.status == 0
         assert b"wherry -v example.org" in done.out
+    for command in ("fetch", "ws", "demo"):
+        assert f"Examples:\n  wherry {command}".encode() in run(command, "--help").out
     assert b"wherry 0." in run("--version").out
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(run, shell):
     assert b"_WHERRY_COMPLETE" in run("completion", shell).out
+
+
+def test_bash_completes(tmp_path):
+    """As in ~/.bashrc; what a Tab asks for is what the shell then calls."""
+    program = tmp_path / "wherry"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wherry.cli "$@"\n')
+    program.chmod(0o755)
+    script = (
+        'eval "$(wherry completion bash)" && complete -p wherry >&2 && COMP_WORDS=(wherry fetch --per) COMP_CWORD=2 && '
+        '_wherry_completion wherry && printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    env = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(wherry.__file__).parents[1]),
+    }
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, env=env, check=True)
+    assert done.stdout.split() == ["--per-host"], done.stderr
 
 
 @pytest.mark.parametrize(

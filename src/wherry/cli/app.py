@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import functools
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,30 @@ Examples:
   wherry fetch -i urls.txt -o pages/                many downloads at once
   wherry ws ws://127.0.0.1:8000/chat                talk over a WebSocket
 
-Every option can be set by the environment: WHERRY_TIMEOUT=5, WHERRY_PROXY=http://127.0.0.1:3128.
+Every option can be set by the environment, by its name: WHERRY_TIMEOUT=5, WHERRY_PROXY=http://127.0.0.1:3128,
+WHERRY_NO_REDIRECTS=1; one that may be repeated takes a value on each line.
 """
+
+
+class _Option(click.Option):
+    """An option that the environment sets by its own name: ``--no-redirects`` is WHERRY_NO_REDIRECTS.
+
+    One that may be repeated has a value on each line there.
+    """
+
+    def __init__(self, declarations: Sequence[str], **attributes: Any) -> None:
+        name = next(word for word in declarations if word.startswith("--"))
+        attributes.setdefault("envvar", "WHERRY_" + name[2:].upper().replace("-", "_"))
+        super().__init__(declarations, **attributes)
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        text = self.resolve_envvar_value(ctx)
+        if text is None or not self.multiple:
+            return super().value_from_envvar(ctx)
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+_option = functools.partial(click.option, cls=_Option)
 
 
 class _CliGroup(click.Group):
@@ -49,8 +73,15 @@ class _CliGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--version", "-h", "--help"}
         if args and args[0] not in self.commands and args[0] not in own:
+            self._refuse_misspelt(ctx, args[0])
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+    def _refuse_misspelt(self, ctx: click.Context, word: str) -> None:
+        """A word that is almost a command is hardly a host."""
+        close = difflib.get_close_matches(word, self.commands, 1, 0.8) if word.isalpha() else ()
+        if close:
+            ctx.fail(f"no command is named {word!r}; did you mean {close[0]!r}? (A host of that name: http://{word}/)")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         command = self.commands[self.default]
@@ -121,41 +152,45 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
     )
 
 
-@cli.command("get", context_settings={**_CONTEXT, "auto_envvar_prefix": "WHERRY"}, epilog=_EXAMPLES)
+@cli.command("get", context_settings=_CONTEXT, epilog=_EXAMPLES)
 @click.argument("url")
-@click.option("-X", "--request", "method", metavar="METHOD", help="The method; GET, or POST with a body.")
-@click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field; may be repeated.")
-@click.option("-d", "--data", multiple=True, metavar="TEXT", help="A form's body; @FILE reads one, @- standard input.")
-@click.option("--json", "json_text", metavar="TEXT", help="A body of JSON; @FILE and @- as for --data.")
-@click.option("-F", "--form", multiple=True, metavar="NAME=VALUE", help="A multipart form's field; NAME=@FILE uploads.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Save the body, with a progress bar."
+@_option("-X", "--request", "method", metavar="METHOD", help="The method; GET, or POST with a body.")
+@_option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field; may be repeated.")
+@_option("-d", "--data", multiple=True, metavar="TEXT", help="A form's body; @FILE reads one, @- standard input.")
+@_option("--json", "json_text", metavar="TEXT", help="A body of JSON; @FILE and @- as for --data.")
+@_option("-F", "--form", multiple=True, metavar="NAME=VALUE", help="A multipart form's field; NAME=@FILE uploads.")
+@_option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Save the body, with a progress bar; in a directory, by its name.",
 )
-@click.option("-C", "--continue", "resume", is_flag=True, help="With -o: go on with a download that broke off.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the heads of request and response, and the times.")
-@click.option("-f", "--fail", is_flag=True, help="A status from 400 up is an error: exit status 1.")
-@click.option(
+@_option("-C", "--continue", "resume", is_flag=True, help="With -o: go on with a download that broke off.")
+@_option("-v", "--verbose", is_flag=True, help="Show the heads of request and response, and the times.")
+@_option("-f", "--fail", is_flag=True, help="A status from 400 up is an error: exit status 1.")
+@_option(
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Seconds in all; no limit by default."
 )
-@click.option("--no-redirects", is_flag=True, help="Show a redirect instead of following it.")
-@click.option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
-@click.option(
+@_option("--no-redirects", is_flag=True, help="Show a redirect instead of following it.")
+@_option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
+@_option(
     "--proxy",
     "proxies",
     multiple=True,
     metavar="URL",
     help="http, https, socks4, socks4a, socks5 or socks5h; again for a chain.",
 )
-@click.option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy, the last one of a chain.")
-@click.option("--http2", is_flag=True, help="Offer HTTP/2 to https:// servers.")
-@click.option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
-@click.option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
-@click.option("--curl", is_flag=True, help="Print the curl command that asks the same, and send nothing.")
-@click.option(
+@_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy, the last one of a chain.")
+@_option("--http2", is_flag=True, help="Offer HTTP/2 to https:// servers.")
+@_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
+@_option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
+@_option("--curl", is_flag=True, help="Print the curl command that asks the same, and send nothing.")
+@_option(
     "--har", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Record the exchange as HAR 1.2."
 )
 def get(url: str, **given: Any) -> None:
-    """Get URL."""
+    """Get URL: shown on a terminal, as plain bytes in a pipe, or saved to a file."""
     with _mistakes():
         ask = _ask(parse_url(url), given)
         with_body(ask, given["data"], given["json_text"], given["form"])
@@ -168,17 +203,17 @@ def get(url: str, **given: Any) -> None:
     run(run_single(ask, Output(given["output"], given["resume"], given["verbose"], given["fail"], recorder)))
 
 
-@cli.command(context_settings={**_CONTEXT, "auto_envvar_prefix": "WHERRY"})
-@click.option(
+@cli.command(context_settings=_CONTEXT)
+@click.argument("urls", nargs=-1, metavar="[URL]...")
+@_option(
     "-i",
     "--input",
     "lines",
     type=click.File(encoding="utf-8"),
-    required=True,
     metavar="FILE",
     help="A URL on each line; - for standard input.",
 )
-@click.option(
+@_option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -186,60 +221,60 @@ def get(url: str, **given: Any) -> None:
     metavar="DIR",
     help="Where the files go; here by default.",
 )
-@click.option(
-    "-n", "--concurrency", type=click.IntRange(1, 1000), default=8, show_default=True, help="Downloads at once."
-)
-@click.option("--per-host", type=click.IntRange(1, 1000), default=4, show_default=True, help="Of these, from one host.")
-@click.option(
+@_option("-n", "--concurrency", type=click.IntRange(1, 1000), default=8, show_default=True, help="Downloads at once.")
+@_option("--per-host", type=click.IntRange(1, 1000), default=4, show_default=True, help="Of these, from one host.")
+@_option(
     "--retries",
     type=click.IntRange(0, 100),
     default=2,
     show_default=True,
     help="Further tries after failures that may pass.",
 )
-@click.option("--no-continue", is_flag=True, help="Begin anew what broke off, instead of going on with it.")
-@click.option(
+@_option("--no-continue", is_flag=True, help="Begin anew what broke off, instead of going on with it.")
+@_option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write a line of JSON for each download.",
 )
-@click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field of every request.")
-@click.option(
+@_option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field of every request.")
+@_option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
     help="Seconds for one try; no limit by default.",
 )
-@click.option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
-@click.option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
-@click.option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
-@click.option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
-def fetch(lines: Any, **given: Any) -> None:
-    """Download many URLs at once.
+@_option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
+@_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
+@_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
+@_option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
+def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
+    """Download many URLs at once: those of a list, and those that are named.
+
+    What broke off goes on where it was, and what may pass is tried again. The exit status is 1 if any failed.
 
     \b
+    Examples:
     wherry fetch -i urls.txt -o pages/
+    wherry fetch -n 20 --per-host 2 -o pages/ https://example.org/a https://example.org/b
     grep -o 'https://[^"]*' page.html | wherry fetch -i - -o pages/ --report report.jsonl
     """
     with _mistakes():
-        jobs = read_list(lines)
+        jobs = read_list(urls, lines or ())
         options = _ask(URL(), given)
     plan = Plan(given["output"], given["concurrency"], given["per_host"], given["retries"])
     plan.resume, plan.report, plan.options = not given["no_continue"], given["report"], options
     run(run_fetch(jobs, plan))
 
 
-@cli.command("ws", context_settings={**_CONTEXT, "auto_envvar_prefix": "WHERRY"})
+@cli.command("ws", short_help="Talk over a WebSocket.", context_settings=_CONTEXT)
 @click.argument("url")
-@click.option(
+@_option(
     "-m", "--message", "messages", multiple=True, metavar="TEXT", help="Send this, not standard input; again for more."
 )
-@click.option(
-    "-s", "--subprotocol", "protocols", multiple=True, metavar="NAME", help="Offer a subprotocol; again for more."
-)
-@click.option("-n", "--count", type=click.IntRange(0), default=0, help="Close after so many messages have come.")
-@click.option(
+@_option("-s", "--subprotocol", "protocols", multiple=True, metavar="NAME", help="Offer a subprotocol; again for more.")
+@_option("-n", "--count", type=click.IntRange(0), default=0, help="Close after so many messages have come.")
+@_option(
     "-w",
     "--wait",
     type=click.FloatRange(0),
@@ -248,9 +283,9 @@ def fetch(lines: Any, **given: Any) -> None:
     metavar="SECONDS",
     help="Silence after the last message that we sent, before we close.",
 )
-@click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field of the handshake.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell how it opens and closes.")
-@click.option(
+@_option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field of the handshake.")
+@_option("-v", "--verbose", is_flag=True, help="Tell how it opens and closes.")
+@_option(
     "-p",
     "--ping",
     type=click.FloatRange(0),
@@ -258,21 +293,22 @@ def fetch(lines: Any, **given: Any) -> None:
     metavar="SECONDS",
     help="Send a ping so often, and tell how long its answer took.",
 )
-@click.option(
+@_option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
     help="Seconds for the handshake; no limit by default.",
 )
-@click.option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
-@click.option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
-@click.option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
-@click.option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
-@click.option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
+@_option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
+@_option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
+@_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
+@_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
+@_option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
 def websocket(url: str, **given: Any) -> None:
     """Talk over a WebSocket: each line of standard input is a message, each message that comes is a line.
 
     \b
+    Examples:
     wherry ws ws://127.0.0.1:8000/chat
     wherry ws -m '{"subscribe": "ticks"}' -n 10 wss://feed.test/
     """
@@ -283,12 +319,18 @@ def websocket(url: str, **given: Any) -> None:
     run(run_talk(talk))
 
 
-@cli.command(context_settings=_CONTEXT)
+@cli.command(short_help="Make real requests, and tell what happened.", context_settings=_CONTEXT)
 @click.argument("url", required=False)
-@click.option("-n", "--requests", type=click.IntRange(1, 100_000), help="How many in the last step; 500 by default.")
-@click.option("-c", "--at-once", type=click.IntRange(1, 1000), help="How many of them together; 50 by default.")
+@_option("-n", "--requests", type=click.IntRange(1, 100_000), help="How many in the last step; 500 by default.")
+@_option("-c", "--at-once", type=click.IntRange(1, 1000), help="How many of them together; 50 by default.")
 def demo(url: str | None, requests: int | None, at_once: int | None) -> None:
-    """Make real requests on an embedded server, or on URL, and tell what happened."""
+    """Make real requests on an embedded server, or on URL, and tell what happened.
+
+    \b
+    Examples:
+    wherry demo
+    wherry demo -n 2000 -c 100 http://127.0.0.1:8000/
+    """
     with _mistakes():
         target = parse_url(url) if url else None
     run(run_demo(target, requests, at_once))

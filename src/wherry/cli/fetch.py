@@ -24,6 +24,8 @@ from wherry.cli.ask import Ask, UsageProblem, parse_url
 # RFC 9110 15: what may go away by itself.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE = 60.0
+# A longer table hides what matters: it has only what did not go as it should.
+_LONGEST_TABLE = 40
 _UNSAFE = re.compile(r"[^\w.\-+@=,()\[\] ]")
 
 
@@ -64,23 +66,24 @@ class Plan:
     options: Ask = field(default_factory=lambda: Ask(URL()))
 
 
-def read_list(lines: Iterable[str]) -> list[Job]:
-    """A URL on each line; empty lines and those that begin with # are left out.
+def read_list(urls: Iterable[str], lines: Iterable[str] = ()) -> list[Job]:
+    """Downloads of `urls`, and of a list's lines; empty lines and those that begin with # are left out.
 
     Raises:
         UsageProblem: A line has no URL, or there is none at all.
     """
-    jobs: list[Job] = []
-    taken: Counter[str] = Counter()
-    for line in lines:
+    found = [parse_url(text) for text in urls]
+    for number, line in enumerate(lines, 1):
         text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        url = parse_url(text)
-        jobs.append(Job(str(url), _unique(file_name(url), taken)))
-    if not jobs:
-        raise UsageProblem("the list has no URLs")
-    return jobs
+        if text and not text.startswith("#"):
+            try:
+                found.append(parse_url(text))
+            except UsageProblem as exc:
+                raise UsageProblem(f"line {number} of the list: {exc}") from exc
+    if not found:
+        raise UsageProblem("there are no URLs: name them, or a list of them with -i FILE")
+    taken: Counter[str] = Counter()
+    return [Job(str(url), _unique(file_name(url), taken)) for url in found]
 
 
 def file_name(url: URL) -> str:
@@ -123,16 +126,20 @@ async def run_fetch(jobs: list[Job], plan: Plan) -> int:
     """
     plan.directory.mkdir(parents=True, exist_ok=True)
     remaining = iter(jobs)
+    ended: list[int] = []
     began = time.perf_counter()
     connector = wherry.TCPConnector(limit=plan.concurrency, limit_per_host=plan.per_host)
     report = plan.report.open("w", encoding="utf-8") if plan.report is not None else None
     try:
         with show.progress_bars() as bars:
+            overall = bars.add_task(f"0 of {len(jobs)}", total=None)
             async with wherry.ClientSession(connector=connector, trust_env=True) as session:
 
                 async def work() -> None:
                     for job in remaining:
                         await _fetch(session, job, plan, bars)
+                        ended.append(job.size)
+                        bars.update(overall, description=f"{len(ended)} of {len(jobs)}", advance=job.size)
                         if report is not None:
                             report.write(json.dumps(asdict(job)) + "\n")
                             report.flush()
@@ -193,12 +200,14 @@ def _print_table(jobs: list[Job], seconds: float) -> None:
     for name in ("bytes", "tries", "time"):
         table.add_column(name, justify="right")
     table.add_column("", overflow="fold")
-    for job in jobs:
+    shown = jobs if len(jobs) <= _LONGEST_TABLE else [job for job in jobs if job.error or job.attempts > 1]
+    for job in shown:
         note = f"[red]{_escaped(job.error)}[/red]" if job.error else ""
         if job.resumed_from:
             note = f"went on from {job.resumed_from}"
         table.add_row(_escaped(job.file), str(job.size), str(job.attempts), f"{job.seconds:.2f} s", note)
-    console.print(table)
+    if shown:
+        console.print(table)
     failed = sum(job.error is not None for job in jobs)
     total = sum(job.size for job in jobs)
     console.print(f"{len(jobs) - failed} of {len(jobs)} downloads, {total / 1e6:.1f} MB in {seconds:.2f} s")

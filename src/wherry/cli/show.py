@@ -40,7 +40,8 @@ def fail(message: str) -> None:
 
 def describe(exc: BaseException) -> str:
     """What an exception says, in one line; its kind where it says nothing."""
-    text = str(exc).strip()
+    # That TLS is as it always is tells a person nothing.
+    text = str(exc).strip().replace(" ssl:default", "")
     if isinstance(exc, wherry.ClientResponseError):
         return f"{exc.request_info.real_url} answered {exc.status} {exc.message}".rstrip()
     if isinstance(exc, TimeoutError) and not text:
