@@ -26,6 +26,7 @@ from wherry.client.response import ClientResponse
 from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
 from wherry.client.upload import upload_body
 from wherry.connect.ask import ConnectAsk
+from wherry.connect.base import BaseConnector
 from wherry.errors import (
     BadHttpMessage,
     ClientConnectionError,
@@ -420,13 +421,18 @@ async def _acquire(
     request: ClientRequest, connector: Any, route: Route, timeout: ClientTimeout, traces: Any
 ) -> tuple[Connection, Any]:
     """Wait for a connection: in line, or for a dial."""
-    ask = ConnectAsk(route, timeout.sock_connect or None, None if traces is None else traces.connect_observer())
+    observer = None if traces is None else traces.connect_observer()
+    ask = ConnectAsk(route, timeout.sock_connect or None, observer, request)
     try:
+        if type(connector).connect is not BaseConnector.connect:  # a class of the program's own
+            taking = _held(connector.connect(request, [], timeout))
+        else:
+            taking = connector.pool.acquire(ask)
         if timeout.connect:
             async with asyncio.timeout(timeout.connect):
-                connection = await connector.pool.acquire(ask)
+                connection = await taking
         else:
-            connection = await connector.pool.acquire(ask)
+            connection = await taking
     except TimeoutError as exc:
         if isinstance(exc, ClientError) or not timeout.connect:
             raise
@@ -441,6 +447,14 @@ async def _acquire(
     if connection.timings is not ask.timings:
         ask.timings.dns = ask.timings.connect = ask.timings.tls = None
     return connection, ask.timings
+
+
+async def _held(connecting: Awaitable[Any]) -> Connection:
+    """The connection that a connector's own `connect` gives, in its hands since then."""
+    connection = (await connecting).protocol
+    if not isinstance(connection, Connection):
+        raise TypeError(f"connect() gives what super().connect() gave, not {connection!r}")
+    return connection
 
 
 async def _told(connection: Connection, pool: Any, telling: Awaitable[None]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from wherry.connect.route import Route
 
@@ -45,13 +45,19 @@ class ConnectAsk:
         route: The way to go.
         sock_connect: Seconds that dialling one address chain may take, None for no limit.
         observer: Told of the steps, None when nobody listens.
+        request: Who asks: nothing to us, shown to connectors of the program's own.
     """
 
-    __slots__ = ("observer", "route", "sock_connect", "timings")
+    __slots__ = ("observer", "request", "route", "sock_connect", "timings")
 
     def __init__(
-        self, route: Route, sock_connect: float | None = None, observer: ConnectObserver | None = None
+        self,
+        route: Route,
+        sock_connect: float | None = None,
+        observer: ConnectObserver | None = None,
+        request: Any = None,
     ) -> None:
+        self.request = request
         self.route = route
         self.sock_connect = sock_connect
         self.observer = observer

@@ -18,13 +18,15 @@ from typing import Any, Self
 from yarl import URL
 
 from wherry.connect.ask import ConnectAsk
-from wherry.connect.dial import dial
+from wherry.connect.dial import dial, dial_route
 from wherry.connect.held import HeldConnection
 from wherry.connect.lane import PoolStats
+from wherry.connect.own import OwnWay
 from wherry.connect.pool import Pool
 from wherry.connect.route import Origin, ProxyHop, Route
 from wherry.connect.settings import DialSettings
 from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
+from wherry.connect.wire import Wire
 from wherry.protocol.connection import Connection
 from wherry.protocol.heap import keep_heap
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
@@ -118,6 +120,10 @@ class BaseConnector:
         self._timeout_ceil_threshold = timeout_ceil_threshold
         self._routes: dict[tuple[str, str | None, int | None, tuple[ProxyHop, ...]], Route] = {}
         self._settings = self._dial_settings()
+        creates = type(self)._create_connection is not BaseConnector._create_connection
+        wraps = self._overrides_wrapping()
+        if creates or wraps:
+            self._settings.own = OwnWay(self, self._settings, creates=creates, wraps=wraps)
         self._close_timeout = 2.0
         #: The connections; the client takes and acquires here.
         self.pool = Pool(
@@ -135,6 +141,10 @@ class BaseConnector:
     def _dial_settings(self) -> DialSettings:
         return DialSettings(self._loop, limits=self._limits)
 
+    def _overrides_wrapping(self) -> bool:
+        """Whether this is a class of the program's own that dials addresses itself."""
+        return False
+
     async def connect(self, req: Any, traces: Any = None, timeout: Any = None) -> HeldConnection:
         """Take a connection for a request out of the pool, or dial one; for programs that speak on it themselves.
 
@@ -146,9 +156,32 @@ class BaseConnector:
         Raises:
             ClientConnectorError: No connection could be made.
         """
+        return HeldConnection(self.pool, await self.pool.acquire(self._ask_for(req, timeout)))
+
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
+        """Dial for a request: what connectors of the program's own override.
+
+        Args:
+            req: As for `connect`.
+            traces: Taken for compatibility.
+            timeout: As for `connect`.
+
+        Returns:
+            A connection; where it is overridden, anything with a `transport`.
+
+        Raises:
+            ClientConnectorError: No connection could be made.
+        """
+        own, ask = self._settings.own, self._ask_for(req, timeout)
+        return await (dial_route(ask.route, self._settings, ask) if own is None else own.usual(ask))
+
+    def _ask_for(self, req: Any, timeout: Any) -> ConnectAsk:
         route = self.route_for(req.url, ssl=req.ssl, server_hostname=req.server_hostname, hops=getattr(req, "hops", ()))
-        limit = None if timeout is None else timeout.sock_connect or None
-        return HeldConnection(self.pool, await self.pool.acquire(ConnectAsk(route, limit)))
+        return ConnectAsk(route, None if timeout is None else timeout.sock_connect or None, None, req)
+
+    def _factory(self) -> Wire:
+        """A protocol for transports that connectors of the program's own make."""
+        return Wire(self._loop)
 
     # --- routes ---------------------------------------------------------------------------------------------
 

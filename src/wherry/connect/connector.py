@@ -16,6 +16,7 @@ from wherry.connect.base import HTTP_SCHEMES, UNSET, BaseConnector, Unset, runni
 from wherry.connect.dns import DNSCache
 from wherry.connect.resolver import AbstractResolver, DefaultResolver, ResolveResult
 from wherry.connect.settings import DialSettings
+from wherry.connect.sockets import Attempts, connect_first
 from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2_flow import FlowOptions
@@ -136,6 +137,38 @@ class TCPConnector(BaseConnector):
         if ssl_shutdown_timeout is not None:
             # The loop's own limit should end a handshake first; ours is for whatever is left.
             self._close_timeout = ssl_shutdown_timeout + 1.0
+
+    def _overrides_wrapping(self) -> bool:
+        return type(self)._wrap_create_connection is not TCPConnector._wrap_create_connection
+
+    async def _wrap_create_connection(
+        self, factory: Any, *args: Any, addr_infos: list[AddrInfoType], req: Any, timeout: Any, **kwargs: Any
+    ) -> tuple[asyncio.Transport, Any]:
+        """A protocol of `factory` on a transport: what connectors of the program's own override, or come back to.
+
+        Args:
+            factory: Makes the protocol.
+            *args: For the loop's `create_connection`.
+            addr_infos: The addresses to try.
+            req: Who asks.
+            timeout: A `ClientTimeout`, of which `sock_connect` counts.
+            **kwargs: For the loop's `create_connection`: `ssl`, `server_hostname`.
+        """
+        kwargs.pop("client_error", None)
+        async with asyncio.timeout(timeout.sock_connect):
+            sock = await connect_first(
+                addr_infos,
+                Attempts(self._loop),
+                local_addresses=self._local_addresses,
+                delay=self._happy_eyeballs_delay,
+                interleave=self._interleave,
+                factory=self._socket_factory,
+            )
+            try:
+                return await self._loop.create_connection(factory, *args, sock=sock, **kwargs)
+            except BaseException:
+                sock.close()
+                raise
 
     def _dial_settings(self) -> DialSettings:
         return DialSettings(

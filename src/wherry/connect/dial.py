@@ -53,12 +53,10 @@ async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connect
     if observer is not None:
         await observer.connection_create_start()
     try:
-        if route.hops:
-            connection = await _dial_through(route, settings, ask)
-        elif route.path is not None:
-            connection = await _dial_path(route, settings, ask)
+        if settings.own is None:
+            connection = await dial_route(route, settings, ask)
         else:
-            connection = await _dial_direct(route, settings, ask)
+            connection = await settings.own(ask)
     except ClientConnectorError as exc:
         if route.forward is None or isinstance(exc, ClientProxyConnectionError):
             raise
@@ -71,6 +69,15 @@ async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connect
             connection.abort()
             raise
     return connection
+
+
+async def dial_route(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+    """What `dial` does where the connector has no way of its own."""
+    if route.hops:
+        return await _dial_through(route, settings, ask)
+    if route.path is not None:
+        return await _dial_path(route, settings, ask)
+    return await _dial_direct(route, settings, ask)
 
 
 # --- straight to the origin, or to a path ---------------------------------------------------------------------
@@ -106,7 +113,7 @@ async def _dial_path(route: Route, settings: DialSettings, ask: ConnectAsk) -> C
         error = exc if isinstance(exc, OSError) else OSError(None, f"this event loop has no connections to {path}")
         raise UnixClientConnectorError(path, key, OSError(error.errno, reason(error))) from exc
     ask.timings.connect = loop.time() - started
-    return await _finish(wire, route, settings, ask)
+    return await finish(wire, route, settings, ask)
 
 
 async def _connect_unix(loop: asyncio.AbstractEventLoop, wire: Wire, path: str) -> None:
@@ -128,10 +135,10 @@ async def _dial_through(route: Route, settings: DialSettings, ask: ConnectAsk) -
 
     loop = settings.loop
     started = loop.time()
-    target = route if settings.allow_address is None else await _checked(route, settings, ask)
+    target = route if settings.allow_address is None else await checked(route, settings, ask)
     wire = await open_tunnel(target, target.hops, dial_first, settings, ask)
     ask.timings.connect = loop.time() - started
-    return await _finish(wire, route, settings, ask)
+    return await finish(wire, route, settings, ask)
 
 
 async def dial_wire(
@@ -157,7 +164,7 @@ async def dial_wire(
     return cast("Wire", await dialled.connect(settings, ask, lambda: Wire(settings.loop)))
 
 
-async def _finish(wire: Wire, route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+async def finish(wire: Wire, route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
     """TLS with the origin where there is any, then the connection takes the transport."""
     try:
         if route.is_tls:
@@ -215,7 +222,7 @@ class _Dialled:
         results = await addresses_of(self.host, self.port, settings, ask, self.key)
         if not is_literal(self.host):
             ask.timings.dns = loop.time() - started
-        remaining = [_addr_info(result) for result in results]
+        remaining = [addr_info(result) for result in results]
         last: Exception | None = None
         while remaining:
             attempts = Attempts(loop)
@@ -384,7 +391,7 @@ async def addresses_of(
     return allowed
 
 
-async def _checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Route:
+async def checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Route:
     """`route` with names replaced by addresses that `allow_address` took, so that no proxy resolves them otherwise.
 
     The first hop is dialled here and asked about then.  The name of an https hop stays: its certificate needs it.
@@ -407,7 +414,7 @@ async def _checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Rou
 # --- small things ------------------------------------------------------------------------------------------------
 
 
-def _addr_info(result: ResolveResult) -> AddrInfoType:
+def addr_info(result: ResolveResult) -> AddrInfoType:
     host, port = result["host"], result["port"]
     if ":" not in host:
         return (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))

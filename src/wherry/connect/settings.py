@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Protocol
 
 from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 from yarl import URL
@@ -18,9 +19,20 @@ from wherry.connect.dns import DNSCache
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.sockets import reason
 from wherry.errors import ConnectionTimeoutError
+from wherry.protocol.connection import Connection
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2_flow import FlowOptions
 from wherry.types import ConnectionKey
+
+
+class OwnWay(Protocol):
+    """How a connector of the program's own dials."""
+
+    async def __call__(self, ask: ConnectAsk) -> Connection:
+        """As its class says."""
+
+    async def usual(self, ask: ConnectAsk) -> Connection:
+        """As its class says, `_create_connection` left aside."""
 
 
 class DialSettings:
@@ -38,6 +50,8 @@ class DialSettings:
         allow_address: Asked before any address is connected to; None allows all.
         limits: What a server may send in a head.
         http2: Windows and patience of HTTP/2 connections, None for the usual.
+
+    A connector that dials in a way of its own puts it in `own`.
     """
 
     __slots__ = (
@@ -50,6 +64,7 @@ class DialSettings:
         "local_addresses",
         "loop",
         "names",
+        "own",
         "sessions",
         "socket_factory",
         "ssl_shutdown_timeout",
@@ -81,6 +96,7 @@ class DialSettings:
         self.allow_address = allow_address
         self.limits = limits
         self.http2 = http2
+        self.own: OwnWay | None = None
         self.sessions = tls.Sessions()
 
 

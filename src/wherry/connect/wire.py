@@ -33,9 +33,11 @@ class Wire(asyncio.Protocol):
         loop: The event loop.
     """
 
-    __slots__ = ("_buffer", "_ended", "_error", "_loop", "_paused", "_waiter", "transport")
+    __slots__ = ("_buffer", "_ended", "_error", "_loop", "_paused", "_waiter", "companion", "transport")
 
     transport: asyncio.Transport
+    # What must live as long as the wire does.
+    companion: Any
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

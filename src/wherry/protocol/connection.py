@@ -376,6 +376,7 @@ class Connection(ABC):
 
     __slots__ = (
         "capacity",
+        "companion",
         "exchanges",
         "idle_since",
         "loop",
@@ -387,6 +388,8 @@ class Connection(ABC):
     )
 
     capacity: int
+    # What must live as long as the connection does: what a connector of the program's own had on the transport.
+    companion: Any
     # Places that the pool has promised to requests which will start an exchange when their task runs.
     promised: int
     # The pool's key for this connection, for its owner and for messages.

@@ -1,0 +1,175 @@
+"""Connectors of the program's own, which override the methods that aiohttp's connectors dial by.
+
+`_create_connection` makes a whole connection, `_wrap_create_connection` a transport to an address that is given.
+Whatever they make, HTTP is spoken on it by our own connections, and further proxies are passed over it.  A
+connector that overrides neither never comes here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from types import SimpleNamespace
+from typing import Any, cast
+from weakref import ref
+
+from aiohappyeyeballs import AddrInfoType
+
+from wherry.connect import tls
+from wherry.connect.address import is_literal
+from wherry.connect.ask import ConnectAsk
+from wherry.connect.dial import addr_info, addresses_of, checked, dial_route, finish
+from wherry.connect.protocols import connection_for
+from wherry.connect.proxy import open_tunnel
+from wherry.connect.route import ProxyHop
+from wherry.connect.secure import check_fingerprint
+from wherry.connect.settings import DialSettings, connection_key, hop_key, server_name
+from wherry.connect.wire import TransportTaker, Wire
+from wherry.errors import (
+    ClientConnectionError,
+    ClientConnectorDNSError,
+    ClientConnectorError,
+    ClientError,
+    ClientProxyConnectionError,
+    ConnectionTimeoutError,
+)
+from wherry.protocol.connection import Connection
+from wherry.types import ConnectionKey
+
+
+def timeout_of(ask: ConnectAsk) -> Any:
+    """The limits of `ask` under the names of a `ClientTimeout`."""
+    return SimpleNamespace(total=None, connect=None, sock_connect=ask.sock_connect, sock_read=None, ceil_threshold=5.0)
+
+
+class OwnWay:
+    """Dials as a connector's class says.
+
+    Args:
+        connector: The connector; it is not kept alive.
+        settings: Its own.
+        creates: Its class overrides `_create_connection`.
+        wraps: Its class overrides `_wrap_create_connection`.
+    """
+
+    __slots__ = ("_connector", "_creates", "_settings", "_wraps")
+
+    def __init__(self, connector: Any, settings: DialSettings, *, creates: bool, wraps: bool) -> None:
+        self._connector = ref(connector)
+        self._settings = settings
+        self._creates = creates
+        self._wraps = wraps
+
+    def _require(self) -> Any:
+        connector = self._connector()
+        if connector is None:
+            raise ClientConnectionError("Connector is closed")
+        return connector
+
+    async def __call__(self, ask: ConnectAsk) -> Connection:
+        """A new connection for `ask`.
+
+        Raises:
+            ClientConnectorError: It could not be made.
+            Exception: What the program's own code raises comes through as it is.
+        """
+        if not self._creates:
+            return await self.usual(ask)
+        made = await self._require()._create_connection(ask.request, [], timeout_of(ask))
+        if isinstance(made, Connection):
+            return made
+        return await self._take(made.transport, made, ask)
+
+    async def usual(self, ask: ConnectAsk) -> Connection:
+        """What `_create_connection` does where it is not overridden."""
+        route, settings = ask.route, self._settings
+        if not self._wraps or route.path is not None:
+            return await dial_route(route, settings, ask)
+        if route.hops:
+            target = route if settings.allow_address is None else await checked(route, settings, ask)
+            wire = await open_tunnel(target, target.hops, lambda hop: self._first(hop, ask), settings, ask)
+            return await finish(wire, route, settings, ask)
+        origin = route.origin
+        context = None
+        if route.is_tls:
+            context = settings.sessions.resuming(
+                await tls.context_for(route.ssl, route.protocols), tls.offered(route.protocols)
+            )
+        transport, protocol = await self._wrap(origin.host, origin.port, connection_key(route), ask, context)
+        return await self._take(transport, protocol, ask)
+
+    async def _first(self, hop: ProxyHop, ask: ConnectAsk) -> Wire:
+        transport, protocol = await self._wrap(hop.host, hop.port, hop_key(hop), ask, None)
+        return self._wire(transport, protocol)
+
+    async def _wrap(
+        self, host: str, port: int, key: ConnectionKey, ask: ConnectAsk, context: ssl.SSLContext | None
+    ) -> tuple[asyncio.Transport, Any]:
+        loop = self._settings.loop
+        failure = ClientConnectorError if key.host == ask.route.origin.host else ClientProxyConnectionError
+        infos = await self._addr_infos(host, port, key, ask)
+        try:
+            made = await self._require()._wrap_create_connection(
+                lambda: Wire(loop),
+                addr_infos=infos,
+                req=ask.request,
+                timeout=timeout_of(ask),
+                client_error=failure,
+                ssl=context,
+                server_hostname=None if context is None else server_name(ask.route),
+            )
+        except (ssl.SSLError, ssl.CertificateError) as exc:
+            raise tls.client_error(key, exc) from exc
+        except TimeoutError as exc:
+            if isinstance(exc, ClientError):
+                raise
+            raise ConnectionTimeoutError(f"Connection timeout to host {host}:{port}") from exc
+        except ClientError:
+            raise
+        except OSError as exc:
+            raise failure(key, exc) from exc
+        return cast("tuple[asyncio.Transport, Any]", made)
+
+    async def _addr_infos(self, host: str, port: int, key: ConnectionKey, ask: ConnectAsk) -> list[AddrInfoType]:
+        """Addresses; the connector's resolver may give the name itself in their place, for a proxy to resolve."""
+        settings = self._settings
+        if settings.allow_address is not None or settings.names is None or is_literal(host):
+            return [addr_info(result) for result in await addresses_of(host, port, settings, ask, key)]
+        try:
+            results = await settings.names.resolve(host, port, ask.observer)
+        except OSError as exc:
+            raise ClientConnectorDNSError(key, exc) from exc
+        return [addr_info(result) for result in results]
+
+    def _wire(self, transport: asyncio.Transport, protocol: Any) -> Wire:
+        if isinstance(protocol, Wire):
+            return protocol
+        wire = Wire(self._settings.loop)
+        transport.set_protocol(wire)
+        wire.connection_made(transport)
+        wire.companion = protocol
+        return wire
+
+    async def _take(self, transport: asyncio.Transport, protocol: Any, ask: ConnectAsk) -> Connection:
+        """Our own connection on a transport that the program's code made.
+
+        Args:
+            transport: The transport; TLS is added where it should have some and has not.
+            protocol: What the program's code put on it; it lives as long as the connection.
+            ask: Whose connection it will be.
+        """
+        route, settings = ask.route, self._settings
+        wire = self._wire(transport, protocol)
+        if route.is_tls and transport.get_extra_info("ssl_object") is None:
+            connection = await finish(wire, route, settings, ask)
+        else:
+            try:
+                if route.is_tls and isinstance(route.ssl, tls.Fingerprint):
+                    check_fingerprint(route.ssl, transport, connection_key(route))
+                connection = connection_for(transport, route, settings)
+                wire.hand_over(cast("TransportTaker", connection))
+            except BaseException:
+                transport.abort()
+                raise
+        connection.companion = protocol
+        return connection
