@@ -45,9 +45,7 @@ def install() -> None:
         _install_alone()
     else:
         _install_over(package)
-    for name in ("aiohttp_socks", "aiohttp_socks.utils"):
-        sys.modules[name] = aiohttp_socks
-        _replaced[name] = sorted(aiohttp_socks.__all__)
+    _install_socks()
 
 
 def report() -> dict[str, list[str]]:
@@ -119,6 +117,18 @@ def _install_alone() -> None:
         sys.modules[f"aiohttp.{name}"] = module
         setattr(package, name, module)
         _replaced[f"aiohttp.{name}"] = sorted(offered) if name != "hdrs" else []
+
+
+def _install_socks() -> None:
+    """aiohttp-socks derives its connectors from aiohttp's: from ours, if it is imported from now on."""
+    is_late = "aiohttp_socks" in sys.modules
+    if not is_late:
+        with suppress(ImportError, AttributeError):
+            aiohttp_socks.adopt(importlib.import_module("aiohttp_socks"))
+    if is_late or "aiohttp_socks" not in sys.modules:
+        for name in ("aiohttp_socks", "aiohttp_socks.utils"):
+            sys.modules[name] = aiohttp_socks
+            _replaced[name] = sorted(aiohttp_socks.__all__)
 
 
 def _run(arguments: list[str]) -> None:

@@ -5,12 +5,18 @@ Each program of `programs/` runs in a process of its own: drop-in mode replaces 
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.servers.origin import running_origin
+from tests.servers.pki import Pki
+from tests.servers.proxies import ProxyFarm
 
 import wherry
 
@@ -46,6 +52,23 @@ CASES = {
 @pytest.mark.parametrize("library", list(CASES))
 def test_a_library_does_its_work(library: str, tmp_path: Path) -> None:
     assert run_program(f"use_{library}.py", str(tmp_path)) == CASES[library]
+
+
+async def test_aiohttp_socks_itself_goes_through_its_proxies(proxies: ProxyFarm, pki: Pki, tmp_path: Path) -> None:
+    first, second = proxies.microsocks_auth, proxies.squid_auth
+    links = [first.url_with(first.credentials), second.url_with(second.credentials)]
+    authority = tmp_path / "ca.pem"
+    pki.authority.cert_pem.write_to_path(str(authority))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        refused = unused.getsockname()[1]
+        async with running_origin(pki.server) as origin:
+            told = [links[0], links, origin.url("http"), origin.url("https"), str(authority), refused]
+            printed = await asyncio.to_thread(run_program, "use_aiohttp_socks.py", json.dumps(told))
+            assert len(origin.requests) == 8
+    # Four answers over two connections each; then who refused the connection, and who the credentials.
+    assert printed == "200 200 200 200 2 200 200 200 200 2 ProxyConnectionError ProxyError"
+    first.assert_logs(str(second.port))
 
 
 def test_a_session_that_overrides_request_answers_from_its_cache(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What programs import from aiohttp-socks, over wherry: for drop-in mode.
 
-aiohttp-socks reaches into aiohttp's connector, so it cannot run over another client; its public names can.  Each
-connector is a `TCPConnector` whose every route passes its proxies.
+Where the package is not there, or came before drop-in mode, these are its names: each connector is a `TCPConnector`
+whose every route passes its proxies.  Where it is there, its own connectors are `adopt`ed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 from wherry import (
+    ClientConnectorError,
     ClientHttpProxyError,
     ClientProxyConnectionError,
+    ClientSSLError,
     ConnectionTimeoutError,
+    DefaultResolver,
     ProxyHop,
     TCPConnector,
     proxy_hops,
@@ -163,3 +166,74 @@ def hop_of(info: ProxyInfo, proxy_ssl: Any = None) -> ProxyHop:
         ProxyHop(scheme, info.host, info.port, info.username or None, info.password or None, (), proxy_ssl)
     )
     return hop
+
+
+# --- the package's own classes ----------------------------------------------------------------------------------
+
+
+def adopt(package: Any) -> None:
+    """Let the connectors of aiohttp-socks, derived from ours, pass their proxies as ours do.
+
+    Their classes, arguments and errors stay; what they raise is one of our errors too.
+
+    Args:
+        package: The module, imported in drop-in mode.
+
+    Raises:
+        AttributeError: It is made otherwise than the versions that we know; its connectors then dial for themselves.
+    """
+    module, shared = package.connector, package.connector._BaseProxyConnector
+    unreached = _both(ClientProxyConnectionError, package.ProxyConnectionError)
+    failed = _both(ClientProxyConnectionError, package.ProxyError)
+    refused = _both(ClientHttpProxyError, package.ProxyError)
+    late = _both(ConnectionTimeoutError, package.ProxyTimeoutError)
+
+    def route_for(self: Any, url: Any, *, hops: tuple[ProxyHop, ...] = (), **options: Any) -> Any:
+        mine = self.__dict__.get("_hops")
+        if mine is None:
+            mine = self._hops = _hops_of(self)
+        return TCPConnector.route_for(self, url, hops=mine + hops, **options)
+
+    async def create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
+        try:
+            return await TCPConnector._create_connection(self, req, traces, timeout)
+        except ClientHttpProxyError as exc:
+            error = refused(exc.request_info, exc.history, status=exc.status, message=exc.message, headers=exc.headers)
+            error.error_code = exc.status
+            raise error from exc
+        except ClientSSLError:
+            raise  # the origin's, inside the tunnel
+        except ClientConnectorError as exc:
+            was_reached = isinstance(exc, ClientProxyConnectionError) and not isinstance(
+                exc.__cause__, ClientConnectorError
+            )
+            raise (failed if was_reached else unreached)(exc._conn_key, exc._os_error) from exc
+        except ConnectionTimeoutError as exc:
+            raise late(*exc.args) from exc
+
+    shared.route_for = route_for
+    shared._create_connection = create_connection
+    shared._overrides_wrapping = lambda _self: False
+    # A proxy's own name is resolved here, as any other.
+    module.NoResolver = DefaultResolver
+
+
+def _both(ours: type[Exception], theirs: type[Exception]) -> Any:
+    """An error that both families' except clauses catch."""
+    return type(theirs.__name__, (ours, theirs), {"__module__": theirs.__module__, "error_code": None})
+
+
+def _hops_of(connector: Any) -> tuple[ProxyHop, ...]:
+    """What a connector of the package was told."""
+    infos = getattr(connector, "_proxy_infos", None)
+    if infos is not None:
+        return tuple(hop_of(info) for info in infos)
+    told = ProxyInfo(
+        connector._proxy_type,
+        connector._proxy_host,
+        connector._proxy_port,
+        connector._proxy_username,
+        connector._proxy_password,
+        connector._rdns,
+    )
+    return (hop_of(told, connector._proxy_ssl),)
