@@ -190,3 +190,44 @@ async def test_idle_connections_expire(raw_server: Start) -> None:
         async with session.get(server.url) as reply:
             await reply.read()
     assert server.connections == 2
+
+
+async def test_requests_that_go_from_host_to_host_keep_their_connections(raw_server: Start) -> None:
+    """Many hosts share the places evenly; connections are not closed for whoever happens to stand first in line."""
+    servers = [await raw_server(_echo_path) for _ in range(5)]
+    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=10)) as session:
+
+        async def walk(start: int) -> None:
+            for at in range(start, start + 20):
+                async with session.get(f"{servers[at % 5].url}/{at}") as reply:
+                    assert await reply.text() == f"/{at}"
+
+        await asyncio.gather(*[walk(start) for start in range(100)])
+        stats = session.connector.stats()  # type: ignore[union-attr]
+    assert stats.waiting == 0
+    assert stats.opened < 200, "2,000 requests, 10 places"
+
+
+async def test_patience_ends(raw_server: Start) -> None:
+    """A waiter whose route has a busy connection gets the place of one that nobody uses, after a while."""
+    gate = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            if not gate.is_set():
+                gate.set()
+                await reader.read()  # the first request is never answered
+            writer.write(response(b"second"))
+
+    slow_server, other = await raw_server(slow), await raw_server(_echo_path)
+    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=2)) as session:
+        stuck = asyncio.create_task(session._request("GET", slow_server.url))
+        await gate.wait()
+        async with session.get(other.url + "/idle") as reply:
+            assert await reply.text() == "/idle"
+        async with session.get(slow_server.url) as reply:  # both places are taken, one of them is idle
+            assert await reply.text() == "second"
+        stuck.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stuck

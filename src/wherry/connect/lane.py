@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from wherry.connect.ask import ConnectAsk
-from wherry.connect.route import Origin, Route
+from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
-
-# A route without any connection may overtake the waiters of others; one that has some waits for its own, until
-# its first waiter has stood this many seconds longer than the one who would be served.
-PATIENCE = 0.05
 
 
 class Waiter:
@@ -72,6 +68,19 @@ class PoolStats:
         self.idle = sum(row[1] for row in by_route.values())
         self.waiting = sum(row[2] for row in by_route.values())
 
+    @classmethod
+    def of(cls, lanes: Iterable[Lane], opened: int, reused: int) -> PoolStats:
+        """Count what `lanes` have now."""
+        rows = {
+            str(lane.route.origin): (
+                len(lane.connections),
+                sum(connection.is_idle for connection in lane.connections),
+                len(lane.waiters),
+            )
+            for lane in lanes
+        }
+        return cls(opened, reused, rows)
+
     @property
     def busy(self) -> int:
         return self.open - self.idle
@@ -96,28 +105,3 @@ class Undertaker:
 
     def connection_lost(self, connection: Connection) -> None:
         self._closing.discard(connection)
-
-
-def standing(line: deque[Waiter]) -> bool:
-    """Whether anybody still stands in a line; those at its head who have left it are dropped."""
-    while line and not line[0].queued:
-        line.popleft()
-    return bool(line)
-
-
-def goes_first(line: deque[Waiter], waiter: Waiter, has_room: Callable[[Origin], bool]) -> bool:
-    """Whether the first in line for room should have the place of the connection that `waiter` would get.
-
-    Args:
-        line: Waiters of all routes without room to dial, oldest first; those who have left it are dropped here.
-        waiter: The first waiter of the connection's own route.
-        has_room: Whether a host's own limit lets it have one more connection.
-    """
-    if not standing(line):
-        return False
-    first = line[0]
-    if first.lane is waiter.lane or not has_room(first.lane.route.origin):
-        return False
-    if not first.lane.size:
-        return first.since < waiter.since
-    return waiter.since - first.since > PATIENCE

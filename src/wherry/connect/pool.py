@@ -10,12 +10,12 @@ which protocol a connection speaks: it counts places (`Connection.capacity`).
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
 from wherry.connect.ask import ConnectAsk, ConnectTimings
-from wherry.connect.lane import Lane, PoolStats, Undertaker, Waiter, goes_first, standing
+from wherry.connect.lane import Lane, PoolStats, Undertaker, Waiter
+from wherry.connect.line import PATIENCE, Line
 from wherry.connect.route import Origin, Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
@@ -23,10 +23,6 @@ from wherry.types import HttpVersion11
 
 # Of how many routes it is remembered what ALPN chose.
 NEGOTIATIONS_KEPT = 1024
-
-
-# The line of a pool in which nobody has waited yet: a deque of its own would be a tenth of a session.
-_NOBODY: deque[Waiter] = deque()
 
 
 class Pool:
@@ -63,11 +59,11 @@ class Pool:
         self._negotiated: dict[Route, bool] = {}
         self._size = 0
         self._size_by_origin: dict[Origin, int] = {}
-        # Waiters without room to dial, oldest first; those no longer `queued` are passed over.
-        self._line = _NOBODY
+        self._line = Line()
         self._dials: set[asyncio.Task[None]] = set()
         self._closing: set[Connection] = set()
         self._expiry: asyncio.TimerHandle | None = None
+        self._review: asyncio.TimerHandle | None = None
         self._opened = 0
         self._reused = 0
 
@@ -112,7 +108,7 @@ class Pool:
         return lane is not None and any(made.carries_tunnels and made.is_usable() for made in lane.connections)
 
     def put_back(self, connection: Connection) -> None:
-        """Give back a connection that was taken, and on which nothing was started."""
+        """Give back what was taken, and on which nothing was started."""
         if connection.owner is self and connection.capacity > 0:
             self.connection_available(connection)
 
@@ -168,8 +164,7 @@ class Pool:
             waiter.dial.cancel()
         self._forget(lane)
 
-    @staticmethod
-    def _serve(waiter: Waiter) -> None:
+    def _serve(self, waiter: Waiter) -> None:
         """Take a waiter out of its lane, and out of the line."""
         lane = waiter.lane
         if lane.waiters and lane.waiters[0] is waiter:
@@ -177,8 +172,7 @@ class Pool:
         elif waiter in lane.waiters:
             lane.waiters.remove(waiter)
         if waiter.queued:
-            waiter.queued = False
-            lane.queued -= 1
+            self._line.leave(waiter)
 
     # --- making room ----------------------------------------------------------------------------------------
 
@@ -200,15 +194,11 @@ class Pool:
         if lane.multiplexes is not False and lane.dialling:
             return  # the connection that is being made may carry this request too
         # Where somebody stands in line nothing is idle: it would have made room for them.
-        if self._is_full() and (self.limit_per_host or not standing(self._line)):
-            self._evict_idle()
+        if self._is_full() and (self.limit_per_host or not self._line):
+            self._evict_idle(PATIENCE if lane.size else 0.0)
         if self._has_room(lane.route):
             self._start_dial(waiter)
         else:
-            waiter.queued = True
-            lane.queued += 1
-            if self._line is _NOBODY:
-                self._line = deque()
             self._line.append(waiter)
 
     def _start_dial(self, waiter: Waiter) -> None:
@@ -281,18 +271,37 @@ class Pool:
             if not waiter.queued and waiter.dial is None:
                 self._dial_or_queue(waiter)
 
-    def _evict_idle(self) -> None:
-        """Close the connection that has been idle longest, whatever its route, to make room."""
-        oldest: Connection | None = None
-        oldest_lane: Lane | None = None
-        for lane in self._lanes.values():
-            for connection in lane.free:
-                if connection.is_idle and not connection.promised:
-                    if oldest is None or connection.idle_since < oldest.idle_since:
-                        oldest, oldest_lane = connection, lane
-                    break
-        if oldest is not None and oldest_lane is not None:
-            self._retire(oldest, oldest_lane)
+    def _evict_idle(self, seconds: float) -> bool:
+        """Close the connection that has been idle longest, whatever its route, to make room.
+
+        Args:
+            seconds: How long it must have been idle, lest it be in demand again at once.
+        """
+        idle = (
+            (made, lane) for lane in self._lanes.values() for made in lane.free if made.is_idle and not made.promised
+        )
+        oldest = min(idle, key=lambda pair: pair[0].idle_since, default=None)
+        if oldest is None:
+            return False
+        if seconds and monotonic() - oldest[0].idle_since < seconds:
+            self._look_again()
+            return False
+        self._retire(*oldest)
+        return True
+
+    def _look_again(self) -> None:
+        """Somebody waits beside an idle connection: see later whether that has been for too long."""
+        if self._review is None:
+            self._review = self._loop.call_later(PATIENCE, self._make_room)
+
+    def _make_room(self) -> None:
+        self._review = None
+        while not self.closed and self._is_full() and (first := self._line.first(self._host_has_room)) is not None:
+            if first.lane.size and monotonic() - first.since < PATIENCE:
+                self._look_again()
+                return
+            if not self._evict_idle(0.0):
+                return
 
     def _retire(self, connection: Connection, lane: Lane) -> None:
         """Close an idle connection; its place is free at once, for it carries nothing any more."""
@@ -318,22 +327,14 @@ class Pool:
 
     def _fill(self) -> None:
         """Let the waiters who stand first in line dial, as far as there is room."""
-        if self.closed or not self._line:
-            return
-        passed: list[Waiter] = []
-        line = self._line
-        while line and (not self.limit or self._size < self.limit):
-            waiter = line.popleft()
-            if not waiter.queued or waiter.future.done():
-                continue
-            if self._has_room(waiter.lane.route):
-                waiter.queued = False
-                waiter.lane.queued -= 1
+        while self._line and not self.closed and (not self.limit or self._size < self.limit):
+            waiter = self._line.first(self._host_has_room)
+            if waiter is None:
+                return
+            self._line.leave(waiter)
+            if not waiter.future.done():
                 waiter.ask.timings.queued = monotonic() - waiter.since
                 self._start_dial(waiter)
-            else:
-                passed.append(waiter)
-        line.extendleft(reversed(passed))
 
     # --- ConnectionOwner: what connections report -----------------------------------------------------------
 
@@ -346,7 +347,7 @@ class Pool:
             connection.retire()
             return
         waiters = lane.waiters
-        if not waiters and not self._line and connection.version is HttpVersion11:
+        if not waiters and not self._line.waiters and connection.version is HttpVersion11:
             # By far the most usual: nobody waits for anything.
             lane.free.append(connection)
             connection.idle_since = monotonic()
@@ -358,12 +359,7 @@ class Pool:
             if waiter.future.done():
                 self._serve(waiter)
                 continue
-            if (
-                self._line
-                and connection.is_idle
-                and self._is_full()
-                and goes_first(self._line, waiter, self._host_has_room)
-            ):
+            if self._line and connection.is_idle and self._is_full() and self._goes_elsewhere(waiter):
                 self._retire(connection, lane)
                 self._dial_for_the_rest(lane)
                 return
@@ -402,16 +398,28 @@ class Pool:
     def _host_has_room(self, origin: Origin) -> bool:
         return not self.limit_per_host or self._size_by_origin.get(origin, 0) < self.limit_per_host
 
+    def _goes_elsewhere(self, waiter: Waiter) -> bool:
+        """Whether the place of the connection that `waiter` would get is due to the first in line."""
+        first = next(iter(self._line))
+        if first.lane is waiter.lane or not self._host_has_room(first.lane.route.origin):
+            return False
+        return self._line.deserves(first, waiter.lane, monotonic(), waiter.since)
+
     def _someone_needs_room(self, lane: Lane) -> bool:
-        """Whether another route's waiter could dial if `lane` gave a place up."""
+        """Whether another route's waiter should have the place of a connection of `lane` that is idle now."""
         if not self._line or not (self._is_full() or self.limit_per_host):
             return False
         own = lane.route.origin
-        return any(
-            self._host_has_room(waiter.lane.route.origin) or waiter.lane.route.origin == own
-            for waiter in self._line
-            if waiter.queued
-        )
+        for waiter in self._line:
+            origin = waiter.lane.route.origin
+            if origin == own:
+                return True
+            if self._host_has_room(origin):
+                if self._line.deserves(waiter, lane, monotonic()):
+                    return True
+                self._look_again()
+                return False
+        return False
 
     def _forget(self, lane: Lane) -> None:
         if not lane.size and not lane.waiters and self._lanes.get(lane.route) is lane:
@@ -447,24 +455,17 @@ class Pool:
 
     def stats(self) -> PoolStats:
         """Counts of what is and what was; see `PoolStats`."""
-        rows = {
-            str(lane.route.origin): (
-                len(lane.connections),
-                sum(connection.is_idle for connection in lane.connections),
-                len(lane.waiters),
-            )
-            for lane in self._lanes.values()
-        }
-        return PoolStats(self._opened, self._reused, rows)
+        return PoolStats.of(self._lanes.values(), self._opened, self._reused)
 
     def shut(self) -> list[Connection]:
         """Begin the end: nobody waits any more, dials stop, connections close.  Gives back those to wait for."""
         if self.closed:
             return list(self.all_connections())
         self.closed = True
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        for timer in (self._expiry, self._review):
+            if timer is not None:
+                timer.cancel()
+        self._expiry = self._review = None
         self._line.clear()
         for lane in self._lanes.values():
             for waiter in lane.waiters:
