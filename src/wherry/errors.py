@@ -375,6 +375,11 @@ class RedirectClientError(ClientError):
 class NonHttpUrlClientError(ClientError):
     """The URL has a scheme that is not http, https, ws or wss."""
 
+    def __str__(self) -> str:
+        return (
+            f"{self.args[0]} - the scheme is not http, https, ws or wss" if len(self.args) == 1 else super().__str__()
+        )
+
 
 class InvalidUrlRedirectClientError(InvalidUrlClientError, RedirectClientError):
     """A redirect points to an invalid URL."""

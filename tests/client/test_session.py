@@ -354,19 +354,31 @@ async def test_detach_leaves_the_connector_open() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "error"),
+    ("url", "error", "told"),
     [
-        ("http://", wherry.InvalidURL),
-        ("/relative", wherry.ClientError),
-        ("ftp://h.test/x", wherry.NonHttpUrlClientError),
-        ("http://[::1/", wherry.InvalidURL),
-        ("http://h.test:99999/", wherry.InvalidURL),
+        ("http://", wherry.InvalidURL, "no host"),
+        ("/relative", wherry.InvalidUrlClientError, "/relative - the URL is relative, and the session has no base_url"),
+        ("h.test/x", wherry.InvalidUrlClientError, "no scheme: is it https://h.test/x"),
+        ("//h.test/x", wherry.InvalidUrlClientError, "no scheme: is it https://h.test/x"),
+        ("ftp://h.test/x", wherry.NonHttpUrlClientError, "ftp://h.test/x - the scheme is not http"),
+        ("http://[::1/", wherry.InvalidURL, "IPv6"),
+        ("http://h.test:99999/", wherry.InvalidURL, "ort"),
     ],
 )
-async def test_urls_that_cannot_be_requested(url: str, error: type[Exception]) -> None:
+async def test_urls_that_cannot_be_requested(url: str, error: type[Exception], told: str) -> None:
     async with wherry.ClientSession() as session:
-        with pytest.raises(error):
+        with pytest.raises(error, match=told):
             await session.get(url)
+
+
+async def test_what_only_a_response_has_is_told_of_a_request() -> None:
+    async with wherry.ClientSession() as session:
+        asked = session.get("http://h.test/")
+        with pytest.raises(AttributeError, match=r"no attribute 'status'; it becomes a response by `async with`"):
+            _ = asked.status
+        with pytest.raises(AttributeError, match=r"no attribute 'other'$"):
+            _ = asked.other
+        asked.close()
 
 
 @pytest.mark.parametrize(

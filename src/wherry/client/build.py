@@ -166,8 +166,8 @@ class RequestBuilder:
             raise InvalidUrlClientError(given, str(exc)) from exc
         if url.scheme not in self._require_connector().allowed_protocol_schema_set:
             raise NonHttpUrlClientError(url)
-        if url.scheme in ("http", "https", "ws", "wss") and not host:
-            raise InvalidUrlClientError(url, "the URL has no host" if url.absolute else "the URL is relative")
+        if not url.scheme or (not host and url.scheme in ("http", "https", "ws", "wss")):
+            raise InvalidUrlClientError(url, _why_not(url))
         return url
 
     def _build_url(self, str_or_url: StrOrURL) -> URL:
@@ -319,3 +319,12 @@ class RequestBuilder:
         return self._require_connector().route_for(
             request.url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
         )
+
+
+def _why_not(url: URL) -> str:
+    """What is wrong with a URL that lacks its scheme or its host, as a person who wrote it needs to know."""
+    if url.scheme:
+        return "the URL has no host"
+    if not url.absolute and url.raw_path.startswith("/"):
+        return "the URL is relative, and the session has no base_url"
+    return f"the URL has no scheme: is it https://{str(url).removeprefix('//')}?"

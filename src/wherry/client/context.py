@@ -50,6 +50,11 @@ class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
 
     __slots__ = ()
 
+    def __getattr__(self, name: str) -> Any:
+        # Only what is not there comes here, most often what a response has.
+        hint = "; it becomes a response by `async with` or `await`" if hasattr(ClientResponse, name) else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
+
     async def __aenter__(self) -> ClientResponse:
         self._resp = response = await self._coro
         try:  # noqa: SIM105  (the hot path)
