@@ -139,6 +139,8 @@ def run_wherry(words: list[str], run: Callable[..., object], server: object, dir
 def test_a_command_of_the_pages_runs(command, run, wherry_server, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)
+    if words[:3] == ["python", "-m", "wherry"]:
+        words = words[2:]
     if words[0] == "wherry":
         run_wherry(words, run, wherry_server, tmp_path)
     elif words[0] == "make":

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from tests.servers.raw import read_request, response
 from yarl import URL
 
+import wherry
 from wherry.cli.ask import UsageProblem
 from wherry.cli.fetch import file_name, pause_before, read_list
 
@@ -93,6 +100,24 @@ async def test_what_broke_off_goes_on_at_the_next_run(run, raw_server, tmp_path)
     assert begins[0] > 0
     assert json.loads((tmp_path / "report").read_text())["resumed_from"] == begins[0]
     assert f"went on from {begins[0]}" in second.out.decode()
+
+
+def test_an_interrupted_run_tells_what_it_has(wherry_server, tmp_path):
+    report = tmp_path / "report"
+    words = ["fetch", "-o", tmp_path, "--report", report, wherry_server.url("/bytes/5"), wherry_server.url("/delay/50")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wherry.cli", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(wherry.__file__).parents[1])},
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not (report.exists() and report.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)  # a file cannot be awaited
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "1 of 1 downloads" in out
+    assert err == "* interrupted with 1 left; the same command goes on\n"
 
 
 async def test_a_host_is_not_crowded(run, raw_server, tmp_path):
