@@ -13,5 +13,5 @@ def test_names_of_submodules_are_there_and_ours(monkeypatch: pytest.MonkeyPatch)
 
 def test_classes_of_the_programs_own_are_used() -> None:
     first, second = run_program("subclasses.py").splitlines()
-    assert first == "['GET', 'POST', 'GET', 'GET'] (418,) AHOY Request GET 2"
+    assert first == "['GET', 'POST', 'GET', 'GET', 'GET'] (418,) AHOY Request GET 2"
     assert second == "GET POST PUT PATCH DELETE OPTIONS HEAD GET"
