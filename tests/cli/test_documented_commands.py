@@ -137,6 +137,13 @@ def run_wherry(words: list[str], run: Callable[..., object], server: object, dir
     assert done.status == 0, done.err  # type: ignore[attr-defined]
 
 
+def run_dropin(words: list[str], directory: Path) -> None:
+    """The program, or the module, that is named is one that sees whose client it has."""
+    name = words[4] if words[3] == "-m" else words[3].removesuffix(".py")
+    (directory / f"{name}.py").write_text("import aiohttp\nassert 'wherry' in aiohttp.ClientSession.__module__\n")
+    check([sys.executable, *words[1:]], directory, {**os.environ, "PYTHONPATH": str(ROOT / "src")})
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_pages_runs(command, run, wherry_server, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
@@ -153,6 +160,8 @@ def test_a_command_of_the_pages_runs(command, run, wherry_server, tmp_path, monk
         make_environment(request.getfixturevalue("tree") / ".venv")
         assert (ROOT / words[3]).is_dir()
         check([*words[:3], "tests/test_small.py", "-p", "no:cacheprovider"], tmp_path)
+    elif words[:3] == ["python", "-m", "wherry.dropin"]:
+        run_dropin(words, tmp_path)
     else:
         pytest.fail(f"no test knows how to run {command!r}")
 

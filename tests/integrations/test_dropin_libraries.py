@@ -18,6 +18,7 @@ CASES = {
     "gql": "BREST no such port True [1, 2, 3]",
     "slack_sdk": "ahoy ['conversations.list', 'conversations.list', 'e1'] user_not_found True land",
     "aiohttp_retry": "3 {'tries': 6, 'body': 'cargo'} whole 200",
+    "aioresponses": "200 {'a': 1} full 500 no [7, 7, 6]",
     "aiodocker": "['one\\n', 'two\\n'] [b'ready', (1, b'out'), (2, b'err'), 300000, 'c1']",
 }
 
