@@ -30,7 +30,7 @@ Samples = dict[tuple[str, str, str], list[dict[str, float]]]
 
 def run_once(server: Server, scenario: Scenario, client: str, loop: str) -> dict[str, float] | None:
     command = [sys.executable, "-m", "benchmarks.clients", scenario.name, client, loop]
-    command += [server.url(scenario), str(server.authority), str(server.upload)]
+    command += [" ".join(server.urls(scenario)), str(server.authority), str(server.upload)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=HERE.parent)
         return {key: float(value) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
@@ -45,7 +45,8 @@ def cell(samples: list[dict[str, float]], kind: str) -> str:
         return "-"
     value = statistics.median(sample["value"] for sample in samples)
     if kind == "latency":
-        return f"{value:.0f}/{statistics.median(sample['p99'] for sample in samples):.0f}"
+        p99, cpu, growth = (statistics.median(sample[key] for sample in samples) for key in ("p99", "cpu", "growth_mib"))
+        return f"{value:.0f}/{p99:.0f}, {cpu:.0f}, {growth:+.1f}"
     return f"{value:.0f}"
 
 

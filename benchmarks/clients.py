@@ -15,6 +15,7 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import cycle
 from typing import Any
 
 from benchmarks.scenarios import SCENARIOS, Scenario
@@ -28,10 +29,14 @@ class Setting:
 
     def __init__(self, scenario: Scenario, url: str, authority: str, upload: str) -> None:
         self.scenario = scenario
-        self.url = url
+        self.urls = url.split()
+        self.url = self.urls[0]
+        self.next_url: Callable[[], str] = cycle(self.urls).__next__
         self.upload = upload
         self.authority = authority
         self.context = ssl.create_default_context(cafile=authority)
+        if scenario.tls_version == "1.2":
+            self.context.maximum_version = ssl.TLSVersion.TLSv1_2
         self.cookies = COOKIES if scenario.kind == "cookies" else None
 
 
@@ -63,7 +68,7 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
     async with module.ClientSession(connector=connector, cookie_jar=jar, cookies=at.cookies, **options) as session:
 
         async def get_json() -> None:
-            async with session.get(url) as response:
+            async with session.get(at.next_url()) as response:
                 await response.json()
 
         async def download() -> None:
@@ -125,7 +130,7 @@ async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
     ) as client:
 
         async def get_json() -> None:
-            (await client.get(url)).json()
+            (await client.get(at.next_url())).json()
 
         async def download() -> None:
             async with client.stream("GET", url) as response:
@@ -163,7 +168,7 @@ async def with_niquests(at: Setting) -> AsyncIterator[Fetch]:
             session.cookies.set(name, value)
 
         async def get_json() -> None:
-            (await session.get(url)).json()
+            (await session.get(at.next_url())).json()
 
         async def download() -> None:
             response = await session.get(url, stream=True)
@@ -196,7 +201,7 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
     async with builder.build() as client:
 
         async def get_json() -> None:
-            await (await client.get(url).build().send()).json()
+            await (await client.get(at.next_url()).build().send()).json()
 
         async def download() -> None:
             async with client.get(url).build_streamed() as response:
@@ -234,7 +239,7 @@ async def with_curl_cffi(at: Setting) -> AsyncIterator[Fetch]:
     ) as session:
 
         async def get_json() -> None:
-            (await session.get(url)).json()
+            (await session.get(at.next_url())).json()
 
         async def download() -> None:
             async with session.stream("GET", url) as response:
@@ -269,7 +274,7 @@ async def with_aiosonic(at: Setting) -> AsyncIterator[Fetch]:
     async with aiosonic.HTTPClient(connector, handle_cookies=at.cookies is not None) as client:
 
         async def get_json() -> None:
-            response = await client.get(url, headers=headers, follow=True, **options)
+            response = await client.get(at.next_url(), headers=headers, follow=True, **options)
             await response.json()
 
         async def download() -> None:
@@ -384,6 +389,7 @@ async def measure(scenario: Scenario, fetch: Fetch) -> dict[str, float]:
     if scenario.kind == "latency":
         latencies.sort()
         figures["value"] = 1000 * latencies[len(latencies) // 2]
+        figures["cpu"] = 1_000_000 * cpu / scenario.requests
         figures["p99"] = 1000 * latencies[int(len(latencies) * 0.99)]
     elif heavy:
         figures["value"] = 1000 * cpu / scenario.requests

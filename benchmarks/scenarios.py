@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 2**20
+ORIGINS = 50
+LATENCY = "p50/p99 ms, us CPU a request, MiB of growth"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Scenario:
         kind: "json", "cookies", "middlewares", "traced", "latency", "download", "upload", "multipart" or "connect".
         unit: What the figure is.
         limit: Connections at most.
+        origins: Among how many the requests are spread.
+        tls_version: The newest that is spoken, "" for the newest there is.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Scenario:
     kind: str = "json"
     unit: str = "us CPU a request"
     limit: int = 100
+    origins: int = 1
+    tls_version: str = ""
 
 
 SCENARIOS = (
@@ -53,8 +59,12 @@ SCENARIOS = (
     Scenario("middlewares", "5 middlewares that do nothing", 6_000, 32, kind="middlewares"),
     Scenario("traced", "4 trace listeners that do nothing", 6_000, 32, kind="traced"),
     Scenario("redirects", "3 redirects", 3_000, 16, path="/r3"),
-    Scenario("latency", "500 tasks, limit 100: p50/p99", 20_000, 500, kind="latency", unit="ms"),
-    Scenario("connect", "a new TLS connection each", 400, 4, path="/close", tls=True, kind="connect"),
+    Scenario("latency", "500 tasks, limit 100", 20_000, 500, kind="latency", unit=LATENCY),
+    Scenario("origins", "500 tasks, limit 100, 50 origins", 20_000, 500, kind="latency", unit=LATENCY, origins=50),
+    Scenario("connect", "a new TLS 1.3 connection each", 400, 4, path="/close", tls=True, kind="connect"),
+    Scenario(
+        "connect12", "a new TLS 1.2 connection each", 400, 4, path="/close", tls=True, kind="connect", tls_version="1.2"
+    ),
     Scenario("download", "100 MiB down", 2, 1, path="/100M", kind="download", unit="ms CPU"),
     Scenario("upload", "100 MiB up from a file", 2, 1, path="/up", kind="upload", unit="ms CPU"),
     Scenario("multipart", "100 MiB up as multipart", 2, 1, path="/up", kind="multipart", unit="ms CPU"),
@@ -67,10 +77,11 @@ http {{
   access_log off; keepalive_requests 1000000000; client_max_body_size 0; sendfile on;
   client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
   uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;
-  ssl_session_cache shared:s:1m; ssl_session_tickets on;
+  ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:1m; ssl_session_tickets on;
   ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem;
   server {{
-    listen 127.0.0.1:{port} backlog=4096; listen 127.0.0.1:{tls_port} ssl http2 backlog=4096;
+    listen 127.0.0.1:{port} backlog=4096; {listens}
+    listen 127.0.0.1:{tls_port} ssl http2 backlog=4096;
     root {root}/files; default_type application/json;
     location /json {{ return 200 '{{"id": 12345, "name": "wherry", "ok": true, "n": [1,2]}}'; }}
     location /close {{ keepalive_timeout 0; return 200 '{{}}'; }}
@@ -90,12 +101,24 @@ class Server:
     authority: Path
     upload: Path
 
+    def urls(self, scenario: Scenario) -> list[str]:
+        """What is asked for, in turn."""
+        url = self.url(scenario)
+        if scenario.origins == 1:
+            return [url]
+        return [url.replace("127.0.0.1", address) for address in other_addresses()[: scenario.origins]]
+
     def url(self, scenario: Scenario) -> str:
         if scenario.kind in {"upload", "multipart"}:
             return f"http://127.0.0.1:{self.sink_port}{scenario.path}"
         if scenario.tls:
             return f"https://localhost:{self.tls_port}{scenario.path}"
         return f"http://127.0.0.1:{self.port}{scenario.path}"
+
+
+def other_addresses() -> list[str]:
+    """Loopback addresses, each an origin of its own."""
+    return [f"127.0.1.{at}" for at in range(1, ORIGINS + 1)]
 
 
 def sink(port: int) -> None:
@@ -159,7 +182,8 @@ def nginx() -> Iterator[Server]:
             blob.write_to_path(str(root / "cert.pem"), append=True)
         ca.cert_pem.write_to_path(str(root / "ca.pem"))
         port, tls_port, sink_port = _free_port(), _free_port(), _free_port()
-        (root / "nginx.conf").write_text(CONFIGURATION.format(root=root, port=port, tls_port=tls_port))
+        listens = " ".join(f"listen {address}:{port} backlog=4096;" for address in other_addresses())
+        (root / "nginx.conf").write_text(CONFIGURATION.format(root=root, port=port, tls_port=tls_port, listens=listens))
         command = [program, "-c", str(root / "nginx.conf")]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.sched_setaffinity(process.pid, {0})
