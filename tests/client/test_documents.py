@@ -18,7 +18,7 @@ from wherry.testing import LocalServer
 Start = Callable[..., Awaitable[RawServer]]
 WITHOUT_EXTRAS = """
 import asyncio, sys
-for name in ("uvloop", "aiofastnet", "isal", "zlib_ng", "orjson", "brotli", "aiodns", "backports", "jh2", "websockets",
+for name in ("uvloop", "isal", "zlib_ng", "orjson", "brotli", "aiodns", "backports", "jh2", "websockets",
              "certifi", "truststore", "publicsuffixlist"):
     sys.modules[name] = None  # as if it were not installed
 import wherry
