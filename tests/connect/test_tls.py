@@ -9,6 +9,7 @@ import hashlib
 import socket
 import ssl
 import threading
+import warnings
 from binascii import hexlify, unhexlify
 from typing import Any
 
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from wherry.client.options import RequestOptions
 from wherry.connect import tls
 from wherry.connect.connector import TCPConnector
 from wherry.connect.tls import Fingerprint, make_context
@@ -485,3 +487,19 @@ async def test_deprecated_parameters_still_work(client_context) -> None:
         TCPConnector(verify_ssl=False, ssl=client_context)
     with pytest.raises(TypeError, match="ssl should be"):
         TCPConnector(ssl="yes")
+
+
+def test_a_request_and_a_connector_read_the_deprecated_parameters_alike(client_context) -> None:
+    def said(**options: Any) -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            return RequestOptions(**options).ssl, [str(warning.message) for warning in caught]
+
+    assert said(verify_ssl=False) == (False, ["verify_ssl is deprecated, use ssl=False instead"])
+    assert said(verify_ssl=True) == (True, []), "it says what is so anyway"
+    assert said(ssl_context=client_context) == (client_context, ["ssl_context is deprecated, use ssl=context instead"])
+    assert said(fingerprint=b"0" * 32)[0] == Fingerprint(b"0" * 32)
+    with pytest.warns(DeprecationWarning, match="verify_ssl"), pytest.raises(ValueError, match="mutually exclusive"):
+        RequestOptions(verify_ssl=False, ssl=client_context)
+    with pytest.raises(TypeError, match="ssl should be"):
+        RequestOptions(ssl="yes")

@@ -15,7 +15,7 @@ from wherry.auth.basic import BasicAuth
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
 from wherry.connect.proxy_hops import proxy_hops
-from wherry.connect.tls import Fingerprint
+from wherry.connect.tls import one_ssl
 from wherry.errors import InvalidURL
 from wherry.types import LooseCookies, LooseHeaders, Query, StrOrURL
 
@@ -94,42 +94,6 @@ def as_timeout(value: Any) -> ClientTimeout | None:
     raise TypeError(f"timeout parameter cannot be of {type(value)} type, please use 'timeout=ClientTimeout(...)'")
 
 
-def merge_ssl(ssl: Any, verify_ssl: bool | None, fingerprint: bytes | None, ssl_context: Any) -> Any:
-    """One `ssl=` out of it and its three deprecated forms.
-
-    Raises:
-        ValueError: More than one is given.
-        TypeError: It is nothing that TLS can be set up with.
-    """
-    old = {"verify_ssl": verify_ssl, "fingerprint": fingerprint, "ssl_context": ssl_context}
-    given = [name for name, value in old.items() if value is not None]
-    for name in given:
-        warnings.warn(f"{name} is deprecated, use ssl= instead", DeprecationWarning, stacklevel=6)
-    if given and (len(given) > 1 or ssl is not True):
-        raise ValueError("verify_ssl, ssl_context, fingerprint and ssl parameters are mutually exclusive")
-    if verify_ssl is not None and not verify_ssl:
-        return False
-    if ssl_context is not None:
-        ssl = ssl_context
-    if fingerprint is not None:
-        ssl = Fingerprint(fingerprint)
-    return check_ssl(ssl)
-
-
-def check_ssl(ssl: Any) -> Any:
-    """`ssl` if TLS can be set up with it; None means the default.
-
-    Raises:
-        TypeError: It is of another type.
-    """
-    if ssl is None:
-        warnings.warn("ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=7)
-        return True
-    if not isinstance(ssl, (bool, Fingerprint)) and not hasattr(ssl, "wrap_bio"):
-        raise TypeError(f"ssl should be SSLContext, Fingerprint, or bool, got {ssl!r} instead.")
-    return ssl
-
-
 class RequestOptions:
     """The keywords of one request, checked; see `ClientSession.request` for what each means."""
 
@@ -206,7 +170,9 @@ class RequestOptions:
         if data is not None and json is not None:
             raise ValueError("data and json parameters can not be used at the same time")
         if ssl is not True or verify_ssl is not None or fingerprint is not None or ssl_context is not None:
-            ssl = merge_ssl(ssl, verify_ssl, fingerprint, ssl_context)
+            if ssl is None:
+                warnings.warn("ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=5)
+            ssl = one_ssl(ssl, verify_ssl, ssl_context, fingerprint, stacklevel=5)
         self.params = params
         self.data = data
         self.json = json

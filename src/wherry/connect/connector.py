@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from wherry.connect.dns import DNSCache
 from wherry.connect.resolver import AbstractResolver, DefaultResolver, ResolveResult
 from wherry.connect.settings import DialSettings
 from wherry.connect.sockets import Attempts, connect_first
-from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
+from wherry.connect.tls import DEFAULT_PROTOCOLS, one_ssl
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2_flow import FlowOptions
 
@@ -101,7 +100,7 @@ class TCPConnector(BaseConnector):
         http2: FlowOptions | None = None,
     ) -> None:
         loop = loop or running_loop(type(self).__name__)
-        ssl_option = merge_ssl_options(ssl, verify_ssl, ssl_context, fingerprint)
+        ssl_option = one_ssl(ssl, verify_ssl, ssl_context, fingerprint, stacklevel=3)
         self._resolver = DefaultResolver(loop=loop) if resolver is None else resolver
         self._resolver_owner = resolver is None
         self._family = family
@@ -317,27 +316,3 @@ class NamedPipeConnector(BaseConnector):
 
     def _route_path(self) -> str:
         return self._path
-
-
-def merge_ssl_options(ssl: Any, verify_ssl: bool | None, ssl_context: Any, fingerprint: bytes | None) -> Any:
-    """One `ssl` of it and its three deprecated forms.
-
-    Raises:
-        ValueError: More than one is given.
-        TypeError: `ssl` is something else.
-    """
-    given: list[Any] = [] if ssl is True or ssl is None else [ssl]
-    for old, new, value in (
-        ("verify_ssl", "ssl=False", False if verify_ssl is False else None),
-        ("ssl_context", "ssl=context", ssl_context),
-        ("fingerprint", "ssl=Fingerprint(fingerprint)", None if fingerprint is None else Fingerprint(fingerprint)),
-    ):
-        if value is not None:
-            warnings.warn(f"{old} is deprecated, use {new} instead", DeprecationWarning, stacklevel=4)
-            given.append(value)
-    if len(given) > 1:
-        raise ValueError("verify_ssl, ssl_context, fingerprint and ssl parameters are mutually exclusive")
-    merged = given[0] if given else True
-    if not isinstance(merged, SSL_ALLOWED_TYPES):
-        raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {merged!r} instead.")
-    return merged

@@ -14,6 +14,7 @@ import ssl
 import sys
 import threading
 import time
+import warnings
 from collections import OrderedDict
 from hashlib import sha256
 from typing import Any
@@ -88,6 +89,37 @@ class Fingerprint:
 
 
 SSL_ALLOWED_TYPES = (bool, ssl.SSLContext, Fingerprint, type(None))
+
+
+def one_ssl(option: Any, verify_ssl: bool | None, ssl_context: Any, fingerprint: bytes | None, stacklevel: int) -> Any:
+    """One `ssl=` out of it and its three deprecated forms; None means True.
+
+    Args:
+        option: What was said by `ssl=`.
+        verify_ssl: Deprecated: False for `ssl=False`.
+        ssl_context: Deprecated: `ssl=context`.
+        fingerprint: Deprecated: `ssl=Fingerprint(fingerprint)`.
+        stacklevel: Whom warnings name, as a caller of `warnings.warn` in the caller's place would say.
+
+    Raises:
+        ValueError: More than one is given.
+        TypeError: TLS cannot be set up with it.
+    """
+    given: list[Any] = [] if option is True or option is None else [option]
+    for old, new, value in (
+        ("verify_ssl", "ssl=False", False if verify_ssl is False else None),
+        ("ssl_context", "ssl=context", ssl_context),
+        ("fingerprint", "ssl=Fingerprint(fingerprint)", None if fingerprint is None else Fingerprint(fingerprint)),
+    ):
+        if value is not None:
+            warnings.warn(f"{old} is deprecated, use {new} instead", DeprecationWarning, stacklevel=stacklevel + 1)
+            given.append(value)
+    if len(given) > 1:
+        raise ValueError("verify_ssl, ssl_context, fingerprint and ssl parameters are mutually exclusive")
+    merged = given[0] if given else True
+    if not isinstance(merged, SSL_ALLOWED_TYPES):
+        raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {merged!r} instead.")
+    return merged
 
 
 # --- contexts -----------------------------------------------------------------------------------------------
