@@ -11,7 +11,8 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from urllib.request import getproxies, proxy_bypass
+from importlib import import_module
+from typing import Any
 
 from wherry.errors import InvalidURL
 
@@ -24,6 +25,11 @@ VARIABLES = tuple(
 PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _system() -> Any:
+    """What knows the system's own settings.  Only Windows and macOS have any, and importing it takes 5 ms."""
+    return import_module("urllib.request")
 
 
 class NoProxy:
@@ -106,7 +112,7 @@ class ProxySettings:
             return None
         if self._no_proxy and self._no_proxy.matches(host, port or PORTS.get(scheme, 0)):
             return None
-        if self.ask_system and proxy_bypass(host):
+        if self.ask_system and _system().proxy_bypass(host):
             return None
         return proxy
 
@@ -148,7 +154,8 @@ def settings_of(values: tuple[str | None, ...], is_cgi: bool) -> ProxySettings:
     settings = read_environment(environ)
     if settings or sys.platform not in {"darwin", "win32"}:
         return settings
-    system = {scheme: with_scheme(url) for scheme, url in getproxies().items() if scheme in {*SCHEMES, "all"}}
+    named = _system().getproxies()
+    system = {scheme: with_scheme(url) for scheme, url in named.items() if scheme in {*SCHEMES, "all"}}
     return ProxySettings(system, environ.get("no_proxy", environ.get("NO_PROXY", "")), ask_system=True)
 
 

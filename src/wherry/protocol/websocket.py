@@ -16,7 +16,7 @@ from typing import Any
 
 from wherry.errors import WebSocketError
 from wherry.protocol.websocket_deflate import Deflater, Inflater
-from wherry.protocol.websocket_mask import Buffer, mask
+from wherry.protocol.websocket_mask import Buffer, fastest_mask
 from wherry.protocol.websocket_messages import (
     WSCloseCode,
     WSMessage,
@@ -352,10 +352,11 @@ class FrameWriter:
         deflater: Compresses messages, where that was agreed on.
     """
 
-    __slots__ = ("_deflater", "_keys")
+    __slots__ = ("_deflater", "_keys", "_mask")
 
     def __init__(self, deflater: Deflater | None = None) -> None:
         self._deflater = deflater
+        self._mask = fastest_mask()
         self._keys: Iterator[tuple[bytes]] = iter(())
 
     def encode(self, opcode: int, payload: Buffer, compress: int | None = None) -> bytes:
@@ -390,7 +391,7 @@ class FrameWriter:
             head = _pack_middle(first, _MASKED | 126, length, key)
         else:
             head = _pack_large(first, _MASKED | 127, length, key)
-        return head + mask(payload, key)
+        return head + self._mask(payload, key)
 
     def encode_close(self, code: int, reason: bytes = b"") -> bytes:
         """The bytes of a Close frame.
