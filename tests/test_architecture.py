@@ -34,9 +34,14 @@ MAY_IMPORT = {
 }
 # The public face, and the modules that are there because aiohttp's are.
 FACES = {"", "abc", "connector", "resolver", "client_exceptions", "typedefs", "payload", "streams", "tracing"}
-TOP = {"cli", "testing", "integrations", "rest", "dropin", "sse", "mock"}
+TOP = {"__main__", "cli", "testing", "integrations", "rest", "dropin", "dropin_names", "sse", "mock"}
 # What a room on top may reach into, beside the public names.
-TOP_MAY = {"dropin": {"integrations"}, "cli": {"testing"}}
+TOP_MAY = {
+    "dropin": {"integrations", "dropin_names"},
+    "dropin_names": {"client", "protocol", *MIDDLE},  # a table of what has no public name
+    "cli": {"testing"},
+    "__main__": {"cli"},
+}
 
 # Edges that are against the contract still: (importer, imported).  May only shrink.
 TOLERATED_EDGES: set[tuple[str, str]] = set()

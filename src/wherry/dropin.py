@@ -10,19 +10,22 @@ import importlib
 import runpy
 import sys
 from contextlib import suppress
+from functools import update_wrapper
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import wherry
+from wherry.dropin_names import NAMES
 from wherry.integrations import aiohttp_socks
 
 __all__ = ("install", "report")
 
 CLIENT_MODULES = (
-    "abc", "base_protocol", "client", "client_exceptions", "client_proto", "client_reqrep", "client_ws", "connector",
-    "cookiejar", "formdata", "hdrs", "helpers", "http", "http_exceptions", "multipart", "payload", "resolver",
-    "streams", "tracing", "typedefs",
+    "abc", "base_protocol", "client", "client_exceptions", "client_middleware_digest_auth", "client_middlewares",
+    "client_proto", "client_reqrep", "client_ws", "connector", "cookiejar", "formdata", "hdrs", "helpers", "http",
+    "http_exceptions", "http_websocket", "multipart", "payload", "payload_streamer", "resolver", "streams", "tracing",
+    "typedefs",
 )  # fmt: skip
 SERVER_MODULES = ("web", "test_utils", "pytest_plugin")
 API_VERSION = "3.14.0"
@@ -93,15 +96,30 @@ def _install_over(package: ModuleType) -> None:
 def _mixed(real: ModuleType, offered: dict[str, Any], swaps: dict[int, Any]) -> ModuleType:
     """A module with all the real one's names, ours where we have them."""
     mixed = ModuleType(real.__name__, real.__doc__)
-    mixed.__dict__.update(real.__dict__)
+    names = mixed.__dict__
+    names.update(real.__dict__)
+    inner = NAMES.get(real.__name__.partition(".")[2], {})
     taken = []
     for name, value in real.__dict__.items():
-        if name in offered and str(getattr(value, "__module__", "")).startswith("aiohttp"):
-            mixed.__dict__[name] = offered[name]
-            swaps[id(value)] = offered[name]
+        ours = inner.get(name)
+        if ours is None and name in offered and str(getattr(value, "__module__", "")).startswith("aiohttp"):
+            ours = offered[name]
+        if ours is not None:
+            names[name] = ours
+            if name in offered or isinstance(value, (type, FunctionType)):
+                swaps[id(value)] = ours
             taken.append(name)
+        elif isinstance(value, FunctionType) and value.__module__ == real.__name__:
+            names[name] = _copy(value, names)
     _replaced[real.__name__] = sorted(taken)
     return mixed
+
+
+def _copy(function: FunctionType, names: dict[str, Any]) -> FunctionType:
+    """A function that finds our objects under the names which it uses, `BasicAuth` for one."""
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return update_wrapper(copy, function)  # type: ignore[return-value]
 
 
 def _install_alone() -> None:
@@ -113,7 +131,7 @@ def _install_alone() -> None:
     for name in CLIENT_MODULES:
         module = wherry.hdrs if name == "hdrs" else ModuleType(f"aiohttp.{name}")
         if name != "hdrs":
-            module.__dict__.update(offered)
+            module.__dict__.update(offered | NAMES.get(name, {}))
         sys.modules[f"aiohttp.{name}"] = module
         setattr(package, name, module)
         _replaced[f"aiohttp.{name}"] = sorted(offered) if name != "hdrs" else []

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
+from tests.servers.raw import read_request, response
 from yarl import URL
 
+import wherry
 from wherry.cli.ask import UsageProblem
 from wherry.cli.fetch import file_name, pause_before, read_list
 
@@ -62,6 +72,81 @@ def test_urls_may_be_named(run, wherry_server, tmp_path):
     assert done.status == 0, done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["5", "6"]
     assert "there are no URLs" in run("fetch").err
+
+
+BODY = bytes(range(256)) * 4000
+
+
+async def test_what_broke_off_goes_on_at_the_next_run(run, raw_server, tmp_path):
+    begins = []
+
+    async def script(reader, writer):
+        found = re.search(rb"\r\nRange: bytes=(\d+)-\r\n", await read_request(reader))
+        if found is None:
+            writer.write(response(BODY, fields='ETag: "a"\r\n')[:-300_000])
+            return
+        begins.append(begin := int(found[1]))
+        part = f'Content-Range: bytes {begin}-{len(BODY) - 1}/{len(BODY)}\r\nETag: "a"\r\n'
+        writer.write(response(BODY[begin:], status="206 Partial Content", fields=part))
+
+    server = await raw_server(script)
+    words = ("fetch", "-o", tmp_path, "--retries", "0", "--report", tmp_path / "report", server.url + "/file")
+    first = await asyncio.to_thread(run, *words)
+    assert first.status == 1
+    assert not (tmp_path / "file").exists()
+    second = await asyncio.to_thread(run, *words)
+    assert second.status == 0, second.err
+    assert (tmp_path / "file").read_bytes() == BODY
+    assert begins[0] > 0
+    assert json.loads((tmp_path / "report").read_text())["resumed_from"] == begins[0]
+    assert f"went on from {begins[0]}" in second.out.decode()
+
+
+def test_an_interrupted_run_tells_what_it_has(wherry_server, tmp_path):
+    report = tmp_path / "report"
+    words = ["fetch", "-o", tmp_path, "--report", report, wherry_server.url("/bytes/5"), wherry_server.url("/delay/50")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wherry.cli", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(wherry.__file__).parents[1])},
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not (report.exists() and report.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)  # a file cannot be awaited
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "1 of 1 downloads" in out
+    assert err == "* interrupted with 1 left; the same command goes on\n"
+
+
+async def test_a_host_is_not_crowded(run, raw_server, tmp_path):
+    """Of ten downloads at once two are from one host; each waits until its peers are there."""
+    at_once, most = 0, 0
+    both = asyncio.Barrier(2)
+
+    async def script(reader, writer):
+        nonlocal at_once, most
+        while True:
+            await read_request(reader)
+            at_once += 1
+            most = max(most, at_once)
+            await both.wait()
+            at_once -= 1
+            writer.write(response(b"x"))
+
+    server = await raw_server(script)
+    urls = [f"{server.url}/{number}" for number in range(10)]
+    done = await asyncio.to_thread(run, "fetch", "-o", tmp_path, "-n", 10, "--per-host", 2, *urls)
+    assert done.status == 0, done.err
+    assert (most, server.connections) == (2, 2)
+
+
+def test_the_downloads_show_their_progress_on_a_terminal(run_on_terminal, wherry_server, tmp_path):
+    urls = [wherry_server.url(f"/bytes/{size}") for size in (2_000_000, 3_000_000)]
+    status, seen = run_on_terminal("fetch", "-o", tmp_path, *urls)
+    assert status == 0
+    assert "2 of 2" in seen
 
 
 def test_a_long_table_has_only_what_went_wrong(run, wherry_server, tmp_path):

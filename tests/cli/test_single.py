@@ -335,3 +335,16 @@ def test_words_are_completed(run_process, typed, word, offered):
     count = str(len(words.split()) - 1)
     done = run_process(env={"_WHERRY_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count})
     assert f"plain,{offered}" in done.out.decode().splitlines()
+
+
+def test_the_package_runs_too():
+    """``python -m wherry``, where no script is in PATH."""
+    env = {**os.environ, "PYTHONPATH": str(Path(wherry.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "wherry", "--version"],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=True,
+    )
+    assert done.stdout == f"wherry {wherry.__version__}\n"

@@ -1,50 +1,24 @@
-"""Libraries that are written for aiohttp, unchanged, in drop-in mode: each does real work on loopback.
-
-Each program of `programs/` runs in a process of its own: drop-in mode replaces modules for a whole process.
-"""
+"""Libraries that are written for aiohttp, unchanged, in drop-in mode: each does real work on loopback."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.integrations.dropin import run_program
 from tests.servers.origin import running_origin
 from tests.servers.pki import Pki
 from tests.servers.proxies import ProxyFarm
-
-import wherry
-
-PROGRAMS = Path(__file__).parent / "programs"
-# What a program that left something open, or lost an error, says on stderr.
-COMPLAINTS = ("Unclosed", "never retrieved", "never awaited", "Exception ignored", "Traceback", "ResourceWarning")
-
-
-def run_program(name: str, *arguments: str) -> str:
-    """What the program printed; it must end well and leave nothing behind."""
-    done = subprocess.run(
-        [sys.executable, "-W", "always::ResourceWarning", "-m", "wherry.dropin", str(PROGRAMS / name), *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(wherry.__file__).parents[1]), "AWS_EC2_METADATA_DISABLED": "true"},
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not any(words in done.stderr for words in COMPLAINTS), done.stderr
-    return done.stdout.strip()
-
 
 CASES = {
     "aiobotocore": "500000 [('a.bin', 500000), ('b.bin', 5000000)] NoSuchKey",
     "gql": "BREST no such port True [1, 2, 3]",
     "slack_sdk": "ahoy ['conversations.list', 'conversations.list', 'e1'] user_not_found True land",
     "aiohttp_retry": "3 {'tries': 6, 'body': 'cargo'} whole 200",
+    "aioresponses": "200 {'a': 1} full 500 no [7, 7, 6]",
     "aiodocker": "['one\\n', 'two\\n'] [b'ready', (1, b'out'), (2, b'err'), 300000, 'c1']",
 }
 

@@ -416,8 +416,16 @@ async def test_pages_that_are_none_are_told(raw_server: Start, page: Any, option
 async def test_a_page_that_is_no_json_is_told(raw_server: Start) -> None:
     server = await raw_server([response(b"<html>")])
     async with RestClient(base_url=server.url) as api:
-        with pytest.raises(RestError, match="the body is not"):
+        with pytest.raises(RestError, match="the body is no JSON: "):
             await _pages(api)
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"{", b"<p>", b"  "])
+async def test_a_body_that_is_no_json_is_told(raw_server: Start, body: bytes) -> None:
+    server = await raw_server([response(body, fields="Content-Type: application/json\r\n")])
+    async with RestClient(base_url=server.url) as api:
+        with pytest.raises(RestError, match=r"the body is no User: "):
+            await api.get("/", model=User)
 
 
 async def test_the_next_page_is_at_the_same_origin(raw_server: Start) -> None:

@@ -69,6 +69,7 @@ class Inflow:
         "_held",
         "_high_water",
         "_job",
+        "_lent",
         "_low_water",
         "_marks",
         "_offset",
@@ -110,6 +111,7 @@ class Inflow:
         #: The moment (time.monotonic) of the body's end, None before that.
         self.ended: float | None = None
         self._raw: list[bytes] | None = None
+        self._lent: memoryview | None = None  # what lies with the connection; then there is nothing else
         self._buffer: deque[bytes] | None = None
         self._offset = 0  # how much of the buffer's first piece was read
         self._size = 0  # bytes held: raw, in the decoder, and in the buffer
@@ -178,7 +180,7 @@ class Inflow:
             exc.__cause__ = exc_cause
         self._exception = exc
         self._callbacks = None
-        self._raw = self._buffer = self._marks = self._splits = None
+        self._raw = self._buffer = self._marks = self._splits = self._lent = None
         self._size = self._ready = self._held = self._offset = 0
         self.flow = None
         self._paused = False
@@ -268,7 +270,12 @@ class Inflow:
 
     def _drained(self) -> bool:
         """Whether all that has arrived is in the buffer, or was read."""
-        return not self._raw and self._job is None and (self.decoder is None or self.decoder.needs_input)
+        return (
+            not self._raw
+            and self._lent is None
+            and self._job is None
+            and (self.decoder is None or self.decoder.needs_input)
+        )
 
     def _check(self) -> None:
         exc = self._exception
@@ -294,6 +301,10 @@ class Inflow:
         if self.decoder is not None:
             self._decode(self.decoder, want, offload)
             return
+        lent = self._lent
+        if lent is not None:
+            self._lent = None
+            self._raw = [bytes(lent)]
         raw = self._raw
         if not raw:
             return

@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
-from wherry.body.inflow import DECODE_STEP, DEFAULT_LIMIT, OFFLOAD_INPUT, Inflow
+from wherry.body.inflow import DECODE_STEP, DEFAULT_LIMIT, OFFLOAD_INPUT
+from wherry.body.lending import LendingInflow
 from wherry.errors import ClientPayloadError
 
 __all__ = (
@@ -78,7 +79,7 @@ class ChunkTupleAsyncStreamIterator:
         return piece
 
 
-class StreamReader(Inflow):
+class StreamReader(LendingInflow):
     """A body that is read as it arrives.
 
     Iterating over it gives lines; `iter_chunked`, `iter_any` and `iter_chunks` give pieces.
@@ -205,6 +206,8 @@ class StreamReader(Inflow):
         if n > self._low_water:
             self.set_read_chunk_size(n)
         while True:
+            if self._lent is not None:
+                return self._take_lent(self._lent, n)
             self._pull(n)
             if self._ready:
                 return self._take(n)
@@ -216,6 +219,8 @@ class StreamReader(Inflow):
         """What has arrived, waiting for it if there is nothing; b"" at the end."""
         self._check()
         while True:
+            if self._lent is not None:
+                return self._take_lent(self._lent, len(self._lent))
             self._pull(self._high_water)
             if self._ready:
                 return self._take(-1)

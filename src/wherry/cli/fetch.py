@@ -126,7 +126,7 @@ async def run_fetch(jobs: list[Job], plan: Plan) -> int:
     """
     plan.directory.mkdir(parents=True, exist_ok=True)
     remaining = iter(jobs)
-    ended: list[int] = []
+    ended: list[Job] = []
     began = time.perf_counter()
     connector = wherry.TCPConnector(limit=plan.concurrency, limit_per_host=plan.per_host)
     report = plan.report.open("w", encoding="utf-8") if plan.report is not None else None
@@ -138,7 +138,7 @@ async def run_fetch(jobs: list[Job], plan: Plan) -> int:
                 async def work() -> None:
                     for job in remaining:
                         await _fetch(session, job, plan, bars)
-                        ended.append(job.size)
+                        ended.append(job)
                         bars.update(overall, description=f"{len(ended)} of {len(jobs)}", advance=job.size)
                         if report is not None:
                             report.write(json.dumps(asdict(job)) + "\n")
@@ -147,6 +147,10 @@ async def run_fetch(jobs: list[Job], plan: Plan) -> int:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(plan.concurrency, len(jobs))):
                         group.create_task(work())
+    except asyncio.CancelledError:
+        _print_table(ended, time.perf_counter() - began)
+        show.note(f"interrupted with {len(jobs) - len(ended)} left; the same command goes on")
+        raise
     finally:
         if report is not None:
             report.close()

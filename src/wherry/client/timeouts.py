@@ -13,7 +13,8 @@ from time import monotonic
 import attrs
 
 from wherry.errors import SocketTimeoutError
-from wherry.protocol.connection import BodySink, Exchange, FlowControl
+from wherry.protocol.connection import Exchange, FlowControl
+from wherry.protocol.receiving import Borrower
 
 # The timer does not fire more often than this, in seconds, however many deadlines fall close together.
 GRAIN = 0.005
@@ -149,7 +150,7 @@ class TimedSink:
 
     __slots__ = ("_deadline", "_exchange", "_flow", "_seconds", "_sink", "_wheel")
 
-    def __init__(self, sink: BodySink, wheel: DeadlineWheel, seconds: float) -> None:
+    def __init__(self, sink: Borrower, wheel: DeadlineWheel, seconds: float) -> None:
         self._sink = sink
         self._wheel = wheel
         self._seconds = seconds
@@ -198,6 +199,13 @@ class TimedSink:
     def feed_data(self, data: bytes) -> None:
         self._deadline.when = monotonic() + self._seconds
         self._sink.feed_data(data)
+
+    def lend(self, data: memoryview, stop: bool) -> bool:
+        self._deadline.when = monotonic() + self._seconds
+        return self._sink.lend(data, stop)
+
+    def keep_lent(self) -> bool:
+        return self._sink.keep_lent()
 
     def chunk_ended(self) -> None:
         self._sink.chunk_ended()

@@ -15,9 +15,7 @@ import attrs
 from multidict import CIMultiDict
 
 from wherry.auth.basic import BasicAuth
-from wherry.client import pipeline
-from wherry.client.field_rules import check_method
-from wherry.client.options import RequestOptions
+from wherry.client.options import _RequestOptions
 from wherry.client.response import ClientResponse
 from wherry.client.websocket import DEFAULT_WS_CLIENT_TIMEOUT, ClientWebSocketResponse, ClientWSTimeout
 from wherry.client.websocket_channel import WebSocketChannel
@@ -79,24 +77,27 @@ async def connect_websocket(
     if max_msg_size < 0:
         raise ValueError("max_msg_size is a number of bytes, or 0 for no limit")
     key = make_key()
-    options = RequestOptions(
-        headers=_handshake_fields(headers, key, offered, origin, compress),
-        auth=auth,
-        proxy=proxy,
-        proxy_auth=proxy_auth,
-        proxy_headers=proxy_headers,
-        proxy_ssl=proxy_ssl,
-        ssl=ssl,
-        verify_ssl=verify_ssl,
-        fingerprint=fingerprint,
-        ssl_context=ssl_context,
-        server_hostname=server_hostname,
-        upgrade="websocket",
-    )
-    target = session._resolve_url(url)
-    if params:
-        target = target.extend_query(params)
-    response = await pipeline.fetch(session, check_method(method), target, options)
+    options: _RequestOptions = {
+        "headers": _handshake_fields(headers, key, offered, origin, compress),
+        "upgrade": "websocket",
+    }
+    given: _RequestOptions = {
+        "params": params,
+        "auth": auth,
+        "proxy": proxy,
+        "proxy_auth": proxy_auth,
+        "proxy_headers": proxy_headers,
+        "proxy_ssl": proxy_ssl,
+        "verify_ssl": verify_ssl,
+        "fingerprint": fingerprint,
+        "ssl_context": ssl_context,
+        "server_hostname": server_hostname,
+    }
+    options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
+    if ssl is not True:
+        options["ssl"] = ssl
+    # By the method that programs override: what they do with requests they do with this one.
+    response = await session._request(method, url, **options)
     try:
         protocol, terms = _agreed(response, key, offered, compress)
         reader = FrameReader(max_msg_size, None if terms is None else terms.inflater(), decode_text=decode_text)

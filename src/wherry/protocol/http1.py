@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import select
-import sys
-import threading
 from typing import Any, cast
 
 import httptools
@@ -33,9 +31,9 @@ from wherry.protocol.connection import (
 from wherry.protocol.http1_exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits, encode_head, is_framed
 from wherry.protocol.http1_reading import Http1Reading
+from wherry.protocol.receiving import receive_buffer
 from wherry.types import HttpVersion11
 
-BUFFER_SIZE = 256 * 1024
 # A body up to this size goes out with its head in one write; copying it is cheaper than a second system call.
 JOIN_LIMIT = 32 * 1024
 # How large a response is looked up whole, how large and how many heads are kept, and after how many unknown ones
@@ -44,23 +42,14 @@ MEMO_LIMIT = 16 * 1024
 MEMO_KEY_LIMIT = 2048
 MEMO_HEADS = 256
 MEMO_PATIENCE = 32
+# How long a connection rests that has read all there was of a body of which much is left, and how many bytes must have
+# gathered by then for it to be worth it; if they did not, so many reads follow without a rest.
+REST_SECONDS = 0.001
+REST_YIELD = 128 * 1024
+RESTLESS_READS = 64
 _CONTENT_LENGTH = b"content-length"
 
-_buffers = threading.local()
 _new_poll = getattr(select, "poll", None)  # Windows has none
-# A proactor loop keeps a read outstanding while others run, so there each connection needs a buffer of its own.
-_READS_ARE_SYNCHRONOUS = sys.platform != "win32"
-
-
-def receive_buffer() -> memoryview:
-    """The thread's buffer: get_buffer, recv and buffer_updated follow one another without anything in between."""
-    if not _READS_ARE_SYNCHRONOUS:
-        return memoryview(bytearray(64 * 1024))
-    try:
-        return cast("memoryview", _buffers.view)
-    except AttributeError:
-        _buffers.view = memoryview(bytearray(BUFFER_SIZE))
-        return cast("memoryview", _buffers.view)
 
 
 class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
@@ -72,7 +61,6 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_buffer",
         "_closed_waiter",
         "_drain_waiters",
         "_early",
@@ -83,13 +71,15 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         "_own_limits",
         "_paused",
         "_poll",
+        "_resting",
+        "_restless",
         "_transport",
         "_tunnel",
         "_writing_paused",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(limits)
+        super().__init__(limits, receive_buffer())
         self._own_limits = limits
         self.loop = loop
         self.owner = None
@@ -101,12 +91,13 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         self.idle_since = 0.0
         self.version = HttpVersion11
         self._transport: asyncio.Transport | None = None
-        self._buffer = receive_buffer()
         self._open = False
         self._memo_key: bytes | None = None
         self._memo_misses = 0
         self._head_size = 0
         self._paused = False
+        self._resting = False
+        self._restless = 0  # how many more reads go on without a rest
         self._poll: Any = None
         self._writing_paused = False
         self._drain_waiters: list[asyncio.Future[None]] = []
@@ -216,13 +207,37 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
     def pause_reading(self) -> None:
         if not self._paused and self._transport is not None:
             self._paused = True
-            self._transport.pause_reading()
+            if not self._resting:
+                self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         if self._paused:
             self._paused = False
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        transport = self._transport
+        if not self._paused and not self._resting and transport is not None and not transport.is_closing():
+            transport.resume_reading()
+
+    def _rest(self, size: int) -> None:
+        """Stop reading for a moment, so that a fast peer wakes the loop once for much, not each time for little."""
+        transport = self._transport
+        if self._restless:
+            self._restless -= 1
+        elif self._rested and size < REST_YIELD:
+            self._rested = False
+            self._restless = RESTLESS_READS
+        elif transport is not None and not self._paused and not transport.is_closing():
+            if transport.get_extra_info("ssl_object") is not None:
+                return  # TLS reads on below, whatever is asked of it
+            self._resting = self._rested = True
+            transport.pause_reading()
+            self.loop.call_later(REST_SECONDS, self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._resting = False
+        self._read_on()
 
     def open_tunnel(self, exchange: Http1Exchange, receiver: TunnelReceiver) -> Tunnel:
         """Hand the raw bytes to `receiver` (RFC 9110 7.8)."""
@@ -247,7 +262,12 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         self._open = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        buffer = self._buffer
+        if buffer.borrower is not None:
+            slow = buffer.take_back()
+            if slow is not None and slow is self._borrower:
+                self._reads_ahead = True
+        return buffer.view
 
     def buffer_updated(self, nbytes: int) -> None:
         exchange = self.exchange
@@ -258,10 +278,10 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
             and not self._head_size
             and exchange.head is None
             and self._body_allowed
-            and self._recognise(exchange, bytes(self._buffer[:nbytes]))
+            and self._recognise(exchange, bytes(self._buffer.view[:nbytes]))
         ):
             return
-        self._receive(self._buffer[:nbytes])
+        self._receive(self._buffer.view[:nbytes])
 
     def _recognise(self, exchange: Http1Exchange, data: bytes) -> bool:
         """Whether `data` is one whole response whose head, byte for byte, was parsed before.
@@ -328,6 +348,11 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         if exchange.head is not None and exchange.head.status == 101:
             self._early += bytes(data)  # bounded: reading is paused
             return
+        if self._left > 0:
+            self._receive_counted(exchange, data)
+            if self._message_done:
+                self._message_ended(exchange)
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switch:
@@ -347,6 +372,8 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
             self._head_size += len(data)
             if self._head_size > self._limits.max_head_size:
                 self._broken(BadHttpMessage(f"the response's head does not end within {self._head_size} bytes"))
+        elif self._left < 0:
+            self._begin_to_count(exchange.head)
 
     def eof_received(self) -> bool:
         if self._tunnel is not None:

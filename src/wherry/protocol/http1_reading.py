@@ -1,9 +1,12 @@
 """The parser's side of an HTTP/1.1 connection: what llhttp's callbacks mean for the exchange under way.
 
-It gathers a message and marks where it ends; what follows from that is the connection's matter.
+It gathers a message and marks where it ends; what follows from that is the connection's matter.  A large body of
+known length needs no parser: its bytes are counted, and lent to a reader that waits for them.
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import httptools
 
@@ -11,9 +14,13 @@ from wherry.errors import BadHttpMessage
 from wherry.protocol.connection import Connection, ResponseHead
 from wherry.protocol.http1_exchange import Http1Exchange
 from wherry.protocol.http1_head import Limits, persists
+from wherry.protocol.receiving import Borrower, ReceiveBuffer
 from wherry.types import HttpVersion10, HttpVersion11
 
 MAX_INTERIM_RESPONSES = 32
+# The least that must be left of a body for its bytes to be counted, and the least that is lent of it.
+COUNT_FROM = 256 * 1024
+LEND_FROM = 32 * 1024
 _VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
 
 
@@ -26,18 +33,24 @@ class Http1Reading(Connection):
 
     __slots__ = (
         "_body_allowed",
+        "_borrower",
+        "_buffer",
+        "_fed",
         "_fields",
         "_interim",
         "_keep_alive",
+        "_left",
         "_limits",
         "_message_done",
         "_parser",
+        "_reads_ahead",
         "_reason",
+        "_rested",
         "_surplus",
         "exchange",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, buffer: ReceiveBuffer) -> None:
         self.exchange: Http1Exchange | None = None
         self._limits = limits
         self._parser = httptools.HttpResponseParser(self)
@@ -48,6 +61,12 @@ class Http1Reading(Connection):
         self._interim = 0
         self._reason = b""
         self._fields: list[tuple[bytes, bytes]] = []
+        self._buffer = buffer
+        self._fed = 0  # bytes of the body that came through the parser
+        self._left = 0  # bytes of the body that are still to be counted; -1 while nobody has looked
+        self._borrower: Borrower | None = None
+        self._rested = False  # before the last read
+        self._reads_ahead = False  # the loop has read again before who was waiting could run
 
     def on_message_begin(self) -> None:
         if self._message_done:
@@ -91,6 +110,8 @@ class Http1Reading(Connection):
         if not self._body_allowed:
             self._keep_alive = persists(head)
             self._message_done = True
+        self._fed = 0
+        self._left = -1
         exchange.head_arrived(head)
 
     def on_body(self, data: bytes) -> None:
@@ -98,6 +119,7 @@ class Http1Reading(Connection):
         if exchange is None or self._message_done:
             self._surplus = True
         else:
+            self._fed += len(data)
             exchange.sink.feed_data(data)
 
     def on_chunk_complete(self) -> None:
@@ -114,3 +136,45 @@ class Http1Reading(Connection):
         if self._fields:
             exchange.trailers = tuple(self._fields)
             self._fields = []
+
+    def _begin_to_count(self, head: ResponseHead) -> None:
+        """A read has ended inside the body: from here on its bytes are counted, if they are many and have a length."""
+        self._left = 0
+        length = head.get(b"content-length")
+        exchange = self.exchange
+        if length is None or exchange is None or head.get(b"transfer-encoding") is not None:
+            return
+        left = int(length) - self._fed  # the parser has checked the digits
+        if left >= COUNT_FROM:
+            self._left = left
+            self._keep_alive = self._parser.should_keep_alive()
+            sink = exchange.sink
+            self._borrower = cast("Borrower", sink) if self._buffer.lends and hasattr(sink, "lend") else None
+
+    def _rest(self, size: int) -> None:
+        """A read of `size` bytes has emptied the socket, and much will follow: there is time until it does."""
+        raise NotImplementedError
+
+    def _receive_counted(self, exchange: Http1Exchange, data: memoryview) -> None:
+        size = len(data)
+        self._left = left = self._left - size
+        if left > 0:
+            borrower = self._borrower
+            full = size == len(self._buffer.view)
+            # A loop that reads on does so after a read that left no room.
+            if size >= LEND_FROM and borrower is not None and borrower.lend(data, full and self._reads_ahead):
+                self._buffer.borrower = borrower
+                if full:
+                    self._rested = False
+                elif left >= COUNT_FROM:
+                    self._rest(size)
+            else:
+                exchange.sink.feed_data(bytes(data))
+            return
+        self._left = 0
+        self._borrower = None
+        self._parser = httptools.HttpResponseParser(self)  # the one before still waits for the body
+        exchange.sink.feed_data(bytes(data[: size + left]))
+        if self.exchange is exchange:
+            self._message_done = True
+            self._surplus = left < 0

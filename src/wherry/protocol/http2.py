@@ -18,7 +18,6 @@ from wherry.errors import (
     ServerDisconnectedError,
 )
 from wherry.protocol.connection import BodySink, Connection, Exchange, RequestHead
-from wherry.protocol.http1 import receive_buffer
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2_alive import KeepAlive
 from wherry.protocol.http2_control import Control
@@ -40,6 +39,7 @@ from wherry.protocol.http2_frames import (
 )
 from wherry.protocol.http2_reading import ALIVE, Reader
 from wherry.protocol.http2_sending import Sender
+from wherry.protocol.receiving import receive_buffer
 from wherry.types import HttpVersion20
 
 # RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.
@@ -240,10 +240,13 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
             )
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        buffer = self._buffer
+        if buffer.borrower is not None:
+            buffer.take_back()
+        return buffer.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._reader.receive(self._buffer[:nbytes])
+        self._reader.receive(self._buffer.view[:nbytes])
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived before this connection was the transport's protocol."""

@@ -220,15 +220,17 @@ class RestClient:
             return await self._decoded(response, model)
 
     async def _decoded(self, response: ClientResponse, model: Any) -> Any:
-        text = await response.text()
-        if not text.strip():
-            if model in (None, type(None)):
-                return None
-            raise RestError.of(response, "the body is empty", None, text)
         try:
+            text = await response.text()
+            if not text.strip():
+                if model in (None, type(None)):
+                    return None
+                raise ValueError("it is empty")
             return decode(self.config.loads(text), model)
         except (ValueError, TypeError, KeyError) as exc:
-            raise RestError.of(response, f"the body is not {model!r}: {exc}", None, text) from exc
+            wanted = "JSON" if model is Any else model.__name__ if isinstance(model, type) else repr(model)
+            text = await response.text(errors="replace")
+            raise RestError.of(response, f"the body is no {wanted}: {exc}", None, text) from exc
 
     get = _Method("GET")
     """GET, called as `Verb` says."""

@@ -1,0 +1,17 @@
+"""What programs reach for beside the public names, in drop-in mode: submodules, private names, classes of their own."""
+
+from __future__ import annotations
+
+import pytest
+from tests.integrations.dropin import run_program
+
+
+def test_names_of_submodules_are_there_and_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://a:b@127.0.0.1:9/")
+    assert run_program("names.py") == "all there"
+
+
+def test_classes_of_the_programs_own_are_used() -> None:
+    first, second = run_program("subclasses.py").splitlines()
+    assert first == "['GET', 'POST', 'GET', 'GET', 'GET'] (418,) AHOY Request GET 2"
+    assert second == "GET POST PUT PATCH DELETE OPTIONS HEAD GET"
