@@ -10,6 +10,9 @@ from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
 
+# Of how many routes it is remembered what ALPN chose.
+NEGOTIATIONS_KEPT = 1024
+
 
 class Waiter:
     """One request that stands in line for a connection."""
@@ -44,6 +47,27 @@ class Lane:
     @property
     def size(self) -> int:
         return len(self.connections) + self.dialling
+
+
+class Negotiated:
+    """What ALPN chose on routes that offered a choice."""
+
+    __slots__ = ("_chosen",)
+
+    def __init__(self) -> None:
+        self._chosen: dict[Route, bool] = {}
+
+    def multiplexes(self, route: Route) -> bool | None:
+        """Whether connections of `route` carry many exchanges, as far as that is known before one is there."""
+        if route.is_tls:
+            return self._chosen.get(route) if "h2" in route.protocols else False
+        return "h2c" in route.protocols
+
+    def learn(self, route: Route, multiplexes: bool) -> None:
+        if "h2" in route.protocols:
+            if len(self._chosen) >= NEGOTIATIONS_KEPT:
+                self._chosen.clear()
+            self._chosen[route] = multiplexes
 
 
 class PoolStats:

@@ -14,15 +14,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
 from wherry.connect.ask import ConnectAsk, ConnectTimings
-from wherry.connect.lane import Lane, PoolStats, Undertaker, Waiter
+from wherry.connect.lane import Lane, Negotiated, PoolStats, Undertaker, Waiter
 from wherry.connect.line import PATIENCE, Line
 from wherry.connect.route import Origin, Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
 from wherry.types import HttpVersion11
-
-# Of how many routes it is remembered what ALPN chose.
-NEGOTIATIONS_KEPT = 1024
 
 
 class Pool:
@@ -55,8 +52,7 @@ class Pool:
         self.force_close = force_close
         self.closed = False
         self._lanes: dict[Route, Lane] = {}
-        # What ALPN chose on routes that offered a choice: True for a protocol that multiplexes.
-        self._negotiated: dict[Route, bool] = {}
+        self._negotiated = Negotiated()
         self._size = 0
         self._size_by_origin: dict[Origin, int] = {}
         self._line = Line()
@@ -124,32 +120,28 @@ class Pool:
             route = ask.route
             lane = self._lanes.get(route)
             if lane is None:
-                lane = self._lanes[route] = Lane(route, self._multiplexes(route))
+                lane = self._lanes[route] = Lane(route, not self.force_close and self._negotiated.multiplexes(route))
             elif not lane.waiters and (connection := self._take_free(lane)) is not None:
                 return connection
-            connection = await self._wait(lane, ask)
+            waiter = Waiter(lane, ask, self._loop.create_future(), monotonic())
+            lane.waiters.append(waiter)
+            self._dial_or_queue(waiter)
+            try:
+                if waiter.queued and ask.observer is not None:
+                    await ask.observer.connection_queued_start()
+                connection = await waiter.future
+            except BaseException:
+                self._leave(waiter)
+                raise
+            connection.promised -= 1
+            if connection.timings is not ask.timings:  # another's connection came first: the steps of ours do not count
+                if waiter.dial is not None:
+                    ask.timings = ConnectTimings()  # our own dial goes on, and tells the old ones
+                ask.timings.queued = monotonic() - waiter.since
             if connection.is_usable():
                 return connection
             if connection.is_idle:  # others may be at work on one that only has no place left
                 connection.close()
-
-    async def _wait(self, lane: Lane, ask: ConnectAsk) -> Connection:
-        loop = self._loop
-        waiter = Waiter(lane, ask, loop.create_future(), monotonic())
-        lane.waiters.append(waiter)
-        self._dial_or_queue(waiter)
-        try:
-            if waiter.queued and ask.observer is not None:
-                await ask.observer.connection_queued_start()
-            connection = await waiter.future
-        except BaseException:
-            self._leave(waiter)
-            raise
-        connection.promised -= 1
-        if connection.timings is not ask.timings:  # another's connection came first: the steps of ours do not count
-            ask.timings = ConnectTimings()
-            ask.timings.queued = monotonic() - waiter.since
-        return connection
 
     def _leave(self, waiter: Waiter) -> None:
         """A waiter gives up, or its dial failed: what was meant for it goes to the next."""
@@ -180,14 +172,6 @@ class Pool:
         if self.limit_per_host and self._size_by_origin.get(route.origin, 0) >= self.limit_per_host:
             return False
         return not self.limit or self._size < self.limit
-
-    def _multiplexes(self, route: Route) -> bool | None:
-        """Whether connections of `route` carry many exchanges, as far as that is known before one is there."""
-        if self.force_close:
-            return False
-        if route.is_tls:
-            return self._negotiated.get(route) if "h2" in route.protocols else False
-        return "h2c" in route.protocols
 
     def _dial_or_queue(self, waiter: Waiter) -> None:
         lane = waiter.lane
@@ -254,10 +238,7 @@ class Pool:
         lane.connections.add(connection)
         self._opened += 1
         lane.multiplexes = connection.version.major > 1 and not self.force_close
-        if "h2" in lane.route.protocols:
-            if len(self._negotiated) >= NEGOTIATIONS_KEPT:
-                self._negotiated.clear()
-            self._negotiated[lane.route] = lane.multiplexes
+        self._negotiated.learn(lane.route, lane.multiplexes)
         self.connection_available(connection)
         self._dial_for_the_rest(lane)
 
@@ -347,13 +328,19 @@ class Pool:
             connection.retire()
             return
         waiters = lane.waiters
-        if not waiters and not self._line.waiters and connection.version is HttpVersion11:
-            # By far the most usual: nobody waits for anything.
-            lane.free.append(connection)
-            connection.idle_since = monotonic()
-            if self._expiry is None and self.keepalive_timeout is not None:
-                self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
-            return
+        if connection.version is HttpVersion11:
+            # By far the most usual: nobody waits for anything, or the first in line waits for this.
+            line = self._line.waiters
+            if not waiters and not line:
+                lane.free.append(connection)
+                connection.idle_since = monotonic()
+                if self._expiry is None and self.keepalive_timeout is not None:
+                    self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
+                return
+            if waiters and line and waiters[0] is line[0] and not (waiter := line[0]).future.done():
+                del waiters[0], line[0]
+                self._hand(connection, waiter)
+                return
         while waiters and connection.capacity > connection.promised:
             waiter = waiters[0]
             if waiter.future.done():
@@ -364,10 +351,7 @@ class Pool:
                 self._dial_for_the_rest(lane)
                 return
             self._serve(waiter)
-            connection.promised += 1
-            if connection.exchanges:
-                self._reused += 1
-            waiter.future.set_result(connection)
+            self._hand(connection, waiter)
             if self.force_close:
                 return
         if connection.capacity <= connection.promised:
@@ -380,6 +364,16 @@ class Pool:
         connection.idle_since = monotonic()
         if self._expiry is None and self.keepalive_timeout is not None:
             self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
+
+    def _hand(self, connection: Connection, waiter: Waiter) -> None:
+        """Give a place to a waiter who has left the line for it."""
+        if waiter.queued:
+            waiter.queued = False
+            waiter.lane.queued -= 1
+        connection.promised += 1
+        if connection.exchanges:
+            self._reused += 1
+        waiter.future.set_result(connection)
 
     def connection_lost(self, connection: Connection) -> None:
         lane = self._lanes.get(connection.route)
