@@ -85,7 +85,11 @@ def run_make(words: list[str], tree: Path, url: str) -> None:
         "WEBSOCKET_ARGS": "--rounds 1 --clients wherry --size 256" if find_spec("picows") else "--help",
     }
     path = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
-    environ = {**os.environ, "PYTHONPATH": path, **quick, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    # A make that runs these tests hands on its own variables, and pytest its worker's name.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTEST_"))}
+    environ = {**kept, "PYTHONPATH": path, **quick, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    for name in ("VENV", "PYTHON", "PYTEST_ARGS"):
+        environ.pop(name, None)
     words = [re.sub(r"^URL=.*", f"URL={url}", word) for word in words if not word.startswith("PYTHON=")]
     check(words, tree, environ)
 
