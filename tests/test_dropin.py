@@ -88,6 +88,10 @@ def test_without_aiohttp_the_client_names_are_there(tmp_path):
         "import aiohttp, wherry\n"
         "from aiohttp.client_exceptions import ClientError\n"
         "from aiohttp.hdrs import ACCEPT\n"
+        "from aiohttp.client import URL, _RequestContextManager, _RequestOptions\n"
+        "from aiohttp.connector import Connection, TCPConnector\n"
+        "from aiohttp.helpers import BasicAuth, parse_mimetype, strip_auth_from_url\n"
+        "assert strip_auth_from_url(URL('http://a:b@h/')) == (URL('http://h/'), BasicAuth('a', 'b'))\n"
         "assert aiohttp.ClientError is ClientError is wherry.ClientError; print(ACCEPT)\n"
     )
     assert run(tmp_path, "-c", code) == "Accept"

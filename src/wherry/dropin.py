@@ -67,6 +67,7 @@ def _install_over(package: ModuleType) -> None:
     for name in (*CLIENT_MODULES, *SERVER_MODULES):
         with suppress(ImportError):
             real[name] = importlib.import_module(f"aiohttp.{name}")
+    _share_kinds(package.WSMsgType)
     offered = _offered()
     swaps: dict[int, Any] = {}
     for name in CLIENT_MODULES:
@@ -91,6 +92,28 @@ def _install_over(package: ModuleType) -> None:
         for name, value in list(getattr(module, "__dict__", {}).items()):
             if id(value) in swaps:
                 setattr(module, name, swaps[id(value)])
+
+
+def _share_kinds(real: Any) -> None:
+    """One enumeration of WebSocket messages for the client and the server: programs compare its members by `is`."""
+    ours = wherry.WSMsgType
+
+    def shared(value: Any) -> Any:
+        if value is ours:
+            return real
+        if isinstance(value, ours):
+            return real(int(value))
+        if isinstance(value, wherry.WSMessage):
+            return value._replace(type=shared(value.type))
+        if type(value) is dict and any(isinstance(each, ours) for each in value.values()):
+            return {key: shared(each) for key, each in value.items()}
+        return value
+
+    for key, module in list(sys.modules.items()):
+        if key.partition(".")[0] == "wherry":
+            for name, value in list(vars(module).items()):
+                if (better := shared(value)) is not value:
+                    setattr(module, name, better)
 
 
 def _mixed(real: ModuleType, offered: dict[str, Any], swaps: dict[int, Any]) -> ModuleType:

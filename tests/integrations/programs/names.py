@@ -76,7 +76,7 @@ async def main() -> None:
     assert issubclass(BadStatusLine, HttpProcessingError)
     assert not issubclass(HttpProcessingError, ClientError)
     assert (hdrs.CONTENT_TYPE, HttpVersion11) == ("Content-Type", (1, 1))
-    assert (WSMsgType.TEXT, aiohttp.WSMsgType) == (1, WSMsgType)
+    assert aiohttp.WSMsgType is web.WSMsgType is WSMsgType
     assert None not in (StrOrURL, LooseHeaders, EMPTY_PAYLOAD, PAYLOAD_REGISTRY)
     url, auth = strip_auth_from_url(URL("http://me:secret@host/"))
     assert (url, auth) == (URL("http://host/"), BasicAuth("me", "secret"))

@@ -36,7 +36,9 @@ class Request(aiohttp.ClientRequest):
 class Socket(aiohttp.ClientWebSocketResponse):
     async def shout(self, text: str) -> str:
         await self.send_str(text.upper())
-        return await self.receive_str()
+        message = await self.receive()
+        assert message.type is aiohttp.WSMsgType.TEXT
+        return str(message.data)
 
 
 class Session(aiohttp.ClientSession):
@@ -84,6 +86,7 @@ async def socket(request: web.Request) -> web.WebSocketResponse:
     answer = web.WebSocketResponse()
     await answer.prepare(request)
     async for message in answer:
+        assert message.type is aiohttp.WSMsgType.TEXT is web.WSMsgType.TEXT
         await answer.send_str(f"{message.data} {request.headers['X-Class']}")
     return answer
 
@@ -127,6 +130,7 @@ async def main() -> None:
             async with session.ws_connect("/ws") as ws:
                 assert type(ws) is Socket
                 shouted = await ws.shout("ahoy")
+            assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSED
             async with session.get(base.replace("127.0.0.1", "harbour.test")) as response:
                 assert response.status == 200
             asked = session.asked
