@@ -28,6 +28,8 @@ OURS = str(Path(wherry.__file__).parent)
 # Functions of ours that are called for one GET and the JSON of its answer, on a kept connection.
 # A number to bring down; whoever raises it says why in the commit.
 CALLS_A_REQUEST = 43
+# The same for a message that goes over a WebSocket and comes back; a coroutine counts again each time it goes on.
+CALLS_A_MESSAGE = 8
 
 
 async def calls_in_each(one: Callable[[], Awaitable[None]]) -> tuple[float, str]:
@@ -67,6 +69,28 @@ async def test_calls_a_request(raw_server: Start) -> None:
 
         calls, which = await calls_in_each(one)
         assert calls <= CALLS_A_REQUEST, which
+
+
+async def test_calls_a_websocket_message() -> None:
+    async def echo(peer: Any) -> None:
+        async for message in peer:
+            await peer.send(message)
+
+    async with serve(echo, "127.0.0.1", 0, compression=None) as server, wherry.ClientSession() as session:
+        port = server.sockets[0].getsockname()[1]
+        async with session.ws_connect(f"ws://127.0.0.1:{port}/") as websocket:
+
+            async def binary() -> None:
+                await websocket.send_bytes(b"x" * 256)
+                assert len(await websocket.receive_bytes()) == 256
+
+            async def text() -> None:
+                await websocket.send_str("x" * 256)
+                assert len(await websocket.receive_str()) == 256
+
+            for one in (binary, text):
+                calls, which = await calls_in_each(one)
+                assert calls <= CALLS_A_MESSAGE, which
 
 
 def _head_bytes(

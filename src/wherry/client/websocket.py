@@ -15,7 +15,7 @@ import attrs
 
 from wherry.client.response import ClientResponse
 from wherry.client.websocket_channel import CLOSED_MESSAGE, WebSocketChannel
-from wherry.errors import WSMessageTypeError
+from wherry.errors import ClientConnectionResetError, WSMessageTypeError
 from wherry.protocol.websocket import FrameWriter, Message
 from wherry.protocol.websocket_messages import WSCloseCode, WSMsgType
 from wherry.types import JSONBytesEncoder, JSONDecoder, JSONEncoder
@@ -168,7 +168,9 @@ class ClientWebSocketResponse:
         if not isinstance(data, str):
             raise TypeError(f"data argument must be str, not {type(data)!r}")
         channel = self._channel
-        channel.send(_TEXT, data.encode(), compress)
+        if channel.sealed or channel.is_closing():
+            raise ClientConnectionResetError("Cannot write to closing transport")
+        channel.write(channel.encode(_TEXT, data.encode(), compress))
         if channel.write_paused:
             await channel.drain()
 
@@ -188,7 +190,9 @@ class ClientWebSocketResponse:
                 raise TypeError(f"data argument must be bytes, bytearray or memoryview, not {type(data)!r}")
             data = bytes(data)
         channel = self._channel
-        channel.send(_BINARY, data, compress)
+        if channel.sealed or channel.is_closing():
+            raise ClientConnectionResetError("Cannot write to closing transport")
+        channel.write(channel.encode(_BINARY, data, compress))
         if channel.write_paused:
             await channel.drain()
 

@@ -45,10 +45,8 @@ class WebSocketChannel:
         "_close_waiter",
         "_drain_waiters",
         "_early",
-        "_encode",
         "_feed",
         "_finished",
-        "_is_closing",
         "_late_pong",
         "_linger",
         "_loop",
@@ -58,18 +56,20 @@ class WebSocketChannel:
         "_reader",
         "_size",
         "_tunnel",
-        "_write",
         "close_code",
         "close_sent",
+        "encode",
         "exception",
         "heard_at",
         "heartbeat",
         "held",
+        "is_closing",
         "lost",
         "messages",
         "peer_close",
         "sealed",
         "waiter",
+        "write",
         "write_paused",
         "writer",
     )
@@ -101,7 +101,7 @@ class WebSocketChannel:
         self._loop = loop
         self._reader = reader
         self.writer = writer
-        self._encode = writer.encode
+        self.encode = writer.encode
         self._autoping = autoping
         self._on_end = on_end
         self._size = 0
@@ -116,15 +116,15 @@ class WebSocketChannel:
         self._early: list[bytes] = []
         self._lost_early: tuple[BaseException | None] | None = None
         self._feed: Callable[[bytes], list[Message]] = self._keep_early
-        self._write: Callable[[Any], None] = _no_tunnel
-        self._is_closing: Callable[[], bool] = bool
+        self.write: Callable[[Any], None] = _no_tunnel
+        self.is_closing: Callable[[], bool] = bool
 
     def attach(self, tunnel: Tunnel) -> None:
         """Begin, on the tunnel that this channel is the receiver of."""
         self._tunnel = tunnel
         transport = tunnel.transport
-        self._write = tunnel.write if transport is None else transport.write
-        self._is_closing = tunnel.is_closing if transport is None else transport.is_closing
+        self.write = tunnel.write if transport is None else transport.write
+        self.is_closing = tunnel.is_closing if transport is None else transport.is_closing
         self._feed = self._reader.receive
         if self.heartbeat is not None:
             self.heartbeat.start()
@@ -220,8 +220,8 @@ class WebSocketChannel:
         """Answer a ping; while the peer takes nothing, only the last one (RFC 6455 5.5.3)."""
         if self.write_paused:
             self._late_pong = payload
-        elif not self.close_sent and not self._is_closing():
-            self._write(self._encode(WSMsgType.PONG, payload))
+        elif not self.close_sent and not self.is_closing():
+            self.write(self.encode(WSMsgType.PONG, payload))
 
     def _refuse(self, error: WebSocketError) -> None:
         """The peer broke the protocol: say so and let go, when it has had the time to read it (RFC 6455 7.1.7)."""
@@ -240,7 +240,7 @@ class WebSocketChannel:
 
     def eof_received(self) -> None:
         """The peer sends no more; `connection_lost` follows."""
-        if self._tunnel is not None and not self._is_closing():
+        if self._tunnel is not None and not self.is_closing():
             self._tunnel.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -287,17 +287,17 @@ class WebSocketChannel:
         Raises:
             ClientConnectionResetError: The WebSocket is closing, or its connection is gone.
         """
-        if self.sealed or self._is_closing():
+        if self.sealed or self.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
-        self._write(self._encode(opcode, payload, compress))
+        self.write(self.encode(opcode, payload, compress))
 
     def send_close(self, code: int, reason: bytes = b"") -> None:
         """Send the Close frame, if none was sent and there is a way."""
         if not self.close_sent:
             frame = self.writer.encode_close(code, reason)
             self.close_sent = self.sealed = True
-            if not self.lost and not self._is_closing():
-                self._write(frame)
+            if not self.lost and not self.is_closing():
+                self.write(frame)
 
     async def drain(self) -> None:
         """Wait until the peer takes more."""
