@@ -9,6 +9,7 @@ import ssl
 import pytest
 from yarl import URL
 
+import wherry
 from wherry.connect import connector as module
 from wherry.connect.base import MAX_ROUTES
 from wherry.connect.connector import BaseConnector, NamedPipeConnector, TCPConnector, UnixConnector
@@ -373,3 +374,10 @@ async def test_limits_on_heads_can_be_set(get, serve) -> None:
 def test_names_of_the_module() -> None:
     assert set(module.__all__) <= set(dir(module))
     assert ssl
+
+
+def test_what_programs_subclass_has_its_module() -> None:
+    assert wherry.abc.AbstractResolver in wherry.ThreadedResolver.__mro__
+    assert wherry.abc.AbstractCookieJar in wherry.CookieJar.__mro__
+    assert wherry.connector.TCPConnector is wherry.TCPConnector
+    assert {"host", "port", "family"} <= set(wherry.abc.ResolveResult.__annotations__)
