@@ -15,6 +15,7 @@ from tests.servers.proxies import ProxyFarm
 
 CASES = {
     "aiobotocore": "500000 [('a.bin', 500000), ('b.bin', 5000000)] NoSuchKey",
+    "discord": "['ahoy', 'pong'] True",
     "gql": "BREST no such port True [1, 2, 3]",
     "slack_sdk": "ahoy ['conversations.list', 'conversations.list', 'e1'] user_not_found True land",
     "aiohttp_retry": "3 {'tries': 6, 'body': 'cargo'} whole 200",
