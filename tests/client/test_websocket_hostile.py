@@ -359,7 +359,7 @@ async def test_pings_to_a_peer_that_reads_nothing_do_not_pile_up(session: Client
     socket = await session.ws_connect(await serve(script), timeout=ClientWSTimeout(ws_close=0.01))
     socket._channel.pause_writing()
     written: list[bytes] = []
-    socket._channel._write = written.append
+    socket._channel.write = written.append
     assert await socket.receive_str(timeout=5) == "done"
     assert written == []
     socket._channel.resume_writing()
