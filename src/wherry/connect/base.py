@@ -128,7 +128,7 @@ class BaseConnector:
         #: The connections; the client takes and acquires here.
         self.pool = Pool(
             self._loop,
-            _Dialler(self._settings),
+            self._dialler(),
             limit=limit,
             limit_per_host=limit_per_host,
             keepalive_timeout=None if force_close else self._keepalive_timeout,
@@ -140,6 +140,10 @@ class BaseConnector:
 
     def _dial_settings(self) -> DialSettings:
         return DialSettings(self._loop, limits=self._limits)
+
+    def _dialler(self) -> Callable[[ConnectAsk], Awaitable[Connection]]:
+        """What makes the pool's connections."""
+        return _Dialler(self._settings)
 
     def _overrides_wrapping(self) -> bool:
         """Whether this is a class of the program's own that dials addresses itself."""

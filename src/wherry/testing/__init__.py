@@ -1,20 +1,22 @@
-"""For tests and demonstrations: an embedded server, and the pytest plugin `wherry.testing.plugin`.
+"""For tests and demonstrations: an embedded server, applications without one, and the pytest plugin.
 
-Needs the extra ``wherry[testing]``.  Nothing of the client knows of this room.
+The server needs the extra ``wherry[testing]``.  Nothing of the client knows of this room.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wherry.testing.asgi_connector import ASGIConnector
     from wherry.testing.server import LocalServer
 
-__all__ = ("LocalServer",)
+__all__ = ("ASGIConnector", "LocalServer")
+
+_HOME = {"ASGIConnector": "asgi_connector", "LocalServer": "server"}
 
 
 def __getattr__(name: str) -> Any:
-    # The plugin is loaded in every run of pytest: it must not bring the server's dependencies with it.
-    if name == "LocalServer":
-        from wherry.testing.server import LocalServer
-
-        return LocalServer
+    # The plugin is loaded in every run of pytest: it must bring neither the client nor the server with it.
+    if name in _HOME:
+        return getattr(importlib.import_module(f"wherry.testing.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
