@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wherry.testing.asgi_connector import ASGIConnector
+    from wherry.testing.mock import Call, Mock, MockRoute, Reply, UnmatchedRequest
     from wherry.testing.server import LocalServer
 
-__all__ = ("ASGIConnector", "LocalServer")
+__all__ = ("ASGIConnector", "Call", "LocalServer", "Mock", "MockRoute", "Reply", "UnmatchedRequest")
 
-_HOME = {"ASGIConnector": "asgi_connector", "LocalServer": "server"}
+_HOME = {
+    "ASGIConnector": "asgi_connector",
+    "LocalServer": "server",
+    **dict.fromkeys(("Call", "Mock", "MockRoute", "Reply", "UnmatchedRequest"), "mock"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,9 +13,10 @@ import pytest
 from wherry import testing
 
 if TYPE_CHECKING:
+    from wherry.testing.mock import Mock
     from wherry.testing.server import LocalServer
 
-__all__ = ("wherry_server", "wherry_tls_server")
+__all__ = ("wherry_mock", "wherry_server", "wherry_tls_server")
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,11 @@ def wherry_tls_server() -> Iterator[LocalServer]:
     """A `LocalServer` over TLS; its `client_context` trusts it."""
     with testing.LocalServer(tls=True) as server:
         yield server
+
+
+@pytest.fixture
+def wherry_mock() -> Iterator[Mock]:
+    """A `Mock` that answers for every session; a request that found no route fails the test."""
+    with testing.Mock() as mock:
+        yield mock
+    mock.assert_all_matched()

@@ -1,0 +1,357 @@
+"""`Mock`: answers for URLs, given inside the process; what nobody foresaw fails loudly.
+
+It answers below the client, as a connection: requests and responses are the real ones, and so are redirects, cookies,
+middlewares and time limits.  It knows nothing of pytest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import inspect
+import json as json_module
+import re
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDict
+from yarl import URL
+
+from wherry import BaseConnector
+from wherry.connect import base
+from wherry.connect.ask import ConnectAsk
+from wherry.connect.route import Route
+from wherry.protocol.connection import Connection
+from wherry.testing.inprocess import InProcessConnection, InProcessExchange
+
+__all__ = ("Call", "Mock", "MockRoute", "Reply", "UnmatchedRequest")
+
+# The one place where connections are made: connectors look `dial` up there each time.
+_DIALLING: Any = base
+Pattern = str | URL | re.Pattern[str]
+_SEGMENT = re.compile(r"\\\{\w+\\\}")
+
+
+class UnmatchedRequest(AssertionError):
+    """A request that no route answers."""
+
+
+class Call:
+    """A request as it was sent.
+
+    Attributes:
+        method: Its method, in upper case.
+        url: Its URL, with the query.
+        headers: Its header fields.
+        body: Its whole body.
+    """
+
+    __slots__ = ("body", "headers", "method", "url")
+
+    def __init__(self, method: str, url: URL, headers: CIMultiDict[str], body: bytes) -> None:
+        self.method = method
+        self.url = url
+        self.headers = CIMultiDictProxy(headers)
+        self.body = body
+
+    def text(self) -> str:
+        """The body as UTF-8 text."""
+        return self.body.decode()
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json_module.loads(self.body)
+
+    def __repr__(self) -> str:
+        return f"<Call {self.method} {self.url}>"
+
+
+class Reply:
+    """What a route answers.
+
+    Args:
+        status: The status.
+        json: A value to send as JSON.
+        text: Text to send as UTF-8.
+        body: Bytes, or an iterable of bytes (async or not) that is streamed.
+        headers: Header fields.
+        exception: Raised at the request, in place of an answer.
+
+    Raises:
+        ValueError: More than one body.
+    """
+
+    __slots__ = ("body", "exception", "headers", "status")
+
+    def __init__(
+        self,
+        status: int = 200,
+        *,
+        json: Any = None,
+        text: str | None = None,
+        body: bytes | Iterable[bytes] | AsyncIterable[bytes] | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        exception: BaseException | type[BaseException] | None = None,
+    ) -> None:
+        if sum(given is not None for given in (json, text, body)) > 1:
+            raise ValueError("a reply has one body: json, text or body")
+        self.status = status
+        self.headers: CIMultiDict[str] = CIMultiDict(headers)
+        self.exception = exception
+        if json is not None:
+            body = json_module.dumps(json).encode()
+            self.headers.setdefault("Content-Type", "application/json")
+        elif text is not None:
+            body = text.encode()
+            self.headers.setdefault("Content-Type", "text/plain; charset=utf-8")
+        self.body = b"" if body is None else body
+
+    async def send(self, exchange: InProcessExchange) -> None:
+        """Give it to an exchange."""
+        if self.exception is not None:
+            raise self.exception
+        body = self.body
+        if isinstance(body, bytes) and self.status not in (204, 304):
+            self.headers.setdefault("Content-Length", str(len(body)))
+        reason = http.HTTPStatus(self.status).phrase if self.status in http.HTTPStatus._value2member_map_ else ""
+        exchange.respond(
+            self.status, [(name.encode(), value.encode("utf-8")) for name, value in self.headers.items()], reason
+        )
+        if isinstance(body, bytes):
+            await exchange.write(body)
+        elif isinstance(body, AsyncIterable):
+            async for part in body:
+                await exchange.write(part)
+        else:
+            for part in body:
+                await exchange.write(part)
+        exchange.finish()
+
+
+class MockRoute:
+    """One row of the table: which requests it takes, and what it answers.
+
+    Attributes:
+        calls: The requests that it answered.
+    """
+
+    def __init__(
+        self, method: str, url: Pattern, query: Mapping[str, str] | None, replies: list[Any], times: int | None
+    ) -> None:
+        self.method = method.upper()
+        self.pattern = url
+        self.calls: list[Call] = []
+        self._replies = replies
+        self._times = times
+        self._query: MultiDict[str] | None = None if query is None else MultiDict(query)
+        self._exact = False
+        self._expression = self._compile(url)
+
+    def _compile(self, url: Pattern) -> re.Pattern[str]:
+        if isinstance(url, re.Pattern):
+            return url
+        text = str(url)
+        if isinstance(url, str) and "{" in url:
+            whole, _, query = url.partition("?")
+            if query:
+                raise ValueError("give the query of a path template as query=")
+            return re.compile(_SEGMENT.sub("[^/?]+", re.escape(whole)))
+        known = URL(text)
+        if not known.absolute:
+            raise ValueError(f"a route's URL is absolute: {text!r}")
+        if known.query_string:
+            self._exact = True
+            self._query = MultiDict(known.query)
+        return re.compile(re.escape(str(known.with_query(None).with_fragment(None))))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it has answered as often as it may."""
+        return self._times is not None and len(self.calls) >= self._times
+
+    def matches(self, method: str, url: URL) -> bool:
+        """Whether it is for this request."""
+        if self.method not in ("*", method):
+            return False
+        if isinstance(self.pattern, re.Pattern):
+            if self._expression.search(str(url)) is None:
+                return False
+        elif self._expression.fullmatch(str(url.with_query(None).with_fragment(None))) is None:
+            return False
+        if self._query is None:
+            return True
+        if self._exact:
+            return sorted(self._query.items()) == sorted(url.query.items())
+        return all(value in url.query.getall(name, ()) for name, value in self._query.items())
+
+    async def reply(self, call: Call) -> Reply:
+        """The answer to `call`: the next of a sequence, whose last one stays."""
+        reply = self._replies[min(len(self.calls), len(self._replies) - 1)]
+        self.calls.append(call)
+        if callable(reply):
+            reply = reply(call)
+            if inspect.isawaitable(reply):
+                reply = await reply
+        if not isinstance(reply, Reply):
+            raise TypeError(f"a callback of a mocked route gives a Reply, not {reply!r}")
+        return reply
+
+    def __repr__(self) -> str:
+        pattern = self.pattern.pattern if isinstance(self.pattern, re.Pattern) else str(self.pattern)
+        query = "" if self._query is None or self._exact else f" query={dict(self._query)}"
+        return f"{self.method} {pattern}{query}" + (" (used up)" if self.exhausted else "")
+
+
+class Mock:
+    """A table of URLs and answers.
+
+    As a context manager it answers for every session that dials meanwhile, in whatever code; `connector()` gives a
+    connector for one session, and nothing else is touched.
+
+    Args:
+        passthrough: Hosts that are really asked.
+
+    Attributes:
+        routes: The routes, in the order in which they are tried.
+        calls: Every request, in order.
+        unmatched: The requests that no route answered.
+    """
+
+    def __init__(self, *, passthrough: Iterable[str] = ()) -> None:
+        self.passthrough = set(passthrough)
+        self.routes: list[MockRoute] = []
+        self.calls: list[Call] = []
+        self.unmatched: list[Call] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._before: Any = None
+
+    def add(
+        self,
+        method: str,
+        url: Pattern,
+        *replies: Reply | Callable[[Call], Any],
+        query: Mapping[str, str] | None = None,
+        times: int | None = None,
+        **reply: Any,
+    ) -> MockRoute:
+        """Answer requests.
+
+        Args:
+            method: A method, or "*" for all.
+            url: A URL (its query, where it has one, must be equal), a template (``https://h/users/{id}``), or an
+                expression that is searched for in the URL.
+            replies: Answers one after the other, the last for all that follow; a callable (async or not) takes the
+                `Call` and gives a `Reply`.
+            query: What the query must have among others.
+            times: How often the route answers; None for always.
+            reply: The arguments of one `Reply`, in place of `replies`.
+        """
+        if replies and reply:
+            raise ValueError("give replies or the arguments of one, not both")
+        route = MockRoute(method, url, query, list(replies) or [Reply(**reply)], times)
+        self.routes.append(route)
+        return route
+
+    def get(self, url: Pattern, *replies: Any, **options: Any) -> MockRoute:
+        """Answer GET; see `add`."""
+        return self.add("GET", url, *replies, **options)
+
+    def post(self, url: Pattern, *replies: Any, **options: Any) -> MockRoute:
+        """Answer POST; see `add`."""
+        return self.add("POST", url, *replies, **options)
+
+    def put(self, url: Pattern, *replies: Any, **options: Any) -> MockRoute:
+        """Answer PUT; see `add`."""
+        return self.add("PUT", url, *replies, **options)
+
+    def patch(self, url: Pattern, *replies: Any, **options: Any) -> MockRoute:
+        """Answer PATCH; see `add`."""
+        return self.add("PATCH", url, *replies, **options)
+
+    def delete(self, url: Pattern, *replies: Any, **options: Any) -> MockRoute:
+        """Answer DELETE; see `add`."""
+        return self.add("DELETE", url, *replies, **options)
+
+    def head(self, url: Pattern, *replies: Any, **options: Any) -> MockRoute:
+        """Answer HEAD; see `add`."""
+        return self.add("HEAD", url, *replies, **options)
+
+    # --- afterwards -------------------------------------------------------------------------------------------
+
+    def assert_all_called(self) -> None:
+        """Fail if there are routes that nobody asked for.
+
+        Raises:
+            AssertionError: There are.
+        """
+        unused = [repr(route) for route in self.routes if not route.calls]
+        if unused:
+            raise AssertionError("mocked, but never requested: " + ", ".join(unused))
+
+    def assert_all_matched(self) -> None:
+        """Fail if a request found no route, even if the program took the error for another.
+
+        Raises:
+            UnmatchedRequest: One did.
+        """
+        if self.unmatched:
+            raise UnmatchedRequest(self._complaint(self.unmatched[0]))
+
+    def _complaint(self, call: Call) -> str:
+        known = "".join(f"\n  {route!r}" for route in self.routes) or " none"
+        return f"no mocked route answers {call.method} {call.url}; there are:{known}"
+
+    # --- answering --------------------------------------------------------------------------------------------
+
+    async def _answer(self, exchange: InProcessExchange) -> None:
+        url, method = exchange.url, exchange.request.method
+        call = Call(method, url, exchange.fields, await exchange.read_body())
+        self.calls.append(call)
+        route = next((row for row in self.routes if not row.exhausted and row.matches(method, url)), None)
+        if route is None:
+            self.unmatched.append(call)
+            raise UnmatchedRequest(self._complaint(call))
+        await (await route.reply(call)).send(exchange)
+
+    def _reach(self, ask: ConnectAsk) -> Connection:
+        return InProcessConnection(ask, self._answer, self._tasks)
+
+    def connector(self) -> BaseConnector:
+        """A connector for a session that asks this table; nothing else is touched."""
+        return _MockConnector(self)
+
+    def __enter__(self) -> Self:
+        if self._before is not None:
+            raise RuntimeError("this mock is entered already")
+        before: Callable[[Route, Any, ConnectAsk], Awaitable[Connection]] = _DIALLING.dial
+        self._before = before
+
+        async def dial(route: Route, settings: Any, ask: ConnectAsk) -> Connection:
+            # A request that a proxy forwards has the proxy for its origin; who is asked stands in the request.
+            host = getattr(getattr(ask.request, "url", None), "raw_host", None) or route.origin.host
+            if host in self.passthrough:
+                return await before(route, settings, ask)
+            return self._reach(ask)
+
+        _DIALLING.dial = dial
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        _DIALLING.dial, self._before = self._before, None
+
+
+class _MockConnector(BaseConnector):
+    """Serves every request from a mock's table."""
+
+    def __init__(self, mock: Mock) -> None:
+        self._mock = mock
+        super().__init__(limit=0)
+
+    def _dialler(self) -> Any:
+        async def reach(ask: ConnectAsk) -> Connection:
+            return self._mock._reach(ask)
+
+        return reach

@@ -1,0 +1,159 @@
+"""Answers that are given in the process, and requests that nobody foresaw."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+import wherry
+from wherry.testing import Mock, Reply, UnmatchedRequest
+
+API = "https://api.example.org"
+
+
+@pytest.fixture
+def mock():
+    return Mock()
+
+
+@pytest.fixture
+async def session(mock):
+    async with wherry.ClientSession(API, connector=mock.connector()) as session:
+        yield session
+
+
+async def test_an_answer_is_a_real_response(mock, session):
+    mock.get(f"{API}/users/1", json={"name": "Ann"}, status=201, headers={"X-One": "1"})
+    async with session.get("/users/1") as answer:
+        assert isinstance(answer, wherry.ClientResponse)
+        assert (answer.status, answer.reason, answer.headers["X-One"]) == (201, "Created", "1")
+        assert answer.content_type == "application/json"
+        assert await answer.json() == {"name": "Ann"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "query", "found"),
+    [
+        (f"{API}/a", None, True),
+        (URL(f"{API}/a"), {"x": "1"}, True),
+        (f"{API}/a", {"x": "2"}, False),
+        (f"{API}/a?x=1", None, False),
+        (f"{API}/a?y=2&x=1", None, True),
+        (f"{API}/{{name}}", None, True),
+        (f"{API}/{{name}}/b", None, False),
+        (re.compile(r"/a\?"), None, True),
+        (f"{API}/", None, False),
+    ],
+)
+async def test_patterns(mock, session, pattern, query, found):
+    route = mock.get(pattern, query=query)
+    mock.add("*", re.compile(""), status=404)
+    async with session.get("/a", params={"x": "1", "y": "2"}) as answer:
+        assert answer.status == (200 if found else 404)
+    assert len(route.calls) == found
+
+
+async def test_calls_are_recorded_with_their_bodies(mock, session):
+    async def parts():
+        yield b'{"a"'
+        yield b": 1}"
+
+    route = mock.post(f"{API}/", text="ok")
+    await session.post("/", data=parts(), headers={"X-One": "1"})
+    (call,) = route.calls
+    assert (call.method, call.url, call.json(), call.headers["x-one"]) == ("POST", URL(f"{API}/"), {"a": 1}, "1")
+    assert mock.calls == [call]
+
+
+async def test_replies_follow_one_another_and_the_last_stays(mock, session):
+    mock.get(f"{API}/", Reply(503), Reply(exception=wherry.ServerDisconnectedError), Reply(200))
+    assert (await session.get("/")).status == 503
+    with pytest.raises(wherry.ServerDisconnectedError):
+        await session.get("/")
+    assert [(await session.get("/")).status for _ in range(2)] == [200, 200]
+
+
+async def test_callbacks_may_be_async(mock, session):
+    async def later(call):
+        return Reply(json=call.json())
+
+    mock.post(f"{API}/", later, times=1)
+    mock.post(f"{API}/", lambda call: Reply(text=call.text().upper()))
+    assert await (await session.post("/", json="a")).json() == "a"
+    assert await (await session.post("/", json="a")).text() == '"A"'
+
+
+async def test_bodies_stream(mock, session):
+    async def parts():
+        for _ in range(3):
+            yield b"x" * 100_000
+        raise wherry.ClientPayloadError("cut")
+
+    mock.get(f"{API}/whole", body=iter([b"a", b"b"]))
+    mock.get(f"{API}/cut", body=parts())
+    assert await (await session.get("/whole")).read() == b"ab"
+    with pytest.raises(wherry.ClientPayloadError, match="cut"):
+        await (await session.get("/cut")).read()
+
+
+async def test_redirects_and_cookies_are_the_clients_own(mock, session):
+    mock.get(f"{API}/from", status=302, headers={"Location": "/to", "Set-Cookie": "a=1; Path=/"})
+    target = mock.get(f"{API}/to", text="there")
+    async with session.get("/from") as answer:
+        assert await answer.text() == "there"
+    assert target.calls[0].headers["Cookie"] == "a=1"
+
+
+async def test_an_unmatched_request_names_the_routes(mock, session):
+    mock.get(f"{API}/users/{{id}}")
+    with pytest.raises(
+        UnmatchedRequest, match=r"POST https://api.example.org/users/1(?s:.*)GET https://\S+/users/\{id\}"
+    ):
+        await session.post("/users/1")
+    with pytest.raises(UnmatchedRequest):
+        mock.assert_all_matched()
+    with pytest.raises(AssertionError, match="never requested: GET"):
+        mock.assert_all_called()
+
+
+async def test_a_context_catches_every_session_and_lets_hosts_pass(wherry_server):
+    with Mock(passthrough=["127.0.0.1"]) as mock:
+        mock.get(f"{API}/", text="mocked")
+        async with wherry.ClientSession() as session:
+            assert await (await session.get(f"{API}/")).text() == "mocked"
+            assert (await session.get(wherry_server.url("/get"))).status == 200
+            # A plain request by way of a proxy names its URL whole.
+            mock.get("http://plain.example/a", text="by proxy")
+            answer = await session.get("http://plain.example/a", proxy="http://proxy.example:3128")
+            assert await answer.text() == "by proxy"
+    async with wherry.ClientSession() as session:
+        assert (await session.get(wherry_server.url("/get"))).status == 200
+
+
+def test_the_fixture_fails_a_test_that_swallowed_an_unmatched_request(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(wherry.__file__).parents[1]))
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makepyfile(
+        """
+        import wherry
+
+        async def test_good(wherry_mock):
+            wherry_mock.get("https://h.example/", text="ok")
+            async with wherry.ClientSession() as session:
+                assert await (await session.get("https://h.example/")).text() == "ok"
+
+        async def test_swallowed(wherry_mock):
+            async with wherry.ClientSession() as session:
+                try:
+                    await session.get("https://h.example/")
+                except Exception:
+                    pass
+        """
+    )
+    pytester.plugins = ["wherry.testing.plugin"]
+    done = pytester.runpytest_subprocess()
+    done.assert_outcomes(passed=2, errors=1)
+    done.stdout.fnmatch_lines(["*UnmatchedRequest: no mocked route answers GET https://h.example/*"])
