@@ -16,6 +16,7 @@ from wherry import (
     BaseConnector,
     ClientConnectorCertificateError,
     ClientConnectorError,
+    ClientProxyConnectionError,
     ClientSession,
     ConnectionTimeoutError,
     Fingerprint,
@@ -90,6 +91,37 @@ async def test_a_proxy_of_the_request_is_reached_through_it(scheme: str, pki: Pk
                 async with session.get(origin.url(scheme), proxy=proxy) as response:
                     assert response.status == 200
                 assert connector.seen[-1][1:] == (proxies.squid.port, False)
+
+
+class TrustingProxy(TCPConnector):
+    """As aiobotocore's: the proxy has a context of its own, and never sees the origin's."""
+
+    proxy_context: ssl.SSLContext | None = None
+
+    def _update_proxy_auth_header_and_build_proxy_req(self, req: Any) -> Any:
+        proxy_req = super()._update_proxy_auth_header_and_build_proxy_req(req)
+        if self.proxy_context is not None:
+            proxy_req._ssl = self.proxy_context
+        return proxy_req
+
+
+async def test_a_connector_gives_tls_proxies_a_context_of_their_own(pki: Pki, proxies: ProxyFarm) -> None:
+    stranger = ssl.create_default_context()
+    async with running_origin(pki.server) as origin:
+        for mine, theirs, fails_at_proxy in ((stranger, pki.client(), True), (pki.client(), stranger, False)):
+            connector = TrustingProxy(ssl=theirs)
+            connector.proxy_context = mine
+            async with ClientSession(connector=connector) as session:
+                with pytest.raises(ClientConnectorError) as caught:
+                    await session.get(origin.url("https"), proxy=proxies.haproxy.url)
+            assert isinstance(caught.value, ClientProxyConnectionError) is fails_at_proxy
+        connector = TrustingProxy(ssl=pki.client())
+        connector.proxy_context = pki.client()
+        async with (
+            ClientSession(connector=connector) as session,
+            session.get(origin.url("https"), proxy=proxies.haproxy.url) as response,
+        ):
+            assert response.status == 200
 
 
 class Elsewhere(BaseConnector):

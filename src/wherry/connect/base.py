@@ -145,6 +145,10 @@ class BaseConnector:
         """What makes the pool's connections."""
         return _Dialler(self._settings)
 
+    def _ssl_of_proxies(self, ssl: Any) -> Any:
+        """TLS for https proxies that have none of their own: as for the origin, `ssl`."""
+        return ssl
+
     def _overrides_wrapping(self) -> bool:
         """Whether this is a class of the program's own that dials addresses itself."""
         return False
@@ -232,7 +236,7 @@ class BaseConnector:
         if path is not None:
             hops = ()  # what is on this machine is not behind a proxy
         if hops:
-            hops = tuple(_with_ssl(hop, ssl) for hop in hops)
+            hops = tuple(_with_ssl(hop, self._ssl_of_proxies(ssl)) for hop in hops)
         scheme = _SCHEME_OF.get(url.scheme, "http")
         is_websocket = url.scheme in {"ws", "wss"}
         forwards = bool(hops) and scheme == "http" and not is_websocket and hops[-1].scheme in {"http", "https"}

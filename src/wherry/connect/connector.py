@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import aiohappyeyeballs
@@ -140,6 +141,15 @@ class TCPConnector(BaseConnector):
     def _overrides_wrapping(self) -> bool:
         return type(self)._wrap_create_connection is not TCPConnector._wrap_create_connection
 
+    def _ssl_of_proxies(self, ssl: Any) -> Any:
+        if type(self)._update_proxy_auth_header_and_build_proxy_req is _PLAIN_PROXY_REQUEST:
+            return ssl
+        return self._update_proxy_auth_header_and_build_proxy_req(SimpleNamespace(ssl=ssl, _ssl=ssl))._ssl
+
+    def _update_proxy_auth_header_and_build_proxy_req(self, req: Any) -> Any:
+        """What a proxy would be asked by: botocore's connector overrides it, to give proxies a TLS of their own."""
+        return SimpleNamespace(ssl=req.ssl, _ssl=req.ssl, headers={})
+
     async def _wrap_create_connection(
         self, factory: Any, *args: Any, addr_infos: list[AddrInfoType], req: Any, timeout: Any, **kwargs: Any
     ) -> tuple[asyncio.Transport, Any]:
@@ -223,6 +233,9 @@ class TCPConnector(BaseConnector):
             await asyncio.wait(self._lookups)
         if self._resolver_owner:
             await self._resolver.close()
+
+
+_PLAIN_PROXY_REQUEST = TCPConnector._update_proxy_auth_header_and_build_proxy_req
 
 
 class UnixConnector(BaseConnector):
