@@ -183,7 +183,7 @@ async def test_signals_come_as_from_aiohttp(server: Server, scenario: Scenario) 
     for (_, ours), (_, theirs) in zip(seen["wherry"], seen["aiohttp"], strict=True):
         assert type(ours).__name__ == type(theirs).__name__
         facts = attr.asdict(theirs, recurse=False)
-        assert list(attr.asdict(ours, recurse=False)) == list(facts)
+        assert list(vars(ours)) == list(facts)
         for key in ("method", "chunk", "host"):
             if key in facts:
                 assert getattr(ours, key) == facts[key]
@@ -495,7 +495,20 @@ def test_the_names_are_aiohttps() -> None:
         theirs = getattr(aiohttp.tracing, name)
         ours = getattr(tracing, name)
         if name != "TraceConfig":
-            assert [field.name for field in attr.fields(ours)] == [field.name for field in attr.fields(theirs)]
+            assert list(ours._names) == [field.name for field in attr.fields(theirs)]
+
+
+def test_what_is_told_never_changes() -> None:
+    told = tracing.TraceDnsCacheHitParams("example.org")
+    assert told == tracing.TraceDnsCacheHitParams(host="example.org") != tracing.TraceDnsCacheMissParams("example.org")
+    assert repr(told) == "TraceDnsCacheHitParams(host='example.org')"
+    assert len({told, told}) == 1
+    for change in (lambda: setattr(told, "host", "other"), lambda: delattr(told, "host")):
+        with pytest.raises(AttributeError, match="never changes"):
+            change()
+    for wrong in ((), ("a", "b")):
+        with pytest.raises(TypeError, match="takes host"):
+            tracing.TraceDnsCacheHitParams(*wrong)
 
 
 async def test_a_refused_connection_is_told(server: Server) -> None:
