@@ -8,14 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wherry.testing.asgi_connector import ASGIConnector
+    from wherry.testing.cassette import Cassette, NotOnTape
     from wherry.testing.mock import Call, Mock, MockRoute, Reply, UnmatchedRequest
     from wherry.testing.server import LocalServer
 
-__all__ = ("ASGIConnector", "Call", "LocalServer", "Mock", "MockRoute", "Reply", "UnmatchedRequest")
+__all__ = (
+    "ASGIConnector",
+    "Call",
+    "Cassette",
+    "LocalServer",
+    "Mock",
+    "MockRoute",
+    "NotOnTape",
+    "Reply",
+    "UnmatchedRequest",
+)
 
 _HOME = {
     "ASGIConnector": "asgi_connector",
+    "Cassette": "cassette",
     "LocalServer": "server",
+    "NotOnTape": "cassette",
     **dict.fromkeys(("Call", "Mock", "MockRoute", "Reply", "UnmatchedRequest"), "mock"),
 }
 

@@ -5,6 +5,7 @@ Its entry point is named like this module, so that a conftest which loads it too
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ import pytest
 from wherry import testing
 
 if TYPE_CHECKING:
+    from wherry.testing.cassette import Cassette
     from wherry.testing.mock import Mock
     from wherry.testing.server import LocalServer
 
-__all__ = ("wherry_mock", "wherry_server", "wherry_tls_server")
+__all__ = ("wherry_cassette", "wherry_mock", "wherry_server", "wherry_tls_server")
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +41,22 @@ def wherry_mock() -> Iterator[Mock]:
     with testing.Mock() as mock:
         yield mock
     mock.assert_all_matched()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--wherry-cassettes",
+        default="once",
+        choices=("once", "none", "all", "new"),
+        help="what wherry_cassette does: record once (default), only play (none), record anew (all), add (new)",
+    )
+
+
+@pytest.fixture
+def wherry_cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
+    """A `Cassette` in ``cassettes/`` beside the test's file; a request that is not on it fails the test."""
+    name = re.sub(r"[^\w.-]+", "_", request.node.name)
+    path = request.path.parent / "cassettes" / request.path.stem / f"{name}.json"
+    with testing.Cassette(path, request.config.getoption("--wherry-cassettes")) as cassette:
+        yield cassette
+    cassette.assert_nothing_missing()
