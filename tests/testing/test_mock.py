@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -84,6 +85,21 @@ async def test_callbacks_may_be_async(mock, session):
     mock.post(f"{API}/", lambda call: Reply(text=call.text().upper()))
     assert await (await session.post("/", json="a")).json() == "a"
     assert await (await session.post("/", json="a")).text() == '"A"'
+
+
+async def test_a_callback_ends_with_its_request(mock, session):
+    ended = asyncio.Event()
+
+    async def never(call):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    mock.get(f"{API}/", never)
+    with pytest.raises(TimeoutError):
+        await session.get("/", timeout=wherry.ClientTimeout(total=0.02))
+    await asyncio.wait_for(ended.wait(), 5)
 
 
 async def test_bodies_stream(mock, session):

@@ -57,7 +57,7 @@ class ASGIConnector(BaseConnector):
 
     async def _reach(self, ask: ConnectAsk) -> Connection:
         await self._lifespan.start()
-        return InProcessConnection(ask, self._call, self._tasks)
+        return InProcessConnection(ask, self._call, self._tasks, outlives=True)
 
     async def _finish_close(self) -> None:
         await super()._finish_close()

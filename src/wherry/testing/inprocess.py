@@ -164,11 +164,14 @@ class InProcessConnection(Connection):
         ask: Whose need it meets.
         serve: Answers the exchange; what it raises is raised where the request was made.
         tasks: The tasks that serve are kept here while they run.
+        outlives: Whether `serve` goes on when the client is gone, and sees `disconnected`; else it is cancelled.
     """
 
-    __slots__ = ("_closed", "_exchange", "_serve", "_task", "_tasks")
+    __slots__ = ("_closed", "_exchange", "_outlives", "_serve", "_task", "_tasks")
 
-    def __init__(self, ask: ConnectAsk, serve: Serve, tasks: set[asyncio.Task[None]]) -> None:
+    def __init__(
+        self, ask: ConnectAsk, serve: Serve, tasks: set[asyncio.Task[None]], *, outlives: bool = False
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.owner = None
         self.route = ask.route
@@ -180,6 +183,7 @@ class InProcessConnection(Connection):
         self.idle_since = 0.0
         self.version = HttpVersion11
         self._serve = serve
+        self._outlives = outlives
         self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
         self._exchange: InProcessExchange | None = None
@@ -224,6 +228,8 @@ class InProcessConnection(Connection):
         self.capacity = 0
         if self._exchange is not None:
             self._exchange.cancel()
+            if not self._outlives and self._task is not None and self._task is not asyncio.current_task(self.loop):
+                self._task.cancel()
         owner, self.owner = self.owner, None
         if owner is not None:
             owner.connection_lost(self)
