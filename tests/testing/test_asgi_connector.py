@@ -165,3 +165,21 @@ async def test_closing_ends_an_application_that_does_not_listen():
     await session.close()
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     answer.close()
+
+
+async def test_a_websocket_needs_no_socket_either():
+    async with connected(app.app) as session:
+        async with session.ws_connect("/ws/echo", protocols=["chat"], compress=15) as ws:
+            assert ws.protocol == "chat"
+            for text in ("", "hello", "x" * 70_000):
+                await ws.send_str(text)
+                assert (await ws.receive(timeout=5)).data == text
+            await ws.send_bytes(b"\xff" * 300)
+            assert (await ws.receive(timeout=5)).data == b"\xff" * 300
+            await ws.send_str("close")
+            assert (await ws.receive(timeout=5)).type is wherry.WSMsgType.CLOSE
+        ws = await session.ws_connect("/ws/echo")
+        await asyncio.wait_for(ws.close(), 5)
+        assert ws.close_code == 1000
+        with pytest.raises(wherry.WSServerHandshakeError):
+            await session.ws_connect("/ws/other")

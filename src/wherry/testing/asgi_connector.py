@@ -1,6 +1,6 @@
 """`ASGIConnector`: a session's requests go to an ASGI 3 application in the same event loop, without a socket.
 
-It speaks ASGI's http and lifespan scopes; what an exchange is, `inprocess` knows.
+It speaks ASGI's http, websocket and lifespan scopes; what an exchange is, `inprocess` knows.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 from wherry import BaseConnector
 from wherry.connect.ask import ConnectAsk
-from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
 from wherry.testing.asgi import Receive, Scope, Send
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange
+from wherry.testing.inprocess_socket import InProcessSocket
 
 __all__ = ("ASGIConnector",)
 
@@ -27,7 +27,7 @@ class ASGIConnector(BaseConnector):
     """Serves every request, whatever its host, by calling an ASGI application.
 
     The application starts (lifespan) with the first request and stops when the connector is closed.  An exception of
-    the application is raised where the request was made.  WebSockets are not served: `LocalServer` has these.
+    the application is raised where the request was made.
 
     Args:
         app: The ASGI 3 application.
@@ -73,7 +73,21 @@ class ASGIConnector(BaseConnector):
 
     async def _call(self, exchange: InProcessExchange) -> None:
         if exchange.request.upgrade is not None:
-            raise ClientConnectionError("ASGIConnector does not serve WebSockets: use LocalServer(app)")
+            socket = InProcessSocket(exchange)
+            scope = self._scope(exchange)
+            del scope["method"], scope["extensions"]
+            offered = exchange.fields.get("Sec-WebSocket-Protocol", "")
+            scope.update(
+                type="websocket",
+                scheme="wss" if scope["scheme"] == "https" else "ws",
+                subprotocols=[name.strip() for name in offered.split(",") if name.strip()],
+            )
+            try:
+                await self._app(scope, socket.receive, socket.send)
+            finally:
+                if exchange.head is not None:
+                    socket.close()
+            return
         answer = _Answer(exchange)
         await self._app(self._scope(exchange), answer.receive, answer.send)
 

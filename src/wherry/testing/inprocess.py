@@ -16,7 +16,16 @@ from yarl import URL
 
 from wherry.connect.ask import ConnectAsk
 from wherry.errors import ClientConnectionError, ClientPayloadError, ServerDisconnectedError
-from wherry.protocol.connection import BodySink, Connection, Exchange, FieldPairs, RequestHead, ResponseHead
+from wherry.protocol.connection import (
+    BodySink,
+    Connection,
+    Exchange,
+    FieldPairs,
+    RequestHead,
+    ResponseHead,
+    Tunnel,
+    TunnelReceiver,
+)
 from wherry.types import HttpVersion11
 
 __all__ = ("InProcessConnection", "InProcessExchange", "Serve")
@@ -28,7 +37,7 @@ _FULL = 64 * 1024
 class InProcessExchange(Exchange):
     """One request and its response; the serving side reads by `next_part` and answers by `respond` and `write`."""
 
-    __slots__ = ("_arrived", "_parts", "_room", "_sent_size", "_took", "_whole", "disconnected", "request")
+    __slots__ = ("_arrived", "_parts", "_room", "_sent_size", "_took", "_whole", "disconnected", "request", "socket")
 
     def __init__(self, connection: InProcessConnection, sink: BodySink, request: RequestHead) -> None:
         super().__init__(connection, sink, reused=False)
@@ -36,6 +45,7 @@ class InProcessExchange(Exchange):
         self.sent = True
         #: Set once the client wants no more of the response.
         self.disconnected = asyncio.Event()
+        self.socket: Any = None  # the tunnel, where the serving side switched protocols
         self._parts: deque[bytes] = deque([request.body] if request.body else [])
         self._sent_size = len(request.body or b"")
         self._whole = not request.streamed
@@ -76,6 +86,13 @@ class InProcessExchange(Exchange):
 
     def resume_reading(self) -> None:
         self._room.set()
+
+    def upgrade(self, receiver: TunnelReceiver) -> Tunnel:
+        if self.socket is None:
+            return super().upgrade(receiver)
+        self.socket.attach(receiver)
+        tunnel: Tunnel = self.socket
+        return tunnel
 
     # --- the serving side ---------------------------------------------------------------------------------------
 
