@@ -105,8 +105,13 @@ async def test_what_broke_off_goes_on_at_the_next_run(run, raw_server, tmp_path)
 def test_an_interrupted_run_tells_what_it_has(wherry_server, tmp_path):
     report = tmp_path / "report"
     words = ["fetch", "-o", tmp_path, "--report", report, wherry_server.url("/bytes/5"), wherry_server.url("/delay/50")]
+    # Who runs tests in the background of a shell has SIGINT ignored, and so has what they start.
+    program = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('wherry.cli', run_name='__main__', alter_sys=True)"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "wherry.cli", *map(str, words)],
+        [sys.executable, "-c", program, *map(str, words)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(Path(wherry.__file__).parents[1])},
     )  # fmt: skip

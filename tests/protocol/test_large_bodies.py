@@ -261,7 +261,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> Bench:
+async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr("wherry.protocol.http1.REST_SECONDS", 3600)  # a rest ends when the test says so
     return Bench()
 
 
