@@ -8,12 +8,12 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.servers.http2 import LARGE, SERVER_NAMES, SMALL, Http2Server, Http2Servers
+from tests.servers.http2 import LARGE, MODEST, SERVER_NAMES, SMALL, Http2Server, Http2Servers
 from tests.servers.pki import Pki
 from tests.servers.proxies import ProxyFarm
 
 import wherry
-from wherry import ClientSession, Http2Options, TCPConnector
+from wherry import ClientSession, TCPConnector
 
 HttpVersion11, HttpVersion20 = (1, 1), (2, 0)
 
@@ -26,9 +26,7 @@ def server(request: pytest.FixtureRequest, http2_servers: Http2Servers) -> Http2
 
 @pytest.fixture
 async def session(pki: Pki) -> AsyncIterator[ClientSession]:
-    # haproxy 2.6 can forget, under load, a connection on which more is wanted than its buffers hold; a frame wakes it.
-    options = Http2Options(ping_interval=0.5, initial_window=128 * 1024, connection_window=256 * 1024)
-    connector = TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"), http2=options)
+    connector = TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"), http2=MODEST)
     async with ClientSession(connector=connector) as made:
         yield made
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.servers.http2 import LARGE, SERVER_NAMES, SMALL, Http2Server, Http2Servers
+from tests.servers.http2 import LARGE, MODEST, SERVER_NAMES, SMALL, Http2Server, Http2Servers
 from tests.servers.pki import Pki
 
 from wherry.body.stream import StreamReader
@@ -41,7 +41,7 @@ async def connection(request: pytest.FixtureRequest, server: Http2Server, pki: P
         context.set_alpn_protocols(["h2"])
         port = server.tls_port
     _, made = await loop.create_connection(
-        lambda: Http2Connection(loop),
+        lambda: Http2Connection(loop, flow=MODEST),
         "127.0.0.1",
         port,
         ssl=context,

@@ -19,8 +19,13 @@ import pytest
 from tests.servers.pki import Pki
 from tests.servers.process import find_program, free_ports
 
+from wherry import Http2Options
+
 SMALL = b'{"message": "Hello, World!", "id": 12345, "ok": true}\n'
 LARGE = bytes(range(256)) * 4096 * 2  # 2 MiB
+
+# haproxy 2.6 can forget, under load, a connection on which more is wanted than its buffers hold; a frame wakes it.
+MODEST = Http2Options(ping_interval=0.5, initial_window=128 * 1024, connection_window=256 * 1024)
 
 HYPERCORN_APP = """
 import asyncio
