@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import Any
 
@@ -135,10 +136,20 @@ class Refusing(asyncio.SelectorEventLoop):
 
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
     writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+async def others_end() -> None:
+    """Until what serves connections has ended."""
+    current = asyncio.current_task()
+    await asyncio.wait_for(asyncio.gather(*(task for task in asyncio.all_tasks() if task is not current)), 5)
+    await asyncio.sleep(0)  # uvloop closes the sockets a turn after it said so
 
 
 async def tls_inside_tls(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
@@ -152,7 +163,7 @@ async def tls_inside_tls(server_context: ssl.SSLContext, client_context: ssl.SSL
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", inner_port)
-        await asyncio.gather(relay(reader, to_writer), relay(to_reader, writer), return_exceptions=True)
+        await asyncio.gather(relay(reader, to_writer), relay(to_reader, writer))
 
     outer = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=server_context)
     wire = await open_wire(outer.sockets[0].getsockname()[1])
@@ -175,6 +186,7 @@ async def tls_inside_tls(server_context: ssl.SSLContext, client_context: ssl.SSL
     await asyncio.wait_for(closed, 5)
     inner.close()
     outer.close()
+    await others_end()
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop, Refusing])

@@ -26,6 +26,7 @@ from wherry.connect.pool import Pool
 from wherry.connect.route import Origin, ProxyHop, Route
 from wherry.connect.settings import DialSettings
 from wherry.connect.tls import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
+from wherry.connect.tls_transport import TlsTransport
 from wherry.connect.wire import Wire
 from wherry.protocol.connection import Connection
 from wherry.protocol.heap import keep_heap
@@ -398,7 +399,9 @@ def _close_without_loop(connections: list[Connection]) -> None:
     """The loop is gone, so transports cannot close in order any more; their sockets can."""
     for connection in connections:
         transport: Any = connection.transport
-        tls = getattr(transport, "_ssl_protocol", None)
+        while isinstance(transport, TlsTransport):
+            transport = transport.below
+        tls = getattr(transport, "_ssl_protocol", None)  # of a connector that dials in a way of its own
         if tls is not None:
             transport = tls._transport
         # What asyncio's transports do at their end; without it each of them would warn for itself.

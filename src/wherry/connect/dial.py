@@ -18,13 +18,14 @@ from aiohappyeyeballs import AddrInfoType
 from wherry.connect import tls
 from wherry.connect.address import is_canonical, is_literal, parse_literal
 from wherry.connect.ask import ConnectAsk
-from wherry.connect.protocols import connection_for, protocol_factory, wrong_protocol
+from wherry.connect.protocols import connection_for, protocol_factory
 from wherry.connect.proxy import open_tunnel, proxy_failure
 from wherry.connect.resolver import ResolveResult
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.secure import check_fingerprint, secure
 from wherry.connect.settings import DialSettings, connection_key, hop_key, server_name, timed_out, told
 from wherry.connect.sockets import Attempts, connect_first, reason, show
+from wherry.connect.tls_transport import SHUTDOWN_TIMEOUT, TlsTransport
 from wherry.connect.wire import TransportTaker, Wire
 from wherry.errors import (
     ClientConnectorAddressBlocked,
@@ -86,7 +87,10 @@ async def dial_route(route: Route, settings: DialSettings, ask: ConnectAsk) -> C
 async def _dial_direct(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
     origin = route.origin
     key = connection_key(route)
-    context = await tls.context_for(route.ssl, route.protocols) if route.is_tls else None
+    context: tls.ResumingContext | None = None
+    if route.is_tls:
+        inner = await tls.context_for(route.ssl, route.protocols)
+        context = settings.sessions.resuming(inner, tls.offered(route.protocols))
     dialled = _Dialled(origin.host, origin.port, key, ClientConnectorError)
     return cast(
         "Connection",
@@ -213,7 +217,7 @@ class _Dialled:
         ask: ConnectAsk,
         factory: Callable[[], Any],
         *,
-        context: ssl.SSLContext | None = None,
+        context: tls.ResumingContext | None = None,
         route: Route | None = None,
     ) -> Any:
         """A protocol of `factory` (or another, if ALPN says so) on a connected transport."""
@@ -248,14 +252,13 @@ class _Dialled:
         settings: DialSettings,
         ask: ConnectAsk,
         factory: Callable[[], Any],
-        context: ssl.SSLContext | None,
+        context: tls.ResumingContext | None,
         route: Route | None,
     ) -> Any:
         loop = settings.loop
         started = loop.time()
         sock: socket.socket | None = None
-        resuming: tls.ResumingContext | None = None
-        name = ""
+        transport: TlsTransport | None = None
         try:
             async with asyncio.timeout(ask.sock_connect):
                 sock = await connect_first(
@@ -269,20 +272,14 @@ class _Dialled:
                 connected = loop.time()
                 ask.timings.connect = connected - started
                 self._report(attempts, settings)
+                taken, sock = sock, None
                 if context is None or route is None:
-                    taken, sock = sock, None
                     _, protocol = await loop.create_connection(factory, sock=taken)
                     return protocol
-                resuming = settings.sessions.resuming(context, tls.offered(route.protocols))
-                name = server_name(route)
-                taken, sock = sock, None
-                transport, protocol = await loop.create_connection(
-                    factory,
-                    sock=taken,
-                    ssl=resuming,
-                    server_hostname=name,
-                    ssl_shutdown_timeout=settings.ssl_shutdown_timeout or None,
-                )
+                waits = SHUTDOWN_TIMEOUT if settings.ssl_shutdown_timeout is None else settings.ssl_shutdown_timeout
+                transport = TlsTransport(loop, context, server_name(route), waits)
+                await loop.create_connection(lambda: transport, sock=taken)
+                await transport.secured()
                 ask.timings.tls = loop.time() - connected
         except TimeoutError as exc:
             self._report(attempts, settings)
@@ -291,45 +288,36 @@ class _Dialled:
                 raise self.failure(self.key, OSError(exc.errno, self._told(exc, attempts))) from exc
             raise timed_out(self.key, ask, attempts.describe()) from exc
         except (ssl.SSLError, ssl.CertificateError) as exc:
-            if resuming is not None:
-                resuming.forget(name)
+            if context is not None and route is not None:
+                context.forget(server_name(route))
             raise tls.client_error(self.key, exc) from exc
         except (OSError, RuntimeError) as exc:
             self._report(attempts, settings)
-            if resuming is not None:
-                resuming.forget(name)
+            if transport is not None and context is not None and route is not None:
+                context.forget(server_name(route))
                 raise self.failure(self.key, told(exc, f"in the TLS handshake with {show(attempts.reached)}")) from exc
             errno = exc.errno if isinstance(exc, OSError) else None
             raise self.failure(self.key, OSError(errno, self._told(exc, attempts))) from exc
         finally:
             if sock is not None:
                 sock.close()
-        return self._accept(transport, protocol, route, settings, resuming)
+        return self._accept(transport, context, route, settings)
 
     def _accept(
-        self,
-        transport: asyncio.Transport,
-        protocol: Any,
-        route: Route,
-        settings: DialSettings,
-        resuming: tls.ResumingContext,
-    ) -> Any:
+        self, transport: TlsTransport, context: tls.ResumingContext, route: Route, settings: DialSettings
+    ) -> Connection:
         """The certificate is the right one, and the connection speaks what ALPN chose."""
         try:
-            resuming.remember(server_name(route), transport.get_extra_info("ssl_object"))
+            context.remember(server_name(route), transport.get_extra_info("ssl_object"))
             if isinstance(route.ssl, tls.Fingerprint):
                 check_fingerprint(route.ssl, transport, self.key)
-            if isinstance(protocol, Wire):
-                connection = connection_for(transport, route, settings)
-                protocol.hand_over(cast("TransportTaker", connection))
-                return connection
-            chosen = tls.selected_protocol(transport)
-            if chosen is not None and chosen not in route.protocols:
-                raise wrong_protocol(self.key, chosen, route)
-            return protocol
+            connection = connection_for(transport, route, settings)
         except BaseException:
             transport.abort()
             raise
+        transport.set_protocol(cast("asyncio.BaseProtocol", connection))
+        cast("TransportTaker", connection).connection_made(transport)
+        return connection
 
     def _report(self, attempts: Attempts, settings: DialSettings) -> None:
         """What was learned of each address serves the next dial."""

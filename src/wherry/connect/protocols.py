@@ -11,7 +11,6 @@ from typing import Any, cast
 from wherry.connect import tls
 from wherry.connect.route import Route
 from wherry.connect.settings import DialSettings, connection_key
-from wherry.connect.wire import Wire
 from wherry.errors import ClientConnectorError, ClientConnectorSSLError
 from wherry.protocol.connection import Connection
 from wherry.protocol.http1 import Http1Connection
@@ -19,19 +18,15 @@ from wherry.types import ConnectionKey
 
 
 def protocol_factory(route: Route, settings: DialSettings) -> Callable[[], Any]:
-    """The connection itself where only one protocol can come of it, else a wire until ALPN has chosen."""
+    """The connection of a route without TLS, where what it speaks is known beforehand (RFC 9113 3.3)."""
     loop, limits = settings.loop, settings.limits
-    if route.protocols == tls.DEFAULT_PROTOCOLS:
-        return lambda: Http1Connection(loop, limits)
-    if route.is_tls:
-        return lambda: Wire(loop)
     if "h2c" in route.protocols:
         return lambda: _http2(settings)
     return lambda: Http1Connection(loop, limits)
 
 
 def connection_for(transport: asyncio.Transport, route: Route, settings: DialSettings) -> Connection:
-    """The connection that speaks what was agreed on (RFC 7301), or what was known beforehand (RFC 9113 3.3)."""
+    """The connection that speaks what was agreed on (RFC 7301), or what was known beforehand."""
     if not route.is_tls:
         return cast("Connection", protocol_factory(route, settings)())
     chosen = tls.selected_protocol(transport)

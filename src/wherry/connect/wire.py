@@ -12,7 +12,7 @@ import errno
 import ssl
 from typing import Any, Protocol, cast
 
-from wherry.connect.tls_over import needs_own_tls, start_tls_over
+from wherry.connect.tls_transport import SHUTDOWN_TIMEOUT, TlsTransport
 
 # Handshakes are small; a peer that sends more without being read is stopped.
 HIGH_WATER = 64 * 1024
@@ -101,8 +101,8 @@ class Wire(asyncio.Protocol):
         Args:
             context: The TLS settings.
             server_hostname: The name to send and to check.
-            timeout: Seconds that the handshake may take, None for the loop's own limit.
-            shutdown_timeout: Seconds that the closing handshake may take, None for the loop's own limit.
+            timeout: Seconds that the handshake may take, None for 60.
+            shutdown_timeout: Seconds that the closing handshake may take, None for 30.
 
         Raises:
             ssl.SSLError: TLS failed.
@@ -113,27 +113,17 @@ class Wire(asyncio.Protocol):
             # Bytes from before the handshake must never be taken for bytes from inside it.
             self.abort()
             raise ConnectionResetError(errno.ECONNRESET, "the peer sent data before the TLS handshake")
-        transport = self.transport
-        limits: dict[str, Any] = {"ssl_handshake_timeout": timeout, "ssl_shutdown_timeout": shutdown_timeout or None}
-        upgraded: asyncio.Transport | None
-        try:
-            if needs_own_tls(transport):
-                upgraded = await start_tls_over(self._loop, transport, self, context, server_hostname, **limits)
-            else:
-                try:
-                    upgraded = await self._loop.start_tls(
-                        transport, self, context, server_hostname=server_hostname, **limits
-                    )
-                except TypeError:
-                    # A loop of its own kind may take only its own transports.
-                    upgraded = await start_tls_over(self._loop, transport, self, context, server_hostname, **limits)
-        except BaseException:
-            transport.abort()
-            raise
-        if upgraded is None or upgraded.is_closing():
-            transport.abort()
+        below = self.transport
+        waits = SHUTDOWN_TIMEOUT if shutdown_timeout is None else shutdown_timeout
+        upgraded = TlsTransport(self._loop, context, server_hostname, waits)
+        below.set_protocol(upgraded)
+        upgraded.connection_made(below)
+        await upgraded.secured(timeout)
+        if upgraded.is_closing():
+            upgraded.abort()
             raise ConnectionResetError(errno.ECONNRESET, "the connection closed during the TLS handshake")
         self.transport = upgraded
+        upgraded.set_protocol(self)
 
     def hand_over(self, connection: TransportTaker) -> None:
         """Give the transport, and bytes that are left, to `connection`; the wire is done.

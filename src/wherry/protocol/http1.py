@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import ssl
 from typing import Any, cast
 
 import httptools
@@ -452,10 +453,13 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
             return
         head = exchange.head
         if head is not None and exc is None and head.status != 101 and not is_framed(head):
-            # RFC 9112 6.3 (8): a response without length or chunks ends with its connection.
-            self._keep_alive = False
-            self._message_ended(exchange)
-            return
+            # RFC 9112 6.3 (8): a response without length or chunks ends with its connection.  Over TLS (9.8) it is
+            # the peer who must have said that this is the end.
+            if self._transport is None or not self._transport.get_extra_info("truncated"):
+                self._keep_alive = False
+                self._message_ended(exchange)
+                return
+            exc = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "there was no close_notify (RFC 9112 9.8)")
         self.exchange = None
         exchange.fail(ended_early(head, exc, self._peer()))
 
