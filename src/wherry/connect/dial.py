@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 
 from aiohappyeyeballs import AddrInfoType
@@ -24,7 +24,16 @@ from wherry.connect.resolver import ResolveResult
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.secure import check_fingerprint, secure
 from wherry.connect.settings import DialSettings, connection_key, hop_key, server_name, timed_out, told
-from wherry.connect.sockets import Attempts, connect_first, reason, show
+from wherry.connect.sockets import (
+    Attempts,
+    Factory,
+    connect_first,
+    connect_plain,
+    interleaved,
+    is_scoped,
+    reason,
+    show,
+)
 from wherry.connect.tls_transport import SHUTDOWN_TIMEOUT, TlsTransport
 from wherry.connect.wire import TransportTaker, Wire
 from wherry.errors import (
@@ -215,7 +224,7 @@ class _Dialled:
         self,
         settings: DialSettings,
         ask: ConnectAsk,
-        factory: Callable[[], Any],
+        factory: Factory,
         *,
         context: tls.ResumingContext | None = None,
         route: Route | None = None,
@@ -251,34 +260,26 @@ class _Dialled:
         attempts: Attempts,
         settings: DialSettings,
         ask: ConnectAsk,
-        factory: Callable[[], Any],
+        factory: Factory,
         context: tls.ResumingContext | None,
         route: Route | None,
     ) -> Any:
         loop = settings.loop
         started = loop.time()
-        sock: socket.socket | None = None
         transport: TlsTransport | None = None
         try:
             async with asyncio.timeout(ask.sock_connect):
-                sock = await connect_first(
-                    addresses,
-                    attempts,
-                    local_addresses=settings.local_addresses,
-                    delay=settings.happy_eyeballs_delay,
-                    interleave=settings.interleave,
-                    factory=settings.socket_factory,
+                if context is None or route is None:
+                    protocol = await self._connect(addresses, attempts, settings, factory)
+                    ask.timings.connect = loop.time() - started
+                    return protocol
+                waits = SHUTDOWN_TIMEOUT if settings.ssl_shutdown_timeout is None else settings.ssl_shutdown_timeout
+                name = server_name(route)
+                transport = await self._connect(
+                    addresses, attempts, settings, lambda: TlsTransport(loop, context, name, waits)
                 )
                 connected = loop.time()
                 ask.timings.connect = connected - started
-                self._report(attempts, settings)
-                taken, sock = sock, None
-                if context is None or route is None:
-                    _, protocol = await loop.create_connection(factory, sock=taken)
-                    return protocol
-                waits = SHUTDOWN_TIMEOUT if settings.ssl_shutdown_timeout is None else settings.ssl_shutdown_timeout
-                transport = TlsTransport(loop, context, server_name(route), waits)
-                await loop.create_connection(lambda: transport, sock=taken)
                 await transport.secured()
                 ask.timings.tls = loop.time() - connected
         except TimeoutError as exc:
@@ -298,10 +299,28 @@ class _Dialled:
                 raise self.failure(self.key, told(exc, f"in the TLS handshake with {show(attempts.reached)}")) from exc
             errno = exc.errno if isinstance(exc, OSError) else None
             raise self.failure(self.key, OSError(errno, self._told(exc, attempts))) from exc
-        finally:
-            if sock is not None:
-                sock.close()
-        return self._accept(transport, context, route, settings)
+        return self._accept(cast("TlsTransport", transport), context, route, settings)
+
+    async def _connect(
+        self, addresses: list[AddrInfoType], attempts: Attempts, settings: DialSettings, factory: Factory
+    ) -> Any:
+        """A protocol of `factory` on a transport to the first address that answers."""
+        delay = settings.happy_eyeballs_delay
+        if settings.plain_sockets and (delay is not None or len(addresses) == 1) and not any(map(is_scoped, addresses)):
+            ordered = interleaved(addresses, settings.interleave)
+            _, protocol = await connect_plain(ordered, attempts, factory, delay or 0.0)
+        else:
+            sock = await connect_first(
+                addresses,
+                attempts,
+                local_addresses=settings.local_addresses,
+                delay=delay,
+                interleave=settings.interleave,
+                factory=settings.socket_factory,
+            )
+            _, protocol = await settings.loop.create_connection(factory, sock=sock)
+        self._report(attempts, settings)
+        return protocol
 
     def _accept(
         self, transport: TlsTransport, context: tls.ResumingContext, route: Route, settings: DialSettings
@@ -364,7 +383,7 @@ async def addresses_of(
             for result in results
             if not settings.family or (socket.AF_INET6 if ":" in result["host"] else socket.AF_INET) == settings.family
         ]
-        addresses = [ipaddress.ip_address(result["host"]) for result in usable]
+        addresses = [_parsed(result["host"]) for result in usable]
     except OSError as exc:
         raise ClientConnectorDNSError(key, exc) from exc
     except (ValueError, TypeError, KeyError) as exc:
@@ -400,6 +419,10 @@ async def checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Rout
 
 
 # --- small things ------------------------------------------------------------------------------------------------
+
+
+# Names keep their addresses, and reading one takes 3 us.
+_parsed = lru_cache(maxsize=1024)(ipaddress.ip_address)
 
 
 def addr_info(result: ResolveResult) -> AddrInfoType:

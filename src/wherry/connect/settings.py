@@ -65,6 +65,7 @@ class DialSettings:
         "loop",
         "names",
         "own",
+        "plain_sockets",
         "sessions",
         "socket_factory",
         "ssl_shutdown_timeout",
@@ -96,6 +97,8 @@ class DialSettings:
         self.allow_address = allow_address
         self.limits = limits
         self.http2 = http2
+        # Nothing but an address is asked of a socket.
+        self.plain_sockets = local_addresses is None and socket_factory is None
         self.own: OwnWay | None = None
         self.sessions = tls.Sessions()
 

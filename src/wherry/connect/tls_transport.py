@@ -16,6 +16,8 @@ from typing import Any, cast
 # Seconds that a handshake may take where nobody sets a limit, and that a peer may take to end in order.
 HANDSHAKE_TIMEOUT = 60.0
 SHUTDOWN_TIMEOUT = 30.0
+# Seconds that the last words of a handshake wait for the first of what follows.
+FLUSH_SECONDS = 0.001
 # A peer that goes on sending after it was told of the end is heard out for so many bytes.
 MAX_DISCARDED = 256 * 1024
 # What is received at once, before it is decrypted.
@@ -64,6 +66,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_protocol",
         "_raw",
         "_secured",
+        "_server_hostname",
         "_shutdown_timeout",
         "_timer",
         "_tls",
@@ -83,7 +86,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._shutdown_timeout = shutdown_timeout
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._server_hostname = server_hostname
+        self._tls = cast("ssl.SSLObject", None)
         self._below = cast("asyncio.Transport", None)
         self._protocol: Any = None
         self._buffered = False
@@ -123,6 +127,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         seconds = HANDSHAKE_TIMEOUT if timeout is None else timeout
         timer = self._loop.call_later(seconds, self._took_too_long, seconds)
         try:
+            self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=self._server_hostname)
+            self._shake()
             await self._waiter
         except BaseException:
             if not self._closing:
@@ -143,7 +149,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         except (ssl.SSLError, ssl.CertificateError) as exc:
             self._fail(exc)
             return
-        self._flush()
+        # What ends the handshake goes out with the first request, which is a moment away: one write less.
+        self._loop.call_later(FLUSH_SECONDS, self._flush)
         self._secured = True
         if not self._waiter.done():
             self._waiter.set_result(None)
@@ -166,7 +173,6 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._below = cast("asyncio.Transport", transport)
-        self._shake()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._raw
