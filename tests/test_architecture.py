@@ -65,7 +65,6 @@ LONG_FUNCTIONS = {
     "wherry.client.session.ClientSession.__init__",
     "wherry.client.websocket_connect.connect_websocket",
     "wherry.connect.connector.TCPConnector.__init__",
-    "wherry.connect.dial._Dialled._attempt",
 }
 
 

@@ -283,8 +283,12 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                     return
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:
+            self._below.close()
+            return
         except ssl.SSLError:
             self._below.abort()
+            return
         if self._discarded > MAX_DISCARDED:
             self._below.abort()
 

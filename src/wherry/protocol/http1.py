@@ -231,7 +231,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
             self._restless = RESTLESS_READS
         elif transport is not None and not self._paused and not transport.is_closing():
             if transport.get_extra_info("ssl_object") is not None:
-                return  # TLS reads on below, whatever is asked of it
+                return  # decrypting takes so long that much has come by then anyway
             self._resting = self._rested = True
             transport.pause_reading()
             self.loop.call_later(REST_SECONDS, self._end_rest)
