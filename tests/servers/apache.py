@@ -62,6 +62,10 @@ DocumentRoot {files}
   SSLEngine on
   SSLCertificateFile {chain}
   SSLCertificateKeyFile {key}
+  SSLCACertificateFile {authority}
+  <Location /certified>
+    SSLVerifyClient require
+  </Location>
 </VirtualHost>
 """
 
@@ -70,7 +74,8 @@ class Apache(RealServer):
     """A running apache2.
 
     /index.txt is open, /digest/index.txt wants `user` and `password` by digest, /once/index.txt with nonces that live
-    for one second; `name` is another user with that password.  `tls` speaks HTTP/2 and 1.1.
+    for one second; `name` is another user with that password.  `tls` speaks HTTP/2 and 1.1; there, /certified/index.txt
+    wants a client's certificate, for which it asks after the handshake: HTTP/2 forbids that.
     """
 
     user = "user"
@@ -83,7 +88,7 @@ class Apache(RealServer):
         self.files = directory / "files"
         self.files.mkdir(parents=True)
         (self.files / "index.txt").write_text("open\n")
-        for guarded in ("digest", "once"):
+        for guarded in ("digest", "once", "certified"):
             (self.files / guarded).mkdir()
             (self.files / guarded / "index.txt").write_text("guarded\n")
         lines = ""
@@ -105,6 +110,7 @@ class Apache(RealServer):
                 realm=REALM,
                 chain=certificate.chain,
                 key=certificate.key,
+                authority=certificate.authority,
             ),
         )
         self.start([find_program("apache2"), "-f", config, "-DFOREGROUND"])

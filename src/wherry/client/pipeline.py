@@ -354,8 +354,7 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     if response_head is None or traces is not None:
         try:
             if traces is not None:
-                stream_id = getattr(exchange, "stream_id", None)
-                if stream_id:
+                if stream_id := getattr(exchange, "stream_id", None):
                     await traces.stream_start(stream_id, connection.version)
                 await traces.request_headers(request.method, request.url, request.headers)
             response_head = await exchange.receive_head()
@@ -364,6 +363,8 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
             if failure is exc:
                 raise
             raise failure from exc
+    if response_head.status == 421 and exchange.reused and await _leave(request, route, exchange, upload):
+        return await send(request, options, timeout)
     response = (request.response_class or session._response_class)(
         request.method, request.original_url, loop=session._loop, session=session
     )
@@ -374,6 +375,22 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
         content.on_eof(response._settle)
     _apply_head(session, request, response_head, exchange, content, options)
     return response
+
+
+async def _leave(request: ClientRequest, route: Route, exchange: Exchange, upload: asyncio.Task[None] | None) -> bool:
+    """Give up a connection whose server does not answer for the origin any more (RFC 9110 15.5.20).
+
+    Returns:
+        Whether the request can be sent over another; a kept one may be older than what its server is to answer for.
+    """
+    if route.forward is not None or not (request.payload is None or request.payload.replayable):
+        return False  # the connection to a proxy is not the one that the answer is about
+    exchange.cancel()
+    exchange.connection.retire()
+    if upload is not None:
+        upload.cancel()
+        await asyncio.wait((upload,))
+    return True
 
 
 def _apply_head(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
+from wherry.types import HttpVersion11
 
 # Of how many routes it is remembered what ALPN chose.
 NEGOTIATIONS_KEPT = 1024
@@ -48,17 +49,39 @@ class Lane:
     def size(self) -> int:
         return len(self.connections) + self.dialling
 
+    def step_down(self) -> None:
+        """The server wants HTTP/1.1: what speaks something else carries its exchanges to their end, and no more."""
+        self.multiplexes = False
+        for connection in tuple(self.connections):
+            if connection.version > HttpVersion11:
+                connection.retire()
+
 
 class Negotiated:
-    """What ALPN chose on routes that offered a choice."""
+    """What ALPN chose on routes that offered a choice, and which servers want less than that."""
 
-    __slots__ = ("_chosen",)
+    __slots__ = ("_chosen", "_ways")
 
     def __init__(self) -> None:
         self._chosen: dict[Route, bool] = {}
+        self._ways: dict[Route, Route] = {}
+
+    def way(self, route: Route) -> Route:
+        """`route` as it is dialled: without the protocols that its server refused."""
+        return self._ways.get(route, route)
+
+    def step_down(self, route: Route) -> bool:
+        """The server wants HTTP/1.1 (RFC 9113 7): whether it will get that from now on."""
+        if "http/1.1" not in route.protocols:
+            return False
+        if len(self._ways) >= NEGOTIATIONS_KEPT:
+            self._ways.clear()
+        self._ways[route] = route.offering("http/1.1")
+        return True
 
     def multiplexes(self, route: Route) -> bool | None:
         """Whether connections of `route` carry many exchanges, as far as that is known before one is there."""
+        route = self.way(route)
         if route.is_tls:
             return self._chosen.get(route) if "h2" in route.protocols else False
         return "h2c" in route.protocols
@@ -129,3 +152,6 @@ class Undertaker:
 
     def connection_lost(self, connection: Connection) -> None:
         self._closing.discard(connection)
+
+    def protocol_refused(self, connection: Connection) -> bool:
+        return False

@@ -114,10 +114,10 @@ class Pool:
         Raises:
             ClientConnectionError: The pool is closed, or no connection could be made.
         """
+        route = ask.route
         while True:
             if self.closed:
                 raise ClientConnectionError("Connector is closed")
-            route = ask.route
             lane = self._lanes.get(route)
             if lane is None:
                 lane = self._lanes[route] = Lane(route, not self.force_close and self._negotiated.multiplexes(route))
@@ -169,9 +169,7 @@ class Pool:
     # --- making room ----------------------------------------------------------------------------------------
 
     def _has_room(self, route: Route) -> bool:
-        if self.limit_per_host and self._size_by_origin.get(route.origin, 0) >= self.limit_per_host:
-            return False
-        return not self.limit or self._size < self.limit
+        return self._host_has_room(route.origin) and not self._is_full()
 
     def _dial_or_queue(self, waiter: Waiter) -> None:
         lane = waiter.lane
@@ -216,6 +214,7 @@ class Pool:
 
     async def _dial_for(self, waiter: Waiter) -> None:
         lane = waiter.lane
+        waiter.ask.route = self._negotiated.way(lane.route)
         try:
             connection = await self._dial(waiter.ask)
         except BaseException as exc:
@@ -385,6 +384,14 @@ class Pool:
         self._release_place(lane)
         self._dial_for_the_rest(lane)
         self._forget(lane)
+
+    def protocol_refused(self, connection: Connection) -> bool:
+        if not self._negotiated.step_down(connection.route):
+            return False
+        if (lane := self._lanes.get(connection.route)) is not None:
+            lane.step_down()
+            self._dial_for_the_rest(lane)
+        return True
 
     def _is_full(self) -> bool:
         return bool(self.limit) and self._size >= self.limit

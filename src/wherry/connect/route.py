@@ -106,6 +106,18 @@ class Route:
         self._identity = (origin, hops, ssl, server_hostname, protocols, forward, path)
         self._hash = hash(self._identity)
 
+    def offering(self, *protocols: str) -> Route:
+        """The same way, with `protocols` in place of its own."""
+        return Route(
+            self.origin,
+            self.hops,
+            ssl=self.ssl,
+            server_hostname=self.server_hostname,
+            protocols=protocols,
+            forward=self.forward,
+            path=self.path,
+        )
+
     @property
     def is_tls(self) -> bool:
         return self.origin.scheme == "https"

@@ -366,6 +366,9 @@ class ConnectionOwner(Protocol):
     def connection_lost(self, connection: Connection) -> None:
         """No exchange may start on the connection any more; called once."""
 
+    def protocol_refused(self, connection: Connection) -> bool:
+        """The peer wants HTTP/1.1 on this route; whether connections that are made from now on speak it."""
+
 
 class Connection(ABC):
     """A live transport that speaks one protocol.

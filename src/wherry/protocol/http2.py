@@ -303,9 +303,17 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         if not self._active:
             self.close()
 
+    def give_way(self) -> bool:
+        """The server wants HTTP/1.1 (RFC 9113 7): whether the next connection will speak it."""
+        return self.owner is not None and self.owner.protocol_refused(self)
+
     def stream_reset(self, exchange: Http2Exchange, code: int, name: str) -> None:
         """The server reset a stream."""
-        exchange.unprocessed = code == ErrorCode.REFUSED_STREAM and exchange.head is None
+        if exchange.head is None:
+            # Who is asked to come again by HTTP/1.1 has not been served (RFC 9113 7, 9.2.1).
+            exchange.unprocessed = code == ErrorCode.REFUSED_STREAM or (
+                code == ErrorCode.HTTP_1_1_REQUIRED and self.give_way()
+            )
         exchange.fail(exchange.failure(f"{self._peer()} reset the stream: {name}", None))
         self._release(exchange)
 

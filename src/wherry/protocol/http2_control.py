@@ -230,6 +230,8 @@ def _on_goaway(reader: Reader, stream_id: int, flags: int, payload: bytes) -> No
     control.goaway = f"GOAWAY {code_name(code)}"
     if debug:
         control.goaway += f" {debug[:100]!r}"
+    if code == ErrorCode.HTTP_1_1_REQUIRED:
+        reader.connection.give_way()
     reader.connection.give_back(last, control.goaway)
 
 
