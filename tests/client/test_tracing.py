@@ -1,7 +1,9 @@
 """Client tracing over real sockets: which signals come, with what, in which order; beside aiohttp's own."""
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -461,6 +463,104 @@ async def test_fields_that_a_listener_adds_are_sent(server: Server) -> None:
         assert b"X-Own: listener\r\n" in head
         assert head.count(b"X-Default: ") == 1
     assert own == {"X-Own": "request"}
+
+
+async def test_what_listeners_do_to_one_request_holds_for_that_one(server: Server) -> None:
+    """A plain GET that is built once is sent as it was built only while no listener changes what it is made of."""
+    step = ""
+    seen: list[Any] = []
+
+    async def begin(session: Any, context: Any, params: Any) -> None:
+        if step == "own":
+            params.headers["X-Own"] = "1"
+        elif step == "session":
+            session.headers["X-Session"] = "1"
+        elif step == "cookie":
+            session.cookie_jar.update_cookies({"a": "b"}, URL(server.url()))
+
+    async def sent(session: Any, context: Any, params: Any) -> None:
+        seen.append(dict(params.headers))
+        params.headers["X-Late"] = "1"
+
+    config = wherry.TraceConfig()
+    config.on_request_start.append(begin)
+    config.on_request_headers_sent.append(sent)
+    async with wherry.ClientSession(trace_configs=[config], cookie_jar=wherry.CookieJar(unsafe=True)) as session:
+        for step in ("", "", "own", "", "session", "", "cookie", ""):  # noqa: B007  (the listeners read it)
+            async with session.get(server.url()) as response:
+                assert response.request_info.headers["Host"] == f"127.0.0.1:{server.port}"
+    wanted = [set(), set(), {"X-Own"}, set(), {"X-Session"}, {"X-Session"}, *[{"X-Session", "Cookie"}] * 2]
+    usual = {"Host", "Accept", "Accept-Encoding", "User-Agent"}
+    assert [fields.keys() - usual for fields in seen] == wanted
+    sent_names = [{line.split(b":")[0].decode() for line in head.split(b"\r\n")[1:] if line} for head in server.heads]
+    assert [names - usual for names in sent_names] == wanted
+
+
+async def test_configs_that_join_later_are_heard(server: Server) -> None:
+    seen: list[tuple[str, Any]] = []
+    async with wherry.ClientSession() as session:
+        await plain(wherry, session, server)
+        session.trace_configs.append(recorder(wherry, seen))
+        await plain(wherry, session, server)
+    assert [name for name, _ in seen] == [
+        "on_request_start",
+        "on_connection_reuseconn",
+        "on_request_headers_sent",
+        "on_request_end",
+        "on_response_chunk_received",
+    ]
+
+
+async def test_middlewares_see_a_traced_request_afresh(server: Server) -> None:
+    seen: list[tuple[str, Any]] = []
+    count = 0
+
+    async def number(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+        nonlocal count
+        count += 1
+        if count % 2:
+            request.headers["X-Number"] = str(count)
+        return await handler(request)
+
+    names = ["on_request_headers_sent"]
+    async with wherry.ClientSession(trace_configs=[recorder(wherry, seen, names)], middlewares=(number,)) as session:
+        for _ in range(4):
+            await plain(wherry, session, server)
+    assert [params.headers.get("X-Number") for _, params in seen] == ["1", None, "3", None]
+    assert [b"X-Number" in head for head in server.heads] == [True, False, True, False]
+
+
+async def test_a_traced_request_leaves_no_cycle(server: Server) -> None:
+    async def listen(session: Any, context: Any, params: Any) -> None: ...
+
+    config = wherry.TraceConfig()
+    for name in SIGNALS:
+        getattr(config, name).append(listen)
+    async with wherry.ClientSession(trace_configs=[config]) as session:
+        await plain(wherry, session, server)
+        gc.collect()
+        gc.disable()
+        try:
+            async with session.get(server.url()) as response:
+                await response.read()
+            forgotten = weakref.ref(response)
+            del response
+            assert forgotten() is None
+        finally:
+            gc.enable()
+
+
+async def test_a_plain_function_that_fails_as_a_listener_leaks_no_connection(server: Server) -> None:
+    def fail(session: Any, context: Any, params: Any) -> Any:
+        raise ValueError("broken listener")
+
+    config = wherry.TraceConfig()
+    config.on_connection_reuseconn.append(fail)
+    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1), trace_configs=[config]) as session:
+        await plain(wherry, session, server)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="broken listener"):
+                await session.get(server.url())
 
 
 async def test_a_listener_that_fails_fails_the_request_and_who_began_sees_the_end(server: Server) -> None:

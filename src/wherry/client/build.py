@@ -140,6 +140,13 @@ class RequestBuilder:
         self._ready[key] = request
         return request
 
+    def _still_holds(self, request: ClientRequest) -> bool:
+        """Whether what a ready request was made of has not changed."""
+        return (
+            getversion(self._default_headers_any) == request._headers_version
+            and self._cookie_jar.cookie_header(request.url) == request._cookie_line
+        )
+
     def _resolve_url(self, given: StrOrURL) -> URL:
         """The absolute URL of a request, checked once for each text.
 

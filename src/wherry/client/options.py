@@ -218,6 +218,7 @@ READING_OPTIONS = frozenset(
         "raise_for_status",
         "read_bufsize",
         "timeout",
+        "trace_request_ctx",
     }
 )
 # With these a plain GET may still be one that was built before; the last two are part of what it is found by.

@@ -23,6 +23,7 @@ from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.redirects import REDIRECT_STATUSES, Hop, next_hop, split_credentials
 from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest, RequestInfo
 from wherry.client.response import ClientResponse
+from wherry.client.telling import tell_sent, tell_start, told_of_connection
 from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
 from wherry.client.upload import upload_body
 from wherry.connect.ask import ConnectAsk
@@ -83,7 +84,7 @@ async def fetch(
     traces = session._traces_for(options) if session._trace_configs else None
     try:
         if request is not None:
-            response = await _first_hop(session, request, options, timeout)
+            response = await _first_hop(session, request, options, timeout, traces)
         else:
             if session._trust_env and session._proxies.netrc is None:
                 await session._proxies.read_netrc()
@@ -123,9 +124,18 @@ def _watch_body(session: ClientSession, response: ClientResponse, exchange: Exch
 
 
 async def _first_hop(
-    session: ClientSession, request: ClientRequest, options: RequestOptions, timeout: ClientTimeout
+    session: ClientSession, request: ClientRequest, options: RequestOptions, timeout: ClientTimeout, traces: Any
 ) -> ClientResponse:
     """The usual request: built before, and mostly no redirect after it."""
+    given = options.headers
+    if traces is not None:
+        given = headers = session._merged_headers(given)
+        told = await tell_start(session, request, headers, traces)
+        if told is None:
+            return await _follow(
+                session, Hop("GET", request.original_url, headers, None, None), options, timeout, traces
+            )
+        request = told
     onion = session._onion
     if onion is not None and options is not NO_OPTIONS:
         onion = build_client_middlewares(_Sender(options, timeout), session._middlewares)
@@ -146,9 +156,11 @@ async def _first_hop(
             if not _may_try_again(exc, tries):
                 raise
             tries += 1
+            if traces is not None:
+                await traces.request_retry(tries, exc)
     if 300 < response.status < 309 and options.allow_redirects:
-        hop = Hop(request.method, request.original_url, options.headers, None, None)
-        return await _follow(session, hop, options, timeout, None, response)
+        hop = Hop(request.method, request.original_url, given, None, None)
+        return await _follow(session, hop, options, timeout, traces, response)
     if options.raise_for_status is None and not session._raise_for_status:
         return response
     return await _accept(session, response, options)
@@ -165,7 +177,7 @@ async def _follow(
     """Go from hop to hop until a response is no redirect, or is not to be followed."""
     middlewares = session._middlewares if options.middlewares is None else options.middlewares
     history: list[ClientResponse] = []
-    if traces is not None:
+    if traces is not None and not traces.started:
         # Listeners see the session's fields too, and what they add is sent.
         hop.headers = headers = session._merged_headers(options.headers)
         traces.follow(hop.method, hop.url, headers)
@@ -325,7 +337,11 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     connection = pool.take(route)
     traces = request._traces
     timings = None
-    if connection is None or (traces is not None and not await _told(connection, pool, traces.connection_reuseconn())):
+    if connection is None or (
+        traces is not None
+        and "on_connection_reuseconn" in traces.heard
+        and not await told_of_connection(connection, pool, traces.connection_reuseconn())
+    ):
         connection, timings = await _acquire(request, connector, route, timeout, traces)
         connected = monotonic()
     if head is None:
@@ -354,9 +370,7 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     if response_head is None or traces is not None:
         try:
             if traces is not None:
-                if stream_id := getattr(exchange, "stream_id", None):
-                    await traces.stream_start(stream_id, connection.version)
-                await traces.request_headers(request.method, request.url, request.headers)
+                await tell_sent(request, head, connection, exchange, traces)
             response_head = await exchange.receive_head()
         except BaseException as exc:
             failure = _failed(request, exchange, upload, exc)
@@ -456,7 +470,7 @@ async def _acquire(
         raise ConnectionTimeoutError(
             f"Connection timeout to host {request.url}: no connection within {timeout.connect:g} seconds"
         ) from exc
-    if traces is not None and not await _told(
+    if traces is not None and not await told_of_connection(
         connection, connector.pool, traces.connection_acquired(reused=connection.exchanges > 0)
     ):
         return await _acquire(request, connector, route, timeout, traces)
@@ -472,23 +486,3 @@ async def _held(connecting: Awaitable[Any]) -> Connection:
     if not isinstance(connection, Connection):
         raise TypeError(f"connect() gives what super().connect() gave, not {connection!r}")
     return connection
-
-
-async def _told(connection: Connection, pool: Any, telling: Awaitable[None]) -> bool:
-    """Let listeners hear of a connection that was taken, while its place is kept.
-
-    Returns:
-        Whether an exchange can still be started on it.
-    """
-    connection.promised += 1
-    try:
-        await telling
-    except BaseException:
-        connection.promised -= 1
-        pool.put_back(connection)
-        raise
-    connection.promised -= 1
-    if not connection.is_usable():
-        connection.retire()
-        return False
-    return connection.capacity > 0

@@ -107,6 +107,7 @@ class ClientRequest:
     _built: ClientRequest | None = None
     # What came for it last, while middlewares may ask again.
     _last: ClientResponse | None = None
+    _listed: CIMultiDict[str] | None = None  # the `headers` of twins that only show them
     # What the response's head may hold (`Limits`), None for the usual.
     _limits: Any = None
     _headers_version = -1
@@ -210,8 +211,8 @@ class ClientRequest:
     @property
     def changed(self) -> bool:
         """Whether anything in a twin is not as in the request that was built before."""
-        built = self._built
-        return built is None or self.__dict__ != built.__dict__
+        built = {} if self._built is None else self._built.__dict__
+        return self.__dict__ != (built if self._traces is None else {**built, "_traces": self._traces})
 
     # --- taking in what the user said -----------------------------------------------------------------------
 
@@ -430,7 +431,7 @@ class ClientRequest:
         else:
             length, chunked = self._framing(engine or {})
         at_hand = None
-        if payload is not None and not chunked and not self.compress and not self.expect100 and self._traces is None:
+        if payload is not None and not chunked and not self.compress and not self.expect100:
             at_hand = payload.at_hand if self._upload_tracker is None else None
         target = url.raw_path_qs
         if route.forward is not None:

@@ -171,7 +171,7 @@ class ClientSession(RequestBuilder):
         # The middlewares round what sends a plain GET, put together once.
         self._onion = build_client_middlewares(pipeline.send_built, self._middlewares) if middlewares else None
         self._skip_auto_headers = frozenset(istr(name) for name in skip_auto_headers or ())
-        self._is_plain = request_class is ClientRequest and not trace_configs and not trust_env
+        self._is_plain = request_class is ClientRequest and not trust_env
         self._wheel = DeadlineWheel(loop)
         self._websockets: set[WebSocketChannel] = set()
         self._trace_configs = trace_configs or []

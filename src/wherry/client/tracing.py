@@ -6,14 +6,36 @@ the steps; where each is taken is known to the pipeline, and to the connector th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Generator
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from aiosignal import Signal
 from multidict import CIMultiDict
 from yarl import URL
 
+from wherry.client.trace_params import (
+    TraceCacheHitParams,
+    TraceCacheMissParams,
+    TraceConnectionCreateEndParams,
+    TraceConnectionCreateStartParams,
+    TraceConnectionQueuedEndParams,
+    TraceConnectionQueuedStartParams,
+    TraceConnectionReuseconnParams,
+    TraceDnsCacheHitParams,
+    TraceDnsCacheMissParams,
+    TraceDnsResolveHostEndParams,
+    TraceDnsResolveHostStartParams,
+    TraceRequestChunkSentParams,
+    TraceRequestEndParams,
+    TraceRequestExceptionParams,
+    TraceRequestHeadersSentParams,
+    TraceRequestRedirectParams,
+    TraceRequestRetryParams,
+    TraceRequestStartParams,
+    TraceResponseChunkReceivedParams,
+    TraceStreamStartParams,
+)
 from wherry.types import HttpVersion
 
 if TYPE_CHECKING:
@@ -46,186 +68,11 @@ __all__ = (
 )
 
 
-# --- what listeners are told ------------------------------------------------------------------------------------
-
-
-@dataclass_transform(frozen_default=True)
-class _Told:
-    """Values under the names that a class annotates; they never change.
-
-    Not a data class: to make twenty of these would be a tenth of the time that `import wherry` takes.
-    """
-
-    _names: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls) -> None:
-        cls._names = tuple(cls.__annotations__)
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        told = {**dict(zip(self._names, values, strict=False)), **named}
-        if len(values) + len(named) != len(self._names) or told.keys() != set(self._names):
-            raise TypeError(f"{type(self).__name__} takes {', '.join(self._names) or 'nothing'}")
-        self.__dict__.update(told)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{type(self).__name__} never changes")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} never changes")
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.__dict__ == self.__dict__
-
-    def __hash__(self) -> int:
-        return hash((type(self), *map(id, self.__dict__.values())))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
-
-
-class TraceRequestStartParams(_Told):
-    """A request begins.  Fields that are added to `headers` are sent."""
-
-    method: str
-    url: URL
-    headers: CIMultiDict[str]
-
-
-class TraceRequestHeadersSentParams(_Told):
-    """The head of a request is on its way; once for each redirect and retry."""
-
-    method: str
-    url: URL
-    headers: CIMultiDict[str]
-
-
-class TraceRequestChunkSentParams(_Told):
-    """A piece of a request's body is about to be sent."""
-
-    method: str
-    url: URL
-    chunk: bytes
-
-
-class TraceResponseChunkReceivedParams(_Told):
-    """A response's body was read."""
-
-    method: str
-    url: URL
-    chunk: bytes
-
-
-class TraceRequestEndParams(_Told):
-    """A request has its response; the body may still be coming."""
-
-    method: str
-    url: URL
-    headers: CIMultiDict[str]
-    response: ClientResponse
-
-
-class TraceRequestExceptionParams(_Told):
-    """A request failed."""
-
-    method: str
-    url: URL
-    headers: CIMultiDict[str]
-    exception: BaseException
-
-
-class TraceRequestRedirectParams(_Told):
-    """A response redirects the request."""
-
-    method: str
-    url: URL
-    headers: CIMultiDict[str]
-    response: ClientResponse
-
-
-class TraceRequestRetryParams(_Told):
-    """A request is sent again: a kept connection was dead, or a retry was asked for.
-
-    `attempt` counts from 1, so the first retry is 2; `exception` or `response` is how the try before ended.
-    """
-
-    method: str
-    url: URL
-    headers: CIMultiDict[str]
-    attempt: int
-    exception: BaseException | None
-    response: ClientResponse | None
-
-
-class TraceConnectionQueuedStartParams(_Told):
-    """A request waits until there is room for its connection."""
-
-
-class TraceConnectionQueuedEndParams(_Told):
-    """The wait is over."""
-
-
-class TraceConnectionCreateStartParams(_Told):
-    """A connection is being made."""
-
-
-class TraceConnectionCreateEndParams(_Told):
-    """A connection was made."""
-
-
-class TraceConnectionReuseconnParams(_Told):
-    """A kept connection is used again."""
-
-
-class TraceStreamStartParams(_Told):
-    """A request has a stream of its own on a connection that carries many: HTTP/2 and later."""
-
-    stream_id: int
-    version: HttpVersion
-
-
-class TraceCacheHitParams(_Told):
-    """A stored response answers, and nothing is sent."""
-
-    method: str
-    url: URL
-
-
-class TraceCacheMissParams(_Told):
-    """A request that a cache could have answered goes on; `stale` if a stored response waits for validation."""
-
-    method: str
-    url: URL
-    stale: bool
-
-
-class TraceDnsResolveHostStartParams(_Told):
-    """A name is being resolved."""
-
-    host: str
-
-
-class TraceDnsResolveHostEndParams(_Told):
-    """A name was resolved."""
-
-    host: str
-
-
-class TraceDnsCacheHitParams(_Told):
-    """A name's addresses were known."""
-
-    host: str
-
-
-class TraceDnsCacheMissParams(_Told):
-    """A name's addresses were not known."""
-
-    host: str
-
-
 # --- who listens --------------------------------------------------------------------------------------------------
 
 _Params = TypeVar("_Params")
 _Signal: TypeAlias = "Signal[ClientSession, SimpleNamespace, _Params]"
+_Listener: TypeAlias = Callable[..., Awaitable[object]]
 
 
 class _SignalOf(Generic[_Params]):
@@ -280,6 +127,9 @@ class TraceConfig:
     on_dns_cache_miss = _SignalOf[TraceDnsCacheMissParams]()
     on_request_headers_sent = _SignalOf[TraceRequestHeadersSentParams]()
 
+    # The listeners of each signal that has any; None until they are all there.
+    _heard: dict[str, tuple[_Listener, ...]] | None = None
+
     def __init__(self, trace_config_ctx_factory: Callable[..., Any] = SimpleNamespace) -> None:
         self._trace_config_ctx_factory = trace_config_ctx_factory
         for name in _SIGNALS:
@@ -291,8 +141,19 @@ class TraceConfig:
 
     def freeze(self) -> None:
         """Take no more listeners."""
-        for name in _SIGNALS:
-            getattr(self, name).freeze()
+        self._listeners()
+
+    def _listeners(self) -> dict[str, tuple[_Listener, ...]]:
+        """Who listens to what, from now on; signals that nobody listens to are left out."""
+        heard = self._heard
+        if heard is None:
+            heard = self._heard = {}
+            for name in _SIGNALS:
+                signal = getattr(self, name)
+                signal.freeze()
+                if signal:
+                    heard[name] = tuple(signal)
+        return heard
 
 
 _SIGNALS = tuple(name for name, attribute in vars(TraceConfig).items() if isinstance(attribute, _SignalOf))
@@ -301,8 +162,23 @@ _SIGNALS = tuple(name for name, attribute in vars(TraceConfig).items() if isinst
 # --- one request's --------------------------------------------------------------------------------------------------
 
 
+class _Nothing:
+    """What is awaited where nobody listens."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+_NOTHING = _Nothing()
+_NO_URL = URL()
+_NO_HEADERS: CIMultiDict[str] = CIMultiDict()
+
+
 class Traces:
-    """The trace configs of one request, with their contexts: one coroutine for each step.
+    """The trace configs of one request, with their contexts: one method for each step, whose result is awaited.
 
     It is the request's `ConnectObserver` too.
 
@@ -312,28 +188,41 @@ class Traces:
         trace_request_ctx: What the request was given under that name.
     """
 
-    __slots__ = ("_configs", "_queued", "_request_ctx", "_session", "_started", "headers", "method", "url")
+    __slots__ = ("_configs", "_queued", "_request_ctx", "_session", "_started", "headers", "heard", "method", "url")
 
     def __init__(self, session: ClientSession, configs: list[TraceConfig], trace_request_ctx: object) -> None:
         self._session = session
         self._configs = configs
         self._request_ctx = trace_request_ctx
         # Who saw the start sees the end too, and nobody else.
-        self._started: list[tuple[TraceConfig, Any]] = []
+        self._started: list[tuple[dict[str, tuple[_Listener, ...]], Any]] = []
         self._queued = False
+        # The names of the signals that anybody listens to.
+        self.heard: Collection[str] = ()
         self.method = ""
-        self.url = URL()
-        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.url = _NO_URL
+        self.headers = _NO_HEADERS
 
-    async def _emit(self, name: str, params_class: Callable[..., Any], *facts: object) -> None:
+    def _emit(self, name: str, params_class: Callable[..., Any], *facts: object) -> Awaitable[object]:
         """Call the listeners of a signal, config after config; without any, no params are made."""
-        params: Any = None
-        for config, context in self._started:
-            signal = getattr(config, name)
-            if signal:
-                if params is None:
-                    params = params_class(*facts)
-                await signal.send(self._session, context, params)
+        if name not in self.heard:
+            return _NOTHING
+        params = params_class(*facts)
+        calls = [(listener, context) for heard, context in self._started for listener in heard.get(name, ())]
+        if len(calls) > 1:
+            return self._call(calls, params)
+        # The usual case: what is awaited is what the listener gives, with nothing round it.
+        listener, context = calls[0]
+        return listener(self._session, context, params)
+
+    async def _call(self, calls: list[tuple[_Listener, Any]], params: object) -> None:
+        for listener, context in calls:
+            await listener(self._session, context, params)
+
+    @property
+    def started(self) -> bool:
+        """Whether listeners were told that the request begins."""
+        return bool(self._started)
 
     def follow(self, method: str, url: URL, headers: CIMultiDict[str]) -> None:
         """Say what is asked from here on: the request, or where a redirect led."""
@@ -343,34 +232,38 @@ class Traces:
         self.headers = headers
 
     async def request_start(self) -> None:
-        params = TraceRequestStartParams(self.method, self.url, self.headers)
+        params: Any = None
         for config in self._configs:
+            heard = config._listeners()
             context = config.trace_config_ctx(trace_request_ctx=self._request_ctx)
-            if config.on_request_start:
-                await config.on_request_start.send(self._session, context, params)
-            self._started.append((config, context))
+            for listener in heard.get("on_request_start", ()):
+                if params is None:
+                    params = TraceRequestStartParams(self.method, self.url, self.headers)
+                await listener(self._session, context, params)
+            self._started.append((heard, context))
+            self.heard = {*self.heard, *heard} if self.heard else heard
 
-    async def request_headers(self, method: str, url: URL, headers: CIMultiDict[str]) -> None:
-        await self._emit("on_request_headers_sent", TraceRequestHeadersSentParams, method, url, headers)
+    def request_headers(self, method: str, url: URL, headers: CIMultiDict[str]) -> Awaitable[object]:
+        return self._emit("on_request_headers_sent", TraceRequestHeadersSentParams, method, url, headers)
 
-    async def request_chunk_sent(self, method: str, url: URL, chunk: bytes) -> None:
-        await self._emit("on_request_chunk_sent", TraceRequestChunkSentParams, method, url, chunk)
+    def request_chunk_sent(self, method: str, url: URL, chunk: bytes) -> Awaitable[object]:
+        return self._emit("on_request_chunk_sent", TraceRequestChunkSentParams, method, url, chunk)
 
-    async def response_chunk_received(self, method: str, url: URL, chunk: bytes) -> None:
-        await self._emit("on_response_chunk_received", TraceResponseChunkReceivedParams, method, url, chunk)
+    def response_chunk_received(self, method: str, url: URL, chunk: bytes) -> Awaitable[object]:
+        return self._emit("on_response_chunk_received", TraceResponseChunkReceivedParams, method, url, chunk)
 
-    async def request_redirect(self, response: ClientResponse) -> None:
-        await self._emit(
+    def request_redirect(self, response: ClientResponse) -> Awaitable[object]:
+        return self._emit(
             "on_request_redirect", TraceRequestRedirectParams, self.method, self.url, self.headers, response
         )
 
-    async def request_retry(
+    def request_retry(
         self,
         attempt: int,
         exception: BaseException | None = None,
         response: ClientResponse | None = None,
         headers: CIMultiDict[str] | None = None,
-    ) -> None:
+    ) -> Awaitable[object]:
         """A request goes out again.
 
         Args:
@@ -381,7 +274,7 @@ class Traces:
         """
         if headers is None:
             headers = self.headers
-        await self._emit(
+        return self._emit(
             "on_request_retry",
             TraceRequestRetryParams,
             self.method,
@@ -392,11 +285,11 @@ class Traces:
             response,
         )
 
-    async def request_end(self, response: ClientResponse) -> None:
-        await self._emit("on_request_end", TraceRequestEndParams, self.method, self.url, self.headers, response)
+    def request_end(self, response: ClientResponse) -> Awaitable[object]:
+        return self._emit("on_request_end", TraceRequestEndParams, self.method, self.url, self.headers, response)
 
-    async def request_exception(self, exception: BaseException) -> None:
-        await self._emit(
+    def request_exception(self, exception: BaseException) -> Awaitable[object]:
+        return self._emit(
             "on_request_exception", TraceRequestExceptionParams, self.method, self.url, self.headers, exception
         )
 
@@ -406,9 +299,9 @@ class Traces:
         """Who is told of the connector's steps."""
         return self
 
-    async def connection_queued_start(self) -> None:
+    def connection_queued_start(self) -> Awaitable[object]:
         self._queued = True
-        await self._emit("on_connection_queued_start", TraceConnectionQueuedStartParams)
+        return self._emit("on_connection_queued_start", TraceConnectionQueuedStartParams)
 
     async def connection_queued_end(self) -> None:
         """The wait is over, if there was one."""
@@ -426,29 +319,30 @@ class Traces:
         await self.connection_queued_end()
         await self._emit("on_connection_create_start", TraceConnectionCreateStartParams)
 
-    async def connection_create_end(self) -> None:
-        await self._emit("on_connection_create_end", TraceConnectionCreateEndParams)
+    def connection_create_end(self) -> Awaitable[object]:
+        return self._emit("on_connection_create_end", TraceConnectionCreateEndParams)
 
     async def connection_reuseconn(self) -> None:
+        # A coroutine: a place in the pool is kept before it begins, and given back if a listener fails.
         await self._emit("on_connection_reuseconn", TraceConnectionReuseconnParams)
 
-    async def cache_hit(self, method: str, url: URL) -> None:
-        await self._emit("on_cache_hit", TraceCacheHitParams, method, url)
+    def cache_hit(self, method: str, url: URL) -> Awaitable[object]:
+        return self._emit("on_cache_hit", TraceCacheHitParams, method, url)
 
-    async def cache_miss(self, method: str, url: URL, *, stale: bool) -> None:
-        await self._emit("on_cache_miss", TraceCacheMissParams, method, url, stale)
+    def cache_miss(self, method: str, url: URL, *, stale: bool) -> Awaitable[object]:
+        return self._emit("on_cache_miss", TraceCacheMissParams, method, url, stale)
 
-    async def stream_start(self, stream_id: int, version: HttpVersion) -> None:
-        await self._emit("on_stream_start", TraceStreamStartParams, stream_id, version)
+    def stream_start(self, stream_id: int, version: HttpVersion) -> Awaitable[object]:
+        return self._emit("on_stream_start", TraceStreamStartParams, stream_id, version)
 
-    async def dns_resolve_start(self, host: str) -> None:
-        await self._emit("on_dns_resolvehost_start", TraceDnsResolveHostStartParams, host)
+    def dns_resolve_start(self, host: str) -> Awaitable[object]:
+        return self._emit("on_dns_resolvehost_start", TraceDnsResolveHostStartParams, host)
 
-    async def dns_resolve_end(self, host: str) -> None:
-        await self._emit("on_dns_resolvehost_end", TraceDnsResolveHostEndParams, host)
+    def dns_resolve_end(self, host: str) -> Awaitable[object]:
+        return self._emit("on_dns_resolvehost_end", TraceDnsResolveHostEndParams, host)
 
-    async def dns_cache_hit(self, host: str) -> None:
-        await self._emit("on_dns_cache_hit", TraceDnsCacheHitParams, host)
+    def dns_cache_hit(self, host: str) -> Awaitable[object]:
+        return self._emit("on_dns_cache_hit", TraceDnsCacheHitParams, host)
 
-    async def dns_cache_miss(self, host: str) -> None:
-        await self._emit("on_dns_cache_miss", TraceDnsCacheMissParams, host)
+    def dns_cache_miss(self, host: str) -> Awaitable[object]:
+        return self._emit("on_dns_cache_miss", TraceDnsCacheMissParams, host)
