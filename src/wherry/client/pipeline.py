@@ -337,11 +337,7 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     connection = pool.take(route)
     traces = request._traces
     timings = None
-    if connection is None or (
-        traces is not None
-        and "on_connection_reuseconn" in traces.heard
-        and not await told_of_connection(connection, pool, traces.connection_reuseconn())
-    ):
+    if connection is None or (traces is not None and not await told_of_connection(connection, pool, traces)):
         connection, timings = await _acquire(request, connector, route, timeout, traces)
         connected = monotonic()
     if head is None:
@@ -471,7 +467,7 @@ async def _acquire(
             f"Connection timeout to host {request.url}: no connection within {timeout.connect:g} seconds"
         ) from exc
     if traces is not None and not await told_of_connection(
-        connection, connector.pool, traces.connection_acquired(reused=connection.exchanges > 0)
+        connection, connector.pool, traces, reused=connection.exchanges > 0
     ):
         return await _acquire(request, connector, route, timeout, traces)
     # Another request's dial may have come first: its steps were not this one's.

@@ -6,7 +6,6 @@ hears of them, is known to `tracing`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict, getversion
@@ -38,15 +37,23 @@ async def tell_start(
     return told
 
 
-async def told_of_connection(connection: Connection, pool: Any, telling: Awaitable[None]) -> bool:
+async def told_of_connection(connection: Connection, pool: Any, traces: Traces, *, reused: bool = True) -> bool:
     """Let listeners hear of a connection that was taken, while its place is kept.
+
+    Args:
+        connection: The connection.
+        pool: Where it was taken from.
+        traces: Who listens.
+        reused: Whether it has carried another exchange before.
 
     Returns:
         Whether an exchange can still be started on it.
     """
+    if not traces.queued and not (reused and "on_connection_reuseconn" in traces.heard):
+        return True
     connection.promised += 1
     try:
-        await telling
+        await traces.connection_acquired(reused=reused)
     except BaseException:
         connection.promised -= 1
         pool.put_back(connection)

@@ -188,7 +188,7 @@ class Traces:
         trace_request_ctx: What the request was given under that name.
     """
 
-    __slots__ = ("_configs", "_queued", "_request_ctx", "_session", "_started", "headers", "heard", "method", "url")
+    __slots__ = ("_configs", "_request_ctx", "_session", "_started", "headers", "heard", "method", "queued", "url")
 
     def __init__(self, session: ClientSession, configs: list[TraceConfig], trace_request_ctx: object) -> None:
         self._session = session
@@ -196,7 +196,7 @@ class Traces:
         self._request_ctx = trace_request_ctx
         # Who saw the start sees the end too, and nobody else.
         self._started: list[tuple[dict[str, tuple[_Listener, ...]], Any]] = []
-        self._queued = False
+        self.queued = False
         # The names of the signals that anybody listens to.
         self.heard: Collection[str] = ()
         self.method = ""
@@ -300,13 +300,13 @@ class Traces:
         return self
 
     def connection_queued_start(self) -> Awaitable[object]:
-        self._queued = True
+        self.queued = True
         return self._emit("on_connection_queued_start", TraceConnectionQueuedStartParams)
 
     async def connection_queued_end(self) -> None:
         """The wait is over, if there was one."""
-        if self._queued:
-            self._queued = False
+        if self.queued:
+            self.queued = False
             await self._emit("on_connection_queued_end", TraceConnectionQueuedEndParams)
 
     async def connection_acquired(self, *, reused: bool) -> None:
@@ -322,9 +322,8 @@ class Traces:
     def connection_create_end(self) -> Awaitable[object]:
         return self._emit("on_connection_create_end", TraceConnectionCreateEndParams)
 
-    async def connection_reuseconn(self) -> None:
-        # A coroutine: a place in the pool is kept before it begins, and given back if a listener fails.
-        await self._emit("on_connection_reuseconn", TraceConnectionReuseconnParams)
+    def connection_reuseconn(self) -> Awaitable[object]:
+        return self._emit("on_connection_reuseconn", TraceConnectionReuseconnParams)
 
     def cache_hit(self, method: str, url: URL) -> Awaitable[object]:
         return self._emit("on_cache_hit", TraceCacheHitParams, method, url)
