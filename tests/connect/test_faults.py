@@ -10,6 +10,7 @@ import struct
 import pytest
 
 import wherry
+from wherry.connect.dial import dial_route
 
 FAULTS = (
     "none",
@@ -73,6 +74,74 @@ class Faulty:
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection by RST."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+NO_STREAMS = b"\0\0\6\4\0\0\0\0\0\0\3\0\0\0\0"  # SETTINGS_MAX_CONCURRENT_STREAMS 0
+GOAWAY = b"\0\0\0\4\0\0\0\0\0" + b"\0\0\10\7\0\0\0\0\0" + bytes(8)
+ENDS = {
+    "reset": reset,
+    "end": lambda writer: writer.close(),
+    "408": lambda writer: writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"),
+    "no streams": lambda writer: writer.write(NO_STREAMS),
+    "goaway": lambda writer: writer.write(GOAWAY),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2c"])
+async def test_a_connection_that_ends_before_it_is_taken_costs_no_place(
+    serve, monkeypatch: pytest.MonkeyPatch, protocol: str, end: str
+) -> None:
+    """Listeners may take their time between the dial and the request, and the server may end it all in that time."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ENDS[end](writer)
+        await reader.read()
+
+    async def dial_and_dawdle(*args) -> object:
+        connection = await dial_route(*args)
+        async with asyncio.timeout(5):
+            while connection.is_usable():
+                await asyncio.sleep(0.001)
+        return connection
+
+    monkeypatch.setattr("wherry.connect.dial.dial_route", dial_and_dawdle)
+    connector = wherry.TCPConnector(limit=2, protocols=(protocol,))
+    url = f"http://127.0.0.1:{await serve(answer)}/"
+    async with wherry.ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=10)) as session:
+        for _ in range(3):
+            with pytest.raises(wherry.ServerDisconnectedError, match="takes no request"):
+                await session.get(url)
+        assert connector.pool._size == 0
+
+
+async def test_a_server_that_allows_no_streams_keeps_no_place(serve) -> None:
+    """RFC 9113 5.1.2: who refuses every request keeps its connections open, and they are of use to nobody."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(NO_STREAMS)
+        await reader.readexactly(24)
+        while True:
+            length = int.from_bytes(await reader.readexactly(3))
+            kind, _, *stream = await reader.readexactly(6)
+            await reader.readexactly(length)
+            if kind == 1:
+                writer.write(b"\0\0\4\3\0" + bytes(stream) + b"\0\0\0\7")
+
+    connector = wherry.TCPConnector(limit=2, protocols=("h2c",))
+    url = f"http://127.0.0.1:{await serve(refuse)}/"
+    async with wherry.ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=5)) as session:
+        with pytest.raises(wherry.ServerDisconnectedError, match="REFUSED_STREAM"):
+            await session.get(url)
+        async with asyncio.timeout(5):
+            while connector.stats().open:
+                await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])

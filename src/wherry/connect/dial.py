@@ -44,6 +44,7 @@ from wherry.errors import (
     ClientSSLError,
     ConnectionTimeoutError,
     InvalidUrlClientError,
+    ServerDisconnectedError,
     ServerFingerprintMismatch,
     UnixClientConnectorError,
 )
@@ -58,6 +59,7 @@ async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connect
         ClientConnectorError: It could not be made; subclasses say which step failed.
         ConnectionTimeoutError: `ask.sock_connect` passed.
         ServerFingerprintMismatch: The certificate is not the one that was asked for.
+        ServerDisconnectedError: The connection was made, and the server has ended it or allows no request.
     """
     observer = ask.observer
     if observer is not None:
@@ -78,6 +80,12 @@ async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connect
         except BaseException:
             connection.abort()
             raise
+    if not connection.is_usable():
+        # Whoever owns it from here on would never hear of an end that is past.
+        connection.abort()
+        error = ServerDisconnectedError(f"Server disconnected: {route.origin} takes no request on a new connection")
+        error.resend_safe = True
+        raise error
     return connection
 
 

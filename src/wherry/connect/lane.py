@@ -13,6 +13,8 @@ from wherry.types import HttpVersion11
 
 # Of how many routes it is remembered what ALPN chose.
 NEGOTIATIONS_KEPT = 1024
+# Nearly every pool meets no server that refuses what it is offered, and keeps no dictionary of its own for that.
+_AS_GIVEN: dict[Route, Route] = {}
 
 
 class Waiter:
@@ -64,7 +66,7 @@ class Negotiated:
 
     def __init__(self) -> None:
         self._chosen: dict[Route, bool] = {}
-        self._ways: dict[Route, Route] = {}
+        self._ways = _AS_GIVEN
 
     def way(self, route: Route) -> Route:
         """`route` as it is dialled: without the protocols that its server refused."""
@@ -74,8 +76,8 @@ class Negotiated:
         """The server wants HTTP/1.1 (RFC 9113 7): whether it will get that from now on."""
         if "http/1.1" not in route.protocols:
             return False
-        if len(self._ways) >= NEGOTIATIONS_KEPT:
-            self._ways.clear()
+        if self._ways is _AS_GIVEN or len(self._ways) >= NEGOTIATIONS_KEPT:
+            self._ways = {}
         self._ways[route] = route.offering("http/1.1")
         return True
 

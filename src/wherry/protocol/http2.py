@@ -354,6 +354,8 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
             return
         before = self.capacity
         self.capacity = max(control.max_streams - self._active, 0)
+        if not control.max_streams and not self._active:
+            self.close()  # of no use to anyone, and a place of the pool
         if self.owner is not None and self.capacity and (before <= 0 or not self._active):
             self.idle_since = self.loop.time()
             self.owner.connection_available(self)
