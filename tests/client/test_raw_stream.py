@@ -136,3 +136,20 @@ async def test_the_stream_ends_with_its_response(end: str) -> None:
             getattr(response, end)()
         await asyncio.wait_for(gone.wait(), 5)
         assert not protocol.connected
+
+
+async def test_connect_names_the_tunnels_end_and_carries_its_bytes() -> None:
+    """RFC 9112 3.2.3; as with aiohttp"""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 Established\r\n\r\n" + await reader.readline())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(await reader.readexactly(5))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    end = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, ClientSession() as session, session.request("CONNECT", f"http://{end}/path?q") as response:
+        assert await response.content.readline() == f"CONNECT {end} HTTP/1.1\r\n".encode()
+        response.connection.transport.write(b"bytes")
+        assert await response.content.read() == b"bytes"

@@ -89,6 +89,15 @@ async def test_targets_of_other_forms_become_a_path(target: str, path: str) -> N
     assert dict(peer.decoder.decode(payload))[":path"] == path
 
 
+async def test_connect_names_its_end_and_no_path() -> None:
+    """RFC 9113 8.5"""
+    peer = Peer()
+    await peer.heard()
+    peer.get("b.example:25", method="CONNECT", fields=[("x-a", "1")])
+    [(_, _, _, payload)] = await peer.heard()
+    assert peer.decoder.decode(payload) == [(":method", "CONNECT"), (":authority", "b.example:25"), ("x-a", "1")]
+
+
 async def test_requests_of_one_turn_go_out_in_one_write() -> None:
     peer = Peer()
     await peer.heard()

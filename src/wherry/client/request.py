@@ -444,6 +444,8 @@ class ClientRequest:
         elif route.hops:
             # RFC 9110 11.7.2: meant for a proxy, and at the end of a tunnel there is none.
             shared, fields = _without_proxy_credentials(shared, fields)
+        if self.method == "CONNECT":
+            target = f"{url.host_subcomponent}:{url.port}"  # RFC 9112 3.2.3
         head = RequestHead(
             self.method,
             route.origin.scheme,
@@ -459,8 +461,7 @@ class ClientRequest:
         head.limits = self._limits
         if self.expect100 or (engine is not None and "expect" in engine):
             head.expect_continue = payload is not None
-        if upgrade is not None:
-            head.upgrade = upgrade
+        head.upgrade = upgrade
         if self.version is not HttpVersion11 and self.version == HttpVersion10:
             head.version = self.version
         return head

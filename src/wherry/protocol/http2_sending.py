@@ -128,6 +128,9 @@ class Sender:
         if head.expect_continue:
             fields = (*fields, ("expect", "100-continue"))
         target = head.target
+        if head.method == "CONNECT":  # RFC 9113 8.5
+            pseudo = ((":method", "CONNECT"), (":authority", target))
+            return self.encoder.encode_fields(lower_fields((*pseudo, *head.shared.pairs, *fields)))
         if target[:1] != "/":
             target = _origin_form(target)
         return self.encoder.encode(head.method, head.scheme, head.authority, target, head.shared, fields)
