@@ -154,6 +154,35 @@ async def test_cancelled_and_timed_out_requests_hurt_nobody(session: ClientSessi
     assert stats(session).opened == 1
 
 
+@pytest.mark.parametrize("limits", [{"sock_read": 0.05}, {"total": 0.05}])
+@pytest.mark.parametrize("answer", [b"", b"\0\0\1\1\4\0\0\0\1\x88"], ids=["silence", "a head"])
+async def test_a_time_limit_ends_the_stream(answer: bytes, limits: dict[str, float]) -> None:
+    """The server hears of it, and the stream's place is free."""
+    reset = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\0\0\0\4\0\0\0\0\0")
+        await reader.readexactly(24)
+        while data := await reader.readexactly(9):
+            body = await reader.readexactly(int.from_bytes(data[:3]))
+            if data[3] == 1:
+                writer.write(answer)
+            elif data[3] == 3:
+                reset.set_result((data[8], body[3]))
+                break
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, ClientSession(connector=TCPConnector(protocols=("h2c",))) as session:
+        with pytest.raises(TimeoutError):
+            async with session.get(url, timeout=wherry.ClientTimeout(**limits)) as response:
+                await response.read()
+        async with asyncio.timeout(5):
+            assert await reset == (1, 8)  # CANCEL
+        assert stats(session).busy == 0
+
+
 async def test_closing_the_session_ends_connections_in_order(server: Http2Server, pki: Pki) -> None:
     async with ClientSession(connector=TCPConnector(ssl=pki.client(), protocols=("h2",))) as session:
         response = await session.get(f"https://localhost:{server.tls_port}/large")

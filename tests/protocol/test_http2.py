@@ -467,6 +467,31 @@ async def test_a_cancelled_exchange_resets_its_stream_and_no_other() -> None:
     assert (sink.data, other.ended, peer.transport.closing) == (b"ab", True, False)
 
 
+@pytest.mark.parametrize("answered", [False, True])
+async def test_an_exchange_that_is_failed_from_above_gives_its_stream_back(answered: bool) -> None:
+    """Time limits and uploads say why, and then give up."""
+    peer = Peer(begin=settings((3, 1)))
+    exchange, sink = peer.get()
+    if answered:
+        peer.say(peer.head(1))
+    await peer.heard()
+    exchange.fail(TimeoutError("too late"))
+    exchange.cancel()
+    exchange.cancel()
+    assert await peer.names() == ["RST:1"]
+    assert isinstance(sink.error, TimeoutError)
+    assert (peer.connection.capacity, peer.connection.is_idle) == (1, True)
+
+
+async def test_a_tunnel_that_is_failed_before_settings_came_gives_its_place_back() -> None:
+    peer = Peer(begin=None)
+    exchange, _ = peer.get(upgrade="websocket")
+    exchange.fail(TimeoutError("too late"))
+    exchange.cancel()
+    exchange.cancel()
+    assert peer.connection.is_idle
+
+
 async def test_a_refused_stream_was_not_processed() -> None:
     """RFC 9113 8.7"""
     peer = Peer()

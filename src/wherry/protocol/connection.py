@@ -282,7 +282,10 @@ class Exchange(ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """Give up: HTTP/1 closes the connection, HTTP/2 and 3 reset the stream.  Harmless when complete."""
+        """Give up: HTTP/1 closes the connection, HTTP/2 and 3 reset the stream.  Harmless when it is over.
+
+        What `fail` was told stays the reason.
+        """
 
     @abstractmethod
     def pause_reading(self) -> None:

@@ -210,8 +210,11 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         self.sender.send_body(exchange, data)
 
     def reset(self, exchange: Http2Exchange, code: ErrorCode) -> None:
-        """End one stream at once; the others never notice (RFC 9113 5.4.2)."""
-        if exchange.stream_id in self.streams:
+        """End one stream at once, if that is still to be done; the others never notice (RFC 9113 5.4.2)."""
+        if self.streams.get(exchange.stream_id) is not exchange:
+            if all(held is not exchange for held, _ in self._held):
+                return
+        else:
             self._reader.closed.remember(exchange.stream_id, exchange.receive_window)
             if self._transport is not None and not self._transport.is_closing():
                 self.sender.write(rst_stream(exchange.stream_id, code))

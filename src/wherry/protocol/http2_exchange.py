@@ -157,7 +157,7 @@ class Http2Exchange(Exchange):
         return error
 
     def cancel(self) -> None:
-        if not self.complete and self.error is None:
+        if not self.complete:
             self.fail(ClientConnectionError("Connection closed"))
             self.connection.reset(self, ErrorCode.CANCEL)
 
