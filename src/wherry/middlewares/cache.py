@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Self
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Self
 
 from multidict import CIMultiDictProxy
 
@@ -27,6 +28,7 @@ from wherry.middlewares.cache_policy import (
     is_for_cache,
     judge,
     kept_headers,
+    may_be_shared,
     may_serve_on_error,
     may_store,
     select,
@@ -43,6 +45,24 @@ _logger = logging.getLogger("wherry.client")
 # How long a validation behind a served response may take, in seconds.
 _BACKGROUND_SECONDS = 60.0
 _SERVER_ERRORS = frozenset({500, 502, 503, 504})
+# What servers usually vary on: requests that differ in one of these do not wait for one another.
+_USUAL_VARIANTS = ("Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cookie", "Origin", "User-Agent")
+# Of how many URLs it is remembered that their answers may not be kept, so that nobody waits for one in vain.
+_MAX_PASSED = 1024
+
+
+class _Lead:
+    """A request that is on its way, and that equal ones wait for."""
+
+    __slots__ = ("cancelled", "done")
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self.cancelled = False
+
+
+# The leads that the running task is within: a middleware's own request never waits for the one that it serves.
+_leading: ContextVar[tuple[_Lead, ...]] = ContextVar("wherry_cache_leading", default=())
 
 
 class CacheMiddleware:
@@ -51,6 +71,9 @@ class CacheMiddleware:
     A response that comes from here has a `Cache-Status` field (RFC 9211) and an `Age`; cookies are not kept.  What
     a request's Authorization is makes another variant, so that users of one session are not mixed up.  Put it before
     (outside of) middlewares that change the URL, and after those that add what a server varies on.
+
+    Of equal requests at the same time one goes out; the others wait until its answer is kept, and are served from it
+    (RFC 9111 4).  Where it may not be, or the request failed, each goes out by itself.
 
     Args:
         storage: Where responses are kept; in memory by default.
@@ -75,6 +98,9 @@ class CacheMiddleware:
         self._max_body = max_body
         self._heuristic = heuristic
         self._validating: dict[str, asyncio.Task[None]] = {}
+        self._leads: dict[tuple[Any, ...], _Lead] = {}
+        # The URLs whose last answer was not kept.
+        self._passed: dict[str, None] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,27 +124,72 @@ class CacheMiddleware:
         if request.payload is not None or not is_for_cache(request.method, headers):
             return await self._past(request, handler)
         key = cache_key(request.url)
-        stored = select(await self._load(key), headers)
-        traces = request._traces
-        if stored is None:
-            if traces is not None:
-                await traces.cache_miss(request.method, request.url, stale=False)
-            if "only-if-cached" in directives(headers):
-                return ClientResponse.from_parts(request, 504, "Gateway Timeout", ())  # RFC 9111 5.2.1.7
-            return await self._fetch(key, request, handler)
-        verdict, age = judge(stored, headers, time.time(), heuristic=self._heuristic)
-        if verdict is Verdict.VALIDATE:
-            if traces is not None:
-                await traces.cache_miss(request.method, request.url, stale=True)
-            if "only-if-cached" in directives(headers):
-                return ClientResponse.from_parts(request, 504, "Gateway Timeout", ())
-            return await self._validate(key, stored, request, handler)
-        if traces is not None:
-            await traces.cache_hit(request.method, request.url)
-        response = _made(request, stored, age, "hit")
+        status, alone = "hit", False
+        while True:
+            stored = select(await self._load(key), headers)
+            if stored is not None:
+                verdict, age = judge(stored, headers, time.time(), heuristic=self._heuristic)
+                if verdict is not Verdict.VALIDATE:
+                    return await self._serve(key, stored, age, request, handler, verdict=verdict, status=status)
+            place = None if alone else self._place(key, stored, request)
+            lead = None if place is None else self._leads.get(place)
+            if lead is None or lead in _leading.get():
+                break
+            status = f"fwd={'miss' if stored is None else 'stale'}; collapsed"  # RFC 9211 2.6
+            await lead.done.wait()
+            # Who was cancelled says nothing about the answer: the first of those who waited goes in its place.
+            alone = not lead.cancelled
+        if place is None or lead is not None:
+            return await self._go(key, stored, request, handler)
+        lead = self._leads[place] = _Lead()
+        within = _leading.get()
+        _leading.set((*within, lead))
+        try:
+            return await self._go(key, stored, request, handler)
+        except asyncio.CancelledError:
+            lead.cancelled = True
+            raise
+        finally:
+            _leading.set(within)
+            del self._leads[place]
+            lead.done.set()
+
+    def _place(self, key: str, stored: StoredResponse | None, request: ClientRequest) -> tuple[Any, ...] | None:
+        """Where equal requests meet; None for one that no other's answer can be good for."""
+        headers = request.headers
+        if key in self._passed or not may_be_shared(stored, headers, heuristic=self._heuristic):
+            return None
+        return (asyncio.get_running_loop(), key, *(headers.get(name) for name in _USUAL_VARIANTS))
+
+    async def _serve(
+        self,
+        key: str,
+        stored: StoredResponse,
+        age: float,
+        request: ClientRequest,
+        handler: ClientHandlerType,
+        *,
+        verdict: Verdict,
+        status: str,
+    ) -> ClientResponse:
+        if request._traces is not None:
+            await request._traces.cache_hit(request.method, request.url)
+        response = _made(request, stored, age, status)
         if verdict is Verdict.STALE_WHILE_REVALIDATE:
             self._validate_later(key, stored, request, response, handler)
         return response
+
+    async def _go(
+        self, key: str, stored: StoredResponse | None, request: ClientRequest, handler: ClientHandlerType
+    ) -> ClientResponse:
+        """What the cache has does not do: ask, unless the request forbids it."""
+        if request._traces is not None:
+            await request._traces.cache_miss(request.method, request.url, stale=stored is not None)
+        if "only-if-cached" in directives(request.headers):
+            return ClientResponse.from_parts(request, 504, "Gateway Timeout", ())  # RFC 9111 5.2.1.7
+        if stored is None:
+            return await self._fetch(key, request, handler)
+        return await self._validate(key, stored, request, handler)
 
     # A storage that fails costs its service, not the request.
 
@@ -152,7 +223,11 @@ class CacheMiddleware:
     async def _fetch(self, key: str, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         asked_at = time.time()
         response = await handler(request)
-        await self._keep(key, request, response, asked_at)
+        self._passed.pop(key, None)
+        if not await self._keep(key, request, response, asked_at):
+            if len(self._passed) >= _MAX_PASSED:
+                del self._passed[next(iter(self._passed))]
+            self._passed[key] = None
         return response
 
     async def _keep(self, key: str, request: ClientRequest, response: ClientResponse, asked_at: float) -> bool:

@@ -210,6 +210,23 @@ def may_store(headers: Headers, status: int, response_headers: Headers, *, heuri
     return validators and (status in _CACHEABLE or "public" in control or "private" in control)
 
 
+def may_be_shared(stored: StoredResponse | None, headers: Headers, *, heuristic: bool) -> bool:
+    """Whether the answer to another request like this one could serve it (RFC 9111 4, "collapse requests").
+
+    Args:
+        stored: What is kept and must be validated; None where nothing is.
+        headers: The request's fields.
+        heuristic: As for the cache.
+    """
+    asked = directives(headers)
+    if "no-cache" in asked or "max-age" in asked or "only-if-cached" in asked:
+        return False
+    if stored is None:
+        return True
+    fields = stored.fields()
+    return "no-cache" not in directives(fields) and lifetime(stored, fields, heuristic=heuristic) > 0
+
+
 def kept_headers(raw: RawHeaders) -> RawHeaders:
     """The fields of a response that are kept (RFC 9111 3.1)."""
     named = {
