@@ -157,6 +157,14 @@ async def test_other_types_are_refused_and_the_body_stays(session, answer, conte
         assert await got.json(content_type=None) == {"a": 1}
 
 
+@pytest.mark.parametrize("content_type", ["garbage", "", ";charset=utf-8", "a/b/c"])
+async def test_what_is_no_media_type_is_octets(session, answer, content_type):
+    async with session.get(await answer(response(b"x", f"Content-Type: {content_type}"))) as got:
+        assert got.content_type == "application/octet-stream"
+        with pytest.raises(ContentTypeError):
+            await got.json()
+
+
 async def test_a_type_of_ones_own_is_matched_strictly(session, answer):
     """S001-70, S001-71"""
     async with session.get(await answer(response(b"[1]", "Content-Type: text/x-thing"))) as got:

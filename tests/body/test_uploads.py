@@ -195,9 +195,9 @@ async def test_compress_together_with_a_coding_of_ones_own(session, echo):
         await session.post(echo, data=b"x", compress=True, headers={"Content-Encoding": "gzip"})
 
 
-async def test_an_unknown_coding(session, echo):
-    with pytest.raises((ValueError, ClientError), match="lzw"):
-        await session.post(echo, data=b"x", compress="lzw")
+async def test_an_unknown_coding_is_refused_before_anything_is_sent(session):
+    with pytest.raises(ValueError, match="lzw"):
+        await session.post("http://127.0.0.1:1/", data=b"x", compress="lzw")
 
 
 class Thing:
@@ -235,6 +235,33 @@ async def test_a_file_is_closed_with_the_response(session, echo, path):
     with pytest.raises(ClientError):
         await session.post("http://127.0.0.1:1/", data=file)
     assert file.closed
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:1/"], ids=["answered", "unreachable"])
+@pytest.mark.parametrize("form", [False, True], ids=["file", "form"])
+@pytest.mark.parametrize("size", [10, 2_000_000])
+async def test_an_open_file_that_was_given_away_is_closed(session, raw_server, tmp_path, url, form, size):
+    async def peer(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    file = path.open("rb")
+    try:
+        async with session.post(url or await raw_server(peer), data={"f": file} if form else file) as response:
+            assert await response.text() == "ok"
+    except ClientError:
+        assert url is not None
+    assert file.closed
+
+
+async def test_a_closed_file_is_told_by_its_name(session, echo, path):
+    file = path.open("rb")
+    file.close()
+    with pytest.raises(ClientError, match="closed file"):
+        await session.post(echo, data=file)
 
 
 async def test_a_promise_for_a_body_of_unknown_length_is_kept(session, echo):

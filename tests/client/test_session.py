@@ -85,6 +85,7 @@ async def test_the_basic_example(wherry_server: LocalServer, capsys: pytest.Capt
         ("http://h.test/api/v1/", "users?x=1", "http://h.test/api/v1/users?x=1"),
         ("http://h.test/api/v1/", "/users", "http://h.test/users"),
         ("http://h.test/api/", "http://other.test/x", "http://other.test/x"),
+        ("https://h.test/api/", "//other.test/x", "https://other.test/x"),
     ],
 )
 async def test_base_url(base: str, given: str, meant: str) -> None:
@@ -387,6 +388,8 @@ async def test_what_only_a_response_has_is_told_of_a_request() -> None:
         ({"X": "a\r\nY: b"}, ValueError),
         ({"X": "a\nb"}, ValueError),
         ({"X": "a\0b"}, ValueError),
+        ({"X": "a\x01b"}, ValueError),
+        ({"X": "a\x7fb"}, ValueError),
         ({"X\r\nY": "a"}, ValueError),
         ({"X Y": "a"}, ValueError),
         ({"": "a"}, ValueError),

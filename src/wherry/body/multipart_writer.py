@@ -30,6 +30,8 @@ LONGEST_BOUNDARY: Final = 70
 _LINE: Final = 57
 _BASE64_BLOCK: Final = _LINE * 1024
 
+_NOT_CLOSED: Final = "part %d of a multipart could not be closed"
+
 Part = tuple[Payload, str | None, str | None]
 
 
@@ -43,8 +45,6 @@ class MultipartWriter(Payload):
     Raises:
         ValueError: The boundary is empty, longer than 70 characters, not ASCII or has control characters.
     """
-
-    _autoclose = True
 
     def __init__(self, subtype: str = "mixed", boundary: str | None = None) -> None:
         if boundary is None:
@@ -95,6 +95,11 @@ class MultipartWriter(Payload):
     def consumed(self) -> bool:
         """Whether one of the parts cannot be written again."""
         return self._consumed or any(part.consumed for part, _, _ in self._parts)
+
+    @property
+    def autoclose(self) -> bool:
+        """Whether there is nothing to close in any part."""
+        return all(part.autoclose for part, _, _ in self._parts)
 
     @property
     def replayable(self) -> bool:
@@ -234,17 +239,29 @@ class MultipartWriter(Payload):
         await self.write(collected)
         return bytes(collected.data)
 
-    async def close(self) -> None:
-        """Close the parts that hold something."""
+    def _holding(self) -> Iterator[tuple[int, Payload]]:
+        """The parts that hold something, once."""
         if self._consumed:
             return
         self._consumed = True
         for at, (part, _, _) in enumerate(self._parts):
-            if not part.autoclose and not part.consumed:
-                try:
-                    await part.close()
-                except Exception:
-                    log.exception("part %d of a multipart could not be closed", at)
+            if not part.autoclose:
+                yield at, part
+
+    def _close(self) -> None:
+        for at, part in self._holding():
+            try:
+                part._close()
+            except Exception:
+                log.exception(_NOT_CLOSED, at)
+
+    async def close(self) -> None:
+        """Close the parts that hold something."""
+        for at, part in self._holding():
+            try:
+                await part.close()
+            except Exception:
+                log.exception(_NOT_CLOSED, at)
 
 
 class _Collector:

@@ -18,6 +18,7 @@ from typing import IO, Any, Final, cast
 
 from wherry.body.charset import parse_mimetype
 from wherry.body.payload_base import HeadersLike, Payload
+from wherry.errors import ClientPayloadError
 
 __all__ = ("BufferedReaderPayload", "BytesIOPayload", "IOBasePayload", "TextIOPayload", "guess_filename")
 
@@ -79,6 +80,11 @@ class IOBasePayload(Payload):
     def consumed(self) -> bool:
         """Whether it was read and cannot be read again."""
         return self._consumed or (self._begun and self._start is None) or _is_closed(self._value)
+
+    def _consumed_error(self) -> ClientPayloadError:
+        if not self._consumed and _is_closed(self._value):
+            return ClientPayloadError(f"the request's body ({type(self._value).__name__}) is a closed file")
+        return super()._consumed_error()
 
     def _to_start(self) -> int:
         """Go to where the file stood at first; gives the turn that reading belongs to."""

@@ -179,7 +179,8 @@ class RequestBuilder:
 
     def _build_url(self, str_or_url: StrOrURL) -> URL:
         url = URL(str_or_url)
-        if self._base_url is None or url.absolute:
+        # A reference may begin with a host (RFC 3986 4.2): what it lacks then is the scheme.
+        if self._base_url is None or (url.absolute and url.scheme):
             return url
         return self._base_url.join(url)
 

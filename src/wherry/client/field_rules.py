@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from wherry.protocol.connection import FieldBlock
 from wherry.types import LooseHeaders
 
 # RFC 9110 5.6.2: a field's name and a method are tokens.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_FORBIDDEN = re.compile(r"[\r\n\0]")
+# RFC 9110 5.5: a value has no control characters but the tab; the first three of these would end the field.
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # Fields that the engine makes or must read itself.
 ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
 # Fields that carry a secret of one origin, and must not follow a redirect to another (RFC 9110 15.4).
@@ -34,7 +36,7 @@ def check_field(name: str, value: str) -> str:
     """The lower-case name of a field that may be sent.
 
     Raises:
-        ValueError: The name is no token, or the value holds CR, LF or NUL (RFC 9110 5.5).
+        ValueError: The name is no token, or the value holds CR, LF, NUL or another control character (RFC 9110 5.5).
         TypeError: One of them is not a str.
     """
     lower = _known_names.get(name)
@@ -50,8 +52,8 @@ def check_field(name: str, value: str) -> str:
         raise TypeError(f"the value of header field {name} must be str, not {type(value).__name__}: {value!r}")
     if _FORBIDDEN.search(value) is not None:
         raise ValueError(
-            f"Newline, carriage return, or null byte detected in the value of header field {name}; "
-            "this would be header injection"
+            f"Newline, carriage return, null byte or another control character detected in the value of header field "
+            f"{name}; this may be header injection"
         )
     return lower
 
@@ -61,3 +63,12 @@ def field_pairs(headers: LooseHeaders) -> Iterable[tuple[str, str]]:
     if isinstance(headers, Mapping):
         return cast("Iterable[tuple[str, str]]", headers.items())
     return headers
+
+
+def without_proxy_credentials(
+    shared: FieldBlock, fields: list[tuple[str, str]]
+) -> tuple[FieldBlock, list[tuple[str, str]]]:
+    """The fields without those that are for a proxy only."""
+    if "proxy-authorization" in shared.names:
+        shared = FieldBlock(pair for pair in shared.pairs if pair[0].lower() != "proxy-authorization")
+    return shared, [pair for pair in fields if pair[0].lower() != "proxy-authorization"]

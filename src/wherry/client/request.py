@@ -18,7 +18,8 @@ from yarl import URL
 from wherry.auth.basic import BasicAuth
 from wherry.body.form import payload_of
 from wherry.body.payload import Payload
-from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs
+from wherry.body.writer import compression_of
+from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs, without_proxy_credentials
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.proxy_http import forward_fields
 from wherry.connect.route import ProxyHop, Route
@@ -56,14 +57,6 @@ class RequestInfo(_RequestInfo):
 
     def __new__(cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None) -> Self:
         return super().__new__(cls, url, method, headers, url if real_url is None else real_url)
-
-
-def _without_proxy_credentials(
-    shared: FieldBlock, fields: list[tuple[str, str]]
-) -> tuple[FieldBlock, list[tuple[str, str]]]:
-    if "proxy-authorization" in shared.names:
-        shared = FieldBlock(pair for pair in shared.pairs if pair[0].lower() != "proxy-authorization")
-    return shared, [pair for pair in fields if pair[0].lower() != "proxy-authorization"]
 
 
 class ClientRequest:
@@ -269,10 +262,11 @@ class ClientRequest:
             if lower in present or lower in skipped or lower in self._shared.names or lower in ENGINE_FIELDS:
                 continue
             self._fields.append((str(name), value))
-        if self.compress:
+        coding = compression_of(self.compress)
+        if coding is not None:
             if "content-encoding" in present:
                 raise ValueError("compress can not be set if Content-Encoding header is set")
-            self._fields.append(("Content-Encoding", self.compress if isinstance(self.compress, str) else "deflate"))
+            self._fields.append(("Content-Encoding", coding))
             self.chunked = True
 
     # --- what the user sees ---------------------------------------------------------------------------------
@@ -439,11 +433,11 @@ class ClientRequest:
             target = f"{url.scheme}://{url.host_port_subcomponent}{target}"
             own = forward_fields(route.forward)
             if any(name.lower() == "proxy-authorization" for name, _ in own):
-                shared, fields = _without_proxy_credentials(shared, fields)
+                shared, fields = without_proxy_credentials(shared, fields)
             fields = [*fields, *own]
         elif route.hops:
             # RFC 9110 11.7.2: meant for a proxy, and at the end of a tunnel there is none.
-            shared, fields = _without_proxy_credentials(shared, fields)
+            shared, fields = without_proxy_credentials(shared, fields)
         if self.method == "CONNECT":
             target = f"{url.host_subcomponent}:{url.port}"  # RFC 9112 3.2.3
         head = RequestHead(

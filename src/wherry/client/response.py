@@ -310,7 +310,7 @@ class ClientResponse(ResponseFacts):
         if not self._released:
             exchange = self._exchange
             if exchange is None or exchange.complete or self._drain(exchange):
-                if self._on_close is not None or self._upload is not None:
+                if self._on_close is not None or self._upload is not None or self._payload is not None:
                     self._settle()
             else:
                 self._give_up()

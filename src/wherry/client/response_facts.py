@@ -141,11 +141,13 @@ class ResponseFacts:
 
     @property
     def content_type(self) -> str:
-        """The media type without parameters; application/octet-stream where none was sent."""
+        """The media type without parameters; application/octet-stream where none was sent, or what is none."""
         value = self.headers.get("Content-Type")
         if value is None:
             return "application/octet-stream"
-        return value.partition(";")[0].strip().lower() or "application/octet-stream"
+        essence = value.partition(";")[0].strip().lower()
+        # What is no media type says nothing (RFC 9110 8.3.1, RFC 2046 4.5.1).
+        return essence if essence.count("/") == 1 else "application/octet-stream"
 
     @property
     def charset(self) -> str | None:

@@ -271,6 +271,7 @@ class ClientSession(RequestBuilder):
                 tracker.finalize()
         if payload is not None and not payload.autoclose:
             response._payload = payload
+            response.on_settled(response._settle)
         return response
 
     def get(self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Any) -> _RequestContextManager:
