@@ -364,6 +364,21 @@ async def test_a_switch_of_protocols_leaves_the_connection_to_the_program(raw_se
         assert reply.connection is not None
 
 
+@pytest.mark.parametrize("fields", [b"", b"Upgrade: x\r\n", b"Connection: upgrade\r\n"])
+async def test_a_switch_to_no_protocol_has_no_body_to_wait_for(raw_server: Start, fields: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\n")
+        await reader.read()
+
+    server = await raw_server(script)
+    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=5)) as session:
+        async with session.get(server.url) as reply:
+            assert reply.status == 101
+            assert await reply.read() == b""
+        await server.until(lambda server: server.lost == 1)
+
+
 @pytest.mark.parametrize(
     ("limit", "answer"),
     [

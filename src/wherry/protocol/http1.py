@@ -357,7 +357,8 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switch:
-            self._switched(exchange, bytes(data[switch.args[0] :]))
+            self._message_done = False
+            self._early = bytes(data[switch.args[0] :])
             return
         except httptools.HttpParserError as exc:
             if not self._message_done:
@@ -437,12 +438,6 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
             self.owner.connection_available(self)
         else:
             self._drop()
-
-    def _switched(self, exchange: Http1Exchange, early: bytes) -> None:
-        self._message_done = False
-        self._early = early
-        self.pause_reading()
-        exchange.sink.feed_eof()  # RFC 9110 15.2: a 101 has no content
 
     def _ended(self, exc: Exception | None) -> None:
         """The peer will send no more."""
