@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -248,6 +249,33 @@ async def test_a_websocket_by_prior_knowledge(http2_servers: Http2Servers) -> No
         assert await talk(session, f"ws://localhost:{http2_servers.hypercorn.plain_port}/chat") == HttpVersion20
         with pytest.raises(wherry.ClientConnectionError, match="does not offer extended CONNECT"):
             await session.ws_connect(f"ws://localhost:{http2_servers.nginx.plain_port}/chat")
+
+
+async def test_a_websocket_that_is_closed_is_no_response_left_open() -> None:
+    """A server that never answers Close, and a loop that warns of responses which nobody closed."""
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\0\0\6\4\0\0\0\0\0\0\10\0\0\0\1")  # SETTINGS_ENABLE_CONNECT_PROTOCOL
+        await reader.readexactly(24)
+        while (await reader.read(65536)).find(b"websocket") < 0:
+            pass
+        writer.write(b"\0\0\1\1\4\0\0\0\1\x88")
+        await reader.read(-1)
+        writer.close()
+
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    complaints: list[object] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, ClientSession(connector=TCPConnector(protocols=("h2c",))) as session:
+        socket = await session.ws_connect(url, timeout=wherry.ClientWSTimeout(ws_close=0.01))
+        await socket.close()
+        del socket
+        gc.collect()
+        assert stats(session).busy == 0
+    assert complaints == []
 
 
 # --- through proxies -----------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ class ClientResponse(ResponseFacts):
 
     def __del__(self) -> None:
         exchange = self._exchange
-        if exchange is None or exchange.complete or self._closed:
+        if exchange is None or exchange.complete or exchange.error is not None or self._closed:
             return
         self._give_up()
         if self._loop is not None and self._loop.get_debug():

@@ -212,6 +212,8 @@ def _open(
     )
     tunnel = exchange.upgrade(channel)
     response._settle()  # the request is over: no deadline watches it any more
+    if not exchange.complete:
+        response._closed = True  # a stream of HTTP/2 goes on, and is the channel's
     channels.add(channel)
     channel.attach(tunnel)
     return channel
