@@ -511,11 +511,11 @@ async def test_the_place_in_the_pool_is_given_back(site: Site) -> None:
                 assert await socket.receive_str() == "x"
 
 
-@pytest.mark.parametrize("heartbeat", [None, 5.0])
+@pytest.mark.parametrize(("heartbeat", "compress"), [(None, 0), (5.0, 0), (None, 15)])
 async def test_a_closed_websocket_is_freed_without_the_collector(
-    session: ClientSession, site: Site, heartbeat: float | None
+    session: ClientSession, site: Site, heartbeat: float | None, compress: int
 ) -> None:
-    socket: Any = await session.ws_connect(site.url, heartbeat=heartbeat)
+    socket: Any = await session.ws_connect(site.url, heartbeat=heartbeat, compress=compress)
     await socket.send_str("x")
     assert await socket.receive_str() == "x"
     channel = weakref.ref(socket._channel)

@@ -148,6 +148,10 @@ class ClientWebSocketResponse:
         channel = self._channel
         if opcode == WSMsgType.CLOSE:
             channel.send_close(int.from_bytes(message[:2], "big") if message else WSCloseCode.OK, message[2:])
+        elif opcode == _BINARY:
+            await self.send_bytes(message, compress)
+        elif opcode == _TEXT and channel.large is not None and channel.large.concern(len(message)):
+            await channel.large.send(_TEXT, message, compress)
         else:
             channel.send(opcode, message, compress)
         if channel.write_paused:
@@ -170,7 +174,12 @@ class ClientWebSocketResponse:
         channel = self._channel
         if channel.sealed or channel.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
-        channel.write(channel.encode(_TEXT, data.encode(), compress))
+        payload = data.encode()
+        large = channel.large
+        if large is not None and large.concern(len(payload)):
+            await large.send(_TEXT, payload, compress)
+        else:
+            channel.write(channel.encode(_TEXT, payload, compress))
         if channel.write_paused:
             await channel.drain()
 
@@ -192,7 +201,11 @@ class ClientWebSocketResponse:
         channel = self._channel
         if channel.sealed or channel.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
-        channel.write(channel.encode(_BINARY, data, compress))
+        large = channel.large
+        if large is not None and large.concern(len(data)):
+            await large.send(_BINARY, data, compress)
+        else:
+            channel.write(channel.encode(_BINARY, data, compress))
         if channel.write_paused:
             await channel.drain()
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from wherry.client.websocket_large import LargeMessages
 from wherry.errors import ClientConnectionResetError, ServerTimeoutError, WebSocketError
 from wherry.protocol.connection import Tunnel
 from wherry.protocol.websocket import FrameReader, FrameWriter, Message
@@ -64,6 +65,7 @@ class WebSocketChannel:
         "heartbeat",
         "held",
         "is_closing",
+        "large",
         "lost",
         "messages",
         "peer_close",
@@ -102,6 +104,8 @@ class WebSocketChannel:
         self._reader = reader
         self.writer = writer
         self.encode = writer.encode
+        # None where nothing is compressed, and all messages are sent in one step.
+        self.large = None if writer.deflater is None else LargeMessages(self, writer.deflater)
         self._autoping = autoping
         self._on_end = on_end
         self._size = 0
@@ -260,7 +264,7 @@ class WebSocketChannel:
         for waiter in self._drain_waiters:
             if not waiter.done():
                 waiter.set_exception(ClientConnectionResetError("Connection lost"))
-        self.heartbeat = None
+        self.heartbeat = self.large = None
         if not self._reader.stalled:
             self._feed = _drop
             self._announce(CLOSED_MESSAGE)

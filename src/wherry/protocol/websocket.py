@@ -30,6 +30,8 @@ MAX_CONTROL_PAYLOAD = 125
 STALL_SIZE = 256 * 1024
 # Pieces of a message below this size are put together at once: each object of its own would cost more than it holds.
 SMALL_PIECE = 4096
+# Set in an opcode that is sent: the payload is compressed already.
+PACKED = 0x40
 
 _FIN = 0x80
 _RSV1 = 0x40
@@ -41,6 +43,7 @@ _FINAL_BINARY = _FIN | 0x2
 _TEXT = WSMsgType.TEXT
 _BINARY = WSMsgType.BINARY
 _CONTROLS = {int(kind): kind for kind in (WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG)}
+_PACKED = {int(kind) | PACKED for kind in (_TEXT, _BINARY)}
 _KEYS_AT_ONCE = 64
 
 _pack_small = struct.Struct("!BB4s").pack
@@ -352,10 +355,10 @@ class FrameWriter:
         deflater: Compresses messages, where that was agreed on.
     """
 
-    __slots__ = ("_deflater", "_keys", "_mask")
+    __slots__ = ("_keys", "_mask", "deflater")
 
     def __init__(self, deflater: Deflater | None = None) -> None:
-        self._deflater = deflater
+        self.deflater = deflater
         self._mask = fastest_mask()
         self._keys: Iterator[tuple[bytes]] = iter(())
 
@@ -363,7 +366,7 @@ class FrameWriter:
         """The bytes of one frame, which is a whole message.
 
         Args:
-            opcode: A data or a control opcode, not CONTINUATION.
+            opcode: A data or a control opcode, not CONTINUATION; a data opcode may have `PACKED` set.
             payload: Its payload; text as UTF-8.
             compress: 0 sends the message as it is, anything else compresses it if that was agreed on.
 
@@ -372,12 +375,12 @@ class FrameWriter:
         """
         first = _FIN | opcode
         if opcode != _TEXT and opcode != _BINARY:  # noqa: PLR1714
-            if opcode not in _CONTROLS:
+            if opcode not in _CONTROLS and opcode not in _PACKED:
                 raise ValueError(f"a frame of opcode {opcode:#x} cannot be sent")
-            if len(payload) > MAX_CONTROL_PAYLOAD:
+            if opcode in _CONTROLS and len(payload) > MAX_CONTROL_PAYLOAD:
                 raise ValueError(f"a control frame carries {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)}")
-        elif self._deflater is not None and compress != 0:
-            payload = self._deflater.compress(payload)
+        elif self.deflater is not None and compress != 0:
+            payload = self.deflater.compress(payload)
             first |= _RSV1
         entry = next(self._keys, None)
         if entry is None:
