@@ -130,6 +130,35 @@ async def test_sock_read_lets_a_slow_drip_pass(raw_server: Start) -> None:
         assert await reply.read() == b"x" * 20
 
 
+@pytest.mark.parametrize("part", ["interim responses", "head", "trailers"])
+async def test_sock_read_counts_whatever_comes(raw_server: Start, part: str) -> None:
+    gaps = {
+        "interim responses": [b"HTTP/1.1 102 Processing\r\n\r\n"] * 8
+        + [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"],
+        "head": [
+            b"HTTP/1.1 200 OK\r\n",
+            *(b"X-%d: a\r\n" % number for number in range(8)),
+            b"Content-Length: 0\r\n\r\n",
+        ],
+        "trailers": [
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            *(b"X-%d: a\r\n" % number for number in range(8)),
+            b"\r\n",
+        ],
+    }
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        for piece in gaps[part]:
+            writer.write(piece)
+            await asyncio.sleep(0.13)
+
+    server = await raw_server(script)
+    timeout = wherry.ClientTimeout(total=10, sock_read=0.8)
+    async with wherry.ClientSession(timeout=timeout) as session, session.get(server.url) as reply:
+        assert await reply.read() == b""
+
+
 async def test_sock_read_does_not_run_while_the_program_does_not_read(raw_server: Start) -> None:
     size = 8 * 2**20
 

@@ -356,6 +356,49 @@ async def test_a_known_head_with_a_body_in_two_reads(raw_server: Start) -> None:
             assert await reply.read() == b"HELLO"
 
 
+FRAMING_WITHOUT_END = {
+    "a chunk extension": (b"3;a=", b"x"),
+    "zeros before a chunk's size": (b"", b"0"),
+    "extensions of many chunks": (b"", b"1;" + b"x" * 8000 + b"\r\na\r\n"),
+    "a trailer's value": (b"1\r\na\r\n0\r\nX: ", b"v"),
+    "a trailer's name": (b"1\r\na\r\n0\r\n", b"n"),
+}
+
+
+@pytest.mark.parametrize(("start", "more"), FRAMING_WITHOUT_END.values(), ids=FRAMING_WITHOUT_END.keys())
+async def test_framing_without_end_is_not_borne(raw_server: Start, start: bytes, more: bytes) -> None:
+    sent = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await writer.drain()
+        writer.write(start)
+        piece = more * (65536 // len(more))
+        while not writer.transport.is_closing():
+            writer.write(piece)
+            sent += len(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    server = await raw_server(script)
+    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=10)) as session:
+        with pytest.raises(wherry.ClientPayloadError, match="are no data"):
+            async with session.get(server.url) as reply:
+                await reply.read()
+        await server.until(lambda server: server.lost == 1)
+    assert sent < 16 * 2**20  # most of it lies in the sockets' buffers
+
+
+async def test_small_chunks_and_their_extensions_are_borne(raw_server: Start) -> None:
+    pieces = [b"1;sig=" + b"x" * 10 + b"\r\na\r\n"] * 20_000 + [b"0\r\n", b"X: " + b"v" * 8000 + b"\r\n\r\n"]
+    server = await raw_server([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(pieces)])
+    async with wherry.ClientSession() as session, session.get(server.url) as reply:
+        assert await reply.read() == b"a" * 20_000
+        assert reply.trailers["X"] == "v" * 8000
+
+
 async def test_a_switch_of_protocols_leaves_the_connection_to_the_program(raw_server: Start) -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
     server = await raw_server([answer])

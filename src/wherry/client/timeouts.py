@@ -140,7 +140,7 @@ class DeadlineWheel:
 
 
 class TimedSink:
-    """A body's sink under `sock_read`: each piece that arrives moves the deadline; a paused reader stops it.
+    """A body's sink under `sock_read`: whatever arrives moves the deadline; a paused reader stops it.
 
     Args:
         sink: The body's own sink.
@@ -162,6 +162,7 @@ class TimedSink:
         """Begin to count: the request is sent."""
         if not exchange.complete and exchange.error is None:
             self._exchange = exchange
+            exchange.touched = self._touched
             self.resume_count()
 
     def resume_count(self) -> None:
@@ -195,6 +196,9 @@ class TimedSink:
             self.resume_count()
         if self._flow is not None:
             self._flow.resume_reading()
+
+    def _touched(self) -> None:
+        self._deadline.when = monotonic() + self._seconds
 
     def feed_data(self, data: bytes) -> None:
         self._deadline.when = monotonic() + self._seconds

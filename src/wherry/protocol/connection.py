@@ -191,6 +191,7 @@ class Exchange(ABC):
         "reused",
         "sent",
         "sink",
+        "touched",
         "trailers",
         "unprocessed",
     )
@@ -206,6 +207,8 @@ class Exchange(ABC):
         self.error: BaseException | None = None
         # Called with each interim (1xx) response; the final head comes by `receive_head`.
         self.informational: Callable[[ResponseHead], None] | None = None
+        # Called when something of the response came, be it no head yet and no data.
+        self.touched: Callable[[], None] | None = None
         # The protocol says that the server did nothing about the request (RFC 9113 8.7): it may be sent again.
         self.unprocessed = False
         self._head_waiter: asyncio.Future[None] | None = None

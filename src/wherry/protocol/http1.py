@@ -376,6 +376,12 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
                 self._broken(BadHttpMessage(f"the response's head does not end within {self._head_size} bytes"))
         elif self._left < 0:
             self._begin_to_count(exchange.head)
+        elif self._is_padding(len(data)):
+            self._broken(
+                BadHttpMessage(f"more than {self._limits.max_head_size} bytes of the body's framing are no data")
+            )
+        if exchange.touched is not None:
+            exchange.touched()
 
     def eof_received(self) -> bool:
         if self._tunnel is not None:

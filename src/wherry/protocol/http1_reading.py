@@ -20,6 +20,8 @@ from wherry.types import HttpVersion10, HttpVersion11
 MAX_INTERIM_RESPONSES = 32
 # The least that must be left of a body for its bytes to be counted, and the least that is lent of it.
 COUNT_FROM = 256 * 1024
+# What a chunk's size and line ends take.
+CHUNK_FRAME = 16
 LEND_FROM = 32 * 1024
 _VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
 
@@ -35,6 +37,8 @@ class Http1Reading(Connection):
         "_body_allowed",
         "_borrower",
         "_buffer",
+        "_chunks",
+        "_excess",
         "_fed",
         "_fields",
         "_interim",
@@ -62,7 +66,9 @@ class Http1Reading(Connection):
         self._reason = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._buffer = buffer
-        self._fed = 0  # bytes of the body that came through the parser
+        self._fed = 0  # bytes of the body that came through the parser since they were last looked at
+        self._chunks = 0  # and how many chunks ended
+        self._excess = 0  # what came with chunks and after them and was neither data nor the least they need
         self._left = 0  # bytes of the body that are still to be counted; -1 while nobody has looked
         self._borrower: Borrower | None = None
         self._rested = False  # before the last read
@@ -110,7 +116,7 @@ class Http1Reading(Connection):
         if not self._body_allowed:
             self._keep_alive = persists(head)
             self._message_done = True
-        self._fed = 0
+        self._fed = self._chunks = self._excess = 0
         self._left = -1
         exchange.head_arrived(head)
 
@@ -125,6 +131,7 @@ class Http1Reading(Connection):
     def on_chunk_complete(self) -> None:
         exchange = self.exchange
         if exchange is not None and not self._message_done:
+            self._chunks += 1
             exchange.sink.chunk_ended()
 
     def on_message_complete(self) -> None:
@@ -154,6 +161,17 @@ class Http1Reading(Connection):
             self._keep_alive = self._parser.should_keep_alive()
             sink = exchange.sink
             self._borrower = cast("Borrower", sink) if self._buffer.lends and hasattr(sink, "lend") else None
+
+    def _is_padding(self, size: int) -> bool:
+        """Whether too much of what comes is no data, now that `size` bytes were read (RFC 9112 7.1.1, 7.1.2).
+
+        Chunk extensions, zeros before a size and trailers cost the peer nothing, and the parser keeps a trailer's value
+        until it ends.  A chunk may have as much again as twice its data, and a few bytes.
+        """
+        excess = self._excess + size - 3 * self._fed - CHUNK_FRAME * self._chunks
+        self._fed = self._chunks = 0
+        self._excess = excess = max(excess, 0)
+        return excess > self._limits.max_head_size
 
     def _rest(self, size: int) -> None:
         """A read of `size` bytes has emptied the socket, and much will follow: there is time until it does."""

@@ -234,6 +234,8 @@ class Reader:
             raise StreamFault(ErrorCode.ENHANCE_YOUR_CALM, f"more than {MAX_INTERIM_RESPONSES} interim responses")
         if exchange.informational is not None:
             exchange.informational(head)
+        if exchange.touched is not None:
+            exchange.touched()
 
     def bear(self) -> None:
         """Count a frame that moves no request on.
