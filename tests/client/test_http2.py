@@ -212,6 +212,10 @@ async def test_many_more_requests_than_streams_are_all_answered(http2_servers: H
 # --- WebSocket -----------------------------------------------------------------------------------------------
 
 
+# Closed, and still in a program's hands: nothing may depend on when they are collected.
+closed_sockets: list[wherry.ClientWebSocketResponse] = []
+
+
 async def talk(session: ClientSession, url: str) -> object:
     """Messages of several sizes there and back; the version they took."""
     async with session.ws_connect(url) as socket:
@@ -219,6 +223,7 @@ async def talk(session: ClientSession, url: str) -> object:
         assert await socket.receive_str() == "hello"
         await socket.send_bytes(LARGE)
         assert await socket.receive_bytes() == LARGE
+        closed_sockets.append(socket)
         return socket._response.version
 
 

@@ -349,7 +349,8 @@ class WebSocketChannel:
             await self._await_close(seconds)
         if self.peer_close is not None:
             self.close_code = self.peer_close.data
-        self.end()
+        # A peer that has answered our Close frame has had all that we said.
+        self.end(answered=peer_close is None and self.peer_close is not None)
 
     async def _await_close(self, seconds: float | None) -> None:
         """Drop what comes, until the peer's Close frame."""
@@ -380,14 +381,21 @@ class WebSocketChannel:
         reader.eventful = bool(found) or reader.error is not None
         return found
 
-    def end(self) -> None:
-        """Close the connection once what was written is out; at once, if the peer takes nothing."""
+    def end(self, *, answered: bool = False) -> None:
+        """Close the connection once what was written is out; at once, if the peer takes nothing.
+
+        Args:
+            answered: Both sides have said all that they will.
+        """
         self.stop_timers()
         if self._tunnel is not None and not self.lost:
             if self.write_paused:
                 self._tunnel.abort()
             else:
-                self._tunnel.close()
+                if answered:
+                    self._tunnel.leave()
+                else:
+                    self._tunnel.close()
                 self._close_within(LINGER_SECONDS)
 
     def _close_within(self, seconds: float) -> None:

@@ -350,6 +350,10 @@ class Tunnel(ABC):
     def close(self) -> None:
         """Close after what was written is out."""
 
+    def leave(self) -> None:
+        """Close where both sides have said all that they will."""
+        self.close()
+
     @abstractmethod
     def abort(self) -> None:
         """Close at once."""

@@ -261,6 +261,11 @@ class Http2Tunnel(Tunnel):
         if not (exchange.ending or exchange.complete or exchange.error is not None):
             exchange.end()
 
+    def leave(self) -> None:
+        # As browsers do: there are servers (hypercorn 0.18) that have forgotten the stream by now without ending it,
+        # and would end the whole connection over one more DATA frame.  RST_STREAM harms nobody.
+        self._exchange.cancel()
+
     def abort(self) -> None:
         self._exchange.cancel()
 
