@@ -84,6 +84,7 @@ from wherry.middlewares.cache import CacheMiddleware
 from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
 from wherry.middlewares.digest import DigestAuthMiddleware
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
+from wherry.middlewares.proxy_digest import ProxyDigestAuthMiddleware
 from wherry.middlewares.ratelimit import ConcurrencyLimit, RateLimitMiddleware
 from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware
 from wherry.protocol.http2_flow import FlowOptions as Http2Options
@@ -143,6 +144,7 @@ __all__ = (
     "PAYLOAD_REGISTRY",
     "Payload",
     "ProgressPayload",
+    "ProxyDigestAuthMiddleware",
     "ProxyHop",
     "RateLimitMiddleware",
     "RequestInfo",

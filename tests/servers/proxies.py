@@ -89,6 +89,9 @@ class RealProxy:
             time.sleep(0.01)  # a file has no event to wait for
 
 
+DIGEST_HELPER = "/usr/lib/squid/digest_file_auth"
+
+
 class ProxyFarm:
     """Every real proxy, started together."""
 
@@ -177,6 +180,10 @@ class ProxyFarm:
         )
         helper.chmod(0o755)
         config = home / "squid.conf"
+        accounts = home / "accounts"
+        accounts.write_text(f"{USER}:{PLAIN_PASSWORD}\n")
+        digest = f"auth_param digest program {DIGEST_HELPER} {accounts}\nauth_param digest realm squid\n"
+        digest = digest + "auth_param digest children 1 startup=1\n" if Path(DIGEST_HELPER).exists() else ""
         plain, auth, tls, tls_auth = ports
         tls_options = f"tls-cert={self.chain} tls-key={self.key}"
         config.write_text(
@@ -186,6 +193,7 @@ class ProxyFarm:
             f"https_port 127.0.0.1:{tls_auth} name=tlsauth {tls_options}\n"
             f"auth_param basic program {helper}\n"
             "auth_param basic children 1 startup=1\n"
+            f"{digest}"
             "acl known proxy_auth REQUIRED\n"
             "acl guarded myportname auth tlsauth\n"
             "http_access deny guarded !known\n"

@@ -34,7 +34,55 @@ _MAX_DOMAIN = 64
 _MAX_NONCES = 256
 
 
-class DigestAuthMiddleware:
+class DigestUser:
+    """A name and a password, and how often each nonce was answered with them.
+
+    Raises:
+        ValueError: A part is None, or the name holds a colon (RFC 7616 3.4.2 joins with colons).
+    """
+
+    def __init__(self, login: str, password: str) -> None:
+        if login is None:
+            raise ValueError("None is not allowed as login value")
+        if password is None:
+            raise ValueError("None is not allowed as password value")
+        if ":" in login:
+            raise ValueError('A ":" is not allowed in username (RFC 1945#section-11.1)')
+        self._login = login
+        self._password = password
+        self._counts: dict[str, int] = {}
+
+    async def _answer(self, request: ClientRequest, challenge: DigestChallenge, target: str) -> DigestAnswer:
+        """The answer for `request`, whose request line names `target`."""
+        payload = request.payload
+        qop = choose_qop(challenge.qops, 0 if payload is None else payload.size)
+        body = await payload.as_bytes() if payload is not None and qop == "auth-int" else b""
+        count = self._count(challenge.nonce)
+        return respond(challenge, self._login, self._password, request.method, target, qop=qop, body=body, count=count)
+
+    def _count(self, nonce: str) -> int:
+        """How often `nonce` is used with this request; no count goes out twice (RFC 7616 3.4)."""
+        count = self._counts.pop(nonce, 0) + 1
+        if len(self._counts) >= _MAX_NONCES:
+            del self._counts[next(iter(self._counts))]
+        self._counts[nonce] = count
+        return count
+
+
+def check_replayable(request: ClientRequest, asker: object) -> None:
+    """The request is about to be sent again.
+
+    Raises:
+        ClientError: Its body is used up.
+    """
+    if request.payload is not None and not request.payload.replayable:
+        raise ClientError(
+            f"{asker} asks for Digest authentication, but the body of {request.method} {request.url} was consumed "
+            "and cannot be sent again: give bytes or a seekable file, or make a request without a body first"
+        )
+
+
+class DigestAuthMiddleware(DigestUser):
     """Digest authentication, as a client middleware.
 
     The credentials are for the origin of the first request that the middleware meets, and for what this origin
@@ -57,20 +105,12 @@ class DigestAuthMiddleware:
     """
 
     def __init__(self, login: str, password: str, preemptive: bool = True) -> None:
-        if login is None:
-            raise ValueError("None is not allowed as login value")
-        if password is None:
-            raise ValueError("None is not allowed as password value")
-        if ":" in login:
-            raise ValueError('A ":" is not allowed in username (RFC 1945#section-11.1)')
-        self._login = login
-        self._password = password
+        super().__init__(login, password)
         self._preemptive = preemptive
         self._home: URL | None = None
         self._space: tuple[URL, ...] = ()
-        # What each origin asks now, and how often each nonce was used.
+        # What each origin asks now.
         self._challenges: dict[URL, DigestChallenge] = {}
-        self._counts: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._login!r} for {self._home or 'the first origin that it meets'}>"
@@ -97,11 +137,7 @@ class DigestAuthMiddleware:
             return response
         self._keep(origin, challenge)
         response.release()
-        if request.payload is not None and not request.payload.replayable:
-            raise ClientError(
-                f"{origin} asks for Digest authentication, but the body of {request.method} {request.url} was consumed "
-                "and cannot be sent again: give bytes or a seekable file, or make a request without a body first"
-            )
+        check_replayable(request, origin)
         answer = await self._authorize(request, challenge)
         response = await handler(request)
         challenge = _challenge_in(response, request, origin)
@@ -114,29 +150,9 @@ class DigestAuthMiddleware:
 
     async def _authorize(self, request: ClientRequest, challenge: DigestChallenge) -> DigestAnswer:
         """Set the request's Authorization field."""
-        payload = request.payload
-        qop = choose_qop(challenge.qops, 0 if payload is None else payload.size)
-        body = await payload.as_bytes() if payload is not None and qop == "auth-int" else b""
-        answer = respond(
-            challenge,
-            self._login,
-            self._password,
-            request.method,
-            request.url.raw_path_qs,
-            qop=qop,
-            body=body,
-            count=self._count(challenge.nonce),
-        )
+        answer = await self._answer(request, challenge, request.url.raw_path_qs)
         request.headers["Authorization"] = answer.value
         return answer
-
-    def _count(self, nonce: str) -> int:
-        """How often `nonce` is used with this request; no count goes out twice (RFC 7616 3.4)."""
-        count = self._counts.pop(nonce, 0) + 1
-        if len(self._counts) >= _MAX_NONCES:
-            del self._counts[next(iter(self._counts))]
-        self._counts[nonce] = count
-        return count
 
     def _challenge_for(self, url: URL) -> DigestChallenge | None:
         """What to answer unasked: in the listed space, by default all of the home (RFC 7616 3.6)."""
