@@ -36,7 +36,8 @@ from wherry.body.writer import UploadTracker
 from wherry.client.download import DownloadResult
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
 from wherry.client.oneshot import request
-from wherry.client.request import ClientRequest, RequestInfo
+from wherry.client.request import ClientRequest
+from wherry.client.request_info import RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.session import ClientSession
 from wherry.client.sse import EventSource, ServerSentEvent

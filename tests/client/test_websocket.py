@@ -157,6 +157,24 @@ async def test_many_messages_in_flight_keep_their_order(session: ClientSession, 
         await sender
 
 
+async def test_subprotocols_named_among_the_headers_are_offered_too(websockets_url: str) -> None:
+    """As kubernetes_asyncio asks for its channels."""
+    async with ClientSession(headers={"Sec-WebSocket-Protocol": "x, chat"}) as session:
+        for own in ({}, {"sec-websocket-protocol": "chat"}):
+            async with session.ws_connect(websockets_url, headers=own) as socket:
+                assert socket.protocol == "chat"
+
+
+async def test_the_transport_is_found_under_its_private_names(session: ClientSession, url: str) -> None:
+    socket: Any = await session._ws_connect(url, protocols=["chat"])
+    assert socket._conn.transport.get_extra_info("peername")[0] == "127.0.0.1"
+    assert socket._writer.transport is socket._conn.protocol.transport
+    assert not socket._conn.closed
+    assert socket._conn.protocol._payload is None
+    await socket.close()
+    assert socket._conn.closed
+
+
 async def test_uvloop(wherry_server: LocalServer) -> None:
     def run() -> bytes:
         async def main() -> bytes:

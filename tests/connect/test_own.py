@@ -11,10 +11,13 @@ import pytest
 from tests.servers.origin import running_origin
 from tests.servers.pki import Pki
 from tests.servers.proxies import ProxyFarm
+from yarl import URL
 
 from wherry import (
     BaseConnector,
+    ClientConnectorAddressBlocked,
     ClientConnectorCertificateError,
+    ClientConnectorDNSError,
     ClientConnectorError,
     ClientProxyConnectionError,
     ClientSession,
@@ -22,7 +25,9 @@ from wherry import (
     Fingerprint,
     ServerFingerprintMismatch,
     TCPConnector,
+    public_addresses_only,
 )
+from wherry.testing import LocalServer
 
 
 class Counting(TCPConnector):
@@ -208,3 +213,211 @@ async def test_what_its_code_raises_costs_no_place(failure: Exception, kind: typ
             connector.failure = None
             async with session.get(origin.url("http")) as response:
                 assert response.status == 200
+
+
+# --- who looks at hosts, and at each request ------------------------------------------------------------------
+
+
+class Guarded(TCPConnector):
+    """As programs guard themselves: each address is looked at before it is dialled, each request's host as well."""
+
+    def __init__(self, **options: Any) -> None:
+        self.hosts: list[str] = []
+        self.paths: list[str] = []
+        super().__init__(**options)
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+        self.paths.append(req.url.path)
+        return await super().connect(req, traces, timeout)
+
+    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> Any:
+        results = await super()._resolve_host(host, port, traces=traces)
+        self.hosts.append(host)
+        if any(result["host"] == "127.0.0.2" for result in results):
+            raise PermissionError("not there")
+        if host == "127.0.0.3":
+            raise LookupError("nor there")
+        return results
+
+
+async def test_an_overridden_look_up_is_asked_for_names_and_for_literal_addresses(pki: Pki) -> None:
+    async with running_origin(pki.server) as origin, ClientSession(connector=Guarded()) as session:
+        url = URL(origin.url("http"))
+        for host in ("127.0.0.1", "localhost"):
+            async with session.get(url.with_host(host)) as response:
+                assert response.status == 200
+        with pytest.raises(ClientConnectorDNSError, match="not there"):
+            await session.get(url.with_host("127.0.0.2"))
+        with pytest.raises(LookupError, match="nor there"):
+            await session.get(url.with_host("127.0.0.3"))
+        assert session.connector.hosts == ["127.0.0.1", "localhost", "127.0.0.2", "127.0.0.3"]  # type: ignore[union-attr]
+
+
+async def test_an_overridden_look_up_and_allow_address_both_count(pki: Pki) -> None:
+    class Misled(TCPConnector):
+        async def _resolve_host(self, host: str, port: int, traces: Any = None) -> Any:
+            return await super()._resolve_host("127.0.0.1", port, traces)
+
+    async with running_origin(pki.server) as origin:
+        url = URL(origin.url("http")).with_host("8.8.8.8")
+        async with ClientSession(connector=Misled()) as session, session.get(url) as response:
+            assert response.status == 200
+        async with ClientSession(connector=Misled(allow_address=public_addresses_only)) as session:
+            with pytest.raises(ClientConnectorAddressBlocked, match=r"127\.0\.0\.1"):
+                await session.get(url)
+
+
+async def test_an_overridden_connect_is_asked_for_each_request(pki: Pki) -> None:
+    async with running_origin(pki.server) as origin, ClientSession(connector=Guarded()) as session:
+        for path in ("/1", "/2", "/2"):
+            async with session.get(URL(origin.url("http")).with_path(path)) as response:
+                await response.read()
+        connector = session.connector
+        assert connector.paths == ["/1", "/2", "/2"]  # type: ignore[union-attr]
+        assert connector.hosts == ["127.0.0.1"]  # type: ignore[union-attr]
+        assert connector.stats().opened == 1  # type: ignore[union-attr]
+
+
+async def test_an_overridden_direct_connection_is_tried_again_by_its_class(pki: Pki) -> None:
+    class Stubborn(TCPConnector):
+        tries = 0
+
+        async def _create_direct_connection(self, *args: Any, **options: Any) -> Any:
+            self.tries += 1
+            if self.tries == 1:
+                return await self._create_direct_connection(*args, **options)
+            return await super()._create_direct_connection(*args, **options)
+
+    connector = Stubborn(ssl=pki.client())
+    async with running_origin(pki.server) as origin, ClientSession(connector=connector) as session:
+        for _ in range(2):
+            async with session.get(origin.url("https")) as response:
+                assert response.status == 200
+                await response.read()
+        assert connector.tries == 2
+
+
+# --- transports that push ---------------------------------------------------------------------------------------
+
+
+class Pushing(asyncio.Transport):
+    """As programs' stand-ins for a network do it: it keeps what is written, and pushes bytes at its protocol."""
+
+    def __init__(self, protocol: Any, pieces: list[bytes], failure: Exception | None) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.pieces = pieces
+        self.failure = failure
+        self.written = b""
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+        asyncio.get_running_loop().call_soon(self.push)
+
+    def push(self) -> None:
+        for piece in self.pieces:
+            self.protocol.data_received(piece)
+        if self.failure is not None:
+            self.protocol.set_exception(self.failure)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+
+class Pushed(BaseConnector):
+    pieces: list[bytes]
+    failure: Exception | None = None
+    made: Pushing
+
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
+        protocol = self._factory()
+        self.made = Pushing(protocol, self.pieces, self.failure)
+        protocol.connection_made(self.made)
+        return protocol
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_transport_that_pushes_its_bytes_carries_requests(scheme: str) -> None:
+    connector = Pushed()
+    body = b"x" * 700_000
+    connector.pieces = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body[:400_000], body[400_000:]]
+    async with ClientSession(connector=connector) as session:
+        for _ in range(2):
+            async with session.get(f"{scheme}://anywhere/a") as response:
+                assert await response.read() == body
+        assert connector.made.written.count(b"GET /a HTTP/1.1\r\n") == 2
+        assert connector.stats().opened == 1
+    assert connector.made.closing
+
+
+async def test_what_such_a_transport_fails_with_is_raised_at_the_request() -> None:
+    connector = Pushed()
+    connector.pieces, connector.failure = [], LookupError("the application's own")
+    async with ClientSession(connector=connector) as session:
+        with pytest.raises(LookupError, match="the application's own"):
+            await session.get("http://anywhere/")
+
+
+# --- what programs look into, and turn at -----------------------------------------------------------------------
+
+
+async def test_private_names_show_the_pool_and_turn_its_limits() -> None:
+    ripe = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline() != b"":
+            await reader.readuntil(b"\r\n\r\n")
+            await ripe.wait()
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, ClientSession() as session:
+        connector: Any = session.connector
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert (connector._limit, connector._limit_per_host, connector._force_close) == (100, 0, False)
+        asking = [asyncio.ensure_future(session.get(url))]
+        while not connector._acquired:
+            await asyncio.sleep(0)
+        connector._limit = connector._limit_per_host = 1
+        asking.append(asyncio.ensure_future(session.get(url)))
+        while not connector._waiters:
+            await asyncio.sleep(0)
+        assert [len(busy) for busy in connector._acquired_per_host.values()] == [1]
+        assert not connector._conns
+        ripe.set()
+        for response in await asyncio.gather(*asking):
+            assert response.status == 204
+        assert [len(free) for free in connector._conns.values()] == [1]
+        assert connector.stats().opened == 1
+        connector._limit_per_host = 0
+        connector.pool.shut()
+        assert not connector._acquired
+
+
+def test_a_connector_closes_after_its_event_loop() -> None:
+    """As fsspec does where no loop runs any more."""
+
+    async def ask() -> ClientSession:
+        session = ClientSession()
+        async with LocalServer() as server, session.get(server.url("/get")) as response:
+            await response.read()
+        return session
+
+    session = asyncio.run(ask())
+    connector: Any = session.connector
+    assert len(connector._close()) == 1
+    assert session.closed
+
+
+def test_overriding_what_is_never_called_is_told() -> None:
+    with pytest.warns(RuntimeWarning, match=r"Deaf\._get_ssl_context will not be called"):
+
+        class Deaf(TCPConnector):
+            def _get_ssl_context(self, req: Any) -> Any:
+                return None

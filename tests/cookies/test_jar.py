@@ -1,5 +1,6 @@
 """The jar by the rules of RFC 6265bis: what it takes, and what it sends where, in which order."""
 
+import pickle
 from collections.abc import Iterator
 from http.cookies import BaseCookie, CookieError, Morsel, SimpleCookie
 
@@ -584,3 +585,23 @@ def test_kept_lines_equal_fresh_ones(steps: list[tuple[str, str, URL]]) -> None:
         names = {pair.partition("=")[0] for pair in expected}
         assert set(jar.filter_cookies(url)) == names
         assert len(jar) == len(list(jar._index))
+
+
+# --- what programs do with the name that the cookies have in aiohttp's jar ----------------------------------------
+
+
+def test_the_private_view_shows_empties_and_restores_the_jar() -> None:
+    jar = CookieJar(unsafe=True)
+    jar.store(["a=1; Path=/"], URL("http://127.0.0.1/"))
+    jar.store(["b=2; Domain=example.com; Secure"], HTTPS)
+    seen = jar._cookies
+    assert {place: list(group) for place, group in seen.items()} == {
+        ("127.0.0.1", ""): ["a"],
+        ("example.com", "/a"): ["b"],
+    }
+    kept = pickle.dumps(seen)
+    seen.clear()
+    assert len(jar) == 0
+    jar._cookies = pickle.loads(kept)
+    assert line(jar, "http://127.0.0.1/") == "a=1"
+    assert line(jar, "https://www.example.com/a/b") == "b=2"

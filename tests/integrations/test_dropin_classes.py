@@ -15,3 +15,14 @@ def test_classes_of_the_programs_own_are_used() -> None:
     first, second = run_program("subclasses.py").splitlines()
     assert first == "['GET', 'POST', 'GET', 'GET', 'GET'] (418,) AHOY Request GET 2"
     assert second == "GET POST PUT PATCH DELETE OPTIONS HEAD GET"
+
+
+def test_what_programs_override_of_connectors_requests_and_answers_is_called() -> None:
+    assert run_program("overrides.py").splitlines() == [
+        "127.0.0.2 is inside ['/1', '/2', '/']",
+        "/rewritten 127.0.0.1 200 127.0.0.1 1",
+        "True False",
+        "/ boat.test",
+        "100 0 1 {}",
+        "True",
+    ]

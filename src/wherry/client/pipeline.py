@@ -17,11 +17,14 @@ from yarl import URL
 
 from wherry.body.coding import decoder_for
 from wherry.body.stream import StreamReader
+from wherry.client.failures import failed, leave, may_try_again
 from wherry.client.head_fields import DerivedFields, derive
 from wherry.client.middleware import build_client_middlewares
 from wherry.client.options import NO_OPTIONS, RequestOptions
+from wherry.client.own_classes import Taken, response_for, sent_by_class, start
 from wherry.client.redirects import REDIRECT_STATUSES, Hop, next_hop, split_credentials
-from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest, RequestInfo
+from wherry.client.request import ClientRequest
+from wherry.client.request_info import RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.telling import tell_sent, tell_start, told_of_connection
 from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
@@ -29,25 +32,19 @@ from wherry.client.upload import upload_body
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.base import BaseConnector
 from wherry.errors import (
-    BadHttpMessage,
     ClientConnectionError,
     ClientConnectionResetError,
     ClientError,
     ClientHttpProxyError,
-    ClientOSError,
     ClientResponseError,
     ConnectionTimeoutError,
-    ServerDisconnectedError,
     TooManyRedirects,
 )
-from wherry.protocol.connection import Connection, Exchange, ResponseHead
+from wherry.protocol.connection import Connection, Exchange, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from wherry.client.session import ClientSession
     from wherry.connect.route import Route
-
-# How often a request is sent that servers did not process (RFC 9113 8.7: REFUSED_STREAM, GOAWAY).
-MAX_UNPROCESSED_TRIES = 10
 
 
 async def fetch(
@@ -153,7 +150,7 @@ async def _first_hop(
                 response = await send(request, options, timeout)
             break
         except ClientConnectionError as exc:
-            if not _may_try_again(exc, tries):
+            if not may_try_again(exc, tries):
                 raise
             tries += 1
             if traces is not None:
@@ -248,11 +245,6 @@ async def _accept(session: ClientSession, response: ClientResponse, options: Req
     return response
 
 
-def _may_try_again(exc: ClientConnectionError, tries: int) -> bool:
-    """Whether a request that failed `tries` times may be sent once more, its body left aside."""
-    return exc.resend_safe and (tries < 2 or (exc.unprocessed and tries < MAX_UNPROCESSED_TRIES))
-
-
 async def _attempt(
     session: ClientSession,
     hop: Hop,
@@ -270,9 +262,12 @@ async def _attempt(
         try:
             if middlewares:
                 return await build_client_middlewares(_Sender(options, timeout), middlewares)(request)
-            return await send(request, options, timeout)
+            response = await send(request, options, timeout)
+            if session._starts_responses:
+                await start(response)
+            return response
         except ClientConnectionError as exc:
-            if not _may_try_again(exc, tries) or not (request.payload is None or request.payload.replayable):
+            if not may_try_again(exc, tries) or not (request.payload is None or request.payload.replayable):
                 raise
             tries += 1
             if traces is not None:
@@ -302,6 +297,8 @@ class _Sender:
     async def __call__(self, request: ClientRequest) -> ClientResponse:
         _make_ready(request, self._last)
         self._last = response = await send(request, self._options, self._timeout)
+        if request.session._starts_responses:
+            await start(response)
         return response
 
 
@@ -320,8 +317,10 @@ async def send_built(request: ClientRequest) -> ClientResponse:
     return response
 
 
-async def send(request: ClientRequest, options: RequestOptions, timeout: ClientTimeout) -> ClientResponse:
-    """Carry one request over one connection, until the response's head is here.
+async def send(
+    request: ClientRequest, options: RequestOptions, timeout: ClientTimeout, taken: Taken | None = None
+) -> ClientResponse:
+    """Carry one request over one connection (`taken`, where its class is sending it) until the response's head is here.
 
     Raises:
         ClientConnectorError: No connection could be made.
@@ -334,18 +333,19 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     started = connected = monotonic()
     pool = connector.pool
     route, head = request._ready or (session._route_for(request), None)
-    connection = pool.take(route)
-    traces = request._traces
-    timings = None
-    if connection is None or (traces is not None and not await told_of_connection(connection, pool, traces)):
+    traces, timings = request._traces, None
+    if taken is not None:
+        connection, (started, connected, timings) = taken.connection, taken.moments
+    elif (free := pool.take(route)) and (not traces or await told_of_connection(free, pool, traces)):
+        connection = free
+    else:
         connection, timings = await _acquire(request, connector, route, timeout, traces)
         connected = monotonic()
     if head is None:
-        try:
-            head = request.wire_head(route, connector.force_close)
-        except BaseException:
-            pool.put_back(connection)
-            raise
+        if taken is None and request.sends_itself:
+            taken = Taken(connection, (started, connected, timings), response_for(request))
+            return await sent_by_class(request, pool, taken, lambda: send(request, options, timeout, taken))
+        head = _head_for(request, route, connector, connection)
     content = StreamReader(options.read_bufsize or session._read_bufsize)
     sink: Any = content
     if timeout.sock_read:
@@ -369,15 +369,14 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
                 await tell_sent(request, head, connection, exchange, traces)
             response_head = await exchange.receive_head()
         except BaseException as exc:
-            failure = _failed(request, exchange, upload, exc)
+            failure = failed(request, exchange, upload, exc)
             if failure is exc:
                 raise
             raise failure from exc
-    if response_head.status == 421 and exchange.reused and await _leave(request, route, exchange, upload):
+    if response_head.status == 421 and exchange.reused and not taken and await leave(request, route, exchange, upload):
         return await send(request, options, timeout)
-    response = (request.response_class or session._response_class)(
-        request.method, request.original_url, loop=session._loop, session=session
-    )
+    cls, url = request.response_class or session._response_class, request.original_url
+    response = taken.response if taken else cls(request.method, url, loop=session._loop, session=session)
     response._begin(request, response_head, exchange, content)
     response._moments = (started, connected, monotonic(), timings)
     if upload is not None and not upload.done():
@@ -387,20 +386,13 @@ async def send(request: ClientRequest, options: RequestOptions, timeout: ClientT
     return response
 
 
-async def _leave(request: ClientRequest, route: Route, exchange: Exchange, upload: asyncio.Task[None] | None) -> bool:
-    """Give up a connection whose server does not answer for the origin any more (RFC 9110 15.5.20).
-
-    Returns:
-        Whether the request can be sent over another; a kept one may be older than what its server is to answer for.
-    """
-    if route.forward is not None or not (request.payload is None or request.payload.replayable):
-        return False  # the connection to a proxy is not the one that the answer is about
-    exchange.cancel()
-    exchange.connection.retire()
-    if upload is not None:
-        upload.cancel()
-        await asyncio.wait((upload,))
-    return True
+def _head_for(request: ClientRequest, route: Route, connector: BaseConnector, connection: Connection) -> RequestHead:
+    """What goes out for a request that was not built before; if it cannot, the connection goes back."""
+    try:
+        return request.wire_head(route, connector.force_close)
+    except BaseException:
+        connector.pool.put_back(connection)
+        raise
 
 
 def _apply_head(
@@ -423,25 +415,6 @@ def _apply_head(
     limit = options.max_body_size if options.max_body_size is not None else session._max_body_size
     if limit is not None:
         content.max_size = limit
-
-
-def _failed(
-    request: ClientRequest, exchange: Exchange, upload: asyncio.Task[None] | None, exc: BaseException
-) -> BaseException:
-    """What to raise for an exchange that gave no response; the exchange is given up."""
-    exchange.cancel()
-    if upload is not None and not upload.done():
-        upload.cancel()
-    if isinstance(exc, BadHttpMessage):
-        return ClientResponseError(
-            request.request_info, (), status=exc.code, message=f"{exc.message} (from {request.url.origin()})"
-        )
-    if isinstance(exc, (ClientOSError, ServerDisconnectedError)) and exchange.head is None:
-        exc.unprocessed = exchange.unprocessed
-        exc.resend_safe = exchange.unprocessed or (
-            exchange.reused and (request.method in IDEMPOTENT_METHODS or not exchange.sent)
-        )
-    return exc
 
 
 async def _acquire(

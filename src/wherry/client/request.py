@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -20,6 +20,9 @@ from wherry.body.form import payload_of
 from wherry.body.payload import Payload
 from wherry.body.writer import compression_of
 from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs, without_proxy_credentials
+from wherry.client.own_classes import UNHEARD
+from wherry.client.request_info import RequestInfo
+from wherry.connect.known_names import warn_of_unheard
 from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.proxy_http import forward_fields
 from wherry.connect.route import ProxyHop, Route
@@ -34,29 +37,6 @@ if TYPE_CHECKING:
 # RFC 9110 9.3: for these, content has no defined meaning, so none is announced when there is none.
 METHODS_WITHOUT_CONTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-
-
-class _RequestInfo(NamedTuple):
-    url: URL
-    method: str
-    headers: CIMultiDictProxy[str]
-    real_url: URL
-
-
-class RequestInfo(_RequestInfo):
-    """What was asked for, as errors and responses show it.
-
-    Args:
-        url: The URL that was sent, without fragment and credentials.
-        method: The method.
-        headers: The fields that were sent.
-        real_url: The URL as the program gave it; `url` by default.
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None) -> Self:
-        return super().__new__(cls, url, method, headers, url if real_url is None else real_url)
 
 
 class ClientRequest:
@@ -115,6 +95,8 @@ class ClientRequest:
     # What writes a streamed body, once it has begun.
     _writer: Any = None
     _traces: Any = None
+    # What sends it, while its class does so in a way of its own.
+    _carry: Any = None
 
     def __init__(
         self,
@@ -190,6 +172,9 @@ class ClientRequest:
             self._take_body(data)
         elif chunked:
             self.chunked = chunked
+
+    def __init_subclass__(cls) -> None:
+        warn_of_unheard(cls, UNHEARD)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.url}>"
@@ -329,6 +314,18 @@ class ClientRequest:
 
     def is_ssl(self) -> bool:
         return self.url.scheme in ("https", "wss")
+
+    @property
+    def sends_itself(self) -> bool:
+        """Whether the program has a `send` of its own, of the class or of this request."""
+        return type(self).send is not _PLAIN_SEND or "send" in self.__dict__
+
+    async def send(self, _conn: Any) -> ClientResponse:
+        """Write the request to the connection that it has, and give its response; for classes that override it."""
+        if self._carry is None:
+            raise RuntimeError("a request is sent by its session")
+        response: ClientResponse = await self._carry()
+        return response
 
     async def update_body(self, body: Any) -> None:
         """Put another body in the place of this one; the fields that told of the old one change with it.
@@ -492,3 +489,6 @@ class ClientRequest:
         """Let go of the body's resources."""
         if self._body is not None:
             await self._body.close()
+
+
+_PLAIN_SEND = ClientRequest.send

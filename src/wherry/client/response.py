@@ -31,7 +31,8 @@ from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 if TYPE_CHECKING:
     from wherry.body.payload_base import Payload
     from wherry.client.raw_stream import RawStream
-    from wherry.client.request import ClientRequest, RequestInfo
+    from wherry.client.request import ClientRequest
+    from wherry.client.request_info import RequestInfo
     from wherry.client.session import ClientSession
 
 # A response that is released with no more than this many bytes to come is read to its end instead of closed.
@@ -60,6 +61,8 @@ class ClientResponse(ResponseFacts):
     _closed = False
     _released = False
     _in_context = False
+    # What brings the head, where the request's class sends it; or that `start` was called.
+    _starting: Any = None
     _source_traceback: traceback.StackSummary | None = None
 
     def __init__(
@@ -255,6 +258,12 @@ class ClientResponse(ResponseFacts):
         return await download(self, path, digest=digest, progress=progress)
 
     # --- the end --------------------------------------------------------------------------------------------
+
+    async def start(self, _connection: Any) -> ClientResponse:
+        """Wait for the head; for classes of the program's own to override."""
+        if isinstance(self._starting, asyncio.Task):
+            await self._starting
+        return self
 
     @property
     def connection(self) -> ResponseConnection | None:

@@ -47,6 +47,25 @@ class ResponseConnection:
         self._response.release()
 
 
+class SocketParts:
+    """What programs find under the private names of a WebSocket in aiohttp: its transport."""
+
+    __slots__ = ("transport",)
+    # The queue of messages that such programs empty by themselves where there is one.
+    _payload = None
+
+    def __init__(self, transport: asyncio.Transport | None) -> None:
+        self.transport = transport
+
+    @property
+    def protocol(self) -> SocketParts:
+        return self
+
+    @property
+    def closed(self) -> bool:
+        return self.transport is None or self.transport.is_closing()
+
+
 class _Noop:
     """What `release` gives back, so that programs which await it go on."""
 

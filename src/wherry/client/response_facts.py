@@ -22,7 +22,8 @@ from wherry.types import RawHeaders
 if TYPE_CHECKING:
     from http.cookies import SimpleCookie
 
-    from wherry.client.request import ClientRequest, RequestInfo
+    from wherry.client.request import ClientRequest
+    from wherry.client.request_info import RequestInfo
     from wherry.client.response import ClientResponse
 
 

@@ -44,6 +44,7 @@ from wherry.client.response import ClientResponse
 from wherry.client.sse import EventSource
 from wherry.client.timeouts import ClientTimeout, Deadline, DeadlineWheel
 from wherry.client.tracing import TraceConfig, Traces
+from wherry.client.websocket import ClientWebSocketResponse
 from wherry.client.websocket_channel import WebSocketChannel
 from wherry.client.websocket_connect import _WSConnectOptions, close_websockets, connect_websocket
 from wherry.connect.connector import BaseConnector, TCPConnector
@@ -171,7 +172,6 @@ class ClientSession(RequestBuilder):
         # The middlewares round what sends a plain GET, put together once.
         self._onion = build_client_middlewares(pipeline.send_built, self._middlewares) if middlewares else None
         self._skip_auto_headers = frozenset(istr(name) for name in skip_auto_headers or ())
-        self._is_plain = request_class is ClientRequest and not trust_env
         self._wheel = DeadlineWheel(loop)
         self._websockets: set[WebSocketChannel] = set()
         self._trace_configs = trace_configs or []
@@ -179,6 +179,9 @@ class ClientSession(RequestBuilder):
             config.freeze()
         self._source_traceback = traceback.extract_stack(sys._getframe(1)) if loop.get_debug() else None
         self._connector = connector if connector is not None else TCPConnector(loop=loop)
+        self._starts_responses = response_class.start is not ClientResponse.start
+        own_classes = request_class is not ClientRequest or self._starts_responses or self._connector.shows_requests
+        self._is_plain = not (own_classes or trust_env)
         if connector_owner:
             self._connector.session_warns = True
 
@@ -367,7 +370,10 @@ class ClientSession(RequestBuilder):
             ClientError: The handshake failed otherwise.
             ValueError: An argument cannot be sent.
         """
-        return _WSRequestContextManager(connect_websocket(self, url, **kwargs))
+        return _WSRequestContextManager(self._ws_connect(url, **kwargs))
+
+    async def _ws_connect(self, url: StrOrURL, **kwargs: Unpack[_WSConnectOptions]) -> ClientWebSocketResponse:
+        return await connect_websocket(self, url, **kwargs)
 
     # --- what the pipeline asks for -------------------------------------------------------------------------
 

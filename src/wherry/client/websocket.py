@@ -14,6 +14,7 @@ from typing import Any, Self
 import attrs
 
 from wherry.client.response import ClientResponse
+from wherry.client.response_connection import SocketParts
 from wherry.client.websocket_channel import CLOSED_MESSAGE, WebSocketChannel
 from wherry.errors import ClientConnectionResetError, WSMessageTypeError
 from wherry.protocol.websocket import FrameWriter, Message
@@ -64,7 +65,7 @@ class ClientWebSocketResponse:
     ) -> None:
         self._channel = reader
         self._messages = reader.messages
-        self._writer = writer
+        self._frames = writer
         self._protocol = protocol
         self._response = response
         self._timeout = timeout
@@ -104,6 +105,12 @@ class ClientWebSocketResponse:
     def protocol(self) -> str | None:
         """The subprotocol that the server chose."""
         return self._protocol
+
+    @property
+    def _conn(self) -> SocketParts:
+        return SocketParts(self._channel.transport)
+
+    _writer = _conn
 
     @property
     def compress(self) -> int:
@@ -333,7 +340,7 @@ class ClientWebSocketResponse:
         reason = message.encode() if isinstance(message, str) else message
         channel = self._channel
         if not channel.close_sent:
-            self._writer.encode_close(code, reason)
+            self._frames.encode_close(code, reason)
         self._closed = True
         channel.interrupt()
         await channel.finish(code, reason, self._timeout.ws_close)

@@ -99,7 +99,7 @@ async def connect_websocket(
     # By the method that programs override: what they do with requests they do with this one.
     response = await session._request(method, url, **options)
     try:
-        protocol, terms = _agreed(response, key, offered, compress)
+        protocol, terms = _agreed(response, key, compress)
         reader = FrameReader(max_msg_size, None if terms is None else terms.inflater(), decode_text=decode_text)
         channel = _open(session, response, reader, terms, autoping, heartbeat)
     except BaseException:
@@ -161,9 +161,7 @@ def _handshake_fields(
     return fields
 
 
-def _agreed(
-    response: ClientResponse, key: str, protocols: tuple[str, ...], compress: int
-) -> tuple[str | None, DeflateTerms | None]:
+def _agreed(response: ClientResponse, key: str, compress: int) -> tuple[str | None, DeflateTerms | None]:
     """The subprotocol and the compression that the server agreed to.
 
     Raises:
@@ -177,7 +175,7 @@ def _agreed(
             check_upgrade(head, key)
         elif not 200 <= head.status < 300:  # RFC 8441 5
             raise WSHandshakeError("Invalid response status")
-        return agreed_protocol(head, protocols), agreed_deflate(head, compress)
+        return agreed_protocol(head, _offered_protocols(response)), agreed_deflate(head, compress)
     except WSHandshakeError as exc:
         raise WSServerHandshakeError(
             response.request_info,
@@ -186,6 +184,12 @@ def _agreed(
             status=response.status,
             headers=response.headers,
         ) from exc
+
+
+def _offered_protocols(response: ClientResponse) -> list[str]:
+    """What the request that was answered offered: programs name subprotocols among its headers, too."""
+    fields = response.request_info.headers.getall("Sec-WebSocket-Protocol", ())
+    return [name.strip() for field in fields for name in field.split(",")]
 
 
 def _open(

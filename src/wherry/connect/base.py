@@ -20,8 +20,9 @@ from yarl import URL
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.dial import dial, dial_route
 from wherry.connect.held import HeldConnection
+from wherry.connect.known_names import KnownNames
 from wherry.connect.lane import PoolStats
-from wherry.connect.own import OwnWay
+from wherry.connect.own import AskedPool, OwnWay
 from wherry.connect.pool import Pool
 from wherry.connect.route import Origin, ProxyHop, Route
 from wherry.connect.settings import DialSettings
@@ -66,7 +67,7 @@ class Closing:
             yield from finish().__await__()
 
 
-class BaseConnector:
+class BaseConnector(KnownNames):
     """What all connectors have in common.  Made inside a running event loop.
 
     Args:
@@ -88,6 +89,8 @@ class BaseConnector:
     allowed_protocol_schema_set = HTTP_SCHEMES
 
     _closed = True  # until __init__ is through
+    #: Whether requests are shown to a class of the program's own, which may change them.
+    shows_requests = False
     _source_traceback: traceback.StackSummary | None = None
 
     # A session owns this connector, and says so itself when it is left open.
@@ -121,13 +124,14 @@ class BaseConnector:
         self._timeout_ceil_threshold = timeout_ceil_threshold
         self._routes: dict[tuple[str, str | None, int | None, tuple[ProxyHop, ...]], Route] = {}
         self._settings = self._dial_settings()
-        creates = type(self)._create_connection is not BaseConnector._create_connection
-        wraps = self._overrides_wrapping()
-        if creates or wraps:
-            self._settings.own = OwnWay(self, self._settings, creates=creates, wraps=wraps)
+        creates = type(self)._create_connection is not _PLAIN_CREATE
+        directs, wraps = self._overrides_dialling()
+        if creates or directs or wraps:
+            self._settings.own = OwnWay(self, self._settings, creates=creates, directs=directs, wraps=wraps)
+        self.shows_requests = creates or directs or wraps or type(self).connect is not _PLAIN_CONNECT
         self._close_timeout = 2.0
         #: The connections; the client takes and acquires here.
-        self.pool = Pool(
+        self.pool = (Pool if type(self).connect is _PLAIN_CONNECT else AskedPool)(
             self._loop,
             self._dialler(),
             limit=limit,
@@ -150,9 +154,9 @@ class BaseConnector:
         """TLS for https proxies that have none of their own: as for the origin, `ssl`."""
         return ssl
 
-    def _overrides_wrapping(self) -> bool:
-        """Whether this is a class of the program's own that dials addresses itself."""
-        return False
+    def _overrides_dialling(self) -> tuple[bool, bool]:
+        """Whether this is a class of the program's own that dials origins, and whether it dials addresses, itself."""
+        return False, False
 
     async def connect(self, req: Any, traces: Any = None, timeout: Any = None) -> HeldConnection:
         """Take a connection for a request out of the pool, or dial one; for programs that speak on it themselves.
@@ -303,12 +307,6 @@ class BaseConnector:
         """What the connector has (open, idle, busy, waiting, by route) and has done (opened, reused)."""
         return self.pool.stats()
 
-    @property
-    def _conns(self) -> dict[Route, list[tuple[Connection, float]]]:
-        """(connection, idle since) of what is free, by route: for programs that look into aiohttp's connector."""
-        lanes = self.pool._lanes.items()
-        return {route: [(made, made.idle_since) for made in lane.free] for route, lane in lanes if lane.free}
-
     # --- the end --------------------------------------------------------------------------------------------
 
     def close(self, *, abort_ssl: bool = False) -> Awaitable[None]:
@@ -326,6 +324,10 @@ class BaseConnector:
             return Closing()
         self._begin_close(abort_ssl)
         return Closing(self._finish_close)
+
+    def _close(self, *, abort_ssl: bool = False) -> list[Awaitable[None]]:
+        """As `close`, for programs that look behind it because their event loop is gone; what is left to wait for."""
+        return [BaseConnector.close(self, abort_ssl=abort_ssl)]
 
     def _begin_close(self, abort: bool) -> None:
         connections = self.pool.shut()
@@ -374,6 +376,10 @@ class BaseConnector:
         if self._source_traceback is not None:
             context["source_traceback"] = self._source_traceback
         self._loop.call_exception_handler(context)
+
+
+_PLAIN_CONNECT = BaseConnector.connect
+_PLAIN_CREATE = BaseConnector._create_connection
 
 
 class _Dialler:

@@ -13,7 +13,9 @@ from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 
 from wherry.connect.address import AllowAddress
 from wherry.connect.base import HTTP_SCHEMES, UNSET, BaseConnector, Unset, running_loop
+from wherry.connect.dial import dial_route, resolved
 from wherry.connect.dns import DNSCache
+from wherry.connect.own import OwnLookup
 from wherry.connect.resolver import AbstractResolver, DefaultResolver, ResolveResult
 from wherry.connect.settings import DialSettings
 from wherry.connect.sockets import Attempts, connect_first
@@ -133,13 +135,16 @@ class TCPConnector(BaseConnector):
             protocols=protocols,
             limits=limits,
         )
+        if type(self)._resolve_host is not _PLAIN_RESOLVE:
+            self._settings.lookup = OwnLookup(self)
         self._ssl = ssl_option
         if ssl_shutdown_timeout is not None:
             # The loop's own limit should end a handshake first; ours is for whatever is left.
             self._close_timeout = ssl_shutdown_timeout + 1.0
 
-    def _overrides_wrapping(self) -> bool:
-        return type(self)._wrap_create_connection is not TCPConnector._wrap_create_connection
+    def _overrides_dialling(self) -> tuple[bool, bool]:
+        kind = type(self)
+        return kind._create_direct_connection is not _PLAIN_DIRECT, kind._wrap_create_connection is not _PLAIN_WRAP
 
     def _ssl_of_proxies(self, ssl: Any) -> Any:
         if type(self)._update_proxy_auth_header_and_build_proxy_req is _PLAIN_PROXY_REQUEST:
@@ -149,6 +154,34 @@ class TCPConnector(BaseConnector):
     def _update_proxy_auth_header_and_build_proxy_req(self, req: Any) -> Any:
         """What a proxy would be asked by: botocore's connector overrides it, to give proxies a TLS of their own."""
         return SimpleNamespace(ssl=req.ssl, _ssl=req.ssl, headers={})
+
+    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
+        """The addresses of a host that is about to be dialled: programs override it to refuse some.
+
+        Args:
+            host: A name, or a literal address.
+            port: The port.
+            traces: Who hears of the look-up.
+
+        Raises:
+            OSError: There are none.
+        """
+        return await resolved(host, port, self._settings, traces or None)
+
+    async def _create_direct_connection(
+        self, req: Any, traces: Any, timeout: Any, *, client_error: Any = None
+    ) -> tuple[asyncio.Transport | None, Any]:
+        """A connection without proxies, as (transport, what speaks on it); programs override it, to try again for one.
+
+        Args:
+            req: As for `connect`.
+            traces: Taken for compatibility.
+            timeout: As for `connect`.
+            client_error: Taken for compatibility.
+        """
+        own, ask = self._settings.own, self._ask_for(req, timeout)
+        made = await (dial_route(ask.route, self._settings, ask) if own is None else own.straight(ask))
+        return made.transport, made
 
     async def _wrap_create_connection(
         self, factory: Any, *args: Any, addr_infos: list[AddrInfoType], req: Any, timeout: Any, **kwargs: Any
@@ -235,7 +268,10 @@ class TCPConnector(BaseConnector):
             await self._resolver.close()
 
 
+_PLAIN_DIRECT = TCPConnector._create_direct_connection
 _PLAIN_PROXY_REQUEST = TCPConnector._update_proxy_auth_header_and_build_proxy_req
+_PLAIN_RESOLVE = TCPConnector._resolve_host
+_PLAIN_WRAP = TCPConnector._wrap_create_connection
 
 
 class UnixConnector(BaseConnector):

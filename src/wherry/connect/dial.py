@@ -17,7 +17,7 @@ from aiohappyeyeballs import AddrInfoType
 
 from wherry.connect import tls
 from wherry.connect.address import is_canonical, is_literal, parse_literal
-from wherry.connect.ask import ConnectAsk
+from wherry.connect.ask import ConnectAsk, ConnectObserver
 from wherry.connect.protocols import connection_for, protocol_factory
 from wherry.connect.proxy import open_tunnel, proxy_failure
 from wherry.connect.resolver import ResolveResult
@@ -373,37 +373,58 @@ async def addresses_of(
         ClientConnectorAddressBlocked: There are, and `allow_address` refused each of them.
         InvalidUrlClientError: A literal address in a spelling that programs read differently.
     """
-    allow = settings.allow_address
+    allow, lookup = settings.allow_address, settings.lookup
+    if allow is not None and lookup is None and is_literal(host):
+        literal = parse_literal(host)
+        if literal is not None and not allow(literal):
+            raise _blocked(key, [str(literal)])
+        allow = None
+    try:
+        if lookup is not None:
+            results = await lookup(host, port, ask.observer)
+        else:
+            results = await resolved(host, port, settings, ask.observer)
+        if allow is None:
+            return results
+        addresses = [_parsed(result["host"]) for result in results]
+    except OSError as exc:
+        raise ClientConnectorDNSError(key, exc) from exc
+    allowed = [result for result, address in zip(results, addresses, strict=True) if allow(address)]
+    if not allowed:
+        raise _blocked(key, [str(address) for address in addresses])
+    return allowed
+
+
+async def resolved(
+    host: str, port: int, settings: DialSettings, observer: ConnectObserver | None
+) -> list[ResolveResult]:
+    """The addresses of `host`, in the order to try them; of a literal address, that one.
+
+    Raises:
+        OSError: There are none.
+        InvalidUrlClientError: A literal address in a spelling that programs read differently.
+    """
     if is_literal(host):
-        address = parse_literal(host)
-        if allow is not None and address is not None and not allow(address):
-            raise _blocked(key, [str(address)])
         if not is_canonical(host):
             raise InvalidUrlClientError(host, "is not a canonical IPv4 address")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return [ResolveResult(hostname=host, host=host, port=port, family=family, proto=0, flags=0)]
     if settings.names is None:
-        raise ClientConnectorDNSError(key, OSError(None, "this connector resolves no names"))
+        raise OSError(None, "this connector resolves no names")
     try:
-        results = await settings.names.resolve(host, port, ask.observer)
+        results = await settings.names.resolve(host, port, observer)
         usable = [
             result
             for result in results
             if not settings.family or (socket.AF_INET6 if ":" in result["host"] else socket.AF_INET) == settings.family
         ]
-        addresses = [_parsed(result["host"]) for result in usable]
-    except OSError as exc:
-        raise ClientConnectorDNSError(key, exc) from exc
+        for result in usable:
+            _parsed(result["host"])
     except (ValueError, TypeError, KeyError) as exc:
-        raise ClientConnectorDNSError(key, OSError(None, f"the resolver gave no addresses: {exc!r}")) from exc
+        raise OSError(None, f"the resolver gave no addresses: {exc!r}") from exc
     if not usable:
-        raise ClientConnectorDNSError(key, OSError(None, f"{host} has no address of the wanted family"))
-    if allow is None:
-        return usable
-    allowed = [result for result, address in zip(usable, addresses, strict=True) if allow(address)]
-    if not allowed:
-        raise _blocked(key, [str(address) for address in addresses])
-    return allowed
+        raise OSError(None, f"{host} has no address of the wanted family")
+    return usable
 
 
 async def checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Route:

@@ -1,8 +1,9 @@
 """Connectors of the program's own, which override the methods that aiohttp's connectors dial by.
 
-`_create_connection` makes a whole connection, `_wrap_create_connection` a transport to an address that is given.
+`connect` gives a connection to a request, `_create_connection` makes a whole one, `_create_direct_connection` one
+without proxies, `_wrap_create_connection` a transport to an address that is given, `_resolve_host` finds these.
 Whatever they make, HTTP is spoken on it by our own connections, and further proxies are passed over it.  A
-connector that overrides neither never comes here.
+connector that overrides none of them never comes here.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from aiohappyeyeballs import AddrInfoType
 
 from wherry.connect import tls
 from wherry.connect.address import is_literal
-from wherry.connect.ask import ConnectAsk
+from wherry.connect.ask import ConnectAsk, ConnectObserver
 from wherry.connect.dial import addr_info, addresses_of, checked, dial_route, finish
+from wherry.connect.pool import Pool
 from wherry.connect.protocols import connection_for
 from wherry.connect.proxy import open_tunnel
-from wherry.connect.route import ProxyHop
+from wherry.connect.resolver import ResolveResult
+from wherry.connect.route import ProxyHop, Route
 from wherry.connect.secure import check_fingerprint
 from wherry.connect.settings import DialSettings, connection_key, hop_key, server_name
 from wherry.connect.wire import TransportTaker, Wire
@@ -49,15 +52,17 @@ class OwnWay:
         connector: The connector; it is not kept alive.
         settings: Its own.
         creates: Its class overrides `_create_connection`.
+        directs: Its class overrides `_create_direct_connection`.
         wraps: Its class overrides `_wrap_create_connection`.
     """
 
-    __slots__ = ("_connector", "_creates", "_settings", "_wraps")
+    __slots__ = ("_connector", "_creates", "_directs", "_settings", "_wraps")
 
-    def __init__(self, connector: Any, settings: DialSettings, *, creates: bool, wraps: bool) -> None:
+    def __init__(self, connector: Any, settings: DialSettings, *, creates: bool, directs: bool, wraps: bool) -> None:
         self._connector = ref(connector)
         self._settings = settings
         self._creates = creates
+        self._directs = directs
         self._wraps = wraps
 
     def _require(self) -> Any:
@@ -82,6 +87,13 @@ class OwnWay:
 
     async def usual(self, ask: ConnectAsk) -> Connection:
         """What `_create_connection` does where it is not overridden."""
+        if self._directs and not ask.route.hops:
+            transport, made = await self._require()._create_direct_connection(ask.request, [], timeout_of(ask))
+            return made if isinstance(made, Connection) else await self._take(transport, made, ask)
+        return await self.straight(ask)
+
+    async def straight(self, ask: ConnectAsk) -> Connection:
+        """What `_create_direct_connection` does where it is not overridden, and what routes through proxies do."""
         route, settings = ask.route, self._settings
         if not self._wraps or route.path is not None:
             return await dial_route(route, settings, ask)
@@ -133,8 +145,10 @@ class OwnWay:
     async def _addr_infos(self, host: str, port: int, key: ConnectionKey, ask: ConnectAsk) -> list[AddrInfoType]:
         """Addresses; the connector's resolver may give the name itself in their place, for a proxy to resolve."""
         settings = self._settings
-        if settings.allow_address is not None or settings.names is None or is_literal(host):
+        if settings.allow_address is not None or settings.lookup is not None or is_literal(host):
             return [addr_info(result) for result in await addresses_of(host, port, settings, ask, key)]
+        if settings.names is None:
+            raise ClientConnectorDNSError(key, OSError(None, "this connector resolves no names"))
         try:
             results = await settings.names.resolve(host, port, ask.observer)
         except OSError as exc:
@@ -154,13 +168,14 @@ class OwnWay:
         """Our own connection on a transport that the program's code made.
 
         Args:
-            transport: The transport; TLS is added where it should have some and has not.
+            transport: The transport; TLS is added where it should have some and has not, unless it is no transport
+                of an event loop, which nothing can be put on.
             protocol: What the program's code put on it; it lives as long as the connection.
             ask: Whose connection it will be.
         """
         route, settings = ask.route, self._settings
         wire = self._wire(transport, protocol)
-        if route.is_tls and transport.get_extra_info("ssl_object") is None:
+        if route.is_tls and wire.can_leave and transport.get_extra_info("ssl_object") is None:
             connection = await finish(wire, route, settings, ask)
         else:
             try:
@@ -173,3 +188,31 @@ class OwnWay:
                 raise
         connection.companion = protocol
         return connection
+
+
+class OwnLookup:
+    """Finds addresses as a connector's class says.
+
+    Args:
+        connector: The connector; it is not kept alive.
+    """
+
+    __slots__ = ("_connector",)
+
+    def __init__(self, connector: Any) -> None:
+        self._connector = ref(connector)
+
+    async def __call__(self, host: str, port: int, observer: ConnectObserver | None) -> list[ResolveResult]:
+        """What the connector's `_resolve_host` gives, for names and for literal addresses."""
+        connector = self._connector()
+        if connector is None:
+            raise ClientConnectionError("Connector is closed")
+        return list(await connector._resolve_host(host, port, traces=observer))
+
+
+class AskedPool(Pool):
+    """The pool of a connector that overrides `connect`: it is asked for each request, whatever is free."""
+
+    def take(self, route: Route) -> Connection | None:
+        """Nothing; `connect` acquires."""
+        return None

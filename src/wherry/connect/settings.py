@@ -14,8 +14,9 @@ from yarl import URL
 
 from wherry.connect import tls
 from wherry.connect.address import AllowAddress
-from wherry.connect.ask import ConnectAsk
+from wherry.connect.ask import ConnectAsk, ConnectObserver
 from wherry.connect.dns import DNSCache
+from wherry.connect.resolver import ResolveResult
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.sockets import reason
 from wherry.errors import ConnectionTimeoutError
@@ -34,6 +35,20 @@ class OwnWay(Protocol):
     async def usual(self, ask: ConnectAsk) -> Connection:
         """As its class says, `_create_connection` left aside."""
 
+    async def straight(self, ask: ConnectAsk) -> Connection:
+        """As its class says, `_create_connection` and `_create_direct_connection` left aside."""
+
+
+class Lookup(Protocol):
+    """How a connector of the program's own finds addresses."""
+
+    async def __call__(self, host: str, port: int, observer: ConnectObserver | None) -> list[ResolveResult]:
+        """As its class says.
+
+        Raises:
+            OSError: There are none.
+        """
+
 
 class DialSettings:
     """What a connector says of every connection that it makes.
@@ -51,7 +66,7 @@ class DialSettings:
         limits: What a server may send in a head.
         http2: Windows and patience of HTTP/2 connections, None for the usual.
 
-    A connector that dials in a way of its own puts it in `own`.
+    A connector that dials in a way of its own puts it in `own`, and its own look-up of hosts in `lookup`.
     """
 
     __slots__ = (
@@ -62,6 +77,7 @@ class DialSettings:
         "interleave",
         "limits",
         "local_addresses",
+        "lookup",
         "loop",
         "names",
         "own",
@@ -100,6 +116,7 @@ class DialSettings:
         # Nothing but an address is asked of a socket.
         self.plain_sockets = local_addresses is None and socket_factory is None
         self.own: OwnWay | None = None
+        self.lookup: Lookup | None = None
         self.sessions = tls.Sessions()
 
 

@@ -1,8 +1,9 @@
 """A `Wire`: bytes in both directions over a transport, before anything speaks HTTP on it.
 
 Proxy handshakes and TLS upgrades run over a wire; then the transport is handed to the connection that keeps it.
-A wire knows nothing of routes or protocols.  It never holds more than a handshake may need: past that, reading
-stops until somebody reads.
+A transport of the program's own may know no protocol but the one that it was made with: the wire stays on it, and
+passes on what it is told.  A wire knows nothing of routes or protocols.  It never holds more than a handshake may
+need: past that, reading stops until somebody reads.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from wherry.connect.tls_transport import SHUTDOWN_TIMEOUT, TlsTransport
+
+_NO_SET_PROTOCOL = asyncio.BaseTransport.set_protocol
 
 # Handshakes are small; a peer that sends more without being read is stopped.
 HIGH_WATER = 64 * 1024
@@ -23,7 +27,46 @@ class TransportTaker(Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
 
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+    def eof_received(self) -> Any: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
     def feed(self, data: bytes) -> None: ...
+
+
+class _PushingTransport:
+    """A transport of the program's own that pushes its bytes: what it does not offer, it need not do."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        with suppress(NotImplementedError, AttributeError):
+            return self._transport.get_extra_info(name, default)
+        return default
+
+    def pause_reading(self) -> None:
+        with suppress(NotImplementedError, AttributeError):
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        with suppress(NotImplementedError, AttributeError):
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        try:
+            self._transport.abort()
+        except (NotImplementedError, AttributeError):
+            self._transport.close()
 
 
 class Wire(asyncio.Protocol):
@@ -33,7 +76,7 @@ class Wire(asyncio.Protocol):
         loop: The event loop.
     """
 
-    __slots__ = ("_buffer", "_ended", "_error", "_loop", "_paused", "_waiter", "companion", "transport")
+    __slots__ = ("_buffer", "_ended", "_error", "_loop", "_paused", "_taker", "_waiter", "companion", "transport")
 
     transport: asyncio.Transport
     # What must live as long as the wire does.
@@ -46,6 +89,7 @@ class Wire(asyncio.Protocol):
         self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
+        self._taker: TransportTaker | None = None  # who is told, where the transport cannot be handed over
 
     # --- what handshakes use --------------------------------------------------------------------------------
 
@@ -134,7 +178,11 @@ class Wire(asyncio.Protocol):
         self._check()
         transport, left = self.transport, bytes(self._buffer)
         self._buffer.clear()
-        transport.set_protocol(cast("asyncio.BaseProtocol", connection))
+        if self.can_leave:
+            transport.set_protocol(cast("asyncio.BaseProtocol", connection))
+        else:
+            self._taker = connection
+            transport = cast("asyncio.Transport", _PushingTransport(transport))
         connection.connection_made(transport)
         if left:
             connection.feed(left)
@@ -151,6 +199,11 @@ class Wire(asyncio.Protocol):
         """Close at once."""
         if hasattr(self, "transport"):
             self.transport.abort()
+
+    @property
+    def can_leave(self) -> bool:
+        """Whether the transport takes another protocol: a program's own that pushes its bytes at the wire may not."""
+        return getattr(type(self.transport), "set_protocol", _NO_SET_PROTOCOL) is not _NO_SET_PROTOCOL
 
     @property
     def unread(self) -> int:
@@ -173,6 +226,9 @@ class Wire(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._taker is not None:
+            self._taker.feed(data)
+            return
         self._buffer += data
         if len(self._buffer) >= HIGH_WATER and not self._paused:
             self._paused = True
@@ -180,6 +236,8 @@ class Wire(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> bool:
+        if self._taker is not None:
+            return bool(self._taker.eof_received())
         self._ended = True
         self._wake()
         return False
@@ -188,6 +246,23 @@ class Wire(asyncio.Protocol):
         self._ended = True
         self._error = exc
         self._wake()
+        if self._taker is not None:
+            self._taker.connection_lost(exc)
+
+    def set_exception(self, exc: Exception) -> None:
+        """What aiohttp's protocols are told by that their transport has failed; the request raises it as it is."""
+        exchange = getattr(self._taker, "exchange", None)
+        if exchange is not None:
+            exchange.fail(exc)
+        self.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._taker is not None:
+            self._taker.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._taker is not None:
+            self._taker.resume_writing()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -19,6 +19,7 @@ from yarl import URL
 
 from wherry.cookies import storage
 from wherry.cookies.abc import AbstractCookieJar, ClearCookiePredicate
+from wherry.cookies.by_place import CookiesByPlace
 from wherry.cookies.index import Change, CookieIndex
 from wherry.cookies.match import (
     default_path,
@@ -145,6 +146,18 @@ class CookieJar(AbstractCookieJar):
             if cookie.host_only or cookie.name not in group:
                 dict.__setitem__(group, cookie.name, cookie.morsel())
         return MappingProxyType(found)
+
+    @property
+    def _cookies(self) -> CookiesByPlace:
+        """What programs look at, keep and empty under its private name in aiohttp."""
+        return CookiesByPlace(self)
+
+    @_cookies.setter
+    def _cookies(self, cookies: Mapping[Any, SimpleCookie]) -> None:
+        self.clear()
+        for place, group in cookies.items():
+            domain = place[0] if isinstance(place, tuple) else place
+            self.update_cookies(group, URL.build(scheme="https", host=domain) if domain else _NO_URL)
 
     @property
     def host_only_cookies(self) -> frozenset[tuple[str, str, str]]:

@@ -213,7 +213,7 @@ def adopt(package: Any) -> None:
 
     shared.route_for = route_for
     shared._create_connection = create_connection
-    shared._overrides_wrapping = lambda _self: False
+    shared._overrides_dialling = lambda _self: (False, False)
     # A proxy's own name is resolved here, as any other.
     module.NoResolver = DefaultResolver
 

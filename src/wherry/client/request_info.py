@@ -1,0 +1,31 @@
+"""`RequestInfo`: what was asked for, as errors and responses show it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+
+class _RequestInfo(NamedTuple):
+    url: URL
+    method: str
+    headers: CIMultiDictProxy[str]
+    real_url: URL
+
+
+class RequestInfo(_RequestInfo):
+    """What was asked for, as errors and responses show it.
+
+    Args:
+        url: The URL that was sent, without fragment and credentials.
+        method: The method.
+        headers: The fields that were sent.
+        real_url: The URL as the program gave it; `url` by default.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None) -> Self:
+        return super().__new__(cls, url, method, headers, url if real_url is None else real_url)

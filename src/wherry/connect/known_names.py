@@ -1,0 +1,101 @@
+"""Names of aiohttp's connectors that are private there, and that programs look into, or turn at, all the same.
+
+Views of the pool, made when somebody looks; nothing of ours uses them.  Whoever derives a class and overrides what is
+never called here is told so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from wherry.connect.pool import Pool
+from wherry.connect.route import Origin, Route
+from wherry.protocol.connection import Connection
+
+if TYPE_CHECKING:
+    from wherry.connect.lane import Waiter
+
+
+# Methods of a connector in aiohttp that are never called here.
+UNHEARD = frozenset(
+    {
+        "_available_connections", "_create_proxy_connection", "_get", "_get_ssl_context", "_release",
+        "_start_tls_connection", "_wrap_existing_connection",
+    }
+)  # fmt: skip
+
+
+def warn_of_unheard(cls: type, names: Iterable[str]) -> None:
+    """Warn where a class is made that overrides some of these methods.
+
+    Args:
+        cls: The class.
+        names: The methods that are never called.
+    """
+    for name in sorted(set(names) & cls.__dict__.keys()):
+        warnings.warn(
+            f"{cls.__qualname__}.{name} will not be called: wherry does in another way what aiohttp does by it",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+class KnownNames:
+    """What `BaseConnector` has of them."""
+
+    pool: Pool
+
+    def __init_subclass__(cls) -> None:
+        warn_of_unheard(cls, UNHEARD)
+
+    @property
+    def _conns(self) -> dict[Route, list[tuple[Connection, float]]]:
+        """(connection, idle since) of what is free, by route."""
+        lanes = self.pool._lanes.items()
+        return {route: [(made, made.idle_since) for made in lane.free] for route, lane in lanes if lane.free}
+
+    @property
+    def _acquired(self) -> set[Connection]:
+        """The connections that carry exchanges."""
+        return {connection for connection in self.pool.all_connections() if not connection.is_idle}
+
+    @property
+    def _acquired_per_host(self) -> dict[Origin, set[Connection]]:
+        """The connections that carry exchanges, by origin."""
+        found: dict[Origin, set[Connection]] = {}
+        for connection in self._acquired:
+            found.setdefault(connection.route.origin, set()).add(connection)
+        return found
+
+    @property
+    def _waiters(self) -> dict[Route, list[Waiter]]:
+        """Who waits for a connection, by route."""
+        return {route: list(lane.waiters) for route, lane in self.pool._lanes.items() if lane.waiters}
+
+    @property
+    def _limit(self) -> int:
+        return self.pool.limit
+
+    @_limit.setter
+    def _limit(self, limit: int) -> None:
+        self.pool.limit = limit
+
+    @property
+    def _limit_per_host(self) -> int:
+        return self.pool.limit_per_host
+
+    @_limit_per_host.setter
+    def _limit_per_host(self, limit: int) -> None:
+        pool = self.pool
+        if limit and not pool.limit_per_host:  # until now nobody counted
+            for route, lane in pool._lanes.items():
+                pool._size_by_origin[route.origin] = pool._size_by_origin.get(route.origin, 0) + lane.size
+        elif not limit:
+            pool._size_by_origin.clear()
+        pool.limit_per_host = limit
+
+    @property
+    def _force_close(self) -> bool:
+        return self.pool.force_close
