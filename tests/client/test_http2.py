@@ -156,7 +156,7 @@ async def test_cancelled_and_timed_out_requests_hurt_nobody(session: ClientSessi
 
 
 @pytest.mark.parametrize("limits", [{"sock_read": 0.05}, {"total": 0.05}])
-@pytest.mark.parametrize("answer", [b"", b"\0\0\1\1\4\0\0\0\1\x88"], ids=["silence", "a head"])
+@pytest.mark.parametrize("answer", [b"", b"\0\0\1\1\4\0\0\0\3\x88"], ids=["silence", "a head"])
 async def test_a_time_limit_ends_the_stream(answer: bytes, limits: dict[str, float]) -> None:
     """The server hears of it, and the stream's place is free."""
     reset = asyncio.get_running_loop().create_future()
@@ -167,7 +167,7 @@ async def test_a_time_limit_ends_the_stream(answer: bytes, limits: dict[str, flo
         while data := await reader.readexactly(9):
             body = await reader.readexactly(int.from_bytes(data[:3]))
             if data[3] == 1:
-                writer.write(answer)
+                writer.write(b"\0\0\1\1\5\0\0\0\1\x88" if data[8] == 1 else answer)
             elif data[3] == 3:
                 reset.set_result((data[8], body[3]))
                 break
@@ -176,11 +176,12 @@ async def test_a_time_limit_ends_the_stream(answer: bytes, limits: dict[str, flo
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with server, ClientSession(connector=TCPConnector(protocols=("h2c",))) as session:
+        await session.get(url)  # the connection is there, so that all the time goes to the stream
         with pytest.raises(TimeoutError):
             async with session.get(url, timeout=wherry.ClientTimeout(**limits)) as response:
                 await response.read()
         async with asyncio.timeout(5):
-            assert await reset == (1, 8)  # CANCEL
+            assert await reset == (3, 8)  # CANCEL
         assert stats(session).busy == 0
 
 
