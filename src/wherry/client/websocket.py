@@ -108,7 +108,8 @@ class ClientWebSocketResponse:
 
     @property
     def _conn(self) -> SocketParts:
-        return SocketParts(self._channel.transport)
+        tunnel = self._channel._tunnel
+        return SocketParts(None if tunnel is None else tunnel.transport)
 
     _writer = _conn
 

@@ -138,10 +138,6 @@ class WebSocketChannel:
         if self._lost_early is not None:
             self.connection_lost(*self._lost_early)
 
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        return None if self._tunnel is None else self._tunnel.transport
-
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default if self._tunnel is None else self._tunnel.get_extra_info(name, default)
 
