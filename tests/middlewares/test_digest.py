@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 from tests.client.conftest import Asked, Peer, Reply, reply
 from yarl import URL
 
-from wherry import ClientError, DigestAuthMiddleware
+from wherry import ClientError, ClientSession, DigestAuthMiddleware
 from wherry.auth.challenge import parse_params
 from wherry.middlewares.digest import in_space, protection_space
 
@@ -110,6 +111,51 @@ async def test_every_algorithm_and_quality(peer: Any, session: Any, algorithm: s
     async with client.get(server.url("/odd;p?;=%3F&&")) as response:
         assert (response.status, await response.read()) == (200, b"welcome ")
     assert guard.schemes == ["", "Digest", "Digest"]  # the second request knew what to say
+
+
+async def test_a_proof_of_the_content_leaves_it_to_be_read_in_any_way(peer: Any, session: Any) -> None:
+    guard = Guard(qop="auth-int")
+    server: Peer = await peer(guard)
+    client = session(middlewares=(DigestAuthMiddleware("user", "secret"),))
+    for _ in range(2):
+        async with client.post(server.url(), data=b"x" * 300_000) as response:
+            assert (
+                b"".join([piece async for piece in response.content.iter_chunked(1000)]) == b"welcome " + b"x" * 300_000
+            )
+        async with client.get(server.url()) as response:
+            assert [await response.content.readline(), await response.read()] == [b"welcome ", b""]
+
+
+@pytest.mark.parametrize("qop", ["auth", "auth-int"])
+@pytest.mark.parametrize("lie", [False, True])
+async def test_authentication_info_may_come_as_a_trailer(raw_server: Any, qop: str, lie: bool) -> None:
+    """RFC 7616 3.5, RFC 7615 4."""
+    guard = Guard(qop=qop, fresh_nonce_each_time=True, lie=lie)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            fields = CIMultiDict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
+            status, pairs, body = guard(Asked("GET", head.split(" ")[1], fields, b""))
+            if status == 401:
+                ((_, value),) = pairs
+                writer.write(f"HTTP/1.1 401 No\r\nWWW-Authenticate: {value}\r\nContent-Length: 0\r\n\r\n".encode())
+                continue
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Authentication-Info\r\n\r\n")
+            await writer.drain()
+            writer.write(b"%x\r\n%b\r\n0\r\n" % (len(body), body))
+            writer.write(f"Authentication-Info: {dict(pairs)['Authentication-Info']}\r\n\r\n".encode())
+
+    server = await raw_server(script)
+    async with ClientSession(middlewares=(DigestAuthMiddleware("user", "secret"),)) as client:
+        if lie:
+            with pytest.raises(ClientError, match="did not prove"):
+                await client.get(server.url + "/")
+            return
+        for _ in range(3):
+            async with client.get(server.url + "/") as response:
+                assert [piece async for piece in response.content.iter_any()] == [b"welcome "]
+    assert guard.schemes == ["", "Digest", "Digest", "Digest"]  # each next nonce was taken
 
 
 async def test_the_documented_snippet(peer: Any, session: Any) -> None:

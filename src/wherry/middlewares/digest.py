@@ -171,13 +171,21 @@ class DigestAuthMiddleware(DigestUser):
         """Take what Authentication-Info says (RFC 7616 3.5).
 
         A proof that covers the content ("auth-int") is checked before the response is given away, so the content is
-        read for it; under a content coding, which is undone as it comes, it is left unchecked.
+        read for it, as it is where the field is announced as a trailer; under a content coding, which is undone as it
+        comes, such a proof is left unchecked.
 
         Raises:
             ClientError: The server's proof is wrong.
         """
+        if answer is None:
+            return
         value = response.headers.get("Authentication-Info")
-        if value is None or answer is None:
+        if value is None:
+            announced = ",".join(response.headers.getall("Trailer", ())).lower()
+            if "authentication-info" in announced:
+                await _content_of(response)
+            value = response.trailers.get("Authentication-Info")
+        if value is None:
             return
         info = read_authentication_info(value)
         body = b""
@@ -185,7 +193,7 @@ class DigestAuthMiddleware(DigestUser):
             if response.content.decoder is not None:
                 info = info._replace(rspauth=None)
             else:
-                body = await response.read()
+                body = await _content_of(response)
         if not proves(answer, info, body):
             response.close()
             raise ClientError(f"{origin} did not prove in Authentication-Info that it knows the password (rspauth)")
@@ -193,6 +201,19 @@ class DigestAuthMiddleware(DigestUser):
         # Concurrent requests: an answer to an older nonce does not turn the wheel back.
         if info.nextnonce is not None and kept is not None and kept.nonce == answer.nonce:
             self._challenges[origin] = kept._replace(nonce=info.nextnonce)
+
+
+async def _content_of(response: ClientResponse) -> bytes:
+    """The content, which can be read again in every way."""
+    if response._body is not None:
+        return response._body
+    try:
+        body = await response.content.read()
+    except BaseException:
+        response.close()
+        raise
+    response.content.put_back(body)
+    return body
 
 
 def _challenge_in(response: ClientResponse, request: ClientRequest, origin: URL) -> DigestChallenge | None:
