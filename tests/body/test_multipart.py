@@ -472,6 +472,20 @@ async def test_a_part_is_read_from_a_stream_of_ones_own():
     assert await body.read() == b"hello"
 
 
+@pytest.mark.parametrize("value", [b"a\0b", b"a\rb", b"a\x1bb", b"a\r\n \x7fb"])
+async def test_control_characters_in_a_part_s_head_are_an_error(value):
+    with pytest.raises(BadMultipart, match="control character"):
+        await reading(b"--AB\r\nX: " + value + b"\r\n\r\nx\r\n--AB--").next()
+
+
+@pytest.mark.parametrize("size", [0, -1])
+async def test_a_chunk_of_no_size_is_refused(size):
+    part = await reading(b"--AB\r\n\r\nx\r\n--AB--").next()
+    with pytest.raises(ValueError, match="at least one byte"):
+        await part.read_chunk(size)
+    assert await part.read_chunk(1) == b"x"
+
+
 def test_json_part_headers():
     writer = MultipartWriter("related", "AB")
     part = writer.append_json({"a": 1}, {"Content-ID": "1"})

@@ -112,7 +112,12 @@ class BodyPartReader:
         """Up to `size` bytes of the part as it was sent; b"" at its end.
 
         What is base64 comes in whole quartets, so that each piece can be decoded by itself.
+
+        Raises:
+            ValueError: `size` is not positive.
         """
+        if size < 1:
+            raise ValueError(f"a chunk has at least one byte, not {size}")
         if self._lines:
             piece, self._lines = self._lines[:size], self._lines[size:]
             return piece

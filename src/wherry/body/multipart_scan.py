@@ -16,6 +16,8 @@ from wherry.errors import ClientPayloadError
 
 __all__ = ("BadMultipart", "Scanner", "State")
 
+# RFC 9110 5.5; the line feed ended the line.
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 # Blanks between a boundary and its line end are allowed; so many of them are no longer taken for a boundary.
 MOST_PADDING: Final = 200
@@ -151,6 +153,9 @@ class Scanner:
             if len(fields) == max_headers:
                 raise BadMultipart(f"a part has more than {max_headers} header fields")
             fields.append((name, value.strip()))
+        for name, value in fields:
+            if _CONTROL.search(value):
+                raise BadMultipart(f"a control character in the header field {name[:100]!r} of a part: {value[:100]!r}")
         self._buffer[:0] = b"\r\n"
         self._invented = 2
         self._clear = 0
