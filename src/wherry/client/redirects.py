@@ -102,7 +102,8 @@ def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
     """
     try:
         target = URL(location, encoded=not requote)
-        joined = base.join(target) if not target.absolute else target
+        # A reference may begin with a host (RFC 3986 4.2): then it lacks the scheme only.
+        joined = target if target.absolute and target.scheme else base.join(target)
     except (ValueError, TypeError) as exc:
         raise InvalidUrlRedirectClientError(
             location, f"Server attempted redirecting to a location that does not look like a URL: {exc}"
@@ -110,7 +111,8 @@ def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
     if joined.scheme not in ("http", "https"):
         raise NonHttpUrlRedirectClientError(joined)
     try:
-        host = joined.raw_host
+        # "http:path" has a scheme and is relative all the same; "http://" has room for a host, and none in it.
+        host = target.raw_host if target.scheme and location.partition(":")[2].startswith("//") else joined.raw_host
     except ValueError as exc:
         raise InvalidUrlRedirectClientError(joined, str(exc)) from exc
     if not host:

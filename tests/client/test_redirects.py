@@ -1,0 +1,148 @@
+"""Where a redirect leads, and how: the table of RFC 9110 15.4, every form of Location, and what ends a chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.client.conftest import Peer, reply
+from yarl import URL
+
+import wherry
+from wherry.client.redirects import redirect_url
+
+BASE = URL("http://h.test:81/a/b?q=1")
+
+
+@pytest.mark.parametrize(
+    ("location", "meant"),
+    [
+        ("/x", "http://h.test:81/x"),
+        ("x", "http://h.test:81/a/x"),
+        ("../x", "http://h.test:81/x"),
+        ("?y=2", "http://h.test:81/a/b?y=2"),
+        ("//other.test/x", "http://other.test/x"),
+        ("//other.test:82", "http://other.test:82/"),
+        ("https://other.test/x", "https://other.test/x"),
+        ("HTTP://OTHER.test/x", "http://other.test/x"),
+        ("/a b", "http://h.test:81/a%20b"),
+        ("/\u00e9", "http://h.test:81/%C3%A9"),
+        ("/%41%2F", "http://h.test:81/A%2F"),
+        ("/x#part", "http://h.test:81/x#part"),
+        ("http:x", "http://h.test:81/a/x"),
+    ],
+)
+def test_what_a_location_means(location: str, meant: str) -> None:
+    assert redirect_url(BASE, location) == URL(meant)
+
+
+def test_the_network_path_of_a_secure_page_is_secure() -> None:
+    assert redirect_url(URL("https://h.test/"), "//other.test/x") == URL("https://other.test/x")
+
+
+def test_a_fragment_goes_on_until_another_comes() -> None:
+    """RFC 9110 10.2.2"""
+    base = BASE.with_fragment("old")
+    assert redirect_url(base, "/x").fragment == "old"
+    assert redirect_url(base, "/x#new").fragment == "new"
+
+
+@pytest.mark.parametrize("location", ["http://", "https://", "http:///x", "http://[bad", "http://h:99999/", "https:/x"])
+def test_a_location_that_is_no_url(location: str) -> None:
+    with pytest.raises(wherry.InvalidUrlRedirectClientError):
+        redirect_url(BASE, location)
+
+
+@pytest.mark.parametrize("location", ["ftp://h/", "file:///etc/passwd", "javascript:alert(1)", "mailto:a@b", "ws://h/"])
+def test_a_location_of_another_scheme(location: str) -> None:
+    with pytest.raises(wherry.NonHttpUrlRedirectClientError):
+        redirect_url(BASE, location)
+
+
+KEPT = {"GET": "GET", "HEAD": "HEAD", "POST": "POST", "PUT": "PUT", "DELETE": "DELETE"}
+
+
+@pytest.mark.parametrize("method", KEPT)
+@pytest.mark.parametrize(
+    ("status", "changes"),
+    [
+        (301, {"POST": "GET"}),
+        (302, {"POST": "GET"}),
+        (303, {"POST": "GET", "PUT": "GET", "DELETE": "GET"}),
+        (307, {}),
+        (308, {}),
+    ],
+)
+async def test_the_method_and_the_body(
+    peer: Any, session: Any, status: int, changes: dict[str, str], method: str
+) -> None:
+    server: Peer = await peer(
+        lambda asked: reply(status, "old", {"Location": "/new"}) if asked.target == "/" else reply(200, "new")
+    )
+    data = b"body" if method in {"POST", "PUT"} else None
+    async with session().request(method, server.url(), data=data, headers={"X-A": "b"}) as response:
+        assert response.status == 200
+        assert [past.status for past in response.history] == [status]
+        assert response.url == URL(server.url("/new"))
+    asked = server.asked[1]
+    expected = (KEPT | changes)[method]
+    assert (response.method, asked.method, asked.headers["X-A"]) == (expected, expected, "b")
+    assert asked.body == (data if data and expected == method else b"")
+    assert ("Content-Type" in asked.headers) == bool(asked.body)
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 306])
+async def test_what_is_no_redirect_is_given_as_it_is(peer: Any, session: Any, status: int) -> None:
+    server: Peer = await peer(lambda _: reply(status, "", {"Location": "/new"}))
+    async with session().get(server.url()) as response:
+        assert (response.status, response.history) == (status, ())
+    assert len(server.asked) == 1
+
+
+async def test_a_redirect_to_nowhere_is_given_as_it_is(peer: Any, session: Any) -> None:
+    server: Peer = await peer(lambda _: reply(302, "here"))
+    async with session().get(server.url()) as response:
+        assert (response.status, response.history) == (302, ())
+        assert await response.text() == "here"
+
+
+async def test_a_location_may_begin_with_a_host(peer: Any, session: Any) -> None:
+    server: Peer = await peer(
+        lambda asked: reply(302, "", {"Location": f"//b.test:{server.port}/new"}) if asked.target == "/" else reply()
+    )
+    async with session().get(server.url(), headers={"Authorization": "Bearer x"}) as response:
+        assert response.url == URL(f"http://b.test:{server.port}/new")
+    assert "Authorization" not in server.asked[1].headers
+
+
+@pytest.mark.parametrize("most", [1, 2, 10])
+async def test_no_more_redirects_than_that(peer: Any, session: Any, most: int) -> None:
+    server: Peer = await peer(lambda asked: reply(302, "", {"Location": f"{asked.target}x"}))
+    client = session(limit=1)
+    with pytest.raises(wherry.TooManyRedirects) as caught:
+        await client.get(server.url(), max_redirects=most)
+    assert len(server.asked) == most
+    assert [str(past.url) for past in caught.value.history] == [server.url("/" + "x" * at) for at in range(most)]
+    assert caught.value.status == 302
+    server.answer = lambda _: reply(200, "fine")
+    async with client.get(server.url()) as response:
+        assert await response.text() == "fine"
+
+
+async def test_a_bad_location_costs_nothing_but_its_request(peer: Any, session: Any) -> None:
+    server: Peer = await peer(
+        lambda asked: reply(302, "", {"Location": "ftp://h/"}) if asked.target == "/" else reply()
+    )
+    client = session(limit=1)
+    for _ in range(3):
+        with pytest.raises(wherry.RedirectClientError):
+            await client.get(server.url())
+    async with client.get(server.url("/fine")) as response:
+        assert response.status == 200
+
+
+async def test_a_redirect_is_not_followed_when_told_so(peer: Any, session: Any) -> None:
+    """S001-59"""
+    server: Peer = await peer(lambda _: reply(302, "old", {"Location": "/new"}))
+    async with session().get(server.url(), allow_redirects=False) as response:
+        assert (response.status, response.history, await response.text()) == (302, (), "old")
