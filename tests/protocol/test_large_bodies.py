@@ -74,7 +74,8 @@ def test_bodies_that_come_at_once_in_one_thread_do_not_mix(
                 await asyncio.gather(*[read(session, url, p, n) for p, n in zip(bodies, sizes, strict=True)])
         finally:
             await server.stop()
-        assert server.connections == len(bodies)  # each was used again after its first body
+        # They are used again; but one that comes free while another is being dialled goes to whoever waits for that.
+        assert server.connections < 2 * len(bodies)
 
     run(new_loop, main())
 
