@@ -32,8 +32,10 @@ SEEN = web.AppKey("seen", list)
 CODES = web.AppKey("codes", list)
 
 
-async def echo(request: web.Request) -> web.WebSocketResponse:
+async def echo(request: web.Request) -> web.StreamResponse:
     """Says it back; some words make it do other things."""
+    if "Upgrade" not in request.headers:
+        return web.Response(text="kept", headers={"Cache-Control": "max-age=60"})
     socket = web.WebSocketResponse(protocols=("chat", "superchat"), autoping=False)
     await socket.prepare(request)
     request.app[SEEN].append(request.headers.copy())
@@ -258,6 +260,35 @@ async def test_middlewares_and_traces_see_the_handshake(site: Site) -> None:
         assert await socket.receive_str() == "hello"
     assert seen == [101, site.url]
     assert site.headers[0]["X-Token"] == "t"
+
+
+async def test_a_handshake_tells_listeners_and_middlewares_that_it_is_one(site: Site) -> None:
+    """As aiohttp's does; a cache, for one, leaves it alone."""
+    seen: list[tuple[str | None, str | None]] = []
+
+    async def listen(session: Any, context: Any, params: Any) -> None:
+        seen.append((params.headers.get("Connection"), params.headers.get("Upgrade")))
+
+    async def look(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+        seen.append((request.headers.get("Connection"), request.headers.get("Upgrade")))
+        return await handler(request)
+
+    config = wherry.TraceConfig()
+    config.on_request_start.append(listen)
+    config.on_request_headers_sent.append(listen)
+    async with (
+        wherry.CacheMiddleware() as cache,
+        ClientSession(trace_configs=[config], middlewares=(look, cache)) as session,
+    ):
+        async with session.get(site.url.replace("ws:", "http:")) as response:
+            assert await response.text() == "kept"
+        seen.clear()
+        for url in (site.url.replace("ws:", "http:"), site.url):
+            async with session.ws_connect(url) as socket:
+                await socket.send_str("x")
+                assert await socket.receive_str() == "x"
+                assert socket._response.request_info.headers["Upgrade"] == "websocket"
+    assert seen == [("Upgrade", "websocket")] * 6
 
 
 async def test_a_refused_handshake_says_why(session: ClientSession, site: Site) -> None:

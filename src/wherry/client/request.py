@@ -271,6 +271,8 @@ class ClientRequest:
             for lower, value in engine.items():
                 if lower not in ("host", "content-length", "transfer-encoding"):
                     headers[lower.title()] = value
+            if self.expect100:
+                headers["Expect"] = "100-continue"
             self._announce_body(headers)
         return headers
 

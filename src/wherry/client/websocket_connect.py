@@ -150,6 +150,8 @@ def _handshake_fields(
 ) -> CIMultiDict[str]:
     """The request's own fields: the program's, and those of RFC 6455 4.1."""
     fields: CIMultiDict[str] = CIMultiDict(headers or ())
+    fields["Connection"] = "Upgrade"
+    fields["Upgrade"] = "websocket"
     fields.setdefault("Sec-WebSocket-Version", "13")
     fields["Sec-WebSocket-Key"] = key
     if protocols:
