@@ -145,7 +145,8 @@ async def test_what_is_no_proxy_is_told_before_anything_is_sent() -> None:
             await session.get("http://origin.test", proxy="http://h", proxy_auth=("a", "b"))
 
 
-async def test_a_refused_tunnel_tells_the_request() -> None:
+@pytest.mark.parametrize("of", ["request", "session"])
+async def test_a_refused_tunnel_tells_the_request(of: str) -> None:
     """S001-133: request_info and history are those of the request."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -155,9 +156,10 @@ async def test_a_refused_tunnel_tells_the_request() -> None:
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, ClientSession() as session:
+    proxy = {"proxy": f"http://u:s3cret@127.0.0.1:{port}"}
+    async with server, ClientSession(**proxy if of == "session" else {}) as session:
         with pytest.raises(wherry.ClientHttpProxyError) as caught:
-            await session.get("https://origin.test/path?q=1", proxy=f"http://u:s3cret@127.0.0.1:{port}")
+            await session.get("https://origin.test/path?q=1", **proxy if of == "request" else {})
     error = caught.value
     assert isinstance(error.request_info, wherry.RequestInfo)
     assert str(error.request_info.url) == "https://origin.test/path?q=1"

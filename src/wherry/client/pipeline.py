@@ -275,8 +275,6 @@ async def _attempt(
         except ClientResponseError as exc:
             if not exc.history:
                 exc.history = tuple(history)
-            if isinstance(exc, ClientHttpProxyError):
-                exc.request_info = RequestInfo(*exc.request_info)._replace(url=request.url)
             raise
 
 
@@ -433,6 +431,9 @@ async def _acquire(
                 connection = await taking
         else:
             connection = await taking
+    except ClientHttpProxyError as exc:
+        exc.request_info = RequestInfo(*exc.request_info)._replace(url=request.url)
+        raise
     except TimeoutError as exc:
         if isinstance(exc, ClientError) or not timeout.connect:
             raise
