@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import io
 import logging
 from typing import Any
 
@@ -12,7 +13,14 @@ import pytest
 from yarl import URL
 
 import wherry
-from wherry import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse, ServerDisconnectedError
+from wherry import (
+    BytesPayload,
+    ClientHandlerType,
+    ClientMiddlewareType,
+    ClientRequest,
+    ClientResponse,
+    ServerDisconnectedError,
+)
 
 from .conftest import Asked, Peer, Reply, reply
 
@@ -357,7 +365,34 @@ async def test_url_method_and_body_may_be_changed(peer: Any, session: Any) -> No
     asked = server.asked[0]
     assert (asked.method, asked.target, asked.body) == ("PUT", "/other?a=b", b"another body")
     assert asked.headers["Content-Length"] == "12"
-    assert asked.headers.getall("Content-Type") == ["application/octet-stream"]
+    assert asked.headers.getall("Content-Type") == ["application/json"]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{}", "application/json"),
+        ("{}", "application/json"),
+        (io.BytesIO(b"{}"), "application/json"),
+        ({"a": "b"}, "application/x-www-form-urlencoded"),
+        (wherry.FormData({"a": "b"}), "application/x-www-form-urlencoded"),
+        (BytesPayload(b"{}", content_type="text/x"), "text/x"),
+        (None, None),
+    ],
+)
+async def test_another_body_keeps_the_type_unless_it_says_its_own(
+    peer: Any, session: Any, body: Any, told: str | None
+) -> None:
+    """A middleware that wraps or signs JSON sends JSON, as with aiohttp; a form or a payload says what it is."""
+    server: Peer = await peer()
+
+    async def change(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        await request.update_body(body)
+        return await handler(request)
+
+    async with session(middlewares=(change,)).post(server.url(), json={"a": 1}):
+        pass
+    assert server.asked[0].headers.getall("Content-Type", []) == ([told] if told else [])
 
 
 async def test_another_host_takes_its_own_route_and_name(peer: Any, session: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from io import IOBase
 from typing import TYPE_CHECKING, Any, Self
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 # RFC 9110 9.3: for these, content has no defined meaning, so none is announced when there is none.
 METHODS_WITHOUT_CONTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
+_UNTYPED = (str, bytes, bytearray, memoryview, IOBase)
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
@@ -333,13 +335,15 @@ class ClientRequest:
         """Put another body in the place of this one; the fields that told of the old one change with it.
 
         Args:
-            body: Anything that `data=` takes, None for no body.
+            body: Anything that `data=` takes, None for no body.  Text, bytes and files say nothing of their type: a
+                Content-Type that is there stays.
         """
         headers = self.headers  # from here on the dictionary is what counts
         if self._body is not None and self._body is not body:
-            for name, value in self._body.headers.items():
-                if headers.get(name) == value:
-                    del headers[name]
+            if not isinstance(body, _UNTYPED):
+                for name, value in self._body.headers.items():
+                    if headers.get(name) == value:
+                        del headers[name]
             await self._body.close()
         for name in ("Content-Length", "Transfer-Encoding"):
             headers.popall(name, None)
@@ -347,7 +351,7 @@ class ClientRequest:
         self._body = None
         if self.compress:
             headers.popall("Content-Encoding", None)
-        if not self.compress:
+        else:
             self.chunked = None
         if body is not None:
             shared, fields = self._shared, self._fields
