@@ -356,6 +356,26 @@ async def test_a_dead_connection_is_told_as_a_retry(server: Server) -> None:
     assert isinstance(params.exception, wherry.ServerDisconnectedError)
 
 
+async def test_what_a_listener_adds_on_a_retry_is_sent(server: Server) -> None:
+    """OpenTelemetry's context of the second try, for one."""
+
+    async def mark(session: Any, context: Any, params: Any) -> None:
+        params.headers["X-Try"] = str(params.attempt)
+
+    async def pass_on(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+        return await handler(request)
+
+    for middlewares in ((), (pass_on,)):
+        config = wherry.TraceConfig()
+        config.on_request_retry.append(mark)
+        async with wherry.ClientSession(trace_configs=[config], middlewares=middlewares) as session:
+            await plain(wherry, session, server)
+            server.heads.clear()
+            with pytest.raises(wherry.ServerDisconnectedError):
+                await session.get(server.url("/break"))
+        assert [b"X-Try: 2" in head for head in server.heads] == [False, True]
+
+
 # --- configs and contexts -----------------------------------------------------------------------------------------
 
 

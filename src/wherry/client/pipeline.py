@@ -155,6 +155,10 @@ async def _first_hop(
             tries += 1
             if traces is not None:
                 await traces.request_retry(tries, exc)
+                # With what listeners may have added to the fields.
+                hop = Hop(request.method, request.original_url, given, None, None)
+                request = session._make_request(hop, options, traces=traces)
+                request._timeout = timeout
     if 300 < response.status < 309 and options.allow_redirects:
         hop = Hop(request.method, request.original_url, given, None, None)
         return await _follow(session, hop, options, timeout, traces, response)
