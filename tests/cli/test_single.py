@@ -26,6 +26,14 @@ def test_a_body_is_plain_bytes_in_a_pipe(run_process, wherry_server):
     assert (done.status, len(done.out), done.err) == (0, 100_000, "")
 
 
+def test_an_output_named_dash_is_standard_output(run_process, wherry_server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_process("-o", "-", wherry_server.url("/bytes/1000"))
+    assert (done.status, len(done.out), done.err) == (0, 1000, "")
+    assert not list(tmp_path.iterdir())
+    assert run_process("--continue", "-o", "-", wherry_server.url("/bytes/1000")).status == 1
+
+
 def test_json_is_coloured_and_indented_on_a_terminal(run_on_terminal, wherry_server):
     status, seen = run_on_terminal(wherry_server.url("/json"))
     assert status == 0

@@ -164,7 +164,7 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Save the body, with a progress bar; in a directory, by its name.",
+    help="Save the body, with a progress bar; in a directory, by its name; - is standard output.",
 )
 @_option("-C", "--continue", "resume", is_flag=True, help="With -o: go on with a download that broke off.")
 @_option("-v", "--verbose", is_flag=True, help="Show the heads of request and response, and the times.")
@@ -200,7 +200,8 @@ def get(url: str, **given: Any) -> None:
         click.echo(curl_command(ask))
         return
     recorder = Recorder(given["har"]) if given["har"] else None
-    run(run_single(ask, Output(given["output"], given["resume"], given["verbose"], given["fail"], recorder)))
+    path = None if given["output"] == Path("-") else given["output"]
+    run(run_single(ask, Output(path, given["resume"], given["verbose"], given["fail"], recorder)))
 
 
 @cli.command(context_settings=_CONTEXT)
