@@ -211,7 +211,7 @@ async def test_limit_per_host_is_of_each_host(get, serve) -> None:
 
 async def test_connections_are_kept_and_forgotten(get, serve) -> None:
     port = await serve()
-    async with TCPConnector(keepalive_timeout=0.05) as connector:
+    async with TCPConnector(keepalive_timeout=0.5) as connector:
         first = await get(connector, f"http://127.0.0.1:{port}/")
         second = await get(connector, f"http://127.0.0.1:{port}/")
         assert first.body == second.body

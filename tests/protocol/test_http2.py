@@ -658,7 +658,7 @@ async def test_keep_alive_pings_after_a_silence_and_gives_up_after_another() -> 
 
 
 async def test_keep_alive_is_content_with_any_byte() -> None:
-    peer = Peer(flow=FlowOptions(ping_interval=0.001, ping_timeout=0.02))
+    peer = Peer(flow=FlowOptions(ping_interval=0.001, ping_timeout=0.2))
     for _ in range(3):
         asked = peer.transport.written.count(b"wherry-k")
         while peer.transport.written.count(b"wherry-k") == asked:
