@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,119 @@ async def test_a_server_that_cannot_be_reached_is_the_clients_own_error(tmp_path
     with Cassette(tmp_path / "tape.json"), pytest.raises(wherry.ClientConnectorError):
         await asked("http://127.0.0.1:1/")
     assert not (tmp_path / "tape.json").exists()
+
+
+@pytest.fixture
+async def endless():
+    """A server whose events come one by one, as they are let go, and never end; the other page says how long it is."""
+    go = asyncio.Semaphore(0)
+
+    async def answer(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"GET /events" in head:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        number = 0
+        while not writer.is_closing():
+            await go.acquire()
+            number += 1
+            writer.write(b"id: %d\ndata: tide %d\n\n" % (number, number))
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}", go
+        server.close()
+        if sys.version_info >= (3, 13):
+            server.close_clients()
+
+
+async def tides(url, count, go):
+    got = []
+    async with wherry.ClientSession() as session, session.get(url) as response:
+        if go is not None:
+            go.release()
+        async for event in response.sse():
+            got.append(event.data)
+            if len(got) == count:
+                break
+            if go is not None:
+                go.release()
+    return got
+
+
+async def test_an_endless_stream_passes_as_it_comes_and_is_played_as_far_as_it_was_read(tmp_path, endless):
+    base, go = endless
+    path = tmp_path / "tape.json"
+    with Cassette(path):
+        assert await tides(f"{base}/events", 2, go) == ["tide 1", "tide 2"]
+    response = json.loads(path.read_text())["exchanges"][0]["response"]
+    assert (response["body"], response["cut"]) == ("id: 1\ndata: tide 1\n\nid: 2\ndata: tide 2\n\n", True)
+    with Cassette(path, "none"):
+        assert await tides(f"{base}/events", 2, None) == ["tide 1", "tide 2"]
+    with Cassette(path, "none"):  # it wants more than there was
+        assert await tides(f"{base}/events", 3, None) == ["tide 1", "tide 2"]
+
+
+async def test_a_source_that_connects_again_is_told_that_the_tape_has_ended(tmp_path, endless):
+    base, go = endless
+    path = tmp_path / "tape.json"
+    with Cassette(path):
+        await tides(f"{base}/events", 1, go)
+    with Cassette(path) as cassette:
+        async with wherry.ClientSession() as session:
+            with pytest.raises(NotOnTape):
+                async for _ in session.events(f"{base}/events", reconnect=0.001, max_reconnects=2):
+                    pass
+        with pytest.raises(NotOnTape):
+            cassette.assert_nothing_missing()
+
+
+async def test_what_is_cut_short_is_never_played_as_whole(tmp_path, endless):
+    base, go = endless
+    path = tmp_path / "tape.json"
+
+    async def read_first(url):
+        async with wherry.ClientSession() as session, session.get(url) as response:
+            go.release()
+            return await response.content.readany()
+
+    with Cassette(path):
+        recorded = await read_first(f"{base}/long")
+    with Cassette(path):
+        assert await read_first(f"{base}/long") == recorded
+    with Cassette(path):
+        async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=0.1)) as session:
+            with pytest.raises(TimeoutError):
+                await (await session.get(f"{base}/long")).read()
+
+
+async def test_large_bodies_pass_at_the_readers_pace(tmp_path, wherry_server):
+    path = tmp_path / "tape.json"
+    url = wherry_server.url("/bytes/3000000")
+    with Cassette(path):
+        async with wherry.ClientSession(read_bufsize=1000) as session, session.get(url) as response:
+            recorded = b"".join([piece async for piece in response.content.iter_chunked(100_000)])
+    with Cassette(path, "none"):
+        assert (await asked(url))[1] == recorded
+    assert len(recorded) == 3_000_000
+
+
+async def test_kept_connections_from_before_are_recorded_too(tmp_path, wherry_server):
+    path = tmp_path / "tape.json"
+    async with wherry.ClientSession() as session:
+        for _ in range(2):
+            await (await session.get(wherry_server.url("/get"))).read()
+        with Cassette(path):
+            await (await session.get(wherry_server.url("/get"))).read()
+    assert len(json.loads(path.read_text())["exchanges"]) == 1
+
+
+async def test_websockets_are_refused_by_a_cassette(tmp_path, wherry_server):
+    with Cassette(tmp_path / "tape.json"):
+        async with wherry.ClientSession() as session:
+            with pytest.raises(wherry.ClientConnectionError, match="WebSockets"):
+                await session.ws_connect(wherry_server.url("/ws/echo", scheme="ws"))
 
 
 def test_the_fixture_keeps_a_file_for_each_test(pytester, monkeypatch, wherry_server):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import re
+import threading
 from pathlib import Path
 
 import pytest
 from yarl import URL
 
 import wherry
-from wherry.testing import Mock, Reply, UnmatchedRequest
+from wherry.testing import Mock, MockWebSocket, Reply, UnmatchedRequest
 
 API = "https://api.example.org"
 
@@ -173,3 +175,128 @@ def test_the_fixture_fails_a_test_that_swallowed_an_unmatched_request(pytester, 
     done = pytester.runpytest_subprocess()
     done.assert_outcomes(passed=2, errors=1)
     done.stdout.fnmatch_lines(["*UnmatchedRequest: no mocked route answers GET https://h.example/*"])
+
+
+# --- connections from before ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocols", [("http/1.1",), ("h2c",)])
+async def test_connections_kept_from_before_do_not_pass_it_by(wherry_server, protocols):
+    url = wherry_server.url("/get")
+    async with wherry.ClientSession(connector=wherry.TCPConnector(protocols=protocols)) as session:
+        assert (await session.get(url)).status == 200
+        async with session.get(wherry_server.url("/drip?numbytes=2&duration=0.1")) as busy:
+            with Mock() as mock:
+                mock.get(url, text="mocked")
+                assert await (await session.get(url)).text() == "mocked"
+                assert await busy.read() == b"**"
+                assert await (await session.get(url)).text() == "mocked"
+        async with session.get(url) as answer:
+            assert (await answer.json())["url"] == url
+
+
+def test_those_of_other_threads_neither(wherry_server):
+    url = wherry_server.url("/get")
+    asked, mocked = threading.Event(), threading.Event()
+
+    async def ask() -> str:
+        async with wherry.ClientSession() as session:
+            await (await session.get(url)).read()
+            asked.set()
+            while not mocked.is_set():
+                await asyncio.sleep(0.01)
+            async with session.get(url) as answer:
+                return await answer.text()
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        answer = threads.submit(asyncio.run, ask())
+        asked.wait(5)
+        with Mock() as mock:
+            mock.get(url, text="mocked")
+            mocked.set()
+            assert answer.result(5) == "mocked"
+
+
+# --- WebSockets -------------------------------------------------------------------------------------------------
+
+
+async def test_a_websocket_brings_its_messages_and_keeps_the_programs(mock, session):
+    route = mock.websocket("wss://api.example.org/feed", messages=["hello", b"\x00", {"a": 1}], protocol="v2")
+    async with session.ws_connect("wss://api.example.org/feed", protocols=["v1", "v2"]) as socket:
+        assert socket.protocol == "v2"
+        assert [await socket.receive_str(), await socket.receive_bytes()] == ["hello", b"\x00"]
+        assert await socket.receive_json() == {"a": 1}
+        await socket.send_json({"op": "subscribe"})
+        await socket.send_bytes(b"\x01")
+    assert route.calls[0].messages == ['{"op": "subscribe"}', b"\x01"]
+    assert mock.calls[0].url == URL("wss://api.example.org/feed")
+    mock.assert_all_called()
+
+
+async def test_a_websockets_handler_talks_to_the_program_and_closes(mock, session):
+    seen = []
+
+    async def echo(socket):
+        assert isinstance(socket, MockWebSocket)
+        async for message in socket:
+            seen.append(message)
+            await socket.send(message.upper())
+            if message == "last":
+                return
+        seen.append("never")
+
+    mock.websocket(f"{API.replace('https', 'wss')}/{{room}}", echo)
+    async with session.ws_connect("wss://api.example.org/bay?x=1") as socket:
+        for text in ("ahoy", "last"):
+            await socket.send_str(text)
+            assert await socket.receive_str() == text.upper()
+        assert (await socket.receive()).type is wherry.WSMsgType.CLOSE
+        assert socket.close_code == 1000
+    assert seen == ["ahoy", "last"]
+
+
+async def test_a_websockets_handler_sees_the_program_close(mock, session):
+    ended = asyncio.Event()
+
+    async def listen(socket):
+        async for _ in socket:
+            pass
+        ended.set()
+
+    mock.websocket("wss://api.example.org/", listen)
+    async with session.ws_connect("wss://api.example.org/") as socket:
+        await socket.send_str("a")
+    await asyncio.wait_for(ended.wait(), 5)
+    assert mock.calls[0].messages == ["a"]
+
+
+async def test_what_a_handler_raises_fails_the_test(mock, session):
+    async def fail(socket):
+        assert await socket.receive_json() == {"a": 2}
+
+    mock.websocket("wss://api.example.org/", fail)
+    async with session.ws_connect("wss://api.example.org/") as socket:
+        await socket.send_json({"a": 1})
+        assert (await socket.receive()).type is wherry.WSMsgType.CLOSE
+        assert socket.close_code == 1011
+    with pytest.raises(AssertionError):
+        mock.assert_all_matched()
+
+
+async def test_a_websocket_can_be_refused_and_is_no_page(mock, session):
+    mock.get("wss://api.example.org/private", status=403)
+    mock.websocket("wss://api.example.org/open")
+    mock.get(f"{API}/open", text="a page")
+    with pytest.raises(wherry.WSServerHandshakeError) as caught:
+        await session.ws_connect("wss://api.example.org/private")
+    assert caught.value.status == 403
+    assert await (await session.get("/open")).text() == "a page"
+    with pytest.raises(UnmatchedRequest, match="GET wss://api"):
+        await session.ws_connect("wss://api.example.org/none")
+
+
+async def test_every_session_meets_the_mocks_websockets():
+    with Mock() as mock:
+        mock.websocket("ws://stream.example/", messages=["a"])
+        async with wherry.ClientSession() as session, session.ws_connect("ws://stream.example/") as socket:
+            assert await socket.receive_str() == "a"

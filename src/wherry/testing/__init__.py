@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from wherry.testing.asgi_connector import ASGIConnector
     from wherry.testing.cassette import Cassette, NotOnTape
     from wherry.testing.mock import Call, Mock, MockRoute, Reply, UnmatchedRequest
+    from wherry.testing.mock_socket import MockWebSocket
     from wherry.testing.server import LocalServer
 
 __all__ = (
@@ -19,6 +20,7 @@ __all__ = (
     "LocalServer",
     "Mock",
     "MockRoute",
+    "MockWebSocket",
     "NotOnTape",
     "Reply",
     "UnmatchedRequest",
@@ -28,6 +30,7 @@ _HOME = {
     "ASGIConnector": "asgi_connector",
     "Cassette": "cassette",
     "LocalServer": "server",
+    "MockWebSocket": "mock_socket",
     "NotOnTape": "cassette",
     **dict.fromkeys(("Call", "Mock", "MockRoute", "Reply", "UnmatchedRequest"), "mock"),
 }

@@ -10,35 +10,37 @@ import asyncio
 import base64
 import json
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from multidict import CIMultiDict
 from yarl import URL
 
 from wherry.client.field_rules import SECRET_FIELDS
-from wherry.connect import base
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection, FlowControl, RequestHead
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange
+from wherry.testing.interception import Dial, Interception
 
 __all__ = ("Cassette", "NotOnTape")
 
 Mode = Literal["once", "none", "all", "new"]
-_DIALLING: Any = base
 _FORMAT = 1
 _FILTERED = "FILTERED"
 _MAX_BODY = 64 * 1024 * 1024
+_FULL = 256 * 1024
 
 
 class NotOnTape(AssertionError):
     """A request that the cassette has no exchange for."""
 
 
-class Cassette:
+class Cassette(Interception):
     """Records and plays the exchanges of every session that dials while it is entered.
 
     Each exchange is played once, in the order of recording among equal ones.
@@ -79,7 +81,8 @@ class Cassette:
         self._records = True
         self._changed = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._before: Any = None
+        # What is being recorded: (entry, the body so far).
+        self._recording: dict[int, tuple[dict[str, Any], bytearray]] = {}
         #: The requests that were not on the tape.
         self.missing: list[str] = []
 
@@ -132,10 +135,10 @@ class Cassette:
 
     def _find(self, wanted: dict[str, Any]) -> dict[str, Any] | None:
         keys = ["method", "url", *(("body", "body_base64") if self._match_body else ())]
-        for number, entry in enumerate(self._tape):
+        for entry in self._tape:
             request = entry["request"]
-            if number not in self._played and all(request.get(key) == wanted.get(key) for key in keys):
-                self._played.add(number)
+            if id(entry) not in self._played and all(request.get(key) == wanted.get(key) for key in keys):
+                self._played.add(id(entry))
                 response: dict[str, Any] = entry["response"]
                 return response
         return None
@@ -151,8 +154,9 @@ class Cassette:
 
     def _complaint(self, name: str) -> str:
         rows = "".join(
-            f"\n  {entry['request']['method']} {entry['request']['url']}" + (" (played)" if n in self._played else "")
-            for n, entry in enumerate(self._tape)
+            f"\n  {entry['request']['method']} {entry['request']['url']}"
+            + (" (played)" if id(entry) in self._played else "")
+            for entry in self._tape
         )
         return f"{name} is not on the cassette {self.path} (mode {self.mode!r}); there are:{rows or ' none'}"
 
@@ -169,6 +173,9 @@ class Cassette:
             fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in found["headers"]]
             exchange.respond(found["status"], fields, found["reason"])
             await exchange.write(raw)
+            if found.get("cut") and "Content-Length" in CIMultiDict(found["headers"]):
+                # The recording ends where the program had enough; there is no telling what a reader of more would get.
+                await exchange.disconnected.wait()
             exchange.finish()
             return
         if not self._records:
@@ -180,46 +187,61 @@ class Cassette:
     async def _record(
         self, exchange: InProcessExchange, wanted: dict[str, Any], body: bytes, connection: Connection
     ) -> None:
-        sink = _Collected(connection.loop)
+        sink = _Passing()
+        entry: dict[str, Any] = {"request": wanted, "response": {}}
+        taken = bytearray()
+        is_whole = False
         try:
-            asked = exchange.request
-            real = connection.start(_with_body(asked, body), sink)
+            real = connection.start(_with_body(exchange.request, body), sink)
             head = await real.receive_head()
-            raw = await sink.whole
+            fields = self._fields((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.raw)
+            entry["response"] = {"status": head.status, "reason": head.reason, "headers": fields}
+            self._played.add(id(entry))
+            self._tape.append(entry)
+            self._recording[id(entry)] = entry, taken
+            exchange.respond(head.status, head.raw, head.reason)
+            while (piece := await sink.next()) is not None:
+                taken += piece
+                if len(taken) > _MAX_BODY:
+                    raise ClientConnectionError("the response is too large for a cassette")
+                await exchange.write(piece)
+            is_whole = True
+            exchange.finish(real.trailers)
+        except ConnectionResetError:
+            if not exchange.disconnected.is_set():
+                raise
+        except Exception:
+            if self._recording.pop(id(entry), None) is not None:
+                self._tape = [kept for kept in self._tape if kept is not entry]
+            raise
         finally:
             connection.abort()
-        response = {
-            "status": head.status,
-            "reason": head.reason,
-            "headers": self._fields((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.raw),
-            **self._body(raw),
-        }
-        self._played.add(len(self._tape))
-        self._tape.append({"request": wanted, "response": response})
+            if is_whole:
+                self._finish_entry(entry, taken)
+
+    def _finish_entry(self, entry: dict[str, Any], taken: bytearray, *, cut: bool = False) -> None:
+        if self._recording.pop(id(entry), None) is None:
+            return
+        entry["response"].update(self._body(bytes(taken)))
+        if cut:
+            entry["response"]["cut"] = True
         self._changed = True
-        exchange.respond(head.status, head.raw, head.reason)
-        await exchange.write(raw)
-        exchange.finish()
+
+    async def _dial(self, route: Route, settings: Any, ask: ConnectAsk, really: Dial) -> Connection:
+        return InProcessConnection(
+            ask, lambda exchange: self._serve(exchange, lambda: really(route, settings, ask)), self._tasks
+        )
 
     def __enter__(self) -> Self:
-        if self._before is not None:
-            raise RuntimeError("this cassette is entered already")
         self._load()
-        before: Callable[[Route, Any, ConnectAsk], Awaitable[Connection]] = _DIALLING.dial
-        self._before = before
-
-        async def dial(route: Route, settings: Any, ask: ConnectAsk) -> Connection:
-            return InProcessConnection(
-                ask, lambda exchange: self._serve(exchange, lambda: before(route, settings, ask)), self._tasks
-            )
-
-        _DIALLING.dial = dial
-        return self
+        return super().__enter__()
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        _DIALLING.dial, self._before = self._before, None
+        super().__exit__(exc_type, exc, tb)
+        for entry, taken in list(self._recording.values()):
+            self._finish_entry(entry, taken, cut=True)  # the program had enough of it
         self._save()
 
 
@@ -234,27 +256,46 @@ def _with_body(head: RequestHead, body: bytes) -> RequestHead:
     return real
 
 
-class _Collected:
-    """A sink that keeps a whole body."""
+class _Passing:
+    """A sink whose pieces go on to a reader as they come; it stops the peer while the reader is behind."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         self.flow: FlowControl | None = None
-        self.whole: asyncio.Future[bytes] = loop.create_future()
-        self._parts = bytearray()
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._came = asyncio.Event()
+        self._ended = False
+        self._error: BaseException | None = None
+
+    async def next(self) -> bytes | None:
+        """The next piece, None at the end."""
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return None
+            self._came.clear()
+            await self._came.wait()
+        piece = self._pieces.popleft()
+        self._size -= len(piece)
+        if not self._pieces and not self._ended and self.flow is not None:
+            self.flow.resume_reading()
+        return piece
 
     def feed_data(self, data: bytes) -> None:
-        self._parts += data
-        if len(self._parts) > _MAX_BODY:
-            self.set_exception(ClientConnectionError("the response is too large for a cassette"))
+        self._pieces.append(bytes(data))
+        self._size += len(data)
+        if self._size > _FULL and self.flow is not None:
+            self.flow.pause_reading()
+        self._came.set()
 
     def feed_eof(self) -> None:
-        if not self.whole.done():
-            self.whole.set_result(bytes(self._parts))
+        self._ended = True
+        self._came.set()
 
     def chunk_ended(self) -> None:
         """Chunks are not kept apart."""
 
     def set_exception(self, exc: BaseException) -> None:
-        if not self.whole.done():
-            self.whole.set_exception(exc)
-            self.whole.exception()  # whoever waited for the head raises it already
+        self._error = exc
+        self._came.set()

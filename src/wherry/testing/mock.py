@@ -11,24 +11,23 @@ import http
 import inspect
 import json as json_module
 import re
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict
 from yarl import URL
 
 from wherry import BaseConnector
-from wherry.connect import base
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange
+from wherry.testing.interception import Dial, Interception
+from wherry.testing.mock_socket import Handler, MockWebSocket
 
 __all__ = ("Call", "Mock", "MockRoute", "Reply", "UnmatchedRequest")
 
-# The one place where connections are made: connectors look `dial` up there each time.
-_DIALLING: Any = base
 Pattern = str | URL | re.Pattern[str]
 _SEGMENT = re.compile(r"\\\{\w+\\\}")
 
@@ -45,15 +44,17 @@ class Call:
         url: Its URL, with the query.
         headers: Its header fields.
         body: Its whole body.
+        messages: What was sent over the WebSocket that it opened, str or bytes.
     """
 
-    __slots__ = ("body", "headers", "method", "url")
+    __slots__ = ("body", "headers", "messages", "method", "url")
 
     def __init__(self, method: str, url: URL, headers: CIMultiDict[str], body: bytes) -> None:
         self.method = method
         self.url = url
         self.headers = CIMultiDictProxy(headers)
         self.body = body
+        self.messages: list[str | bytes] = []
 
     def text(self) -> str:
         """The body as UTF-8 text."""
@@ -185,6 +186,10 @@ class MockRoute:
             return sorted(self._query.items()) == sorted(url.query.items())
         return all(value in url.query.getall(name, ()) for name, value in self._query.items())
 
+    async def answer(self, exchange: InProcessExchange, call: Call) -> None:
+        """Answer a request that matches."""
+        await (await self.reply(call)).send(exchange)
+
     async def reply(self, call: Call) -> Reply:
         """The answer to `call`: the next of a sequence, whose last one stays."""
         reply = self._replies[min(len(self.calls), len(self._replies) - 1)]
@@ -203,7 +208,20 @@ class MockRoute:
         return f"{self.method} {pattern}{query}" + (" (used up)" if self.exhausted else "")
 
 
-class Mock:
+class SocketRoute(MockRoute):
+    """A row whose requests open WebSockets."""
+
+    async def answer(self, exchange: InProcessExchange, call: Call) -> None:
+        """Open the WebSocket, and talk."""
+        self.calls.append(call)
+        if exchange.request.upgrade is None:
+            await Reply(426, headers={"Upgrade": "websocket"}).send(exchange)
+            return
+        handler, messages, protocol, failures = self._replies
+        await MockWebSocket(exchange, call, failures).serve(messages, handler, protocol)
+
+
+class Mock(Interception):
     """A table of URLs and answers.
 
     As a context manager it answers for every session that dials meanwhile, in whatever code; `connector()` gives a
@@ -216,6 +234,7 @@ class Mock:
         routes: The routes, in the order in which they are tried.
         calls: Every request, in order.
         unmatched: The requests that no route answered.
+        failures: What WebSockets' handlers raised.
     """
 
     def __init__(self, *, passthrough: Iterable[str] = ()) -> None:
@@ -223,8 +242,8 @@ class Mock:
         self.routes: list[MockRoute] = []
         self.calls: list[Call] = []
         self.unmatched: list[Call] = []
+        self.failures: list[Exception] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._before: Any = None
 
     def add(
         self,
@@ -277,6 +296,31 @@ class Mock:
         """Answer HEAD; see `add`."""
         return self.add("HEAD", url, *replies, **options)
 
+    def websocket(
+        self,
+        url: Pattern,
+        handler: Handler | None = None,
+        *,
+        messages: Iterable[Any] = (),
+        protocol: str | None = None,
+        query: Mapping[str, str] | None = None,
+        times: int | None = None,
+    ) -> MockRoute:
+        """Open WebSockets.
+
+        Args:
+            url: A ws or wss URL, as for `add`.
+            handler: Talks to the program (an async function that takes a `MockWebSocket`); the WebSocket is closed
+                when it returns. None keeps it open until the program closes it.
+            messages: Sent first: str, bytes, or values that are sent as JSON.
+            protocol: The subprotocol to choose.
+            query: As for `add`.
+            times: As for `add`.
+        """
+        route = SocketRoute("GET", url, query, [handler, list(messages), protocol, self.failures], times)
+        self.routes.append(route)
+        return route
+
     # --- afterwards -------------------------------------------------------------------------------------------
 
     def assert_all_called(self) -> None:
@@ -290,13 +334,16 @@ class Mock:
             raise AssertionError("mocked, but never requested: " + ", ".join(unused))
 
     def assert_all_matched(self) -> None:
-        """Fail if a request found no route, even if the program took the error for another.
+        """Fail if a request found no route, even if the program took the error for another, or a handler failed.
 
         Raises:
             UnmatchedRequest: One did.
+            Exception: What the handler of a WebSocket raised.
         """
         if self.unmatched:
             raise UnmatchedRequest(self._complaint(self.unmatched[0]))
+        if self.failures:
+            raise self.failures[0]
 
     def _complaint(self, call: Call) -> str:
         known = "".join(f"\n  {route!r}" for route in self.routes) or " none"
@@ -306,41 +353,39 @@ class Mock:
 
     async def _answer(self, exchange: InProcessExchange) -> None:
         url, method = exchange.url, exchange.request.method
+        if exchange.request.upgrade is not None:
+            url = url.with_scheme("wss" if url.scheme == "https" else "ws")
         call = Call(method, url, exchange.fields, await exchange.read_body())
         self.calls.append(call)
         route = next((row for row in self.routes if not row.exhausted and row.matches(method, url)), None)
         if route is None:
             self.unmatched.append(call)
             raise UnmatchedRequest(self._complaint(call))
-        await (await route.reply(call)).send(exchange)
+        await route.answer(exchange, call)
 
     def _reach(self, ask: ConnectAsk) -> Connection:
-        return InProcessConnection(ask, self._answer, self._tasks)
+        # A WebSocket's handler sees its client go; any other answer is not wanted any more then.
+        is_socket = getattr(ask.request, "upgrade", None) is not None
+        return InProcessConnection(ask, self._answer, self._tasks, outlives=is_socket)
 
     def connector(self) -> BaseConnector:
         """A connector for a session that asks this table; nothing else is touched."""
         return _MockConnector(self)
 
-    def __enter__(self) -> Self:
-        if self._before is not None:
-            raise RuntimeError("this mock is entered already")
-        before: Callable[[Route, Any, ConnectAsk], Awaitable[Connection]] = _DIALLING.dial
-        self._before = before
-
-        async def dial(route: Route, settings: Any, ask: ConnectAsk) -> Connection:
-            # A request that a proxy forwards has the proxy for its origin; who is asked stands in the request.
-            host = getattr(getattr(ask.request, "url", None), "raw_host", None) or route.origin.host
-            if host in self.passthrough:
-                return await before(route, settings, ask)
-            return self._reach(ask)
-
-        _DIALLING.dial = dial
-        return self
+    async def _dial(self, route: Route, settings: Any, ask: ConnectAsk, really: Dial) -> Connection:
+        # A request that a proxy forwards has the proxy for its origin; who is asked stands in the request.
+        host = getattr(getattr(ask.request, "url", None), "raw_host", None) or route.origin.host
+        if host in self.passthrough:
+            return await really(route, settings, ask)
+        return self._reach(ask)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        _DIALLING.dial, self._before = self._before, None
+        super().__exit__(exc_type, exc, tb)
+        for task in self._tasks:
+            if not task.get_loop().is_closed():
+                task.cancel()  # a WebSocket's handler that its client left
 
 
 class _MockConnector(BaseConnector):
