@@ -214,6 +214,22 @@ async def test_a_range_shorter_than_the_rest_is_an_error(session, answer, path):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("status", ["304 Not Modified", "302 Found", "206 Partial Content"])
+@pytest.mark.parametrize("resume", [True, False])
+async def test_what_is_not_the_file_does_not_replace_it(session, answer, path, status, resume):
+    path.write_bytes(b"old")
+    url = await answer(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nContent-Range: bytes 0-1/9\r\n\r\n".encode())
+    with pytest.raises(ClientResponseError, match="not the file"):
+        await session.download(url, path, resume=resume, allow_redirects=False)
+    assert path.read_bytes() == b"old"
+    assert names(path) == ["file.bin"]
+
+
+async def test_a_range_that_was_asked_for_is_a_file(session, answer, path):
+    url = await answer(b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nhi")
+    assert (await session.download(url, path, headers={"Range": "bytes=0-1"})).size == 2
+
+
 async def test_a_weak_validator_is_not_resumed_by(session, answer, path):
     url = await answer(b'HTTP/1.1 200 OK\r\nETag: W/"x"\r\nContent-Length: 10\r\n\r\nhello')
     with pytest.raises(ClientPayloadError):
@@ -229,6 +245,8 @@ async def test_a_weak_validator_is_not_resumed_by(session, answer, path):
         ('attachment; filename="C:\\\\x\\\\evil.exe"', "evil.exe"),
         ('attachment; filename=".."', "served"),
         ("attachment", "served"),
+        ("attachment; filename*=UTF-8''invoice%E2%80%AEfdp.exe", "invoice_fdp.exe"),
+        (f'attachment; filename="{"a" * 300}.tar"', f"{'a' * 188}.tar"),
     ],
 )
 async def test_into_a_directory_the_response_names_the_file(session, answer, tmp_path, field, name):

@@ -29,6 +29,10 @@ __all__ = ("DownloadResult", "Progress", "download", "fetch_to_file")
 
 # How much is gathered before a thread writes it; as much again arrives meanwhile.
 BATCH: Final = 2**20
+# Bytes of a name that a server chose: file systems take 255, and a part has some more.
+LONGEST_NAME: Final = 200
+# Control characters, the mark of alternate streams, and what makes a name look like another one.
+_SPOOFING: Final = re.compile(r"[\x00-\x1f\x7f:\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)\Z")
 
 # Called with the bytes that the file has now and those that it will have, None where that is not known.
@@ -199,10 +203,21 @@ def _target(path: Path, response: ClientResponse) -> Path:
     for name in (disposition.filename if disposition is not None else None, response.url.name):
         # Both are the peer's word.
         plain = re.split(r"[/\\]", name or "")[-1].strip().strip(".")
-        plain = re.sub(r"[\x00-\x1f\x7f:]", "_", plain)
+        plain = _SPOOFING.sub("_", plain)
         if plain:
-            return path / plain
+            return path / _shortened(plain)
     return path / "download"
+
+
+def _shortened(name: str) -> str:
+    """The name without what makes it too long for file systems, its suffix kept."""
+    if len(name.encode("utf-8", "surrogatepass")) <= LONGEST_NAME:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or len(suffix) > 16:
+        stem, dot, suffix = name, "", ""
+    encoded = stem.encode("utf-8", "replace")[: LONGEST_NAME - 4 * len(suffix)]
+    return encoded.decode("utf-8", "ignore") + dot + suffix
 
 
 def _body_size(response: ClientResponse) -> int | None:
@@ -286,8 +301,9 @@ async def fetch_to_file(
 ) -> DownloadResult:
     """Download `url` to a file; see `ClientSession.download`."""
     if not resume:
+        asked = any(name.lower() == "range" for name, _ in _pairs(kwargs.get("headers")))
         async with session.get(url, **kwargs) as response:
-            response.raise_for_status()
+            _require_file(response, ranged=asked)
             return await download(response, path, digest=digest, progress=progress)
     file = _PartFile(Path(path), keep=True, digest=None if digest is None else _Digest(digest))
     validator = await asyncio.to_thread(file.validator)
@@ -303,7 +319,7 @@ async def fetch_to_file(
                 return result
         file.size = 0
     async with session.get(url, headers=headers, **kwargs) as response:
-        response.raise_for_status()
+        _require_file(response)
         return await _receive(response, file, _body_size(response), progress, _validator_of(response))
 
 
@@ -331,17 +347,26 @@ async def _resume(
         await asyncio.to_thread(file.finish, start)
         _tell(progress, start, start)
         return DownloadResult(file.path, start, start)
+    _require_file(response)
+    file.size = 0
+    return await _receive(response, file, _body_size(response), progress, _validator_of(response))
+
+
+def _require_file(response: ClientResponse, *, ranged: bool = False) -> None:
+    """Let nothing but a file take the place of one that is there: no redirect, no "not modified", no mere part.
+
+    Raises:
+        ClientResponseError: With the status that came.
+    """
     response.raise_for_status()
-    if response.status != 200:
+    if not 200 <= response.status < 300 or (response.status == 206 and not ranged):
         raise ClientResponseError(
             response.request_info,
             response.history,
             status=response.status,
-            message=f"{response.reason}: no answer to a range",
+            message=f"{response.reason}: this is not the file",
             headers=response.headers,
         )
-    file.size = 0
-    return await _receive(response, file, _body_size(response), progress, _validator_of(response))
 
 
 def _validator_of(response: ClientResponse) -> str | None:

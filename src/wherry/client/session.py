@@ -338,7 +338,7 @@ class ClientSession(RequestBuilder):
             **kwargs: As for `request`.
 
         Raises:
-            ClientResponseError: The status is 400 or above.
+            ClientResponseError: The status is none of success, or says that a part of the file comes.
             ClientPayloadError: The body is not whole, or has another digest.
             OSError: The file cannot be written.
         """
