@@ -491,6 +491,23 @@ def test_what_is_kept_of_the_fields() -> None:
         (b"A", b"b"),
     )
     assert policy.kept_headers(raw) == ((b"A", b"b"),)
+    # RFC 9111 5.2.2.4: what no-cache names may not be used again.
+    control = (b"cache-control", b'max-age=60, no-cache="x-one, X-Two"')
+    assert policy.kept_headers((control, (b"X-One", b"1"), (b"x-two", b"2"), (b"A", b"b"))) == (control, (b"A", b"b"))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_every_form_of_a_date_means_utc(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9110 5.6.7"""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        forms = ("Thu, 01 Jan 1970 00:16:40 GMT", "Thursday, 01-Jan-70 00:16:40 GMT", "Thu Jan  1 00:16:40 1970")
+        assert [policy.date(form) for form in forms] == [1000.0] * 3
+        assert policy.date("soon") is policy.date(None) is None
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

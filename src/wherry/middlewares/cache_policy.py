@@ -9,6 +9,7 @@ import enum
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -119,7 +120,9 @@ def date(value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        return parsedate_to_datetime(value).timestamp()
+        found = parsedate_to_datetime(value)
+        # RFC 9110 5.6.7: asctime's form names no zone, and means UTC.
+        return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -228,13 +231,20 @@ def may_be_shared(stored: StoredResponse | None, headers: Headers, *, heuristic:
 
 
 def kept_headers(raw: RawHeaders) -> RawHeaders:
-    """The fields of a response that are kept (RFC 9111 3.1)."""
+    """The fields of a response that are kept (RFC 9111 3.1).
+
+    Those that ``no-cache="..."`` names may not be used again without asking (5.2.2.4), so they are not.
+    """
     named = {
         option.strip().lower()
         for name, value in raw
         if name.lower() == b"connection"
         for option in value.decode("latin-1").split(",")
     }
+    control = CIMultiDict(
+        [("Cache-Control", value.decode("latin-1")) for name, value in raw if name.lower() == b"cache-control"]
+    )
+    named |= {option.strip().lower() for option in (directives(control).get("no-cache") or "").split(",")}
     kept = []
     for name, value in raw:
         lower = name.decode("latin-1").lower()
