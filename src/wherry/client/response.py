@@ -134,10 +134,11 @@ class ClientResponse(ResponseFacts):
 
     def __del__(self) -> None:
         exchange = self._exchange
-        if exchange is None or exchange.complete or exchange.error is not None or self._closed:
+        if exchange is None or exchange.complete or self._closed:
             return
+        failed = exchange.error is not None
         self._give_up()
-        if self._loop is not None and self._loop.get_debug():
+        if not failed and self._loop is not None and self._loop.get_debug():
             warnings.warn(f"Unclosed response {self!r}", ResourceWarning, source=self, stacklevel=2)
             context: dict[str, Any] = {"client_response": self, "message": "Unclosed response"}
             if self._source_traceback is not None:
