@@ -531,6 +531,17 @@ async def test_configs_that_join_later_are_heard(server: Server) -> None:
     ]
 
 
+async def test_configs_of_aiohttp_are_heard(server: Server) -> None:
+    """Instrumentation that was written for aiohttp makes aiohttp's own."""
+    seen: list[tuple[str, Any]] = []
+    async with wherry.ClientSession(trace_configs=[recorder(aiohttp, seen)]) as session:
+        await plain(wherry, session, server)
+        with pytest.raises(wherry.ServerDisconnectedError):  # a retry is a signal of ours alone
+            await session.get(server.url("/break"))
+    names = [name for name, _ in seen]
+    assert (names[0], names[-1]) == ("on_request_start", "on_request_exception")
+
+
 async def test_middlewares_see_a_traced_request_afresh(server: Server) -> None:
     seen: list[tuple[str, Any]] = []
     count = 0

@@ -127,9 +127,6 @@ class TraceConfig:
     on_dns_cache_miss = _SignalOf[TraceDnsCacheMissParams]()
     on_request_headers_sent = _SignalOf[TraceRequestHeadersSentParams]()
 
-    # The listeners of each signal that has any; None until they are all there.
-    _heard: dict[str, tuple[_Listener, ...]] | None = None
-
     def __init__(self, trace_config_ctx_factory: Callable[..., Any] = SimpleNamespace) -> None:
         self._trace_config_ctx_factory = trace_config_ctx_factory
         for name in _SIGNALS:
@@ -141,22 +138,24 @@ class TraceConfig:
 
     def freeze(self) -> None:
         """Take no more listeners."""
-        self._listeners()
-
-    def _listeners(self) -> dict[str, tuple[_Listener, ...]]:
-        """Who listens to what, from now on; signals that nobody listens to are left out."""
-        heard = self._heard
-        if heard is None:
-            heard = self._heard = {}
-            for name in _SIGNALS:
-                signal = getattr(self, name)
-                signal.freeze()
-                if signal:
-                    heard[name] = tuple(signal)
-        return heard
+        for name in _SIGNALS:
+            getattr(self, name).freeze()
 
 
 _SIGNALS = tuple(name for name, attribute in vars(TraceConfig).items() if isinstance(attribute, _SignalOf))
+
+
+def listeners_of(config: Any) -> dict[str, tuple[_Listener, ...]]:
+    """Who listens to what, from now on; signals that nobody listens to are left out.
+
+    Args:
+        config: A `TraceConfig`, or one that instrumentation for aiohttp has made: it lacks the signals that we add.
+    """
+    heard: dict[str, tuple[_Listener, ...]] | None = getattr(config, "_heard", None)
+    if heard is None:
+        config.freeze()
+        heard = config._heard = {name: tuple(found) for name in _SIGNALS if (found := getattr(config, name, None))}
+    return heard
 
 
 # --- one request's --------------------------------------------------------------------------------------------------
@@ -234,7 +233,7 @@ class Traces:
     async def request_start(self) -> None:
         params: Any = None
         for config in self._configs:
-            heard = config._listeners()
+            heard = listeners_of(config)
             context = config.trace_config_ctx(trace_request_ctx=self._request_ctx)
             for listener in heard.get("on_request_start", ()):
                 if params is None:
