@@ -10,6 +10,7 @@ import pytest
 from tests.servers.origin import running_origin
 from tests.servers.pki import Pki
 from tests.servers.proxies import PASSWORD, USER, ProxyFarm
+from yarl import URL
 
 import wherry
 from wherry import ClientSession
@@ -40,6 +41,8 @@ async def test_a_connector_goes_through_its_proxies(proxies: ProxyFarm, pki: Pki
             async with ClientSession(connector=connector) as session, session.get(origin.url(scheme)) as response:
                 assert response.status == 200
         assert len(origin.requests) == len(connectors)
+        # Plain requests too go by a tunnel, as they do there.
+        second.assert_logs(f"CONNECT 127.0.0.1:{URL(origin.url(scheme)).port}")
     first.assert_logs(str(second.port))
 
 

@@ -12,11 +12,12 @@ from tests.integrations.dropin import run_program
 from tests.servers.origin import running_origin
 from tests.servers.pki import Pki
 from tests.servers.proxies import ProxyFarm
+from yarl import URL
 
 CASES = {
     "aiobotocore": "500000 [('a.bin', 500000), ('b.bin', 5000000)] NoSuchKey",
     "discord": "['ahoy', 'pong'] True",
-    "gql": "BREST no such port True [1, 2, 3]",
+    "gql": "BREST no such port True [1, 2, 3] [4, 5]",
     "slack_sdk": "ahoy ['conversations.list', 'conversations.list', 'e1'] user_not_found True land",
     "aiohttp_retry": "3 {'tries': 6, 'body': 'cargo'} whole 200",
     "aioresponses": "200 {'a': 1} full 500 no [7, 7, 6]",
@@ -41,6 +42,7 @@ async def test_aiohttp_socks_itself_goes_through_its_proxies(proxies: ProxyFarm,
             told = [links[0], links, origin.url("http"), origin.url("https"), str(authority), refused]
             printed = await asyncio.to_thread(run_program, "use_aiohttp_socks.py", json.dumps(told))
             assert len(origin.requests) == 8
+            second.assert_logs(f"CONNECT 127.0.0.1:{URL(origin.url('http')).port}")
     # Four answers over two connections each; then who refused the connection, and who the credentials.
     assert printed == "200 200 200 200 2 200 200 200 200 2 ProxyConnectionError ProxyError"
     first.assert_logs(str(second.port))

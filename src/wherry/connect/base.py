@@ -96,6 +96,8 @@ class BaseConnector(KnownNames):
     _closed = True  # until __init__ is through
     #: Whether requests are shown to a class of the program's own, which may change them.
     shows_requests = False
+    #: Whether an HTTP proxy gets plain requests themselves; else it is asked for a tunnel, as for all others.
+    _forwards = True
     _source_traceback: traceback.StackSummary | None = None
 
     # A session owns this connector, and says so itself when it is left open.
@@ -251,7 +253,7 @@ class BaseConnector(KnownNames):
         scheme = _SCHEME_OF.get(url.scheme, "http")
         is_websocket = url.scheme in {"ws", "wss"}
         forwards = bool(hops) and scheme == "http" and not is_websocket and hops[-1].scheme in {"http", "https"}
-        if forwards and self._settings.allow_address is None:
+        if forwards and self._forwards and self._settings.allow_address is None:
             # RFC 9112 3.2.2: a plain request to an HTTP proxy names its URL whole; the connection ends at the proxy.
             # With a guard it goes through a tunnel, to an address that was asked about.
             last = hops[-1]

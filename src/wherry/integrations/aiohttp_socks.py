@@ -71,6 +71,7 @@ class ThroughProxies(TCPConnector):
     """A connector all of whose connections pass the same proxies."""
 
     _hops: tuple[ProxyHop, ...] = ()
+    _forwards = False
 
     def route_for(
         self, url: Any, *, ssl: Any = True, server_hostname: str | None = None, hops: tuple[ProxyHop, ...] = ()
@@ -211,6 +212,7 @@ def adopt(package: Any) -> None:
         except ConnectionTimeoutError as exc:
             raise late(*exc.args) from exc
 
+    shared._forwards = False
     shared.route_for = route_for
     shared._create_connection = create_connection
     shared._overrides_dialling = lambda _self: (False, False)

@@ -13,7 +13,9 @@ from gql.transport.exceptions import TransportQueryError
 from server import serving
 
 
-async def answer(request: web.Request) -> web.Response:
+async def answer(request: web.Request) -> web.StreamResponse:
+    if "multipart/mixed" in request.headers.get("Accept", ""):
+        return await in_parts(request)
     if request.content_type == "multipart/form-data":
         form = await request.post()
         file = form["0"].file.read()  # type: ignore[union-attr]
@@ -22,6 +24,18 @@ async def answer(request: web.Request) -> web.Response:
     if "wrong" in asked["query"]:
         return web.json_response({"errors": [{"message": "no such port"}]})
     return web.json_response({"data": {"port": asked["variables"]["name"].upper()}})
+
+
+async def in_parts(request: web.Request) -> web.StreamResponse:
+    """As the multipart subscription protocol has it: heartbeats, and results under `payload`."""
+    answer = web.StreamResponse(headers={"Content-Type": "multipart/mixed;boundary=graphql;subscriptionSpec=1.0"})
+    await answer.prepare(request)
+    await answer.write(b"--graphql\r\nContent-Type: application/json\r\n\r\n{}\r\n")
+    for tide in (4, 5):
+        part = json.dumps({"payload": {"data": {"tide": tide}}}).encode()
+        await answer.write(b"--graphql\r\nContent-Type: application/json\r\n\r\n" + part + b"\r\n")
+    await answer.write(b"--graphql--\r\n")
+    return answer
 
 
 async def subscribe(request: web.Request) -> web.WebSocketResponse:
@@ -51,11 +65,12 @@ async def main() -> None:
             sent = gql("mutation ($file: Upload!) { size(file: $file) }")
             sent.variable_values = {"file": FileVar(__file__)}
             stored = await session.execute(sent, upload_files=True)
+            parts = [result["tide"] async for result in session.subscribe(gql("subscription { tide }"))]
         tides = []
         async with Client(transport=AIOHTTPWebsocketsTransport(f"{base}/graphql")) as session:
             async for result in session.subscribe(gql("subscription { tide }")):
                 tides.append(result["tide"])
-    print(found["port"], message, stored["size"] > 1000, tides)
+    print(found["port"], message, stored["size"] > 1000, tides, parts)
 
 
 asyncio.run(main())
