@@ -8,7 +8,6 @@ functions (`redirects.next_hop`, `ClientRequest.wire_head`); how bytes travel is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from yarl import URL
 
 from wherry.body.coding import decoder_for
 from wherry.body.stream import StreamReader
+from wherry.client.acquire import EarlyStart, acquire
 from wherry.client.failures import failed, leave, may_try_again
 from wherry.client.head_fields import DerivedFields, derive
 from wherry.client.middleware import build_client_middlewares
@@ -24,23 +24,17 @@ from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.own_classes import Taken, response_for, sent_by_class, start
 from wherry.client.redirects import REDIRECT_STATUSES, Hop, next_hop, split_credentials
 from wherry.client.request import ClientRequest
-from wherry.client.request_info import RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.telling import tell_sent, tell_start, told_of_connection
 from wherry.client.timeouts import ClientTimeout, TimedSink, TotalDeadline
 from wherry.client.upload import upload_body
-from wherry.connect.ask import ConnectAsk
 from wherry.connect.base import BaseConnector
 from wherry.errors import (
     ClientConnectionError,
-    ClientConnectionResetError,
-    ClientError,
-    ClientHttpProxyError,
     ClientResponseError,
-    ConnectionTimeoutError,
     TooManyRedirects,
 )
-from wherry.protocol.connection import Connection, Exchange, RequestHead, ResponseHead
+from wherry.protocol.connection import Exchange, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from wherry.client.session import ClientSession
@@ -335,35 +329,32 @@ async def send(
     started = connected = monotonic()
     pool = connector.pool
     route, head = request._ready or (session._route_for(request), None)
-    traces, timings = request._traces, None
+    if head is None and (taken is not None or not request.sends_itself):
+        head = _head_for(request, route, connector, taken)
+    limit = options.read_bufsize or session._read_bufsize
+    traces, timings, early = request._traces, None, None
     if taken is not None:
         connection, (started, connected, timings) = taken.connection, taken.moments
     elif (free := pool.take(route)) and (not traces or await told_of_connection(free, pool, traces)):
         connection = free
     else:
-        connection, timings = await _acquire(request, connector, route, timeout, traces)
-        connected = monotonic()
+        early = EarlyStart(head, limit)
+        connection, timings = await acquire(request, connector, route, timeout, traces, early)
+        connected = early.moment or monotonic()
     if head is None:
-        if taken is None and request.sends_itself:
-            taken = Taken(connection, (started, connected, timings), response_for(request))
-            return await sent_by_class(request, pool, taken, lambda: send(request, options, timeout, taken))
-        head = _head_for(request, route, connector, connection)
-    content = StreamReader(options.read_bufsize or session._read_bufsize)
-    sink: Any = content
-    if timeout.sock_read:
-        sink = TimedSink(content, session._wheel, timeout.sock_read)
-    try:
-        exchange = connection.start(head, sink)
-    except ClientConnectionResetError as exc:
-        exc.resend_safe = True  # not a byte was written
-        raise
-    upload: asyncio.Task[None] | None = None
-    if head.streamed:
-        upload = session._loop.create_task(upload_body(request, exchange, head))
-        if sink is not content:
-            upload.add_done_callback(lambda _: sink.watch(exchange))
-    elif sink is not content:
-        sink.watch(exchange)
+        taken = Taken(connection, (started, connected, timings), response_for(request))
+        return await sent_by_class(request, pool, taken, lambda: send(request, options, timeout, taken))
+    timed: TimedSink | None = None
+    if early is not None and early.exchange is not None:
+        content, exchange = early.content, early.exchange
+    else:
+        content = StreamReader(limit)
+        if timeout.sock_read:
+            timed = TimedSink(content, session._wheel, timeout.sock_read)
+        exchange = connection.start(head, timed or content)
+    upload = session._loop.create_task(upload_body(request, exchange, head)) if head.streamed else None
+    if timed is not None:
+        timed.watch_after(upload, exchange)
     response_head = exchange.head
     if response_head is None or traces is not None:
         try:
@@ -388,12 +379,13 @@ async def send(
     return response
 
 
-def _head_for(request: ClientRequest, route: Route, connector: BaseConnector, connection: Connection) -> RequestHead:
-    """What goes out for a request that was not built before; if it cannot, the connection goes back."""
+def _head_for(request: ClientRequest, route: Route, connector: BaseConnector, taken: Taken | None) -> RequestHead:
+    """What goes out for a request that was not built before; if it cannot, what was taken for it goes back."""
     try:
         return request.wire_head(route, connector.force_close)
     except BaseException:
-        connector.pool.put_back(connection)
+        if taken is not None:
+            connector.pool.put_back(taken.connection)
         raise
 
 
@@ -417,46 +409,3 @@ def _apply_head(
     limit = options.max_body_size if options.max_body_size is not None else session._max_body_size
     if limit is not None:
         content.max_size = limit
-
-
-async def _acquire(
-    request: ClientRequest, connector: Any, route: Route, timeout: ClientTimeout, traces: Any
-) -> tuple[Connection, Any]:
-    """Wait for a connection: in line, or for a dial."""
-    observer = None if traces is None else traces.connect_observer()
-    ask = ConnectAsk(route, timeout.sock_connect or None, observer, request)
-    try:
-        if type(connector).connect is not BaseConnector.connect:  # a class of the program's own
-            taking = _held(connector.connect(request, [], timeout))
-        else:
-            taking = connector.pool.acquire(ask)
-        if timeout.connect:
-            async with asyncio.timeout(timeout.connect):
-                connection = await taking
-        else:
-            connection = await taking
-    except ClientHttpProxyError as exc:
-        exc.request_info = RequestInfo(*exc.request_info)._replace(url=request.url)
-        raise
-    except TimeoutError as exc:
-        if isinstance(exc, ClientError) or not timeout.connect:
-            raise
-        raise ConnectionTimeoutError(
-            f"Connection timeout to host {request.url}: no connection within {timeout.connect:g} seconds"
-        ) from exc
-    if traces is not None and not await told_of_connection(
-        connection, connector.pool, traces, reused=connection.exchanges > 0
-    ):
-        return await _acquire(request, connector, route, timeout, traces)
-    # Another request's dial may have come first: its steps were not this one's.
-    if connection.timings is not ask.timings:
-        ask.timings.dns = ask.timings.connect = ask.timings.tls = None
-    return connection, ask.timings
-
-
-async def _held(connecting: Awaitable[Any]) -> Connection:
-    """The connection that a connector's own `connect` gives, in its hands since then."""
-    connection = (await connecting).protocol
-    if not isinstance(connection, Connection):
-        raise TypeError(f"connect() gives what super().connect() gave, not {connection!r}")
-    return connection

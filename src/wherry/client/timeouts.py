@@ -158,8 +158,14 @@ class TimedSink:
         self._exchange: Exchange | None = None
         self._deadline = Deadline(float("inf"), self._expire)
 
-    def watch(self, exchange: Exchange) -> None:
-        """Begin to count: the request is sent."""
+    def watch_after(self, upload: asyncio.Task[None] | None, exchange: Exchange) -> None:
+        """Begin to count as soon as the request is sent."""
+        if upload is None:
+            self._watch(exchange)
+        else:
+            upload.add_done_callback(lambda _: self._watch(exchange))
+
+    def _watch(self, exchange: Exchange) -> None:
         if not exchange.complete and exchange.error is None:
             self._exchange = exchange
             exchange.touched = self._touched

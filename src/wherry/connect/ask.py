@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from wherry.connect.route import Route
+from wherry.protocol.connection import Connection
 
 
 class ConnectTimings:
@@ -39,6 +41,12 @@ class ConnectObserver(Protocol):
     def dns_cache_miss(self, host: str) -> Awaitable[object]: ...
 
 
+class Start(Protocol):
+    """Starts an exchange on a connection that is free now; `waiter` is done when the response's head is there."""
+
+    def __call__(self, connection: Connection, waiter: asyncio.Future[Any]) -> None: ...
+
+
 class ConnectAsk:
     """One request's need of a connection.
 
@@ -47,9 +55,11 @@ class ConnectAsk:
         sock_connect: Seconds that dialling one address chain may take, None for no limit.
         observer: Told of the steps, None when nobody listens.
         request: Who asks: nothing to us, shown to connectors of the program's own.
+        start: What begins the exchange inside the read that frees a connection, before the request's task runs; None
+            where more than that is to be done first.
     """
 
-    __slots__ = ("observer", "request", "route", "sock_connect", "timings")
+    __slots__ = ("observer", "request", "route", "sock_connect", "start", "timings")
 
     def __init__(
         self,
@@ -57,7 +67,9 @@ class ConnectAsk:
         sock_connect: float | None = None,
         observer: ConnectObserver | None = None,
         request: Any = None,
+        start: Start | None = None,
     ) -> None:
+        self.start = start
         self.request = request
         self.route = route
         self.sock_connect = sock_connect

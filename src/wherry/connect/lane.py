@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Route
@@ -20,14 +21,15 @@ _AS_GIVEN: dict[Route, Route] = {}
 class Waiter:
     """One request that stands in line for a connection."""
 
-    __slots__ = ("ask", "dial", "future", "lane", "queued", "since")
+    __slots__ = ("ask", "carrier", "dial", "future", "lane", "queued", "since")
 
-    def __init__(self, lane: Lane, ask: ConnectAsk, future: asyncio.Future[Connection], since: float) -> None:
+    def __init__(self, lane: Lane, ask: ConnectAsk, future: asyncio.Future[Any], since: float) -> None:
         self.lane = lane
         self.ask = ask
         self.future = future
         self.since = since
         self.dial: asyncio.Task[None] | None = None
+        self.carrier: Connection | None = None  # where the exchange has been started already
         self.queued = False  # stands in the pool's line for room
 
 
@@ -157,3 +159,15 @@ class Undertaker:
 
     def protocol_refused(self, connection: Connection) -> bool:
         return False
+
+
+async def wait_for_all(connections: list[Connection], timeout: float) -> None:
+    """Return when every one of `connections` is closed; those that are not after `timeout` seconds are cut."""
+    if not connections:
+        return
+    waits = [asyncio.ensure_future(connection.wait_closed()) for connection in connections]
+    _, pending = await asyncio.wait(waits, timeout=timeout)
+    if pending:
+        for connection in connections:
+            connection.abort()
+        await asyncio.wait(pending)

@@ -16,12 +16,14 @@ from wherry.connect.route import Origin
 # A waiter whose route has its share of places waits for one of them, until it has stood this many seconds (longer
 # than the one who would be served).
 PATIENCE = 0.05
-# Seconds between two places that move to a route for its waiters' patience alone: under a load that makes all wait
-# for longer than that, connections would be closed and dialled for nothing.
-PAUSE = 0.005
+# A place that one route could keep moves to another once in so many seconds, or once in so many requests that were
+# served meanwhile: where demand goes from host to host, each would else give up what it needs again at once.
+PAUSE = 0.05
+REQUESTS_A_MOVE = 30
 
 # The line in which nobody has waited yet: a deque of its own would be a tenth of a session.
 _NOBODY: deque[Waiter] = deque()
+_NEVER = (0.0, 0)
 
 
 class Line:
@@ -30,11 +32,11 @@ class Line:
     `waiters` are those who stand in it, oldest first, and some who have left it (no longer `queued`).
     """
 
-    __slots__ = ("_moved_at", "waiters")
+    __slots__ = ("_moved", "waiters")
 
     def __init__(self) -> None:
         self.waiters = _NOBODY
-        self._moved_at = 0.0
+        self._moved = _NEVER  # when a place moved, and how many requests had been served by then
 
     def __bool__(self) -> bool:
         """Whether anybody stands in it; those at its head who have left it are dropped."""
@@ -67,13 +69,14 @@ class Line:
         if self.waiters and self.waiters[0] is waiter:
             self.waiters.popleft()
 
-    def deserves(self, first: Waiter, keeper: Lane, now: float, since: float | None = None) -> bool:
+    def deserves(self, first: Waiter, keeper: Lane, now: float, served: int, since: float | None = None) -> bool:
         """Whether a place that `keeper` could keep should be that of `first`.
 
         Args:
             first: The first in line.
             keeper: The lane whose place it is.
             now: The time, in seconds.
+            served: How many requests kept connections have served so far.
             since: Since when somebody of `keeper`'s own waits for the place; None where nobody does.
         """
         share = first.lane.size
@@ -81,8 +84,19 @@ class Line:
             return True
         if share + 1 < keeper.size:
             # It moves towards an even share, and will not move back.
-            return since is None or first.since < since
-        if (now if since is None else since) - first.since < PATIENCE or now - self._moved_at < PAUSE:
+            due = since is None or first.since < since
+        else:
+            due = (now if since is None else since) - first.since >= PATIENCE
+        return due and self.may_move(now, served)
+
+    def is_due(self, first: Waiter, now: float, served: int) -> bool:
+        """Whether an idle connection of another route, whichever, is to make room for `first`."""
+        return not first.lane.size or (now - first.since >= PATIENCE and self.may_move(now, served))
+
+    def may_move(self, now: float, served: int) -> bool:
+        """Whether a place may go to another route again; if so, it goes."""
+        moved_at, served_by_then = self._moved
+        if now - moved_at < PAUSE and served - served_by_then < REQUESTS_A_MOVE:
             return False
-        self._moved_at = now
+        self._moved = now, served
         return True

@@ -13,8 +13,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
-from wherry.connect.ask import ConnectAsk, ConnectTimings
-from wherry.connect.lane import Lane, Negotiated, PoolStats, Undertaker, Waiter
+from wherry.connect.ask import ConnectAsk, ConnectTimings, Start
+from wherry.connect.lane import Lane, Negotiated, PoolStats, Undertaker, Waiter, wait_for_all
 from wherry.connect.line import PATIENCE, Line
 from wherry.connect.route import Origin, Route
 from wherry.errors import ClientConnectionError
@@ -111,6 +111,8 @@ class Pool:
     async def acquire(self, ask: ConnectAsk) -> Connection:
         """A connection for `ask.route`, waiting in line or dialling as needed.
 
+        If `ask.start` was called meanwhile, it carries the request's exchange already, and the head is there.
+
         Raises:
             ClientConnectionError: The pool is closed, or no connection could be made.
         """
@@ -121,18 +123,20 @@ class Pool:
             lane = self._lanes.get(route)
             if lane is None:
                 lane = self._lanes[route] = Lane(route, not self.force_close and self._negotiated.multiplexes(route))
-            elif not lane.waiters and (connection := self._take_free(lane)) is not None:
-                return connection
+            elif not lane.waiters and (free := self._take_free(lane)) is not None:
+                return free
             waiter = Waiter(lane, ask, self._loop.create_future(), monotonic())
             lane.waiters.append(waiter)
             self._dial_or_queue(waiter)
             try:
                 if waiter.queued and ask.observer is not None:
                     await ask.observer.connection_queued_start()
-                connection = await waiter.future
+                connection: Connection = await waiter.future
             except BaseException:
                 self._leave(waiter)
                 raise
+            if waiter.carrier is not None:
+                return waiter.carrier
             connection.promised -= 1
             if connection.timings is not ask.timings:  # another's connection came first: the steps of ours do not count
                 if waiter.dial is not None:
@@ -146,6 +150,8 @@ class Pool:
     def _leave(self, waiter: Waiter) -> None:
         """A waiter gives up, or its dial failed: what was meant for it goes to the next."""
         lane, future = waiter.lane, waiter.future
+        if waiter.carrier is not None:
+            return  # whoever started the exchange ends it
         if future.done() and not future.cancelled() and future.exception() is None:
             connection = future.result()
             connection.promised -= 1
@@ -159,9 +165,7 @@ class Pool:
     def _serve(self, waiter: Waiter) -> None:
         """Take a waiter out of its lane, and out of the line."""
         lane = waiter.lane
-        if lane.waiters and lane.waiters[0] is waiter:
-            lane.waiters.popleft()
-        elif waiter in lane.waiters:
+        if waiter in lane.waiters:
             lane.waiters.remove(waiter)
         if waiter.queued:
             self._line.leave(waiter)
@@ -277,7 +281,7 @@ class Pool:
     def _make_room(self) -> None:
         self._review = None
         while not self.closed and self._is_full() and (first := self._line.first(self._host_has_room)) is not None:
-            if first.lane.size and monotonic() - first.since < PATIENCE:
+            if not self._line.is_due(first, monotonic(), self._reused):
                 self._look_again()
                 return
             if not self._evict_idle(0.0):
@@ -338,7 +342,7 @@ class Pool:
                 return
             if waiters and line and waiters[0] is line[0] and not (waiter := line[0]).future.done():
                 del waiters[0], line[0]
-                self._hand(connection, waiter)
+                self._hand(connection, waiter, waiter.ask.start)
                 return
         while waiters and connection.capacity > connection.promised:
             waiter = waiters[0]
@@ -364,14 +368,19 @@ class Pool:
         if self._expiry is None and self.keepalive_timeout is not None:
             self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
 
-    def _hand(self, connection: Connection, waiter: Waiter) -> None:
-        """Give a place to a waiter who has left the line for it."""
+    def _hand(self, connection: Connection, waiter: Waiter, start: Start | None = None) -> None:
+        """Give a place to a waiter who has left the line for it, and `start` its exchange."""
         if waiter.queued:
             waiter.queued = False
             waiter.lane.queued -= 1
-        connection.promised += 1
         if connection.exchanges:
             self._reused += 1
+        if start is not None and connection.is_usable():
+            waiter.carrier = connection
+            waiter.ask.timings.queued = monotonic() - waiter.since
+            start(connection, waiter.future)
+            return
+        connection.promised += 1
         waiter.future.set_result(connection)
 
     def connection_lost(self, connection: Connection) -> None:
@@ -402,9 +411,8 @@ class Pool:
     def _goes_elsewhere(self, waiter: Waiter) -> bool:
         """Whether the place of the connection that `waiter` would get is due to the first in line."""
         first = next(iter(self._line))
-        if first.lane is waiter.lane or not self._host_has_room(first.lane.route.origin):
-            return False
-        return self._line.deserves(first, waiter.lane, monotonic(), waiter.since)
+        elsewhere = first.lane is not waiter.lane and self._host_has_room(first.lane.route.origin)
+        return elsewhere and self._line.deserves(first, waiter.lane, monotonic(), self._reused, waiter.since)
 
     def _someone_needs_room(self, lane: Lane) -> bool:
         """Whether another route's waiter should have the place of a connection of `lane` that is idle now."""
@@ -416,7 +424,7 @@ class Pool:
             if origin == own:
                 return True
             if self._host_has_room(origin):
-                if self._line.deserves(waiter, lane, monotonic()):
+                if self._line.deserves(waiter, lane, monotonic(), self._reused):
                     return True
                 self._look_again()
                 return False
@@ -463,9 +471,8 @@ class Pool:
         if self.closed:
             return list(self.all_connections())
         self.closed = True
-        for timer in (self._expiry, self._review):
-            if timer is not None:
-                timer.cancel()
+        for timer in filter(None, (self._expiry, self._review)):
+            timer.cancel()
         self._expiry = self._review = None
         self._line.clear()
         for lane in self._lanes.values():
@@ -489,12 +496,5 @@ class Pool:
         connections = self.shut()
         if self._dials:
             await asyncio.wait(self._dials)
-        if not connections:
-            return
-        waits = [asyncio.ensure_future(connection.wait_closed()) for connection in connections]
-        _, pending = await asyncio.wait(waits, timeout=timeout)
-        if pending:
-            for connection in connections:
-                connection.abort()
-            await asyncio.wait(pending)
+        await wait_for_all(connections, timeout)
         self._lanes.clear()

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from wherry.errors import ClientConnectionResetError
 from wherry.types import HttpVersion, RawHeaders
 
 FieldPairs = list[tuple[str, str]] | tuple[tuple[str, str], ...]
@@ -232,6 +233,10 @@ class Exchange(ABC):
             assert self.head is not None
         return self.head
 
+    def tell(self, waiter: asyncio.Future[Any]) -> None:
+        """Wake `waiter` in place of `receive_head`: it is done when the head is here, or fails with the exchange."""
+        self._head_waiter = waiter
+
     async def wait_continue(self, seconds: float) -> bool:
         """Wait for 100 (Continue), but not for ever (RFC 9110 10.1.1); whether the body should be sent now."""
         waiter = self._continue_waiter = self.connection.loop.create_future()
@@ -380,6 +385,13 @@ class ConnectionOwner(Protocol):
         """The peer wants HTTP/1.1 on this route; whether connections that are made from now on speak it."""
 
 
+def not_started(reason: str) -> ClientConnectionResetError:
+    """The error of `Connection.start`: not a byte was written, so the request may be sent on another connection."""
+    error = ClientConnectionResetError(reason)
+    error.resend_safe = True
+    return error
+
+
 class Connection(ABC):
     """A live transport that speaks one protocol.
 
@@ -417,7 +429,11 @@ class Connection(ABC):
 
     @abstractmethod
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
-        """Send `head` (and its body when it is at hand) and give back the exchange."""
+        """Send `head` (and its body when it is at hand) and give back the exchange.
+
+        Raises:
+            ClientConnectionResetError: The connection has just ended: `not_started`.
+        """
 
     @abstractmethod
     def is_usable(self) -> bool:

@@ -28,6 +28,7 @@ from wherry.protocol.connection import (
     ResponseHead,
     Tunnel,
     TunnelReceiver,
+    not_started,
 )
 from wherry.protocol.http1_exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits, encode_head, is_framed
@@ -130,19 +131,17 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
 
     def _has_unread(self, transport: asyncio.Transport) -> bool:
         """Whether bytes, or the end, have come that the event loop has not read yet: nobody asked for them."""
-        poll = self._poll
-        if poll is None:
-            sock = transport.get_extra_info("socket")
-            if sock is None or _new_poll is None:
-                return False
-            poll = self._poll = _new_poll()
-            poll.register(sock.fileno(), select.POLLIN)
+        sock = transport.get_extra_info("socket")
+        if sock is None or _new_poll is None:
+            return False
+        poll = self._poll = _new_poll()
+        poll.register(sock.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
         transport = self._transport
         if transport is None or not self._open:
-            raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
+            raise not_started(f"Connection to {self._peer()} is closed")
         if self.exchange is not None:
             raise RuntimeError("HTTP/1.1 carries one exchange at a time")
         self.capacity = 0

@@ -14,10 +14,9 @@ from typing import Any, cast
 from wherry.errors import (
     BadHttpMessage,
     ClientConnectionError,
-    ClientConnectionResetError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Connection, Exchange, RequestHead
+from wherry.protocol.connection import BodySink, Connection, Exchange, RequestHead, not_started
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2_alive import KeepAlive
 from wherry.protocol.http2_control import Control
@@ -145,9 +144,9 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
         transport = self._transport
         if transport is None or transport.is_closing():
-            raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
+            raise not_started(f"Connection to {self._peer()} is closed")
         if self.capacity <= 0:
-            raise ClientConnectionResetError(f"Connection to {self._peer()} takes no more streams")
+            raise not_started(f"Connection to {self._peer()} takes no more streams")
         exchange = Http2Exchange(
             self, sink, self.exchanges > 0, bodyless=head.method == "HEAD", tunnelled=head.upgrade is not None
         )
