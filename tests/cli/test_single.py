@@ -314,7 +314,10 @@ def test_help_has_examples(run):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(run, shell):
-    assert b"_WHERRY_COMPLETE" in run("completion", shell).out
+    script = run("completion", shell).out
+    assert b"_WHERRY_COMPLETE" in script
+    if shell == "zsh":  # which is told to complete first, in case nobody did
+        assert script.index(b"compinit") < script.index(b"compdef _wherry")
 
 
 def test_bash_completes(tmp_path):
@@ -356,3 +359,14 @@ def test_the_package_runs_too():
         check=True,
     )
     assert done.stdout == f"wherry {wherry.__version__}\n"
+
+
+def test_zsh_and_fish_are_answered_in_their_ways(run_process):
+    """What their scripts call, and read: type, word and help on lines of their own; type, word and help on one."""
+    asked = {"COMP_WORDS": "wherry fetch --per", "COMP_CWORD": "2"}
+    told = run_process(env={"_WHERRY_COMPLETE": "zsh_complete", **asked}).out.decode().splitlines()
+    assert told == ["plain", "--per-host", "Of these, from one host."]
+    # fish tells what stands before the cursor, and the word that it is in.
+    asked = {"COMP_WORDS": "wherry fetch --per", "COMP_CWORD": "--per"}
+    told = run_process(env={"_WHERRY_COMPLETE": "fish_complete", **asked}).out.decode().splitlines()
+    assert told == ["plain,--per-host\tOf these, from one host."]

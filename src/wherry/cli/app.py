@@ -44,6 +44,10 @@ WHERRY_NO_REDIRECTS=1; one that may be repeated takes a value on each line.
 """
 
 
+# A ~/.zshrc that has not started zsh's completion has no compdef.
+_ZSH_NEEDS = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"
+
+
 class _Option(click.Option):
     """An option that the environment sets by its own name: ``--no-redirects`` is WHERRY_NO_REDIRECTS.
 
@@ -179,7 +183,7 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
     "proxies",
     multiple=True,
     metavar="URL",
-    help="http, https, socks4, socks4a, socks5 or socks5h; again for a chain.",
+    help="A proxy (http, https, socks4, socks4a, socks5 or socks5h); again for a chain.",
 )
 @_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy, the last one of a chain.")
 @_option("--http2", is_flag=True, help="Offer HTTP/2 to https:// servers.")
@@ -349,4 +353,6 @@ def completion(shell: str) -> None:
     """
     found = get_completion_class(shell)
     assert found is not None
+    if shell == "zsh":
+        click.echo(_ZSH_NEEDS)
     click.echo(found(cli, {}, "wherry", "_WHERRY_COMPLETE").source())
