@@ -276,6 +276,22 @@ def test_curl_asks_the_same(run, wherry_server):
     assert theirs["headers"]["x-a"] == ours["headers"]["x-a"]
 
 
+def test_curl_finds_the_files_of_a_form(run, wherry_server, tmp_path):
+    if shutil.which("curl") is None:
+        assert not os.environ.get("CI"), "curl is not installed"
+        pytest.skip("curl is not installed")
+    (tmp_path / "a folder").mkdir()
+    file = tmp_path / "a folder" / "odd, näme;.txt"
+    file.write_text("cargo")
+    words = ("-F", "a=;b", "-F", f"f=@{file}", wherry_server.url("/post"))
+    line = run("--curl", *words).out.decode()
+    theirs = json.loads(subprocess.run(shlex.split(line), capture_output=True, check=True).stdout)
+    ours = json.loads(run(*words).out)
+    assert theirs["form"] == ours["form"] == {"a": ";b"}
+    assert theirs["files"] == ours["files"]
+    assert "cargo" in str(ours["files"])
+
+
 def test_har_records_the_exchange(run, wherry_server, tmp_path):
     file = tmp_path / "one.har"
     done = run("--har", file, "-d", "a=1", wherry_server.url("/redirect-to?url=/post&status_code=307"))

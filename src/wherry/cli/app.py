@@ -156,7 +156,7 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
     )
 
 
-@cli.command("get", context_settings=_CONTEXT, epilog=_EXAMPLES)
+@cli.command("get", short_help="What `wherry URL` does.", context_settings=_CONTEXT, epilog=_EXAMPLES)
 @click.argument("url")
 @_option("-X", "--request", "method", metavar="METHOD", help="The method; GET, or POST with a body.")
 @_option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field; may be repeated.")
@@ -208,7 +208,7 @@ def get(url: str, **given: Any) -> None:
     run(run_single(ask, Output(path, given["resume"], given["verbose"], given["fail"], recorder)))
 
 
-@cli.command(context_settings=_CONTEXT)
+@cli.command(short_help="Download many URLs at once.", context_settings=_CONTEXT)
 @click.argument("urls", nargs=-1, metavar="[URL]...")
 @_option(
     "-i",
@@ -341,7 +341,7 @@ def demo(url: str | None, requests: int | None, at_once: int | None) -> None:
     run(run_demo(target, requests, at_once))
 
 
-@cli.command(context_settings=_CONTEXT)
+@cli.command(short_help="Print your shell's completion script.", context_settings=_CONTEXT)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script for SHELL.

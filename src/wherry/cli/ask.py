@@ -33,7 +33,7 @@ class Ask:
         method: The method, in upper case.
         headers: Fields, as pairs.
         body: The body, if there is one.
-        form: Fields and files of a multipart form, instead of a body: (name, value, filename or None).
+        form: Fields and files of a multipart form, instead of a body: (name, value, the file's path or None).
         user: Name and password for Basic authentication.
         proxies: Proxy URLs, one behind the other.
         proxy_user: Name and password for the last of them.
@@ -71,12 +71,12 @@ class Ask:
             "ssl": self.tls,
         }
         if self.form:
-            form = wherry.FormData()
-            for name, value, filename in self.form:
-                if filename is None:
+            form = wherry.FormData(quote_fields=False)  # servers take names as they are, as from a browser
+            for name, value, path in self.form:
+                if path is None:
                     form.add_field(name, value.decode())
                 else:
-                    form.add_field(name, value, filename=filename, content_type="application/octet-stream")
+                    form.add_field(name, value, filename=Path(path).name, content_type="application/octet-stream")
             options["data"] = form
         elif self.body is not None:
             options["data"] = self.body
@@ -157,7 +157,7 @@ def parse_form_field(text: str) -> tuple[str, bytes, str | None]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageProblem(f"a form's field is written 'name=value' or 'name=@FILE', not {text!r}")
-    return name, read_data(value), Path(value[1:]).name if value.startswith("@") and value != "@-" else None
+    return name, read_data(value), value[1:] if value.startswith("@") and value != "@-" else None
 
 
 def with_body(ask: Ask, data: Sequence[str], json_text: str | None, form: Sequence[str]) -> None:

@@ -35,10 +35,16 @@ def curl_command(ask: Ask) -> str:
         words.append("--insecure")
     if ask.body is not None:
         words += ["--data-raw" if _is_text(ask.body) else "--data-binary", _text_or_input(ask.body)]
-    for name, content, filename in ask.form:
-        words += ["--form", f"{name}=@{filename}"] if filename else ["--form-string", f"{name}={content.decode()}"]
+    for name, content, path in ask.form:
+        words += ["--form", f"{name}=@{_quoted(path)}"] if path else ["--form-string", f"{name}={content.decode()}"]
     words.append(str(ask.url))
     return shlex.join(words)
+
+
+def _quoted(path: str) -> str:
+    """A file's path as curl reads it in a form's field, and the type that we send with it."""
+    path = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{path}";type=application/octet-stream'
 
 
 def _is_text(body: bytes) -> bool:
