@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import io
 import json
+import socket
+import threading
 import zlib
 
 import brotli
@@ -504,6 +506,38 @@ async def test_a_refusal_in_mid_upload_is_the_answer_not_a_broken_pipe(session, 
     async with session.post(await raw_server(peer), data=endless()) as response:
         assert response.status == 413
         assert await response.text() == "no"
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file", "generator"])
+async def test_a_refusal_is_read_though_the_server_closed_at_once(session, tmp_path, kind):
+    """The answer is there, and the connection reset, before the client has read anything."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    closed = threading.Event()
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
+        closed.set()
+
+    async def burst():
+        yield b"x"
+        closed.wait()  # the loop stands still meanwhile
+        while True:
+            yield bytes(2**16)
+
+    path = tmp_path / "large"
+    path.write_bytes(bytes(2**24))
+    bodies = {"bytes": lambda: bytes(2**24), "file": lambda: path.open("rb"), "generator": burst}
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        async with session.post(url, data=bodies[kind]()) as response:
+            assert (response.status, await response.text()) == (413, "no")
+        thread.join()
 
 
 async def test_the_connection_of_a_stopped_upload_is_not_used_again(session, raw_server):

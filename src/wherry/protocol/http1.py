@@ -15,12 +15,7 @@ from typing import Any, cast
 
 import httptools
 
-from wherry.errors import (
-    BadHttpMessage,
-    ClientConnectionError,
-    ClientConnectionResetError,
-    ClientPayloadError,
-)
+from wherry.errors import BadHttpMessage, ClientConnectionError, ClientConnectionResetError, ClientPayloadError
 from wherry.protocol.connection import (
     BodySink,
     Exchange,
@@ -33,7 +28,7 @@ from wherry.protocol.connection import (
 from wherry.protocol.http1_exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits, encode_head, is_framed
 from wherry.protocol.http1_reading import Http1Reading
-from wherry.protocol.receiving import receive_buffer
+from wherry.protocol.receiving import hear_out, receive_buffer
 from wherry.types import HttpVersion11
 
 # A body up to this size goes out with its head in one write; copying it is cheaper than a second system call.
@@ -390,6 +385,10 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.exchange is not None and not self._paused:
+            self._open, self._borrower = False, None
+            # RFC 9112 9.5: a write has failed, but the server may have said why before it closed.
+            hear_out(self._transport, self._receive)
         self._ended(exc)
         self._transport = None
         if self._tunnel is not None:

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Protocol, cast
+from asyncio.trsock import TransportSocket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol, cast
 
 from wherry.protocol.connection import BodySink
 
 BUFFER_SIZE = 256 * 1024
+# What is read at most from a connection that is lost.
+MOST_HEARD = 1024 * 1024
 
 _buffers = threading.local()
 # A proactor loop keeps a read outstanding while others run, so there each connection needs a buffer of its own.
@@ -65,3 +70,20 @@ def receive_buffer() -> ReceiveBuffer:
     except AttributeError:
         _buffers.shared = ReceiveBuffer(BUFFER_SIZE, lends=True)
         return cast("ReceiveBuffer", _buffers.shared)
+
+
+def hear_out(transport: Any, receive: Callable[[memoryview], None]) -> None:
+    """Give `receive` what lies unread in the socket of a transport that could not write.
+
+    Args:
+        transport: One of asyncio's own, without TLS; others are left alone, for they may have closed their socket.
+        receive: Is called with each piece.
+    """
+    sock = None if transport is None else transport.get_extra_info("socket")
+    if not isinstance(sock, TransportSocket) or transport.get_extra_info("ssl_object") is not None:
+        return
+    with suppress(OSError), sock.dup() as unread:
+        heard = 0
+        while heard < MOST_HEARD and (data := unread.recv(BUFFER_SIZE)):
+            heard += len(data)
+            receive(memoryview(data))
