@@ -61,6 +61,8 @@ from wherry.types import (
     StrOrURL,
 )
 
+_NO_NAMES: frozenset[istr] = frozenset()  # an empty set of its own would be a thirtieth of a session
+
 
 class ClientSession(RequestBuilder):
     """The way to make requests: holds defaults, cookies and connections.
@@ -171,7 +173,7 @@ class ClientSession(RequestBuilder):
         self._middlewares = tuple(middlewares)
         # The middlewares round what sends a plain GET, put together once.
         self._onion = build_client_middlewares(pipeline.send_built, self._middlewares) if middlewares else None
-        self._skip_auto_headers = frozenset(istr(name) for name in skip_auto_headers or ())
+        self._skip_auto_headers = frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
         self._wheel = DeadlineWheel(loop)
         self._websockets: set[WebSocketChannel] = set()
         self._trace_configs = trace_configs or []

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Self
-from weakref import WeakSet
 
 from yarl import URL
 
@@ -66,10 +65,6 @@ class Closing:
         finish, self._finish = self._finish, None
         if finish is not None:
             yield from finish().__await__()
-
-
-#: Every connector that there is: for tests, which make connections of their own for all of them.
-connectors: WeakSet[BaseConnector] = WeakSet()
 
 
 class BaseConnector(KnownNames):
@@ -149,7 +144,6 @@ class BaseConnector(KnownNames):
         if self._loop.get_debug():
             self._source_traceback = traceback.extract_stack(sys._getframe(1))
         self._closed = False
-        connectors.add(self)
 
     def _dial_settings(self) -> DialSettings:
         return DialSettings(self._loop, limits=self._limits)

@@ -65,6 +65,9 @@ class _HostLines:
         self.values = -1
 
 
+_NO_ORIGINS: frozenset[URL] = frozenset()
+
+
 class CookieJar(AbstractCookieJar):
     """Keeps cookies as browsers do.
 
@@ -98,11 +101,11 @@ class CookieJar(AbstractCookieJar):
         super().__init__(loop=loop)
         self._unsafe = unsafe
         self._quote_cookie = quote_cookie
-        if treat_as_secure_origin is None:
-            treat_as_secure_origin = ()
-        elif isinstance(treat_as_secure_origin, str | URL):
+        if isinstance(treat_as_secure_origin, str | URL):
             treat_as_secure_origin = (treat_as_secure_origin,)
-        self._secure_origins = frozenset(URL(origin).origin() for origin in treat_as_secure_origin)
+        self._secure_origins = _NO_ORIGINS
+        if treat_as_secure_origin:
+            self._secure_origins = frozenset(URL(origin).origin() for origin in treat_as_secure_origin)
         self._max_per_request = max_cookies_per_request
         self._max_line = max_line_length
         self._index = CookieIndex(max_cookies, max_cookies_per_domain)

@@ -6,6 +6,7 @@ Connections that were kept from before would pass it by: they carry what they ca
 from __future__ import annotations
 
 import asyncio
+import gc
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -53,7 +54,7 @@ class Interception(ABC):
 
 def _retire_connections() -> None:
     running = asyncio._get_running_loop()
-    for connector in list(base.connectors):
+    for connector in _all_connectors():
         loop = connector._loop
         if connector.closed or loop.is_closed():
             continue
@@ -61,6 +62,11 @@ def _retire_connections() -> None:
             _retire_all(connector)
         else:
             loop.call_soon_threadsafe(_retire_all, connector)
+
+
+def _all_connectors() -> list[base.BaseConnector]:
+    """Every connector that there is; nobody else wants to know, so nobody keeps a list."""
+    return [found for found in gc.get_objects() if issubclass(type(found), base.BaseConnector)]
 
 
 def _retire_all(connector: base.BaseConnector) -> None:
