@@ -6,6 +6,7 @@ import asyncio
 import gc
 import hashlib
 import json
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -183,6 +184,44 @@ async def test_a_time_limit_ends_the_stream(answer: bytes, limits: dict[str, flo
         async with asyncio.timeout(5):
             assert await reset == (3, 8)  # CANCEL
         assert stats(session).busy == 0
+
+
+async def test_whatever_becomes_of_requests_their_streams_are_free_again(server: Http2Server, pki: Pki) -> None:
+    """Read, left early, too slow, silent for too long, cancelled: all at once, on few connections."""
+    base = f"https://localhost:{server.tls_port}"
+    dice = random.Random(5)
+    ends: set[str] = set()
+
+    async def one() -> None:
+        kind = dice.choice(["small", "large", "left", "late", "silent"])
+        limits = {"late": {"total": 0.05 * dice.random()}, "silent": {"sock_read": 0.005 * dice.random()}}
+        limit = wherry.ClientTimeout(**limits.get(kind, {"total": 20}))
+        try:
+            async with session.get(f"{base}/{'small' if kind == 'small' else 'large'}", timeout=limit) as response:
+                if kind == "left":
+                    await response.content.read(dice.randrange(1, 100_000))
+                else:
+                    assert len(await response.read()) == len(SMALL if kind == "small" else LARGE)
+            ends.add(kind)
+        except (TimeoutError, wherry.ClientError) as exc:
+            ends.add(type(exc).__name__)
+
+    async def work() -> None:
+        for _ in range(10):
+            task = asyncio.ensure_future(one())
+            if dice.random() < 0.2:
+                await asyncio.sleep(0.02 * dice.random())
+                task.cancel()
+            await asyncio.wait((task,))
+            if not task.cancelled():
+                task.result()
+
+    connector = TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"), http2=MODEST, limit=4)
+    async with ClientSession(connector=connector) as session:
+        await asyncio.gather(*(work() for _ in range(10)))
+        assert {"small", "large", "left"} <= ends
+        assert stats(session).busy == stats(session).waiting == 0
+        assert all(made.is_idle and not made.promised for made in connector.pool.all_connections())
 
 
 async def test_closing_the_session_ends_connections_in_order(server: Http2Server, pki: Pki) -> None:
