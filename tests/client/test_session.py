@@ -414,6 +414,22 @@ async def test_methods_that_cannot_be_sent(method: str) -> None:
             await session.request(method, "http://h.test/")
 
 
+async def test_the_zone_of_an_address_is_not_sent() -> None:
+    """RFC 6874 4"""
+    connector = wherry.TCPConnector()
+    async with wherry.ClientSession(connector=connector) as session:
+        request = wherry.ClientRequest("GET", URL("http://[fe80::1%25eth0]:81/"), session=session)
+        assert request.wire_head(connector.route_for(request.url)).authority == "[fe80::1]:81"
+        assert request.headers["Host"] == "[fe80::1]:81"
+
+
+async def test_none_is_no_limit() -> None:
+    """S001-88"""
+    connector: Any = wherry.TCPConnector
+    async with connector(limit=None, limit_per_host=None) as made:
+        assert (made.limit, made.limit_per_host) == (0, 0)
+
+
 async def test_session_repeats_no_auto_header_that_is_skipped(raw_server: Start) -> None:
     server = await raw_server([response(), response()])
     async with wherry.ClientSession(skip_auto_headers=["user-agent"]) as session:

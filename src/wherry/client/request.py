@@ -21,6 +21,7 @@ from wherry.body.form import payload_of
 from wherry.body.payload import Payload
 from wherry.body.writer import compression_of
 from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs, without_proxy_credentials
+from wherry.client.origin import authority_of
 from wherry.client.own_classes import UNHEARD
 from wherry.client.request_info import RequestInfo
 from wherry.connect.known_names import warn_of_unheard
@@ -265,7 +266,7 @@ class ClientRequest:
         if headers is None:
             headers = self._headers = CIMultiDict()
             engine = self._engine or {}
-            self._auto_host = self.url.host_port_subcomponent or ""
+            self._auto_host = authority_of(self.url)
             headers["Host"] = engine.get("host", self._auto_host)
             headers.extend(self._shared.pairs)
             for name, value in self._fields:
@@ -409,15 +410,13 @@ class ClientRequest:
 
     def wire_head(self, route: Route, close: bool = False) -> RequestHead:
         """What the protocol needs to send this request along `route`."""
-        url = self.url
-        engine = self._engine
+        url, engine, upgrade = self.url, self._engine, self.upgrade
         fields: list[tuple[str, str]] = self._fields
         shared = self._shared
         if self._headers is not None:
             shared = EMPTY_BLOCK
             fields, engine = self._split_headers(self._headers)
-        authority = url.host_port_subcomponent or ""
-        upgrade = self.upgrade
+        authority = authority_of(url)
         if engine is not None:
             authority = engine.get("host", authority)
             close, upgrade, fields = self._connection_options(engine, fields, close)
@@ -433,7 +432,7 @@ class ClientRequest:
         target = url.raw_path_qs
         if route.forward is not None:
             # RFC 9112 3.2.2; what is for the proxy goes with each request, and to this one only.
-            target = f"{url.scheme}://{url.host_port_subcomponent}{target}"
+            target = f"{url.scheme}://{authority_of(url)}{target}"
             own = forward_fields(route.forward)
             if any(name.lower() == "proxy-authorization" for name, _ in own):
                 shared, fields = without_proxy_credentials(shared, fields)

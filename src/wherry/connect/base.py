@@ -115,6 +115,7 @@ class BaseConnector(KnownNames):
             raise ValueError("keepalive_timeout cannot be set if force_close is True")
         if not protocols or not PROTOCOLS.issuperset(protocols):
             raise ValueError(f"protocols are some of {', '.join(sorted(PROTOCOLS))}; not {protocols!r}")
+        limit, limit_per_host = limit or 0, limit_per_host or 0  # None is no limit too
         if limit < 0 or limit_per_host < 0:
             raise ValueError("a limit is 0 (none) or more")
         self._loop = loop or running_loop(type(self).__name__)
