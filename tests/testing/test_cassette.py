@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -108,17 +107,27 @@ async def endless():
         else:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
         number = 0
-        while not writer.is_closing():
-            await go.acquire()
-            number += 1
-            writer.write(b"id: %d\ndata: tide %d\n\n" % (number, number))
+        try:
+            while not writer.is_closing():
+                await go.acquire()
+                number += 1
+                writer.write(b"id: %d\ndata: tide %d\n\n" % (number, number))
+        except asyncio.CancelledError:
+            pass  # the test has ended
+        finally:
+            writer.transport.abort()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}", go
-        server.close()
-        if sys.version_info >= (3, 13):
-            server.close_clients()
+    def begin(reader, writer):
+        tasks.append(asyncio.ensure_future(answer(reader, writer)))
+
+    tasks = []
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", go
+    server.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks)
+    await asyncio.sleep(0)
 
 
 async def tides(url, count, go):
