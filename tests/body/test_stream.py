@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import weakref
 import zlib
 
 import pytest
 
+from wherry.body.coding import decoder_for
 from wherry.body.stream import EMPTY_PAYLOAD, LineTooLong, StreamReader
 from wherry.errors import ClientPayloadError
 
@@ -355,6 +357,23 @@ async def test_an_encoded_body_is_decoded_as_it_is_read():
     assert await encoded(body, size=7).read() == body
     assert b"".join([piece async for piece in encoded(body).iter_chunked(1000)]) == body
     assert b"".join([piece async for piece in encoded(body).iter_any()]) == body
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("put_back", [False, True])
+async def test_a_short_encoded_body_ends_once_it_was_read(coding, put_back):
+    """It is decoded in one step; what reads on finds the end, and not a body without its coding."""
+    body = b"hello" * 1000
+    data = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
+    for method in ("read", "readany", "readline", "readchunk"):
+        reader = stream(data)
+        reader.decoder = decoder_for(coding)
+        assert await reader.read() == body
+        if put_back:
+            reader.put_back(body)
+            assert await reader.read() == body
+        assert await getattr(reader, method)() in {b"", (b"", False), (b"", True)}
+        assert reader.at_eof()
 
 
 async def test_decoding_stops_where_the_reader_stops():

@@ -306,6 +306,37 @@ async def test_a_body_that_breaks_off_is_not_kept(peer: Any, session: Any, cache
     assert await bodies(client, server.url()) == ["whole", "whole"]
 
 
+@pytest.mark.parametrize("coded", [False, True])
+@pytest.mark.parametrize(
+    ("read", "kept"),
+    [
+        (lambda response: response.read(), True),
+        (lambda response: response.text(), True),
+        (lambda response: response.content.readexactly(2), False),
+        (lambda response: response.content.read(), False),
+    ],
+    ids=["read", "text", "a part", "the stream"],
+)
+async def test_a_body_that_a_middleware_has_read_is_kept_whole_or_not_at_all(
+    peer: Any, session: Any, cache: CacheMiddleware, read: Any, kept: bool, coded: bool
+) -> None:
+    body = b"hello" * 1000
+
+    async def look(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+        response = await handler(request)
+        await read(response)
+        return response
+
+    fields = {"Cache-Control": "max-age=60", **({"Content-Encoding": "gzip"} if coded else {})}
+    server: Peer = await peer(lambda _: reply(200, gzip.compress(body) if coded else body, fields))
+    client = session(middlewares=(cache, look))
+    async with client.get(server.url()):
+        pass
+    async with client.get(server.url(), middlewares=(cache,)) as response:
+        assert await response.read() == body
+        assert ("Cache-Status" in response.headers) is kept
+
+
 async def test_a_redirect_is_kept_and_followed(peer: Any, session: Any, cache: CacheMiddleware) -> None:
     end = numbered(Cache_Control="max-age=60")
     server: Peer = await peer(

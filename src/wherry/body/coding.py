@@ -280,7 +280,10 @@ class _ZlibDecoder(_MemberDecoder):
             body: bytes = inner.decompress(data, max_length)
         except self._errors:
             return None
-        return body if inner.eof and not inner.unused_data else None
+        if not inner.eof or inner.unused_data:
+            return None
+        self._begun = True
+        return body
 
 
 class _ZstdDecoder(_MemberDecoder):

@@ -256,7 +256,9 @@ class CacheMiddleware:
         return True
 
     async def _read(self, response: ClientResponse) -> bytes | None:
-        """The body, which is then put back; None where it is larger than what is kept."""
+        """The body, which is then put back; None where it is larger than what is kept, or was read in part."""
+        if response._body is not None:  # a middleware further in has read it
+            return response._body if len(response._body) <= self._max_body else None
         length = response.content_length
         if length is not None and length > self._max_body:
             return None
@@ -274,7 +276,7 @@ class CacheMiddleware:
             raise
         body = b"".join(pieces)
         content.put_back(body)
-        return body if size <= self._max_body else None
+        return body if size <= self._max_body and size == content.total_bytes else None
 
     async def _validate(
         self, key: str, stored: StoredResponse, request: ClientRequest, handler: ClientHandlerType
