@@ -337,6 +337,18 @@ async def test_a_body_that_a_middleware_has_read_is_kept_whole_or_not_at_all(
         assert ("Cache-Status" in response.headers) is kept
 
 
+async def test_what_is_served_is_of_the_sessions_own_class(peer: Any, session: Any, cache: CacheMiddleware) -> None:
+    class Mine(wherry.ClientResponse):
+        async def shout(self) -> str:
+            return (await self.text()).upper()
+
+    server: Peer = await peer(numbered(Cache_Control="max-age=60"))
+    client = session(middlewares=(cache,), response_class=Mine)
+    for headers in ({}, {}, {"Cache-Control": "only-if-cached, max-age=0"}):
+        async with client.get(server.url(), headers=headers) as response:
+            assert await response.shout() == ("1" if response.status == 200 else "")
+
+
 async def test_a_redirect_is_kept_and_followed(peer: Any, session: Any, cache: CacheMiddleware) -> None:
     end = numbered(Cache_Control="max-age=60")
     server: Peer = await peer(

@@ -186,7 +186,7 @@ class CacheMiddleware:
         if request._traces is not None:
             await request._traces.cache_miss(request.method, request.url, stale=stored is not None)
         if "only-if-cached" in directives(request.headers):
-            return ClientResponse.from_parts(request, 504, "Gateway Timeout", ())  # RFC 9111 5.2.1.7
+            return _class_of(request).from_parts(request, 504, "Gateway Timeout", ())  # RFC 9111 5.2.1.7
         if stored is None:
             return await self._fetch(key, request, handler)
         return await self._validate(key, stored, request, handler)
@@ -347,8 +347,13 @@ class CacheMiddleware:
             _logger.debug("Validating %s failed; it stays stale: %r", key, exc)
 
 
+def _class_of(request: ClientRequest) -> type[ClientResponse]:
+    """The session's own class of responses."""
+    return request.response_class or ClientResponse
+
+
 def _made(request: ClientRequest, stored: StoredResponse, age: float, status: str) -> ClientResponse:
     """A response from what was kept."""
-    return ClientResponse.from_parts(
+    return _class_of(request).from_parts(
         request, stored.status, stored.reason, served_headers(stored, age, status), stored.body
     )
