@@ -7,6 +7,7 @@ other room: whatever an error carries (a request's summary, a connection's key) 
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -333,6 +334,18 @@ class BadHttpMessage(Exception):
 # --- addresses ----------------------------------------------------------------------------------------------
 
 
+_CREDENTIALS = re.compile(r"(//|^[^/?#]*?:)[^/?#]*@")
+
+
+def without_credentials(url: StrOrURL) -> str:
+    """A URL, be it none, as it may be shown: what stands before the host goes into logs otherwise.
+
+    >>> without_credentials("http://me:secret@example.org:port/")
+    'http://***@example.org:port/'
+    """
+    return _CREDENTIALS.sub(r"\1***@", str(url), count=1)
+
+
 class InvalidURL(ClientError, ValueError):
     """The URL cannot be requested.
 
@@ -361,7 +374,8 @@ class InvalidURL(ClientError, ValueError):
         return f"<{type(self).__name__} {self}>"
 
     def __str__(self) -> str:
-        return f"{self._url} - {self._description}" if self._description else str(self._url)
+        shown = without_credentials(self._url)
+        return f"{shown} - {self._description}" if self._description else shown
 
 
 class InvalidUrlClientError(InvalidURL):
@@ -375,10 +389,14 @@ class RedirectClientError(ClientError):
 class NonHttpUrlClientError(ClientError):
     """The URL has a scheme that is not http, https, ws or wss."""
 
+    def __repr__(self) -> str:
+        url = str(self.args[0]) if self.args else ""
+        return super().__repr__().replace(url, without_credentials(url))
+
     def __str__(self) -> str:
-        return (
-            f"{self.args[0]} - the scheme is not http, https, ws or wss" if len(self.args) == 1 else super().__str__()
-        )
+        if len(self.args) != 1:
+            return super().__str__()
+        return f"{without_credentials(self.args[0])} - the scheme is not http, https, ws or wss"
 
 
 class InvalidUrlRedirectClientError(InvalidUrlClientError, RedirectClientError):

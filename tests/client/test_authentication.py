@@ -9,6 +9,7 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
+import wherry
 from wherry import BasicAuth
 
 from .conftest import Peer, reply
@@ -149,3 +150,29 @@ async def test_odd_credentials_in_a_redirect_do_no_harm(peer: Any, session: Any,
         assert "a:b" not in str(exc)  # noqa: PT017
     for asked in server.asked:
         assert asked.headers.keys() <= {"Host", "Accept", "Accept-Encoding", "User-Agent", "Authorization"}
+
+
+ODD_URLS = ("http://me:hidden@h.test:99999/", "http://me:hidden@[bad/", "http://me:hidden@/", "ftp://me:hidden@h.test/")
+
+
+@pytest.mark.parametrize(
+    ("url", "redirected"),
+    [
+        *((url, redirected) for url in ODD_URLS for redirected in (False, True)),
+        ("me:hidden@h.test/", False),
+        ("//me:hidden@h.test/", False),
+    ],
+)
+async def test_the_error_of_a_url_does_not_show_its_credentials(
+    peer: Any, session: Any, url: str, redirected: bool
+) -> None:
+    server: Peer = await peer(lambda _: reply(302, "", {"Location": url}))
+    with pytest.raises(wherry.ClientError) as caught:
+        await session().get(server.url() if redirected else url)
+    assert "hidden" not in f"{caught.value} {caught.value!r}"
+    assert "***@" in str(caught.value)
+    assert "hidden" in str(caught.value.args[0])  # the program itself may know
+
+
+def test_credentials_do_not_show_their_password() -> None:
+    assert "hidden" not in f"{BasicAuth('me', 'hidden')!r} {[BasicAuth('me', 'hidden')]}"

@@ -54,6 +54,10 @@ class BasicAuth(_BasicAuth):
             raise ValueError('A ":" is not allowed in login (RFC 1945#section-11.1)')
         return super().__new__(cls, login, password, encoding)
 
+    def __repr__(self) -> str:
+        # The password would go wherever a session's options are logged.
+        return f"{type(self).__name__}(login={self.login!r}, password='***', encoding={self.encoding!r})"
+
     @classmethod
     def decode(cls, auth_header: str, encoding: str = "latin1") -> BasicAuth:
         """Read the credentials out of an Authorization value.

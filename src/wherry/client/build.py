@@ -26,7 +26,7 @@ from wherry.client.request import ClientRequest
 from wherry.connect.connector import BaseConnector
 from wherry.connect.route import Route
 from wherry.cookies.abc import AbstractCookieJar
-from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError
+from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError, without_credentials
 from wherry.protocol.connection import FieldBlock
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.types import HttpVersion, JSONBytesEncoder, JSONEncoder, LooseHeaders, StrOrURL
@@ -335,4 +335,4 @@ def _why_not(url: URL) -> str:
         return "the URL has no host"
     if not url.absolute and url.raw_path.startswith("/"):
         return "the URL is relative, and the session has no base_url"
-    return f"the URL has no scheme: is it https://{str(url).removeprefix('//')}?"
+    return f"the URL has no scheme: is it https://{without_credentials(url).removeprefix('//')}?"
