@@ -7,18 +7,27 @@ nothing compresses, do not.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from wherry.errors import ClientConnectionResetError
 from wherry.protocol.websocket import PACKED
 from wherry.protocol.websocket_deflate import Deflater
 from wherry.protocol.websocket_mask import Buffer
 
-if TYPE_CHECKING:
-    from wherry.client.websocket_channel import WebSocketChannel
-
 # From this size on, in bytes, compressing takes the event loop longer than a thread does to be woken (1 to 4 ms).
 LARGE = 256 * 1024
+
+
+class FrameSender(Protocol):
+    """Where frames go."""
+
+    sealed: bool
+
+    def encode(self, opcode: int, payload: Buffer, compress: int | None) -> bytes | bytearray: ...
+
+    def write(self, frame: bytes | bytearray) -> None: ...
+
+    def is_closing(self) -> bool: ...
 
 
 class LargeMessages:
@@ -31,7 +40,7 @@ class LargeMessages:
 
     __slots__ = ("_channel", "_deflater", "_lock", "_sending")
 
-    def __init__(self, channel: WebSocketChannel, deflater: Deflater) -> None:
+    def __init__(self, channel: FrameSender, deflater: Deflater) -> None:
         self._channel = channel
         self._deflater = deflater
         self._lock = asyncio.Lock()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import Any
 
 from wherry.errors import (
     ClientConnectionError,
@@ -13,10 +14,54 @@ from wherry.errors import (
     ClientPayloadError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Exchange, FieldPairs, RequestHead, ResponseHead, Tunnel, TunnelReceiver
+from wherry.protocol.connection import (
+    BodySink,
+    Connection,
+    Exchange,
+    FieldPairs,
+    RequestHead,
+    ResponseHead,
+    Tunnel,
+    TunnelReceiver,
+)
 
-if TYPE_CHECKING:
-    from wherry.protocol.http1 import Http1Connection
+
+class Http1Carrier(Connection):
+    """What exchanges and tunnels ask of the connection that carries them."""
+
+    __slots__ = ()
+
+    exchange: Http1Exchange | None
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait until the transport takes more data."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """The exchange under way is given up."""
+
+    @abstractmethod
+    def pause_reading(self) -> None: ...
+
+    @abstractmethod
+    def resume_reading(self) -> None: ...
+
+    @abstractmethod
+    def open_tunnel(self, exchange: Http1Exchange, receiver: TunnelReceiver) -> Tunnel:
+        """Hand the raw bytes to `receiver` (RFC 9110 7.8)."""
+
+    @abstractmethod
+    def eof_received(self) -> bool: ...
+
+    @abstractmethod
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+    @abstractmethod
+    def pause_writing(self) -> None: ...
+
+    @abstractmethod
+    def resume_writing(self) -> None: ...
 
 
 class Http1Exchange(Exchange):
@@ -24,9 +69,9 @@ class Http1Exchange(Exchange):
 
     __slots__ = ("_chunked", "_ended")
 
-    connection: Http1Connection
+    connection: Http1Carrier
 
-    def __init__(self, connection: Http1Connection, sink: BodySink, reused: bool, head: RequestHead) -> None:
+    def __init__(self, connection: Http1Carrier, sink: BodySink, reused: bool, head: RequestHead) -> None:
         super().__init__(connection, sink, reused)
         self._ended = not head.streamed
         self._chunked = head.content_length is None
@@ -85,7 +130,7 @@ class Http1Tunnel(Tunnel):
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: Http1Connection) -> None:
+    def __init__(self, connection: Http1Carrier) -> None:
         self._connection = connection
 
     @property
@@ -131,7 +176,7 @@ class TunnelProtocol(asyncio.Protocol):
 
     __slots__ = ("_connection", "data_received")
 
-    def __init__(self, connection: Http1Connection, receiver: TunnelReceiver) -> None:
+    def __init__(self, connection: Http1Carrier, receiver: TunnelReceiver) -> None:
         self._connection = connection
         self.data_received = receiver.data_received  # type: ignore[method-assign]
 

@@ -11,8 +11,8 @@ from typing import cast
 import httptools
 
 from wherry.errors import BadHttpMessage
-from wherry.protocol.connection import Connection, ResponseHead
-from wherry.protocol.http1_exchange import Http1Exchange
+from wherry.protocol.connection import ResponseHead
+from wherry.protocol.http1_exchange import Http1Carrier, Http1Exchange
 from wherry.protocol.http1_head import Limits, persists
 from wherry.protocol.receiving import Borrower, ReceiveBuffer
 from wherry.types import HttpVersion10, HttpVersion11
@@ -26,7 +26,7 @@ LEND_FROM = 32 * 1024
 _VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
 
 
-class Http1Reading(Connection):
+class Http1Reading(Http1Carrier):
     """The state of the message that is being read, and the callbacks that change it.
 
     `_message_done` is set when a message is whole, `_surplus` when bytes follow that nobody asked for,

@@ -16,8 +16,9 @@ from wherry.errors import (
     ClientConnectionError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Connection, Exchange, RequestHead, not_started
+from wherry.protocol.connection import BodySink, Exchange, RequestHead, not_started
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
+from wherry.protocol.http2_actions import FRAME_ACTIONS
 from wherry.protocol.http2_alive import KeepAlive
 from wherry.protocol.http2_control import Control
 from wherry.protocol.http2_exchange import Http2Exchange
@@ -36,7 +37,7 @@ from wherry.protocol.http2_frames import (
     settings_frame,
     window_update,
 )
-from wherry.protocol.http2_reading import ALIVE, Reader
+from wherry.protocol.http2_reading import ALIVE, Reader, StreamKeeper
 from wherry.protocol.http2_sending import Sender
 from wherry.protocol.receiving import receive_buffer
 from wherry.types import HttpVersion20
@@ -48,7 +49,7 @@ _FAREWELL = 1.0
 _HANG_UP = getattr(select, "POLLRDHUP", 0)
 
 
-class Http2Connection(Connection, asyncio.BufferedProtocol):
+class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     """A transport that speaks HTTP/2.
 
     Args:
@@ -92,7 +93,7 @@ class Http2Connection(Connection, asyncio.BufferedProtocol):
         self.sender = Sender(loop)
         self.streams: dict[int, Http2Exchange] = {}
         self._held: list[tuple[Http2Exchange, RequestHead]] = []  # wait for the server's SETTINGS
-        self._reader = Reader(self, limits, flow)
+        self._reader = Reader(self, FRAME_ACTIONS, limits, flow)
         self._active = 0
         self.next_id = 1
         self._farewell: asyncio.TimerHandle | None = None

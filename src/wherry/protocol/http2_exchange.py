@@ -1,14 +1,15 @@
 """One stream of HTTP/2 as an `Exchange`, and as a `Tunnel` after an extended CONNECT (RFC 8441).
 
 An exchange keeps what belongs to its stream: windows, the body that waits to be sent, how much has come.  The
-connection reads and writes; see `Http2Connection`.
+connection reads and writes; see `Http2Carrier`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wherry.errors import (
     BadHttpMessage,
@@ -18,14 +19,34 @@ from wherry.errors import (
     ClientPayloadError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Exchange, FieldPairs, FlowControl, Tunnel, TunnelReceiver
+from wherry.protocol.connection import BodySink, Connection, Exchange, FieldPairs, FlowControl, Tunnel, TunnelReceiver
 from wherry.protocol.http2_frames import ErrorCode
-
-if TYPE_CHECKING:
-    from wherry.protocol.http2 import Http2Connection
 
 # A tunnel's writer is told to pause when this much waits for the peer's window.
 TUNNEL_HIGH_WATER = 64 * 1024
+
+
+class Http2Carrier(Connection):
+    """What exchanges ask of the connection that carries them."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def writing_paused(self) -> bool:
+        """The transport is full."""
+
+    @abstractmethod
+    def send_body(self, exchange: Http2Exchange, data: memoryview | None) -> None:
+        """Send a piece of a body, None for its end."""
+
+    @abstractmethod
+    def reset(self, exchange: Http2Exchange, code: ErrorCode) -> None:
+        """End a stream by RST_STREAM."""
+
+    @abstractmethod
+    def replenish(self, exchange: Http2Exchange) -> None:
+        """Let the peer send more: the reader goes on."""
 
 
 class Http2Exchange(Exchange):
@@ -58,10 +79,10 @@ class Http2Exchange(Exchange):
         "writers",
     )
 
-    connection: Http2Connection
+    connection: Http2Carrier
 
     def __init__(
-        self, connection: Http2Connection, sink: BodySink, reused: bool, *, bodyless: bool, tunnelled: bool
+        self, connection: Http2Carrier, sink: BodySink, reused: bool, *, bodyless: bool, tunnelled: bool
     ) -> None:
         super().__init__(connection, sink, reused)
         self.stream_id = 0

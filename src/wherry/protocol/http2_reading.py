@@ -1,20 +1,22 @@
 """The receiving half of an HTTP/2 connection: from bytes to frames, and from frames to exchanges.
 
 `Reader` cuts frames by hand, acts at once on the two that every response is made of, and leaves the others to
-`http2_control`.  It keeps what must be remembered between reads; it writes by way of `Sender` and leaves the life
+`http2_actions`.  It keeps what must be remembered between reads; it writes by way of `Sender` and leaves the life
 and death of streams to `Http2Connection`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import cast
 
 from wherry.protocol.connection import ResponseHead
 from wherry.protocol.http1_head import Limits
 from wherry.protocol.http1_reading import MAX_INTERIM_RESPONSES
 from wherry.protocol.http2_alive import KeepAlive
-from wherry.protocol.http2_control import FRAME_ACTIONS, ClosedStreams, Control, check_expected
-from wherry.protocol.http2_exchange import EarlySink, Http2Exchange
+from wherry.protocol.http2_control import ClosedStreams, Control, check_expected
+from wherry.protocol.http2_exchange import EarlySink, Http2Carrier, Http2Exchange
 from wherry.protocol.http2_fields import FieldReader
 from wherry.protocol.http2_flow import FlowOptions, Patience, WindowTuner
 from wherry.protocol.http2_frames import (
@@ -36,14 +38,54 @@ from wherry.protocol.http2_frames import (
     unpadded,
     window_update,
 )
-
-if TYPE_CHECKING:
-    from wherry.protocol.http2 import Http2Connection
+from wherry.protocol.http2_sending import Sender
 
 # A read up to this size is copied whole: slices of bytes are cheaper than those of a view.
 _COPY_SIZE = 16 * 1024
 _MEASURE = b"wherry-w"
 ALIVE = b"wherry-k"
+
+# By its stream, its flags and its payload.
+FrameAction = Callable[["Reader", int, int, bytes], None]
+
+
+class StreamKeeper(Http2Carrier):
+    """What the receiving half asks of its connection: the life and death of streams."""
+
+    __slots__ = ()
+
+    control: Control
+    sender: Sender
+    streams: dict[int, Http2Exchange]
+    next_id: int
+
+    @abstractmethod
+    def settings_applied(self, first: bool) -> None:
+        """The server's SETTINGS are in force."""
+
+    @abstractmethod
+    def give_back(self, last_stream_id: int, reason: str) -> None:
+        """GOAWAY: streams after the last one were not and will not be processed (RFC 9113 6.8)."""
+
+    @abstractmethod
+    def give_way(self) -> bool:
+        """The server wants HTTP/1.1 (RFC 9113 7)."""
+
+    @abstractmethod
+    def stream_reset(self, exchange: Http2Exchange, code: int, name: str) -> None:
+        """RST_STREAM came."""
+
+    @abstractmethod
+    def finish(self, exchange: Http2Exchange) -> None:
+        """The response is whole."""
+
+    @abstractmethod
+    def stream_broken(self, stream_id: int, fault: StreamFault) -> None:
+        """The peer broke the rules of one stream."""
+
+    @abstractmethod
+    def broken(self, fault: ConnectionFault) -> None:
+        """The peer broke the rules of the connection."""
 
 
 class Reader:
@@ -51,11 +93,13 @@ class Reader:
 
     Args:
         connection: Whose streams it feeds.
+        actions: What frames other than DATA and HEADERS do, by type.
         limits: What a server may send in a response's head.
         flow: Windows and patience.
     """
 
     __slots__ = (
+        "_actions",
         "_connection",
         "_fields",
         "_flow",
@@ -72,8 +116,11 @@ class Reader:
         "window",
     )
 
-    def __init__(self, connection: Http2Connection, limits: Limits, flow: FlowOptions) -> None:
+    def __init__(
+        self, connection: StreamKeeper, actions: dict[int, FrameAction], limits: Limits, flow: FlowOptions
+    ) -> None:
         self._connection = connection
+        self._actions = actions
         self._loop = connection.loop
         self._flow = flow
         self._fields = FieldReader(limits)
@@ -89,12 +136,12 @@ class Reader:
         self.window = DEFAULT_WINDOW  # what the peer may still send on all streams together
 
     @property
-    def connection(self) -> Http2Connection:
+    def connection(self) -> StreamKeeper:
         return self._connection
 
     def let_go(self) -> None:
         """The connection is over: nothing here holds it, or an exchange of its, any more."""
-        self._connection = cast("Http2Connection", None)
+        self._connection = cast("StreamKeeper", None)
         self._tuner.stop()
 
     def receive(self, data: memoryview | bytes) -> None:
@@ -137,7 +184,7 @@ class Reader:
                     elif kind == HEADERS:
                         self._headers(stream_id, flags, bytes(data[start:end]))
                     else:
-                        action = FRAME_ACTIONS.get(kind)
+                        action = self._actions.get(kind)
                         if action is None:
                             self.bear()  # RFC 9113 5.5: unknown types are ignored
                         else:
