@@ -133,7 +133,7 @@ def test_tolerated_edges_are_there_still():
 
 
 def test_there_are_no_circles():
-    """Not of types either, except in the client room: there a session, its requests and their answers have one another."""
+    """Not of types either, except in the client room, where a session has requests and a request its session."""
     graph = {
         module: own_imports(module, types=room(module) != "client") & set(MODULES) - {module} for module in MODULES
     }
