@@ -10,6 +10,8 @@ import pytest
 from multidict import CIMultiDict
 from tests.client.conftest import Asked, Peer, Reply, reply
 from tests.middlewares.test_digest import Guard
+from tests.servers.origin import running_origin
+from tests.servers.pki import Pki
 from tests.servers.process import needed
 from tests.servers.proxies import DIGEST_HELPER, PLAIN_PASSWORD, USER, ProxyFarm
 
@@ -129,6 +131,59 @@ async def test_squid_takes_our_answers(proxies: ProxyFarm, peer: Any) -> None:
         assert set(await asyncio.gather(*(get(number) for number in range(10)))) == {200}
     assert tries == [407] + [200] * 11
     assert not any("Proxy-Authorization" in asked.headers for asked in origin.asked)
-    with pytest.raises(wherry.ClientHttpProxyError):  # a tunnel is not the middleware's to open
-        async with ClientSession(proxy=way, middlewares=(user,)) as client:
-            await client.get("https://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+async def test_squid_opens_tunnels_for_our_answers(proxies: ProxyFarm, pki: Pki, scheme: str) -> None:
+    needed("squid's digest_file_auth", DIGEST_HELPER if Path(DIGEST_HELPER).exists() else None)
+    way = f"http://127.0.0.1:{proxies.squid_auth.port}"
+    user = ProxyDigestAuthMiddleware(USER, PLAIN_PASSWORD)
+    async with running_origin(pki.server) as origin:
+        connector = wherry.TCPConnector(ssl=pki.client())
+        async with ClientSession(proxy=way, middlewares=(user,), connector=connector) as client:
+
+            async def talk() -> None:
+                if scheme == "wss":
+                    async with client.ws_connect(origin.url("wss", "/")) as socket:
+                        await socket.send_str("x")
+                        assert await socket.receive_str() == "echo x"
+                    return
+                async with client.put(origin.url("https", "/a"), data="body") as response:
+                    assert (await response.json())["secure"] is True
+
+            await talk()
+            await asyncio.gather(*(talk() for _ in range(5)))
+        assert not any(name.startswith("proxy-") for fields in origin.requests for name in fields)
+        connector = wherry.TCPConnector(ssl=pki.client())
+        wrong = ProxyDigestAuthMiddleware(USER, "wrong")
+        async with ClientSession(proxy=way, middlewares=(wrong,), connector=connector) as client:
+            for _ in range(2):
+                with pytest.raises(wherry.ClientHttpProxyError) as caught:
+                    await client.get(origin.url("https", "/a"))
+                assert caught.value.status == 407
+
+
+async def test_a_tunnel_is_asked_for_with_the_answer(raw_server: Any) -> None:
+    """The answer names CONNECT and its target, counts each use of a nonce, and goes to this proxy alone."""
+    guard = GuardedProxy()
+    heads: list[Asked] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        fields = CIMultiDict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
+        asked = Asked("CONNECT", head.split(" ")[1], fields, b"")
+        heads.append(asked)
+        status, pairs, _ = guard(asked)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in pairs)
+        writer.write(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode())
+        writer.close()
+
+    server, other = await raw_server(script), await raw_server(script)
+    middleware = digest()
+    async with ClientSession(middlewares=(middleware,)) as client:
+        for proxy in (server, server, other):
+            with pytest.raises(wherry.ClientError):  # the tunnel leads nowhere, or was refused
+                await client.get("https://far.test:444/", proxy=proxy.url)
+    assert [asked.target for asked in heads] == ["far.test:444"] * 4
+    assert guard.schemes == ["", "Digest", "Digest", ""]
+    assert len(guard.counts) == 2  # both answers were good, and neither was a replay

@@ -81,7 +81,7 @@ async def acquire(
     """
     observer = None if traces is None else traces.connect_observer()
     start = early if early.suits(timeout, traces) else None
-    ask = ConnectAsk(route, timeout.sock_connect or None, observer, request, start)
+    ask = ConnectAsk(route, timeout.sock_connect or None, observer, request, start, request._proxy_answer)
     try:
         if type(connector).connect is not BaseConnector.connect:  # a class of the program's own
             taking = _held(connector.connect(request, [], timeout))

@@ -84,6 +84,7 @@ class ClientRequest:
     # What came for it last, while middlewares may ask again.
     _last: ClientResponse | None = None
     _listed: CIMultiDict[str] | None = None  # the `headers` of twins that only show them
+    _proxy_answer: Any = None  # what a middleware answers proxies with (`connect.ask.ProxyAnswer`)
     # What the response's head may hold (`Limits`), None for the usual.
     _limits: Any = None
     _headers_version = -1

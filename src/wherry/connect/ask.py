@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
-from wherry.connect.route import Route
+from wherry.connect.route import ProxyHop, Route
 from wherry.protocol.connection import Connection
 
 
@@ -47,6 +47,19 @@ class Start(Protocol):
     def __call__(self, connection: Connection, waiter: asyncio.Future[Any]) -> None: ...
 
 
+class ProxyAnswer(Protocol):
+    """Says who asks, to a proxy that wants to know more than Basic tells."""
+
+    def __call__(self, hop: ProxyHop, target: str, challenges: Sequence[str]) -> str | None:
+        """A Proxy-Authorization field for a CONNECT to `target`; None where there is nothing to say.
+
+        Args:
+            hop: The proxy.
+            target: What CONNECT names.
+            challenges: Its Proxy-Authenticate fields; none before it was asked anything.
+        """
+
+
 class ConnectAsk:
     """One request's need of a connection.
 
@@ -57,9 +70,10 @@ class ConnectAsk:
         request: Who asks: nothing to us, shown to connectors of the program's own.
         start: What begins the exchange inside the read that frees a connection, before the request's task runs; None
             where more than that is to be done first.
+        answer: Answers the challenges of proxies, None where nobody does.
     """
 
-    __slots__ = ("observer", "request", "route", "sock_connect", "start", "timings")
+    __slots__ = ("answer", "observer", "request", "route", "sock_connect", "start", "timings")
 
     def __init__(
         self,
@@ -68,7 +82,9 @@ class ConnectAsk:
         observer: ConnectObserver | None = None,
         request: Any = None,
         start: Start | None = None,
+        answer: ProxyAnswer | None = None,
     ) -> None:
+        self.answer = answer
         self.start = start
         self.request = request
         self.route = route

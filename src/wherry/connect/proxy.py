@@ -83,11 +83,34 @@ async def open_tunnel(
         ClientHttpProxyError: An HTTP hop answered with an error.
         ConnectionTimeoutError: A hop took longer than `ask.sock_connect`.
     """
+    ends = [(hop.host, hop.port) for hop in hops[1:]] + [(route.origin.host, route.origin.port)]
+    if ask.answer is None:
+        return await pass_hops(list(hops), ends, dial_first, settings, ask)
+    answers = [ask.answer(hop, authority(*end), ()) for hop, end in zip(hops, ends, strict=True)]
+    challenged: set[int] = set()
+    while True:
+        told = [hop if field is None else authorized(hop, field) for hop, field in zip(hops, answers, strict=True)]
+        try:
+            return await pass_hops(told, ends, dial_first, settings, ask)
+        except ClientHttpProxyError as exc:
+            at = next((place for place, hop in enumerate(hops) if exc.request_info.real_url == URL(str(hop))), -1)
+            field = None
+            if exc.status == 407 and at >= 0 and at not in challenged and exc.headers is not None:
+                field = ask.answer(hops[at], authority(*ends[at]), exc.headers.getall("Proxy-Authenticate", ()))
+            if field is None:
+                raise
+            challenged.add(at)  # each is answered once
+            answers[at] = field
+
+
+async def pass_hops(
+    hops: list[ProxyHop], ends: list[tuple[str, int]], dial_first: DialFirst, settings: DialSettings, ask: ConnectAsk
+) -> Wire:
+    """A wire through `hops`, each of which opens a tunnel to its end."""
     try:
         wire = await dial_first(hops[0])
     except ClientConnectorError as exc:
         raise proxy_failure(hops[0], exc) from exc
-    ends = [(hop.host, hop.port) for hop in hops[1:]] + [(route.origin.host, route.origin.port)]
     try:
         for hop, (host, port) in zip(hops, ends, strict=True):
             await pass_hop(wire, hop, host, port, settings, ask)
@@ -95,6 +118,11 @@ async def open_tunnel(
         wire.abort()
         raise
     return wire
+
+
+def authorized(hop: ProxyHop, field: str) -> ProxyHop:
+    """The same proxy, told `field` besides."""
+    return hop._replace(headers=(*hop.headers, ("Proxy-Authorization", field)))
 
 
 async def pass_hop(wire: Wire, hop: ProxyHop, host: str, port: int, settings: DialSettings, ask: ConnectAsk) -> None:

@@ -1,15 +1,16 @@
-"""`ProxyDigestAuthMiddleware`: answers Digest challenges (RFC 7616) of a proxy that forwards plain requests.
+"""`ProxyDigestAuthMiddleware`: answers Digest challenges (RFC 7616) of an HTTP proxy.
 
-What goes to an https:// origin, or by WebSocket, passes a proxy in a tunnel.  That is dialled below the client, where
-no request and no middleware is known, so a proxy that asks for Digest before it opens one is not answered here.
+A plain request that a proxy forwards brings the challenge as its response.  A tunnel is dialled below the client, where
+no middleware is known: the request lends the dialler a function that answers (`connect.ask.ProxyAnswer`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wherry.auth.challenge import parse_challenges
-from wherry.auth.digest import DigestChallenge, choose_challenge
+from wherry.auth.digest import DigestChallenge, choose_challenge, choose_qop, respond
 from wherry.middlewares.digest import DigestUser, check_replayable
 
 if TYPE_CHECKING:
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
 
 class ProxyDigestAuthMiddleware(DigestUser):
-    """Digest authentication with an HTTP proxy, for the plain http:// requests that it forwards.
+    """Digest authentication with an HTTP proxy, for what it forwards and for the tunnels that it opens.
 
-    The credentials are for the first proxy that the middleware meets, and no other sees them.  Give the proxy
-    itself without credentials: those would be sent to it by Basic authentication.  https:// and WebSockets go through
-    tunnels, for which proxies are offered Basic only.
+    The credentials are for the first proxy that asks, or forwards, and no other sees them.  Give the proxy itself
+    without credentials: those would be sent to it by Basic authentication.
 
     Args:
         login: The user's name.
@@ -56,6 +56,8 @@ class ProxyDigestAuthMiddleware(DigestUser):
             ClientError: The body cannot be sent again.
         """
         hop = forwarder_of(request)
+        if hop is None and request.hops:
+            request._proxy_answer = self._answer_for_tunnel
         if hop is None or self._home not in (None, hop):
             return await handler(request)
         self._home = hop
@@ -75,6 +77,21 @@ class ProxyDigestAuthMiddleware(DigestUser):
         self._challenge = _challenge_in(response) or self._challenge
         return response
 
+    def _answer_for_tunnel(self, hop: ProxyHop, target: str, challenges: Sequence[str]) -> str | None:
+        """What to say to a proxy that is asked for a tunnel; see `ProxyAnswer`."""
+        if not _is_for_digest(hop) or self._home not in (None, hop):
+            return None
+        if challenges:
+            challenge = choose_challenge(parse_challenges(challenges))
+            if challenge is None:
+                return None
+            self._home, self._challenge = hop, challenge
+        challenge = self._challenge
+        if challenge is None or self._home is None:
+            return None
+        qop, count = choose_qop(challenge.qops, 0), self._count(challenge.nonce)
+        return respond(challenge, self._login, self._password, "CONNECT", target, qop=qop, count=count).value
+
     async def _authorize(self, request: ClientRequest, challenge: DigestChallenge) -> None:
         url = request.url
         # RFC 7616 3.4: `uri` is what the request line has, and a proxy is sent all of the URL (RFC 9112 3.2.2).
@@ -86,8 +103,11 @@ def forwarder_of(request: ClientRequest) -> ProxyHop | None:
     """The proxy that forwards a request, None where a tunnel or no proxy at all leads to the origin."""
     if not request.hops or request.url.scheme != "http" or request.upgrade is not None:
         return None
-    hop = request.hops[-1]
-    return hop if hop.scheme in ("http", "https") and hop.username is None else None
+    return request.hops[-1] if _is_for_digest(request.hops[-1]) else None
+
+
+def _is_for_digest(hop: ProxyHop) -> bool:
+    return hop.scheme in ("http", "https") and hop.username is None
 
 
 def _challenge_in(response: ClientResponse) -> DigestChallenge | None:
