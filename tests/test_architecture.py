@@ -34,10 +34,11 @@ MAY_IMPORT = {
 }
 # The public face, and the modules that are there because aiohttp's are.
 FACES = {"", "abc", "connector", "resolver", "client_exceptions", "typedefs", "payload", "streams", "tracing"}
-TOP = {"__main__", "cli", "testing", "integrations", "rest", "dropin", "dropin_names", "sse", "mock"}
+TOP = {"__main__", "cli", "testing", "integrations", "rest", "dropin", "dropin_names", "dropin_server", "sse", "mock"}
 # What a room on top may reach into, beside the public names.
 TOP_MAY = {
-    "dropin": {"integrations", "dropin_names"},
+    "dropin": {"integrations", "dropin_names", "dropin_server"},
+    "dropin_server": {"body"},
     "dropin_names": {"client", "protocol", *MIDDLE},  # a table of what has no public name
     "cli": {"testing"},
     "__main__": {"cli"},

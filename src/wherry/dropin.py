@@ -17,6 +17,7 @@ from typing import Any
 
 import wherry
 from wherry.dropin_names import NAMES
+from wherry.dropin_server import SERVER_NAMES, introduce
 from wherry.integrations import aiohttp_socks
 
 __all__ = ("install", "report")
@@ -68,7 +69,7 @@ def _install_over(package: ModuleType) -> None:
         with suppress(ImportError):
             real[name] = importlib.import_module(f"aiohttp.{name}")
     _share_kinds(package.WSMsgType)
-    offered = _offered()
+    offered = {name: value for name, value in _offered().items() if name not in SERVER_NAMES}
     swaps: dict[int, Any] = {}
     for name in CLIENT_MODULES:
         if name in real:
@@ -88,6 +89,7 @@ def _install_over(package: ModuleType) -> None:
                 swaps[id(before)] = value
             setattr(package, name, value)
             _replaced["aiohttp"].append(name)
+    introduce(real, swaps)
     for module in holders:
         for name, value in list(getattr(module, "__dict__", {}).items()):
             if id(value) in swaps:

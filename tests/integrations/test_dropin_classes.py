@@ -26,3 +26,16 @@ def test_what_programs_override_of_connectors_requests_and_answers_is_called() -
         "100 0 1 {}",
         "True",
     ]
+
+
+def test_a_server_and_a_client_in_one_program_know_each_others_objects() -> None:
+    took = "taken [True, ('a', '1'), ('b', '2')]"
+    frames = "--b\r\nContent-Type: image/jpeg\r\nContent-Length: 1\r\n\r\n0\r\n"
+    assert run_program("server_and_client.py").splitlines() == [
+        took,
+        took,
+        "['ahoy']",
+        str(len(frames) * 2),
+        "304",
+        "True taken",
+    ]

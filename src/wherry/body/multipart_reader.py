@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from abc import ABCMeta
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import parse_qsl
@@ -29,7 +30,7 @@ _BASE64: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 _NOT_BASE64: Final = bytes(byte for byte in range(256) if byte not in _BASE64)
 
 
-class BodyPartReader:
+class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registers)
     """One part of a multipart.
 
     Args:
@@ -304,7 +305,7 @@ class BodyPartReaderPayload(Payload):
             await writer.write(piece)
 
 
-class MultipartReader:
+class MultipartReader(metaclass=ABCMeta):
     """The parts of a multipart body, in order.
 
     Args:
