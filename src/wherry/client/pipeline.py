@@ -172,6 +172,8 @@ async def _follow(
     """Go from hop to hop until a response is no redirect, or is not to be followed."""
     middlewares = session._middlewares if options.middlewares is None else options.middlewares
     history: list[ClientResponse] = []
+    # After a ready request, a hop that has nothing but a URL is one as well.
+    ready = response is not None and traces is None and not middlewares
     if traces is not None and not traces.started:
         # Listeners see the session's fields too, and what they add is sent.
         hop.headers = headers = session._merged_headers(options.headers)
@@ -179,7 +181,8 @@ async def _follow(
         await traces.request_start()
     while True:
         if response is None:
-            response = await _attempt(session, hop, options, timeout, middlewares, traces, history)
+            request = session._ready_request(hop.url, NO_OPTIONS) if ready and hop.is_plain else None
+            response = await _attempt(session, hop, options, timeout, middlewares, traces, history, request)
         following = None
         if options.allow_redirects and 300 < response.status < 309:
             following = await _redirected(session, hop, response, options, traces, history)
@@ -251,11 +254,12 @@ async def _attempt(
     middlewares: Any,
     traces: Any,
     history: list[ClientResponse],
+    ready: ClientRequest | None,
 ) -> ClientResponse:
     """One hop, sent again if a kept connection turns out to be dead, or refused it, and nothing forbids it."""
     tries = 1
     while True:
-        request = session._make_request(hop, options, traces=traces)
+        request = ready or session._make_request(hop, options, traces=traces)
         request._timeout = timeout
         try:
             if middlewares:

@@ -74,6 +74,12 @@ class Hop:
         self.trusted = trusted
         self.left = left
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what a GET of its URL alone would be: nothing was given, and nothing was dropped."""
+        given = self.headers or self.data is not None or self.auth is not None
+        return self.method == "GET" and self.trusted and not (given or self.left)
+
 
 def split_credentials(url: URL) -> tuple[BasicAuth | None, URL]:
     """The credentials in a URL, and the URL without them: they are neither shown nor sent in it (RFC 9110 4.2.4).
