@@ -421,3 +421,30 @@ def test_overriding_what_is_never_called_is_told() -> None:
         class Deaf(TCPConnector):
             def _get_ssl_context(self, req: Any) -> Any:
                 return None
+
+
+async def test_what_a_connector_changes_of_a_request_while_it_dials_is_sent() -> None:
+    """As programs give each connection another name, or send as aiohttp-asgi-connector does."""
+    sent = []
+
+    class Masking(Pushed):
+        async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
+            req.headers["User-Agent"] = "someone else"
+
+            async def send(conn: Any) -> Any:
+                response = await type(req).send(req, conn)
+                sent.append(conn.protocol.transport.written)  # it is written, and nobody waits for the answer yet
+                return response
+
+            if req.method == "POST":
+                req.send = send
+            return await super()._create_connection(req, traces, timeout)
+
+    connector = Masking(force_close=True)
+    connector.pieces = [b"HTTP/1.1 204 No Content\r\n\r\n"]
+    async with ClientSession(connector=connector) as session:
+        for method in ("GET", "POST"):
+            async with session.request(method, "http://anywhere/") as response:
+                assert response.status == 204
+            assert b"User-Agent: someone else\r\n" in connector.made.written
+    assert sent == [connector.made.written]

@@ -34,7 +34,7 @@ from wherry.errors import (
     ClientResponseError,
     TooManyRedirects,
 )
-from wherry.protocol.connection import Exchange, RequestHead, ResponseHead
+from wherry.protocol.connection import Connection, Exchange, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from wherry.client.session import ClientSession
@@ -333,8 +333,9 @@ async def send(
     started = connected = monotonic()
     pool = connector.pool
     route, head = request._ready or (session._route_for(request), None)
-    if head is None and (taken is not None or not request.sends_itself):
-        head = _head_for(request, route, connector, taken)
+    # What a connector of the program's own is shown it may still change.
+    if head is None and (taken or not (request.sends_itself or connector.shows_requests)):
+        head = _head_for(request, route, connector, taken and taken.connection)
     limit = options.read_bufsize or session._read_bufsize
     traces, timings, early = request._traces, None, None
     if taken is not None:
@@ -346,8 +347,10 @@ async def send(
         connection, timings = await acquire(request, connector, route, timeout, traces, early)
         connected = early.moment or monotonic()
     if head is None:
-        taken = Taken(connection, (started, connected, timings), response_for(request))
-        return await sent_by_class(request, pool, taken, lambda: send(request, options, timeout, taken))
+        if request.sends_itself:
+            taken = Taken(connection, (started, connected, timings), response_for(request))
+            return await sent_by_class(request, pool, taken, lambda: send(request, options, timeout, taken))
+        head = _head_for(request, route, connector, connection)
     timed: TimedSink | None = None
     if early is not None and early.exchange is not None:
         content, exchange = early.content, early.exchange
@@ -383,13 +386,13 @@ async def send(
     return response
 
 
-def _head_for(request: ClientRequest, route: Route, connector: BaseConnector, taken: Taken | None) -> RequestHead:
+def _head_for(request: ClientRequest, route: Route, connector: BaseConnector, taken: Connection | None) -> RequestHead:
     """What goes out for a request that was not built before; if it cannot, what was taken for it goes back."""
     try:
         return request.wire_head(route, connector.force_close)
     except BaseException:
         if taken is not None:
-            connector.pool.put_back(taken.connection)
+            connector.pool.put_back(taken)
         raise
 
 
