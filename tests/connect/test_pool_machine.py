@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -12,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.pool import Pool
 from wherry.connect.route import Origin, Route
-from wherry.errors import ClientConnectionError, ClientConnectorError
+from wherry.errors import ClientConnectionError, ClientConnectorError, ServerDisconnectedError
 from wherry.types import ConnectionKey, HttpVersion11, HttpVersion20
 
 PLACES_OF_HTTP2 = 3
@@ -309,4 +310,24 @@ async def test_a_dial_that_is_given_up_before_it_began_gives_its_place_back() ->
     assert pool._size == 0
     again: Any = await pool.acquire(ConnectAsk(Route(Origin("http", "b.test", 80))))
     again.start()
+    await pool.close()
+
+
+async def test_a_server_that_ends_each_connection_at_once_is_not_dialled_for_ever() -> None:
+    """Each ends after the pool gave it away, and before the request's task could begin."""
+    loop = asyncio.get_running_loop()
+    dials = 0
+
+    async def dial(_: ConnectAsk) -> Any:
+        nonlocal dials
+        dials += 1
+        connection = FakeConnection(loop, 1)
+        loop.call_soon(connection.lost)
+        return connection
+
+    pool = Pool(loop, dial)
+    with pytest.raises(ServerDisconnectedError, match=r"http://a\.test:80 takes no request") as caught:
+        await asyncio.wait_for(pool.acquire(ConnectAsk(Route(Origin("http", "a.test", 80)))), 5)
+    assert caught.value.resend_safe
+    assert (dials, pool.stats().open) == (1, 0)
     await pool.close()

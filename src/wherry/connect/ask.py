@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from wherry.connect.route import ProxyHop, Route
+from wherry.errors import ServerDisconnectedError
 from wherry.protocol.connection import Connection
 
 
@@ -91,3 +92,10 @@ class ConnectAsk:
         self.sock_connect = sock_connect
         self.observer = observer
         self.timings = ConnectTimings()
+
+
+def ended_at_once(ask: ConnectAsk) -> ServerDisconnectedError:
+    """What a request meets whose new connection was over before it could begin."""
+    error = ServerDisconnectedError(f"Server disconnected: {ask.route.origin} takes no request on a new connection")
+    error.resend_safe = True
+    return error

@@ -17,7 +17,7 @@ from aiohappyeyeballs import AddrInfoType
 
 from wherry.connect import tls
 from wherry.connect.address import is_canonical, is_literal, parse_literal
-from wherry.connect.ask import ConnectAsk, ConnectObserver
+from wherry.connect.ask import ConnectAsk, ConnectObserver, ended_at_once
 from wherry.connect.protocols import connection_for, protocol_factory
 from wherry.connect.proxy import open_tunnel, proxy_failure
 from wherry.connect.resolver import ResolveResult
@@ -44,7 +44,6 @@ from wherry.errors import (
     ClientSSLError,
     ConnectionTimeoutError,
     InvalidUrlClientError,
-    ServerDisconnectedError,
     ServerFingerprintMismatch,
     UnixClientConnectorError,
 )
@@ -83,9 +82,7 @@ async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connect
     if not connection.is_usable():
         # Whoever owns it from here on would never hear of an end that is past.
         connection.abort()
-        error = ServerDisconnectedError(f"Server disconnected: {route.origin} takes no request on a new connection")
-        error.resend_safe = True
-        raise error
+        raise ended_at_once(ask)
     return connection
 
 

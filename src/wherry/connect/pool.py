@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
-from wherry.connect.ask import ConnectAsk, ConnectTimings, Start
+from wherry.connect.ask import ConnectAsk, ConnectTimings, Start, ended_at_once
 from wherry.connect.lane import Lane, Negotiated, PoolStats, Undertaker, Waiter, wait_for_all
 from wherry.connect.line import PATIENCE, Line
 from wherry.connect.route import Origin, Route
@@ -77,9 +77,7 @@ class Pool:
             if lane is None:
                 return None
             route.lane = lane
-        if lane.waiters:
-            return None  # first come, first served
-        return self._take_free(lane)
+        return None if lane.waiters else self._take_free(lane)  # first come, first served
 
     def _take_free(self, lane: Lane) -> Connection | None:
         free = lane.free
@@ -144,6 +142,8 @@ class Pool:
                 ask.timings.queued = monotonic() - waiter.since
             if connection.is_usable():
                 return connection
+            if not (connection.exchanges or self.closed):  # who dials again and again may do so for ever
+                raise ended_at_once(ask)
             if connection.is_idle:  # others may be at work on one that only has no place left
                 connection.close()
 
