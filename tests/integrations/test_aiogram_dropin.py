@@ -60,7 +60,7 @@ async def _run_bot(folder: Path, api: BotApi, chain: list[Any]) -> str:
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(wherry.__file__).parents[1])},
     )
-    out, err = await asyncio.wait_for(process.communicate(), 40)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, err.decode()
     return out.decode().strip()
 
