@@ -68,7 +68,7 @@ def held() -> dict[str, float]:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     environment.pop("PYTHONASYNCIODEBUG", None)
     command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     figures: dict[str, float] = json.loads(done.stdout)
     return figures

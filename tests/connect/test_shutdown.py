@@ -53,7 +53,7 @@ async def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": SRC},
     )
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     return subprocess.CompletedProcess([], process.returncode or 0, out.decode(), err.decode())
 
 
