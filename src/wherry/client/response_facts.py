@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from multidict import CIMultiDictProxy, MultiDict, MultiDictProxy
+from multidict import CIMultiDictProxy, MultiDictProxy
 from yarl import URL
 
 from wherry.body.charset import bom_encoding, known_charset, parse_mimetype
@@ -135,8 +135,7 @@ class ResponseFacts:
     @property
     def links(self) -> MultiDictProxy[MultiDictProxy[str | URL]]:
         """The Link fields (RFC 8288) by relation; each has its URL, made absolute, under "url"."""
-        value = ", ".join(self.headers.getall("link", ()))
-        return parse_links(value, self.url) if value else MultiDictProxy(MultiDict())
+        return parse_links(self.headers.getall("link", ()), self.url)
 
     # --- what the content type says -------------------------------------------------------------------------
 
