@@ -33,7 +33,7 @@ BATCH: Final = 2**20
 LONGEST_NAME: Final = 200
 # Control characters, the mark of alternate streams, and what makes a name look like another one.
 _SPOOFING: Final = re.compile(r"[\x00-\x1f\x7f:\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)\Z")
+_CONTENT_RANGE: Final = re.compile(r"bytes (?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19}|\*)\Z")
 
 # Called with the bytes that the file has now and those that it will have, None where that is not known.
 Progress = Callable[[int, "int | None"], object]
