@@ -478,6 +478,28 @@ async def test_control_characters_in_a_part_s_head_are_an_error(value):
         await reading(b"--AB\r\nX: " + value + b"\r\n\r\nx\r\n--AB--").next()
 
 
+@pytest.mark.parametrize(
+    ("field", "api"),
+    [
+        (b"Content-Encoding: nope", RuntimeError),
+        (b"Content-Transfer-Encoding: nope", RuntimeError),
+        (b"Content-Type: multipart/mixed", ValueError),
+        (b"Content-Type: multipart/mixed; boundary=" + b"x" * 71, ValueError),
+    ],
+)
+async def test_what_a_peer_does_wrong_is_a_client_error(field, api):
+    reader = reading(b"--AB\r\n" + field + b"\r\n\r\nx\r\n--AB--")
+    with pytest.raises(ClientPayloadError) as caught:
+        await (await reader.next()).read(decode=True)
+    assert isinstance(caught.value, api)
+
+
+@pytest.mark.parametrize("charset", [b"nope", b"\xff", b"base64", b""])
+async def test_an_unknown_charset_of_a_part_falls_back(charset):
+    part = await reading(b"--AB\r\nContent-Type: text/plain; charset=" + charset + b"\r\n\r\n\xc3\xa4\r\n--AB--").next()
+    assert await part.text() == "ä"
+
+
 @pytest.mark.parametrize("size", [0, -1])
 async def test_a_chunk_of_no_size_is_refused(size):
     part = await reading(b"--AB\r\n\r\nx\r\n--AB--").next()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from wherry.body.coding import Decoder, decoder_for
+from wherry.body.multipart_scan import UnknownEncoding
 from wherry.errors import ClientPayloadError
 
 __all__ = ("UndoSteps", "decode_whole", "undo_steps")
@@ -89,18 +90,18 @@ def undo_steps(headers: Mapping[str, str], *, is_form_data: bool = False) -> Und
     """What undoes the encodings that a part's fields name; None where there are none.
 
     Raises:
-        RuntimeError: One of them is unknown.
+        UnknownEncoding: (a RuntimeError) One of them is unknown.
     """
     transfer = headers.get("Content-Transfer-Encoding", "").strip().lower()
     if transfer in {"binary", "7bit", "8bit"}:
         transfer = ""
     elif transfer not in {"", "base64", "quoted-printable"}:
-        raise RuntimeError(f"unknown content transfer encoding: {transfer}")
+        raise UnknownEncoding(f"unknown content transfer encoding: {transfer}")
     # RFC 7578 4.8: the parts of a form have no other fields.
     coding = "" if is_form_data else headers.get("Content-Encoding", "").strip().lower()
     decoder = decoder_for(coding)
     if decoder is None and coding not in {"", "identity"}:
-        raise RuntimeError(f"unknown content encoding: {coding}")
+        raise UnknownEncoding(f"unknown content encoding: {coding}")
     return UndoSteps(transfer, decoder) if transfer or decoder is not None else None
 
 

@@ -16,10 +16,10 @@ from urllib.parse import parse_qsl
 
 from multidict import CIMultiDictProxy
 
-from wherry.body.charset import parse_mimetype
+from wherry.body.charset import known_charset, parse_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
 from wherry.body.multipart_decode import decode_whole, undo_steps
-from wherry.body.multipart_scan import BadMultipart, Scanner, State
+from wherry.body.multipart_scan import BadMultipart, Scanner, State, UnknownEncoding
 from wherry.body.payload_base import Payload, payload_type
 
 __all__ = ("BodyPartReader", "BodyPartReaderPayload", "MultipartReader", "MultipartResponseWrapper")
@@ -239,9 +239,12 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
             yield piece
 
     def get_charset(self, default: str) -> str:
-        """The charset of the part's content type, else that of the form, else `default`."""
-        parameters = parse_mimetype(self.headers.get("Content-Type", "")).parameters
-        return parameters.get("charset", self._default_charset or default)
+        """The charset of the part's content type, else that of the form, else `default`; an unknown one is none."""
+        named = parse_mimetype(self.headers.get("Content-Type", "")).parameters.get("charset")
+        for charset in (named, self._default_charset):
+            if charset is not None and known_charset(charset) is not None:
+                return charset
+        return default
 
     def _parameters(self) -> dict[str, str]:
         if self._disposition is None:
@@ -317,7 +320,7 @@ class MultipartReader(metaclass=ABCMeta):
         max_size_error_cls: What is raised when a part is larger.
 
     Raises:
-        ValueError: The type is no multipart, or its boundary is missing or longer than 70 characters.
+        BadMultipart: (a ValueError) The type is no multipart, or its boundary is missing or longer than 70 characters.
     """
 
     #: What `from_response` gives.
@@ -340,12 +343,12 @@ class MultipartReader(metaclass=ABCMeta):
         content_type = headers.get("Content-Type", "")
         self._mimetype = parse_mimetype(content_type)
         if self._mimetype.type != "multipart":
-            raise ValueError(f"multipart/* content type expected, not {content_type!r}")
+            raise BadMultipart(f"multipart/* content type expected, not {content_type!r}")
         boundary = self._mimetype.parameters.get("boundary")
         if not boundary:
-            raise ValueError(f"boundary missed for Content-Type: {content_type}")
+            raise BadMultipart(f"boundary missed for Content-Type: {content_type}")
         if len(boundary) > 70:
-            raise ValueError(f"boundary {boundary!r} is too long (70 chars max)")
+            raise BadMultipart(f"boundary {boundary!r} is too long (70 chars max)")
         self.headers = headers
         self._boundary = b"--" + boundary.encode("utf-8", "surrogateescape")
         read = content._raw if isinstance(content, BodyPartReader) else content.read
@@ -396,7 +399,7 @@ class MultipartReader(metaclass=ABCMeta):
             # RFC 7578 4.6: a field of this name, before all others, tells their charset.
             charset = await part.read_chunk(32)
             if len(charset) > 31:
-                raise RuntimeError("Invalid default charset")
+                raise UnknownEncoding("Invalid default charset")
             self._default_charset = charset.strip().decode()
             return await self.next()
         return part

@@ -28,6 +28,10 @@ class BadMultipart(ClientPayloadError, ValueError):
     """A multipart body is cut short, or is not what RFC 2046 describes."""
 
 
+class UnknownEncoding(BadMultipart, RuntimeError):
+    """A part says that it is encoded in a way that nobody here knows; a RuntimeError by the API's word."""
+
+
 class State(enum.Enum):
     """Where a scanner stands."""
 
