@@ -122,14 +122,16 @@ class PoolStats:
     @classmethod
     def of(cls, lanes: Iterable[Lane], opened: int, reused: int) -> PoolStats:
         """Count what `lanes` have now."""
-        rows = {
-            str(lane.route.origin): (
-                len(lane.connections),
-                sum(connection.is_idle for connection in lane.connections),
-                len(lane.waiters),
+        rows: dict[str, tuple[int, int, int]] = {}
+        for lane in lanes:
+            # Routes to one origin may differ in TLS, or in the proxies on the way.
+            name = " -> ".join(map(str, (*lane.route.hops, lane.route.origin)))
+            others = rows.get(name, (0, 0, 0))
+            rows[name] = (
+                others[0] + len(lane.connections),
+                others[1] + sum(connection.is_idle for connection in lane.connections),
+                others[2] + len(lane.waiters),
             )
-            for lane in lanes
-        }
         return cls(opened, reused, rows)
 
     @property
