@@ -63,6 +63,33 @@ def _ready_key(given: StrOrURL, *parts: Any) -> tuple[Any, ...] | None:
 class RequestBuilder:
     """The part of a session that builds; `ClientSession` sets what it builds from."""
 
+    # A session has more attributes than Python keeps compactly in a `__dict__` (30): what is read here is in slots.
+    __slots__ = (
+        "_base_origin",
+        "_base_url",
+        "_blocks",
+        "_blocks_version",
+        "_connector",
+        "_cookie_jar",
+        "_default_auth",
+        "_default_headers",
+        "_default_headers_any",
+        "_head_limits",
+        "_json_serialize",
+        "_json_serialize_bytes",
+        "_limits",
+        "_loop",
+        "_may_pass_proxies",
+        "_proxies",
+        "_ready",
+        "_request_class",
+        "_response_class",
+        "_skip_auto_headers",
+        "_trust_env",
+        "_urls",
+        "_version",
+    )
+
     _loop: asyncio.AbstractEventLoop
     _connector: BaseConnector | None
     _base_url: URL | None
