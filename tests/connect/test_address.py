@@ -12,6 +12,7 @@ from yarl import URL
 
 from wherry.connect.address import is_canonical, is_literal, parse_literal, public_addresses_only
 from wherry.connect.connector import TCPConnector
+from wherry.connect.route import ProxyHop
 from wherry.errors import ClientConnectorAddressBlocked, ClientConnectorError, InvalidUrlClientError
 
 LOOPBACK_SPELLINGS = [
@@ -113,6 +114,23 @@ async def test_a_spelling_that_programs_read_differently_is_an_invalid_url(get, 
     async with TCPConnector() as connector:
         with pytest.raises(InvalidUrlClientError):
             await get(connector, f"http://{host}:1/")
+
+
+@pytest.mark.parametrize("allow", [None, public_addresses_only])
+async def test_a_literal_that_is_no_address_is_never_taken_for_a_name(get, allow) -> None:
+    """The system would be asked for it, and nobody would ask the guard about what the system says."""
+    async with TCPConnector(allow_address=allow) as connector:
+        with pytest.raises(InvalidUrlClientError, match="not an IP address"):
+            await get(connector, "http://[v1.a:b]:1/")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h", "socks4"])
+async def test_the_guard_is_asked_about_proxies(get, scheme: str) -> None:
+    proxy = ProxyHop(scheme, "127.0.0.1", 1)
+    async with TCPConnector(allow_address=public_addresses_only) as connector:
+        with pytest.raises(ClientConnectorAddressBlocked, match=r"refused 127\.0\.0\.1") as caught:
+            await get(connector, "http://8.8.8.8/", hops=(proxy,))
+        assert (caught.value.host, caught.value.port) == ("127.0.0.1", 1)
 
 
 @pytest.mark.parametrize("host", LOOPBACK_SPELLINGS)

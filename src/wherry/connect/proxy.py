@@ -33,6 +33,7 @@ from wherry.connect.settings import DialSettings, hop_key, timed_out
 from wherry.connect.tls import selected_protocol
 from wherry.connect.wire import Wire
 from wherry.errors import (
+    ClientConnectorAddressBlocked,
     ClientConnectorError,
     ClientHttpProxyError,
     ClientProxyConnectionError,
@@ -79,6 +80,7 @@ async def open_tunnel(
         ask: Whose connection this will be; its `sock_connect` limits each hop.
 
     Raises:
+        ClientConnectorAddressBlocked: `allow_address` refused every address of the first hop.
         ClientProxyConnectionError: A hop could not be reached, or did not speak its protocol.
         ClientHttpProxyError: An HTTP hop answered with an error.
         ConnectionTimeoutError: A hop took longer than `ask.sock_connect`.
@@ -109,6 +111,8 @@ async def pass_hops(
     """A wire through `hops`, each of which opens a tunnel to its end."""
     try:
         wire = await dial_first(hops[0])
+    except ClientConnectorAddressBlocked:
+        raise  # refused by the program's own guard, so no failure of the proxy
     except ClientConnectorError as exc:
         raise proxy_failure(hops[0], exc) from exc
     try:
