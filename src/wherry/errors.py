@@ -187,7 +187,15 @@ class ClientConnectorError(ClientOSError):
         mode = "default" if self.ssl is True else self.ssl
         return f"Cannot connect to host {self.host}:{self.port} ssl:{mode} [{self.strerror or self._os_error}]"
 
-    __reduce__ = BaseException.__reduce__
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {name: value for name, value in self.__dict__.items() if name != "_conn_key"}
+        return type(self), tuple(_portable(value) for value in self.args), state
+
+
+def _portable(value: Any) -> Any:
+    """An SSLContext in a connection's key cannot go to another process; what it is called can."""
+    said = getattr(value, "ssl", None)
+    return value._replace(ssl=repr(said)) if isinstance(said, ssl.SSLContext) else value
 
 
 class ClientConnectorDNSError(ClientConnectorError):
@@ -237,11 +245,11 @@ class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
     """The server's certificate was refused."""
 
     def __init__(self, connection_key: ConnectionKey, certificate_error: Exception) -> None:
-        self._conn_key = connection_key
-        self._certificate_error = certificate_error
-        self._os_error = (
-            certificate_error if isinstance(certificate_error, OSError) else OSError(str(certificate_error))
+        os_error = (
+            certificate_error if isinstance(certificate_error, OSError) else OSError(None, str(certificate_error))
         )
+        super().__init__(connection_key, os_error)
+        self._certificate_error = certificate_error
         self.args = (connection_key, certificate_error)
 
     @property

@@ -304,6 +304,38 @@ async def test_leaving_closes_everything(raw_server: Start) -> None:
     await session.close()
 
 
+class SlowToClose(wherry.TCPConnector):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def _finish_close(self) -> None:
+        await self.gate.wait()
+        await super()._finish_close()
+
+
+async def test_a_second_close_of_a_session_waits_for_the_end_too() -> None:
+    connector = SlowToClose()
+    session = wherry.ClientSession(connector=connector)
+    first, second = asyncio.create_task(session.close()), asyncio.create_task(session.close())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert session.closed
+    assert not first.done()
+    assert not second.done()
+    first.cancel()  # one that gives up leaves the end to the others
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert first.cancelled()
+    third = asyncio.create_task(session.close())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not third.done()
+    connector.gate.set()
+    await asyncio.gather(second, third)
+    await session.close()
+
+
 async def test_other_tasks_run_meanwhile(wherry_server: LocalServer) -> None:
     """S003-17"""
     turns = 0

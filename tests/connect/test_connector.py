@@ -194,6 +194,23 @@ async def test_limits_hold(get, serve, options, most) -> None:
         assert list(stats.by_route) == [f"http://127.0.0.1:{port}"]
 
 
+@pytest.mark.parametrize("options", [{"limit": None}, {"limit_per_host": None}])
+async def test_none_is_no_limit(options) -> None:
+    async with TCPConnector(**options) as connector:
+        assert getattr(connector, next(iter(options))) == 0
+
+
+async def test_stats_count_every_route_to_an_origin(get, serve, server_context, client_context) -> None:
+    port = await serve(ssl=server_context)
+    url = f"https://localhost:{port}/"
+    async with TCPConnector(ssl=client_context) as connector:
+        await get(connector, url)
+        await get(connector, url, ssl=False)
+        stats = connector.stats()
+        assert (stats.open, stats.idle, stats.opened) == (2, 2, 2)
+        assert stats.by_route == {f"https://localhost:{port}": (2, 2, 0)}
+
+
 async def test_limit_per_host_is_of_each_host(get, serve) -> None:
     """S001-89, S001-90"""
     gate = Gate()
@@ -255,6 +272,18 @@ async def test_close_works_without_await(get, serve) -> None:
     assert connector.closed
     await answer.connection.wait_closed()
     assert answer.connection.transport is None
+
+
+async def test_who_closes_a_connector_again_sees_the_end_too(get, serve, server_context, client_context) -> None:
+    """S001-139: the TLS shutdown of a close that nobody waited for is waited for by the next."""
+    port = await serve(ssl=server_context)
+    connector = TCPConnector(ssl=client_context)
+    answer = await get(connector, f"https://localhost:{port}/")
+    connector.close()
+    assert answer.connection.transport is not None
+    await asyncio.gather(connector.close(), connector.close())
+    assert answer.connection.transport is None
+    await connector.close()
 
 
 @pytest.mark.parametrize("timeout", [0.05, 0, None])

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import hashlib
+import pickle
 import socket
 import ssl
 import threading
@@ -69,6 +70,24 @@ async def test_checks_are_strict_by_default(get, serve, server_context) -> None:
     assert isinstance(error, ClientSSLError)
     assert (error.host, error.port, error.ssl) == ("localhost", port, True)
     assert "unable to get local issuer certificate" in str(error)
+
+
+async def test_errors_show_what_the_request_said_and_go_to_other_processes(get, serve, server_context) -> None:
+    """A connector's context has no name that helps a reader, and cannot be pickled."""
+    port = await serve(ssl=server_context)
+    own = ssl.create_default_context()
+    for connector_says, request_says, shown in ((own, True, True), (True, own, repr(own))):
+        async with TCPConnector(ssl=connector_says) as connector:
+            with pytest.raises(ClientConnectorCertificateError) as caught:
+                await get(connector, f"https://localhost:{port}/", ssl=request_says)
+        error = caught.value
+        assert error.ssl is request_says
+        assert error.errno == ssl.SSL_ERROR_SSL
+        assert error.strerror is not None
+        assert "CERTIFICATE_VERIFY_FAILED" in error.strerror
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), again.host, again.ssl) == (type(error), str(error), "localhost", shown)
+        assert again.errno == error.errno
 
 
 async def test_checks_can_be_relaxed(get, serve, server_context) -> None:

@@ -96,6 +96,8 @@ class ClientSession(RequestBuilder):
         RuntimeError: No event loop is running.
     """
 
+    _closing: BaseConnector | None = None  # the connector whose end is waited for
+
     def __init__(
         self,
         base_url: StrOrURL | None = None,
@@ -390,15 +392,16 @@ class ClientSession(RequestBuilder):
     # --- the end --------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Close the session and, if it owns it, the connector; returns when every transport is closed."""
-        if self.closed:
-            return
+        """Close the session and, if it owns it, the connector; returns when every transport is closed, at each call."""
         connector, self._connector = self._connector, None
-        self._wheel.close()
-        if self._websockets:
-            await close_websockets(self._websockets)
-        if connector is not None and self._connector_owner:
-            await connector.close()
+        if connector is not None:
+            self._closing = connector if self._connector_owner else None
+            self._wheel.close()
+            if self._websockets:
+                await close_websockets(self._websockets)
+        if self._closing is not None:
+            await self._closing.close()
+            self._closing = None
 
     def detach(self) -> None:
         """Let the connector go without closing it; the session is closed then."""

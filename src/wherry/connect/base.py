@@ -89,6 +89,7 @@ class BaseConnector(KnownNames):
     allowed_protocol_schema_set = HTTP_SCHEMES
 
     _closed = True  # until __init__ is through
+    _ending = False  # there is, or was, an end to wait for
     #: Whether requests are shown to a class of the program's own, which may change them.
     shows_requests = False
     #: Whether an HTTP proxy gets plain requests themselves; else it is asked for a tunnel, as for all others.
@@ -103,8 +104,8 @@ class BaseConnector(KnownNames):
         *,
         keepalive_timeout: float | Unset | None = UNSET,
         force_close: bool = False,
-        limit: int = 100,
-        limit_per_host: int = 0,
+        limit: int | None = 100,
+        limit_per_host: int | None = 0,
         enable_cleanup_closed: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         timeout_ceil_threshold: float = 5,
@@ -238,7 +239,8 @@ class BaseConnector(KnownNames):
     def _make_route(self, url: URL, ssl: Any, server_hostname: str | None, hops: tuple[ProxyHop, ...]) -> Route:
         if not isinstance(ssl, SSL_ALLOWED_TYPES):
             raise TypeError(f"ssl should be a bool, an SSLContext or a Fingerprint, got {ssl!r} instead.")
-        if ssl is True or ssl is None:
+        asked = True if ssl is None else ssl
+        if asked is True:
             ssl = self._ssl
         path = self._route_path()
         if path is not None:
@@ -270,6 +272,7 @@ class BaseConnector(KnownNames):
             server_hostname=server_hostname if is_tls else None,
             protocols=protocols,
             path=path,
+            asked_ssl=asked,
         )
 
     def _route_path(self) -> str | None:
@@ -319,12 +322,14 @@ class BaseConnector(KnownNames):
             abort_ssl: Cut TLS connections without a closing handshake.
         """
         if self._closed:
-            return Closing()
+            # Whoever closes it twice, or first without waiting, sees the end too.
+            return Closing(self._finish_close if self._ending else None)
         self._closed = True
         self._routes.clear()
         if self._loop.is_closed():
             _close_without_loop(list(self.pool.all_connections()))
             return Closing()
+        self._ending = True
         self._begin_close(abort_ssl)
         return Closing(self._finish_close)
 

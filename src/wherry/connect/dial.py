@@ -368,7 +368,7 @@ async def addresses_of(
     Raises:
         ClientConnectorDNSError: There are none.
         ClientConnectorAddressBlocked: There are, and `allow_address` refused each of them.
-        InvalidUrlClientError: A literal address in a spelling that programs read differently.
+        InvalidUrlClientError: A literal that is no address, or is written in a way that programs read differently.
     """
     allow, lookup = settings.allow_address, settings.lookup
     if allow is not None and lookup is None and is_literal(host):
@@ -399,11 +399,14 @@ async def resolved(
 
     Raises:
         OSError: There are none.
-        InvalidUrlClientError: A literal address in a spelling that programs read differently.
+        InvalidUrlClientError: A literal that is no address, or is written in a way that programs read differently.
     """
     if is_literal(host):
         if not is_canonical(host):
             raise InvalidUrlClientError(host, "is not a canonical IPv4 address")
+        if parse_literal(host) is None:
+            # "[v1.x:y]" (RFC 3986 3.2.2): nobody must take it for a name that was asked about.
+            raise InvalidUrlClientError(host, "is not an IP address")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return [ResolveResult(hostname=host, host=host, port=port, family=family, proto=0, flags=0)]
     if settings.names is None:
@@ -441,6 +444,7 @@ async def checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Rout
         ssl=route.ssl,
         server_hostname=server_name(route),
         protocols=route.protocols,
+        asked_ssl=route.asked_ssl,
     )
 
 

@@ -66,12 +66,14 @@ class Route:
         forward: The proxy that `origin` is, where it forwards plain requests: they carry the whole URL as their
             target, and the fields that are for this proxy.
         path: A Unix socket's path, or a named pipe's, instead of a network address.
+        asked_ssl: What the request itself said of TLS, which is what errors show.
     """
 
     __slots__ = (
         "_hash",
         "_identity",
         "absolute_form",
+        "asked_ssl",
         "forward",
         "hops",
         "lane",
@@ -92,7 +94,9 @@ class Route:
         protocols: tuple[str, ...] = ("http/1.1",),
         forward: ProxyHop | None = None,
         path: str | None = None,
+        asked_ssl: Any = True,
     ) -> None:
+        self.asked_ssl = asked_ssl
         self.origin = origin
         self.hops = hops
         self.ssl = ssl
@@ -116,6 +120,7 @@ class Route:
             protocols=protocols,
             forward=self.forward,
             path=self.path,
+            asked_ssl=self.asked_ssl,
         )
 
     @property

@@ -129,7 +129,7 @@ def connection_key(route: Route) -> ConnectionKey:
     """What errors show of a route."""
     origin = route.origin
     proxy = URL(str(route.hops[-1])) if route.hops else None
-    return ConnectionKey(origin.host, origin.port, route.is_tls, route.ssl, proxy, None, None)
+    return ConnectionKey(origin.host, origin.port, route.is_tls, route.asked_ssl, proxy, None, None)
 
 
 def hop_key(hop: ProxyHop) -> ConnectionKey:
