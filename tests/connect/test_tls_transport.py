@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import ssl
 import subprocess
@@ -165,6 +166,21 @@ async def test_what_ends_the_handshake_goes_out_with_what_follows_or_a_moment_la
     pair.carry()
     pair.far.do_handshake()
     assert pair.far.read(10) == b"GET"
+
+
+async def test_an_end_that_nobody_waits_for_is_no_error_of_the_loop(pair) -> None:
+    """A dial that is cancelled, or loses its race, has a transport whose handshake has not begun."""
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    pair.near.connection_lost(None)
+    with pytest.raises(ConnectionResetError, match="closed the connection"):
+        await pair.near.secured(5)
+    again = TlsTransport(asyncio.get_running_loop(), pair.near._context, "localhost", 1)
+    again.connection_lost(None)
+    del again
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == []
 
 
 async def test_the_handshake_is_finished_even_if_nothing_is_sent(pair) -> None:

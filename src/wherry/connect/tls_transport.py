@@ -160,10 +160,14 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._lost is None:
             self._lost = exc
         self._closing = True
-        if not self._waiter.done():
-            self._waiter.set_exception(exc)
+        self._end_handshake(exc)
         self._flush()
         self._below.close()
+
+    def _end_handshake(self, exc: Exception) -> None:
+        if not self._waiter.done():
+            self._waiter.set_exception(exc)
+            self._waiter.exception()  # a dial that was cancelled, or lost its race, never begins to wait for it
 
     def _flush(self) -> None:
         if self._outgoing.pending and not self._below.is_closing():
@@ -198,8 +202,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._waiter.done():
-            self._waiter.set_exception(exc or ConnectionResetError("the peer closed the connection"))
+        self._end_handshake(exc or ConnectionResetError("the peer closed the connection"))
         if self._lost is None and not self._closing:
             self._lost = exc
         self._closing = True
