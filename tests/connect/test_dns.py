@@ -236,7 +236,17 @@ async def test_an_address_that_refused_is_tried_last(get, serve, resolver) -> No
 
 
 @pytest.mark.parametrize(
-    "answer", [[], None, [{"host": "not-an-address", "port": 1}], [{"port": 1}], [{"host": None}], 7]
+    "answer",
+    [
+        [],
+        None,
+        [{"host": "not-an-address", "port": 1}],
+        [{"port": 1}],
+        [{"host": None}],
+        [{"host": "127.0.0.1", "family": socket.AF_INET}],
+        [{"host": "127.0.0.1", "family": socket.AF_INET, "port": None}],
+        7,
+    ],
 )
 async def test_answers_that_are_empty_or_wrong_are_dns_errors(get, resolver, answer) -> None:
     names = resolver()

@@ -420,6 +420,7 @@ async def resolved(
         ]
         for result in usable:
             _parsed(result["host"])
+            int(result["port"])
     except (ValueError, TypeError, KeyError) as exc:
         raise OSError(None, f"the resolver gave no addresses: {exc!r}") from exc
     if not usable:
