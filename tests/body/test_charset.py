@@ -68,11 +68,11 @@ def test_byte_order_marks():
     assert bom_encoding(b"") is None
 
 
-@pytest.mark.parametrize("value", ["application/json", "application/json;x=y", "application/a+json"])
+@pytest.mark.parametrize("value", ["application/json", "application/json;x=y", "application/a+json", "model/gltf+json"])
 def test_json_types(value):
     assert is_json_type(value)
 
 
-@pytest.mark.parametrize("value", ["", "text/json", "image/svg+xml", "application/json+xml", "text/a+json"])
+@pytest.mark.parametrize("value", ["", "text/json", "image/svg+xml", "application/json+xml", "text/json+x"])
 def test_other_types(value):
     assert not is_json_type(value)

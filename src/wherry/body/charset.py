@@ -129,8 +129,8 @@ def bom_encoding(body: bytes) -> str | None:
 
 @functools.lru_cache(maxsize=256)
 def is_json_type(content_type: str) -> bool:
-    """Whether it is ``application/json`` or has the ``+json`` suffix (RFC 6839) under ``application``."""
+    """Whether it is ``application/json``, or of any type with the ``+json`` suffix (RFC 6839 3.1)."""
     parsed = parse_mimetype(content_type)
-    return parsed.type == "application" and (
-        (parsed.subtype == "json" and not parsed.suffix) or parsed.suffix == "json"
-    )
+    if parsed.suffix:
+        return parsed.suffix == "json"
+    return parsed.type == "application" and parsed.subtype == "json"
