@@ -205,7 +205,7 @@ async def test_requests_that_go_from_host_to_host_keep_their_connections(raw_ser
         await asyncio.gather(*[walk(start) for start in range(100)])
         stats = session.connector.stats()  # type: ignore[union-attr]
     assert stats.waiting == 0
-    assert stats.opened < 600, "2,000 requests, 10 places"
+    assert stats.opened < 250, "2,000 requests, 10 places"
 
 
 async def test_patience_ends(raw_server: Start) -> None:
