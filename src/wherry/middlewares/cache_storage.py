@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from os import PathLike, fspath
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from wherry.middlewares.cache_policy import StoredResponse
+
+if TYPE_CHECKING:
+    import sqlite3
+    from concurrent.futures import ThreadPoolExecutor
 
 _T = TypeVar("_T")
 MEBIBYTE = 1024 * 1024
@@ -110,13 +113,16 @@ class SQLiteCacheStorage:
 
     async def _run(self, job: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wherry-cache")
+            self._thread = import_module("concurrent.futures").ThreadPoolExecutor(
+                max_workers=1, thread_name_prefix="wherry-cache"
+            )
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: job(self._open()))
 
     def _open(self) -> sqlite3.Connection:
         database = self._database
         if database is None:
-            database = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+            # A twentieth of the time that `import wherry` takes, for a storage that few use.
+            database = import_module("sqlite3").connect(self._path, timeout=10, isolation_level=None)
             try:
                 database.execute("PRAGMA journal_mode=WAL")
                 database.execute("PRAGMA synchronous=NORMAL")
