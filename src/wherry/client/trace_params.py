@@ -24,7 +24,7 @@ class _Told:
     _names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        cls._names = tuple(cls.__annotations__)
+        cls._names = (*cls._names, *cls.__annotations__)
 
     def __init__(self, *values: Any, **named: Any) -> None:
         names = self._names
@@ -51,9 +51,7 @@ class _Told:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
 
 
-class TraceRequestStartParams(_Told):
-    """A request begins.  Fields that are added to `headers` are sent."""
-
+class _Head(_Told):
     method: str
     url: URL
     headers: CIMultiDict[str]
@@ -65,31 +63,7 @@ class TraceRequestStartParams(_Told):
         told["headers"] = headers
 
 
-class TraceRequestHeadersSentParams(_Told):
-    """The head of a request is on its way; once for each redirect and retry."""
-
-    method: str
-    url: URL
-    headers: CIMultiDict[str]
-
-    def __init__(self, method: str, url: URL, headers: CIMultiDict[str]) -> None:
-        told = self.__dict__
-        told["method"] = method
-        told["url"] = url
-        told["headers"] = headers
-
-
-class TraceRequestChunkSentParams(_Told):
-    """A piece of a request's body is about to be sent."""
-
-    method: str
-    url: URL
-    chunk: bytes
-
-
-class TraceResponseChunkReceivedParams(_Told):
-    """A response's body was read."""
-
+class _Chunk(_Told):
     method: str
     url: URL
     chunk: bytes
@@ -99,6 +73,22 @@ class TraceResponseChunkReceivedParams(_Told):
         told["method"] = method
         told["url"] = url
         told["chunk"] = chunk
+
+
+class TraceRequestStartParams(_Head):
+    """A request begins.  Fields that are added to `headers` are sent."""
+
+
+class TraceRequestHeadersSentParams(_Head):
+    """The head of a request is on its way; once for each redirect and retry."""
+
+
+class TraceRequestChunkSentParams(_Chunk):
+    """A piece of a request's body is about to be sent."""
+
+
+class TraceResponseChunkReceivedParams(_Chunk):
+    """A response's body was read."""
 
 
 class TraceRequestEndParams(_Told):

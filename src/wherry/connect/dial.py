@@ -34,7 +34,7 @@ from wherry.connect.sockets import (
     reason,
     show,
 )
-from wherry.connect.tls_transport import SHUTDOWN_TIMEOUT, TlsTransport
+from wherry.connect.tls_transport import TlsTransport
 from wherry.connect.wire import TransportTaker, Wire
 from wherry.errors import (
     ClientConnectorAddressBlocked,
@@ -278,8 +278,7 @@ class _Dialled:
                     protocol = await self._connect(addresses, attempts, settings, factory)
                     ask.timings.connect = loop.time() - started
                     return protocol
-                waits = SHUTDOWN_TIMEOUT if settings.ssl_shutdown_timeout is None else settings.ssl_shutdown_timeout
-                name = server_name(route)
+                name, waits = server_name(route), settings.ssl_shutdown_timeout
                 transport = await self._connect(
                     addresses, attempts, settings, lambda: TlsTransport(loop, context, name, waits)
                 )

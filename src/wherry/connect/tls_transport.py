@@ -47,7 +47,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         loop: The event loop.
         context: The TLS settings.
         server_hostname: The name to send and to check.
-        shutdown_timeout: Seconds that the peer may take to end in order; 0 does not wait for that.
+        shutdown_timeout: Seconds that the peer may take to end in order, None for `SHUTDOWN_TIMEOUT`; 0 does not wait.
     """
 
     __slots__ = (
@@ -79,11 +79,11 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         loop: asyncio.AbstractEventLoop,
         context: ssl.SSLContext,
         server_hostname: str,
-        shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+        shutdown_timeout: float | None = None,
     ) -> None:
         self._loop = loop
         self._context = context
-        self._shutdown_timeout = shutdown_timeout
+        self._shutdown_timeout = SHUTDOWN_TIMEOUT if shutdown_timeout is None else shutdown_timeout
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._server_hostname = server_hostname
@@ -230,7 +230,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 if size:
                     protocol.buffer_updated(size)
             else:
-                view = memoryview(bytearray(RECEIVE_SIZE))
+                # About as much as can come: clearing the whole size for each small message would take half a microsecond.
+                expected = self._incoming.pending + self._tls.pending()
+                view = memoryview(bytearray(min(max(expected, 1), RECEIVE_SIZE)))
                 size, more = self._read_into(view)
                 if size:
                     protocol.data_received(bytes(view[:size]))

@@ -14,7 +14,7 @@ import ssl
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
-from wherry.connect.tls_transport import SHUTDOWN_TIMEOUT, TlsTransport
+from wherry.connect.tls_transport import TlsTransport
 
 _NO_SET_PROTOCOL = asyncio.BaseTransport.set_protocol
 
@@ -158,8 +158,7 @@ class Wire(asyncio.Protocol):
             self.abort()
             raise ConnectionResetError(errno.ECONNRESET, "the peer sent data before the TLS handshake")
         below = self.transport
-        waits = SHUTDOWN_TIMEOUT if shutdown_timeout is None else shutdown_timeout
-        upgraded = TlsTransport(self._loop, context, server_hostname, waits)
+        upgraded = TlsTransport(self._loop, context, server_hostname, shutdown_timeout)
         below.set_protocol(upgraded)
         upgraded.connection_made(below)
         await upgraded.secured(timeout)
