@@ -230,7 +230,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 if size:
                     protocol.buffer_updated(size)
             else:
-                # About as much as can come: clearing the whole size for each small message would take half a microsecond.
+                # About as much as can come: to clear the whole size for each small message takes half a microsecond.
                 expected = self._incoming.pending + self._tls.pending()
                 view = memoryview(bytearray(min(max(expected, 1), RECEIVE_SIZE)))
                 size, more = self._read_into(view)
