@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import io
 import json
@@ -642,3 +643,109 @@ async def test_what_was_sent_is_told_by_the_old_names_too(session, raw_server):
                 await reply.upload_complete
             with pytest.warns(DeprecationWarning, match="output_size"):
                 assert reply.output_size == 10
+            with pytest.warns(DeprecationWarning, match="upload_complete"):
+                assert reply.upload_complete is reply.upload_complete
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("ftp://a.test/", {}),
+        ("/relative", {}),
+        ("http://a.test/", {"data": b"x", "json": 1}),
+        ("http://a.test/", {"json": object()}),
+        ("http://a.test/", {"ssl": object()}),
+        ("http://a.test/", {"proxy": "http://[nonsense"}),
+    ],
+)
+async def test_a_tracker_is_told_of_a_call_that_became_no_request(session, url, options):
+    tracker = wherry.UploadTracker()
+    with pytest.raises((ValueError, TypeError, ClientError)):
+        await session.post(url, upload_tracker=tracker, **options)
+    assert tracker.attempts == 0
+    assert isinstance(tracker.upload_complete.exception(), wherry.UploadAbortedError)
+    with pytest.raises(RuntimeError, match="one request"):
+        await session.post("http://a.test/", upload_tracker=tracker)
+
+
+async def test_a_tracker_is_told_that_the_session_is_closed(session):
+    await session.close()
+    tracker = wherry.UploadTracker()
+    with pytest.raises(RuntimeError, match="closed"):
+        await session.post("http://a.test/", data=b"x", upload_tracker=tracker)
+    assert isinstance(tracker.upload_complete.exception(), wherry.UploadAbortedError)
+
+
+async def test_a_tracker_counts_what_middlewares_send(session, echo):
+    sent = 0
+
+    async def several(request, handler):
+        response = wherry.ClientResponse.from_parts(request, 204, "No Content", ())
+        for _ in range(sent):
+            response = await handler(request)
+            await response.read()
+        return response
+
+    for sent in (0, 1, 3):
+        tracker = wherry.UploadTracker()
+        async with session.post(echo, data=b"12345", upload_tracker=tracker, middlewares=(several,)):
+            pass
+        assert tracker.attempts == sent
+        if sent:
+            assert (tracker.bytes_written, await tracker.upload_complete) == (5, None)
+        else:
+            assert isinstance(tracker.upload_complete.exception(), wherry.UploadAbortedError)
+
+
+async def test_a_tracker_and_the_request_fail_with_one_error(session, echo):
+    async def broken():
+        yield b"a"
+        raise ZeroDivisionError
+
+    tracker = wherry.UploadTracker()
+    with pytest.raises(ClientConnectionError) as caught:
+        await session.post(echo, data=broken(), upload_tracker=tracker)
+    assert tracker.upload_complete.exception() is caught.value
+
+
+async def test_a_tracker_tells_what_broke_an_upload_after_its_answer(session, raw_server):
+    async def answer_first(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+        await reader.read()
+
+    answered = asyncio.Event()
+
+    async def broken():
+        yield b"a"
+        await answered.wait()
+        raise ZeroDivisionError
+
+    tracker = wherry.UploadTracker()
+    async with session.post(await raw_server(answer_first), data=broken(), upload_tracker=tracker) as response:
+        assert response.status == 200
+        answered.set()
+        with pytest.raises(ClientConnectionError):
+            await tracker.upload_complete
+
+
+@pytest.mark.parametrize(("method", "status"), [("close", 302), ("_close", 302), ("_close", 200)])
+async def test_a_body_whose_class_has_an_end_of_its_own_is_ended(session, web_server, method, status):
+    closed = []
+
+    def end(self):
+        closed.append(self)
+
+    async def end_later(self):
+        closed.append(self)
+
+    kind = type("Ending", (wherry.BytesPayload,), {method: end_later if method == "close" else end})
+
+    async def elsewhere(request):
+        return web.Response(status=status, headers={"Location": "/"})
+
+    body = kind(b"x")
+    with pytest.raises(wherry.TooManyRedirects) if status == 302 else contextlib.nullcontext():
+        async with session.put(await web_server(elsewhere), data=body) as response:
+            await response.read()
+    assert body in closed

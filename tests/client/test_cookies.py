@@ -250,6 +250,33 @@ async def test_secure_cookies_go_by_tls_only(peer: Start, session: Make) -> None
     assert [sent(asked) for asked in (*secure.asked, *plain.asked)] == [None, "s=1; p=2", "p=2"]
 
 
+async def test_a_requests_own_secure_cookies_go_where_the_jars_do(peer: Start, session: Make) -> None:
+    """Without TLS only to what the jar treats as secure, and not once they have ended."""
+    server = await peer()
+    trusted = server.url(host="dev.test")
+    http = session(cookie_jar=CookieJar(treat_as_secure_origin=trusted))
+    own = SimpleCookie("s=1; Secure")
+    own.load("old=2; Secure; Max-Age=0")
+    own.load("p=3")
+    for url in (trusted, server.url(host="other.test")):
+        async with http.get(url, cookies=own):
+            pass
+    assert [sent(asked) for asked in server.asked] == ["s=1; p=3", "p=3"]
+
+
+async def test_a_jar_that_fails_costs_no_place(peer: Start, session: Make) -> None:
+    class Broken(CookieJar):
+        def update_cookies_from_headers(self, headers: Any, response_url: URL) -> None:
+            raise ZeroDivisionError
+
+    server = await peer(lambda _: reply(headers=[("Set-Cookie", "a=1")], body=b"x" * 2_000_000))
+    http = session(cookie_jar=Broken(), limit=1, timeout=wherry.ClientTimeout(total=5))
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError) as caught:
+            await http.get(server.url())
+        assert caught.value.__traceback__ is not None  # keeps the response alive
+
+
 async def test_cookies_are_shared_with_websocket_handshakes(session: Make) -> None:
     """S001-04"""
     seen: list[str] = []

@@ -422,6 +422,16 @@ async def test_a_switch_to_no_protocol_has_no_body_to_wait_for(raw_server: Start
         await server.until(lambda server: server.lost == 1)
 
 
+async def test_a_switch_to_no_protocol_takes_no_place(raw_server: Start) -> None:
+    server = await raw_server([b"HTTP/1.1 101 Switching Protocols\r\n\r\n", OK])
+    connector = wherry.TCPConnector(limit=1)
+    async with wherry.ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=5)) as session:
+        odd = await session.get(server.url)
+        assert (odd.status, await odd.read()) == (101, b"")
+        async with session.get(server.url) as reply:
+            assert await reply.text() == "next"
+
+
 @pytest.mark.parametrize(
     ("limit", "answer"),
     [

@@ -78,6 +78,11 @@ class Payload(ABC):
     _autoclose: bool = False
     _made_headers: CIMultiDict[str] | None = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_autoclose" not in vars(cls) and not vars(cls).keys().isdisjoint({"close", "_close"}):
+            cls._autoclose = False  # it says what is to be done at the end
+
     def __init__(
         self,
         value: Any,

@@ -209,12 +209,12 @@ class UploadTracker:
             raise RuntimeError("an UploadTracker follows one request, and this one has its request already")
         self._bound = True
 
-    def start_attempt(self) -> None:
-        """The body is about to be sent, for the first or another time; the connection may not be there yet."""
+    def start_attempt(self, has_body: bool = True) -> None:
+        """The request is about to be sent, for the first or another time; the connection may not be there yet."""
         self.attempts += 1
         self._writer = None
         self._written = 0
-        self._finished = False
+        self._finished = not has_body
         self._error = None
 
     def begin_attempt(self, writer: BodyWriter) -> None:
@@ -242,6 +242,12 @@ class UploadTracker:
         self._writer = None
         if self._over:
             self._settle()
+
+    def give_up(self) -> None:
+        """The call has failed; of a request that it never became nothing will be sent."""
+        if not self._bound:
+            self._bound = True
+            self.finalize()
 
     def finalize(self) -> None:
         """The request has returned or failed: no other attempt follows."""

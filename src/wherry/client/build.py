@@ -314,9 +314,6 @@ class RequestBuilder:
             request._limits = self._limits_for(options)
         if options.upload_tracker is not None:
             request._upload_tracker = options.upload_tracker
-            options.upload_tracker.start_attempt()
-            if hop.data is None:
-                options.upload_tracker.finish_attempt()
         return request
 
     def _limits_for(self, options: RequestOptions) -> Limits:

@@ -15,10 +15,11 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from wherry.body.coding import decoder_for
+from wherry.body.payload import Payload
 from wherry.body.stream import StreamReader
 from wherry.client.acquire import EarlyStart, acquire
 from wherry.client.failures import failed, leave, may_try_again
-from wherry.client.head_fields import DerivedFields, derive
+from wherry.client.head_fields import derive
 from wherry.client.middleware import build_client_middlewares
 from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.own_classes import Taken, response_for, sent_by_class, start
@@ -39,6 +40,28 @@ from wherry.protocol.connection import Connection, Exchange, RequestHead, Respon
 if TYPE_CHECKING:
     from wherry.client.session import ClientSession
     from wherry.connect.route import Route
+
+
+async def fetch_sending(
+    session: ClientSession, method: str, url: URL, options: RequestOptions, payload: Payload | None
+) -> ClientResponse:
+    """Make a request with a body that must be closed at its end, or that a tracker follows; see `fetch`."""
+    tracker = options.upload_tracker
+    if tracker is not None:
+        tracker.bind()
+    try:
+        response = await fetch(session, method, url, options)
+    except BaseException:
+        if payload is not None:
+            await payload.close()
+        raise
+    finally:
+        if tracker is not None:
+            tracker.finalize()
+    if payload is not None and not payload.autoclose:
+        response._payload = payload
+        response.on_settled(response._settle)
+    return response
 
 
 async def fetch(
@@ -382,32 +405,39 @@ async def send(
     if upload is not None and not upload.done():
         response._upload = upload
         content.on_eof(response._settle)
-    _apply_head(session, request, response_head, exchange, content, options)
+    _apply_head(session, request.url, response, response_head, exchange, options)
     return response
 
 
 def _head_for(request: ClientRequest, route: Route, connector: BaseConnector, taken: Connection | None) -> RequestHead:
     """What goes out for a request that was not built before; if it cannot, what was taken for it goes back."""
     try:
-        return request.wire_head(route, connector.force_close)
+        head = request.wire_head(route, connector.force_close)
     except BaseException:
         if taken is not None:
             connector.pool.put_back(taken)
         raise
+    if request._upload_tracker is not None:
+        request._upload_tracker.start_attempt(head.streamed)
+    return head
 
 
 def _apply_head(
     session: ClientSession,
-    request: ClientRequest,
+    url: URL,
+    response: ClientResponse,
     head: ResponseHead,
     exchange: Exchange,
-    content: StreamReader,
     options: RequestOptions,
 ) -> None:
     """What the fields ask of the client: cookies go to the jar, a content coding is undone."""
-    derived: DerivedFields = head.derived or derive(head)
+    content, derived = response.content, head.derived or derive(head)
     if derived.set_cookies is not None:
-        session._cookie_jar.store(derived.set_cookies, request.url)
+        try:
+            session._cookie_jar.store(derived.set_cookies, url)
+        except BaseException:
+            response.close()  # a jar of the program's own may fail
+            raise
     if derived.content_encoding is not None:
         decompress = session._auto_decompress if options.auto_decompress is None else options.auto_decompress
         # A response without content has nothing to decode, whatever it says (RFC 9110 8.4, 9.3.2, 15.4.5).

@@ -75,8 +75,7 @@ class ClientRequest:
     upgrade: str | None = None
     proxy_auth: BasicAuth | None = None
     proxy_headers: LooseHeaders | None = None
-    # The proxies to pass, in order.
-    hops: tuple[ProxyHop, ...] = ()
+    hops: tuple[ProxyHop, ...] = ()  # the proxies to pass, in order
     # (route, head) of a request that is sent again and again as it is; see `ClientSession._ready_request`.
     _ready: tuple[Route, RequestHead] | None = None
     # The request itself, for its twins to be compared with.
@@ -226,8 +225,9 @@ class ClientRequest:
         if own:
             line = merge_cookie_lines("; ".join(own), line)
         if cookies:
-            quote = self._session is None or self._session.cookie_jar.quote_cookie
-            line = request_cookie_line(line, cookies, quote_cookie=quote, url=self.url)
+            jar = None if self._session is None else self._session.cookie_jar
+            quote, secure = (True, ()) if jar is None else (jar.quote_cookie, jar.treat_as_secure_origin)
+            line = request_cookie_line(line, cookies, quote_cookie=quote, url=self.url, secure_origins=secure)
         if line:
             self._fields.append(("Cookie", line))
 

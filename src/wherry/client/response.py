@@ -55,6 +55,7 @@ class ClientResponse(ResponseFacts):
     reason: str | None = None
     content: StreamReader = None  # type: ignore[assignment]
     _upload: asyncio.Task[None] | None = None
+    _upload_complete: asyncio.Future[None] | None = None
     _payload: Payload | None = None
     _on_close: Callable[[], None] | None = None
     _raw_stream: RawStream | None = None
@@ -363,11 +364,14 @@ class ClientResponse(ResponseFacts):
         warnings.warn(
             "ClientResponse.upload_complete is deprecated, use UploadTracker", DeprecationWarning, stacklevel=2
         )
-        upload, done = self._upload, asyncio.get_running_loop().create_future()
-        if upload is None or upload.done():
-            done.set_result(None)
-        else:
-            upload.add_done_callback(lambda _: None if done.done() else done.set_result(None))
+        done = self._upload_complete
+        if done is None:
+            upload, done = self._upload, asyncio.get_running_loop().create_future()
+            self._upload_complete = done
+            if upload is None or upload.done():
+                done.set_result(None)
+            else:
+                upload.add_done_callback(lambda _: None if done.done() else done.set_result(None))
         return done
 
     def raise_for_status(self) -> None:

@@ -17,10 +17,8 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from multidict import CIMultiDict, istr
-from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.body.payload import Payload
 from wherry.client import pipeline
 from wherry.client.build import RequestBuilder
 from wherry.client.context import _RequestContextManager, _WSRequestContextManager
@@ -245,41 +243,28 @@ class ClientSession(RequestBuilder):
         return _RequestContextManager(self._request(method, url, **kwargs))
 
     async def _request(self, method: str, str_or_url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> ClientResponse:
-        connector = self._connector
-        if connector is None or connector.closed:
-            raise RuntimeError("Session is closed")
-        options = RequestOptions(**kwargs) if kwargs else NO_OPTIONS
-        if self._is_plain and method == "GET" and (not kwargs or kwargs.keys() <= READY_OPTIONS):
-            request = self._ready_request(str_or_url, options)
-            if request is not None:
-                return await pipeline.fetch(self, "GET", request.original_url, options, request)
-        url = self._resolve_url(str_or_url)
-        if options.params:
-            url = url.extend_query(options.params)
-        if options.data is not None or options.upload_tracker is not None:
-            options.data = payload = self._payload(options)
-            if options.upload_tracker is not None or (payload is not None and not payload.autoclose):
-                return await self._upload(check_method(method), url, options, payload)
-        return await pipeline.fetch(self, check_method(method), url, options)
-
-    async def _upload(self, method: str, url: URL, options: RequestOptions, payload: Payload | None) -> ClientResponse:
-        """A request with a body that must be closed at its end, or that a tracker follows."""
-        tracker = options.upload_tracker
-        if tracker is not None:
-            tracker.bind()
         try:
-            response = await pipeline.fetch(self, method, url, options)
+            connector = self._connector
+            if connector is None or connector.closed:
+                raise RuntimeError("Session is closed")
+            options = RequestOptions(**kwargs) if kwargs else NO_OPTIONS
+            if self._is_plain and method == "GET" and (not kwargs or kwargs.keys() <= READY_OPTIONS):
+                request = self._ready_request(str_or_url, options)
+                if request is not None:
+                    return await pipeline.fetch(self, "GET", request.original_url, options, request)
+            url = self._resolve_url(str_or_url)
+            if options.params:
+                url = url.extend_query(options.params)
+            if options.data is not None or options.upload_tracker is not None:
+                options.data = payload = self._payload(options)
+                if options.upload_tracker is not None or (payload is not None and not payload.autoclose):
+                    return await pipeline.fetch_sending(self, check_method(method), url, options, payload)
+            return await pipeline.fetch(self, check_method(method), url, options)
         except BaseException:
-            if payload is not None:
-                await payload.close()
-            raise
-        finally:
+            tracker = kwargs.get("upload_tracker")
             if tracker is not None:
-                tracker.finalize()
-        if payload is not None and not payload.autoclose:
-            response._payload = payload
-            response.on_settled(response._settle)
-        return response
+                tracker.give_up()  # who waits for it must not wait for ever
+            raise
 
     def get(self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Any) -> _RequestContextManager:
         """Make a GET request."""

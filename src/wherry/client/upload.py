@@ -48,11 +48,14 @@ async def upload_body(request: ClientRequest, exchange: Exchange, head: RequestH
         error = exc
         if exchange.head is None and exchange.error is None:
             await _late_answer(exchange, exc)
+        if exchange.head is None and exchange.error is not None:
+            error = exchange.error  # what the request raises
     except Exception as exc:
         failure = ClientConnectionError(
             f"Failed to send bytes into the underlying connection to {request.url.origin()}: {exc!r}"
         )
-        failure.__cause__ = error = exc
+        failure.__cause__ = exc
+        error = failure
         exchange.fail(failure)
         exchange.cancel()
     finally:

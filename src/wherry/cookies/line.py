@@ -6,6 +6,7 @@ Pure functions over text.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from http.cookies import Morsel
 
 from yarl import URL
@@ -28,7 +29,12 @@ def merge_cookie_lines(weaker: str, stronger: str) -> str:
 
 
 def request_cookie_line(
-    session_line: str, cookies: LooseCookies | None, *, quote_cookie: bool = True, url: URL | None = None
+    session_line: str,
+    cookies: LooseCookies | None,
+    *,
+    quote_cookie: bool = True,
+    url: URL | None = None,
+    secure_origins: Collection[URL] = (),
 ) -> str:
     """The Cookie line of a request that has cookies of its own.
 
@@ -38,6 +44,7 @@ def request_cookie_line(
         quote_cookie: Quote values that need it; False sends them as they are.
         url: Where the request goes.  With it, a Morsel's attributes Domain, Path, Secure, Max-Age and Expires
             are obeyed, so that the cookies of a response can be passed on as they are.
+        secure_origins: Where Secure cookies go without TLS too.
 
     Raises:
         CookieError: A name or value cannot be sent.
@@ -47,12 +54,12 @@ def request_cookie_line(
     own: dict[str, str] = {}
     for name, given in loose_pairs(cookies):
         morsel = morsel_of(name, given)
-        if url is None or not isinstance(given, Morsel) or _may_go(morsel, url):
+        if url is None or not isinstance(given, Morsel) or _may_go(morsel, url, secure_origins):
             own[morsel.key] = f"{morsel.key}={coded_for_sending(morsel, quote=quote_cookie)}"
     return merge_cookie_lines(session_line, "; ".join(own.values()))
 
 
-def _may_go(morsel: Morsel[str], url: URL) -> bool:
+def _may_go(morsel: Morsel[str], url: URL, secure_origins: Collection[URL]) -> bool:
     """Whether the attributes of a Morsel let it go to `url`."""
     host = url.raw_host or ""
     domain = (morsel["domain"] or "").removeprefix(".").lower()
@@ -61,7 +68,8 @@ def _may_go(morsel: Morsel[str], url: URL) -> bool:
     path = morsel["path"]
     if path and not path_match(url.raw_path or "/", path if path[0] == "/" else default_path(path)):
         return False
-    if morsel["secure"] and url.scheme not in {"https", "wss"} and not is_localhost(host):
+    by_tls = url.scheme in {"https", "wss"}
+    if morsel["secure"] and not (by_tls or is_localhost(host) or (secure_origins and url.origin() in secure_origins)):
         return False
     now = time.time()
     ends = expiry(morsel, now)

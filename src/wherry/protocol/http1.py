@@ -423,7 +423,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         """The response is whole: give the connection back, here and now, before its reader even wakes."""
         self._message_done = False
         head = exchange.head
-        if head is None or head.status == 101:
+        if head is None or (head.status == 101 and self._parser.should_upgrade()):
             return
         if self._memo_key is not None:
             if self._interim == 0:

@@ -145,8 +145,10 @@ class Http1Reading(Http1Carrier):
             self._fields = []
         if exchange.head.status == 101:
             # RFC 9110 15.2: no content, be the switch to a protocol that it names (which the parser tells) or to none.
-            exchange.pause_reading()
-            exchange.sink.feed_eof()
+            self._keep_alive = False
+            if self._parser.should_upgrade():
+                exchange.pause_reading()
+                exchange.sink.feed_eof()
 
     def _begin_to_count(self, head: ResponseHead) -> None:
         """A read has ended inside the body: from here on its bytes are counted, if they are many and have a length."""
