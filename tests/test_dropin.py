@@ -95,3 +95,16 @@ def test_without_aiohttp_the_client_names_are_there(tmp_path):
         "assert aiohttp.ClientError is ClientError is wherry.ClientError; print(ACCEPT)\n"
     )
     assert run(tmp_path, "-c", code) == "Accept"
+
+
+def test_what_the_submodules_give_is_of_one_kind(tmp_path):
+    program = """
+import wherry.dropin
+wherry.dropin.install()
+import aiohttp
+from aiohttp.client_reqrep import _merge_ssl_params
+from aiohttp.multipart import MultipartReader, MultipartResponseWrapper
+print(MultipartReader.response_wrapper_cls is MultipartResponseWrapper)
+print(type(_merge_ssl_params(True, None, None, b"\\0" * 32)) is aiohttp.Fingerprint)
+"""
+    assert run(tmp_path, "-W", "ignore::DeprecationWarning", "-c", program).split() == ["True", "True"]

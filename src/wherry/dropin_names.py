@@ -6,12 +6,15 @@ Programs and libraries import these although no document promises them.  This is
 from __future__ import annotations
 
 from abc import ABC
+from ssl import SSLContext
+from types import NoneType
 from typing import Any
 
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
 from wherry.body.charset import MimeType, parse_mimetype
+from wherry.body.multipart import MultipartResponseWrapper
 from wherry.body.payload import JsonBytesPayload
 from wherry.body.payload_base import Order, PayloadRegistry, register_payload
 from wherry.body.stream import AsyncStreamIterator, ChunkTupleAsyncStreamIterator
@@ -27,6 +30,7 @@ from wherry.client.websocket import DEFAULT_WS_CLIENT_TIMEOUT
 from wherry.client.websocket_connect import _WSConnectOptions
 from wherry.connect.held import HeldConnection
 from wherry.connect.resolver import AbstractResolver, ResolveResult
+from wherry.connect.tls import Fingerprint
 from wherry.protocol.websocket_handshake import WSHandshakeError
 from wherry.types import ConnectionKey
 from wherry.version import SERVER_SOFTWARE
@@ -49,6 +53,7 @@ def strip_auth_from_url(url: URL) -> tuple[URL, BasicAuth | None]:
 
 
 _CONTEXTS = (_BaseRequestContextManager, _RequestContextManager, _WSRequestContextManager)
+SSL_ALLOWED_TYPES = (SSLContext, bool, Fingerprint, NoneType)
 _PAYLOADS = (JsonBytesPayload, Order, PayloadRegistry, register_payload)
 
 
@@ -68,12 +73,12 @@ NAMES: dict[str, dict[str, Any]] = {
         "URL": URL,
     },
     "client_middlewares": _named(build_client_middlewares),
-    "client_reqrep": _named(ConnectionKey, ContentDisposition),
+    "client_reqrep": {**_named(ConnectionKey, ContentDisposition), "SSL_ALLOWED_TYPES": SSL_ALLOWED_TYPES},
     "client_ws": {"DEFAULT_WS_CLIENT_TIMEOUT": DEFAULT_WS_CLIENT_TIMEOUT},
     "connector": _named(AbstractResolver, Connection, ResolveResult),
     "helpers": {**_named(MimeType, parse_mimetype, strip_auth_from_url), "sentinel": UNSET},
     "http": {**_named(WSHandshakeError), "SERVER_SOFTWARE": SERVER_SOFTWARE},
-    "multipart": _named(parse_mimetype),
+    "multipart": _named(MultipartResponseWrapper, parse_mimetype),
     "payload": _named(*_PAYLOADS, parse_mimetype),
     "resolver": _named(AbstractResolver, ResolveResult),
     "streams": _named(AsyncStreamIterator, ChunkTupleAsyncStreamIterator),

@@ -531,3 +531,28 @@ async def test_a_part_of_another_length_than_it_says_is_an_error(length):
         await all_parts(reading(data))
     # RFC 7578 4.8: in a form the field means nothing.
     assert await all_parts(reading(data, subtype="form-data")) == [b"hello"]
+
+
+@pytest.mark.parametrize("size", [5, 6, 7, 2**16])
+@pytest.mark.parametrize("encoding", [None, "base64"])
+async def test_a_part_knows_its_end_with_its_last_piece(size, encoding):
+    field = f"Content-Transfer-Encoding: {encoding}\r\n".encode() if encoding else b""
+    data = b"".join([b"--AB\r\n" + field + b"\r\n" + body + b"\r\n" for body in (b"chunkchu", b"two")]) + b"--AB--\r\n"
+    reader = reading(data)
+    found = []
+    while (part := await reader.next()) is not None:
+        found.append(b"")
+        while not part.at_eof():
+            piece = await part.read_chunk(size)
+            assert piece
+            found[-1] += piece
+        assert await part.read_chunk(size) == b""
+    assert found == [b"chunkchu", b"two"]
+
+
+async def test_a_part_of_another_length_than_it_says_is_known_at_its_end():
+    part = await reading(b"--AB\r\nContent-Length: 4\r\n\r\nlong!\r\n--AB--").next()
+    assert await part.read_chunk() == b"long!"
+    assert not part.at_eof()
+    with pytest.raises(BadMultipart, match="Content-Length"):
+        await part.read_chunk()

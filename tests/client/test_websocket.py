@@ -217,6 +217,7 @@ async def test_the_handshake_carries_what_was_asked(lax_session: ClientSession, 
         assert socket.protocol == "superchat"
         assert socket.get_extra_info("peername") == ("127.0.0.1", site.port)
         assert socket.get_extra_info("nothing", 5) == 5
+    assert socket.get_extra_info("peername", 5) == 5
     [headers] = site.headers
     assert headers["Cookie"] == "crumb=1"
     assert headers["Origin"] == "http://example.org"

@@ -131,7 +131,9 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
             return b""
         piece = await self._scanner.body(size)
         self._came += len(piece)
-        if not piece:
+        if piece:
+            self._at_eof = self._scanner.state is not State.BODY and self._length in {None, self._came}
+        else:
             self._at_eof = True
             if self._length is not None and self._came != self._length:
                 raise BadMultipart(f"a part has {self._came} bytes, its Content-Length says {self._length}")

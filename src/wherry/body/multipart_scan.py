@@ -89,6 +89,8 @@ class Scanner:
                 piece = bytes(memoryview(buffer)[:length])
                 del buffer[:length]
                 self._clear -= length
+                if not self._clear and buffer.startswith(self._delimiter):
+                    self._pass_boundary()  # who asks at_eof() is told at once
                 return piece
             at = buffer.find(self._delimiter, self._clear)
             if at == 0:

@@ -139,7 +139,9 @@ class WebSocketChannel:
             self.connection_lost(*self._lost_early)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default if self._tunnel is None else self._tunnel.get_extra_info(name, default)
+        if self._tunnel is None or self._finished:
+            return default
+        return self._tunnel.get_extra_info(name, default)
 
     @property
     def ended(self) -> bool:
