@@ -605,3 +605,21 @@ def test_the_private_view_shows_empties_and_restores_the_jar() -> None:
     jar._cookies = pickle.loads(kept)
     assert line(jar, "http://127.0.0.1/") == "a=1"
     assert line(jar, "https://www.example.com/a/b") == "b=2"
+
+
+def test_who_fills_a_domain_pushes_out_no_cookie_of_a_host() -> None:
+    jar = CookieJar(max_cookies_per_request=10)
+    jar.update_cookies({"own": "1"})
+    jar.store([f"p{number}=v; Domain=example.com" for number in range(20)], URL("https://evil.example.com/"))
+    jar.store(["login=mine"], URL("https://app.example.com/"))
+    filtered = jar.filter_cookies(URL("https://app.example.com/"))
+    sent = line(jar, "https://app.example.com/").split("; ")
+    assert len(filtered) == len(sent) == 10
+    assert {"own=1", "login=mine"} < set(sent)
+    assert sent == [f"{name}={morsel.value}" for name, morsel in filtered.items()]
+
+
+def test_a_line_is_measured_in_octets() -> None:
+    jar = CookieJar(max_line_length=20, quote_cookie=False)
+    jar.store(["a=\u00e9\u00e9\u00e9\u00e9\u00e9", "b=\u00e9\u00e9\u00e9\u00e9", "c=1"], HTTPS)
+    assert line(jar, "https://www.example.com/a/b") == "a=\u00e9\u00e9\u00e9\u00e9\u00e9; c=1"

@@ -71,6 +71,25 @@ def test_aiohttps_json_is_read(tmp_path: Path) -> None:
     assert ("www.example.com", "", "session") in jar.host_only_cookies
 
 
+def test_older_files_of_aiohttps_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have paths with their slash, and no moment at which a cookie ends."""
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
+    told = {
+        "short": {"max-age": "60"},
+        "over": {"max-age": "0"},
+        "dated": {"expires": "Fri, 15 Jan 2027 08:00:30 GMT"},
+        "session": {},
+    }
+    records = {name: {"key": name, "value": "1", "coded_value": "1", **more} for name, more in told.items()}
+    (tmp_path / "old").write_text(json.dumps({"www.example.com|/": records, "www.example.com|/shop/": records}))
+    jar = CookieJar()
+    jar.load(tmp_path / "old")
+    assert jar.cookie_header(URL("https://www.example.com/")) == "short=1; dated=1; session=1"
+    assert jar.cookie_header(URL("https://www.example.com/shop/")).count("short=1") == 2
+    monkeypatch.setattr("time.time", lambda: 1_800_000_050.0)
+    assert jar.cookie_header(URL("https://www.example.com/")) == "short=1; session=1"
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -84,6 +103,7 @@ def test_aiohttps_json_is_read(tmp_path: Path) -> None:
         b'{"version": 1, "cookies": [{"name": "a"}]}',
         json.dumps({"a|/": {"b": {"key": "x\r\n", "value": "1", "coded_value": "1"}}}).encode(),
         b'{"a|/": {"b": {"key": "x", "value": "1", "coded_value": "1", "expires_timestamp": NaN}}}',
+        b'{"a|/": {"b": {"key": "x", "value": "1", "coded_value": "1", "expires_timestamp": 1' + b"0" * 400 + b"}}}",
         b"\xff\xfe",
     ],
 )

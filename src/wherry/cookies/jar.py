@@ -39,7 +39,7 @@ __all__ = ("MAX_COOKIES", "MAX_COOKIES_PER_DOMAIN", "MAX_COOKIES_PER_REQUEST", "
 # How many cookies a jar holds, how many of one domain (RFC 6265bis 6.1 wants 3000 and 50 at least).
 MAX_COOKIES = 20_000
 MAX_COOKIES_PER_DOMAIN = 180
-# What a request carries at most, in cookies and in characters: servers refuse longer field lines.
+# What a request carries at most, in cookies and in octets: servers refuse longer field lines.
 MAX_COOKIES_PER_REQUEST = 150
 MAX_LINE_LENGTH = 8190
 
@@ -83,7 +83,7 @@ class CookieJar(AbstractCookieJar):
         max_cookies: How many cookies it holds; the longest unused go first.
         max_cookies_per_domain: How many of one domain; plain ones go before Secure ones.
         max_cookies_per_request: How many go with one request, the most specific first.
-        max_line_length: How many characters the Cookie line of one request has at most.
+        max_line_length: How many octets the Cookie line of one request has at most.
     """
 
     def __init__(
@@ -262,21 +262,24 @@ class CookieJar(AbstractCookieJar):
         return found
 
     def _within_limits(self, cookies: list[Cookie]) -> list[Cookie]:
-        """As many as one request may carry, from the first on; one that is too long lets shorter ones pass."""
+        """As many as one request may carry; one that is too long lets shorter ones pass.
+
+        The program's own go first, then those of the nearest domain: who fills a domain above cannot push them out.
+        """
         room = self._max_line + 2
-        kept: list[Cookie] = []
-        for cookie in cookies:
+        kept: set[Cookie] = set()
+        for cookie in sorted(cookies, key=_nearness):
             if len(kept) >= self._max_per_request:
                 break
-            length = len(cookie.pair) + 2
+            length = _octets(cookie.pair) + 2
             if length <= room:
                 room -= length
-                kept.append(cookie)
-        return kept
+                kept.add(cookie)
+        return [cookie for cookie in cookies if cookie in kept]
 
     def _join(self, cookies: list[Cookie]) -> str:
         line = "; ".join([cookie.pair for cookie in cookies])
-        if len(line) <= self._max_line and len(cookies) <= self._max_per_request:
+        if _octets(line) <= self._max_line and len(cookies) <= self._max_per_request:
             return line
         return "; ".join([cookie.pair for cookie in self._within_limits(cookies)])
 
@@ -484,3 +487,11 @@ def _domain_attribute(attributes: Mapping[str, Any]) -> str:
     if not domain or domain[-1] == ".":
         return ""
     return str(domain[1:] if domain[0] == "." else domain).lower()
+
+
+def _nearness(cookie: Cookie) -> tuple[bool, int]:
+    return (bool(cookie.domain), -len(cookie.domain))
+
+
+def _octets(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))

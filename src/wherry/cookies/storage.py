@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from wherry.cookies.parse import unquote
+from wherry.cookies.parse import expiry, unquote
 from wherry.cookies.record import Cookie, check_line
 
 __all__ = ("from_json", "from_netscape", "read", "to_json", "to_netscape", "write")
@@ -93,7 +94,7 @@ def from_json(text: str) -> list[Cookie]:
         if isinstance(data, dict) and data.get("version") == _VERSION and isinstance(data.get("cookies"), list):
             return [_from_object(record) for record in data["cookies"]]
         return _from_aiohttp(data)
-    except (KeyError, TypeError, AttributeError) as exc:
+    except (KeyError, TypeError, AttributeError, OverflowError) as exc:
         raise ValueError(f"not a cookie file: a record is malformed ({exc!r})") from exc
 
 
@@ -115,7 +116,7 @@ def _from_object(record: Mapping[str, Any]) -> Cookie:
 
 def _from_aiohttp(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Cookie]:
     """``{"domain|path": {name: {key, value, coded_value, attributes ...}}}``."""
-    cookies = []
+    cookies, now = [], time.time()
     for place, records in data.items():
         domain, _, path = place.partition("|")
         for record in records.values():
@@ -132,9 +133,9 @@ def _from_aiohttp(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[C
                     coded,
                     domain=domain,
                     host_only=bool(record.get("host_only")),
-                    path=_text(record.get("path") or f"{path}/"),
+                    path=_text(record.get("path") or f"{path.rstrip('/')}/"),
                     secure=secure,
-                    expires=_moment(record.get("expires_timestamp")),
+                    expires=_ending(record, now),
                     attributes=_with_flags(attributes, secure=secure),
                     received=True,
                 )
@@ -149,6 +150,14 @@ def _text(value: Any) -> str:
         return check_line(value)
     except CookieError as exc:
         raise ValueError(f"not a cookie file: {exc}") from exc
+
+
+def _ending(record: Mapping[str, Any], now: float) -> float:
+    """When a cookie of aiohttp's ends; its older files tell no more than what the server had said."""
+    if "expires_timestamp" in record:
+        return _moment(record["expires_timestamp"])
+    ends = expiry(record, now)
+    return _NEVER if ends is None else ends
 
 
 def _moment(value: Any) -> float:
