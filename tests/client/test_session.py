@@ -422,6 +422,8 @@ async def test_what_only_a_response_has_is_told_of_a_request() -> None:
         ({"X": "a\0b"}, ValueError),
         ({"X": "a\x01b"}, ValueError),
         ({"X": "a\x7fb"}, ValueError),
+        ({"X": "a\ud800b"}, ValueError),
+        ({"X": "c\udd00d"}, ValueError),
         ({"X\r\nY": "a"}, ValueError),
         ({"X Y": "a"}, ValueError),
         ({"": "a"}, ValueError),
@@ -437,6 +439,23 @@ async def test_headers_that_cannot_be_sent(raw_server: Start, headers: Any, what
         with pytest.raises(what):
             await session.get(server.url, headers=headers)
     assert not server.received or not server.received[0]
+
+
+async def test_bytes_that_came_as_no_text_can_be_sent_back(raw_server: Start) -> None:
+    """PEP 383: what a response's field had beside UTF-8 goes out as it came."""
+    server = await raw_server([response()])
+    async with wherry.ClientSession() as session, session.get(server.url, headers={"X": "a\udcffb"}):
+        assert b"\r\nX: a\xffb\r\n" in server.received[0]
+
+
+@pytest.mark.parametrize("path", ["a b", "a\0b", "a\x7f", "a\ud800", "a?b c"])
+async def test_targets_that_cannot_be_sent(raw_server: Start, path: str) -> None:
+    """RFC 9112 3.2; nothing is dialled for them."""
+    server = await raw_server([response()])
+    async with wherry.ClientSession() as session:
+        with pytest.raises(wherry.InvalidURL, match="percent-encoded"):
+            await session.get(URL(f"{server.url}/{path}", encoded=True))
+        assert session.connector.stats().opened == 0
 
 
 @pytest.mark.parametrize("method", ["GE T", "GET\r\nX: y", "", "GÉT"])

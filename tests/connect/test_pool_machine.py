@@ -88,6 +88,30 @@ class FakeConnection:
         await asyncio.shield(self.ended)
 
 
+class Start:
+    """Starts a request's exchange before its task runs; `how` says when the answer comes, if it can start at all."""
+
+    def __init__(self, working: list[FakeConnection], how: str) -> None:
+        self.working = working
+        self.how = how
+        self.connection: FakeConnection | None = None
+
+    def __call__(self, connection: Any, waiter: asyncio.Future[Any]) -> None:
+        if self.how == "cannot":
+            raise ClientConnectionError("not started")
+        connection.start()
+        self.connection = connection
+        self.working.append(connection)
+        if self.how == "at once":
+            waiter.set_result(None)
+        else:
+            connection.loop.call_soon(lambda: waiter.done() or waiter.set_result(None))
+
+
+# How a request's exchange starts: by its own task, or before that.
+HOWS = st.sampled_from(["", "at once", "soon", "cannot"])
+
+
 class PoolMachine(RuleBasedStateMachine):
     """Requests come, are cancelled and end; dials succeed and fail; servers hang up; idle connections grow old."""
 
@@ -137,25 +161,35 @@ class PoolMachine(RuleBasedStateMachine):
 
         self.loop.run_until_complete(turns())
 
-    async def request(self, route: Route) -> FakeConnection:
-        connection: Any = self.pool.take(route) or await self.pool.acquire(ConnectAsk(route))
+    async def request(self, route: Route, how: str) -> FakeConnection:
+        start = Start(self.working, how) if how else None
+        connection: Any = self.pool.take(route)
+        if connection is None:
+            try:
+                connection = await self.pool.acquire(ConnectAsk(route, start=start))
+            except BaseException:
+                if start is not None and start.connection is not None:
+                    start.connection.close()  # as an exchange of HTTP/1 does that is given up
+                    start.connection.lost()
+                raise
         assert connection.route == route
-        connection.start()
-        self.working.append(connection)
+        if start is None or start.connection is None:
+            connection.start()
+            self.working.append(connection)
         return connection
 
-    @rule(number=st.integers(0, 2), count=st.integers(1, 5))
-    def ask(self, number: int, count: int) -> None:
+    @rule(number=st.integers(0, 2), count=st.integers(1, 5), how=HOWS)
+    def ask(self, number: int, count: int, how: str) -> None:
         for _ in range(count):
-            self.waiting.append(self.loop.create_task(self.request(self.routes[number])))
+            self.waiting.append(self.loop.create_task(self.request(self.routes[number], how)))
         self.settle()
 
-    @rule(number=st.integers(0, 2), turns=st.integers(0, 4))
-    def ask_and_give_up(self, number: int, turns: int) -> None:
+    @rule(number=st.integers(0, 2), turns=st.integers(0, 4), how=HOWS)
+    def ask_and_give_up(self, number: int, turns: int, how: str) -> None:
         """Before the dial has begun, while it begins, and after."""
 
         async def run() -> None:
-            task = self.loop.create_task(self.request(self.routes[number]))
+            task = self.loop.create_task(self.request(self.routes[number], how))
             for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
@@ -330,4 +364,37 @@ async def test_a_server_that_ends_each_connection_at_once_is_not_dialled_for_eve
         await asyncio.wait_for(pool.acquire(ConnectAsk(Route(Origin("http", "a.test", 80)))), 5)
     assert caught.value.resend_safe
     assert (dials, pool.stats().open) == (1, 0)
+    await pool.close()
+
+
+async def test_exchanges_that_can_start_at_once_start_together_before_their_tasks_run() -> None:
+    loop = asyncio.get_running_loop()
+    made: list[FakeConnection] = []
+    working: list[FakeConnection] = []
+    told: list[str] = []
+
+    async def dial(ask: ConnectAsk) -> Any:
+        made.append(FakeConnection(loop, 1))
+        return made[-1]
+
+    async def request(name: str) -> None:
+        start = Start(working, "soon")
+        carrier = await pool.acquire(ConnectAsk(route, start=start))
+        assert carrier is start.connection
+        told.append(name)
+
+    pool = Pool(loop, dial, limit=3)
+    route = Route(Origin("http", "a.test", 80))
+    for connection in [await pool.acquire(ConnectAsk(route)) for _ in range(3)]:
+        connection.start()  # type: ignore[call-arg]
+    tasks = [asyncio.create_task(request(name)) for name in "abc"]
+    await asyncio.sleep(0)
+    for connection in made:
+        connection.finish()
+    tasks[1].cancel()  # it was given a place, and began nothing: that goes to nobody
+    assert not working
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert working == [made[0], made[2]]
+    assert told == ["a", "c"]
+    assert pool.take(route) is made[1]
     await pool.close()

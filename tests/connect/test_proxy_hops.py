@@ -158,7 +158,9 @@ def test_proxy_headers_go_with_a_single_http_proxy() -> None:
         proxy_hops(["http://h", "http://i"], None, {"X-A": "1"})
 
 
-@pytest.mark.parametrize("field", [("X A", "1"), ("", "1"), ("X", "a\r\nb: c"), ("X", "\0"), ("Content-Length", "3")])
+@pytest.mark.parametrize(
+    "field", [("X A", "1"), ("", "1"), ("X", "a\r\nb: c"), ("X", "\0"), ("X", "\ud800"), ("Content-Length", "3")]
+)
 def test_proxy_headers_cannot_break_the_request(field: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="proxy_headers"):
         proxy_hops("http://h", None, [field])

@@ -63,7 +63,7 @@ def test_without_quoting_values_go_as_they_are() -> None:
     assert request_cookie_line("", {"a": 'x "y", z'}, quote_cookie=False) == 'a=x "y", z'
 
 
-@pytest.mark.parametrize("name", ["a;b", "a=b", "a b", "a\r\nX", "a,b"])
+@pytest.mark.parametrize("name", ["a;b", "a=b", "a b", "a\r\nX", "a,b", "a\ud800"])
 def test_names_that_would_break_the_line_are_refused(name: str) -> None:
     with pytest.raises(CookieError):
         request_cookie_line("", {name: "1"})
@@ -72,6 +72,8 @@ def test_names_that_would_break_the_line_are_refused(name: str) -> None:
 def test_control_characters_are_refused_where_nothing_escapes_them() -> None:
     with pytest.raises(CookieError):
         request_cookie_line("", {"a": "1\r\nX-Evil: 1"}, quote_cookie=False)
+    with pytest.raises(CookieError, match="surrogate"):
+        request_cookie_line("", {"a": "\ud800"})
 
 
 def test_a_morsel_that_was_never_set_is_refused() -> None:

@@ -1,7 +1,7 @@
 """A connection for a request, in line or by a dial, and the start of its exchange.
 
-The pool decides who waits for what.  Here a request says what it needs, and that its exchange may start the moment that
-there is a connection, inside the read that freed it: its task then wakes once, with the answer.
+The pool decides who waits for what.  Here a request says what it needs, and that its exchange may start when there is
+a connection, before its task runs: that then wakes once, with the answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class EarlyStart:
-    """Starts a request's exchange where a connection comes free, before its task runs again.
+    """Starts a request's exchange where the pool has a connection for it, before its task runs again.
 
     Args:
         head: What is sent, body and all; None where that is not known yet.

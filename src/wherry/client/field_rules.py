@@ -1,4 +1,4 @@
-"""What may be sent: the rules for methods, and for names and values of header fields (RFC 9110 5.1, 5.5, 9.1)."""
+"""What may be sent: the rules for methods, targets, and names and values of header fields (RFC 9110 5.1, 5.5, 9.1)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from yarl import URL
+
+from wherry.errors import InvalidUrlClientError
 from wherry.protocol.connection import FieldBlock
 from wherry.types import LooseHeaders
 
 # RFC 9110 5.6.2: a field's name and a method are tokens.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# RFC 9110 5.5: a value has no control characters but the tab; the first three of these would end the field.
-_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# RFC 9110 5.5: a value has no control characters but the tab; CR, LF and NUL would end the field.  Half a surrogate
+# pair has no bytes, unless it stands for a byte that came as none of UTF-8's (PEP 383).
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
+# RFC 9112 3.2: it ends with a space.
+_NO_TARGET = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 # Fields that the engine makes or must read itself.
 ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
 # Fields that carry a secret of one origin, and must not follow a redirect to another (RFC 9110 15.4).
@@ -32,11 +38,25 @@ def check_method(method: str) -> str:
     return method.upper()
 
 
+def target_of(url: URL) -> str:
+    """The path and query of `url` as they are sent.
+
+    Raises:
+        InvalidUrlClientError: They have a space, a control character, or what has no bytes (RFC 9112 3.2).
+    """
+    target = url.raw_path_qs
+    wrong = _NO_TARGET.search(target)
+    if wrong is not None:
+        raise InvalidUrlClientError(url, f"{wrong[0]!r} cannot be sent unless it is percent-encoded")
+    return target
+
+
 def check_field(name: str, value: str) -> str:
     """The lower-case name of a field that may be sent.
 
     Raises:
-        ValueError: The name is no token, or the value holds CR, LF, NUL or another control character (RFC 9110 5.5).
+        ValueError: The name is no token, or the value holds CR, LF, NUL, another control character (RFC 9110 5.5), or
+            half a surrogate pair.
         TypeError: One of them is not a str.
     """
     lower = _known_names.get(name)
@@ -50,7 +70,10 @@ def check_field(name: str, value: str) -> str:
             _known_names[str(name)] = lower
     if not isinstance(value, str):
         raise TypeError(f"the value of header field {name} must be str, not {type(value).__name__}: {value!r}")
-    if _FORBIDDEN.search(value) is not None:
+    wrong = _FORBIDDEN.search(value)
+    if wrong is not None:
+        if wrong[0] > "\x7f":
+            raise ValueError(f"the value of header field {name} holds half a surrogate pair: {value!r}")
         raise ValueError(
             f"Newline, carriage return, null byte or another control character detected in the value of header field "
             f"{name}; this may be header injection"

@@ -20,7 +20,7 @@ from wherry.auth.basic import BasicAuth
 from wherry.body.form import payload_of
 from wherry.body.payload import Payload
 from wherry.body.writer import compression_of
-from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs, without_proxy_credentials
+from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs, target_of, without_proxy_credentials
 from wherry.client.origin import authority_of
 from wherry.client.own_classes import UNHEARD
 from wherry.client.request_info import RequestInfo
@@ -430,7 +430,7 @@ class ClientRequest:
         at_hand = None
         if payload is not None and not chunked and not self.compress and not self.expect100:
             at_hand = payload.at_hand if self._upload_tracker is None else None
-        target = url.raw_path_qs
+        target = target_of(url)
         if route.forward is not None:
             # RFC 9112 3.2.2; what is for the proxy goes with each request, and to this one only.
             target = f"{url.scheme}://{authority_of(url)}{target}"

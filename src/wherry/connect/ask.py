@@ -69,8 +69,8 @@ class ConnectAsk:
         sock_connect: Seconds that dialling one address chain may take, None for no limit.
         observer: Told of the steps, None when nobody listens.
         request: Who asks: nothing to us, shown to connectors of the program's own.
-        start: What begins the exchange inside the read that frees a connection, before the request's task runs; None
-            where more than that is to be done first.
+        start: What begins the exchange on the connection that the request gets, before its task runs; None where more
+            than that is to be done first.
         answer: Answers the challenges of proxies, None where nobody does.
     """
 

@@ -2,9 +2,9 @@
 
 It keeps connections by route, makes room for new ones within the limits, and lets requests wait in line.  A
 waiter takes whatever comes first, a freed connection or its own dial; the loser of that race is kept for the next
-request.  A freed place goes to its next user synchronously, inside the read that ended the exchange before it:
-that keeps the slowest request near the median.  The pool opens no socket itself (`dial` does) and never learns
-which protocol a connection speaks: it counts places (`Connection.capacity`).
+request.  A freed place goes to its next user inside the read that ended the exchange before it (`handover`): that
+keeps the slowest request near the median.  The pool opens no socket itself (`dial` does) and never learns which
+protocol a connection speaks: it counts places (`Connection.capacity`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
-from wherry.connect.ask import ConnectAsk, ConnectTimings, Start, ended_at_once
+from wherry.connect.ask import ConnectAsk, ConnectTimings, ended_at_once
+from wherry.connect.handover import Handover
 from wherry.connect.lane import Lane, Negotiated, PoolStats, Undertaker, Waiter, wait_for_all
 from wherry.connect.line import PATIENCE, Line
 from wherry.connect.route import Origin, Route
@@ -56,6 +57,7 @@ class Pool:
         self._size = 0
         self._size_by_origin: dict[Origin, int] = {}
         self._line = Line()
+        self._handover = Handover(loop)
         self._dials: set[asyncio.Task[None]] = set()
         self._closing: set[Connection] = set()
         self._expiry: asyncio.TimerHandle | None = None
@@ -342,7 +344,7 @@ class Pool:
                 return
             if waiters and line and waiters[0] is line[0] and not (waiter := line[0]).future.done():
                 del waiters[0], line[0]
-                self._hand(connection, waiter, waiter.ask.start)
+                self._hand(connection, waiter)
                 return
         while waiters and connection.capacity > connection.promised:
             waiter = waiters[0]
@@ -368,20 +370,14 @@ class Pool:
         if self._expiry is None and self.keepalive_timeout is not None:
             self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
 
-    def _hand(self, connection: Connection, waiter: Waiter, start: Start | None = None) -> None:
-        """Give a place to a waiter who has left the line for it, and `start` its exchange."""
+    def _hand(self, connection: Connection, waiter: Waiter) -> None:
+        """Give a place to a waiter who has left the line for it."""
         if waiter.queued:
             waiter.queued = False
             waiter.lane.queued -= 1
         if connection.exchanges:
             self._reused += 1
-        if start is not None and connection.is_usable():
-            waiter.carrier = connection
-            waiter.ask.timings.queued = monotonic() - waiter.since
-            start(connection, waiter.future)
-            return
-        connection.promised += 1
-        waiter.future.set_result(connection)
+        self._handover.give(connection, waiter)
 
     def connection_lost(self, connection: Connection) -> None:
         lane = self._lanes.get(connection.route)

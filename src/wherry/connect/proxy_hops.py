@@ -7,6 +7,7 @@ credentials; never opens anything, and never puts a password into a message.  Cr
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, Protocol
@@ -21,6 +22,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "soc
 # Fields that follow from the CONNECT itself (RFC 9110 9.3.6: it has no content) or that this client writes.
 FORBIDDEN_FIELDS = frozenset({"content-length", "transfer-encoding"})
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+# What would end a field, and half of a surrogate pair, which has no bytes.
+unsendable = re.compile(r"[\r\n\0\ud800-\udc7f\udd00-\udfff]").search
 
 
 class Credentials(Protocol):
@@ -162,8 +165,8 @@ def field_pairs(fields: LooseHeaders) -> tuple[tuple[str, str], ...]:
         lower = name.lower()
         if not name or not TOKEN.issuperset(name):
             raise ValueError(f"proxy_headers= has a name that is not a token: {name!r}")
-        if any(mark in value for mark in "\r\n\0"):
-            raise ValueError(f"proxy_headers= has a line break or NUL in the value of {name}")
+        if unsendable(value):
+            raise ValueError(f"proxy_headers= has a line break, NUL or half a surrogate pair in the value of {name}")
         if lower in FORBIDDEN_FIELDS:
             raise ValueError(f"proxy_headers= cannot set {name}: a CONNECT has no body")
         if lower != "host":

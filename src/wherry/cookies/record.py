@@ -19,8 +19,9 @@ __all__ = ("Cookie", "CookieKey", "check_line", "coded_for_sending", "loose_pair
 CookieKey = tuple[str, str, bool]
 
 _value_encode = SimpleCookie().value_encode
-_BAD_NAME = re.compile(r"[\x00-\x20\x7f=;,\"]").search
-_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+# Half a surrogate pair has no bytes, unless it stands for a byte that a server sent (PEP 383).
+_BAD_NAME = re.compile(r"[\x00-\x20\x7f=;,\"\ud800-\udc7f\udd00-\udfff]").search
+_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\udfff]").search
 
 
 class Cookie:
@@ -146,10 +147,10 @@ def check_line(line: str) -> str:
     """The line as it is, if it can be the value of a field.
 
     Raises:
-        CookieError: It has control characters.
+        CookieError: It has control characters, or half a surrogate pair.
     """
     if _BAD_VALUE(line):
-        raise CookieError(f"a cookie has control characters: {line!r}")
+        raise CookieError(f"a cookie has control characters, or half a surrogate pair: {line!r}")
     return line
 
 
@@ -161,7 +162,7 @@ def coded_for_sending(morsel: Morsel[str], *, quote: bool) -> str:
         quote: Quote what a program set where it needs it (RFC 2109); without, the plain value goes out.
 
     Raises:
-        CookieError: The value has control characters that nothing escapes.
+        CookieError: The value has control characters that nothing escapes, or half a surrogate pair.
     """
     if isinstance(morsel, ReceivedMorsel):
         # RFC 6265bis 5.8.3: what the server sent goes back unchanged.
@@ -173,5 +174,5 @@ def coded_for_sending(morsel: Morsel[str], *, quote: bool) -> str:
     else:
         sent = _value_encode(morsel.value)[1]
     if _BAD_VALUE(sent):
-        raise CookieError(f"the value of cookie {morsel.key!r} has control characters")
+        raise CookieError(f"the value of cookie {morsel.key!r} has control characters, or half a surrogate pair")
     return sent

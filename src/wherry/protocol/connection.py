@@ -235,7 +235,12 @@ class Exchange(ABC):
 
     def tell(self, waiter: asyncio.Future[Any]) -> None:
         """Wake `waiter` in place of `receive_head`: it is done when the head is here, or fails with the exchange."""
-        self._head_waiter = waiter
+        if self.error is not None:
+            waiter.set_exception(self.error)
+        elif self.head is not None:
+            waiter.set_result(None)
+        else:
+            self._head_waiter = waiter
 
     async def wait_continue(self, seconds: float) -> bool:
         """Wait for 100 (Continue), but not for ever (RFC 9110 10.1.1); whether the body should be sent now."""

@@ -139,6 +139,9 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
             raise not_started(f"Connection to {self._peer()} is closed")
         if self.exchange is not None:
             raise RuntimeError("HTTP/1.1 carries one exchange at a time")
+        data = head.encoded_http1
+        if data is None:
+            data = head.encoded_http1 = encode_head(head)
         self.capacity = 0
         exchange = Http1Exchange(self, sink, self.exchanges > 0, head)
         self.exchanges += 1
@@ -150,9 +153,6 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         self._head_size = 0
         self._memo_key = None
         self._limits = head.limits or self._own_limits
-        data = head.encoded_http1
-        if data is None:
-            data = head.encoded_http1 = encode_head(head)
         body = head.body
         exchange.sent = True
         if not body:

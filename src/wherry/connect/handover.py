@@ -1,0 +1,68 @@
+"""From a place that came free to the exchange that takes it.
+
+A request's task would wake for its connection, start the exchange, and sleep again until the answer.  So exchanges
+that need no more than a connection are started here, before their task runs: all those together that one turn of the
+event loop found places for, when it has read what there was.  Their tasks wake once, with the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from wherry.connect.lane import Waiter
+from wherry.protocol.connection import Connection
+
+
+class Handover:
+    """Gives places to those who waited for them.
+
+    Args:
+        loop: The event loop.
+    """
+
+    __slots__ = ("_given", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._given: list[tuple[Connection, Waiter]] = []
+
+    def give(self, connection: Connection, waiter: Waiter) -> None:
+        """A place on `connection` is promised to `waiter`, who has left every line for it."""
+        connection.promised += 1
+        if waiter.ask.start is None or waiter.dial is not None:
+            waiter.future.set_result(connection)
+            return
+        if not self._given:
+            self._loop.call_soon(self._start)
+        self._given.append((connection, waiter))
+
+    def _start(self) -> None:
+        given, self._given = self._given, []
+        for connection, waiter in given:
+            if waiter.future.done():  # cancelled meanwhile
+                connection.promised -= 1
+                _put_back(connection)
+            elif connection.is_usable():
+                connection.promised -= 1
+                _begin(connection, waiter)
+            else:
+                waiter.future.set_result(connection)
+
+
+def _begin(connection: Connection, waiter: Waiter) -> None:
+    ask = waiter.ask
+    assert ask.start is not None
+    waiter.carrier = connection
+    if connection.timings is not ask.timings:
+        ask.timings.queued = monotonic() - waiter.since
+    try:
+        ask.start(connection, waiter.future)
+    except Exception as exc:
+        _put_back(connection)
+        waiter.future.set_exception(exc)
+
+
+def _put_back(connection: Connection) -> None:
+    if connection.owner is not None and connection.capacity > 0:
+        connection.owner.connection_available(connection)
