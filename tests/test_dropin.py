@@ -106,5 +106,20 @@ from aiohttp.client_reqrep import _merge_ssl_params
 from aiohttp.multipart import MultipartReader, MultipartResponseWrapper
 print(MultipartReader.response_wrapper_cls is MultipartResponseWrapper)
 print(type(_merge_ssl_params(True, None, None, b"\\0" * 32)) is aiohttp.Fingerprint)
+
+import asyncio
+from aiohttp import http_exceptions, web_protocol
+
+async def read():
+    reader = aiohttp.StreamReader(16)
+    reader.feed_data(bytes(100))
+    try:
+        await reader.readline()
+    except http_exceptions.LineTooLong as error:
+        print(isinstance(error, aiohttp.ClientPayloadError) and "32 bytes" in str(error))
+
+asyncio.run(read())
+print(issubclass(http_exceptions.LineTooLong, http_exceptions.BadHttpMessage))
+print(web_protocol.HttpProcessingError is http_exceptions.HttpProcessingError)
 """
-    assert run(tmp_path, "-W", "ignore::DeprecationWarning", "-c", program).split() == ["True", "True"]
+    assert run(tmp_path, "-W", "ignore::DeprecationWarning", "-c", program).split() == ["True"] * 5

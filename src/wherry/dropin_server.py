@@ -11,10 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import wherry
+from wherry.body import stream
 from wherry.body.payload_stream import StreamReaderPayload
 
 # Names of aiohttp's package that only its server uses, or that are the same there and here.
-SERVER_NAMES = frozenset({"ETag"})
+SERVER_NAMES = frozenset({"BadHttpMessage", "ETag"})
 # What aiohttp's test client, whose place is among the server's modules, is made of.
 TEST_CLIENT = (
     "ClientResponse", "ClientSession", "ClientWebSocketResponse", "_BaseRequestContextManager",
@@ -44,6 +45,10 @@ def introduce(real: dict[str, ModuleType], swaps: dict[int, Any]) -> None:
         before = getattr(tests, name, None)
         if id(before) in swaps:
             setattr(tests, name, swaps[id(before)])
+    # Bodies of the client and of the server: a line that is too long is caught by one name.
+    too_long, theirs = stream.LineTooLong, real["http_exceptions"].LineTooLong
+    shown = {"__str__": BaseException.__str__, "__repr__": BaseException.__repr__, "__module__": too_long.__module__}
+    stream.LineTooLong = type("LineTooLong", (too_long, theirs), shown)  # type: ignore[misc, assignment]
     wherry.BodyPartReader.register(real["multipart"].BodyPartReader)
     wherry.MultipartReader.register(real["multipart"].MultipartReader)
     wherry.PAYLOAD_REGISTRY.register(StreamReaderPayload, real["streams"].StreamReader)

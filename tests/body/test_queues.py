@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from wherry.body.queues import DataQueue, FlowControlDataQueue
-from wherry.body.stream import EofStream
+from wherry.body.stream import EofStream, StreamReader
 
 
 async def test_items_come_in_order_and_end():
@@ -70,3 +70,11 @@ async def test_a_cancelled_read_leaves_the_queue_usable():
         await task
     queue.feed_data(1)
     assert await queue.read() == 1
+
+
+@pytest.mark.parametrize("kind", [DataQueue, StreamReader])
+async def test_an_end_may_be_told_by_a_class(kind):
+    ended = kind(asyncio.get_running_loop()) if kind is DataQueue else kind(2**16)
+    ended.set_exception(ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        await ended.read()

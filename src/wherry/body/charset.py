@@ -132,5 +132,5 @@ def is_json_type(content_type: str) -> bool:
     """Whether it is ``application/json``, or of any type with the ``+json`` suffix (RFC 6839 3.1)."""
     parsed = parse_mimetype(content_type)
     if parsed.suffix:
-        return parsed.suffix == "json"
+        return parsed.suffix.rpartition("+")[2] == "json"  # RFC 6838 4.2.8: what follows the last plus
     return parsed.type == "application" and parsed.subtype == "json"

@@ -174,8 +174,10 @@ class Inflow:
             for callback in callbacks:
                 _call(callback)
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+    def set_exception(self, exc: BaseException | type[BaseException], exc_cause: BaseException | None = None) -> None:
         """End the stream with `exc`: whoever reads now or later gets it; what was not read is dropped."""
+        if isinstance(exc, type):
+            exc = exc()
         if exc_cause is not None and exc.__cause__ is None:
             exc.__cause__ = exc_cause
         self._exception = exc

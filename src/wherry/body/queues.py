@@ -44,8 +44,10 @@ class DataQueue(Generic[_T]):
         """What ended the queue, if it did not end well."""
         return self._exception
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+    def set_exception(self, exc: BaseException | type[BaseException], exc_cause: BaseException | None = None) -> None:
         """End the queue with `exc`, which comes after the items that are there."""
+        if isinstance(exc, type):
+            exc = exc()
         if exc_cause is not None and exc.__cause__ is None:
             exc.__cause__ = exc_cause
         self._exception = exc

@@ -395,7 +395,7 @@ class EmptyStreamReader(StreamReader):
     def feed_eof(self) -> None:
         """It has ended already."""
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+    def set_exception(self, exc: BaseException | type[BaseException], exc_cause: BaseException | None = None) -> None:
         """Nothing can fail."""
 
     def set_read_chunk_size(self, n: int) -> None:
