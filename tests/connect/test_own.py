@@ -21,6 +21,7 @@ from wherry import (
     ClientConnectorError,
     ClientProxyConnectionError,
     ClientSession,
+    ClientTimeout,
     ConnectionTimeoutError,
     Fingerprint,
     ServerFingerprintMismatch,
@@ -251,6 +252,48 @@ async def test_an_overridden_look_up_is_asked_for_names_and_for_literal_addresse
         with pytest.raises(LookupError, match="nor there"):
             await session.get(url.with_host("127.0.0.3"))
         assert session.connector.hosts == ["127.0.0.1", "localhost", "127.0.0.2", "127.0.0.3"]  # type: ignore[union-attr]
+
+
+async def test_methods_may_be_put_on_one_connector_and_taken_off(pki: Pki) -> None:
+    """Guards and tests do so, also after requests were made."""
+    calls: list[str] = []
+
+    async def guard(host: str, port: int, traces: Any = None) -> Any:
+        calls.append(host)
+        if host == "localhost":
+            raise PermissionError("not there")
+        return await TCPConnector._resolve_host(connector, "127.0.0.1", port, traces)
+
+    async def late(*_args: Any) -> Any:
+        raise TimeoutError
+
+    async def dial(*args: Any, **options: Any) -> Any:
+        calls.append("dial")
+        return await TCPConnector._wrap_create_connection(connector, *args, **options)
+
+    connector = TCPConnector(force_close=True)
+    async with running_origin(pki.server) as origin, ClientSession(connector=connector) as session:
+        url = URL(origin.url("http"))
+
+        async def ask(host: str, **options: Any) -> int:
+            async with session.get(url.with_host(host), **options) as response:
+                return response.status
+
+        assert await ask("127.0.0.1") == 200
+        connector._resolve_host = guard  # type: ignore[method-assign]
+        assert await ask("127.0.0.1") == await ask("no.such.name.test") == 200
+        with pytest.raises(ClientConnectorDNSError, match="not there"):
+            await ask("localhost")
+        assert calls == ["127.0.0.1", "no.such.name.test", "localhost"]
+        connector._wrap_create_connection = dial  # type: ignore[method-assign]
+        assert await ask("127.0.0.1") == 200
+        assert calls[3:] == ["127.0.0.1", "dial"]
+        connector.connect = late  # type: ignore[method-assign]
+        with pytest.raises(ConnectionTimeoutError):
+            await ask("127.0.0.1", timeout=ClientTimeout(connect=5))
+        del connector.connect, connector._resolve_host, connector._wrap_create_connection
+        assert await ask("127.0.0.1") == await ask("localhost") == 200
+        assert len(calls) == 5
 
 
 async def test_an_overridden_look_up_and_allow_address_both_count(pki: Pki) -> None:

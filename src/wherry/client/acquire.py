@@ -83,7 +83,7 @@ async def acquire(
     start = early if early.suits(timeout, traces) else None
     ask = ConnectAsk(route, timeout.sock_connect or None, observer, request, start, request._proxy_answer)
     try:
-        if type(connector).connect is not BaseConnector.connect:  # a class of the program's own
+        if connector.is_asked or type(connector).connect is not BaseConnector.connect:  # the program's own
             taking = _held(connector.connect(request, [], timeout))
         else:
             taking = connector.pool.acquire(ask)

@@ -20,7 +20,7 @@ from yarl import URL
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.dial import dial, dial_route
 from wherry.connect.held import HeldConnection
-from wherry.connect.known_names import KnownNames
+from wherry.connect.known_names import KnownNames, is_own
 from wherry.connect.lane import PoolStats
 from wherry.connect.own import AskedPool, OwnWay
 from wherry.connect.pool import Pool
@@ -92,6 +92,8 @@ class BaseConnector(KnownNames):
     _ending = False  # there is, or was, an end to wait for
     #: Whether requests are shown to a class of the program's own, which may change them.
     shows_requests = False
+    #: Whether such a class, or the program, has a `connect` of its own.
+    is_asked = False
     #: Whether an HTTP proxy gets plain requests themselves; else it is asked for a tunnel, as for all others.
     _forwards = True
     _source_traceback: traceback.StackSummary | None = None
@@ -128,14 +130,9 @@ class BaseConnector(KnownNames):
         self._timeout_ceil_threshold = timeout_ceil_threshold
         self._routes: dict[tuple[str, str | None, int | None, tuple[ProxyHop, ...]], Route] = {}
         self._settings = self._dial_settings()
-        creates = type(self)._create_connection is not _PLAIN_CREATE
-        directs, wraps = self._overrides_dialling()
-        if creates or directs or wraps:
-            self._settings.own = OwnWay(self, self._settings, creates=creates, directs=directs, wraps=wraps)
-        self.shows_requests = creates or directs or wraps or type(self).connect is not _PLAIN_CONNECT
         self._close_timeout = 2.0
         #: The connections; the client takes and acquires here.
-        self.pool = (Pool if type(self).connect is _PLAIN_CONNECT else AskedPool)(
+        self.pool = Pool(
             self._loop,
             self._dialler(),
             limit=limit,
@@ -143,9 +140,21 @@ class BaseConnector(KnownNames):
             keepalive_timeout=None if force_close else self._keepalive_timeout,
             force_close=force_close,
         )
+        self._hear()
         if self._loop.get_debug():
             self._source_traceback = traceback.extract_stack(sys._getframe(1))
         self._closed = False
+
+    def _hear(self) -> None:
+        creates = is_own(self._create_connection, _PLAIN_CREATE)
+        directs, wraps = self._overrides_dialling()
+        dials = creates or directs or wraps
+        self._settings.own = (
+            OwnWay(self, self._settings, creates=creates, directs=directs, wraps=wraps) if dials else None
+        )
+        self.is_asked = is_own(self.connect, _PLAIN_CONNECT)
+        self.pool.__class__ = AskedPool if self.is_asked else Pool
+        self.shows_requests = dials or self.is_asked
 
     def _dial_settings(self) -> DialSettings:
         return DialSettings(self._loop, limits=self._limits)
@@ -159,7 +168,7 @@ class BaseConnector(KnownNames):
         return ssl
 
     def _overrides_dialling(self) -> tuple[bool, bool]:
-        """Whether this is a class of the program's own that dials origins, and whether it dials addresses, itself."""
+        """Whether the program dials origins in a way of its own, and whether it dials addresses so."""
         return False, False
 
     async def connect(self, req: Any, traces: Any = None, timeout: Any = None) -> HeldConnection:

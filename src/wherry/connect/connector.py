@@ -15,6 +15,7 @@ from wherry.connect.address import AllowAddress
 from wherry.connect.base import HTTP_SCHEMES, UNSET, BaseConnector, Unset, running_loop
 from wherry.connect.dial import dial_route, resolved
 from wherry.connect.dns import DNSCache
+from wherry.connect.known_names import is_own
 from wherry.connect.own import OwnLookup
 from wherry.connect.resolver import AbstractResolver, DefaultResolver, ResolveResult
 from wherry.connect.settings import DialSettings
@@ -135,16 +136,20 @@ class TCPConnector(BaseConnector):
             protocols=protocols,
             limits=limits,
         )
-        if type(self)._resolve_host is not _PLAIN_RESOLVE:
-            self._settings.lookup = OwnLookup(self)
         self._ssl = ssl_option
         if ssl_shutdown_timeout is not None:
             # The loop's own limit should end a handshake first; ours is for whatever is left.
             self._close_timeout = ssl_shutdown_timeout + 1.0
 
+    def _hear(self) -> None:
+        super()._hear()
+        self._settings.lookup = OwnLookup(self) if is_own(self._resolve_host, _PLAIN_RESOLVE) else None
+
     def _overrides_dialling(self) -> tuple[bool, bool]:
-        kind = type(self)
-        return kind._create_direct_connection is not _PLAIN_DIRECT, kind._wrap_create_connection is not _PLAIN_WRAP
+        return (
+            is_own(self._create_direct_connection, _PLAIN_DIRECT),
+            is_own(self._wrap_create_connection, _PLAIN_WRAP),
+        )
 
     def _ssl_of_proxies(self, ssl: Any) -> Any:
         if type(self)._update_proxy_auth_header_and_build_proxy_req is _PLAIN_PROXY_REQUEST:

@@ -7,8 +7,9 @@ never called here is told so.
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wherry.connect.pool import Pool
 from wherry.connect.route import Origin, Route
@@ -25,6 +26,17 @@ UNHEARD = frozenset(
         "_start_tls_connection", "_wrap_existing_connection",
     }
 )  # fmt: skip
+
+
+# Methods that are called, be they a class's own or put on one connector.
+HEARD = frozenset(
+    {"connect", "_create_connection", "_create_direct_connection", "_resolve_host", "_wrap_create_connection"}
+)
+
+
+def is_own(method: Any, plain: Any) -> bool:
+    """Whether a connector's method is the program's, not the function `plain`."""
+    return getattr(method, "__func__", None) is not plain
 
 
 def warn_of_unheard(cls: type, names: Iterable[str]) -> None:
@@ -49,6 +61,20 @@ class KnownNames:
 
     def __init_subclass__(cls) -> None:
         warn_of_unheard(cls, UNHEARD)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in HEARD and "pool" in self.__dict__:
+            self._hear()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in HEARD and "pool" in self.__dict__:
+            self._hear()
+
+    @abstractmethod
+    def _hear(self) -> None:
+        """Look which of the methods in `HEARD` are the program's own."""
 
     @property
     def _conns(self) -> dict[Route, list[tuple[Connection, float]]]:

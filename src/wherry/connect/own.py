@@ -1,9 +1,9 @@
-"""Connectors of the program's own, which override the methods that aiohttp's connectors dial by.
+"""Connectors of the program's own, which have methods of their own in the place of those that aiohttp's dial by.
 
 `connect` gives a connection to a request, `_create_connection` makes a whole one, `_create_direct_connection` one
 without proxies, `_wrap_create_connection` a transport to an address that is given, `_resolve_host` finds these.
 Whatever they make, HTTP is spoken on it by our own connections, and further proxies are passed over it.  A
-connector that overrides none of them never comes here.
+connector with none of its own never comes here.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def timeout_of(ask: ConnectAsk) -> Any:
 
 
 class OwnWay:
-    """Dials as a connector's class says.
+    """Dials as a connector's own methods say.
 
     Args:
         connector: The connector; it is not kept alive.
         settings: Its own.
-        creates: Its class overrides `_create_connection`.
-        directs: Its class overrides `_create_direct_connection`.
-        wraps: Its class overrides `_wrap_create_connection`.
+        creates: It has its own `_create_connection`.
+        directs: It has its own `_create_direct_connection`.
+        wraps: It has its own `_wrap_create_connection`.
     """
 
     __slots__ = ("_connector", "_creates", "_directs", "_settings", "_wraps")
