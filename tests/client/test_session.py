@@ -444,7 +444,9 @@ async def test_headers_that_cannot_be_sent(raw_server: Start, headers: Any, what
 async def test_bytes_that_came_as_no_text_can_be_sent_back(raw_server: Start) -> None:
     """PEP 383: what a response's field had beside UTF-8 goes out as it came."""
     server = await raw_server([response()])
-    async with wherry.ClientSession() as session, session.get(server.url, headers={"X": "a\udcffb"}):
+    url = URL(f"{server.url}/\udcff", encoded=True)
+    async with wherry.ClientSession() as session, session.get(url, headers={"X": "a\udcffb"}):
+        assert server.received[0].startswith(b"GET /\xff HTTP/1.1\r\n")
         assert b"\r\nX: a\xffb\r\n" in server.received[0]
 
 

@@ -9,16 +9,15 @@ from typing import cast
 from yarl import URL
 
 from wherry.errors import InvalidUrlClientError
-from wherry.protocol.connection import FieldBlock
+from wherry.protocol.connection import FieldBlock, has_bytes
 from wherry.types import LooseHeaders
 
 # RFC 9110 5.6.2: a field's name and a method are tokens.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# RFC 9110 5.5: a value has no control characters but the tab; CR, LF and NUL would end the field.  Half a surrogate
-# pair has no bytes, unless it stands for a byte that came as none of UTF-8's (PEP 383).
-_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
+# RFC 9110 5.5: a value has no control characters but the tab; CR, LF and NUL would end the field.
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # RFC 9112 3.2: it ends with a space.
-_NO_TARGET = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
+_NO_TARGET = re.compile(r"[\x00-\x20\x7f]")
 # Fields that the engine makes or must read itself.
 ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
 # Fields that carry a secret of one origin, and must not follow a redirect to another (RFC 9110 15.4).
@@ -45,9 +44,8 @@ def target_of(url: URL) -> str:
         InvalidUrlClientError: They have a space, a control character, or what has no bytes (RFC 9112 3.2).
     """
     target = url.raw_path_qs
-    wrong = _NO_TARGET.search(target)
-    if wrong is not None:
-        raise InvalidUrlClientError(url, f"{wrong[0]!r} cannot be sent unless it is percent-encoded")
+    if _NO_TARGET.search(target) is not None or not (target.isascii() or has_bytes(target)):
+        raise InvalidUrlClientError(url, f"{target!r} has what cannot be sent unless it is percent-encoded")
     return target
 
 
@@ -70,10 +68,9 @@ def check_field(name: str, value: str) -> str:
             _known_names[str(name)] = lower
     if not isinstance(value, str):
         raise TypeError(f"the value of header field {name} must be str, not {type(value).__name__}: {value!r}")
-    wrong = _FORBIDDEN.search(value)
-    if wrong is not None:
-        if wrong[0] > "\x7f":
-            raise ValueError(f"the value of header field {name} holds half a surrogate pair: {value!r}")
+    if not (value.isascii() or has_bytes(value)):
+        raise ValueError(f"the value of header field {name} holds half a surrogate pair: {value!r}")
+    if _FORBIDDEN.search(value) is not None:
         raise ValueError(
             f"Newline, carriage return, null byte or another control character detected in the value of header field "
             f"{name}; this may be header injection"

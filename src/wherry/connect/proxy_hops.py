@@ -7,7 +7,6 @@ credentials; never opens anything, and never puts a password into a message.  Cr
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, Protocol
@@ -16,14 +15,13 @@ from yarl import URL
 
 from wherry.connect.route import ProxyHop
 from wherry.errors import InvalidURL
+from wherry.protocol.connection import has_bytes
 from wherry.types import LooseHeaders
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 # Fields that follow from the CONNECT itself (RFC 9110 9.3.6: it has no content) or that this client writes.
 FORBIDDEN_FIELDS = frozenset({"content-length", "transfer-encoding"})
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-# What would end a field, and half of a surrogate pair, which has no bytes.
-unsendable = re.compile(r"[\r\n\0\ud800-\udc7f\udd00-\udfff]").search
 
 
 class Credentials(Protocol):
@@ -165,7 +163,7 @@ def field_pairs(fields: LooseHeaders) -> tuple[tuple[str, str], ...]:
         lower = name.lower()
         if not name or not TOKEN.issuperset(name):
             raise ValueError(f"proxy_headers= has a name that is not a token: {name!r}")
-        if unsendable(value):
+        if any(mark in value for mark in "\r\n\0") or not has_bytes(value):
             raise ValueError(f"proxy_headers= has a line break, NUL or half a surrogate pair in the value of {name}")
         if lower in FORBIDDEN_FIELDS:
             raise ValueError(f"proxy_headers= cannot set {name}: a CONNECT has no body")

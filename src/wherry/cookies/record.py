@@ -11,6 +11,7 @@ from http.cookies import CookieError, Morsel, SimpleCookie
 from typing import Any
 
 from wherry.cookies.parse import ReceivedMorsel, build_morsel
+from wherry.protocol.connection import has_bytes
 from wherry.types import LooseCookies
 
 __all__ = ("Cookie", "CookieKey", "check_line", "coded_for_sending", "loose_pairs", "morsel_of")
@@ -19,9 +20,8 @@ __all__ = ("Cookie", "CookieKey", "check_line", "coded_for_sending", "loose_pair
 CookieKey = tuple[str, str, bool]
 
 _value_encode = SimpleCookie().value_encode
-# Half a surrogate pair has no bytes, unless it stands for a byte that a server sent (PEP 383).
-_BAD_NAME = re.compile(r"[\x00-\x20\x7f=;,\"\ud800-\udc7f\udd00-\udfff]").search
-_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\udfff]").search
+_BAD_NAME = re.compile(r"[\x00-\x20\x7f=;,\"]").search
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
 class Cookie:
@@ -138,9 +138,13 @@ def morsel_of(name: str, value: Any) -> Morsel[str]:
     else:
         text, coded = _value_encode(value)
         morsel = build_morsel(Morsel(), name, text, coded, {})
-    if _BAD_NAME(morsel.key) and not isinstance(morsel, ReceivedMorsel):
+    if (_BAD_NAME(morsel.key) or not has_bytes(morsel.key)) and not isinstance(morsel, ReceivedMorsel):
         raise CookieError(f"illegal cookie name {morsel.key!r}")
     return morsel
+
+
+def _unsendable(text: str) -> bool:
+    return _CONTROL(text) is not None or not has_bytes(text)
 
 
 def check_line(line: str) -> str:
@@ -149,7 +153,7 @@ def check_line(line: str) -> str:
     Raises:
         CookieError: It has control characters, or half a surrogate pair.
     """
-    if _BAD_VALUE(line):
+    if _unsendable(line):
         raise CookieError(f"a cookie has control characters, or half a surrogate pair: {line!r}")
     return line
 
@@ -173,6 +177,6 @@ def coded_for_sending(morsel: Morsel[str], *, quote: bool) -> str:
         sent = morsel.coded_value
     else:
         sent = _value_encode(morsel.value)[1]
-    if _BAD_VALUE(sent):
+    if _unsendable(sent):
         raise CookieError(f"the value of cookie {morsel.key!r} has control characters, or half a surrogate pair")
     return sent

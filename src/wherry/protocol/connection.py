@@ -18,6 +18,18 @@ from wherry.types import HttpVersion, RawHeaders
 FieldPairs = list[tuple[str, str]] | tuple[tuple[str, str], ...]
 
 
+def has_bytes(text: str) -> bool:
+    """Whether `text` can go out in a field: as UTF-8, and as the bytes that came where they were none (PEP 383).
+
+    Half a surrogate pair, which JSON can hold, is neither.
+    """
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class FieldBlock:
     """Header fields that many requests have in common, so that each protocol encodes them once.
 

@@ -51,7 +51,8 @@ def encode_head(head: RequestHead) -> bytes:
         lines.append("Connection: close\r\n")
     elif version == "1.0":
         lines.append("Connection: keep-alive\r\n")
-    start = f"{head.method} {head.target} HTTP/{version}\r\nHost: {head.authority}\r\n".encode()
+    line = f"{head.method} {head.target} HTTP/{version}\r\nHost: {head.authority}\r\n"
+    start = line.encode("utf-8", "surrogateescape")
     if not lines:
         return b"%b%b\r\n" % (start, block)
     return b"%b%b%b\r\n" % (start, block, "".join(lines).encode("utf-8", "surrogateescape"))
