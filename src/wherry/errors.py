@@ -253,6 +253,11 @@ class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
         self.args = (connection_key, certificate_error)
 
     @property
+    def ssl(self) -> bool:
+        """Whether the connection was to be TLS."""
+        return self._conn_key.is_ssl
+
+    @property
     def certificate_error(self) -> Exception:
         return self._certificate_error
 

@@ -335,17 +335,17 @@ async def test_a_jar_of_the_programs_own(peer: Start, session: Make) -> None:
             self.taken.clear()
 
         def update_cookies(self, cookies: Any, response_url: URL = URL()) -> None:  # noqa: B008
-            self.taken += [(name, response_url) for name in cookies]
+            self.taken += [(f"{name}={morsel.value}", response_url) for name, morsel in cookies]
 
         def filter_cookies(self, request_url: URL) -> SimpleCookie:
             return SimpleCookie({"mine": request_url.path.strip("/") or "root"})
 
     server = await peer(httpbin)
     jar = Log()
-    async with session(cookie_jar=jar).get(server.url("/set?a=1")) as response:
+    async with session(cookie_jar=jar).get(server.url("/set?a=1&a=2")) as response:
         pass
     assert sent(server.asked[0]) == "mine=set"
-    assert jar.taken == [("a", response.url)]
+    assert jar.taken == [("a=1", response.url), ("a=2", response.url)]
 
 
 async def test_the_cookies_of_a_response_can_be_passed_on(peer: Start, session: Make) -> None:

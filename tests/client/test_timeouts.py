@@ -184,7 +184,7 @@ async def test_a_number_is_the_total(raw_server: Start) -> None:
             await session.get(server.url, timeout=SOON)
     async with wherry.ClientSession(timeout=SOON) as session:
         assert session.timeout.total == SOON
-    with pytest.raises(TypeError, match="timeout"):
+    with pytest.raises(ValueError, match="timeout"):
         wherry.ClientSession(timeout="5")
 
 

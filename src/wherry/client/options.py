@@ -73,7 +73,7 @@ def as_timeout(value: Any) -> ClientTimeout | None:
     """A `timeout=` of any form that the API takes; None for "the session's".
 
     Raises:
-        TypeError: It is neither a ClientTimeout nor a number.
+        ValueError: It is neither a ClientTimeout nor a number.
     """
     if value is UNSET:
         return None
@@ -91,7 +91,7 @@ def as_timeout(value: Any) -> ClientTimeout | None:
                 if hasattr(value, name)
             }
         )
-    raise TypeError(f"timeout parameter cannot be of {type(value)} type, please use 'timeout=ClientTimeout(...)'")
+    raise ValueError(f"timeout= takes a ClientTimeout or a number of seconds, not {value!r}")  # as aiohttp's sessions
 
 
 class RequestOptions:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from yarl import URL
 
-from wherry.cookies.parse import parse_set_cookie
+from wherry.cookies.parse import set_cookie_pairs
 from wherry.cookies.record import check_line
 from wherry.types import LooseCookies
 
@@ -83,7 +83,7 @@ class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
 
     def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
         """Take the cookies of a response's Set-Cookie fields."""
-        if headers and (cookies := parse_set_cookie(headers)):
+        if headers and (cookies := set_cookie_pairs(headers)):
             self.update_cookies(cookies, response_url)
 
     def store(self, values: Sequence[str], url: URL) -> None:

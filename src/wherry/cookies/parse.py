@@ -23,6 +23,7 @@ __all__ = (
     "expiry",
     "parse_one",
     "parse_set_cookie",
+    "set_cookie_pairs",
     "unquote",
 )
 
@@ -165,6 +166,21 @@ def build_morsel(morsel: Morsel[str], name: str, value: str, coded: str, attribu
     return morsel
 
 
+def set_cookie_pairs(values: Iterable[str]) -> list[tuple[str, Morsel[str]]]:
+    """(name, cookie) of a response's cookies that have a name, in order; several may have the same.
+
+    Args:
+        values: The values of the response's Set-Cookie fields, in order.
+    """
+    pairs = []
+    for field in values:
+        parsed = parse_one(field)
+        if parsed is not None and parsed.name:
+            name, value, attributes = parsed
+            pairs.append((name, build_morsel(ReceivedMorsel(), name, unquote(value), value, attributes)))
+    return pairs
+
+
 def parse_set_cookie(values: Iterable[str]) -> SimpleCookie:
     """The cookies of a response, as `ClientResponse.cookies` shows them.
 
@@ -175,9 +191,6 @@ def parse_set_cookie(values: Iterable[str]) -> SimpleCookie:
         values: The values of the response's Set-Cookie fields, in order.
     """
     cookies = SimpleCookie()
-    for field in values:
-        parsed = parse_one(field)
-        if parsed is not None and parsed.name:
-            name, value, attributes = parsed
-            dict.__setitem__(cookies, name, build_morsel(ReceivedMorsel(), name, unquote(value), value, attributes))
+    for name, morsel in set_cookie_pairs(values):
+        dict.__setitem__(cookies, name, morsel)
     return cookies
