@@ -20,6 +20,7 @@ CLIENTS = ("floor", "wherry", "pyreqwest", "aiosonic", "aiohttp", "curl_cffi", "
 HERE = Path(__file__).parent
 # What a client does not offer, or what the floor has no meaning for.
 LEFT_OUT = {("floor", "upload"), ("floor", "multipart"), ("pyreqwest", "multipart")}
+LEFT_OUT |= {(name, "http2") for name in ("floor", "aiohttp", "aiosonic")}
 # Only these two have middlewares and trace listeners of this kind.
 LEFT_OUT |= {
     (name, kind) for name in CLIENTS for kind in ("middlewares", "traced") if name not in {"wherry", "aiohttp"}
@@ -45,7 +46,9 @@ def cell(samples: list[dict[str, float]], kind: str) -> str:
         return "-"
     value = statistics.median(sample["value"] for sample in samples)
     if kind == "latency":
-        p99, cpu, growth = (statistics.median(sample[key] for sample in samples) for key in ("p99", "cpu", "growth_mib"))
+        p99, cpu, growth = (
+            statistics.median(sample[key] for sample in samples) for key in ("p99", "cpu", "growth_mib")
+        )
         return f"{value:.0f}/{p99:.0f}, {cpu:.0f}, {growth:+.1f}"
     return f"{value:.0f}"
 

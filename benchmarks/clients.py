@@ -58,9 +58,10 @@ def trace_config(module: Any) -> Any:
 @contextlib.asynccontextmanager
 async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
     url, kind = at.url, at.scenario.kind
-    connector = module.TCPConnector(limit=at.scenario.limit, ssl=at.context)
+    options: dict[str, Any] = {"protocols": ("h2", "http/1.1")} if kind == "http2" else {}
+    connector = module.TCPConnector(limit=at.scenario.limit, ssl=at.context, **options)
     jar = module.CookieJar(unsafe=True)
-    options: dict[str, Any] = {}
+    options = {}
     if kind == "middlewares":
         options["middlewares"] = (pass_on,) * 5
     elif kind == "traced":
@@ -126,7 +127,14 @@ async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
     url, kind = at.url, at.scenario.kind
     limits = httpx.Limits(max_connections=at.scenario.limit, max_keepalive_connections=at.scenario.limit)
     async with httpx.AsyncClient(
-        verify=at.context, limits=limits, cookies=at.cookies, follow_redirects=True, timeout=300, trust_env=False
+        http1=kind != "http2",
+        http2=kind == "http2",
+        verify=at.context,
+        limits=limits,
+        cookies=at.cookies,
+        follow_redirects=True,
+        timeout=300,
+        trust_env=False,
     ) as client:
 
         async def get_json() -> None:
@@ -159,11 +167,10 @@ async def with_niquests(at: Setting) -> AsyncIterator[Fetch]:
 
     url, kind = at.url, at.scenario.kind
     limit = at.scenario.limit
-    async with niquests.AsyncSession(pool_maxsize=limit, pool_connections=limit, disable_http3=True) as session:
+    versions = {"disable_http1" if kind == "http2" else "disable_http2": True, "disable_http3": True}
+    async with niquests.AsyncSession(pool_maxsize=limit, pool_connections=limit, **versions) as session:
         session.verify = at.authority
         session.trust_env = False
-        if at.scenario.tls:
-            session.disable_http2 = True
         for name, value in (at.cookies or {}).items():
             session.cookies.set(name, value)
 
@@ -193,7 +200,8 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
 
     url, kind = at.url, at.scenario.kind
     with open(at.authority, "rb") as file:
-        builder = ClientBuilder().add_root_certificate_pem(file.read()).http1_only().no_proxy()
+        builder = ClientBuilder().add_root_certificate_pem(file.read()).no_proxy()
+    builder = builder.http2(True) if kind == "http2" else builder.http1_only()
     builder = builder.pool_max_idle_per_host(at.scenario.limit).default_cookie_store(True)
     builder = builder.max_connections(at.scenario.limit)
     if at.cookies:
@@ -235,7 +243,7 @@ async def with_curl_cffi(at: Setting) -> AsyncIterator[Fetch]:
         cookies=at.cookies,
         trust_env=False,
         timeout=300,
-        http_version=CurlHttpVersion.V1_1,
+        http_version=CurlHttpVersion.V2_0 if kind == "http2" else CurlHttpVersion.V1_1,
     ) as session:
 
         async def get_json() -> None:
