@@ -4,7 +4,7 @@ from wherry import abc as abc
 from wherry import connector as connector
 from wherry import errors, hdrs
 from wherry.auth.basic import BasicAuth, encode_basic_auth
-from wherry.body.coding import set_zlib_backend
+from wherry.body.backends import set_zlib_backend
 from wherry.body.disposition import (
     BadContentDispositionHeader,
     BadContentDispositionParam,

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from wherry.body import coding
+from wherry.body import backends, coding
+from wherry.body.encoders import encoder_for
 from wherry.body.stream import StreamReader
 from wherry.errors import ClientPayloadError
 
@@ -55,9 +56,9 @@ def pull(decoder: coding.Decoder, data: bytes, size: int, step: int) -> bytes:
 
 @pytest.fixture(params=list(BACKENDS))
 def backend(request):
-    coding.set_zlib_backend(BACKENDS[request.param])
+    backends.set_zlib_backend(BACKENDS[request.param])
     yield request.param
-    coding._chosen_backend.clear()
+    backends._chosen_backend.clear()
 
 
 bodies = st.one_of(
@@ -76,12 +77,12 @@ def test_any_body_in_any_pieces_comes_back(kind, backend_name):
     def check(body, size, step):
         if len(body) // step > 3000:
             step = len(body) // 3000 + 1
-        coding.set_zlib_backend(BACKENDS[backend_name])
+        backends.set_zlib_backend(BACKENDS[backend_name])
         try:
             decoder = coding.decoder_for(name_of(kind))
             assert pull(decoder, ENCODE[kind](body), size, step) == body
         finally:
-            coding._chosen_backend.clear()
+            backends._chosen_backend.clear()
 
     check()
 
@@ -162,35 +163,35 @@ def test_too_many_codings_are_refused():
 
 
 def test_a_coding_that_is_not_installed_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(coding, "_brotli", lambda: None)
-    monkeypatch.setattr(coding, "_zstd", lambda: None)
+    monkeypatch.setattr(backends, "brotli", lambda: None)
+    monkeypatch.setattr(backends, "zstd", lambda: None)
     with pytest.raises(ClientPayloadError, match="Brotli"):
         coding.decoder_for("br").decode(b"x", 10)
     with pytest.raises(ClientPayloadError, match=r"backports\.zstd"):
         coding.decoder_for("zstd").decode(b"x", 10)
-    assert coding.accept_encoding.__wrapped__() == "gzip, deflate"
+    assert backends.accept_encoding.__wrapped__() == "gzip, deflate"
     with pytest.raises(ValueError, match="br"):
-        coding.encoder_for("br")
+        encoder_for("br")
 
 
 def test_accept_encoding_names_what_is_installed():
-    assert coding.accept_encoding() == "gzip, deflate, br, zstd"
+    assert backends.accept_encoding() == "gzip, deflate, br, zstd"
 
 
 @pytest.mark.parametrize("kind", ["gzip", "deflate", "br", "zstd"])
 def test_encoders(kind):
-    encoder = coding.encoder_for(kind)
+    encoder = encoder_for(kind)
     data = encoder.compress(b"hello ") + encoder.compress(memoryview(b"world")) + encoder.flush()
     assert pull(coding.decoder_for(kind), data, 100, 100) == b"hello world"
 
 
 def test_an_unknown_coding_is_not_encoded():
     with pytest.raises(ValueError, match="lzw"):
-        coding.encoder_for("lzw")
+        encoder_for("lzw")
 
 
 def bomb(kind: str, size: int) -> list[bytes]:
-    encoder = coding.encoder_for(kind)
+    encoder = encoder_for(kind)
     block = bytes(2**22)
     pieces = [encoder.compress(block) for _ in range(size // len(block))]
     return [*pieces, encoder.flush()]

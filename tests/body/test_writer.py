@@ -9,7 +9,8 @@ import brotli
 import pytest
 from backports import zstd
 
-from wherry.body.writer import BodyWriter, UploadTracker, compression_of
+from wherry.body.encoders import compression_of
+from wherry.body.writer import BodyWriter, UploadTracker
 from wherry.errors import ClientPayloadError, UploadAbortedError
 
 

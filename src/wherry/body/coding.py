@@ -1,4 +1,4 @@
-"""Content codings: gzip, deflate, br and zstd, undone as far as a reader asks, and done for uploads.
+"""Content codings undone: gzip, deflate, br and zstd, as far as a reader asks.
 
 A decoder takes pieces of a body and gives at most as many bytes as it is asked for; it needs input again only
 when it has nothing more to give.  So memory is bounded by what is asked for, whatever the ratio.  Decoders run
@@ -7,26 +7,15 @@ in the loop or in a thread; they know nothing of streams, and of no message but 
 
 from __future__ import annotations
 
-import functools
-import importlib
-import sys
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from wherry.body import backends
 from wherry.errors import ClientPayloadError
 
-__all__ = (
-    "Decoder",
-    "Encoder",
-    "ZlibBackend",
-    "accept_encoding",
-    "can_encode",
-    "decoder_for",
-    "encoder_for",
-    "set_zlib_backend",
-)
+__all__ = ("Decoder", "decoder_for")
 
 # A decompressor keeps a copy of what it did not consume, so large input is given to it in windows.  After the
 # end of a member the window is small and grows: a stream of tiny members would be copied over and over.
@@ -38,75 +27,6 @@ BETWEEN: Final = 2**16
 MOST_CODINGS: Final = 5
 # RFC 9659 3: a zstd body must not need a larger window than 8 MiB.
 ZSTD_WINDOW_LOG: Final = 23
-
-
-class ZlibBackend(Protocol):
-    """A module that can be put in zlib's place, such as ``isal.isal_zlib`` or ``zlib_ng.zlib_ng``."""
-
-    MAX_WBITS: int
-
-    def compressobj(self, level: int = ..., method: int = ..., wbits: int = ...) -> Any: ...
-
-    def decompressobj(self, wbits: int = ...) -> Any: ...
-
-
-_chosen_backend: list[Any] = []
-
-
-def set_zlib_backend(new_zlib_backend: ZlibBackend) -> None:
-    """Use `new_zlib_backend` for gzip and deflate in place of what is chosen by itself.
-
-    Without this call isal inflates where it is installed, else zlib-ng, else zlib; zlib deflates.
-    """
-    _chosen_backend[:] = [new_zlib_backend]
-
-
-@functools.cache
-def _fastest_inflater() -> Any:
-    for name in ("isal.isal_zlib", "zlib_ng.zlib_ng"):
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    return zlib
-
-
-def _inflater() -> Any:
-    return _chosen_backend[0] if _chosen_backend else _fastest_inflater()
-
-
-def _deflater() -> Any:
-    return _chosen_backend[0] if _chosen_backend else zlib
-
-
-@functools.cache
-def _brotli() -> Any:
-    """The brotli module, if it can bound its output: before 1.2 a few bytes could take any memory."""
-    for name in ("brotlicffi", "brotli"):
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
-        if hasattr(module.Decompressor, "can_accept_more_data"):
-            return module
-    return None
-
-
-@functools.cache
-def _zstd() -> Any:
-    try:
-        return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-    except ImportError:
-        return None
-
-
-@functools.cache
-def accept_encoding() -> str:
-    """The Accept-Encoding value that says what this installation can decode."""
-    return "gzip, deflate" + (", br" if _brotli() else "") + (", zstd" if _zstd() else "")
-
-
-# --- decoding -----------------------------------------------------------------------------------------------
 
 
 class Decoder(ABC):
@@ -221,7 +141,7 @@ class _ZlibDecoder(_MemberDecoder):
     __slots__ = ("_begun", "_inner", "_wbits", "_zlib")
 
     def __init__(self, name: str) -> None:
-        self._zlib = _inflater()
+        self._zlib = backends.inflater()
         super().__init__(name, zlib.error, self._zlib.error)
         self._wbits = 31 if name == "gzip" else 0
         self._begun = False
@@ -292,11 +212,11 @@ class _ZstdDecoder(_MemberDecoder):
     __slots__ = ("_inner",)
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, _zstd().ZstdError)
+        super().__init__(name, backends.zstd().ZstdError)
         self._inner: Any = None
 
     def _begin(self) -> bool:
-        module = _zstd()
+        module = backends.zstd()
         options = {module.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
         self._inner = module.ZstdDecompressor(options=options)
         return True
@@ -316,14 +236,14 @@ class _BrotliDecoder(_MemberDecoder):
     __slots__ = ("_inner", "_spare")
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, _brotli().error)
+        super().__init__(name, backends.brotli().error)
         self._inner: Any = None
         self._spare = b""
 
     def _begin(self) -> bool:
         if self._inner is not None:
             raise ClientPayloadError(f"{len(self._input)} bytes follow the end of the content-encoding br")
-        self._inner = _brotli().Decompressor()
+        self._inner = backends.brotli().Decompressor()
         return True
 
     def _step(self, window: memoryview, max_length: int) -> tuple[bytes, int, bool, bool]:
@@ -392,13 +312,13 @@ class _MissingDecoder(Decoder):
 
 
 def _brotli_decoder(name: str) -> Decoder:
-    if _brotli() is None:
+    if backends.brotli() is None:
         return _MissingDecoder("cannot decode content-encoding br: install Brotli 1.2 or later")
     return _BrotliDecoder(name)
 
 
 def _zstd_decoder(name: str) -> Decoder:
-    if _zstd() is None:
+    if backends.zstd() is None:
         return _MissingDecoder("cannot decode content-encoding zstd: install backports.zstd")
     return _ZstdDecoder(name)
 
@@ -435,64 +355,3 @@ def _coding_name(text: str) -> str:
     name = text.strip().lower()
     # RFC 9110 8.4.1.3: x-gzip is gzip.  An empty list element counts for nothing.
     return "gzip" if name == "x-gzip" else name or "identity"
-
-
-# --- encoding -----------------------------------------------------------------------------------------------
-
-
-class Encoder(Protocol):
-    """Applies a content coding to a body in pieces."""
-
-    def compress(self, data: Any, /) -> bytes:
-        """Take `data` in, give what there is."""
-
-    def flush(self) -> bytes:
-        """Give the rest."""
-
-
-class _BrotliEncoder:
-    __slots__ = ("_inner",)
-
-    def __init__(self) -> None:
-        # Quality 11 takes a hundred times as long as 5 for a tenth less.
-        self._inner = _brotli().Compressor(quality=5)
-
-    def compress(self, data: Any) -> bytes:
-        piece: bytes = self._inner.process(bytes(data))
-        return piece
-
-    def flush(self) -> bytes:
-        piece: bytes = self._inner.finish()
-        return piece
-
-
-def can_encode(coding: str) -> bool:
-    """Whether `encoder_for` knows the coding in this installation."""
-    return coding in {"gzip", "deflate"} or (coding == "br" and bool(_brotli())) or (coding == "zstd" and bool(_zstd()))
-
-
-def encoder_for(coding: str, *, level: int | None = None, strategy: int | None = None) -> Encoder:
-    """An encoder for "gzip", "deflate", and where they are installed "br" and "zstd".
-
-    Args:
-        coding: Its name in Content-Encoding.
-        level: zlib's compression level.
-        strategy: zlib's strategy.
-
-    Raises:
-        ValueError: The coding is unknown, or needs a package that is not installed.
-    """
-    if not can_encode(coding):
-        raise ValueError(f"cannot encode content-encoding {coding!r}: know gzip, deflate, and br and zstd if installed")
-    if coding == "br":
-        return _BrotliEncoder()
-    if coding == "zstd":
-        packing: Encoder = _zstd().ZstdCompressor()
-        return packing
-    options: dict[str, int] = {"wbits": 31 if coding == "gzip" else 15}
-    if level is not None:
-        options["level"] = level
-    if strategy is not None:
-        options["strategy"] = strategy
-    deflating: Encoder = _deflater().compressobj(**options)
-    return deflating

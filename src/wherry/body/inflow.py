@@ -11,13 +11,14 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from wherry.body.coding import Decoder
 from wherry.errors import ClientPayloadError
 from wherry.protocol.connection import Exchange, FlowControl
 from wherry.types import RawHeaders
 
-__all__ = ("Inflow", "PullDecoder")
+__all__ = ("Inflow",)
 
 log = logging.getLogger("wherry.client")
 
@@ -30,21 +31,6 @@ OFFLOAD_OUTPUT: Final = 2**17
 DECODE_STEP: Final = 2**20
 # So many pieces of a body that is read whole are put together.
 COMPACT_PIECES: Final = 1024
-
-
-class PullDecoder(Protocol):
-    """What the stream needs of a content coding; `wherry.body.coding` has them."""
-
-    needs_input: bool
-
-    def decode(self, data: bytes, max_length: int) -> bytes:
-        """Take `data` in and give at most `max_length` bytes; while not `needs_input`, b"" gives more."""
-
-    def finish(self) -> None:
-        """Raise ClientPayloadError if the coding has not ended."""
-
-    def whole(self, data: bytes, max_length: int) -> bytes | None:
-        """All of a short body at once; None to go step by step."""
 
 
 class Inflow:
@@ -104,7 +90,7 @@ class Inflow:
             self.flow = protocol
         self._low_water = limit
         self._high_water = limit * 2
-        self.decoder: PullDecoder | None = None
+        self.decoder: Decoder | None = None
         self.max_size: int | None = None
         self.total_raw_bytes = 0
         self.trailers: RawHeaders = ()
@@ -328,7 +314,7 @@ class Inflow:
         raw.clear()
         self._ready = self._size
 
-    def _decode(self, decoder: PullDecoder, want: int, offload: bool) -> None:
+    def _decode(self, decoder: Decoder, want: int, offload: bool) -> None:
         want = min(want, DECODE_STEP)
         while self._ready < want and self._job is None:
             piece = b""
@@ -379,7 +365,7 @@ class Inflow:
                 self._take_decoded(self.decoder, job.result())
         self._wake()
 
-    def _take_decoded(self, decoder: PullDecoder, data: bytes) -> None:
+    def _take_decoded(self, decoder: Decoder, data: bytes) -> None:
         if data:
             if self._buffer is None:
                 self._buffer = deque()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
-from wherry.body.coding import Encoder, encoder_for
+from wherry.body.encoders import Encoder, encoder_for
 from wherry.errors import ClientPayloadError, UploadAbortedError
 from wherry.protocol.connection import Exchange, FieldPairs
 
@@ -265,16 +265,3 @@ class UploadTracker:
         future.set_exception(self._error or UploadAbortedError("the request's body was not sent in full"))
         # Whoever only asks done() must not be told that nobody looked at the exception.
         future.exception()
-
-
-def compression_of(compress: str | bool | None) -> str | None:
-    """The coding that a request's `compress` argument names; True is "deflate".
-
-    Raises:
-        ValueError: It is unknown, or not installed.
-    """
-    if not compress:
-        return None
-    coding: Any = "deflate" if compress is True else compress
-    encoder_for(coding)
-    return str(coding)

@@ -14,7 +14,7 @@ from multidict import CIMultiDict, getversion, istr
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.body.coding import accept_encoding
+from wherry.body.backends import accept_encoding
 from wherry.body.form import payload_of
 from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.field_rules import ENGINE_FIELDS, SECRET_FIELDS, check_field, field_pairs

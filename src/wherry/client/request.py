@@ -17,9 +17,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
+from wherry.body.encoders import compression_of
 from wherry.body.form import payload_of
 from wherry.body.payload import Payload
-from wherry.body.writer import compression_of
 from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs, target_of, without_proxy_credentials
 from wherry.client.origin import authority_of
 from wherry.client.own_classes import UNHEARD

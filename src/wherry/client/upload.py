@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from wherry.body.writer import BodyWriter, compression_of
+from wherry.body.encoders import compression_of
+from wherry.body.writer import BodyWriter
 from wherry.client.request import ClientRequest
 from wherry.errors import ClientConnectionError, ClientOSError
 from wherry.protocol.connection import Exchange, RequestHead
