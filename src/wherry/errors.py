@@ -59,6 +59,19 @@ class ClientError(Exception):
     """Base of every error of a request."""
 
 
+def printable(text: str) -> str:
+    r"""A text from outside as it may be shown: a URL, or what a peer said, can hold what commands a terminal.
+
+    >>> printable("b\xfccher\x1b[31m")
+    'b\xfccher\\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
 # --- a response came, and it is the error -------------------------------------------------------------------
 
 
@@ -185,7 +198,9 @@ class ClientConnectorError(ClientOSError):
 
     def __str__(self) -> str:
         mode = "default" if self.ssl is True else self.ssl
-        return f"Cannot connect to host {self.host}:{self.port} ssl:{mode} [{self.strerror or self._os_error}]"
+        return printable(
+            f"Cannot connect to host {self.host}:{self.port} ssl:{mode} [{self.strerror or self._os_error}]"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: value for name, value in self.__dict__.items() if name != "_conn_key"}
@@ -226,7 +241,7 @@ class UnixClientConnectorError(ClientConnectorError):
 
     def __str__(self) -> str:
         mode = "default" if self.ssl is True else self.ssl
-        return f"Cannot connect to unix socket {self.path} ssl:{mode} [{self.strerror or self._os_error}]"
+        return printable(f"Cannot connect to unix socket {self.path} ssl:{mode} [{self.strerror or self._os_error}]")
 
 
 class ClientProxyConnectionError(ClientConnectorError):
@@ -262,7 +277,7 @@ class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
         return self._certificate_error
 
     def __str__(self) -> str:
-        return (
+        return printable(
             f"Cannot connect to host {self.host}:{self.port} ssl:{self.ssl} "
             f"[{type(self._certificate_error).__name__}: {self._certificate_error}]"
         )
@@ -300,7 +315,8 @@ class ServerFingerprintMismatch(ServerConnectionError):
         )
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port} showed a certificate {self.got.hex()}, expected {self.expected.hex()}"
+        shown = f"{self.host}:{self.port} showed a certificate {self.got.hex()}, expected {self.expected.hex()}"
+        return printable(shown)
 
 
 FingerprintMismatch = ServerFingerprintMismatch
@@ -388,7 +404,7 @@ class InvalidURL(ClientError, ValueError):
 
     def __str__(self) -> str:
         shown = without_credentials(self._url)
-        return f"{shown} - {self._description}" if self._description else shown
+        return printable(f"{shown} - {self._description}" if self._description else shown)
 
 
 class InvalidUrlClientError(InvalidURL):
@@ -403,13 +419,17 @@ class NonHttpUrlClientError(ClientError):
     """The URL has a scheme that is not http, https, ws or wss."""
 
     def __repr__(self) -> str:
-        url = str(self.args[0]) if self.args else ""
-        return super().__repr__().replace(url, without_credentials(url))
+        if not self.args:
+            return super().__repr__()
+        url, *others = self.args
+        shown = repr(without_credentials(url))
+        first = shown if isinstance(url, str) else f"{type(url).__name__}({shown})"
+        return f"{type(self).__name__}({', '.join((first, *map(repr, others)))})"
 
     def __str__(self) -> str:
         if len(self.args) != 1:
             return super().__str__()
-        return f"{without_credentials(self.args[0])} - the scheme is not http, https, ws or wss"
+        return printable(f"{without_credentials(self.args[0])} - the scheme is not http, https, ws or wss")
 
 
 class InvalidUrlRedirectClientError(InvalidUrlClientError, RedirectClientError):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from wherry.connect.route import ProxyHop, Route
-from wherry.errors import ServerDisconnectedError
+from wherry.errors import ServerDisconnectedError, printable
 from wherry.protocol.connection import Connection
 
 
@@ -96,6 +96,7 @@ class ConnectAsk:
 
 def ended_at_once(ask: ConnectAsk) -> ServerDisconnectedError:
     """What a request meets whose new connection was over before it could begin."""
-    error = ServerDisconnectedError(f"Server disconnected: {ask.route.origin} takes no request on a new connection")
+    said = f"Server disconnected: {ask.route.origin} takes no request on a new connection"
+    error = ServerDisconnectedError(printable(said))
     error.resend_safe = True
     return error

@@ -35,6 +35,7 @@ from wherry.errors import (
     ClientError,
     ClientProxyConnectionError,
     ConnectionTimeoutError,
+    printable,
 )
 from wherry.protocol.connection import Connection
 from wherry.types import ConnectionKey
@@ -135,7 +136,7 @@ class OwnWay:
         except TimeoutError as exc:
             if isinstance(exc, ClientError):
                 raise
-            raise ConnectionTimeoutError(f"Connection timeout to host {host}:{port}") from exc
+            raise ConnectionTimeoutError(printable(f"Connection timeout to host {host}:{port}")) from exc
         except ClientError:
             raise
         except OSError as exc:

@@ -19,7 +19,7 @@ from wherry.connect.dns import DNSCache
 from wherry.connect.resolver import ResolveResult
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.sockets import reason
-from wherry.errors import ConnectionTimeoutError
+from wherry.errors import ConnectionTimeoutError, printable
 from wherry.protocol.connection import Connection
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2_flow import FlowOptions
@@ -139,9 +139,8 @@ def hop_key(hop: ProxyHop) -> ConnectionKey:
 
 
 def timed_out(key: ConnectionKey, ask: ConnectAsk, tried: str) -> ConnectionTimeoutError:
-    return ConnectionTimeoutError(
-        f"Connection timeout to host {key.host}:{key.port} after {ask.sock_connect} seconds [{tried}]"
-    )
+    said = f"Connection timeout to host {key.host}:{key.port} after {ask.sock_connect} seconds [{tried}]"
+    return ConnectionTimeoutError(printable(said))
 
 
 def told(exc: BaseException, where: str) -> OSError:
