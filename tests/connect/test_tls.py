@@ -27,6 +27,7 @@ from wherry.client.options import RequestOptions
 from wherry.connect import tls
 from wherry.connect.connector import TCPConnector
 from wherry.connect.tls import Fingerprint, make_context
+from wherry.connect.tls_transport import TlsTransport
 from wherry.errors import (
     ClientConnectorCertificateError,
     ClientConnectorError,
@@ -380,6 +381,27 @@ async def test_one_of_several_addresses_may_have_the_certificate(get, serve, ca,
     async with TCPConnector(ssl=Fingerprint(b"0" * 32), resolver=names) as connector:
         with pytest.raises(ServerFingerprintMismatch):
             await get(connector, f"https://localhost:{port}/")
+
+
+async def test_an_address_whose_connection_ends_with_its_handshake_is_not_the_last(
+    get, serve, server_context, client_context, resolver, monkeypatch
+) -> None:
+    port = await serve(ssl=server_context)
+    await serve(ssl=server_context, host="127.0.0.2", port=port)
+    shake, ended = TlsTransport._shake, []
+
+    def shake_and_end(self: TlsTransport) -> None:
+        shake(self)
+        if self._secured and not ended:
+            ended.append(self.get_extra_info("peername")[0])
+            self.eof_received()
+            self.below.abort()
+
+    monkeypatch.setattr(TlsTransport, "_shake", shake_and_end)
+    names = resolver("127.0.0.1", "127.0.0.2")
+    async with TCPConnector(ssl=client_context, resolver=names) as connector:
+        assert (await get(connector, f"https://localhost:{port}/")).status == 200
+    assert ended == ["127.0.0.1"]
 
 
 # --- contexts -----------------------------------------------------------------------------------------------

@@ -344,6 +344,23 @@ async def test_the_end_of_the_transport_ends_a_handshake(pair) -> None:
         await done
 
 
+@pytest.mark.parametrize("end", ["eof", "lost"])
+async def test_an_end_that_comes_with_the_last_of_the_handshake_is_an_error(pair, end: str) -> None:
+    """Before the task that waits for the handshake runs: nobody would be told of it later."""
+    done = asyncio.ensure_future(pair.near.secured(5))
+    await asyncio.sleep(0)
+    pair.carry()
+    pair._try(pair.far.do_handshake)
+    pair.deliver()
+    pair.near.eof_received()
+    if end == "lost":
+        pair.below.close()
+        pair.near.connection_lost(None)
+    with pytest.raises(ConnectionResetError, match="closed during the TLS handshake"):
+        await done
+    assert pair.below.is_closing()
+
+
 async def test_a_cancelled_handshake_cuts_the_transport(pair) -> None:
     done = asyncio.ensure_future(pair.near.secured(5))
     await asyncio.sleep(0)

@@ -8,6 +8,7 @@ over whatever a proxy leaves, and tells an orderly end from one that anybody on 
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 import sys
 import threading
@@ -130,6 +131,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=self._server_hostname)
             self._shake()
             await self._waiter
+            if self.is_closing():
+                # Its end came in the same turn of the loop: whoever takes it now would never hear of that.
+                raise ConnectionResetError(errno.ECONNRESET, "the connection closed during the TLS handshake")
         except BaseException:
             if not self._closing:
                 self.abort()

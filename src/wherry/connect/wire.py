@@ -162,9 +162,6 @@ class Wire(asyncio.Protocol):
         below.set_protocol(upgraded)
         upgraded.connection_made(below)
         await upgraded.secured(timeout)
-        if upgraded.is_closing():
-            upgraded.abort()
-            raise ConnectionResetError(errno.ECONNRESET, "the connection closed during the TLS handshake")
         self.transport = upgraded
         upgraded.set_protocol(self)
 
