@@ -1,6 +1,7 @@
 """From benchmarks/results.md: the tables in README.md and docs/performance.md, and their plots.
 
-docs/figures.svg has the first scenario, for the README; docs/benchmarks.svg has them all.
+The README has what most readers ask first, and docs/figures.svg the first scenario; docs/performance.md and
+docs/benchmarks.svg have everything.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # The plot: pixels of a bar, of the names before it, and of the longest one.
 BAR, NAMES, LONGEST = 16, 130, 420
+# Whose figures the README has, as far as they are there.
+WELL_KNOWN = ("wherry", "pyreqwest", "aiohttp", "curl_cffi", "niquests", "httpx")
 _PLACE = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
 
 Table = list[list[str]]
@@ -24,6 +27,22 @@ def tables(text: str) -> list[Table]:
         rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in block.splitlines()]
         found.append([row for row in rows if set("".join(row)) - set("-:")])
     return found
+
+
+def summary(table: Table) -> str:
+    """The table for the README: the well-known clients, and the scenarios that nearly all of them take part in."""
+    head, *rows = table
+    columns = [0, 1, *(head.index(client) for client in WELL_KNOWN if client in head)]
+    lines = [[head[at] for at in columns], ["---"] * len(columns)]
+    for title, *cells in ([row[at] for at in columns] for row in rows):
+        if cells.count("- / -") < 2:
+            lines.append([title, *map(_first_of_each, cells)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _first_of_each(cell: str) -> str:
+    """Of several figures a loop, the first: "11/15, 24, +0.0 / 10/12, 20, +0.0" becomes "11/15 / 10/12"."""
+    return " / ".join(loop.partition(",")[0] for loop in cell.split(" / "))
 
 
 def first_number(cell: str) -> float | None:
@@ -75,12 +94,11 @@ def main(root: Path = ROOT) -> None:
     table = tables(text)[0]
     (root / "docs" / "benchmarks.svg").write_text(plot(table), "utf-8")
     (root / "docs" / "figures.svg").write_text(plot(table[:2]), "utf-8")
-    note, bar, rest = text.partition("|")
-    first_table = (bar + rest).partition("\n\n")[0]
+    note = text.partition("|")[0]
     for name, content in (
         (
             "README.md",
-            f"![{table[1][0]}, on asyncio: the shorter the better](docs/figures.svg)\n\n{note.strip()}\n\n{first_table}",
+            f"![{table[1][0]}, on asyncio: the shorter the better](docs/figures.svg)\n\n{note.strip()}\n\n{summary(table)}",
         ),
         ("docs/performance.md", f"{text.strip()}\n\n![The same as bars, on asyncio](benchmarks.svg)"),
     ):

@@ -283,18 +283,22 @@ def test_figures_find_their_places(tmp_path: Path) -> None:
         (tmp_path / name).write_text((ROOT / name).read_text("utf-8"), "utf-8")
     (tmp_path / "benchmarks" / "results.md").write_text(
         "# Benchmarks\n\n`make bench` on a machine.\n\n"
-        "| scenario (asyncio / uvloop) | unit | wherry | other |\n|---|---|---|---|\n"
-        "| small | us | 19 / 17 | 90 / - |\n\n"
-        "| times wherry | wherry | other |\n|---|---|---|\n| small | 1.00 / 1.00 | 4.70 / - |\n"
+        "| scenario (asyncio / uvloop) | unit | floor | wherry | aiohttp | httpx |\n|---|---|---|---|---|---|\n"
+        "| small | us | 12 / 10 | 19 / 17 | 90 / - | 300 / 200 |\n"
+        "| listeners | us | - / - | 35 / 33 | - / - | - / - |\n"
+        "| 500 tasks | p50/p99 ms, us CPU | - / - | 9/11, 20 / 8/10, 18 | 7/800, 70 / 6/700, 60 | - / - |\n\n"
+        "| times wherry | wherry | aiohttp |\n|---|---|---|\n| small | 1.00 / 1.00 | 4.70 / - |\n"
     )
     for _ in range(2):
         figures["main"](tmp_path)
     readme = (tmp_path / "README.md").read_text("utf-8")
-    assert readme.count("| small | us | 19 / 17 | 90 / - |") == 1
+    assert readme.count("| small | us | 19 / 17 | 90 / - | 300 / 200 |") == 1
+    assert "| 500 tasks | p50/p99 ms | 9/11 / 8/10 | 7/800 / 6/700 | - / - |" in readme
     assert "times wherry" not in readme
+    assert "listeners" not in readme
     assert (tmp_path / "docs" / "performance.md").read_text("utf-8").count("times wherry") == 1
-    for name in ("benchmarks.svg", "figures.svg"):
-        assert (tmp_path / "docs" / name).read_text("utf-8").count("<rect") == 2
+    for name, count in (("benchmarks.svg", 7), ("figures.svg", 4)):
+        assert (tmp_path / "docs" / name).read_text("utf-8").count("<rect") == count
 
 
 def test_extras_that_are_named_exist() -> None:
