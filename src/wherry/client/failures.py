@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from wherry.client.request import IDEMPOTENT_METHODS, ClientRequest
+from wherry.client.field_rules import IDEMPOTENT_METHODS
 from wherry.errors import (
     BadHttpMessage,
     ClientConnectionError,
@@ -16,6 +16,7 @@ from wherry.errors import (
 from wherry.protocol.connection import Exchange
 
 if TYPE_CHECKING:
+    from wherry.client.request import ClientRequest
     from wherry.connect.route import Route
 
 # How often a request is sent that servers did not process (RFC 9113 8.7: REFUSED_STREAM, GOAWAY).

@@ -18,6 +18,8 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # RFC 9112 3.2: it ends with a space.
 _NO_TARGET = re.compile(r"[\x00-\x20\x7f]")
+# RFC 9110 9.2.2: to send such a request twice does what sending it once does.
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 # Fields that the engine makes or must read itself.
 ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
 # Fields that carry a secret of one origin, and must not follow a redirect to another (RFC 9110 15.4).

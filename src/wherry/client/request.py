@@ -21,6 +21,7 @@ from wherry.body.encoders import compression_of
 from wherry.body.form import payload_of
 from wherry.body.payload import Payload
 from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs, target_of, without_proxy_credentials
+from wherry.client.framing import METHODS_WITHOUT_CONTENT, body_framing, connection_options, parted
 from wherry.client.origin import authority_of
 from wherry.client.own_classes import UNHEARD
 from wherry.client.request_info import RequestInfo
@@ -36,10 +37,7 @@ if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
     from wherry.client.session import ClientSession
 
-# RFC 9110 9.3: for these, content has no defined meaning, so none is announced when there is none.
-METHODS_WITHOUT_CONTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
 _UNTYPED = (str, bytes, bytearray, memoryview, IOBase)
-IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 class ClientRequest:
@@ -285,7 +283,8 @@ class ClientRequest:
         self._headers = CIMultiDict(headers)
 
     def _announce_body(self, headers: CIMultiDict[str]) -> None:
-        length, chunked = self._framing(self._engine or {})
+        engine = self._engine or {}
+        length, chunked = body_framing(self._body, engine, self.method, self.version, chunked=bool(self.chunked))
         if chunked:
             headers["Transfer-Encoding"] = "chunked"
         elif length is not None:
@@ -371,39 +370,6 @@ class ClientRequest:
     def payload(self) -> Payload | None:
         return self._body
 
-    def _framing(self, engine: dict[str, str]) -> tuple[int | None, bool]:
-        """The body's (length, chunked), checked against what the program set (RFC 9112 6).
-
-        Raises:
-            ValueError: A framing field does not agree with the body.
-        """
-        payload = self._body
-        coding = engine.get("transfer-encoding")
-        if coding is not None and coding.strip().lower() != "chunked":
-            raise ValueError(f"Transfer-Encoding belongs to the engine; it cannot be {coding!r}")
-        promised = engine.get("content-length")
-        if promised is not None and not (promised.isascii() and promised.isdigit()):
-            raise ValueError(f"Content-Length must be a number of bytes, not {promised!r}")
-        chunked = bool(self.chunked) or coding is not None
-        if chunked and promised is not None:
-            raise ValueError("Content-Length can not be set together with chunked")
-        if payload is None:
-            if promised is not None and int(promised):
-                raise ValueError(f"Content-Length is {promised} but there is no body")
-            if promised is None and self.method in METHODS_WITHOUT_CONTENT:
-                return None, False
-            return 0, False
-        size = payload.size
-        if promised is not None:
-            if size is not None and size != int(promised):
-                raise ValueError(f"Content-Length is {promised} but the body has {size} bytes")
-            return int(promised), False
-        if chunked or size is None:
-            if self.version < HttpVersion11:
-                raise ValueError("Using chunked encoding is forbidden for HTTP/1.0")
-            return None, True
-        return size, False
-
     @property
     def proxy(self) -> URL | None:
         """The proxy that is next to the origin, without its credentials."""
@@ -416,17 +382,19 @@ class ClientRequest:
         shared = self._shared
         if self._headers is not None:
             shared = EMPTY_BLOCK
-            fields, engine = self._split_headers(self._headers)
+            fields, engine = parted(self._headers)
+            if engine.get("host") == self._auto_host:
+                del engine["host"]  # the URL may have changed since
         authority = authority_of(url)
         if engine is not None:
             authority = engine.get("host", authority)
-            close, upgrade, fields = self._connection_options(engine, fields, close)
+            close, upgrade, fields = connection_options(engine, fields, upgrade, close)
         payload = self._body
         if payload is None and engine is None:
             length: int | None = None if self.method in METHODS_WITHOUT_CONTENT else 0
             chunked = False
         else:
-            length, chunked = self._framing(engine or {})
+            length, chunked = body_framing(payload, engine or {}, self.method, self.version, chunked=bool(self.chunked))
         at_hand = None
         if payload is not None and not chunked and not self.compress and not self.expect100:
             at_hand = payload.at_hand if self._upload_tracker is None else None
@@ -462,34 +430,6 @@ class ClientRequest:
         if self.version is not HttpVersion11 and self.version == HttpVersion10:
             head.version = self.version
         return head
-
-    def _split_headers(self, headers: CIMultiDict[str]) -> tuple[list[tuple[str, str]], dict[str, str]]:
-        """The dictionary that a middleware may have changed, as fields and the engine's own."""
-        fields = []
-        engine: dict[str, str] = {}
-        for name, value in headers.items():
-            lower = check_field(name, value)
-            if lower in ENGINE_FIELDS:
-                engine[lower] = value
-            else:
-                fields.append((str(name), value))
-        if engine.get("host") == self._auto_host:
-            del engine["host"]  # the URL may have changed since
-        return fields, engine
-
-    def _connection_options(
-        self, engine: dict[str, str], fields: list[tuple[str, str]], close: bool
-    ) -> tuple[bool, str | None, list[tuple[str, str]]]:
-        """(close, upgrade, fields) from a program's own Connection and Upgrade fields (RFC 9110 7.6.1, 7.8)."""
-        connection = engine.get("connection", "")
-        options = [option.strip().lower() for option in connection.split(",")]
-        if "upgrade" in options and "upgrade" in engine:
-            return close, engine["upgrade"], fields
-        if "close" in options:
-            return True, self.upgrade, fields
-        if connection and self.upgrade is None:
-            fields = [*fields, ("Connection", connection)]
-        return close, self.upgrade, fields
 
     async def close(self) -> None:
         """Let go of the body's resources."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yarl import URL
 
+from wherry.client.field_rules import IDEMPOTENT_METHODS
 from wherry.client.origin import origin_of
-from wherry.client.request import IDEMPOTENT_METHODS
 from wherry.errors import (
     ClientConnectionError,
     ClientConnectorCertificateError,
