@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from wherry.client.websocket_heartbeat import Heartbeat
 from wherry.client.websocket_large import LargeMessages
-from wherry.errors import ClientConnectionResetError, ServerTimeoutError, WebSocketError
+from wherry.errors import ClientConnectionResetError, WebSocketError
 from wherry.protocol.connection import Tunnel
 from wherry.protocol.websocket import FrameReader, FrameWriter, Message
 from wherry.protocol.websocket_mask import Buffer
@@ -434,60 +435,6 @@ class WebSocketChannel:
     def is_paused(self) -> bool:
         """The peer is stopped, because nobody takes what it sent."""
         return self._paused
-
-
-class Heartbeat:
-    """Sends a ping after a time of silence, and ends a channel whose peer stays silent after that.
-
-    Args:
-        channel: The channel.
-        loop: The event loop.
-        seconds: The time of silence; half of it is the time for the answer.
-    """
-
-    __slots__ = ("_channel", "_loop", "_seconds", "_timer")
-
-    def __init__(self, channel: WebSocketChannel, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._channel = channel
-        self._loop = loop
-        self._seconds = seconds
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        self._channel.heard_at = self._loop.time()
-        self._timer = self._loop.call_at(self._channel.heard_at + self._seconds, self._tick)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _tick(self) -> None:
-        """One timer for all: data that came moves a time stamp, and the timer looks at that when it fires."""
-        channel = self._channel
-        now = self._loop.time()
-        due = channel.heard_at + self._seconds
-        if now < due:
-            self._timer = self._loop.call_at(due, self._tick)
-            return
-        if not channel.write_paused:
-            try:
-                channel.send(WSMsgType.PING, b"")
-            except ClientConnectionResetError as exc:
-                channel.fail(exc)
-                return
-        self._timer = self._loop.call_later(self._seconds / 2, self._expect, now)
-
-    def _expect(self, asked_at: float) -> None:
-        """The answer must be here; whatever came counts, and nothing can have come while reading is stopped."""
-        channel = self._channel
-        if channel.is_paused:
-            channel.heard_at = self._loop.time()
-        if channel.heard_at >= asked_at:
-            self._timer = self._loop.call_at(channel.heard_at + self._seconds, self._tick)
-        else:
-            self._timer = None
-            channel.fail(ServerTimeoutError(f"No PONG received after {self._seconds / 2:g} seconds"))
 
 
 def _drop(data: bytes) -> list[Message]:
