@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 from tests.client.conftest import Asked, Peer, Reply, reply
+from tests.servers.raw import read_request
 from yarl import URL
 
 import wherry
@@ -131,6 +132,90 @@ async def test_a_304_about_something_else_is_no_answer(
 
     server: Peer = await peer(answer)
     assert await bodies(session(middlewares=(cache,)), server.url()) == ["1", "3"]
+
+
+LARGE = "x" * 5000
+
+
+def large(how: str) -> Any:
+    """Answers that may be kept, with 5,000 bytes of body."""
+
+    def answer(_: Asked) -> Reply:
+        fields = {"Cache-Control": "max-age=60"}
+        if how == "gzip":
+            return reply(200, gzip.compress(LARGE.encode()), {**fields, "Content-Encoding": "gzip"})
+        return reply(200, LARGE, fields)
+
+    return answer
+
+
+@pytest.mark.parametrize("where", ["session", "request"])
+@pytest.mark.parametrize("how", ["plain", "gzip"])
+async def test_a_body_is_too_large_with_a_cache_as_without(
+    peer: Any, session: Any, cache: CacheMiddleware, how: str, where: str
+) -> None:
+    server: Peer = await peer(large(how))
+    limit = {"max_body_size": 1000}
+    asked = limit if where == "request" else {}
+    for middlewares in ((), (cache,), (cache,)):
+        client = session(middlewares=middlewares, **(limit if where == "session" else {}))
+        async with client.get(server.url(), **asked) as response:
+            assert response.status == 200
+            with pytest.raises(wherry.ClientPayloadError, match="larger than max_body_size=1000"):
+                await response.read()
+    assert len(server.asked) == 3
+    assert await cache._storage.load(server.url()) == []
+
+
+@pytest.mark.parametrize("where", ["session", "request"])
+async def test_what_was_kept_is_no_larger_than_the_next_request_allows(
+    peer: Any, session: Any, cache: CacheMiddleware, where: str
+) -> None:
+    server: Peer = await peer(large("plain"))
+    limit = {"max_body_size": 1000}
+    client = session(middlewares=(cache,), **(limit if where == "session" else {}))
+    whole = {"max_body_size": 5000}
+    asked = limit if where == "request" else {}
+    assert await bodies(client, server.url(), 1, **whole) == [LARGE]
+    for _ in range(2):
+        async with client.get(server.url(), **asked) as response:
+            assert response.headers["Cache-Status"] == "wherry; hit"
+            with pytest.raises(wherry.ClientPayloadError, match="larger than max_body_size=1000"):
+                await response.read()
+        assert await bodies(client, server.url(), 1, **whole) == [LARGE]
+    assert len(server.asked) == 1
+
+
+async def test_a_body_that_is_not_whole_is_the_readers_error_and_is_not_kept(raw_server: Any) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nshort")
+        writer.close()
+
+    server = await raw_server(script)
+    async with CacheMiddleware() as cache, wherry.ClientSession(middlewares=(cache,)) as client:
+        for _ in range(2):
+            async with client.get(server.url) as response:
+                with pytest.raises(wherry.ClientPayloadError):
+                    await response.read()
+    assert server.connections == 2
+
+
+async def test_an_update_that_is_too_large_or_not_whole_does_not_cost_what_is_kept(
+    peer: Any, session: Any, cache: CacheMiddleware, clock: Clock
+) -> None:
+    def answer(asked: Asked) -> Reply:
+        fields = {"Cache-Control": "max-age=10, stale-if-error=1000", "ETag": '"1"', "Content-Encoding": "gzip"}
+        return reply(200, gzip.compress(b"small" if len(server.asked) == 1 else LARGE.encode()), fields)
+
+    server: Peer = await peer(answer)
+    client = session(middlewares=(cache,), max_body_size=1000)
+    assert await bodies(client, server.url(), 2) == ["small", "small"]
+    clock.ahead = 20
+    async with client.get(server.url()) as response:
+        with pytest.raises(wherry.ClientPayloadError, match="max_body_size"):
+            await response.read()
+    assert len(await cache._storage.load(server.url())) == 1
 
 
 async def test_vary_keeps_variants_apart(peer: Any, session: Any, cache: CacheMiddleware) -> None:

@@ -153,11 +153,12 @@ async def _first_hop(
     onion = session._onion
     if onion is not None and options is not NO_OPTIONS:
         onion = build_client_middlewares(_Sender(options, timeout), session._middlewares)
-    request._timeout = timeout
     tries = 1
     while True:
+        request._timeout = timeout  # others use a ready request too, each with limits of its own
         try:
             if onion is not None:
+                request._max_body_size = _max_body_size(session, options)
                 twin = request.again()
                 try:
                     response = await onion(twin)
@@ -175,7 +176,6 @@ async def _first_hop(
                 # With what listeners may have added to the fields.
                 hop = Hop(request.method, request.original_url, given, None, None)
                 request = session._make_request(hop, options, traces=traces)
-                request._timeout = timeout
     if 300 < response.status < 309 and options.allow_redirects:
         hop = Hop(request.method, request.original_url, given, None, None)
         return await _follow(session, hop, options, timeout, traces, response)
@@ -286,6 +286,7 @@ async def _attempt(
         request._timeout = timeout
         try:
             if middlewares:
+                request._max_body_size = _max_body_size(session, options)
                 return await build_client_middlewares(_Sender(options, timeout), middlewares)(request)
             response = await send(request, options, timeout)
             if session._starts_responses:
@@ -446,3 +447,8 @@ def _apply_head(
     limit = options.max_body_size if options.max_body_size is not None else session._max_body_size
     if limit is not None:
         content.max_size = limit
+
+
+def _max_body_size(session: ClientSession, options: RequestOptions) -> int | None:
+    """What holds for answers of middlewares; those that come from servers meet it in `_apply_head`."""
+    return options.max_body_size if options.max_body_size is not None else session._max_body_size

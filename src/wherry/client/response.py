@@ -127,6 +127,7 @@ class ClientResponse(ResponseFacts):
         session = request.session
         response = cls(request.method, request.original_url, loop=session._loop, session=session)
         content = StreamReader(max(len(body), 1))
+        content.max_size = request._max_body_size
         if body:
             content.feed_data(body)
         content.feed_eof()

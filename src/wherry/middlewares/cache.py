@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from multidict import CIMultiDictProxy
 
 from wherry.client.response import ClientResponse
-from wherry.errors import ClientConnectionError, ClientError
+from wherry.errors import ClientConnectionError, ClientError, ClientPayloadError
 from wherry.middlewares.cache_policy import (
     StoredResponse,
     Verdict,
@@ -224,7 +224,7 @@ class CacheMiddleware:
         asked_at = time.time()
         response = await handler(request)
         self._passed.pop(key, None)
-        if not await self._keep(key, request, response, asked_at):
+        if not await self._keep(key, request, response, asked_at) and response.content.exception() is None:
             if len(self._passed) >= _MAX_PASSED:
                 del self._passed[next(iter(self._passed))]
             self._passed[key] = None
@@ -256,13 +256,14 @@ class CacheMiddleware:
         return True
 
     async def _read(self, response: ClientResponse) -> bytes | None:
-        """The body, which is then put back; None where it is larger than what is kept, or was read in part."""
+        """The body, which is then put back; None where it is larger than what is kept, bad, or was read in part."""
         if response._body is not None:  # a middleware further in has read it
             return response._body if len(response._body) <= self._max_body else None
-        length = response.content_length
-        if length is not None and length > self._max_body:
-            return None
         content = response.content
+        limit = self._max_body if content.max_size is None else min(self._max_body, content.max_size)
+        length = response.content_length
+        if length is not None and length > limit:
+            return None
         pieces = []
         size = 0
         try:
@@ -271,6 +272,8 @@ class CacheMiddleware:
                 size += len(piece)
                 if size > self._max_body:
                     break
+        except ClientPayloadError:
+            return None  # whoever reads the response meets it, as without a cache
         except BaseException:
             response.close()
             raise
@@ -313,7 +316,8 @@ class CacheMiddleware:
             await self._save(key, stored)
             _, age = judge(stored, headers, stored.came_at, heuristic=self._heuristic)
             return _made(request, stored, age, "fwd=stale; fwd-status=304")
-        if not await self._keep(key, request, response, asked_at) and response.status < 500:
+        kept = await self._keep(key, request, response, asked_at)
+        if not kept and response.status < 500 and response.content.exception() is None:
             await self._drop(key)
         return response
 
