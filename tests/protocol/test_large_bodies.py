@@ -17,7 +17,8 @@ from tests.servers.raw import RawServer, read_request, response
 import wherry
 from wherry.body.stream import StreamReader
 from wherry.protocol.connection import RequestHead
-from wherry.protocol.http1 import REST_YIELD, RESTLESS_READS, Http1Connection
+from wherry.protocol.http1 import Http1Connection
+from wherry.protocol.http1_pace import REST_YIELD, RESTLESS_READS
 from wherry.protocol.http1_reading import COUNT_FROM, LEND_FROM
 
 Start = Callable[..., Awaitable[RawServer]]
@@ -263,7 +264,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("wherry.protocol.http1.REST_SECONDS", 3600)  # a rest ends when the test says so
+    monkeypatch.setattr("wherry.protocol.http1_pace.REST_SECONDS", 3600)  # a rest ends when the test says so
     return Bench()
 
 

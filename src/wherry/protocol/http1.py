@@ -39,11 +39,6 @@ MEMO_LIMIT = 16 * 1024
 MEMO_KEY_LIMIT = 2048
 MEMO_HEADS = 256
 MEMO_PATIENCE = 32
-# How long a connection rests that has read all there was of a body of which much is left, and how many bytes must have
-# gathered by then for it to be worth it; if they did not, so many reads follow without a rest.
-REST_SECONDS = 0.001
-REST_YIELD = 128 * 1024
-RESTLESS_READS = 64
 _CONTENT_LENGTH = b"content-length"
 
 _new_poll = getattr(select, "poll", None)  # Windows has none
@@ -66,19 +61,14 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         "_memo_misses",
         "_open",
         "_own_limits",
-        "_paused",
         "_poll",
-        "_resting",
-        "_restless",
-        "_transport",
         "_tunnel",
         "_writing_paused",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(limits, receive_buffer())
+        super().__init__(loop, limits, receive_buffer())
         self._own_limits = limits
-        self.loop = loop
         self.owner = None
         self.route: Any = None
         self.timings: Any = None
@@ -87,14 +77,10 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         self.exchanges = 0
         self.idle_since = 0.0
         self.version = HttpVersion11
-        self._transport: asyncio.Transport | None = None
         self._open = False
         self._memo_key: bytes | None = None
         self._memo_misses = 0
         self._head_size = 0
-        self._paused = False
-        self._resting = False
-        self._restless = 0  # how many more reads go on without a rest
         self._poll: Any = None
         self._writing_paused = False
         self._drain_waiters: list[asyncio.Future[None]] = []
@@ -198,41 +184,6 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
             await waiter
         finally:
             self._drain_waiters.remove(waiter)
-
-    def pause_reading(self) -> None:
-        if not self._paused and self._transport is not None:
-            self._paused = True
-            if not self._resting:
-                self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._paused:
-            self._paused = False
-            self._read_on()
-
-    def _read_on(self) -> None:
-        transport = self._transport
-        if not self._paused and not self._resting and transport is not None and not transport.is_closing():
-            transport.resume_reading()
-
-    def _rest(self, size: int) -> None:
-        """Stop reading for a moment, so that a fast peer wakes the loop once for much, not each time for little."""
-        transport = self._transport
-        if self._restless:
-            self._restless -= 1
-        elif self._rested and size < REST_YIELD:
-            self._rested = False
-            self._restless = RESTLESS_READS
-        elif transport is not None and not self._paused and not transport.is_closing():
-            if transport.get_extra_info("ssl_object") is not None:
-                return  # decrypting takes so long that much has come by then anyway
-            self._resting = self._rested = True
-            transport.pause_reading()
-            self.loop.call_later(REST_SECONDS, self._end_rest)
-
-    def _end_rest(self) -> None:
-        self._resting = False
-        self._read_on()
 
     def open_tunnel(self, exchange: Http1Exchange, receiver: TunnelReceiver) -> Tunnel:
         """Hand the raw bytes to `receiver` (RFC 9110 7.8)."""

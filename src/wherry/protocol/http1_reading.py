@@ -6,14 +6,16 @@ known length needs no parser: its bytes are counted, and lent to a reader that w
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
 import httptools
 
 from wherry.errors import BadHttpMessage
 from wherry.protocol.connection import ResponseHead
-from wherry.protocol.http1_exchange import Http1Carrier, Http1Exchange
+from wherry.protocol.http1_exchange import Http1Exchange
 from wherry.protocol.http1_head import Limits, persists
+from wherry.protocol.http1_pace import Http1Pace
 from wherry.protocol.receiving import Borrower, ReceiveBuffer
 from wherry.types import HttpVersion10, HttpVersion11
 
@@ -26,7 +28,7 @@ LEND_FROM = 32 * 1024
 _VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
 
 
-class Http1Reading(Http1Carrier):
+class Http1Reading(Http1Pace):
     """The state of the message that is being read, and the callbacks that change it.
 
     `_message_done` is set when a message is whole, `_surplus` when bytes follow that nobody asked for,
@@ -49,12 +51,12 @@ class Http1Reading(Http1Carrier):
         "_parser",
         "_reads_ahead",
         "_reason",
-        "_rested",
         "_surplus",
         "exchange",
     )
 
-    def __init__(self, limits: Limits, buffer: ReceiveBuffer) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, buffer: ReceiveBuffer) -> None:
+        super().__init__(loop)
         self.exchange: Http1Exchange | None = None
         self._limits = limits
         self._parser = httptools.HttpResponseParser(self)
@@ -71,7 +73,6 @@ class Http1Reading(Http1Carrier):
         self._excess = 0  # what came with chunks and after them and was neither data nor the least they need
         self._left = 0  # bytes of the body that are still to be counted; -1 while nobody has looked
         self._borrower: Borrower | None = None
-        self._rested = False  # before the last read
         self._reads_ahead = False  # the loop has read again before who was waiting could run
 
     def on_message_begin(self) -> None:
@@ -174,10 +175,6 @@ class Http1Reading(Http1Carrier):
         self._fed = self._chunks = 0
         self._excess = excess = max(excess, 0)
         return excess > self._limits.max_head_size
-
-    def _rest(self, size: int) -> None:
-        """A read of `size` bytes has emptied the socket, and much will follow: there is time until it does."""
-        raise NotImplementedError
 
     def _receive_counted(self, exchange: Http1Exchange, data: memoryview) -> None:
         size = len(data)
