@@ -7,7 +7,7 @@ the domains above it, never the others.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import IntEnum
 from itertools import count
 
@@ -148,7 +148,7 @@ class CookieIndex:
         found.sort(key=_sending_order)
         return found
 
-    def secure_named(self, name: str) -> Iterable[Cookie]:
+    def secure_named(self, name: str) -> Collection[Cookie]:
         """The Secure cookies of this name, of all domains."""
         return self._secure.get(name, ())
 

@@ -19,18 +19,12 @@ from yarl import URL
 
 from wherry.cookies import storage
 from wherry.cookies.abc import AbstractCookieJar, ClearCookiePredicate
+from wherry.cookies.admit import Offered, admitted
 from wherry.cookies.by_place import CookiesByPlace
 from wherry.cookies.index import Change, CookieIndex
-from wherry.cookies.match import (
-    default_path,
-    domain_match,
-    is_ip_address,
-    is_localhost,
-    is_public_suffix,
-    path_match,
-    prefix_allows,
-)
-from wherry.cookies.parse import MAX_LIFETIME, ReceivedMorsel, expiry, parse_one, unquote
+from wherry.cookies.line import joined, within_limits
+from wherry.cookies.match import domain_match, is_ip_address, is_localhost, path_match
+from wherry.cookies.parse import ReceivedMorsel, parse_one, unquote
 from wherry.cookies.record import Cookie, coded_for_sending, loose_pairs, morsel_of
 from wherry.types import LooseCookies, StrOrURL
 
@@ -45,8 +39,8 @@ MAX_LINE_LENGTH = 8190
 
 # Lines that are remembered at once, of all hosts and paths: at most this many times MAX_LINE_LENGTH of memory.
 _MAX_LINES_KEPT = 4096
-_NEVER = float("inf")
 _NO_URL = URL()
+_NO_ORIGINS: frozenset[URL] = frozenset()
 
 
 class _HostLines:
@@ -63,9 +57,6 @@ class _HostLines:
         self.plain: str | None = None
         self.by_path: dict[str, str] = {}
         self.values = -1
-
-
-_NO_ORIGINS: frozenset[URL] = frozenset()
 
 
 class CookieJar(AbstractCookieJar):
@@ -215,7 +206,7 @@ class CookieJar(AbstractCookieJar):
             known = chosen.get(cookie.name)
             if known is None or len(cookie.domain) > len(known.domain):
                 chosen[cookie.name] = cookie
-        for cookie in self._within_limits(list(chosen.values())):
+        for cookie in within_limits(list(chosen.values()), self._max_per_request, self._max_line):
             dict.__setitem__(filtered, cookie.name, cookie.bare_morsel())
         return filtered
 
@@ -232,6 +223,9 @@ class CookieJar(AbstractCookieJar):
         if not lines.has_paths:
             lines.plain = self._join(lines.cookies)
         return lines
+
+    def _join(self, cookies: list[Cookie]) -> str:
+        return joined(cookies, self._max_per_request, self._max_line)
 
     def _keep_one_more(self) -> None:
         """Count a line that will be remembered; when there are too many, forget them all."""
@@ -261,28 +255,6 @@ class CookieJar(AbstractCookieJar):
             found = [cookie for cookie in found if cookie.domain or cookie.name not in names]
         return found
 
-    def _within_limits(self, cookies: list[Cookie]) -> list[Cookie]:
-        """As many as one request may carry; one that is too long lets shorter ones pass.
-
-        The program's own go first, then those of the nearest domain: who fills a domain above cannot push them out.
-        """
-        room = self._max_line + 2
-        kept: set[Cookie] = set()
-        for cookie in sorted(cookies, key=_nearness):
-            if len(kept) >= self._max_per_request:
-                break
-            length = _octets(cookie.pair) + 2
-            if length <= room:
-                room -= length
-                kept.add(cookie)
-        return [cookie for cookie in cookies if cookie in kept]
-
-    def _join(self, cookies: list[Cookie]) -> str:
-        line = "; ".join([cookie.pair for cookie in cookies])
-        if _octets(line) <= self._max_line and len(cookies) <= self._max_per_request:
-            return line
-        return "; ".join([cookie.pair for cookie in self._within_limits(cookies)])
-
     def _is_secure(self, url: URL, host: str) -> bool:
         """Whether Secure cookies may go to `url`, and come from it."""
         if url.scheme in {"https", "wss"} or is_localhost(host):
@@ -306,7 +278,7 @@ class CookieJar(AbstractCookieJar):
             parsed = parse_one(field)
             if parsed is not None:
                 name, value, attributes = parsed
-                self._take(name, unquote(value), value, value, attributes, url, host, now, received=True)
+                self._take(Offered(name, unquote(value), value, value, attributes, True), url, host, now)
 
     def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
         """Take the cookies of a response's Set-Cookie fields."""
@@ -333,64 +305,16 @@ class CookieJar(AbstractCookieJar):
             received = bool(host) and isinstance(morsel, ReceivedMorsel)
             # A copy, since the caller may change its Morsel afterwards.
             attributes = {attribute: text for attribute, text in morsel.items() if text}
-            self._take(
-                morsel.key,
-                morsel.value,
-                morsel.coded_value,
-                sent,
-                attributes,
-                response_url,
-                host,
-                now,
-                received=received,
-            )
+            offered = Offered(morsel.key, morsel.value, morsel.coded_value, sent, attributes, received)
+            self._take(offered, response_url, host, now)
 
-    def _take(
-        self,
-        name: str,
-        value: str,
-        coded: str,
-        sent: str,
-        attributes: Mapping[str, Any],
-        url: URL,
-        host: str,
-        now: float,
-        *,
-        received: bool,
-    ) -> None:
+    def _take(self, offered: Offered, url: URL, host: str, now: float) -> None:
         """Store one cookie, or drop the one that it ends, if `url` may set it (RFC 6265bis 5.7)."""
-        domain = _domain_attribute(attributes)
-        if domain and received and is_public_suffix(domain):
-            if domain != host:
-                return
-            domain = ""
-        if domain and host and not domain_match(host, domain):
+        cookie = admitted(offered, url, host, now)
+        if cookie is None:
             return
-        secure = bool(attributes.get("secure"))
-        given_path = attributes.get("path")
-        path = given_path if given_path and given_path[0] == "/" else default_path(url.raw_path)
-        host_only = not domain and bool(host)
-        ends = expiry(attributes, now)
-        if received:
-            if not prefix_allows(name, value, secure=secure, host_only=host_only, path=given_path):
-                return
-            if not self._is_secure(url, host) and (secure or self._covers_secure_cookie(name, domain or host, path)):
-                return
-            if ends is not None:
-                ends = min(ends, now + MAX_LIFETIME)
-        cookie = Cookie(
-            name,
-            value,
-            coded,
-            sent,
-            domain=domain or host,
-            host_only=host_only,
-            path=path,
-            secure=secure,
-            expires=_NEVER if ends is None else ends,
-            attributes=attributes,
-            received=received,
-        )
+        if cookie.received and not self._is_secure(url, host) and (cookie.secure or self._covers_secure_one(cookie)):
+            return
         self._put(cookie, now)
 
     def _put(self, cookie: Cookie, now: float) -> None:
@@ -408,12 +332,13 @@ class CookieJar(AbstractCookieJar):
         elif change is Change.CHOICE:
             self._forget_lines()
 
-    def _covers_secure_cookie(self, name: str, domain: str, path: str) -> bool:
+    def _covers_secure_one(self, cookie: Cookie) -> bool:
         """Whether a Secure cookie stands where one from an insecure origin wants to (5.7 step 18)."""
-        return any(
-            (domain_match(stored.domain, domain) or domain_match(domain, stored.domain))
-            and path_match(path, stored.path)
-            for stored in self._index.secure_named(name)
+        same_name = self._index.secure_named(cookie.name)
+        return bool(same_name) and any(
+            (domain_match(stored.domain, cookie.domain) or domain_match(cookie.domain, stored.domain))
+            and path_match(cookie.path, stored.path)
+            for stored in same_name
         )
 
     # --- dropping -----------------------------------------------------------------------------------------------
@@ -476,22 +401,3 @@ class CookieJar(AbstractCookieJar):
         for cookie in cookies:
             if self._unsafe or not is_ip_address(cookie.domain):
                 self._put(cookie, now)
-
-
-def _domain_attribute(attributes: Mapping[str, Any]) -> str:
-    """The Domain that a cookie is for, "" for the host that set it.
-
-    One dot before it means nothing (5.6.3); with a dot after it, it is no host's name, and counts as absent.
-    """
-    domain = attributes.get("domain")
-    if not domain or domain[-1] == ".":
-        return ""
-    return str(domain[1:] if domain[0] == "." else domain).lower()
-
-
-def _nearness(cookie: Cookie) -> tuple[bool, int]:
-    return (bool(cookie.domain), -len(cookie.domain))
-
-
-def _octets(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))

@@ -1,6 +1,6 @@
-"""The Cookie line of one request: the jar's line and the request's own cookies, merged.
+"""The Cookie line of one request: the jar's cookies, as many as fit, and the request's own.
 
-Pure functions over text.
+Pure functions over text and cookies.
 """
 
 from __future__ import annotations
@@ -13,10 +13,48 @@ from yarl import URL
 
 from wherry.cookies.match import default_path, domain_match, is_localhost, path_match
 from wherry.cookies.parse import expiry
-from wherry.cookies.record import coded_for_sending, loose_pairs, morsel_of
+from wherry.cookies.record import Cookie, coded_for_sending, loose_pairs, morsel_of
 from wherry.types import LooseCookies
 
-__all__ = ("merge_cookie_lines", "request_cookie_line")
+__all__ = ("joined", "merge_cookie_lines", "request_cookie_line", "within_limits")
+
+
+def joined(cookies: list[Cookie], most: int, octets: int) -> str:
+    """The line of a jar's cookies, within limits; see `within_limits`."""
+    line = "; ".join([cookie.pair for cookie in cookies])
+    if _octets(line) <= octets and len(cookies) <= most:
+        return line
+    return "; ".join([cookie.pair for cookie in within_limits(cookies, most, octets)])
+
+
+def within_limits(cookies: list[Cookie], most: int, octets: int) -> list[Cookie]:
+    """As many as one request may carry, in their order; one that is too long lets shorter ones pass.
+
+    The program's own go first, then those of the nearest domain: who fills a domain above cannot push them out.
+
+    Args:
+        cookies: Those that match, in the order in which they are sent.
+        most: How many there may be.
+        octets: How long their line may be.
+    """
+    room = octets + 2
+    kept: set[Cookie] = set()
+    for cookie in sorted(cookies, key=_nearness):
+        if len(kept) >= most:
+            break
+        length = _octets(cookie.pair) + 2
+        if length <= room:
+            room -= length
+            kept.add(cookie)
+    return [cookie for cookie in cookies if cookie in kept]
+
+
+def _nearness(cookie: Cookie) -> tuple[bool, int]:
+    return (bool(cookie.domain), -len(cookie.domain))
+
+
+def _octets(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
 
 
 def merge_cookie_lines(weaker: str, stronger: str) -> str:
