@@ -7,7 +7,7 @@ import gc
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from tests.servers.http2 import LARGE, MODEST, SERVER_NAMES, SMALL, Http2Server, Http2Servers
@@ -358,3 +358,112 @@ async def test_a_connector_asks_quiet_connections_for_a_sign_of_life() -> None:
             await session.get(url)
     server.close()
     await server.wait_closed()
+
+
+class Stingy:
+    """Speaks HTTP/2 in the clear, and ends each connection after `allows()` requests: GOAWAY, the others undone."""
+
+    def __init__(self, allows: Callable[[], int], *, announced: bool, early: bool) -> None:
+        self.connections = self.answered = 0
+        self._allows = allows
+        self._announced = announced
+        self._early = early
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        allowed, streams = self._allows(), list[bytes]()
+        settings = b"\0\3" + allowed.to_bytes(4) if self._announced else b""
+        writer.write(bytes((0, 0, len(settings), 4, 0, 0, 0, 0, 0)) + settings)
+        try:
+            await reader.readexactly(24)
+            while True:
+                head = await reader.readexactly(9)
+                await reader.readexactly(int.from_bytes(head[:3]))
+                if head[3] == 1 and len(streams) < allowed:
+                    streams.append(head[5:9])
+                    if len(streams) == allowed:
+                        task = asyncio.ensure_future(self._end(writer, streams))
+                        self._tasks.add(task)
+                        task.add_done_callback(self._tasks.discard)
+                    else:
+                        self._answer(writer, head[5:9])
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def _end(self, writer: asyncio.StreamWriter, streams: list[bytes]) -> None:
+        goaway = b"\0\0\10\7\0\0\0\0\0" + streams[-1] + bytes(4)
+        if self._early:
+            writer.write(goaway)
+            await writer.drain()
+        self._answer(writer, streams[-1])
+        if not self._early:
+            writer.write(goaway)
+
+    def _answer(self, writer: asyncio.StreamWriter, stream: bytes) -> None:
+        self.answered += 1
+        writer.write(b"\0\0\1\1\4" + stream + b"\x88" + b"\0\0\2\0\1" + stream + b"ok")
+
+
+@pytest.mark.parametrize("limit", [100, 10, 1])
+@pytest.mark.parametrize("early", [False, True], ids=["after the answer", "before it"])
+@pytest.mark.parametrize("announced", [False, True], ids=["without a word", "announced"])
+async def test_a_server_that_allows_one_request_a_connection_answers_all_of_a_hundred(
+    limit: int, early: bool, announced: bool
+) -> None:
+    """Each is undone on a shared connection once at most: its ten tries are not used up (RFC 9113 6.8, 8.7)."""
+    stingy = Stingy(lambda: 1, announced=announced, early=early)
+    server = await asyncio.start_server(stingy, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    connector = TCPConnector(protocols=("h2c",), limit=limit)
+    async with server, ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=30)) as session:
+
+        async def get() -> bytes:
+            async with session.get(url) as response:
+                return await response.read()
+
+        assert await asyncio.gather(*(get() for _ in range(100))) == [b"ok"] * 100
+        assert stingy.connections == stingy.answered == 100
+
+
+async def test_a_server_that_allows_now_more_and_now_fewer_answers_all() -> None:
+    chance = random.Random(5)
+    stingy = Stingy(lambda: chance.randint(1, 5), announced=False, early=False)
+    server = await asyncio.start_server(stingy, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    connector = TCPConnector(protocols=("h2c",), limit=10)
+    async with server, ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=30)) as session:
+
+        async def get() -> bytes:
+            async with session.get(url) as response:
+                return await response.read()
+
+        assert await asyncio.gather(*(get() for _ in range(200))) == [b"ok"] * 200
+        assert stingy.connections <= 200
+
+
+async def test_that_a_server_ended_a_connection_early_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is replaced while it serves is no rule for the next."""
+    now = [0.0]
+    monkeypatch.setattr("wherry.connect.lane.monotonic", lambda: now[0])
+    allowed = [2]
+    stingy = Stingy(lambda: allowed[0], announced=False, early=False)
+    server = await asyncio.start_server(stingy, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, ClientSession(connector=TCPConnector(protocols=("h2c",))) as session:
+
+        async def get() -> bytes:
+            async with session.get(url) as response:
+                return await response.read()
+
+        async def connections_for(requests: int) -> int:
+            before = stats(session).opened
+            assert await asyncio.gather(*(get() for _ in range(requests))) == [b"ok"] * requests
+            return int(stats(session).opened - before)
+
+        assert await connections_for(10) == 5
+        allowed[0] = 1000
+        now[0] = 30
+        assert await connections_for(10) == 5
+        now[0] = 100
+        assert await connections_for(10) == 1

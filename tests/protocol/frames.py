@@ -102,12 +102,16 @@ class Owner:
     def __init__(self) -> None:
         self.available: list[int] = []
         self.lost = 0
+        self.refused: list[int] = []
 
     def connection_available(self, connection: Any) -> None:
         self.available.append(connection.capacity)
 
     def connection_lost(self, connection: Any) -> None:
         self.lost += 1
+
+    def exchanges_refused(self, connection: Any, carried: int) -> None:
+        self.refused.append(carried)
 
 
 class Peer:

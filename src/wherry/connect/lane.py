@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any
 
 from wherry.connect.ask import ConnectAsk
@@ -14,6 +15,8 @@ from wherry.types import HttpVersion11
 
 # Of how many routes it is remembered what ALPN chose.
 NEGOTIATIONS_KEPT = 1024
+# For how many seconds it is remembered that a server ends its connections after so many exchanges.
+ALLOWANCE_SECONDS = 60.0
 # Nearly every pool meets no server that refuses what it is offered, and keeps no dictionary of its own for that.
 _AS_GIVEN: dict[Route, Route] = {}
 
@@ -36,7 +39,17 @@ class Waiter:
 class Lane:
     """All that the pool has for one route."""
 
-    __slots__ = ("connections", "dialling", "forgotten", "free", "multiplexes", "queued", "route", "waiters")
+    __slots__ = (
+        "allowance",
+        "connections",
+        "dialling",
+        "forgotten",
+        "free",
+        "multiplexes",
+        "queued",
+        "route",
+        "waiters",
+    )
 
     def __init__(self, route: Route, multiplexes: bool | None) -> None:
         self.route = route
@@ -48,10 +61,19 @@ class Lane:
         self.queued = 0
         # Whether this route's connections carry many exchanges: None until the first one told.
         self.multiplexes = multiplexes
+        # How many exchanges a connection carries before its server ends it, where there is such a number.
+        self.allowance: int | None = None
 
     @property
     def size(self) -> int:
         return len(self.connections) + self.dialling
+
+    @property
+    def expects_places(self) -> bool:
+        """Whether the connections that are being made may carry all who wait for no others."""
+        if self.multiplexes is False or not self.dialling:
+            return False
+        return self.allowance is None or len(self.waiters) - self.queued <= self.dialling * self.allowance
 
     def step_down(self) -> None:
         """The server wants HTTP/1.1: what speaks something else carries its exchanges to their end, and no more."""
@@ -62,13 +84,33 @@ class Lane:
 
 
 class Negotiated:
-    """What ALPN chose on routes that offered a choice, and which servers want less than that."""
+    """What ALPN chose on routes that offered a choice, and which servers want, or allow, less than that."""
 
-    __slots__ = ("_chosen", "_ways")
+    __slots__ = ("_allowances", "_chosen", "_ways")
 
     def __init__(self) -> None:
         self._chosen: dict[Route, bool] = {}
         self._ways = _AS_GIVEN
+        self._allowances: dict[Route, tuple[int, float]] | None = None
+
+    def allow(self, route: Route, carried: int, lane: Lane | None) -> None:
+        """A server ended a connection after `carried` exchanges and refused others: no other is to carry more."""
+        known = self._allowance(route)
+        allowance = max(carried if known is None else min(carried, known), 1)
+        if self._allowances is None or len(self._allowances) >= NEGOTIATIONS_KEPT:
+            self._allowances = {}
+        self._allowances[route] = allowance, monotonic() + ALLOWANCE_SECONDS
+        if lane is not None:
+            lane.allowance = allowance
+
+    def _allowance(self, route: Route) -> int | None:
+        if not self._allowances or (known := self._allowances.get(route)) is None:
+            return None
+        allowance, until = known
+        if monotonic() < until:
+            return allowance
+        del self._allowances[route]
+        return None
 
     def way(self, route: Route) -> Route:
         """`route` as it is dialled: without the protocols that its server refused."""
@@ -90,11 +132,16 @@ class Negotiated:
             return self._chosen.get(route) if "h2" in route.protocols else False
         return "h2c" in route.protocols
 
-    def learn(self, route: Route, multiplexes: bool) -> None:
+    def learn(self, lane: Lane, connection: Connection) -> None:
+        """A connection of `lane` was made, and `lane.multiplexes` is known; what else is known holds for it."""
+        route = lane.route
         if "h2" in route.protocols:
             if len(self._chosen) >= NEGOTIATIONS_KEPT:
                 self._chosen.clear()
-            self._chosen[route] = multiplexes
+            self._chosen[route] = bool(lane.multiplexes)
+        lane.allowance = self._allowance(route)
+        if lane.allowance is not None:
+            connection.carry_at_most(lane.allowance)
 
 
 class PoolStats:
@@ -161,6 +208,9 @@ class Undertaker:
 
     def protocol_refused(self, connection: Connection) -> bool:
         return False
+
+    def exchanges_refused(self, connection: Connection, carried: int) -> None:
+        pass
 
 
 async def wait_for_all(connections: list[Connection], timeout: float) -> None:

@@ -179,7 +179,7 @@ class Pool:
 
     def _dial_or_queue(self, waiter: Waiter) -> None:
         lane = waiter.lane
-        if lane.multiplexes is not False and lane.dialling:
+        if lane.expects_places:
             return  # the connection that is being made may carry this request too
         # Where somebody stands in line nothing is idle: it would have made room for them.
         if self._is_full() and (self.limit_per_host or not self._line):
@@ -243,7 +243,7 @@ class Pool:
         lane.connections.add(connection)
         self._opened += 1
         lane.multiplexes = connection.version.major > 1 and not self.force_close
-        self._negotiated.learn(lane.route, lane.multiplexes)
+        self._negotiated.learn(lane, connection)
         self.connection_available(connection)
         self._dial_for_the_rest(lane)
 
@@ -252,7 +252,7 @@ class Pool:
         if self.closed:
             return
         for waiter in tuple(lane.waiters):
-            if len(lane.waiters) <= lane.dialling + lane.queued or (lane.multiplexes is not False and lane.dialling):
+            if len(lane.waiters) <= lane.dialling + lane.queued or lane.expects_places:
                 return
             if not waiter.queued and waiter.dial is None:
                 self._dial_or_queue(waiter)
@@ -397,6 +397,9 @@ class Pool:
             lane.step_down()
             self._dial_for_the_rest(lane)
         return True
+
+    def exchanges_refused(self, connection: Connection, carried: int) -> None:
+        self._negotiated.allow(connection.route, carried, self._lanes.get(connection.route))
 
     def _is_full(self) -> bool:
         return bool(self.limit) and self._size >= self.limit

@@ -401,6 +401,9 @@ class ConnectionOwner(Protocol):
     def protocol_refused(self, connection: Connection) -> bool:
         """The peer wants HTTP/1.1 on this route; whether connections that are made from now on speak it."""
 
+    def exchanges_refused(self, connection: Connection, carried: int) -> None:
+        """The peer ends the connection after `carried` exchanges, and leaves undone those that came after them."""
+
 
 def not_started(reason: str) -> ClientConnectionResetError:
     """The error of `Connection.start`: not a byte was written, so the request may be sent on another connection."""
@@ -475,6 +478,10 @@ class Connection(ABC):
         self.capacity = 0
         if self.is_idle:
             self.close()
+
+    def carry_at_most(self, exchanges: int) -> None:
+        """Carry no more than so many exchanges, at least one, where many can be under way at a time."""
+        self.capacity = min(self.capacity, exchanges)
 
     @abstractmethod
     def abort(self) -> None:

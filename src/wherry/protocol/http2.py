@@ -65,6 +65,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         "_farewell",
         "_flow",
         "_held",
+        "_last_id",
         "_poll",
         "_reader",
         "_transport",
@@ -96,6 +97,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self._reader = Reader(self, FRAME_ACTIONS, limits, flow)
         self._active = 0
         self.next_id = 1
+        self._last_id = MAX_STREAM_ID - 1
         self._farewell: asyncio.TimerHandle | None = None
         self._closed_waiter: asyncio.Future[None] | None = None
         self._poll: Any = None
@@ -170,12 +172,16 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self.streams[stream_id] = exchange
         exchange.receive_window = self._flow.initial_window
         self.sender.open(exchange, head)
-        if stream_id >= MAX_STREAM_ID - 1:
+        if stream_id >= self._last_id:
             self.retire()
 
     def _refuse_tunnel(self, exchange: Http2Exchange) -> None:
         exchange.fail(ClientConnectionError(f"{self._peer()} does not offer extended CONNECT (RFC 8441)"))
         self._release(exchange)
+
+    def carry_at_most(self, exchanges: int) -> None:
+        super().carry_at_most(exchanges)
+        self._last_id = 2 * exchanges - 1
 
     def retire(self) -> None:
         """No exchange starts any more; the connection closes when those under way have ended."""
@@ -295,14 +301,20 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
                 self._refuse_tunnel(exchange)
         self._make_room()
 
-    def give_back(self, last_stream_id: int, reason: str) -> None:
+    def give_back(self, last_stream_id: int, reason: str, *, orderly: bool) -> None:
         """GOAWAY: streams after the last one were not and will not be processed (RFC 9113 6.8)."""
         self.capacity = 0
-        for exchange in (*(exchange for exchange, _ in self._held), *tuple(self.streams.values())):
-            if not 0 < exchange.stream_id <= last_stream_id:
-                exchange.unprocessed = True
-                exchange.fail(ServerDisconnectedError(f"{self._peer()} did not process the request: {reason}"))
-                self._release(exchange)
+        refused = [
+            exchange
+            for exchange in (*(exchange for exchange, _ in self._held), *self.streams.values())
+            if not 0 < exchange.stream_id <= last_stream_id
+        ]
+        if refused and orderly and self.owner is not None:
+            self.owner.exchanges_refused(self, (last_stream_id + 1) // 2)
+        for exchange in refused:
+            exchange.unprocessed = True
+            exchange.fail(ServerDisconnectedError(f"{self._peer()} did not process the request: {reason}"))
+            self._release(exchange)
         if not self._active:
             self.close()
 
@@ -356,7 +368,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
                 self.close()
             return
         before = self.capacity
-        self.capacity = max(control.max_streams - self._active, 0)
+        left = (self._last_id - self.next_id) // 2 + 1
+        self.capacity = max(min(control.max_streams - self._active, left), 0)
         if not control.max_streams and not self._active:
             self.close()  # of no use to anyone, and a place of the pool
         if self.owner is not None and self.capacity and (before <= 0 or not self._active):

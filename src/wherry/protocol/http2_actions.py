@@ -96,7 +96,7 @@ def _on_goaway(reader: Reader, stream_id: int, flags: int, payload: bytes) -> No
         control.goaway += f" {debug[:100]!r}"
     if code == ErrorCode.HTTP_1_1_REQUIRED:
         reader.connection.give_way()
-    reader.connection.give_back(last, control.goaway)
+    reader.connection.give_back(last, control.goaway, orderly=code == ErrorCode.NO_ERROR)
 
 
 def _on_window_update(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:

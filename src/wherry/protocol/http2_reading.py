@@ -64,7 +64,7 @@ class StreamKeeper(Http2Carrier):
         """The server's SETTINGS are in force."""
 
     @abstractmethod
-    def give_back(self, last_stream_id: int, reason: str) -> None:
+    def give_back(self, last_stream_id: int, reason: str, *, orderly: bool) -> None:
         """GOAWAY: streams after the last one were not and will not be processed (RFC 9113 6.8)."""
 
     @abstractmethod

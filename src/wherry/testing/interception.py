@@ -92,6 +92,9 @@ class _LastOwner:
     def connection_lost(self, connection: Connection) -> None:
         self._owner.connection_lost(connection)
 
+    def exchanges_refused(self, connection: Connection, carried: int) -> None:
+        self._owner.exchanges_refused(connection, carried)
+
     def protocol_refused(self, connection: Connection) -> bool:
         refused: bool = self._owner.protocol_refused(connection)
         return refused
