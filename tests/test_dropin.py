@@ -119,7 +119,10 @@ async def read():
         print(isinstance(error, aiohttp.ClientPayloadError) and "32 bytes" in str(error))
 
 asyncio.run(read())
+odd = wherry.WebSocketError(1002, "odd")
+print(isinstance(odd, aiohttp.WebSocketError) and aiohttp.http.WebSocketError is aiohttp.WebSocketError)
+print(str(odd) == "odd" and repr(odd) == "WebSocketError(1002, 'odd')" and odd.code == 1002)
 print(issubclass(http_exceptions.LineTooLong, http_exceptions.BadHttpMessage))
 print(web_protocol.HttpProcessingError is http_exceptions.HttpProcessingError)
 """
-    assert run(tmp_path, "-W", "ignore::DeprecationWarning", "-c", program).split() == ["True"] * 5
+    assert run(tmp_path, "-W", "ignore::DeprecationWarning", "-c", program).split() == ["True"] * 7

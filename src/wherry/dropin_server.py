@@ -11,11 +11,12 @@ from types import ModuleType
 from typing import Any
 
 import wherry
-from wherry.body import stream
-from wherry.body.payload_stream import StreamReaderPayload
+from wherry.body.payload_stream import StreamReaderPayload, Written
+from wherry.body.stream import EofStream, LineTooLong
 
-# Names of aiohttp's package that only its server uses, or that are the same there and here.
-SERVER_NAMES = frozenset({"BadHttpMessage", "ETag"})
+# Names of aiohttp's package that stay: only its server uses them, they are the same there and here, or what the client
+# raises is caught by them too.
+SERVER_NAMES = frozenset({"BadHttpMessage", "EofStream", "ETag", "WebSocketError"})
 # What aiohttp's test client, whose place is among the server's modules, is made of.
 TEST_CLIENT = (
     "ClientResponse", "ClientSession", "ClientWebSocketResponse", "_BaseRequestContextManager",
@@ -45,14 +46,24 @@ def introduce(real: dict[str, ModuleType], swaps: dict[int, Any]) -> None:
         before = getattr(tests, name, None)
         if id(before) in swaps:
             setattr(tests, name, swaps[id(before)])
-    # Bodies of the client and of the server: a line that is too long is caught by one name.
-    too_long, theirs = stream.LineTooLong, real["http_exceptions"].LineTooLong
-    shown = {"__str__": BaseException.__str__, "__repr__": BaseException.__repr__, "__module__": too_long.__module__}
-    stream.LineTooLong = type("LineTooLong", (too_long, theirs), shown)  # type: ignore[misc, assignment]
+    _raise_both(LineTooLong, real["http_exceptions"].LineTooLong)
+    _raise_both(EofStream, real["streams"].EofStream)
+    _raise_both(wherry.WebSocketError, real["http"].WebSocketError)
     wherry.BodyPartReader.register(real["multipart"].BodyPartReader)
     wherry.MultipartReader.register(real["multipart"].MultipartReader)
     wherry.PAYLOAD_REGISTRY.register(StreamReaderPayload, real["streams"].StreamReader)
     _register_payloads(real["payload"])
+
+
+def _raise_both(ours: type[Exception], theirs: type[Exception]) -> None:
+    """Let what the client raises be caught by the name that the server has, which keeps what the server raises."""
+    shown = {name: getattr(ours, name) for name in ("__module__", "__doc__", "__init__", "__str__", "__repr__")}
+    both = type(ours.__name__, (ours, theirs), shown)
+    for key, module in list(sys.modules.items()):
+        if key.partition(".")[0] == "wherry":
+            for name, value in list(vars(module).items()):
+                if value is ours:
+                    setattr(module, name, both)
 
 
 def _register_payloads(payload: Any) -> None:
@@ -75,3 +86,5 @@ def _register_payloads(payload: Any) -> None:
             await self._value.close()
 
     payload.PAYLOAD_REGISTRY.register(ClientsPayload, wherry.Payload)
+    for kind in (wherry.streamer, Written):
+        payload.PAYLOAD_REGISTRY.register(lambda value, **_: ClientsPayload(wherry.get_payload(value)), kind)

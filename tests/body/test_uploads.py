@@ -418,9 +418,24 @@ async def test_expect100(session, raw_server):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         await writer.drain()
 
-    async with session.post(await raw_server(peer), data=b"hello", expect100=True) as response:
-        assert await response.text() == "ok"
-    assert order == ["head", b"hello"]
+    for own in ({"expect100": True}, {"headers": {"Expect": "100-Continue"}}):
+        async with session.post(await raw_server(peer), data=b"hello", **own) as response:
+            assert await response.text() == "ok"
+    assert order == ["head", b"hello"] * 2
+
+
+@pytest.mark.parametrize("value", ["", "tea"])
+async def test_another_expectation_is_sent_as_it_is(session, raw_server, value):
+    heads = []
+
+    async def peer(reader, writer):
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n"))
+        assert await reader.readexactly(5) == b"hello"
+        writer.write(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
+
+    async with session.post(await raw_server(peer), data=b"hello", headers={"Expect": value}) as response:
+        assert response.status == 417
+    assert f"Expect: {value}" in heads[0]
 
 
 async def test_expect100_of_aiohttp(session, echo, path):

@@ -91,7 +91,7 @@ class StreamReaderPayload(AsyncIterablePayload):
         super().__init__(value.iter_any(), *args, **kwargs)
 
 
-class _Written:
+class Written:
     """A writer coroutine with its arguments."""
 
     __slots__ = ("args", "coroutine", "kwargs")
@@ -112,11 +112,11 @@ class streamer:  # noqa: N801  (the public API's name)
         warnings.warn("@streamer is deprecated, use async generators instead", DeprecationWarning, stacklevel=2)
         self.coro = coro
 
-    def __call__(self, *args: Any, **kwargs: Any) -> _Written:
-        return _Written(self.coro, args, kwargs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Written:
+        return Written(self.coro, args, kwargs)
 
 
-@payload_type(_Written)
+@payload_type(Written)
 class StreamWrapperPayload(Payload):
     """What a writer coroutine writes; called again, it is expected to write the same."""
 

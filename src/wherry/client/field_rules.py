@@ -39,6 +39,11 @@ def check_method(method: str) -> str:
     return method.upper()
 
 
+def is_engines(lower: str, value: str) -> bool:
+    """Whether the engine makes this field, or must read it; other expectations than this one are sent as they are."""
+    return lower in ENGINE_FIELDS and (lower != "expect" or value.strip().lower() == "100-continue")
+
+
 def target_of(url: URL) -> str:
     """The path and query of `url` as they are sent.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from multidict import CIMultiDict
 
 from wherry.body.payload import Payload
-from wherry.client.field_rules import ENGINE_FIELDS, check_field
+from wherry.client.field_rules import check_field, is_engines
 from wherry.types import HttpVersion, HttpVersion11
 
 # RFC 9110 9.3: for these, content has no defined meaning, so none is announced when there is none.
@@ -25,7 +25,7 @@ def parted(headers: CIMultiDict[str]) -> tuple[list[tuple[str, str]], dict[str, 
     engine: dict[str, str] = {}
     for name, value in headers.items():
         lower = check_field(name, value)
-        if lower in ENGINE_FIELDS:
+        if is_engines(lower, value):
             engine[lower] = value
         else:
             fields.append((str(name), value))

@@ -20,7 +20,14 @@ from wherry.auth.basic import BasicAuth
 from wherry.body.encoders import compression_of
 from wherry.body.form import payload_of
 from wherry.body.payload import Payload
-from wherry.client.field_rules import ENGINE_FIELDS, check_field, field_pairs, target_of, without_proxy_credentials
+from wherry.client.field_rules import (
+    ENGINE_FIELDS,
+    check_field,
+    field_pairs,
+    is_engines,
+    target_of,
+    without_proxy_credentials,
+)
 from wherry.client.framing import METHODS_WITHOUT_CONTENT, body_framing, connection_options, parted
 from wherry.client.origin import authority_of
 from wherry.client.own_classes import UNHEARD
@@ -201,7 +208,7 @@ class ClientRequest:
         names = set()
         for name, value in field_pairs(headers):
             lower = check_field(name, value)
-            if lower in ENGINE_FIELDS:
+            if lower in ENGINE_FIELDS and is_engines(lower, value):
                 if self._engine is None:
                     self._engine = {}
                 self._engine[lower] = value
@@ -395,8 +402,8 @@ class ClientRequest:
             chunked = False
         else:
             length, chunked = body_framing(payload, engine or {}, self.method, self.version, chunked=bool(self.chunked))
-        at_hand = None
-        if payload is not None and not chunked and not self.compress and not self.expect100:
+        at_hand, expects = None, self.expect100 or (engine is not None and "expect" in engine)
+        if payload is not None and not chunked and not self.compress and not expects:
             at_hand = payload.at_hand if self._upload_tracker is None else None
         target = target_of(url)
         if route.forward is not None:
@@ -424,7 +431,7 @@ class ClientRequest:
             close=close,
         )
         head.limits = self._limits
-        if self.expect100 or (engine is not None and "expect" in engine):
+        if expects:
             head.expect_continue = payload is not None
         head.upgrade = upgrade
         if self.version is not HttpVersion11 and self.version == HttpVersion10:
