@@ -202,6 +202,24 @@ async def lax_session() -> AsyncIterator[ClientSession]:
         yield made
 
 
+@pytest.mark.filterwarnings("ignore:Inheritance class")
+async def test_what_a_session_does_with_requests_it_does_with_the_handshake(site: Site) -> None:
+    class Marking(ClientSession):
+        def request(self, method: str, url: Any, **kwargs: Any) -> Any:
+            kwargs["headers"] = {**(kwargs.get("headers") or {}), "X-Outer": "1"}
+            return super().request(method, url, **kwargs)
+
+        async def _request(self, method: str, str_or_url: Any, **kwargs: Any) -> Any:
+            kwargs["headers"] = {**kwargs["headers"], "X-Inner": "1"}
+            return await super()._request(method, str_or_url, **kwargs)
+
+    async with Marking() as session, session.ws_connect(site.url) as socket:
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "hello"
+    [headers] = site.headers
+    assert (headers["X-Outer"], headers["X-Inner"]) == ("1", "1")
+
+
 async def test_the_handshake_carries_what_was_asked(lax_session: ClientSession, site: Site) -> None:
     """S001-04: cookies are shared with handshakes."""
     session = lax_session

@@ -96,8 +96,8 @@ async def connect_websocket(
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     if ssl is not True:
         options["ssl"] = ssl
-    # By the method that programs override: what they do with requests they do with this one.
-    response = await session._request(method, url, **options)
+    # By the methods that programs override: what they do with requests they do with this one.
+    response = await session.request(method, url, **options)
     try:
         protocol, terms = _agreed(response, key, compress)
         reader = FrameReader(max_msg_size, None if terms is None else terms.inflater(), decode_text=decode_text)
