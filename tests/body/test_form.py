@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import io
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import pytest
 import python_multipart
@@ -180,9 +180,9 @@ async def test_names_cannot_break_out(name, quote_fields):
     head = data.split(b"\r\n\r\n")[0]
     assert len(head.split(b"\r\n")) == 3
     assert b"\n" not in head.replace(b"\r\n", b"")
-    (found,) = by_werkzeug(body, data)
-    assert found[2] == b"1"
-    assert "evil.sh" not in (found[1] or "") or name in {found[1], found[1].replace("%22", '"')} or "%" in found[1]
+    told = name.replace("\r", "%0D").replace("\n", "%0A")
+    # werkzeug undoes %22 by itself.
+    assert by_werkzeug(body, data) == [(told, quote(name).replace("%22", '"') if quote_fields else told, b"1")]
 
 
 def test_a_content_type_cannot_break_out():

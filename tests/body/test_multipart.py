@@ -419,7 +419,8 @@ async def test_a_large_part_is_never_held():
     assert peak < 2**20
 
 
-names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
+# Without backslashes, which urllib3 does not escape.
+names = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\\"), min_size=1, max_size=20)
 
 
 @settings(deadline=None)
@@ -431,12 +432,10 @@ async def test_what_urllib3_writes_is_read(fields):
     reader = MultipartReader({"Content-Type": content_type}, stream(data))
     found = [(part.name, await part.read(), part.filename) async for part in reader]
     # A quote is written as %22 there, and the root of a path is taken off here.
-    expected = [
-        (name.replace('"', "%22").lstrip("\\/"), value, filename.replace('"', "%22").lstrip("\\/"))
+    assert found == [
+        (name.replace('"', "%22").lstrip("/"), value, filename.replace('"', "%22").lstrip("/"))
         for name, value, filename in fields
     ]
-    backslashes = any("\\" in name + filename for name, _, filename in fields)
-    assert found == expected or backslashes
 
 
 @settings(deadline=None)

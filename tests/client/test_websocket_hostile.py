@@ -443,16 +443,17 @@ async def test_closing_finds_the_close_frame_behind_what_nobody_read(session: Cl
 
 
 async def test_cancelling_close_ends_the_connection(session: ClientSession, serve: Any) -> None:
-    gone = asyncio.Event()
+    asked, gone = asyncio.Event(), asyncio.Event()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_frame(reader)
+        asked.set()
         await until_eof(reader)
         gone.set()
 
     socket = await session.ws_connect(await serve(script))
     closing = asyncio.create_task(socket.close())
-    await asyncio.sleep(0.01)
+    await asked.wait()
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
@@ -487,8 +488,10 @@ async def test_a_message_cut_short_is_no_message(session: ClientSession, serve: 
 
 
 async def test_a_reset_wakes_who_waits_to_send(session: ClientSession, serve: Any) -> None:
+    full = asyncio.Event()
+
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.1)
+        await full.wait()
         writer.transport.abort()
 
     async def send_on(socket: wherry.ClientWebSocketResponse) -> None:
@@ -496,6 +499,10 @@ async def test_a_reset_wakes_who_waits_to_send(session: ClientSession, serve: An
             await socket.send_bytes(bytes(1 << 18))
 
     async with asyncio.timeout(5), session.ws_connect(await serve(script)) as socket:
+        sending = asyncio.create_task(send_on(socket))
+        while not socket._channel._drain_waiters:
+            await asyncio.sleep(0)
+        full.set()
         with pytest.raises(ConnectionResetError):
-            await send_on(socket)
+            await sending
         assert (await socket.receive()).type is WSMsgType.CLOSED

@@ -205,7 +205,6 @@ def test_a_certificate_that_is_not_trusted_closes_the_wire(new_loop, server_cont
             await wire.start_tls(ssl.create_default_context(), "localhost")
         assert wire.transport.is_closing()
         server.close()
-        await asyncio.sleep(0.01)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(run())

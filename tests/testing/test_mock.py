@@ -203,8 +203,7 @@ def test_those_of_other_threads_neither(wherry_server):
         async with wherry.ClientSession() as session:
             await (await session.get(url)).read()
             asked.set()
-            while not mocked.is_set():
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(mocked.wait, 5)
             async with session.get(url) as answer:
                 return await answer.text()
 
