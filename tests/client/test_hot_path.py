@@ -18,7 +18,7 @@ from tests.servers.raw import RawServer, read_request, response
 from websockets.asyncio.server import serve
 
 import wherry
-from wherry.protocol.connection import RequestHead
+from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1 import Http1Connection
 from wherry.protocol.http1_head import Limits, encode_head
 
@@ -145,6 +145,78 @@ def test_a_ready_request_is_what_a_fresh_one_would_be(
                     short, long = _head_bytes(session, url, own, query)
                     assert sorted(short.split(b"\r\n")) == sorted(long.split(b"\r\n"))
                     assert short.split(b"\r\n")[:2] == long.split(b"\r\n")[:2]
+
+    asyncio.run(main())
+
+
+BODIES = st.one_of(
+    st.none(),
+    st.binary(max_size=9).map(lambda data: {"data": data}),
+    st.text(max_size=9).map(lambda text: {"data": text}),
+    st.dictionaries(st.text(max_size=3), st.text(max_size=3), min_size=1, max_size=2).map(lambda form: {"data": form}),
+    st.integers().map(lambda number: {"json": {"a": number}}),
+)
+OWN_FIELDS = st.dictionaries(NAMES | st.sampled_from(["Content-Type", "Content-Length"]), VALUES, max_size=2)
+ALIKE = st.tuples(
+    st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
+    st.sampled_from(["http://h.test/", "http://h.test/a?b=c#d", "http://h.test:81/é", "http://other.test/"]),
+    OWN_FIELDS,
+    BODIES,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=st.lists(ALIKE, min_size=2, max_size=8), steps=STEPS)
+def test_a_request_made_like_another_is_what_a_fresh_one_would_be(
+    asked: list[tuple[str, str, dict[str, str], dict[str, Any] | None]], steps: list[tuple[str, str, str]]
+) -> None:
+    """Each is asked for twice; the second time there is another of its kind, with other things for path and body."""
+    from wherry.client.options import RequestOptions
+    from wherry.client.redirects import Hop
+
+    def both(session: wherry.ClientSession, method: str, url: str, own: dict[str, str], body: dict[str, Any]) -> None:
+        options = RequestOptions(headers=own, **body)
+        payload, target = session._payload(options), session._resolve_url(url)
+        hop = Hop(method, target, own, session._payload(options), None)
+        try:
+            fresh = session._make_request(hop, options, traces=None)
+            expected = fresh.wire_head(session._route_for(fresh))
+        except ValueError:
+            with pytest.raises(ValueError):
+                session._request_of_kind(method, target, options, payload)
+            return
+        alike = session._request_of_kind(method, target, options, payload)
+        assert alike is not None
+        assert alike._ready is not None
+        assert alike._ready[0] == session._route_for(fresh)
+        head = alike._ready[1]
+        for name in (
+            "method",
+            "scheme",
+            "authority",
+            "target",
+            "body",
+            "content_length",
+            "streamed",
+            "close",
+            "limits",
+        ):
+            assert getattr(head, name) == getattr(expected, name), name
+        assert [*head.shared.pairs, *head.fields] == [*expected.shared.pairs, *expected.fields]
+        assert encode_head(head) == encode_head(expected)
+        assert (alike.url, alike.original_url) == (fresh.url, fresh.original_url)
+        assert alike.headers == fresh.headers
+
+    async def main() -> None:
+        async with wherry.ClientSession(headers={"X-Session": "1"}) as session:
+            for (what, name, value), (method, url, own, body) in itertools.zip_longest(
+                steps[: len(asked)], asked * 2, fillvalue=("", "", "")
+            ):
+                if what == "set" and name != "Host":
+                    session.headers[name] = value
+                elif what == "cookie":
+                    session.cookie_jar.update_cookies({name: value})
+                both(session, method, url, own, body or {})
 
     asyncio.run(main())
 

@@ -16,7 +16,8 @@ from yarl import URL
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.connector import BaseConnector
 from wherry.connect.resolver import AbstractResolver, ResolveResult
-from wherry.protocol.connection import Connection, RequestHead
+from wherry.protocol.connection import Connection
+from wherry.protocol.heads import RequestHead
 
 
 class Sink:

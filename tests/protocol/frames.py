@@ -8,7 +8,7 @@ from typing import Any
 
 import hpack
 
-from wherry.protocol.connection import FieldBlock, RequestHead
+from wherry.protocol.heads import FieldBlock, RequestHead
 from wherry.protocol.http1_head import Limits
 from wherry.protocol.http2 import Http2Connection
 from wherry.protocol.http2_flow import FlowOptions

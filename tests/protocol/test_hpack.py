@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wherry.protocol.connection import FieldBlock
+from wherry.protocol.heads import FieldBlock
 from wherry.protocol.hpack import (
     HeaderDecoder,
     HeaderEncoder,

@@ -33,7 +33,7 @@ from wherry.errors import (
     ClientPayloadError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import FieldBlock
+from wherry.protocol.heads import FieldBlock
 from wherry.protocol.http2 import Http2Connection
 from wherry.protocol.http2_flow import FlowOptions
 from wherry.types import HttpVersion20

@@ -11,7 +11,7 @@ import pytest
 from tests.servers.http2 import Http2Servers
 
 from wherry.body.stream import StreamReader
-from wherry.protocol.connection import RequestHead
+from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2 import Http2Connection
 from wherry.protocol.http2_flow import FlowOptions
 

@@ -13,7 +13,8 @@ from tests.servers.pki import Pki
 
 from wherry.body.stream import StreamReader
 from wherry.errors import ClientConnectionError
-from wherry.protocol.connection import Exchange, FieldBlock, RequestHead, ResponseHead
+from wherry.protocol.connection import Exchange
+from wherry.protocol.heads import FieldBlock, RequestHead, ResponseHead
 from wherry.protocol.http2 import Http2Connection
 
 SHARED = FieldBlock([("User-Agent", "wherry"), ("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate")])

@@ -16,7 +16,7 @@ from tests.servers.raw import RawServer, read_request, response
 
 import wherry
 from wherry.body.stream import StreamReader
-from wherry.protocol.connection import RequestHead
+from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1 import Http1Connection
 from wherry.protocol.http1_pace import REST_YIELD, RESTLESS_READS
 from wherry.protocol.http1_reading import COUNT_FROM, LEND_FROM

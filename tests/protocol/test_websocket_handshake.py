@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.protocol.connection import ResponseHead
+from wherry.protocol.heads import ResponseHead
 from wherry.protocol.websocket_handshake import (
     DeflateTerms,
     WSHandshakeError,

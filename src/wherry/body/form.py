@@ -42,10 +42,10 @@ class FormData:
         self._charset = charset
         self._writer: MultipartWriter | None = None
         if isinstance(fields, Mapping) and not isinstance(fields, MultiDict | MultiDictProxy):
-            fields = list(fields.items())
-        elif not isinstance(fields, list | tuple):
-            fields = (fields,)
-        self.add_fields(*fields)
+            for name, value in fields.items():
+                self.add_field(name, value)
+        else:
+            self.add_fields(*fields if isinstance(fields, list | tuple) else (fields,))
 
     @property
     def is_multipart(self) -> bool:
@@ -73,6 +73,9 @@ class FormData:
         Raises:
             TypeError: `filename` or `content_type` is no str.
         """
+        if type(value) is str and filename is content_type is content_transfer_encoding is None:
+            self._fields.append(({"name": name}, {}, value))
+            return
         if isinstance(value, io.IOBase):
             self._is_multipart = True
         elif isinstance(value, bytes | bytearray | memoryview) and filename is None and not content_transfer_encoding:

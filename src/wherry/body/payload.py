@@ -95,6 +95,10 @@ class BytesPayload(Payload):
             self.headers.update(headers)
 
     @property
+    def sole_type(self) -> str | None:
+        return self._content_type if self._made_headers is None and type(self) in _OWN else None
+
+    @property
     def at_hand(self) -> bytes | None:
         """The body, up to 1 MiB."""
         value: Bytes = self._value
@@ -189,6 +193,9 @@ class JsonBytesPayload(BytesPayload):
     ) -> None:
         super().__init__(dumps(value), headers, content_type, filename, encoding)
 
+
+# Classes of the program's own may say something else each time that they are asked.
+_OWN = frozenset({BytesPayload, StringPayload, StringIOPayload, JsonPayload, JsonBytesPayload})
 
 PAYLOAD_REGISTRY.register(BytesPayload, (bytes, bytearray, memoryview))
 PAYLOAD_REGISTRY.register(StringPayload, str)

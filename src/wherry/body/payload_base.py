@@ -161,6 +161,11 @@ class Payload(ABC):
         return self._autoclose
 
     @property
+    def sole_type(self) -> str | None:
+        """The media type, when that is all that the body says of itself; None where it says more, or may."""
+        return None
+
+    @property
     def at_hand(self) -> bytes | None:
         """The whole body, when it lies in memory and is small enough for one write; else None."""
         return None
@@ -254,13 +259,14 @@ _P = TypeVar("_P", bound=type[Payload])
 class PayloadRegistry:
     """Which payload stands for which type of object."""
 
-    __slots__ = ("_exact", "_first", "_last", "_normal")
+    __slots__ = ("_exact", "_first", "_last", "_normal", "_unknown")
 
     def __init__(self) -> None:
         self._first: list[tuple[Callable[..., Payload], Any]] = []
         self._normal: list[tuple[Callable[..., Payload], Any]] = []
         self._last: list[tuple[Callable[..., Payload], Any]] = []
         self._exact: dict[Any, Callable[..., Payload]] = {}
+        self._unknown: set[Any] = set()  # types for which none is registered, dict for one
 
     def get(self, data: Any, *args: Any, **kwargs: Any) -> Payload:
         """The payload for `data`; a payload is its own.
@@ -275,16 +281,20 @@ class PayloadRegistry:
         exact = self._exact.get(type(data))
         if exact is not None:
             return exact(data, *args, **kwargs)
-        if isinstance(data, Payload):
-            return data
-        for order in (self._normal, self._last):
-            for factory, kind in order:
-                if isinstance(data, kind):
-                    return factory(data, *args, **kwargs)
+        if type(data) not in self._unknown:
+            if isinstance(data, Payload):
+                return data
+            for order in (self._normal, self._last):
+                for factory, kind in order:
+                    if isinstance(data, kind):
+                        return factory(data, *args, **kwargs)
+            if type(data) in (dict, list, tuple):
+                self._unknown.add(type(data))
         raise LookupError(f"no payload is registered for {type(data).__name__}")
 
     def register(self, factory: Callable[..., Payload], type: Any, *, order: Order = Order.normal) -> None:  # noqa: A002
         """Let `factory` make the payload for objects of `type` (a class, or a tuple of them)."""
+        self._unknown.clear()
         if order is Order.try_first:
             self._first.append((factory, type))
         elif order is Order.try_last:

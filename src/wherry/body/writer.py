@@ -11,7 +11,8 @@ from typing import Final
 
 from wherry.body.encoders import Encoder, encoder_for
 from wherry.errors import ClientPayloadError, UploadAbortedError
-from wherry.protocol.connection import Exchange, FieldPairs
+from wherry.protocol.connection import Exchange
+from wherry.protocol.heads import FieldPairs
 
 __all__ = ("BodyWriter", "UploadTracker")
 

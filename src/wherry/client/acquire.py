@@ -20,7 +20,8 @@ from wherry.client.timeouts import ClientTimeout
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.base import BaseConnector
 from wherry.errors import ClientError, ClientHttpProxyError, ConnectionTimeoutError
-from wherry.protocol.connection import Connection, Exchange, RequestHead
+from wherry.protocol.connection import Connection, Exchange
+from wherry.protocol.heads import RequestHead
 
 if TYPE_CHECKING:
     from wherry.connect.route import Route

@@ -20,6 +20,7 @@ from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.field_rules import ENGINE_FIELDS, SECRET_FIELDS, check_field, field_pairs
 from wherry.client.options import RequestOptions
 from wherry.client.origin import origin_of
+from wherry.client.pattern import Pattern, kind_of, plain_key
 from wherry.client.proxies import SessionProxies
 from wherry.client.redirects import Hop
 from wherry.client.request import ClientRequest
@@ -27,7 +28,7 @@ from wherry.connect.connector import BaseConnector
 from wherry.connect.route import Route
 from wherry.cookies.abc import AbstractCookieJar
 from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError, without_credentials
-from wherry.protocol.connection import FieldBlock
+from wherry.protocol.heads import FieldBlock
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.types import HttpVersion, JSONBytesEncoder, JSONEncoder, LooseHeaders, StrOrURL
 from wherry.version import SERVER_SOFTWARE
@@ -37,27 +38,7 @@ if TYPE_CHECKING:
     from wherry.client.session import ClientSession
 
 _CACHED_URLS = 512
-# With more fields or query arguments of its own a request is built afresh.
-_MAX_READY_PAIRS = 8
 _USUAL_LIMITS = (DEFAULT_LIMITS.max_line_size, DEFAULT_LIMITS.max_field_size, DEFAULT_LIMITS.max_headers)
-
-
-def _ready_key(given: StrOrURL, *parts: Any) -> tuple[Any, ...] | None:
-    """What a request with these mappings is found by; None unless they are small dictionaries of plain text.
-
-    Values of other types may be equal and yet be written otherwise: 1, 1.0 and True.
-    """
-    key: list[Any] = [given]
-    for part in parts:
-        if part:
-            if type(part) is not dict or len(part) > _MAX_READY_PAIRS:
-                return None
-            for pair in part.items():
-                if type(pair[1]) is not str or not isinstance(pair[0], str):
-                    return None
-                key.append(pair)
-        key.append(None)
-    return tuple(key)
 
 
 class RequestBuilder:
@@ -80,6 +61,7 @@ class RequestBuilder:
         "_limits",
         "_loop",
         "_may_pass_proxies",
+        "_patterns",
         "_proxies",
         "_ready",
         "_request_class",
@@ -120,6 +102,8 @@ class RequestBuilder:
         self._limits: dict[tuple[int, int, int], Limits] = {}
         # Requests that can be sent as they are, as long as headers and cookies stay what they were.
         self._ready: dict[Any, ClientRequest] = {}
+        # What further requests of each kind are made like.
+        self._patterns: dict[Any, Pattern] = {}
 
     def _require_connector(self) -> BaseConnector:
         connector = self._connector
@@ -140,7 +124,7 @@ class RequestBuilder:
         headers, params = options.headers, options.params
         key: Any = given
         if headers or params:
-            key = _ready_key(given, headers, params)
+            key = plain_key((given,), headers, params)
             if key is None:
                 return None
         request = self._ready.get(key)
@@ -153,18 +137,54 @@ class RequestBuilder:
         url = self._resolve_url(given)
         if params:
             url = url.extend_query(params)
-        if url.raw_user is not None or url.raw_password is not None:
+        request = self._request_of_kind("GET", url, options, None)
+        if request is None:
             return None
-        request = self._make_request(Hop("GET", url, headers or None, None, None), options, traces=None)
-        connector = self._require_connector()
-        route = self._route_for(request)
-        request._headers_version = self._blocks_version
-        request._ready = route, request.wire_head(route, connector.force_close)
         request._built = request
         request._last = None  # its twins' dicts need not grow for it
         if len(self._ready) >= _CACHED_URLS:
             self._ready.clear()
         self._ready[key] = request
+        return request
+
+    def _request_of_kind(
+        self, method: str, url: URL, options: RequestOptions, payload: Payload | None
+    ) -> ClientRequest | None:
+        """A request that can be sent as it is, made like the last of its kind; see `Pattern`.
+
+        Args:
+            method: The method.
+            url: The URL, with the query of `params`.
+            options: None but `READY_OPTIONS`, and a body.
+            payload: The body.
+
+        Returns:
+            None where requests are built one by one.
+        """
+        kind = kind_of(method, url, options.headers, payload)
+        if kind is None:
+            return None
+        pattern = self._patterns.get(kind)
+        if (
+            pattern is not None
+            and getversion(self._default_headers_any) == pattern.headers_version
+            and self._cookie_jar.cookie_header(url) == pattern.cookie_line
+        ):
+            return pattern.request(url, payload)
+        request = self._built_ready(method, url, options, payload)
+        if Pattern.fits(request):
+            if len(self._patterns) >= _CACHED_URLS:
+                self._patterns.clear()
+            self._patterns[kind] = Pattern(request)
+        return request
+
+    def _built_ready(self, method: str, url: URL, options: RequestOptions, payload: Payload | None) -> ClientRequest:
+        """A request with its route and its head."""
+        hop = Hop(method, url, options.headers or None, payload, None)
+        request = self._make_request(hop, options, traces=None)
+        route = self._route_for(request)
+        request._headers_version = self._blocks_version
+        request._ready = route, request.wire_head(route, self._require_connector().force_close)
         return request
 
     def _still_holds(self, request: ClientRequest) -> bool:

@@ -9,7 +9,7 @@ from typing import cast
 from yarl import URL
 
 from wherry.errors import InvalidUrlClientError
-from wherry.protocol.connection import FieldBlock, has_bytes
+from wherry.protocol.heads import FieldBlock, has_bytes
 from wherry.types import LooseHeaders
 
 # RFC 9110 5.6.2: a field's name and a method are tokens.

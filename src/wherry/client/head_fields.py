@@ -5,7 +5,7 @@ from __future__ import annotations
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from wherry.body.charset import is_json_type
-from wherry.protocol.connection import ResponseHead
+from wherry.protocol.heads import ResponseHead
 from wherry.types import RawHeaders
 
 _names: dict[bytes, str] = {}

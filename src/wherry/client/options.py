@@ -224,6 +224,9 @@ READING_OPTIONS = frozenset(
 # With these a plain GET may still be one that was built before; the last two are part of what it is found by.
 READY_OPTIONS = READING_OPTIONS | {"headers", "params"}
 
+# With these a request may be like another of its kind.
+ALIKE_OPTIONS = READY_OPTIONS | {"data", "json"}
+
 
 def check_base_url(base_url: StrOrURL | None) -> URL | None:
     if base_url is None:

@@ -35,7 +35,8 @@ from wherry.errors import (
     ClientResponseError,
     TooManyRedirects,
 )
-from wherry.protocol.connection import Connection, Exchange, RequestHead, ResponseHead
+from wherry.protocol.connection import Connection, Exchange
+from wherry.protocol.heads import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from wherry.client.session import ClientSession
@@ -174,10 +175,10 @@ async def _first_hop(
             if traces is not None:
                 await traces.request_retry(tries, exc)
                 # With what listeners may have added to the fields.
-                hop = Hop(request.method, request.original_url, given, None, None)
+                hop = Hop(request.method, request.original_url, given, request._body, None)
                 request = session._make_request(hop, options, traces=traces)
     if 300 < response.status < 309 and options.allow_redirects:
-        hop = Hop(request.method, request.original_url, given, None, None)
+        hop = Hop(request.method, request.original_url, given, request._body, None)
         return await _follow(session, hop, options, timeout, traces, response)
     if options.raise_for_status is None and not session._raise_for_status:
         return response

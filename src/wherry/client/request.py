@@ -37,7 +37,7 @@ from wherry.connect.proxy_hops import proxy_hops
 from wherry.connect.proxy_http import forward_fields
 from wherry.connect.route import ProxyHop, Route
 from wherry.cookies.line import merge_cookie_lines, request_cookie_line
-from wherry.protocol.connection import EMPTY_BLOCK, FieldBlock, RequestHead
+from wherry.protocol.heads import EMPTY_BLOCK, FieldBlock, RequestHead
 from wherry.types import HttpVersion, HttpVersion10, HttpVersion11, LooseCookies, LooseHeaders
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.response_facts import ResponseFacts
 from wherry.client.sse import EventParser, ServerSentEvent, read_events
 from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError
-from wherry.protocol.connection import Exchange, ResponseHead
+from wherry.protocol.connection import Exchange
+from wherry.protocol.heads import ResponseHead
 from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
 if TYPE_CHECKING:

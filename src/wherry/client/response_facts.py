@@ -16,7 +16,8 @@ from wherry.client.head_fields import DerivedFields, decoded_fields
 from wherry.client.timings import Timings
 from wherry.connect.ask import ConnectTimings
 from wherry.cookies.parse import parse_set_cookie
-from wherry.protocol.connection import Exchange, ResponseHead
+from wherry.protocol.connection import Exchange
+from wherry.protocol.heads import ResponseHead
 from wherry.types import RawHeaders
 
 if TYPE_CHECKING:

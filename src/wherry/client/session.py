@@ -26,6 +26,7 @@ from wherry.client.download import DownloadResult, Progress, fetch_to_file
 from wherry.client.field_rules import check_method
 from wherry.client.middleware import ClientMiddlewareType, build_client_middlewares
 from wherry.client.options import (
+    ALIKE_OPTIONS,
     NO_OPTIONS,
     READY_OPTIONS,
     UNSET,
@@ -255,6 +256,13 @@ class ClientSession(RequestBuilder):
             url = self._resolve_url(str_or_url)
             if options.params:
                 url = url.extend_query(options.params)
+            if self._is_plain and kwargs.keys() <= ALIKE_OPTIONS and self._onion is None and not self._trace_configs:
+                payload = self._payload(options)
+                request = self._request_of_kind(method, url, options, payload)
+                if request is not None:
+                    return await pipeline.fetch(self, method, url, options, request)
+                if payload is not None:
+                    options.data, options.json = payload, None
             if options.data is not None or options.upload_tracker is not None:
                 options.data = payload = self._payload(options)
                 if options.upload_tracker is not None or (payload is not None and not payload.autoclose):

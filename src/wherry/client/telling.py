@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from multidict import CIMultiDict, getversion
 
 from wherry.client.tracing import Traces
-from wherry.protocol.connection import Connection, Exchange, RequestHead
+from wherry.protocol.connection import Connection, Exchange
+from wherry.protocol.heads import RequestHead
 
 if TYPE_CHECKING:
     from wherry.client.request import ClientRequest

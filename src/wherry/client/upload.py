@@ -9,7 +9,8 @@ from wherry.body.encoders import compression_of
 from wherry.body.writer import BodyWriter
 from wherry.client.request import ClientRequest
 from wherry.errors import ClientConnectionError, ClientOSError
-from wherry.protocol.connection import Exchange, RequestHead
+from wherry.protocol.connection import Exchange
+from wherry.protocol.heads import RequestHead
 
 # How long a server may think about an Expect: 100-continue before the body is sent anyway (RFC 9110 10.1.1).
 CONTINUE_SECONDS = 1.0

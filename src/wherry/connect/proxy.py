@@ -40,7 +40,7 @@ from wherry.errors import (
     ConnectionTimeoutError,
     ServerFingerprintMismatch,
 )
-from wherry.protocol.connection import ResponseHead
+from wherry.protocol.heads import ResponseHead
 
 __all__ = ("TunnelInfo", "forward_fields", "open_tunnel", "proxy_failure", "proxy_hops")
 

@@ -15,7 +15,7 @@ from yarl import URL
 
 from wherry.connect.route import ProxyHop
 from wherry.errors import InvalidURL
-from wherry.protocol.connection import has_bytes
+from wherry.protocol.heads import has_bytes
 from wherry.types import LooseHeaders
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}

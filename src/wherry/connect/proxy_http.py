@@ -11,7 +11,7 @@ import re
 
 from wherry.connect.proxy_hops import TOKEN
 from wherry.connect.route import ProxyHop
-from wherry.protocol.connection import ResponseHead
+from wherry.protocol.heads import ResponseHead
 from wherry.types import HttpVersion
 
 # Bytes that the head of an answer may have, lines in it, and interim (1xx) answers before the real one.

@@ -11,7 +11,7 @@ from http.cookies import CookieError, Morsel, SimpleCookie
 from typing import Any
 
 from wherry.cookies.parse import ReceivedMorsel, build_morsel
-from wherry.protocol.connection import has_bytes
+from wherry.protocol.heads import has_bytes
 from wherry.types import LooseCookies
 
 __all__ = ("Cookie", "CookieKey", "check_line", "coded_for_sending", "loose_pairs", "morsel_of")

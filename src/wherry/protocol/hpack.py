@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from wherry.protocol.connection import FieldBlock
+from wherry.protocol.heads import FieldBlock
 from wherry.protocol.hpack_tables import (
     STATIC_FIELDS,
     STATIC_INDEX,

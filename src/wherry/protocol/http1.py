@@ -16,15 +16,8 @@ from typing import Any, cast
 import httptools
 
 from wherry.errors import BadHttpMessage, ClientConnectionError, ClientConnectionResetError, ClientPayloadError
-from wherry.protocol.connection import (
-    BodySink,
-    Exchange,
-    RequestHead,
-    ResponseHead,
-    Tunnel,
-    TunnelReceiver,
-    not_started,
-)
+from wherry.protocol.connection import BodySink, Exchange, Tunnel, TunnelReceiver, not_started
+from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http1_exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits, encode_head, is_framed
 from wherry.protocol.http1_reading import Http1Reading

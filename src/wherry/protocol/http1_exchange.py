@@ -14,16 +14,8 @@ from wherry.errors import (
     ClientPayloadError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import (
-    BodySink,
-    Connection,
-    Exchange,
-    FieldPairs,
-    RequestHead,
-    ResponseHead,
-    Tunnel,
-    TunnelReceiver,
-)
+from wherry.protocol.connection import BodySink, Connection, Exchange, Tunnel, TunnelReceiver
+from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 
 
 class Http1Carrier(Connection):

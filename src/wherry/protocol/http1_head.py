@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.protocol.connection import RequestHead, ResponseHead
+from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.types import HttpVersion10, HttpVersion11
 
 
@@ -31,6 +31,15 @@ DEFAULT_LIMITS = Limits()
 
 def encode_head(head: RequestHead) -> bytes:
     """The bytes of a request's head, up to and with the empty line (RFC 9112 3 to 6)."""
+    stem = head.stem
+    if stem is not None:
+        common = stem.encoded_http1
+        if common is None:
+            common = stem.encoded_http1 = _between_target_and_length(stem)
+        start = f"{head.method} {head.target}".encode("utf-8", "surrogateescape")
+        if head.content_length is None:
+            return b"%b%b\r\n" % (start, common)
+        return b"%b%bContent-Length: %d\r\n\r\n" % (start, common, head.content_length)
     version = "1.0" if head.version == HttpVersion10 else "1.1"
     shared = head.shared
     block = shared.encoded_http1
@@ -56,6 +65,13 @@ def encode_head(head: RequestHead) -> bytes:
     if not lines:
         return b"%b%b\r\n" % (start, block)
     return b"%b%b%b\r\n" % (start, block, "".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def _between_target_and_length(stem: RequestHead) -> bytes:
+    """What heads that are `like` this one have in common."""
+    pairs = (*stem.shared.pairs, *stem.fields)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in pairs])
+    return f" HTTP/1.1\r\nHost: {stem.authority}\r\n{lines}".encode("utf-8", "surrogateescape")
 
 
 def is_framed(head: ResponseHead) -> bool:

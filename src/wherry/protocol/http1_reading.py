@@ -12,7 +12,7 @@ from typing import cast
 import httptools
 
 from wherry.errors import BadHttpMessage
-from wherry.protocol.connection import ResponseHead
+from wherry.protocol.heads import ResponseHead
 from wherry.protocol.http1_exchange import Http1Exchange
 from wherry.protocol.http1_head import Limits, persists
 from wherry.protocol.http1_pace import Http1Pace

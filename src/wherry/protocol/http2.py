@@ -16,7 +16,8 @@ from wherry.errors import (
     ClientConnectionError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Exchange, RequestHead, not_started
+from wherry.protocol.connection import BodySink, Exchange, not_started
+from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2_actions import FRAME_ACTIONS
 from wherry.protocol.http2_alive import KeepAlive

@@ -19,7 +19,8 @@ from wherry.errors import (
     ClientPayloadError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Connection, Exchange, FieldPairs, FlowControl, Tunnel, TunnelReceiver
+from wherry.protocol.connection import BodySink, Connection, Exchange, FlowControl, Tunnel, TunnelReceiver
+from wherry.protocol.heads import FieldPairs
 from wherry.protocol.http2_frames import ErrorCode
 
 # A tunnel's writer is told to pause when this much waits for the peer's window.

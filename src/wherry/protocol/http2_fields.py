@@ -9,7 +9,7 @@ import contextlib
 import re
 from typing import NamedTuple
 
-from wherry.protocol.connection import ResponseHead
+from wherry.protocol.heads import ResponseHead
 from wherry.protocol.hpack import Field, HeaderDecoder, HeaderListTooLarge, HpackError
 from wherry.protocol.http1_head import Limits
 from wherry.protocol.http2_frames import ConnectionFault, ErrorCode, StreamFault

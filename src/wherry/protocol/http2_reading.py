@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import cast
 
-from wherry.protocol.connection import ResponseHead
+from wherry.protocol.heads import ResponseHead
 from wherry.protocol.http1_head import Limits
 from wherry.protocol.http1_reading import MAX_INTERIM_RESPONSES
 from wherry.protocol.http2_alive import KeepAlive

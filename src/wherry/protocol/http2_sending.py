@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from wherry.protocol.connection import RequestHead
+from wherry.protocol.heads import RequestHead
 from wherry.protocol.hpack import HeaderEncoder, lower_fields
 from wherry.protocol.http2_exchange import Http2Exchange
 from wherry.protocol.http2_flow import widen

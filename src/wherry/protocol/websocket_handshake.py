@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from wherry.protocol.connection import ResponseHead
+from wherry.protocol.heads import ResponseHead
 from wherry.protocol.websocket_deflate import SMALLEST_WINDOW, Deflater, Inflater
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

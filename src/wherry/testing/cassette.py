@@ -23,7 +23,8 @@ from wherry.client.field_rules import SECRET_FIELDS
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Route
 from wherry.errors import ClientConnectionError
-from wherry.protocol.connection import Connection, FlowControl, RequestHead
+from wherry.protocol.connection import Connection, FlowControl
+from wherry.protocol.heads import RequestHead
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange
 from wherry.testing.interception import Dial, Interception
 

@@ -16,16 +16,8 @@ from yarl import URL
 
 from wherry.connect.ask import ConnectAsk
 from wherry.errors import ClientConnectionError, ClientPayloadError, ServerDisconnectedError
-from wherry.protocol.connection import (
-    BodySink,
-    Connection,
-    Exchange,
-    FieldPairs,
-    RequestHead,
-    ResponseHead,
-    Tunnel,
-    TunnelReceiver,
-)
+from wherry.protocol.connection import BodySink, Connection, Exchange, Tunnel, TunnelReceiver
+from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 from wherry.types import HttpVersion11
 
 __all__ = ("InProcessConnection", "InProcessExchange", "Serve")
