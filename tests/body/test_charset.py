@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.body.charset import bom_encoding, charset_of, is_json_type, known_charset, parse_mimetype
+from wherry.body.charset import bom_encoding, is_json_type, known_charset, parse_mimetype, text_type
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,22 @@ def test_the_essence_has_no_parameters():
 @given(st.text())
 def test_any_text_is_taken(value):
     parse_mimetype(value)
-    charset_of(f"text/plain; charset={value}")
+    known_charset(value)
     is_json_type(value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ((None, None), ("text/plain; charset=utf-8", "utf-8")),
+        ((None, "latin-1"), ("text/plain; charset=latin-1", "latin-1")),
+        (("text/html", None), ("text/html", "utf-8")),
+        (("text/html; charset=koi8-r", None), ("text/html; charset=koi8-r", "koi8-r")),
+        (("text/html; charset=koi8-r", "utf-8"), ("text/html; charset=koi8-r", "utf-8")),
+    ],
+)
+def test_the_type_and_the_encoding_of_a_text_follow_from_one_another(said, told):
+    assert text_type(*said) == told
 
 
 @pytest.mark.parametrize(

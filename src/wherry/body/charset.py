@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from multidict import MultiDict, MultiDictProxy
 
-__all__ = ("MimeType", "bom_encoding", "charset_of", "is_json_type", "known_charset", "parse_mimetype")
+__all__ = ("MimeType", "bom_encoding", "is_json_type", "known_charset", "parse_mimetype", "text_type")
 
 # The longer marks first: UTF-32's little-endian mark begins with UTF-16's.
 _MARKS = (
@@ -112,11 +112,15 @@ def known_charset(name: str | None) -> str | None:
     return info.name
 
 
-def charset_of(content_type: str | None) -> str | None:
-    """The encoding that a Content-Type's ``charset`` names, None if there is none that Python knows."""
-    if not content_type:
-        return None
-    return known_charset(parse_mimetype(content_type).parameters.get("charset"))
+def text_type(content_type: str | None, encoding: str | None) -> tuple[str, str]:
+    """(content type, encoding) of a text that is sent; what is not said follows from the other, or is UTF-8."""
+    if encoding is None:
+        encoding = "utf-8"
+        if content_type is not None:
+            encoding = parse_mimetype(content_type).parameters.get("charset", encoding)
+    if content_type is None:
+        content_type = f"text/plain; charset={encoding}"
+    return content_type, encoding
 
 
 def bom_encoding(body: bytes) -> str | None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import AsyncIterable
 from typing import IO, Any, Final
 
-from wherry.body.charset import parse_mimetype
+from wherry.body.charset import text_type
 from wherry.body.payload_base import (
     PAYLOAD_REGISTRY,
     AbstractStreamWriter,
@@ -138,13 +138,7 @@ class StringPayload(BytesPayload):
         encoding: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if encoding is None:
-            if content_type is None:
-                encoding = "utf-8"
-            else:
-                encoding = parse_mimetype(content_type).parameters.get("charset", "utf-8")
-        if content_type is None:
-            content_type = f"text/plain; charset={encoding}"
+        content_type, encoding = text_type(content_type, encoding)
         super().__init__(value.encode(encoding), headers, content_type, filename, encoding)
 
 

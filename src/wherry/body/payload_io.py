@@ -16,7 +16,7 @@ import threading
 from pathlib import PurePath
 from typing import IO, Any, Final, cast
 
-from wherry.body.charset import parse_mimetype
+from wherry.body.charset import text_type
 from wherry.body.payload_base import HeadersLike, Payload
 from wherry.errors import ClientPayloadError
 
@@ -215,13 +215,7 @@ class TextIOPayload(IOBasePayload):
         encoding: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if encoding is None:
-            if content_type is None:
-                encoding = "utf-8"
-            else:
-                encoding = parse_mimetype(content_type).parameters.get("charset", "utf-8")
-        if content_type is None:
-            content_type = f"text/plain; charset={encoding}"
+        content_type, encoding = text_type(content_type, encoding)
         super().__init__(value, disposition, headers, content_type, filename, encoding)
         self._text_encoding = encoding
 
