@@ -19,7 +19,7 @@ from benchmarks.scenarios import SCENARIOS, Scenario, Server, nginx
 CLIENTS = ("floor", "wherry", "pyreqwest", "aiosonic", "aiohttp", "curl_cffi", "niquests", "httpx2", "httpx")
 HERE = Path(__file__).parent
 # What a client does not offer, or what the floor has no meaning for.
-LEFT_OUT = {("floor", "upload"), ("floor", "multipart"), ("pyreqwest", "multipart")}
+LEFT_OUT = {("floor", "post"), ("floor", "upload"), ("floor", "multipart"), ("pyreqwest", "multipart")}
 LEFT_OUT |= {(name, "http2") for name in ("floor", "aiohttp", "aiosonic")}
 # Only these two have middlewares and trace listeners of this kind.
 LEFT_OUT |= {

@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.scenarios import SCENARIOS, Scenario
 
+MESSAGE = {"chat_id": 12345, "text": "Hello, World!"}
 COOKIES = {f"name{at}": f"value{at}" for at in range(30)}
 Fetch = Callable[[], Awaitable[Any]]
 
@@ -72,6 +73,10 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
             async with session.get(at.next_url()) as response:
                 await response.json()
 
+        async def post() -> None:
+            async with session.post(url, json=MESSAGE) as response:
+                await response.json()
+
         async def download() -> None:
             async with session.get(url) as response:
                 async for _ in response.content.iter_chunked(65536):
@@ -87,7 +92,7 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
                 async with session.post(url, data={"file": file, "name": "x"}) as response:
                     await response.read()
 
-        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
 
 
 @contextlib.asynccontextmanager
@@ -140,6 +145,9 @@ async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
         async def get_json() -> None:
             (await client.get(at.next_url())).json()
 
+        async def post() -> None:
+            (await client.post(url, json=MESSAGE)).json()
+
         async def download() -> None:
             async with client.stream("GET", url) as response:
                 async for _ in response.aiter_bytes(65536):
@@ -158,7 +166,7 @@ async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
             with open(at.upload, "rb") as file:
                 await client.post(url, files={"file": file}, data={"name": "x"})
 
-        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
 
 
 @contextlib.asynccontextmanager
@@ -177,6 +185,9 @@ async def with_niquests(at: Setting) -> AsyncIterator[Fetch]:
         async def get_json() -> None:
             (await session.get(at.next_url())).json()
 
+        async def post() -> None:
+            (await session.post(url, json=MESSAGE)).json()
+
         async def download() -> None:
             response = await session.get(url, stream=True)
             async for _ in await response.iter_content(65536):
@@ -190,7 +201,7 @@ async def with_niquests(at: Setting) -> AsyncIterator[Fetch]:
             with open(at.upload, "rb") as file:
                 await session.post(url, files={"file": file}, data={"name": "x"})
 
-        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
 
 
 @contextlib.asynccontextmanager
@@ -211,6 +222,9 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
         async def get_json() -> None:
             await (await client.get(at.next_url()).build().send()).json()
 
+        async def post() -> None:
+            await (await client.post(url).body_json(MESSAGE).build().send()).json()
+
         async def download() -> None:
             async with client.get(url).build_streamed() as response:
                 while await response.body_reader.read(65536):
@@ -228,7 +242,7 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
             form = await FormBuilder().file("file", at.upload) if hasattr(FormBuilder, "file") else None
             await client.post(url).multipart(form).build().send()
 
-        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
 
 
 @contextlib.asynccontextmanager
@@ -249,6 +263,9 @@ async def with_curl_cffi(at: Setting) -> AsyncIterator[Fetch]:
         async def get_json() -> None:
             (await session.get(at.next_url())).json()
 
+        async def post() -> None:
+            (await session.post(url, json=MESSAGE)).json()
+
         async def download() -> None:
             async with session.stream("GET", url) as response:
                 async for _ in response.aiter_content():
@@ -264,7 +281,7 @@ async def with_curl_cffi(at: Setting) -> AsyncIterator[Fetch]:
             await session.post(url, multipart=form)
             form.close()
 
-        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
 
 
 @contextlib.asynccontextmanager
@@ -285,6 +302,9 @@ async def with_aiosonic(at: Setting) -> AsyncIterator[Fetch]:
             response = await client.get(at.next_url(), headers=headers, follow=True, **options)
             await response.json()
 
+        async def post() -> None:
+            await (await client.post(url, json=MESSAGE)).json()
+
         async def download() -> None:
             await (await client.get(url)).content()
 
@@ -300,7 +320,7 @@ async def with_aiosonic(at: Setting) -> AsyncIterator[Fetch]:
             with open(at.upload, "rb") as file:
                 await client.post(url, data={"file": file, "name": "x"}, multipart=True)
 
-        yield {"download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
 
 
 @contextlib.asynccontextmanager

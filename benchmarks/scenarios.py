@@ -31,7 +31,7 @@ class Scenario:
         tasks: How many are in flight.
         path: What is asked for.
         tls: Whether over TLS.
-        kind: "json", "http2", "cookies", "middlewares", "traced", "latency", "download", "upload", "multipart" or
+        kind: "json", "post", "http2", "cookies", "middlewares", "traced", "latency", "download", "upload", "multipart" or
             "connect".
         unit: What the figure is.
         limit: Connections at most.
@@ -55,6 +55,7 @@ class Scenario:
 SCENARIOS = (
     Scenario("small", "54-byte JSON, 32 in flight", 12_000, 32),
     Scenario("serial", "one after the other", 4_000, 1),
+    Scenario("post", "POST of JSON, 32 in flight", 8_000, 32, kind="post"),
     Scenario("tls", "over TLS, 32 in flight", 8_000, 32, tls=True),
     Scenario("http2", "HTTP/2 over TLS, 32 streams", 8_000, 32, tls=True, kind="http2"),
     Scenario("cookies", "session with 30 cookies", 6_000, 32, kind="cookies"),
