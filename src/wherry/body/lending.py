@@ -5,13 +5,13 @@ A copy less, and no large pieces of memory that come and go (docs/decisions/bodi
 
 from __future__ import annotations
 
-from wherry.body.inflow import Inflow
+from wherry.body.outflow import Outflow
 
-__all__ = ("LendingInflow",)
+__all__ = ("BorrowingFlow",)
 
 
-class LendingInflow(Inflow):
-    """The connection's side of a stream, which can be lent to."""
+class BorrowingFlow(Outflow):
+    """A stream that can be lent to: it is `protocol.receiving`'s Borrower."""
 
     __slots__ = ()
 

@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
-from wherry.body.inflow import DECODE_STEP, DEFAULT_LIMIT, OFFLOAD_INPUT
-from wherry.body.lending import LendingInflow
+from wherry.body.inflow import DEFAULT_LIMIT
+from wherry.body.lending import BorrowingFlow
+from wherry.body.outflow import DECODE_STEP, OFFLOAD_INPUT
 from wherry.errors import ClientPayloadError
 
 __all__ = (
@@ -79,7 +80,7 @@ class ChunkTupleAsyncStreamIterator:
         return piece
 
 
-class StreamReader(LendingInflow):
+class StreamReader(BorrowingFlow):
     """A body that is read as it arrives.
 
     Iterating over it gives lines; `iter_chunked`, `iter_any` and `iter_chunks` give pieces.
