@@ -764,3 +764,40 @@ async def test_a_body_whose_class_has_an_end_of_its_own_is_ended(session, web_se
         async with session.put(await web_server(elsewhere), data=body) as response:
             await response.read()
     assert body in closed
+
+
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize(
+    ("broken", "raised"),
+    [
+        (asyncio.CancelledError(), ClientConnectionError),
+        (ConnectionResetError("the source"), ClientConnectionError),
+        (TimeoutError("the source"), TimeoutError),
+        (OSError(5, "the disk"), wherry.ClientOSError),
+        (LookupError("nothing there"), ClientConnectionError),
+    ],
+)
+async def test_a_body_whose_source_breaks_ends_its_request(session, raw_server, broken, raised, answered):
+    """At once, be it before or in the answer; a body that awaits what was cancelled is broken too."""
+
+    async def peer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        if answered:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+        await reader.read()
+
+    go_on = asyncio.Event()
+
+    async def pieces():
+        yield b"a"
+        if answered:
+            await go_on.wait()
+        raise broken
+
+    async with asyncio.timeout(5):
+        with pytest.raises(raised) as caught:
+            async with session.post(await raw_server(peer), data=pieces()) as response:
+                go_on.set()
+                await response.read()
+    if isinstance(broken, OSError) and broken.errno:
+        assert caught.value.errno == broken.errno

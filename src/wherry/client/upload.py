@@ -43,22 +43,21 @@ async def upload_body(request: ClientRequest, exchange: Exchange, head: RequestH
         await writer.write_eof()
         sent = True
         request._sent = monotonic()
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as exc:
+        # Who stops an upload has ended its exchange before; if it goes on, the body has waited for what was cancelled.
+        if exchange.error is None and not exchange.complete:
+            exchange.fail(error := _failure(request, exc))
+            exchange.cancel()
         raise
     except (ClientConnectionError, ConnectionError) as exc:
         # The peer stopped taking the body: what it answered counts, if it did (RFC 9112 9.5).
         error = exc
-        if exchange.head is None and exchange.error is None:
+        if exchange.error is None and not exchange.complete:
             await _late_answer(exchange, exc)
         if exchange.head is None and exchange.error is not None:
             error = exchange.error  # what the request raises
     except Exception as exc:
-        failure = ClientConnectionError(
-            f"Failed to send bytes into the underlying connection to {request.url.origin()}: {exc!r}"
-        )
-        failure.__cause__ = exc
-        error = failure
-        exchange.fail(failure)
+        exchange.fail(error := _failure(request, exc))
         exchange.cancel()
     finally:
         # The upload of a hop before this one may end late, when the tracker follows another.
@@ -69,10 +68,24 @@ async def upload_body(request: ClientRequest, exchange: Exchange, head: RequestH
                 tracker.fail_attempt(error)
 
 
+def _failure(request: ClientRequest, exc: BaseException) -> BaseException:
+    """What the request raises for a body that cannot be sent: a time limit as it is, all else with its cause."""
+    if isinstance(exc, TimeoutError):
+        return exc
+    said = f"Failed to send bytes into the underlying connection to {request.url.origin()}: {exc!r}"
+    failure = ClientOSError(exc.errno, said) if isinstance(exc, OSError) else ClientConnectionError(said)
+    failure.__cause__ = exc
+    return failure
+
+
 async def _late_answer(exchange: Exchange, exc: BaseException) -> None:
-    """A write failed before any answer was read: what lies in the socket's buffer may be the answer."""
+    """A write failed before all of an answer was read: what lies in the socket's buffer may be the answer."""
     await asyncio.sleep(0)
-    if exchange.head is None and exchange.error is None:
+    if exchange.error is not None or exchange.complete:
+        return
+    transport = exchange.connection.transport
+    # Where the connection is as it was, it is not the peer who failed, but where the body comes from.
+    if exchange.head is None or (transport is not None and not transport.is_closing()):
         failure = ClientOSError(getattr(exc, "errno", None), f"the connection was lost while the body was sent: {exc}")
         failure.__cause__ = exc
         exchange.fail(failure)
