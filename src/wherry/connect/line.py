@@ -20,6 +20,12 @@ PATIENCE = 0.05
 # served meanwhile: where demand goes from host to host, each would else give up what it needs again at once.
 PAUSE = 0.05
 REQUESTS_A_MOVE = 30
+# A move away from even shares is that much rarer while such moves are taken back again, which is how demand looks that
+# goes from host to host by chance; while they are not, one host is really in demand, and the next may come sooner.
+RELUCTANCE = 10.0
+MOST_RELUCTANT = 32.0
+# Where answers take long few requests are served, and dialling costs little beside them: the pause grows less.
+LONGEST_PAUSE = 0.2
 
 # The line in which nobody has waited yet: a deque of its own would be a tenth of a session.
 _NOBODY: deque[Waiter] = deque()
@@ -32,11 +38,12 @@ class Line:
     `waiters` are those who stand in it, oldest first, and some who have left it (no longer `queued`).
     """
 
-    __slots__ = ("_moved", "waiters")
+    __slots__ = ("_moved", "_reluctance", "waiters")
 
     def __init__(self) -> None:
         self.waiters = _NOBODY
         self._moved = _NEVER  # when a place moved, and how many requests had been served by then
+        self._reluctance = RELUCTANCE
 
     def __bool__(self) -> bool:
         """Whether anybody stands in it; those at its head who have left it are dropped."""
@@ -84,19 +91,30 @@ class Line:
             return True
         if share + 1 < keeper.size:
             # It moves towards an even share, and will not move back.
-            due = since is None or first.since < since
-        else:
-            due = (now if since is None else since) - first.since >= PATIENCE
-        return due and self.may_move(now, served)
+            if (since is not None and first.since >= since) or not self._may_move(now, served):
+                return False
+            self._reluctance = min(self._reluctance * 4, MOST_RELUCTANT)
+            return True
+        if (now if since is None else since) - first.since < PATIENCE:
+            return False
+        return self._may_move_away(now, served) if share else self._may_move(now, served)
 
     def is_due(self, first: Waiter, now: float, served: int) -> bool:
         """Whether an idle connection of another route, whichever, is to make room for `first`."""
-        return not first.lane.size or (now - first.since >= PATIENCE and self.may_move(now, served))
+        return not first.lane.size or (now - first.since >= PATIENCE and self._may_move_away(now, served))
 
-    def may_move(self, now: float, served: int) -> bool:
+    def _may_move_away(self, now: float, served: int) -> bool:
+        """The same for a move that makes shares less even."""
+        if not self._may_move(now, served, self._reluctance):
+            return False
+        self._reluctance = max(self._reluctance / 2, 1.0)
+        return True
+
+    def _may_move(self, now: float, served: int, reluctance: float = 1.0) -> bool:
         """Whether a place may go to another route again; if so, it goes."""
         moved_at, served_by_then = self._moved
-        if now - moved_at < PAUSE and served - served_by_then < REQUESTS_A_MOVE:
+        pause = min(PAUSE * reluctance, LONGEST_PAUSE)
+        if now - moved_at < pause and served - served_by_then < REQUESTS_A_MOVE * reluctance:
             return False
         self._moved = now, served
         return True

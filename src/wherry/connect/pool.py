@@ -286,7 +286,7 @@ class Pool:
             if not self._line.is_due(first, monotonic(), self._reused):
                 self._look_again()
                 return
-            if not self._evict_idle(0.0):
+            if not self._evict_idle(PATIENCE if first.lane.size else 0.0):
                 return
 
     def _retire(self, connection: Connection, lane: Lane) -> None:
