@@ -6,18 +6,14 @@ started together, and end with the test session.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.servers.pki import Pki
-from tests.servers.process import find_program, free_ports
+from tests.servers.process import end_all, find_program, free_ports, launch, wait_for_port
 
 from wherry import Http2Options
 
@@ -119,7 +115,7 @@ class Http2Servers:
             for server in self.all:
                 for port in (server.tls_port, server.plain_port):
                     if port is not None:
-                        self._wait_for_port(server.name, port)
+                        wait_for_port(server.name, port, self.directory, self._processes)
         except BaseException:
             self.close()
             raise
@@ -129,38 +125,17 @@ class Http2Servers:
         return (self.nginx, self.apache, self.nghttpd, self.haproxy, self.caddy, self.hypercorn)
 
     def close(self) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end_all(self._processes)
 
     def _start(self, name: str, command: list[str]) -> None:
-        with (self.directory / f"{name}.out").open("wb") as out:
-            environ = {**os.environ, "HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)}
-            self._processes.append(
-                subprocess.Popen(
-                    command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environ, cwd=self.directory
-                )
-            )
+        environ = {"HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)}
+        self._processes.append(launch(name, command, self.directory, environ))
 
     def _config(self, name: str, text: str) -> str:
         path = self.directory / name
         path.write_text(text)
         path.chmod(0o644)
         return str(path)
-
-    def _wait_for_port(self, name: str, port: int) -> None:
-        end = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return
-            out = self.directory / f"{name}.out"
-            assert time.monotonic() < end, f"{name} does not listen: {out.read_text(errors='replace')[-2000:]}"
-            time.sleep(0.02)  # nothing tells when a process begins to listen
 
     # --- one by one ------------------------------------------------------------------------------------------
 

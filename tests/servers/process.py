@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 _SYSTEM_PATH = "/usr/sbin:/usr/local/sbin:/sbin:/usr/bin:/bin"
-_START_SECONDS = 20.0
+_START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 # Below what Linux gives to outgoing connections, so that none of those takes a port between its choice and its use.
 _PORTS = range(20_000, 32_000)
@@ -60,6 +60,46 @@ def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list
     raise RuntimeError("the ports of 127.0.0.1 are in use")
 
 
+def launch(
+    name: str, command: Sequence[str | Path], directory: Path, environ: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Run a program in the foreground; what it prints goes to `name`.out in the directory."""
+    with (directory / f"{name}.out").open("wb") as out:
+        return subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={**os.environ, **(environ or {})},
+        )
+
+
+def wait_for_port(name: str, port: int, directory: Path, processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Return when something takes connections; one of the processes should do so, and none may end meanwhile."""
+    end = time.monotonic() + _START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.01)  # a port tells nobody that it opened
+        dead = any(process.poll() is not None for process in processes)
+        if dead or time.monotonic() > end:
+            printed = "\n".join(path.read_text(errors="replace")[-2000:] for path in directory.glob("*.out"))
+            raise RuntimeError(f"{name} {'ended at once' if dead else 'does not listen'}: {printed}")
+
+
+def end_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes, if need be by force."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 class RealServer:
     """One server process.
 
@@ -91,46 +131,18 @@ class RealServer:
 
     def start(self, command: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> None:
         """Run the program in the foreground and wait until each port takes a connection."""
-        output = self.directory / f"{self.name}.out"
-        with output.open("wb") as out:
-            self.process = subprocess.Popen(
-                [str(word) for word in command],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                cwd=self.directory,
-                env={**os.environ, **(environ or {})},
-            )
+        self.process = launch(self.name, command, self.directory, environ)
         try:
             for port in self.ports:
-                self._wait_for(port, output)
+                wait_for_port(self.name, port, self.directory, [self.process])
         except BaseException:
             self.stop()
             raise
 
-    def _wait_for(self, port: int, output: Path) -> None:
-        assert self.process is not None
-        end = time.monotonic() + _START_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return
-            # The death of the process is what there is to wait for; a port tells nobody that it opened.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(0.01)
-                raise RuntimeError(f"{self.name} ended at once: {output.read_text(errors='replace')[-2000:]}")
-            if time.monotonic() > end:
-                raise RuntimeError(f"{self.name} does not listen: {output.read_text(errors='replace')[-2000:]}")
-
     def stop(self) -> None:
         process, self.process = self.process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            end_all([process])
 
     # --- the log, which proves the way that was taken ---------------------------------------------------------
 

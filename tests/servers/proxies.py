@@ -6,33 +6,20 @@ taken.  They run beside the tests as processes and end with the test session.
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import glob
 import os
-import socket
 import subprocess
 import time
 from pathlib import Path
 from urllib.parse import quote
 
 import trustme
-from tests.servers.process import find_program, free_ports, needed
+from tests.servers.process import end_all, find_program, free_ports, launch, needed, wait_for_port
 
 USER, PASSWORD = "user", "pa:ss@wörd/%"
 # Proxies whose files take no such characters.
 PLAIN_PASSWORD = "pass.word-1"
-
-
-def wait_for_port(name: str, port: int, logs: Path) -> None:
-    """Return when something listens."""
-    end = time.monotonic() + 20
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        out = "\n".join(path.read_text(errors="replace")[-800:] for path in logs.glob("*.out"))
-        assert time.monotonic() < end, f"{name} does not listen: {out}"
-        time.sleep(0.02)  # nothing tells when a process begins to listen
 
 
 class RealProxy:
@@ -128,7 +115,7 @@ class ProxyFarm:
         self.ssh = self._ssh(next(ports), next(ports))
         every = [value for value in vars(self).values() if isinstance(value, RealProxy)]
         for proxy in every:
-            wait_for_port(proxy.name, proxy.port, self.directory)
+            wait_for_port(proxy.name, proxy.port, self.directory, self._processes)
 
     def get(self, name: str, scheme: str) -> RealProxy:
         """The proxy of that name (an attribute), spoken to in that way."""
@@ -137,22 +124,11 @@ class ProxyFarm:
 
     def _start(self, name: str, command: list[str], environ: dict[str, str] | None = None) -> Path:
         """Run a program in the foreground; what it prints is its log where it keeps none."""
-        log = self.directory / f"{name}.out"
-        with log.open("wb") as out:
-            self._processes.append(
-                subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environ, cwd="/")
-            )
-        return log
+        self._processes.append(launch(name, command, self.directory, environ))
+        return self.directory / f"{name}.out"
 
     def close(self) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end_all(self._processes)
 
     # --- one by one -----------------------------------------------------------------------------------------
 
@@ -278,7 +254,7 @@ class ProxyFarm:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd asks for it
         log = self._start("sshd", [find_program("sshd"), "-D", "-e", "-f", str(config)])
-        wait_for_port("sshd", server_port, self.directory)
+        wait_for_port("sshd", server_port, self.directory, self._processes)
         client = [find_program("ssh"), "-N", "-F", "none", "-D", f"127.0.0.1:{port}", "-p", str(server_port)]
         client += ["-i", str(home / "user"), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
         client += ["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", f"{getpass.getuser()}@127.0.0.1"]
