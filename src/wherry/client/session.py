@@ -16,11 +16,10 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from multidict import CIMultiDict, istr
+from multidict import istr
 
 from wherry.auth.basic import BasicAuth
 from wherry.client import pipeline
-from wherry.client.build import RequestBuilder
 from wherry.client.context import _RequestContextManager, _WSRequestContextManager
 from wherry.client.download import DownloadResult, Progress, fetch_to_file
 from wherry.client.field_rules import check_method
@@ -40,8 +39,9 @@ from wherry.client.origin import origin_of
 from wherry.client.proxies import SessionProxies
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
+from wherry.client.session_facts import SessionFacts
 from wherry.client.sse import EventSource
-from wherry.client.timeouts import ClientTimeout, Deadline, DeadlineWheel
+from wherry.client.timeouts import Deadline, DeadlineWheel
 from wherry.client.tracing import TraceConfig, Traces
 from wherry.client.websocket import ClientWebSocketResponse
 from wherry.client.websocket_channel import WebSocketChannel
@@ -63,7 +63,7 @@ from wherry.types import (
 _NO_NAMES: frozenset[istr] = frozenset()  # an empty set of its own would be a thirtieth of a session
 
 
-class ClientSession(RequestBuilder):
+class ClientSession(SessionFacts):
     """The way to make requests: holds defaults, cookies and connections.
 
     Args:
@@ -420,74 +420,3 @@ class ClientSession(RequestBuilder):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         await self.close()
-
-    # --- what the session was told --------------------------------------------------------------------------
-
-    @property
-    def connector(self) -> BaseConnector | None:
-        """The connector, None once the session is closed."""
-        return self._connector
-
-    @property
-    def cookie_jar(self) -> AbstractCookieJar:
-        return self._cookie_jar
-
-    @property
-    def version(self) -> HttpVersion:
-        return self._version
-
-    @property
-    def requote_redirect_url(self) -> bool:
-        return self._requote_redirect_url
-
-    @requote_redirect_url.setter
-    def requote_redirect_url(self, value: bool) -> None:
-        warnings.warn("session.requote_redirect_url modification is deprecated #2778", DeprecationWarning, stacklevel=2)
-        self._requote_redirect_url = value
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop; deprecated, use `asyncio.get_running_loop`."""
-        warnings.warn("client.loop property is deprecated", DeprecationWarning, stacklevel=2)
-        return self._loop
-
-    @property
-    def timeout(self) -> ClientTimeout:
-        return self._timeout
-
-    @property
-    def headers(self) -> CIMultiDict[str]:
-        """Fields of every request; changes hold for the requests that follow."""
-        return self._default_headers
-
-    @property
-    def skip_auto_headers(self) -> frozenset[str]:
-        return self._skip_auto_headers
-
-    @property
-    def auth(self) -> BasicAuth | None:
-        return self._default_auth
-
-    @property
-    def json_serialize(self) -> JSONEncoder:
-        return self._json_serialize
-
-    @property
-    def connector_owner(self) -> bool:
-        return self._connector_owner
-
-    @property
-    def raise_for_status(self) -> bool | Callable[[ClientResponse], Awaitable[None]]:
-        return self._raise_for_status
-
-    @property
-    def auto_decompress(self) -> bool:
-        return self._auto_decompress
-
-    @property
-    def trust_env(self) -> bool:
-        return self._trust_env
-
-    @property
-    def trace_configs(self) -> list[TraceConfig]:
-        return self._trace_configs
