@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.servers.raw import RawServer, response
+
+import wherry
 
 # In a process of its own: what other tests have loaded, patched or left behind is not counted.  The server is bare
 # sockets in a thread, so little but the client is.
@@ -77,3 +84,24 @@ def held() -> dict[str, float]:
 @pytest.mark.parametrize(("what", "kibibytes"), [("session", 6), ("idle connection", 10)])
 def test_memory_is_within_its_bound(held: dict[str, float], what: str, kibibytes: int) -> None:
     assert held[what] <= kibibytes * 1024
+
+
+async def test_a_closed_session_leaves_nothing_to_the_collector(
+    raw_server: Callable[..., Awaitable[RawServer]],
+) -> None:
+    """Programs that make a session for each request would pay for it."""
+    server = await raw_server([response(), response()])
+
+    async def use() -> weakref.ref[Any]:
+        async with wherry.ClientSession() as session:
+            await (await session.get(server.url)).read()
+            await (await session.post(server.url, json={})).read()
+        return weakref.ref(session)
+
+    gc.collect()
+    gc.disable()
+    try:
+        session = await use()
+        assert session() is None
+    finally:
+        gc.enable()

@@ -187,6 +187,13 @@ class RequestBuilder:
         request._ready = route, request.wire_head(route, self._require_connector().force_close)
         return request
 
+    def _forget_requests(self) -> None:
+        """Let go of what was built, which holds the session: without that its end would wait for the collector."""
+        for request in self._ready.values():
+            request._built = None
+        self._ready.clear()
+        self._patterns.clear()
+
     def _still_holds(self, request: ClientRequest) -> bool:
         """Whether what a ready request was made of has not changed."""
         return (

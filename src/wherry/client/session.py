@@ -390,6 +390,7 @@ class ClientSession(SessionFacts):
         if connector is not None:
             self._closing = connector if self._connector_owner else None
             self._wheel.close()
+            self._forget_requests()
             if self._websockets:
                 await close_websockets(self._websockets)
         if self._closing is not None:
@@ -402,6 +403,7 @@ class ClientSession(SessionFacts):
             self._connector.session_warns = False
         self._connector = None
         self._wheel.close()
+        self._forget_requests()
 
     @property
     def closed(self) -> bool:

@@ -433,6 +433,7 @@ class Pool:
         if not lane.size and not lane.waiters and self._lanes.get(lane.route) is lane:
             del self._lanes[lane.route]
             lane.forgotten = True
+            lane.route.lane = None  # they held each other
 
     # --- growing old, and the end ---------------------------------------------------------------------------
 
