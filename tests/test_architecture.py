@@ -17,11 +17,12 @@ MODULES = {
 
 # Whom a room may import besides itself.  What stands on top (dropin, rest, integrations, cli, testing) and the
 # public modules use the public names, which `wherry` gives.
-BOTTOM = {"errors", "types", "version", "hdrs"}
+BOTTOM = {"errors", "types", "amounts", "version", "hdrs"}
 MIDDLE = {"connect", "body", "cookies", "auth"}
 MAY_IMPORT = {
     "errors": {"types", "version", "hdrs"},
     "types": {"version", "hdrs"},
+    "amounts": set(),
     "version": set(),
     "hdrs": set(),
     "protocol": BOTTOM,

@@ -372,7 +372,11 @@ def without_credentials(url: StrOrURL) -> str:
     >>> without_credentials("http://me:secret@example.org:port/")
     'http://***@example.org:port/'
     """
-    return _CREDENTIALS.sub(r"\1***@", str(url), count=1)
+    try:
+        text = str(url)
+    except ValueError:  # a URL that was made with encoded=True may be none
+        return f"<{type(url).__name__} with an invalid host or port>"
+    return _CREDENTIALS.sub(r"\1***@", text, count=1)
 
 
 class InvalidURL(ClientError, ValueError):

@@ -26,6 +26,7 @@ ENGINE_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "conne
 SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 _known_names: dict[str, str] = {}
+_known_methods: dict[str, str] = {}
 
 
 def check_method(method: str) -> str:
@@ -33,10 +34,18 @@ def check_method(method: str) -> str:
 
     Raises:
         ValueError: It is not a token (RFC 9110 9.1).
+        TypeError: It is not a str.
     """
-    if _TOKEN.fullmatch(method) is None:
-        raise ValueError(f"Method cannot contain non-token characters {method!r}")
-    return method.upper()
+    if not isinstance(method, str):
+        raise TypeError(f"a method must be str, not {type(method).__name__}: {method!r}")
+    upper = _known_methods.get(method)
+    if upper is None:
+        if _TOKEN.fullmatch(method) is None:
+            raise ValueError(f"Method cannot contain non-token characters {method!r:.100}")
+        upper = method.upper()
+        if len(_known_methods) < 64:
+            _known_methods[str(method)] = upper
+    return upper
 
 
 def is_engines(lower: str, value: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from yarl import URL
 
+from wherry.amounts import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
@@ -176,9 +177,9 @@ class RequestOptions:
         self.params = params
         self.data = data
         self.json = json
-        self.cookies = cookies
-        self.headers = headers
-        self.skip_auto_headers = skip_auto_headers
+        self.cookies: LooseCookies | None = _kept(cookies)
+        self.headers: LooseHeaders | None = _kept(headers)
+        self.skip_auto_headers = None if skip_auto_headers is None else tuple(skip_auto_headers)
         self.auth = auth
         self.allow_redirects = allow_redirects
         self.max_redirects = max_redirects
@@ -196,14 +197,21 @@ class RequestOptions:
         self.ssl = ssl
         self.server_hostname = server_hostname
         self.trace_request_ctx = trace_request_ctx
-        self.read_bufsize = read_bufsize
+        self.read_bufsize = read_bufsize if read_bufsize is None else whole_number("read_bufsize", read_bufsize)
         self.auto_decompress = auto_decompress
+        if max_body_size is not None:
+            max_body_size = whole_number("max_body_size", max_body_size, negative=False)
         self.max_body_size = max_body_size
         self.middlewares = middlewares
         # (line, field, headers) as far as the request says them.
         self.limits = (max_line_size, max_field_size, max_headers)
         self.upload_tracker = upload_tracker
         self.upgrade = upgrade
+
+
+def _kept(pairs: Any) -> Any:
+    """`pairs`, to be gone through more than once: redirects and further tries need what an iterator gives only once."""
+    return list(pairs) if hasattr(pairs, "__next__") else pairs
 
 
 NO_OPTIONS = RequestOptions()

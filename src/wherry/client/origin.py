@@ -6,7 +6,11 @@ import re
 
 from yarl import URL
 
+from wherry.errors import InvalidUrlClientError
+from wherry.protocol.heads import has_bytes
+
 _ZONE = re.compile(r"%[^\]]*")
+_NO_HOST = re.compile(r"[\x00-\x20\x7f]")
 
 
 def origin_of(url: URL) -> URL:
@@ -16,6 +20,12 @@ def origin_of(url: URL) -> URL:
 
 
 def authority_of(url: URL) -> str:
-    """Host and port as they are sent; what an IPv6 zone is called here is nobody else's business (RFC 6874 4)."""
+    """Host and port as they are sent; what an IPv6 zone is called here is nobody else's business (RFC 6874 4).
+
+    Raises:
+        InvalidUrlClientError: They have a space, a control character, or what has no bytes (RFC 3986 3.2.2).
+    """
     authority = url.host_port_subcomponent or ""
+    if _NO_HOST.search(authority) is not None or not (authority.isascii() or has_bytes(authority)):
+        raise InvalidUrlClientError(url, f"{authority!r} is no host")
     return _ZONE.sub("", authority) if authority[:1] == "[" and "%" in authority else authority

@@ -361,8 +361,7 @@ async def send(
     # What a connector of the program's own is shown it may still change.
     if head is None and (taken or not (request.sends_itself or connector.shows_requests)):
         head = _head_for(request, route, connector, taken and taken.connection)
-    limit = options.read_bufsize or session._read_bufsize
-    traces, timings, early = request._traces, None, None
+    traces, timings, early, limit = request._traces, None, None, options.read_bufsize or session._read_bufsize
     if taken is not None:
         connection, (started, connected, timings) = taken.connection, taken.moments
     elif (free := pool.take(route)) and (not traces or await told_of_connection(free, pool, traces)):
@@ -381,32 +380,32 @@ async def send(
         content, exchange = early.content, early.exchange
     else:
         content = StreamReader(limit)
-        if timeout.sock_read:
-            timed = TimedSink(content, session._wheel, timeout.sock_read)
-        exchange = connection.start(head, timed or content)
+        timed = TimedSink(content, session._wheel, timeout.sock_read) if timeout.sock_read else None
+        try:
+            exchange = connection.start(head, timed or content)
+        except BaseException:
+            connector.pool.put_back(connection)
+            raise
     upload = session._loop.create_task(upload_body(request, exchange, head)) if head.streamed else None
     if timed is not None:
         timed.watch_after(upload, exchange)
-    response_head = exchange.head
-    if response_head is None or traces is not None:
-        try:
+    response_head, cls, url = exchange.head, request.response_class or session._response_class, request.original_url
+    try:
+        if response_head is None or traces is not None:
             if traces is not None:
                 await tell_sent(request, head, connection, exchange, traces)
             response_head = await exchange.receive_head()
-        except BaseException as exc:
-            failure = failed(request, exchange, upload, exc)
-            if failure is exc:
-                raise
-            raise failure from exc
+        # A class of the program's own may fail.
+        response = taken.response if taken else cls(request.method, url, loop=session._loop, session=session)
+    except BaseException as exc:
+        failure = failed(request, exchange, upload, exc)
+        if failure is exc:
+            raise
+        raise failure from exc
     if response_head.status == 421 and exchange.reused and not taken and await leave(request, route, exchange, upload):
         return await send(request, options, timeout)
-    cls, url = request.response_class or session._response_class, request.original_url
-    response = taken.response if taken else cls(request.method, url, loop=session._loop, session=session)
-    response._begin(request, response_head, exchange, content)
+    response._begin(request, response_head, exchange, content, upload)
     response._moments = (started, connected, monotonic(), timings)
-    if upload is not None and not upload.done():
-        response._upload = upload
-        content.on_eof(response._settle)
     _apply_head(session, request.url, response, response_head, exchange, options)
     return response
 

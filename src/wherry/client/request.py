@@ -23,6 +23,7 @@ from wherry.body.payload import Payload
 from wherry.client.field_rules import (
     ENGINE_FIELDS,
     check_field,
+    check_method,
     field_pairs,
     is_engines,
     target_of,
@@ -384,9 +385,11 @@ class ClientRequest:
 
     def wire_head(self, route: Route, close: bool = False) -> RequestHead:
         """What the protocol needs to send this request along `route`."""
-        url, engine, upgrade = self.url, self._engine, self.upgrade
+        check_method(self.method)  # a middleware may have set it
+        if self.upgrade is not None:
+            check_field("Upgrade", self.upgrade)
+        url, engine, upgrade, shared = self.url, self._engine, self.upgrade, self._shared
         fields: list[tuple[str, str]] = self._fields
-        shared = self._shared
         if self._headers is not None:
             shared = EMPTY_BLOCK
             fields, engine = parted(self._headers)

@@ -91,7 +91,12 @@ class ClientResponse(ResponseFacts):
             self._resolve_charset = session._resolve_charset
 
     def _begin(
-        self, request: ClientRequest, head: ResponseHead, exchange: Exchange | None, content: StreamReader
+        self,
+        request: ClientRequest,
+        head: ResponseHead,
+        exchange: Exchange | None,
+        content: StreamReader,
+        upload: asyncio.Task[None] | None = None,
     ) -> None:
         """Take what has arrived; called once, by the pipeline."""
         self._request = request
@@ -101,6 +106,9 @@ class ClientResponse(ResponseFacts):
         self.status = head.status
         self.reason = head.reason
         self.version = head.version
+        if upload is not None and not upload.done():
+            self._upload = upload
+            content.on_eof(self._settle)
         if self._session is not None and self._session._source_traceback is not None:
             self._source_traceback = traceback.extract_stack(sys._getframe(1))
 

@@ -18,6 +18,7 @@ from typing import Any, Self, Unpack
 
 from multidict import istr
 
+from wherry.amounts import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.client import pipeline
 from wherry.client.context import _RequestContextManager, _WSRequestContextManager
@@ -164,8 +165,10 @@ class ClientSession(SessionFacts):
         self._auto_decompress = auto_decompress
         self._trust_env = trust_env
         self._requote_redirect_url = requote_redirect_url
-        self._read_bufsize = read_bufsize
+        self._read_bufsize = whole_number("read_bufsize", read_bufsize)
         self._head_limits = (max_line_size, max_field_size, max_headers)
+        if max_body_size is not None:
+            max_body_size = whole_number("max_body_size", max_body_size, negative=False)
         self._max_body_size = max_body_size
         self._resolve_charset = fallback_charset_resolver
         self._request_class = request_class
@@ -389,7 +392,10 @@ class ClientSession(SessionFacts):
         connector, self._connector = self._connector, None
         if connector is not None:
             self._closing = connector if self._connector_owner else None
-            self._wheel.close()
+            if self._connector_owner:
+                self._wheel.close()
+            else:
+                self._wheel.retire()  # the connector goes on, and with it what is under way
             self._forget_requests()
             if self._websockets:
                 await close_websockets(self._websockets)
@@ -402,7 +408,7 @@ class ClientSession(SessionFacts):
         if self._connector is not None:
             self._connector.session_warns = False
         self._connector = None
-        self._wheel.close()
+        self._wheel.retire()
         self._forget_requests()
 
     @property

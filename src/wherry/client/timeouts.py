@@ -12,6 +12,7 @@ from time import monotonic
 
 import attrs
 
+from wherry.amounts import check_seconds
 from wherry.errors import SocketTimeoutError
 from wherry.protocol.connection import Exchange, FlowControl
 from wherry.protocol.receiving import Borrower
@@ -30,6 +31,10 @@ class ClientTimeout:
         sock_read: Between two reads of the response.
         sock_connect: Dialling one connection.
         ceil_threshold: Kept for compatibility; deadlines are exact to some milliseconds.
+
+    Raises:
+        TypeError: A limit is no number.
+        ValueError: A limit is NaN.
     """
 
     total: float | None = None
@@ -37,6 +42,10 @@ class ClientTimeout:
     sock_read: float | None = None
     sock_connect: float | None = None
     ceil_threshold: float = 5
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("total", "connect", "sock_read", "sock_connect"):
+            check_seconds(name, getattr(self, name))
 
 
 DEFAULT_TIMEOUT = ClientTimeout(total=5 * 60, sock_connect=30)
@@ -130,6 +139,11 @@ class DeadlineWheel:
             earliest = min(deadline.when for deadline in self._active)
             if earliest < self._wakes_at and earliest != float("inf"):
                 self._set_timer(max(earliest, now + GRAIN))
+
+    def retire(self) -> None:
+        """Nobody enters it any more: let go of the timer, unless it is needed for what is under way."""
+        if not self._active:
+            self.close()
 
     def close(self) -> None:
         """Let go of the timer."""

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import attrs
 
+from wherry.amounts import check_seconds
 from wherry.client.response import ClientResponse
 from wherry.client.response_connection import SocketParts
 from wherry.client.websocket_channel import CLOSED_MESSAGE, WebSocketChannel
@@ -36,6 +37,10 @@ class ClientWSTimeout:
 
     ws_receive: float | None = None
     ws_close: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_seconds("ws_receive", self.ws_receive)
+        check_seconds("ws_close", self.ws_close)
 
 
 DEFAULT_WS_CLIENT_TIMEOUT = ClientWSTimeout(ws_receive=None, ws_close=10.0)
@@ -252,8 +257,10 @@ class ClientWebSocketResponse:
             if channel.peer_close is not None:
                 await self.close()
                 return CLOSED_MESSAGE
-            waiter = channel.waiter = self._loop.create_future()
+            if timeout is not None:
+                check_seconds("timeout", timeout)
             seconds = timeout or self._receive_seconds
+            waiter = channel.waiter = self._loop.create_future()
             timer = self._loop.call_later(seconds, _expire, waiter, seconds) if seconds else None
             try:
                 await waiter

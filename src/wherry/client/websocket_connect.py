@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import attrs
 from multidict import CIMultiDict
 
+from wherry.amounts import check_seconds, whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.client.options import _RequestOptions
 from wherry.client.response import ClientResponse
@@ -73,6 +74,8 @@ async def connect_websocket(
     if session.closed:
         raise RuntimeError("Session is closed")
     limits = _timeouts(timeout, receive_timeout)
+    check_seconds("heartbeat", heartbeat)
+    max_msg_size = whole_number("max_msg_size", max_msg_size)
     offered = tuple(protocols)
     if max_msg_size < 0:
         raise ValueError("max_msg_size is a number of bytes, or 0 for no limit")

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from yarl import URL
 
+from wherry.amounts import check_seconds, whole_number
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.dial import dial, dial_route
 from wherry.connect.held import HeldConnection
@@ -118,7 +119,10 @@ class BaseConnector(KnownNames):
             raise ValueError("keepalive_timeout cannot be set if force_close is True")
         if not protocols or not PROTOCOLS.issuperset(protocols):
             raise ValueError(f"protocols are some of {', '.join(sorted(PROTOCOLS))}; not {protocols!r}")
-        limit, limit_per_host = limit or 0, limit_per_host or 0  # None is no limit too
+        # None is no limit too.
+        limit, limit_per_host = whole_number("limit", limit or 0), whole_number("limit_per_host", limit_per_host or 0)
+        if keepalive_timeout is not UNSET:
+            check_seconds("keepalive_timeout", keepalive_timeout)
         if limit < 0 or limit_per_host < 0:
             raise ValueError("a limit is 0 (none) or more")
         self._loop = loop or running_loop(type(self).__name__)

@@ -11,6 +11,7 @@ from typing import Any
 import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 
+from wherry.amounts import check_seconds, whole_number
 from wherry.connect.address import AllowAddress
 from wherry.connect.base import HTTP_SCHEMES, UNSET, BaseConnector, Unset, running_loop
 from wherry.connect.dial import dial_route, resolved
@@ -104,6 +105,9 @@ class TCPConnector(BaseConnector):
         http2: FlowOptions | None = None,
     ) -> None:
         loop = loop or running_loop(type(self).__name__)
+        check_seconds("ttl_dns_cache", ttl_dns_cache)
+        check_seconds("stale_dns_cache", stale_dns_cache)
+        check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         ssl_option = one_ssl(ssl, verify_ssl, ssl_context, fingerprint, stacklevel=3)
         self._resolver = DefaultResolver(loop=loop) if resolver is None else resolver
         self._resolver_owner = resolver is None
@@ -114,10 +118,11 @@ class TCPConnector(BaseConnector):
             enabled=use_dns_cache,
             ttl=ttl_dns_cache,
             stale=stale_dns_cache,
-            max_size=dns_cache_max_size,
+            max_size=whole_number("dns_cache_max_size", dns_cache_max_size),
         )
         if isinstance(ssl_shutdown_timeout, Unset):
             ssl_shutdown_timeout = SSL_SHUTDOWN_TIMEOUT
+        check_seconds("ssl_shutdown_timeout", ssl_shutdown_timeout)
         self._ssl_shutdown_timeout = ssl_shutdown_timeout
         self._local_addresses = aiohappyeyeballs.addr_to_addr_infos(local_addr)
         self._happy_eyeballs_delay = happy_eyeballs_delay

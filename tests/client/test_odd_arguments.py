@@ -1,0 +1,210 @@
+"""What a program may give by mistake: it is refused at once and in words, and no connection is lost over it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from tests.servers.raw import RawServer, read_request, response
+from yarl import URL
+
+import wherry
+
+Start = Callable[..., Awaitable[RawServer]]
+
+NO_SECONDS = [("5", TypeError), (b"5", TypeError), ([], TypeError), (1j, TypeError), (object(), TypeError),
+              (math.nan, ValueError), (10**400, ValueError)]  # fmt: skip
+NO_NUMBER = [("5", TypeError), (b"5", TypeError), ([1], TypeError), (math.nan, ValueError)]
+
+
+async def ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        await read_request(reader)
+        writer.write(response(b"ok"))
+
+
+async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Half an answer to /half, then nothing; whole ones to all else."""
+    while True:
+        request = await read_request(reader)
+        if not request.startswith(b"GET /half "):
+            writer.write(response(b"ok"))
+            continue
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        await reader.read()
+
+
+@pytest.mark.parametrize("name", ["total", "connect", "sock_read", "sock_connect"])
+@pytest.mark.parametrize(("value", "error"), NO_SECONDS)
+def test_a_time_limit_that_is_no_number_is_refused_where_it_is_given(name: str, value: Any, error: type) -> None:
+    with pytest.raises(error, match=name):
+        wherry.ClientTimeout(**{name: value})
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, True, 2.5, math.inf, Fraction(1, 2), 10**30, -1])
+def test_a_time_limit_is_any_real_number(value: Any) -> None:
+    assert wherry.ClientTimeout(total=value).total == value
+
+
+@pytest.mark.parametrize("name", ["keepalive_timeout", "ttl_dns_cache", "happy_eyeballs_delay", "ssl_shutdown_timeout"])
+@pytest.mark.parametrize(("value", "error"), NO_SECONDS)
+async def test_a_connector_refuses_times_that_are_no_numbers(name: str, value: Any, error: type) -> None:
+    """A time that is NaN among an event loop's timers keeps the others from firing."""
+    with pytest.raises(error, match=name):
+        wherry.TCPConnector(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["limit", "limit_per_host", "dns_cache_max_size"])
+@pytest.mark.parametrize(("value", "error"), NO_NUMBER)
+async def test_a_connector_refuses_limits_that_are_no_numbers(name: str, value: Any, error: type) -> None:
+    with pytest.raises(error, match=name):
+        wherry.TCPConnector(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["read_bufsize", "max_body_size", "max_line_size", "max_field_size", "max_headers"])
+@pytest.mark.parametrize(("value", "error"), NO_NUMBER)
+async def test_sizes_that_are_no_numbers_are_refused_before_anything_is_sent(
+    raw_server: Start, name: str, value: Any, error: type
+) -> None:
+    server = await raw_server(ok)
+    async with wherry.ClientSession() as session:
+        options: Any = {name: value}
+        with pytest.raises(error):
+            await session.get(server.url, **options)
+    with pytest.raises(error):
+        async with wherry.ClientSession(**options) as session:
+            await session.get(server.url)
+    assert server.connections == 0
+
+
+async def test_no_body_has_less_than_nothing(raw_server: Start) -> None:
+    server = await raw_server(ok)
+    async with wherry.ClientSession() as session:
+        with pytest.raises(ValueError, match="max_body_size is 0 or more"):
+            await session.get(server.url, max_body_size=-1)
+
+
+async def test_read_bufsize_may_be_a_float(raw_server: Start) -> None:
+    """S001-24"""
+    server = await raw_server(ok)
+    async with wherry.ClientSession(read_bufsize=1e3) as session:  # type: ignore[arg-type]
+        async with session.get(server.url) as reply:
+            assert reply.content.get_read_buffer_limits() == (1000, 2000)
+        async with session.get(server.url, read_bufsize=2e3) as reply:
+            assert reply.content.get_read_buffer_limits() == (2000, 4000)
+
+
+async def test_iterators_of_fields_last_for_all_hops(raw_server: Start) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(response(b"", status="307 Elsewhere", fields="Location: /there\r\n"))
+        writer.write(response(await read_request(reader)))
+
+    server = await raw_server(script)
+    async with (
+        wherry.ClientSession() as session,
+        session.post(
+            server.url,
+            headers=iter([("X-Own", "1")]),
+            cookies=iter([("a", "b")]),
+            skip_auto_headers=iter(["Accept"]),
+        ) as reply,
+    ):
+        asked = await reply.text()
+    assert "X-Own: 1\r\n" in asked
+    assert "Cookie: a=b\r\n" in asked
+    assert "Accept: " not in asked
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), asyncio.CancelledError(), wherry.ClientConnectionError("no")])
+async def test_a_response_class_that_fails_costs_no_place(raw_server: Start, error: BaseException) -> None:
+    class Failing(wherry.ClientResponse):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            raise error
+
+        def __del__(self) -> None:
+            """There is nothing to give up."""
+
+    server = await raw_server(half)
+    async with wherry.TCPConnector(limit=1) as connector:
+        async with wherry.ClientSession(connector=connector, connector_owner=False, response_class=Failing) as session:
+            with pytest.raises(type(error)):
+                await session.get(server.url + "/half")
+        async with (
+            wherry.ClientSession(connector=connector, connector_owner=False) as session,
+            session.get(server.url, timeout=10) as reply,
+        ):
+            assert await reply.text() == "ok"
+
+
+@pytest.mark.parametrize("method", ["GE T", "GET\r\nX: y", "G\ud800", None, b"GET"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_method_that_a_middleware_set_is_checked(raw_server: Start, method: Any, streamed: bool) -> None:
+    async def change(request: wherry.ClientRequest, handler: Any) -> wherry.ClientResponse:
+        request.method = method
+        answer: wherry.ClientResponse = await handler(request)
+        return answer
+
+    async def pieces() -> Any:
+        yield b"body"
+
+    server = await raw_server(ok)
+    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1)) as session:
+        for _ in range(2):
+            with pytest.raises((ValueError, TypeError), match=r"[Mm]ethod"):
+                await session.post(server.url, data=pieces() if streamed else b"body", middlewares=[change])
+        async with session.get(server.url, timeout=10) as reply:
+            assert await reply.text() == "ok"
+
+
+async def test_an_upgrade_is_a_field_like_others(raw_server: Start) -> None:
+    server = await raw_server(ok)
+    async with wherry.ClientSession() as session:
+        for wrong in ("h2c\r\nX-Evil: 1", "\ud800"):
+            with pytest.raises(ValueError, match="Upgrade"):
+                await session.get(server.url, upgrade=wrong)
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("host", ["a b", "a\r\nX-Evil:8", "a\ud800b"])
+async def test_a_host_that_is_none_is_refused(host: str, tmp_path: Any) -> None:
+    """With encoded=True a URL may hold anything, and a connector may ask no resolver about it."""
+    url = URL.build(scheme="http", host=host, path="/", encoded=True)
+    async with wherry.ClientSession(connector=wherry.UnixConnector(str(tmp_path / "none"))) as session:
+        for method in ("GET", "POST"):
+            with pytest.raises(wherry.InvalidURL):
+                await session.request(method, url)
+
+
+async def test_the_error_of_a_url_that_cannot_be_written_can_be() -> None:
+    url = URL("http://example.org:port/", encoded=True)
+    async with wherry.ClientSession() as session:
+        with pytest.raises(wherry.InvalidURL) as caught:
+            await session.get(url)
+    assert "port" in str(caught.value)
+    assert "InvalidUrlClientError" in repr(caught.value)
+
+
+@pytest.mark.parametrize("end", ["close", "detach"])
+@pytest.mark.parametrize("limit", [{"total": 0.2}, {"sock_read": 0.2}])
+async def test_time_limits_hold_although_the_session_is_closed(
+    raw_server: Start, end: str, limit: dict[str, float]
+) -> None:
+    """With a connector that others own, what is under way goes on, and so do its limits."""
+    server = await raw_server(half)
+    async with wherry.TCPConnector() as connector:
+        session = wherry.ClientSession(connector=connector, connector_owner=False)
+        reply = await session.get(server.url + "/half", timeout=wherry.ClientTimeout(**limit))
+        reading = asyncio.ensure_future(reply.read())
+        await asyncio.sleep(0)
+        if end == "close":
+            await session.close()
+        else:
+            session.detach()
+        async with asyncio.timeout(20):
+            with pytest.raises(TimeoutError, match=r"0\.2"):
+                await reading
