@@ -124,7 +124,7 @@ async def test_a_dial_that_is_cancelled_leaves_nothing(get, blackhole) -> None:
         while connector.pool._dials:
             await asyncio.sleep(0)
         assert connector.stats().open == 0
-        assert connector.pool._size == 0
+        assert connector.pool.room.taken == 0
 
 
 # --- what users give -------------------------------------------------------------------------------------------

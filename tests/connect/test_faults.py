@@ -118,7 +118,7 @@ async def test_a_connection_that_ends_before_it_is_taken_costs_no_place(
         for _ in range(3):
             with pytest.raises(wherry.ServerDisconnectedError, match="takes no request"):
                 await session.get(url)
-        assert connector.pool._size == 0
+        assert connector.pool.room.taken == 0
 
 
 async def test_a_server_that_allows_no_streams_keeps_no_place(serve) -> None:
@@ -192,5 +192,5 @@ async def test_every_place_comes_back(serve, server_context, client_context, tls
         # opened = closed + idle, on both sides
         assert stats.open == stats.idle == faulty.open <= 20
         assert stats.waiting == 0
-        assert connector.pool._size == stats.open
+        assert connector.pool.room.taken == stats.open
     assert not complaints

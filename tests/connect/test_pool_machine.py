@@ -268,11 +268,11 @@ class PoolMachine(RuleBasedStateMachine):
         # opened = closed + idle + at work
         assert len(owned) == len(set(map(id, owned)))
         assert {id(connection) for connection in alive} == {id(connection) for connection in owned if connection.open}
-        assert pool._size == sum(lane.size for lane in lanes)
-        assert not pool.limit or pool._size <= pool.limit
+        assert pool.room.taken == sum(lane.size for lane in lanes)
+        assert not pool.room.limit or pool.room.taken <= pool.room.limit
         for route in self.routes:
             size = sum(lane.size for lane in lanes if lane.route == route)
-            assert not pool.limit_per_host or size <= pool.limit_per_host
+            assert not pool.room.limit_per_host or size <= pool.room.limit_per_host
         for connection in alive:
             assert connection.promised == 0
             assert 0 <= connection.capacity <= connection.places
@@ -289,9 +289,9 @@ class PoolMachine(RuleBasedStateMachine):
             assert not any(connection.is_usable() for connection in lane.connections if not pool.force_close)
             assert lane.dialling + lane.queued or lane.multiplexes is not False
             if not lane.dialling:
-                assert not pool._has_room(lane.route)
+                assert not pool.room.has(lane.route.origin)
             if lane.queued:
-                assert not pool._has_room(lane.route)
+                assert not pool.room.has(lane.route.origin)
         assert not self.complaints
 
     def teardown(self) -> None:
@@ -341,7 +341,7 @@ async def test_a_dial_that_is_given_up_before_it_began_gives_its_place_back() ->
     held.lost()
     for _ in range(5):
         await asyncio.sleep(0)
-    assert pool._size == 0
+    assert pool.room.taken == 0
     again: Any = await pool.acquire(ConnectAsk(Route(Origin("http", "b.test", 80))))
     again.start()
     await pool.close()

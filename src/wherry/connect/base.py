@@ -315,12 +315,12 @@ class BaseConnector(KnownNames):
     @property
     def limit(self) -> int:
         """Connections at most, 0 for no limit."""
-        return self.pool.limit
+        return self.pool.room.limit
 
     @property
     def limit_per_host(self) -> int:
         """Connections at most to one (host, port, is_ssl), 0 for no limit."""
-        return self.pool.limit_per_host
+        return self.pool.room.limit_per_host
 
     def stats(self) -> PoolStats:
         """What the connector has (open, idle, busy, waiting, by route) and has done (opened, reused)."""

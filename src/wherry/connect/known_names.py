@@ -102,25 +102,19 @@ class KnownNames:
 
     @property
     def _limit(self) -> int:
-        return self.pool.limit
+        return self.pool.room.limit
 
     @_limit.setter
     def _limit(self, limit: int) -> None:
-        self.pool.limit = limit
+        self.pool.room.limit = limit
 
     @property
     def _limit_per_host(self) -> int:
-        return self.pool.limit_per_host
+        return self.pool.room.limit_per_host
 
     @_limit_per_host.setter
     def _limit_per_host(self, limit: int) -> None:
-        pool = self.pool
-        if limit and not pool.limit_per_host:  # until now nobody counted
-            for route, lane in pool._lanes.items():
-                pool._size_by_origin[route.origin] = pool._size_by_origin.get(route.origin, 0) + lane.size
-        elif not limit:
-            pool._size_by_origin.clear()
-        pool.limit_per_host = limit
+        self.pool.room.limit_per_host = limit
 
     @property
     def _force_close(self) -> bool:

@@ -17,7 +17,8 @@ from wherry.connect.ask import ConnectAsk, ConnectTimings, ended_at_once
 from wherry.connect.handover import Handover
 from wherry.connect.lane import Lane, Negotiated, PoolStats, Undertaker, Waiter, wait_for_all
 from wherry.connect.line import PATIENCE, Line
-from wherry.connect.route import Origin, Route
+from wherry.connect.room import Room
+from wherry.connect.route import Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
 from wherry.types import HttpVersion11
@@ -47,15 +48,12 @@ class Pool:
     ) -> None:
         self._loop = loop
         self._dial = dial
-        self.limit = limit
-        self.limit_per_host = limit_per_host
+        self.room = Room(limit, limit_per_host)
         self.keepalive_timeout = keepalive_timeout
         self.force_close = force_close
         self.closed = False
         self._lanes: dict[Route, Lane] = {}
         self._negotiated = Negotiated()
-        self._size = 0
-        self._size_by_origin: dict[Origin, int] = {}
         self._line = Line()
         self._handover = Handover(loop)
         self._dials: set[asyncio.Task[None]] = set()
@@ -174,17 +172,14 @@ class Pool:
 
     # --- making room ----------------------------------------------------------------------------------------
 
-    def _has_room(self, route: Route) -> bool:
-        return self._host_has_room(route.origin) and not self._is_full()
-
     def _dial_or_queue(self, waiter: Waiter) -> None:
         lane = waiter.lane
         if lane.expects_places:
             return  # the connection that is being made may carry this request too
         # Where somebody stands in line nothing is idle: it would have made room for them.
-        if self._is_full() and (self.limit_per_host or not self._line):
+        if self.room.is_full() and (self.room.limit_per_host or not self._line):
             self._evict_idle(PATIENCE if lane.size else 0.0)
-        if self._has_room(lane.route):
+        if self.room.has(lane.route.origin):
             self._start_dial(waiter)
         else:
             self._line.append(waiter)
@@ -192,10 +187,7 @@ class Pool:
     def _start_dial(self, waiter: Waiter) -> None:
         lane = waiter.lane
         lane.dialling += 1
-        self._size += 1
-        if self.limit_per_host:
-            origin = lane.route.origin
-            self._size_by_origin[origin] = self._size_by_origin.get(origin, 0) + 1
+        self.room.take(lane.route.origin)
         dial = self._loop.create_task(self._dial_for(waiter))
         if dial.done():
             return  # an eager task that failed at once
@@ -282,7 +274,7 @@ class Pool:
 
     def _make_room(self) -> None:
         self._review = None
-        while not self.closed and self._is_full() and (first := self._line.first(self._host_has_room)) is not None:
+        while not self.closed and self.room.is_full() and (first := self._line.first(self.room.admits)) is not None:
             if not self._line.is_due(first, monotonic(), self._reused):
                 self._look_again()
                 return
@@ -303,18 +295,13 @@ class Pool:
         connection.close()
 
     def _release_place(self, lane: Lane) -> None:
-        self._size -= 1
-        if self.limit_per_host:
-            origin = lane.route.origin
-            self._size_by_origin[origin] -= 1
-            if not self._size_by_origin[origin]:
-                del self._size_by_origin[origin]
+        self.room.give_back(lane.route.origin)
         self._fill()
 
     def _fill(self) -> None:
         """Let the waiters who stand first in line dial, as far as there is room."""
-        while self._line and not self.closed and (not self.limit or self._size < self.limit):
-            waiter = self._line.first(self._host_has_room)
+        while self._line and not self.closed and not self.room.is_full():
+            waiter = self._line.first(self.room.admits)
             if waiter is None:
                 return
             self._line.leave(waiter)
@@ -351,7 +338,7 @@ class Pool:
             if waiter.future.done():
                 self._serve(waiter)
                 continue
-            if self._line and connection.is_idle and self._is_full() and self._goes_elsewhere(waiter):
+            if self._line and connection.is_idle and self.room.is_full() and self._goes_elsewhere(waiter):
                 self._retire(connection, lane)
                 self._dial_for_the_rest(lane)
                 return
@@ -401,28 +388,22 @@ class Pool:
     def exchanges_refused(self, connection: Connection, carried: int) -> None:
         self._negotiated.allow(connection.route, carried, self._lanes.get(connection.route))
 
-    def _is_full(self) -> bool:
-        return bool(self.limit) and self._size >= self.limit
-
-    def _host_has_room(self, origin: Origin) -> bool:
-        return not self.limit_per_host or self._size_by_origin.get(origin, 0) < self.limit_per_host
-
     def _goes_elsewhere(self, waiter: Waiter) -> bool:
         """Whether the place of the connection that `waiter` would get is due to the first in line."""
         first = next(iter(self._line))
-        elsewhere = first.lane is not waiter.lane and self._host_has_room(first.lane.route.origin)
+        elsewhere = first.lane is not waiter.lane and self.room.admits(first.lane.route.origin)
         return elsewhere and self._line.deserves(first, waiter.lane, monotonic(), self._reused, waiter.since)
 
     def _someone_needs_room(self, lane: Lane) -> bool:
         """Whether another route's waiter should have the place of a connection of `lane` that is idle now."""
-        if not self._line or not (self._is_full() or self.limit_per_host):
+        if not self._line or not (self.room.is_full() or self.room.limit_per_host):
             return False
         own = lane.route.origin
         for waiter in self._line:
             origin = waiter.lane.route.origin
             if origin == own:
                 return True
-            if self._host_has_room(origin):
+            if self.room.admits(origin):
                 if self._line.deserves(waiter, lane, monotonic(), self._reused):
                     return True
                 self._look_again()
