@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.protocol.frames import Sink
 from tests.servers.raw import RawServer, read_request, response
 from websockets.asyncio.server import serve
 
@@ -221,26 +222,6 @@ def test_a_request_made_like_another_is_what_a_fresh_one_would_be(
     asyncio.run(main())
 
 
-class _Sink:
-    def __init__(self) -> None:
-        self.flow: Any = None
-        self.data = b""
-        self.ended = False
-        self.error: BaseException | None = None
-
-    def feed_data(self, data: bytes) -> None:
-        self.data += data
-
-    def feed_eof(self) -> None:
-        self.ended = True
-
-    def chunk_ended(self) -> None:
-        """Not looked at here."""
-
-    def set_exception(self, exc: BaseException) -> None:
-        self.error = exc
-
-
 class _Transport:
     def __init__(self) -> None:
         self.closed = False
@@ -281,7 +262,7 @@ def _outcome(loop: asyncio.AbstractEventLoop, known: list[bytes], data: bytes, m
 
 def _feed(loop: asyncio.AbstractEventLoop, limits: Limits, data: bytes, method: str) -> tuple[Any, ...]:
     connection = Http1Connection(loop, limits)
-    transport, owner, sink = _Transport(), _Owner(), _Sink()
+    transport, owner, sink = _Transport(), _Owner(), Sink()
     connection.connection_made(transport)  # type: ignore[arg-type]
     connection.owner = owner
     exchange = connection.start(RequestHead(method, "http", "h", "/"), sink)
