@@ -13,6 +13,7 @@ from tests.servers.raw import RawServer, read_request, response
 from yarl import URL
 
 import wherry
+from wherry.abc import AbstractResolver
 
 Start = Callable[..., Awaitable[RawServer]]
 
@@ -208,3 +209,62 @@ async def test_time_limits_hold_although_the_session_is_closed(
         async with asyncio.timeout(20):
             with pytest.raises(TimeoutError, match=r"0\.2"):
                 await reading
+
+
+class _Cancelled(AbstractResolver):
+    """Waits for what was cancelled, once for each name."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[Any]:
+        self.asked += 1
+        assert self.asked < 10, "it is asked for ever"
+        waiter = asyncio.get_running_loop().create_future()
+        waiter.cancel()
+        return await waiter  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("cached", [True, False])
+async def test_a_resolver_that_waits_for_what_was_cancelled_fails_the_request(cached: bool) -> None:
+    resolver = _Cancelled()
+    connector = wherry.TCPConnector(limit=1, resolver=resolver, use_dns_cache=cached)
+    async with wherry.ClientSession(connector=connector) as session:
+        for _ in range(2):
+            async with asyncio.timeout(20):
+                with pytest.raises(wherry.ClientConnectionError):
+                    await session.get("http://example.test/")
+        assert session.connector is not None
+        assert session.connector.stats().waiting == 0
+    assert resolver.asked == 2
+
+
+@pytest.mark.parametrize("step", ["on_connection_create_start", "on_connection_create_end"])
+@pytest.mark.parametrize("cancels", ["itself", "its task"])
+async def test_a_listener_that_is_cancelled_while_connecting_fails_the_request(
+    raw_server: Start, step: str, cancels: str
+) -> None:
+    async def listen(*_: Any) -> None:
+        if cancels == "itself":
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    server = await raw_server(ok)
+    config = wherry.TraceConfig()
+    getattr(config, step).append(listen)
+    async with wherry.TCPConnector(limit=1) as connector:
+        async with wherry.ClientSession(connector=connector, connector_owner=False, trace_configs=[config]) as session:
+            async with asyncio.timeout(20):
+                with pytest.raises(wherry.ClientConnectionError):
+                    await session.get(server.url)
+        async with (
+            wherry.ClientSession(connector=connector, connector_owner=False) as session,
+            session.get(server.url, timeout=10) as reply,
+        ):
+            assert await reply.text() == "ok"

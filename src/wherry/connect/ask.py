@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from wherry.connect.route import ProxyHop, Route
-from wherry.errors import ServerDisconnectedError, printable
+from wherry.errors import ClientConnectionError, ServerDisconnectedError, printable
 from wherry.protocol.connection import Connection
 
 
@@ -92,6 +92,18 @@ class ConnectAsk:
         self.sock_connect = sock_connect
         self.observer = observer
         self.timings = ConnectTimings()
+
+
+def dial_error(ask: ConnectAsk, cause: BaseException) -> Exception | None:
+    """What a request meets whose dial failed; None for what ends the program.
+
+    A dial may be cancelled although its request waits on: a resolver or a listener has waited for what was cancelled.
+    """
+    if not isinstance(cause, asyncio.CancelledError):
+        return cause if isinstance(cause, Exception) else None
+    error = ClientConnectionError(f"Cannot connect to {ask.route.origin}: {cause!r}")
+    error.__cause__ = cause
+    return error
 
 
 def ended_at_once(ask: ConnectAsk) -> ServerDisconnectedError:

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
-from wherry.connect.ask import ConnectAsk, ConnectTimings, ended_at_once
+from wherry.connect.ask import ConnectAsk, ConnectTimings, dial_error, ended_at_once
 from wherry.connect.handover import Handover
 from wherry.connect.lane import Lane, Negotiated, PoolStats, Undertaker, Waiter, wait_for_all
 from wherry.connect.line import PATIENCE, Line
@@ -216,9 +216,9 @@ class Pool:
         try:
             connection = await self._dial(waiter.ask)
         except BaseException as exc:
-            if isinstance(exc, Exception) and not waiter.future.done():
+            if waiter in lane.waiters and not waiter.future.done() and (error := dial_error(waiter.ask, exc)):
                 self._serve(waiter)
-                waiter.future.set_exception(exc)
+                waiter.future.set_exception(error)
             self._dial_failed(waiter)
             if not isinstance(exc, Exception):
                 raise
