@@ -24,22 +24,25 @@ from wherry.connect.resolver import (
     ThreadedResolver,
 )
 from wherry.cookies.abc import DummyCookieJar
-from wherry.errors import ClientError
+from wherry.errors import ClientError, without_credentials
 
 __all__ = ("AsyncResolver", "DefaultResolver", "DoHResolver", "ThreadedResolver")
 
 _MEDIA_TYPE = "application/dns-message"
 # RFC 8484 6: a DNS message never has more.
 MAX_MESSAGE = 65535
+_LOOPBACK = ("::1", "127.0.0.1")
 
 
 class DoHResolver(AbstractResolver):
     """Asks a DNS server over HTTPS (RFC 8484), HTTP/2 where the server speaks it.
 
-    Give it to a connector, which remembers the answers: ``TCPConnector(resolver=DoHResolver(url))``.
+    Give it to a connector, which remembers the answers (`ttl_dns_cache`): ``TCPConnector(resolver=DoHResolver(url))``.
+    An answer that is not whole, or to another question, and a redirect, count as no answer.  `localhost` is this
+    machine and never asked about (RFC 6761 6.3).
 
     Args:
-        url: The server's, as in ``https://dns.example/dns-query``.
+        url: The server's, as in ``https://dns.example/dns-query``; a template's ``{?dns}`` at its end is left out.
         addresses: The server's own addresses; without them the system resolves its name.
         ssl: TLS for the server: True, False, an SSLContext or a Fingerprint.
         timeout: Seconds that one question may take.
@@ -49,9 +52,10 @@ class DoHResolver(AbstractResolver):
     """
 
     def __init__(self, url: str | URL, *, addresses: Sequence[str] = (), ssl: Any = True, timeout: float = 5.0) -> None:
-        self._url = URL(url)
+        self._url = url if isinstance(url, URL) else URL(url.removesuffix("{?dns}"))
         if self._url.scheme != "https" or not self._url.host:
-            raise ValueError(f"DNS over HTTPS needs an https URL, not {url}")
+            raise ValueError(f"DNS over HTTPS needs an https URL, not {without_credentials(url)}")
+        self._shown = without_credentials(self._url)
         self._addresses = tuple(addresses)
         self._ssl = ssl
         self._timeout = timeout
@@ -68,23 +72,15 @@ class DoHResolver(AbstractResolver):
         """
         if self._closed:
             raise OSError(None, "the resolver is closed")
+        if _is_localhost(host):
+            return await _Fixed(_LOOPBACK).resolve(host, port, family)
         kinds = {socket.AF_INET: (TYPE_A,), socket.AF_INET6: (TYPE_AAAA,)}.get(family, (TYPE_AAAA, TYPE_A))
         answers = await asyncio.gather(*(self._ask(host, kind) for kind in kinds), return_exceptions=True)
         results: list[ResolveResult] = []
-        for kind, answer in zip(kinds, answers, strict=True):
+        for answer in answers:
             if isinstance(answer, BaseException):
                 continue
-            results += [
-                ResolveResult(
-                    hostname=host,
-                    host=address,
-                    port=port,
-                    family=socket.AF_INET6 if kind == TYPE_AAAA else socket.AF_INET,
-                    proto=0,
-                    flags=socket.AI_NUMERICHOST,
-                )
-                for address in answer
-            ]
+            results += [_result(host, address, port) for address in answer]
         if results:
             return results
         for answer in answers:
@@ -95,27 +91,32 @@ class DoHResolver(AbstractResolver):
     async def _ask(self, host: str, kind: int) -> list[str]:
         try:
             message = question(host, kind)
-            async with self._require_session().post(
-                self._url, data=message, headers={"Content-Type": _MEDIA_TYPE, "Accept": _MEDIA_TYPE}
-            ) as response:
-                if response.status != 200 or response.content_type != _MEDIA_TYPE:
-                    raise OSError(None, f"{self._url} answered {response.status} {response.content_type}")
-                answer = read_answer(await response.content.read(MAX_MESSAGE + 1), kind)
+            async with self._require_session().post(self._url, data=message, allow_redirects=False) as response:
+                # RFC 8484 4.2.1: any 2xx may bring an answer.
+                if not 200 <= response.status < 300 or response.content_type != _MEDIA_TYPE:
+                    raise OSError(None, f"{self._shown} answered {response.status} {response.content_type}")
+                answer = read_answer(await response.read(), message)
         except (ClientError, TimeoutError, ValueError) as exc:
-            raise OSError(None, f"{self._url} could not be asked for {host}: {exc or type(exc).__name__}") from exc
+            raise OSError(None, f"{self._shown} could not be asked for {host}: {exc or type(exc).__name__}") from exc
+        except RuntimeError as exc:  # the session was closed meanwhile
+            raise OSError(None, "the resolver is closed") from exc
         if answer.code == NXDOMAIN:
             raise OSError(None, f"{host} does not exist")
         if answer.code:
-            raise OSError(None, f"{self._url} refused to resolve {host}: code {answer.code}")
+            raise OSError(None, f"{self._shown} refused to resolve {host}: code {answer.code}")
         return answer.addresses
 
     def _require_session(self) -> ClientSession:
+        if self._closed:
+            raise RuntimeError("the resolver is closed")
         if self._session is None:
             own = _Fixed(self._addresses) if self._addresses else ThreadedResolver()
             connector = TCPConnector(resolver=own, ssl=self._ssl, protocols=("h2", "http/1.1"), limit_per_host=4)
             self._session = ClientSession(
                 connector=connector,
                 cookie_jar=DummyCookieJar(),
+                headers={"Content-Type": _MEDIA_TYPE, "Accept": _MEDIA_TYPE},
+                max_body_size=MAX_MESSAGE,
                 timeout=ClientTimeout(total=self._timeout),
             )
         return self._session
@@ -128,6 +129,17 @@ class DoHResolver(AbstractResolver):
             await session.close()
 
 
+def _is_localhost(host: str) -> bool:
+    """Whether a name is this machine's by definition (RFC 6761 6.3)."""
+    name = host.rstrip(".").lower()
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _result(hostname: str, host: str, port: int) -> ResolveResult:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return ResolveResult(hostname=hostname, host=host, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
+
+
 class _Fixed(AbstractResolver):
     """Knows the addresses of one host."""
 
@@ -137,17 +149,8 @@ class _Fixed(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in self._addresses
-        ]
+        results = [_result(host, address, port) for address in self._addresses]
+        return [result for result in results if family in (socket.AF_UNSPEC, result["family"])]
 
     async def close(self) -> None:
         """Nothing is held."""
