@@ -40,6 +40,7 @@ from wherry.client.origin import origin_of
 from wherry.client.proxies import SessionProxies
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
+from wherry.client.sending import send_built
 from wherry.client.session_facts import SessionFacts
 from wherry.client.sse import EventSource
 from wherry.client.timeouts import Deadline, DeadlineWheel
@@ -176,7 +177,7 @@ class ClientSession(SessionFacts):
         self._ws_response_class = ws_response_class
         self._middlewares = tuple(middlewares)
         # The middlewares round what sends a plain GET, put together once.
-        self._onion = build_client_middlewares(pipeline.send_built, self._middlewares) if middlewares else None
+        self._onion = build_client_middlewares(send_built, self._middlewares) if middlewares else None
         self._skip_auto_headers = frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
         self._wheel = DeadlineWheel(loop)
         self._websockets: set[WebSocketChannel] = set()
