@@ -1,7 +1,7 @@
 """When listeners are told of a request's steps, and what must hold while they listen.
 
-Only the pipeline calls these, and only for requests that somebody listens to.  What the steps are called, and who
-hears of them, is known to `tracing`.
+What a request passes on its way calls these, and only for requests that somebody listens to.  What the steps are
+called, and who hears of them, is known to `tracing`.
 """
 
 from __future__ import annotations
