@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from wherry.errors import ClientConnectionResetError, ServerTimeoutError
+from wherry.protocol.websocket_mask import Buffer
 from wherry.protocol.websocket_messages import WSMsgType
 
-if TYPE_CHECKING:
-    from wherry.client.websocket_channel import WebSocketChannel
+
+class Watched(Protocol):
+    """What a heartbeat asks of its channel."""
+
+    heard_at: float
+    write_paused: bool
+
+    @property
+    def is_paused(self) -> bool: ...
+
+    def send(self, opcode: int, payload: Buffer) -> None: ...
+
+    def fail(self, error: BaseException) -> None: ...
 
 
 class Heartbeat:
@@ -23,7 +35,7 @@ class Heartbeat:
 
     __slots__ = ("_channel", "_loop", "_seconds", "_timer")
 
-    def __init__(self, channel: WebSocketChannel, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    def __init__(self, channel: Watched, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._channel = channel
         self._loop = loop
         self._seconds = seconds
