@@ -88,8 +88,9 @@ def table(samples: Samples, scenarios: list[Scenario], clients: list[str], loops
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scenarios", nargs="*", default=[scenario.name for scenario in SCENARIOS])
-    parser.add_argument("--clients", nargs="*", default=list(CLIENTS))
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--scenarios", nargs="*", default=names, choices=names)
+    parser.add_argument("--clients", nargs="*", default=list(CLIENTS), choices=list(CLIENTS))
     parser.add_argument("--loops", nargs="*", default=["asyncio", "uvloop"])
     parser.add_argument("--output", type=Path, default=HERE / "results.md")
     options = parser.parse_args()
