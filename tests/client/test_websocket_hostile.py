@@ -500,7 +500,7 @@ async def test_a_reset_wakes_who_waits_to_send(session: ClientSession, serve: An
 
     async with asyncio.timeout(5), session.ws_connect(await serve(script)) as socket:
         sending = asyncio.create_task(send_on(socket))
-        while not socket._channel._drain_waiters:
+        while not socket._channel.outlet._waiters:
             await asyncio.sleep(0)
         full.set()
         with pytest.raises(ConnectionResetError):

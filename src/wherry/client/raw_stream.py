@@ -13,6 +13,7 @@ from weakref import ref
 
 from wherry.errors import ClientConnectionResetError
 from wherry.protocol.connection import Exchange, Tunnel
+from wherry.protocol.outlet import Outlet
 
 if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
@@ -36,8 +37,7 @@ class RawStream:
         exchange: Its exchange.
     """
 
-    __slots__ = ("_drain_waiters", "_exchange", "_parser", "_payload", "_reading_paused", "_response", "_tunnel",
-                 "_writing_paused")  # fmt: skip
+    __slots__ = ("_exchange", "_outlet", "_parser", "_payload", "_reading_paused", "_response", "_tunnel")
 
     def __init__(self, response: ClientResponse, exchange: Exchange) -> None:
         self._response = ref(response, self._forgotten)
@@ -46,8 +46,7 @@ class RawStream:
         self._parser: RawParser | None = None
         self._payload: Any = None
         self._reading_paused = False
-        self._writing_paused = False
-        self._drain_waiters: list[asyncio.Future[None]] = []
+        self._outlet = Outlet()
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -111,14 +110,7 @@ class RawStream:
         """
         if not self.connected:
             raise ClientConnectionResetError("Connection lost")
-        if not self._writing_paused:
-            return
-        waiter = asyncio.get_running_loop().create_future()
-        self._drain_waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._drain_waiters.remove(waiter)
+        await self._outlet.wait()
 
     def _forgotten(self, _gone: object) -> None:
         transport = self.transport
@@ -152,18 +144,13 @@ class RawStream:
                 self._fail(exc)
             with contextlib.suppress(Exception):
                 parser.feed_eof()
-        for waiter in self._drain_waiters:
-            if not waiter.done():
-                waiter.set_exception(ClientConnectionResetError("Connection lost"))
+        self._outlet.lose()
 
     def pause_writing(self) -> None:
-        self._writing_paused = True
+        self._outlet.paused = True
 
     def resume_writing(self) -> None:
-        self._writing_paused = False
-        for waiter in self._drain_waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._outlet.resume()
 
     def _fail(self, exc: BaseException) -> None:
         tell = getattr(self._payload, "set_exception", None)

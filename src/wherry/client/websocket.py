@@ -167,7 +167,7 @@ class ClientWebSocketResponse:
             await channel.large.send(_TEXT, message, compress)
         else:
             channel.send(opcode, message, compress)
-        if channel.write_paused:
+        if channel.outlet.paused:
             await channel.drain()
 
     async def send_str(self, data: str, compress: int | None = None) -> None:
@@ -193,7 +193,7 @@ class ClientWebSocketResponse:
             await large.send(_TEXT, payload, compress)
         else:
             channel.write(channel.encode(_TEXT, payload, compress))
-        if channel.write_paused:
+        if channel.outlet.paused:
             await channel.drain()
 
     async def send_bytes(self, data: bytes | bytearray | memoryview, compress: int | None = None) -> None:
@@ -219,7 +219,7 @@ class ClientWebSocketResponse:
             await large.send(_BINARY, data, compress)
         else:
             channel.write(channel.encode(_BINARY, data, compress))
-        if channel.write_paused:
+        if channel.outlet.paused:
             await channel.drain()
 
     async def send_json(

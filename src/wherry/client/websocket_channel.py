@@ -16,6 +16,7 @@ from wherry.client.websocket_heartbeat import Heartbeat
 from wherry.client.websocket_large import LargeMessages
 from wherry.errors import ClientConnectionResetError, WebSocketError
 from wherry.protocol.connection import Tunnel
+from wherry.protocol.outlet import Outlet
 from wherry.protocol.websocket import FrameReader, FrameWriter, Message
 from wherry.protocol.websocket_mask import Buffer
 from wherry.protocol.websocket_messages import WSCloseCode, WSMessage, WSMsgType, may_be_sent
@@ -45,7 +46,6 @@ class WebSocketChannel:
         "__weakref__",
         "_autoping",
         "_close_waiter",
-        "_drain_waiters",
         "_early",
         "_feed",
         "_finished",
@@ -69,11 +69,11 @@ class WebSocketChannel:
         "large",
         "lost",
         "messages",
+        "outlet",
         "peer_close",
         "sealed",
         "waiter",
         "write",
-        "write_paused",
         "writer",
     )
 
@@ -89,7 +89,7 @@ class WebSocketChannel:
     ) -> None:
         self.messages: deque[Message] = deque()
         self.waiter: asyncio.Future[None] | None = None
-        self.write_paused = False
+        self.outlet = Outlet()
         self.close_sent = False
         self.peer_close: Message | None = None
         self.lost = False
@@ -113,7 +113,6 @@ class WebSocketChannel:
         self._paused = False
         self._finished = False
         self._late_pong: bytes | None = None
-        self._drain_waiters: list[asyncio.Future[None]] = []
         self._close_waiter: asyncio.Future[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._tunnel: Tunnel | None = None
@@ -225,7 +224,7 @@ class WebSocketChannel:
 
     def _pong(self, payload: bytes) -> None:
         """Answer a ping; while the peer takes nothing, only the last one (RFC 6455 5.5.3)."""
-        if self.write_paused:
+        if self.outlet.paused:
             self._late_pong = payload
         elif not self.close_sent and not self.is_closing():
             self.write(self.encode(WSMsgType.PONG, payload))
@@ -264,9 +263,7 @@ class WebSocketChannel:
             self.close_code = WSCloseCode.ABNORMAL_CLOSURE
             if self.exception is None:
                 self.exception = exc or ClientConnectionResetError("the connection ended without a Close frame")
-        for waiter in self._drain_waiters:
-            if not waiter.done():
-                waiter.set_exception(ClientConnectionResetError("Connection lost"))
+        self.outlet.lose()
         self.heartbeat = self.large = None
         if not self._reader.stalled:
             self._feed = _drop
@@ -308,26 +305,17 @@ class WebSocketChannel:
 
     async def drain(self) -> None:
         """Wait until the peer takes more."""
-        if not self.write_paused:
-            return
-        waiter = self._loop.create_future()
-        self._drain_waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._drain_waiters.remove(waiter)
+        await self.outlet.wait()
 
     def pause_writing(self) -> None:
-        self.write_paused = True
+        self.outlet.paused = True
 
     def resume_writing(self) -> None:
-        self.write_paused = False
+        self.outlet.paused = False
         payload, self._late_pong = self._late_pong, None
         if payload is not None:
             self._pong(payload)
-        for waiter in self._drain_waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self.outlet.resume()
 
     # --- the end ---------------------------------------------------------------------------------------------
 
@@ -392,7 +380,7 @@ class WebSocketChannel:
         """
         self.stop_timers()
         if self._tunnel is not None and not self.lost:
-            if self.write_paused:
+            if self.outlet.paused:
                 self._tunnel.abort()
             else:
                 if answered:

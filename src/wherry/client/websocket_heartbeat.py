@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol
 
 from wherry.errors import ClientConnectionResetError, ServerTimeoutError
+from wherry.protocol.outlet import Outlet
 from wherry.protocol.websocket_mask import Buffer
 from wherry.protocol.websocket_messages import WSMsgType
 
@@ -14,7 +15,7 @@ class Watched(Protocol):
     """What a heartbeat asks of its channel."""
 
     heard_at: float
-    write_paused: bool
+    outlet: Outlet
 
     @property
     def is_paused(self) -> bool: ...
@@ -58,7 +59,7 @@ class Heartbeat:
         if now < due:
             self._timer = self._loop.call_at(due, self._tick)
             return
-        if not channel.write_paused:
+        if not channel.outlet.paused:
             try:
                 channel.send(WSMsgType.PING, b"")
             except ClientConnectionResetError as exc:

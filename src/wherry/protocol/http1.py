@@ -21,6 +21,7 @@ from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http1_exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
 from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits, encode_head, is_framed
 from wherry.protocol.http1_reading import Http1Reading
+from wherry.protocol.outlet import Outlet
 from wherry.protocol.receiving import hear_out, receive_buffer
 from wherry.types import HttpVersion11
 
@@ -47,16 +48,15 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_closed_waiter",
-        "_drain_waiters",
         "_early",
         "_head_size",
         "_memo_key",
         "_memo_misses",
         "_open",
+        "_outlet",
         "_own_limits",
         "_poll",
         "_tunnel",
-        "_writing_paused",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -75,8 +75,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
         self._memo_misses = 0
         self._head_size = 0
         self._poll: Any = None
-        self._writing_paused = False
-        self._drain_waiters: list[asyncio.Future[None]] = []
+        self._outlet = Outlet()
         self._closed_waiter: asyncio.Future[None] | None = None
         self._early = b""
         self._tunnel: TunnelReceiver | None = None
@@ -155,7 +154,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
     def abandon(self) -> None:
         """The exchange under way is given up: what follows on this transport belongs to nobody."""
         self._retire(ClientConnectionError("Connection closed"))
-        if self._writing_paused and self._transport is not None:
+        if self._outlet.paused and self._transport is not None:
             self._transport.abort()
         else:
             self._close_once()
@@ -169,14 +168,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
 
     async def drain(self) -> None:
         """Wait until the transport takes more data, or fail with the connection."""
-        if not self._writing_paused:
-            return
-        waiter = self.loop.create_future()
-        self._drain_waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._drain_waiters.remove(waiter)
+        await self._outlet.wait()
 
     def open_tunnel(self, exchange: Http1Exchange, receiver: TunnelReceiver) -> Tunnel:
         """Hand the raw bytes to `receiver` (RFC 9110 7.8)."""
@@ -340,26 +332,21 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
             self._tunnel = None
         if self._closed_waiter is not None and not self._closed_waiter.done():
             self._closed_waiter.set_result(None)
-        for waiter in self._drain_waiters:
-            if not waiter.done():
-                waiter.set_exception(ClientConnectionResetError("Connection lost"))
+        self._outlet.lose()
         owner, self.owner = self.owner, None
         if owner is not None:
             owner.connection_lost(self)
         self._parser = cast("Any", None)  # the parser and the connection hold each other
 
     def pause_writing(self) -> None:
-        self._writing_paused = True
+        self._outlet.paused = True
         if self._tunnel is not None:
             self._tunnel.pause_writing()
 
     def resume_writing(self) -> None:
-        self._writing_paused = False
+        self._outlet.resume()
         if self._tunnel is not None:
             self._tunnel.resume_writing()
-        for waiter in self._drain_waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     # --- how an exchange ends --------------------------------------------------------------------------------
 
