@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 import wherry
 from wherry.testing import Cassette, NotOnTape
@@ -211,11 +213,138 @@ async def test_kept_connections_from_before_are_recorded_too(tmp_path, wherry_se
     assert len(json.loads(path.read_text())["exchanges"]) == 1
 
 
-async def test_websockets_are_refused_by_a_cassette(tmp_path, wherry_server):
-    with Cassette(tmp_path / "tape.json"):
+# --- WebSockets ---------------------------------------------------------------------------------------------------
+
+
+async def converse(url, *, secret="s3cret", last="bye"):
+    """What a program hears that says a few things, and closes the WebSocket."""
+    async with wherry.ClientSession() as session, session.ws_connect(url, compress=15) as socket:
+        heard = []
+        for said in ("hello", f"token={secret}", "\N{SNOWMAN}" * 100):
+            await socket.send_str(said)
+            heard.append(await socket.receive_str())
+        await socket.send_bytes(b"\0\xff" * 40_000)
+        heard.append(await socket.receive_bytes())
+        await socket.ping()
+        await socket.send_str(last)
+    assert socket.close_code == 1000
+    return heard
+
+
+async def test_a_websocket_is_recorded_and_played(tmp_path, wherry_server):
+    path = tmp_path / "tape.json"
+    url = wherry_server.url("/ws/echo?key=mine", scheme="ws")
+    filters = {"filter_query": ["key"], "filter_body": lambda data: data.replace(b"s3cret", b"***")}
+    with Cassette(path, **filters):
+        recorded = await converse(url)
+    assert recorded[1] == "token=s3cret"
+    (exchange,) = json.loads(path.read_text())["exchanges"]
+    assert "s3cret" not in path.read_text()
+    assert "mine" not in path.read_text()
+    assert "sec-websocket-key" not in path.read_text().lower()
+    messages = exchange["response"]["messages"]
+    assert exchange["response"]["status"] == 101
+    assert messages[:4] == [
+        {"from": "client", "text": "hello"},
+        {"from": "server", "text": "hello"},
+        {"from": "client", "text": "token=***"},
+        {"from": "server", "text": "token=***"},
+    ]
+    assert [sorted(message) for message in messages[6:8]] == [["base64", "from"]] * 2
+    assert {"from": "client", "text": "bye"} in messages
+    assert next(message for message in messages if "close" in message)["close"] == 1000
+    with Cassette(path, "none", **filters) as cassette:
+        played = await converse(url)
+        cassette.assert_nothing_missing()
+    assert played == ["hello", "token=***", *recorded[2:]]
+
+
+@pytest.mark.parametrize("change", [{"secret": "other"}, {"last": "something else"}], ids=["inside", "at the end"])
+async def test_what_a_program_says_otherwise_than_on_the_tape_is_missing(tmp_path, wherry_server, change):
+    path = tmp_path / "tape.json"
+    url = wherry_server.url("/ws/echo", scheme="ws")
+    with Cassette(path):
+        await converse(url)
+    with Cassette(path, "none") as cassette:
+        with contextlib.suppress(wherry.ClientError, TypeError, AssertionError):
+            await converse(url, **change)
+        with pytest.raises(NotOnTape, match=next(iter(change.values()))):
+            cassette.assert_nothing_missing()
+
+
+async def ws_server(handler):
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    return runner, f"ws://127.0.0.1:{runner.addresses[0][1]}/"
+
+
+async def test_a_websocket_that_the_server_closes_is_played_so(tmp_path):
+    async def handler(request):
+        socket = web.WebSocketResponse(protocols=["chat"])
+        socket.headers["X-Seen"] = "yes"
+        socket.headers["Set-Cookie"] = "who=me"
+        await socket.prepare(request)
+        await socket.send_str("first")
+        await socket.send_bytes(b"second")
+        await socket.close(code=4001, message=b"enough")
+        return socket
+
+    async def listen(url):
+        async with wherry.ClientSession() as session, session.ws_connect(url, protocols=["chat"]) as socket:
+            heard = [message.data async for message in socket]
+            assert socket.protocol == "chat"
+            return heard, socket.close_code, socket._response.headers.get("X-Seen")
+
+    path = tmp_path / "tape.json"
+    runner, url = await ws_server(handler)
+    with Cassette(path):
+        recorded = await listen(url)
+    await runner.cleanup()
+    assert recorded == (["first", b"second"], 4001, "yes")
+    assert "who=me" not in path.read_text()
+    messages = json.loads(path.read_text())["exchanges"][0]["response"]["messages"]
+    assert messages[-1] == {"from": "server", "close": 4001, "reason": "enough"}
+    with Cassette(path, "none") as cassette:
+        assert await listen(url) == recorded
+        cassette.assert_nothing_missing()
+
+
+async def test_a_websocket_that_is_refused_or_breaks_is_played_so(tmp_path):
+    async def handler(request):
+        if "refuse" in request.query:
+            return web.Response(status=403, text="not you")
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str("first")
+        await socket.receive()
+        request.transport.abort()
+        return socket
+
+    async def refused(url):
         async with wherry.ClientSession() as session:
-            with pytest.raises(wherry.ClientConnectionError, match="WebSockets"):
-                await session.ws_connect(wherry_server.url("/ws/echo", scheme="ws"))
+            with pytest.raises(wherry.WSServerHandshakeError) as caught:
+                await session.ws_connect(url + "?refuse=1")
+            return caught.value.status
+
+    async def broken(url):
+        async with wherry.ClientSession() as session, session.ws_connect(url) as socket:
+            heard = await socket.receive_str()
+            await socket.send_str("go")
+            return heard, (await socket.receive()).type, socket.close_code
+
+    path = tmp_path / "tape.json"
+    runner, url = await ws_server(handler)
+    with Cassette(path):
+        recorded = await refused(url), await broken(url)
+    await runner.cleanup()
+    assert recorded[0] == 403
+    with Cassette(path, "none") as cassette:
+        assert (await refused(url), await broken(url)) == recorded
+        cassette.assert_nothing_missing()
 
 
 def test_the_fixture_keeps_a_file_for_each_test(pytester, monkeypatch, wherry_server):

@@ -23,8 +23,9 @@ from wherry.client.field_rules import SECRET_FIELDS
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Route
 from wherry.errors import ClientConnectionError
-from wherry.protocol.connection import Connection, FlowControl
+from wherry.protocol.connection import Connection, Exchange, FlowControl
 from wherry.protocol.heads import RequestHead
+from wherry.testing.cassette_socket import TapedSocket
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange
 from wherry.testing.interception import Dial, Interception
 
@@ -35,6 +36,9 @@ _FORMAT = 1
 _FILTERED = "FILTERED"
 _MAX_BODY = 64 * 1024 * 1024
 _FULL = 256 * 1024
+# What is another for each WebSocket, and what its server's end says by itself.
+_OF_ONE_HANDSHAKE = frozenset({"sec-websocket-key", "sec-websocket-accept"})
+_OF_AN_UPGRADE = frozenset({"connection", "upgrade", "sec-websocket-protocol", "sec-websocket-accept"})
 
 
 class NotOnTape(AssertionError):
@@ -52,7 +56,8 @@ class Cassette(Interception):
             the rest; "all" records anew.
         filter_headers: Fields to leave out, beside Authorization, Proxy-Authorization, Cookie and Set-Cookie.
         filter_query: Names in the query whose values are left out.
-        filter_body: Takes the bytes of a request's or response's body, and gives what is kept of them.
+        filter_body: Takes the bytes of a request's or response's body, or of a WebSocket's message, and gives what is
+            kept of them.
         match_body: Whether requests must have the same body, beside method and URL.
 
     Raises:
@@ -124,11 +129,13 @@ class Cassette(Interception):
         return str(url)
 
     def _fields(self, pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
-        return [[name, value] for name, value in pairs if name.lower() not in self._secret_fields]
+        return [[name, value] for name, value in pairs if name.lower() not in self._secret_fields | _OF_ONE_HANDSHAKE]
+
+    def _keep(self, body: bytes) -> bytes:
+        return body if self._filter_body is None or not body else self._filter_body(body)
 
     def _body(self, body: bytes) -> dict[str, str]:
-        if self._filter_body is not None and body:
-            body = self._filter_body(body)
+        body = self._keep(body)
         try:
             return {"body": body.decode()}
         except UnicodeDecodeError:
@@ -164,11 +171,12 @@ class Cassette(Interception):
     # --- exchanges --------------------------------------------------------------------------------------------
 
     async def _serve(self, exchange: InProcessExchange, dial: Callable[[], Awaitable[Connection]]) -> None:
-        if exchange.request.upgrade is not None:
-            raise ClientConnectionError("a cassette does not record WebSockets")
-        body = await exchange.read_body()
+        body = await exchange.read_body() if exchange.request.upgrade is None else b""
         wanted = self._request(exchange, body)
         found = self._find(wanted)
+        if found is not None and "messages" in found:
+            await self._play_socket(exchange, found, f"{wanted['method']} {wanted['url']}")
+            return
         if found is not None:
             raw = found["body"].encode() if "body" in found else base64.b64decode(found["body_base64"])
             fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in found["headers"]]
@@ -199,6 +207,9 @@ class Cassette(Interception):
             entry["response"] = {"status": head.status, "reason": head.reason, "headers": fields}
             self._played.add(id(entry))
             self._tape.append(entry)
+            if exchange.request.upgrade is not None and head.status in (101, 200):
+                await self._record_socket(exchange, entry["response"], real)
+                return
             self._recording[id(entry)] = entry, taken
             exchange.respond(head.status, head.raw, head.reason)
             while (piece := await sink.next()) is not None:
@@ -216,9 +227,26 @@ class Cassette(Interception):
                 self._tape = [kept for kept in self._tape if kept is not entry]
             raise
         finally:
-            connection.abort()
+            # What was said last in a WebSocket still has to go out.
+            connection.retire() if "messages" in entry["response"] else connection.abort()
             if is_whole:
                 self._finish_entry(entry, taken)
+
+    async def _record_socket(self, exchange: InProcessExchange, response: dict[str, Any], real: Exchange) -> None:
+        self._changed = True
+        response["messages"] = messages = list[dict[str, Any]]()
+        assert real.head is not None
+        socket = TapedSocket(exchange, messages, self._keep)
+        if real.head.status == 101:
+            exchange.respond(101, real.head.raw, real.head.reason)
+        else:  # RFC 8441 5: the program's own handshake is HTTP/1.1's
+            await socket.send(_accepting(response["headers"]))
+        await socket.record(real, _MAX_BODY)
+
+    async def _play_socket(self, exchange: InProcessExchange, response: dict[str, Any], name: str) -> None:
+        socket = TapedSocket(exchange, response["messages"], self._keep)
+        await socket.send(_accepting(response["headers"]))
+        await socket.play(lambda said: self.missing.append(f"{name}: the message {said}"))
 
     def _finish_entry(self, entry: dict[str, Any], taken: bytearray, *, cut: bool = False) -> None:
         if self._recording.pop(id(entry), None) is None:
@@ -249,12 +277,22 @@ class Cassette(Interception):
 def _with_body(head: RequestHead, body: bytes) -> RequestHead:
     """The same request, its body at hand."""
     length = None if head.content_length is None and not body else len(body)
+    # Messages of a WebSocket are kept as they are read: compression is not offered.
+    fields = [pair for pair in head.fields if head.upgrade is None or pair[0].lower() != "sec-websocket-extensions"]
     real = RequestHead(
-        head.method, head.scheme, head.authority, head.target, head.shared, head.fields, body or None,
-        content_length=length, close=True,
+        head.method, head.scheme, head.authority, head.target, head.shared, fields, body or None,
+        content_length=length, close=head.upgrade is None, upgrade=head.upgrade,
     )  # fmt: skip
     real.limits = head.limits
     return real
+
+
+def _accepting(headers: list[list[str]]) -> dict[str, Any]:
+    """How a server's end accepts a WebSocket with these fields; those of the handshake it makes itself."""
+    protocol = next((value for name, value in headers if name.lower() == "sec-websocket-protocol"), None)
+    kept = [pair for pair in headers if pair[0].lower() not in _OF_AN_UPGRADE]
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept]
+    return {"type": "websocket.accept", "subprotocol": protocol, "headers": pairs}
 
 
 class _Passing:
