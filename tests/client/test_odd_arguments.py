@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from typing import Any
@@ -268,3 +269,64 @@ async def test_a_listener_that_is_cancelled_while_connecting_fails_the_request(
             session.get(server.url, timeout=10) as reply,
         ):
             assert await reply.text() == "ok"
+
+
+class _Silent(AbstractResolver):
+    """Never says anything."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[Any]:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("protocols", [("http/1.1",), ("h2", "http/1.1")])
+@pytest.mark.parametrize("requests", [1, 2, 5])
+async def test_requests_that_give_up_together_leave_no_dial_behind(
+    raw_server: Start, requests: int, protocols: tuple[str, ...]
+) -> None:
+    """The first one's dial goes on for the others; the last one ended none, and it kept its place for ever."""
+    server = await raw_server(ok)
+    connector = wherry.TCPConnector(limit=1, resolver=_Silent(), protocols=protocols)
+    async with wherry.ClientSession(connector=connector) as session:
+        asking = [
+            asyncio.ensure_future(session.get("https://silent.test/", timeout=wherry.ClientTimeout()))
+            for _ in range(requests)
+        ]
+        while connector.stats().waiting < requests:
+            await asyncio.sleep(0)
+        for task in asking:
+            task.cancel()
+        await asyncio.wait(asking)
+        async with session.get(server.url, timeout=10) as reply:
+            assert await reply.text() == "ok"
+
+
+async def test_a_guard_that_is_a_coroutine_function_lets_nothing_through(raw_server: Start) -> None:
+    """What it gives is true, whatever it would say."""
+
+    async def guard(_address: Any) -> bool:
+        return False
+
+    server = await raw_server(ok)
+    connector = wherry.TCPConnector(allow_address=guard)  # type: ignore[arg-type]
+    async with wherry.ClientSession(connector=connector) as session:
+        with pytest.raises(TypeError, match="allow_address"):
+            await session.get(server.url)
+    assert server.connections == 0
+
+
+async def test_a_socket_of_the_wrong_kind_is_closed(raw_server: Start) -> None:
+    made = []
+
+    def factory(_info: Any) -> socket.socket:
+        made.append(socket.socket(type=socket.SOCK_DGRAM))
+        return made[-1]
+
+    server = await raw_server(ok)
+    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1, socket_factory=factory)) as session:
+        for _ in range(2):
+            with pytest.raises(ValueError, match="Stream"):
+                await session.get(server.url)
+    assert [each.fileno() for each in made] == [-1, -1]

@@ -551,6 +551,24 @@ async def test_closing_the_session_closes_what_is_open(site: Site) -> None:
         await idle.send_str("x")
 
 
+async def test_the_session_and_the_program_may_close_at_once(site: Site) -> None:
+    """Both wait for the peer's Close frame, and both hear of it."""
+    session = ClientSession()
+    opened = asyncio.Event()
+
+    async def listen() -> None:
+        async with session.ws_connect(site.url, timeout=ClientWSTimeout(ws_close=None)) as socket:
+            opened.set()
+            assert (await socket.receive()).type is WSMsgType.CLOSING
+
+    listening = asyncio.create_task(listen())
+    await opened.wait()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        await session.close()
+        await listening
+
+
 async def test_a_websocket_that_is_forgotten_warns_and_lets_go(session: ClientSession, site: Site) -> None:
     told: list[str] = []
     loop = asyncio.get_running_loop()

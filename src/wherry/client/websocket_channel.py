@@ -345,14 +345,16 @@ class WebSocketChannel:
 
     async def _await_close(self, seconds: float | None) -> None:
         """Drop what comes, until the peer's Close frame."""
-        self._close_waiter = waiter = self._loop.create_future()
+        waiter = self._close_waiter
+        if waiter is None:  # the program and its session may wait at once
+            self._close_waiter = waiter = self._loop.create_future()
         if self._feed == self._reader.receive:
             self._feed = self._find_close
             self.data_received(b"")
         self._resume()
         try:
             async with asyncio.timeout(seconds):
-                await waiter
+                await asyncio.shield(waiter)
         except BaseException as exc:
             self.close_code = WSCloseCode.ABNORMAL_CLOSURE
             if not isinstance(exc, TimeoutError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 AllowAddress = Callable[[IPAddress], bool]
@@ -53,6 +53,20 @@ def parse_literal(host: str) -> IPAddress | None:
         return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
     except OSError:
         return None
+
+
+def takes(allow: AllowAddress, address: IPAddress) -> bool:
+    """Whether a guard takes `address`.
+
+    Raises:
+        TypeError: It is a coroutine function: what that gives is no answer, and would let every address through.
+    """
+    answer: object = allow(address)
+    if hasattr(answer, "__await__"):
+        if isinstance(answer, Coroutine):
+            answer.close()
+        raise TypeError("allow_address answers at once with True or False; it cannot be a coroutine function")
+    return bool(answer)
 
 
 def public_addresses_only(address: IPAddress) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from aiohappyeyeballs import AddrInfoType
 
 from wherry.connect import tls
-from wherry.connect.address import is_canonical, is_literal, parse_literal
+from wherry.connect.address import is_canonical, is_literal, parse_literal, takes
 from wherry.connect.ask import ConnectAsk, ConnectObserver, ended_at_once
 from wherry.connect.protocols import connection_for, protocol_factory
 from wherry.connect.proxy import open_tunnel, proxy_failure
@@ -322,7 +322,11 @@ class _Dialled:
                 interleave=settings.interleave,
                 factory=settings.socket_factory,
             )
-            _, protocol = await settings.loop.create_connection(factory, sock=sock)
+            try:
+                _, protocol = await settings.loop.create_connection(factory, sock=sock)
+            except BaseException:
+                sock.close()  # a factory of the program's own may make sockets of another kind
+                raise
         self._report(attempts, settings)
         return protocol
 
@@ -372,7 +376,7 @@ async def addresses_of(
     allow, lookup = settings.allow_address, settings.lookup
     if allow is not None and lookup is None and is_literal(host):
         literal = parse_literal(host)
-        if literal is not None and not allow(literal):
+        if literal is not None and not takes(allow, literal):
             raise _blocked(key, [str(literal)])
         allow = None
     try:
@@ -385,7 +389,7 @@ async def addresses_of(
         addresses = [_parsed(result["host"]) for result in results]
     except OSError as exc:
         raise ClientConnectorDNSError(key, exc) from exc
-    allowed = [result for result, address in zip(results, addresses, strict=True) if allow(address)]
+    allowed = [result for result, address in zip(results, addresses, strict=True) if takes(allow, address)]
     if not allowed:
         raise _blocked(key, [str(address) for address in addresses])
     return allowed

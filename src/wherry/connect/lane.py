@@ -45,6 +45,7 @@ class Lane:
         "dialling",
         "forgotten",
         "free",
+        "left",
         "multiplexes",
         "queued",
         "route",
@@ -57,6 +58,7 @@ class Lane:
         self.free: list[Connection] = []  # with places to give; the freshest last
         self.waiters: deque[Waiter] = deque()
         self.dialling = 0
+        self.left: tuple[Waiter, ...] = ()  # who gave up, and whose dial went on for others
         self.forgotten = False  # the pool has another lane for the route now, or none
         self.queued = 0
         # Whether this route's connections carry many exchanges: None until the first one told.
@@ -74,6 +76,15 @@ class Lane:
         if self.multiplexes is False or not self.dialling:
             return False
         return self.allowance is None or len(self.waiters) - self.queued <= self.dialling * self.allowance
+
+    def give_up(self, waiter: Waiter) -> None:
+        """`waiter` is in line no more; dials that nobody is left for end, and give their room back."""
+        left = [other for other in (*self.left, waiter) if other.dial is not None]
+        for _ in range(min(self.dialling - len(self.waiters), len(left))):
+            dial = left.pop().dial
+            if dial is not None:
+                dial.cancel()
+        self.left = tuple(left)
 
     def step_down(self) -> None:
         """The server wants HTTP/1.1: what speaks something else carries its exchanges to their end, and no more."""

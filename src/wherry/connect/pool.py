@@ -158,8 +158,7 @@ class Pool:
             self.put_back(connection)
             return
         self._serve(waiter)
-        if waiter.dial is not None and lane.dialling > len(lane.waiters):
-            waiter.dial.cancel()
+        lane.give_up(waiter)
         self._forget(lane)
 
     def _serve(self, waiter: Waiter) -> None:
