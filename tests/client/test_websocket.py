@@ -557,7 +557,7 @@ async def test_the_session_and_the_program_may_close_at_once(site: Site) -> None
     opened = asyncio.Event()
 
     async def listen() -> None:
-        async with session.ws_connect(site.url, timeout=ClientWSTimeout(ws_close=None)) as socket:
+        async with session.ws_connect(site.url, timeout=wherry.ClientWSTimeout(ws_close=None)) as socket:
             opened.set()
             assert (await socket.receive()).type is WSMsgType.CLOSING
 
