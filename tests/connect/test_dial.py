@@ -20,6 +20,8 @@ from wherry.errors import (
     UnixClientConnectorError,
 )
 
+from .conftest import Serve
+
 LOOPS = pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
 
 
@@ -143,8 +145,6 @@ def test_socket_factory_makes_every_socket(get, new_loop) -> None:
         return sock
 
     async def run() -> None:
-        from conftest import Serve
-
         serve = Serve()
         port = await serve()
         async with TCPConnector(socket_factory=factory, force_close=True) as connector:
@@ -203,8 +203,6 @@ async def test_a_request_is_not_held_back_for_more(get, serve) -> None:
 @pytest.mark.parametrize("kind", ["file", "at", "zero"])
 def test_unix_sockets(get, tmp_path, new_loop, kind) -> None:
     """S001-99: a path, or one of Linux's abstract names."""
-    from conftest import Serve
-
     name = f"wherry-test-{tmp_path.name}"
     path = {"file": str(tmp_path / "s"), "at": f"@{name}", "zero": f"\0{name}"}[kind]
 

@@ -37,6 +37,8 @@ from wherry.errors import (
     ServerFingerprintMismatch,
 )
 
+from .conftest import Serve
+
 UTC = dt.UTC
 
 
@@ -468,8 +470,6 @@ async def test_a_protocol_that_was_not_offered_is_refused(get, serve, server_con
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
 def test_a_new_connection_takes_up_the_last_session(get, ca, client_context, version, new_loop) -> None:
-    from conftest import Serve
-
     async def run() -> list[bool]:
         serve = Serve()
         port = await serve(ssl=server_with(ca.issue_cert("localhost"), maximum_version=version))
