@@ -330,3 +330,22 @@ async def test_a_socket_of_the_wrong_kind_is_closed(raw_server: Start) -> None:
             with pytest.raises(ValueError, match="Stream"):
                 await session.get(server.url)
     assert [each.fileno() for each in made] == [-1, -1]
+
+
+@pytest.mark.parametrize("limit", [{}, {"sock_read": 60}])
+async def test_a_body_that_is_read_in_another_event_loop_is_an_error(
+    raw_server: Start, limit: dict[str, float]
+) -> None:
+    """It would never hear of what comes here."""
+    server = await raw_server(half)
+    async with (
+        wherry.ClientSession() as session,
+        session.get(server.url + "/half", timeout=wherry.ClientTimeout(**limit)) as reply,
+    ):
+        assert await reply.content.readexactly(4) == b"half"
+
+        def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match="different loop"):
+                asyncio.run(asyncio.wait_for(reply.content.readany(), 20))
+
+        await asyncio.to_thread(elsewhere)

@@ -33,8 +33,10 @@ class Outflow(Inflow):
         """Wait until something has changed."""
         if self._waiter is not None:
             raise RuntimeError(f"{reader}() called while another coroutine is already waiting for incoming data")
+        # Of the connection's own loop: who reads in another one is told so, and does not wait for ever.
+        loop: asyncio.AbstractEventLoop = getattr(self.flow, "loop", None) or asyncio.get_running_loop()
         self._resume_if_low()
-        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        self._waiter = waiter = loop.create_future()
         try:
             await waiter
         finally:

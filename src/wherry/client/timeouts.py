@@ -206,6 +206,10 @@ class TimedSink:
         self._flow = flow
         self._sink.flow = None if flow is None else self
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        return getattr(self._flow, "loop", None)
+
     def pause_reading(self) -> None:
         self._wheel.discard(self._deadline)
         if self._flow is not None:

@@ -82,6 +82,11 @@ class Exchange(ABC):
         self._head_waiter: asyncio.Future[None] | None = None
         self._continue_waiter: asyncio.Future[None] | None = None
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the connection, and of all who wait for something here."""
+        return self.connection.loop
+
     async def receive_head(self) -> ResponseHead:
         """Wait for the final response's head.
 
