@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import math
 import socket
@@ -349,3 +350,45 @@ async def test_a_body_that_is_read_in_another_event_loop_is_an_error(
                 asyncio.run(asyncio.wait_for(reply.content.readany(), 20))
 
         await asyncio.to_thread(elsewhere)
+
+
+ODD_VIEWS = [
+    memoryview(array.array("I", [1, 2, 3])),
+    memoryview(b"a.b.c.d.")[::2],
+    memoryview(bytes(range(12))).cast("B", (3, 4)),
+    memoryview(array.array("d")),
+]
+
+
+@pytest.mark.parametrize("view", ODD_VIEWS, ids=["items of four bytes", "not side by side", "two dimensions", "empty"])
+async def test_memory_that_is_no_row_of_bytes_is_sent_as_its_bytes(raw_server: Start, view: memoryview) -> None:
+    """A chunk's size counts bytes: in items it told the server of less than came."""
+
+    async def pieces() -> Any:
+        yield b"<"
+        yield view
+        yield b">"
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+            writer.write(response(b"ok"))
+
+    server = await raw_server(script)
+    sent = bytes(view)
+    chunk = b"%x\r\n%b\r\n" % (len(sent), sent) if sent else b""
+    async with wherry.ClientSession() as session:
+        for data in (pieces(), view):
+            async with session.post(server.url, data=data, chunked=True, timeout=10) as reply:
+                assert await reply.text() == "ok"
+    received = bytes(server.received[0])
+    assert b"\r\n\r\n1\r\n<\r\n" + chunk + b"1\r\n>\r\n0\r\n\r\n" in received
+    assert received.endswith(b"\r\n\r\n" + chunk + b"0\r\n\r\n")
+
+
+async def test_a_large_body_that_is_no_row_of_bytes(raw_server: Start) -> None:
+    server = await raw_server(ok)
+    body = memoryview(bytes(range(256)) * 16384)[::2]
+    async with wherry.ClientSession() as session, session.post(server.url, data=body, timeout=10) as reply:
+        assert await reply.text() == "ok"
+    assert bytes(server.received[0]).endswith(bytes(body))

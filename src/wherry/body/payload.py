@@ -81,6 +81,8 @@ class BytesPayload(Payload):
             self._size = len(value)
         elif isinstance(value, memoryview):
             self._size = value.nbytes
+            if not value.c_contiguous:
+                value = bytes(value)
         else:
             raise TypeError(f"the body must be bytes, bytearray or memoryview, not {type(value).__name__}")
         # What Payload.__init__ does, without its cost where only a type is given: most requests with a body.

@@ -246,7 +246,8 @@ class _Clipped:
         self.left = left
 
     async def write(self, chunk: Bytes) -> None:
-        view = memoryview(chunk).cast("B")
+        view = memoryview(chunk)
+        view = view.cast("B") if view.c_contiguous else memoryview(bytes(view))
         if view and not self.left:
             raise _Enough
         await self.writer.write(view[: self.left])

@@ -106,7 +106,9 @@ class BodyWriter:
             raise ClientPayloadError("the body has ended, nothing can be written to it")
         if self._on_chunk_sent is not None:
             await self._on_chunk_sent(bytes(chunk))
-        size = chunk.nbytes if isinstance(chunk, memoryview) else len(chunk)
+        if isinstance(chunk, memoryview):  # its items may be of several bytes, and may not stand side by side
+            chunk = chunk.cast("B") if chunk.c_contiguous else bytes(chunk)
+        size = len(chunk)
         if not size:
             return
         self.accepted += size
