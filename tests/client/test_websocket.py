@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import gc
 import json
@@ -549,6 +550,12 @@ async def test_closing_the_session_closes_what_is_open(site: Site) -> None:
     assert (await waiting).type is WSMsgType.CLOSING
     with pytest.raises(wherry.ClientConnectionResetError):
         await idle.send_str("x")
+
+
+async def test_a_ping_of_items_of_several_bytes_carries_all_of_them(session: ClientSession, site: Site) -> None:
+    async with session.ws_connect(site.url, autoping=False) as socket:
+        await socket.ping(memoryview(array.array("I", [1, 2, 3])))
+        assert (await socket.receive(timeout=20)).data == array.array("I", [1, 2, 3]).tobytes()
 
 
 async def test_the_session_and_the_program_may_close_at_once(site: Site) -> None:

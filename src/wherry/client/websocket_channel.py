@@ -293,6 +293,8 @@ class WebSocketChannel:
         """
         if self.sealed or self.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
+        if isinstance(payload, memoryview):
+            payload = bytes(payload)  # its items may be of several bytes
         self.write(self.encode(opcode, payload, compress))
 
     def send_close(self, code: int, reason: bytes = b"") -> None:
