@@ -392,3 +392,10 @@ async def test_a_large_body_that_is_no_row_of_bytes(raw_server: Start) -> None:
     async with wherry.ClientSession() as session, session.post(server.url, data=body, timeout=10) as reply:
         assert await reply.text() == "ok"
     assert bytes(server.received[0]).endswith(bytes(body))
+
+
+@pytest.mark.parametrize("name", ["limits", "http2"])
+@pytest.mark.parametrize("value", [8190, "8190", (1, 2, 3)])
+async def test_a_connector_refuses_options_of_another_kind(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=name):
+        wherry.TCPConnector(**{name: value})

@@ -128,7 +128,7 @@ class BaseConnector(KnownNames):
         self._loop = loop or running_loop(type(self).__name__)
         self._protocols = tuple(protocols)
         keep_heap()
-        self._limits = limits
+        self._limits = _as_limits(limits)
         self._ssl: Any = True
         self._keepalive_timeout = KEEPALIVE_TIMEOUT if isinstance(keepalive_timeout, Unset) else keepalive_timeout
         self._timeout_ceil_threshold = timeout_ceil_threshold
@@ -305,7 +305,7 @@ class BaseConnector(KnownNames):
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
-        self._settings.limits = limits
+        self._settings.limits = _as_limits(limits)
 
     @property
     def force_close(self) -> bool:
@@ -413,6 +413,12 @@ class _Dialler:
 
     def __call__(self, ask: ConnectAsk) -> Awaitable[Connection]:
         return dial(ask.route, self._settings, ask)
+
+
+def _as_limits(limits: Any) -> Limits:
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits are given as Limits(...), not {type(limits).__name__}: {limits!r:.100}")
+    return limits
 
 
 def running_loop(name: str) -> asyncio.AbstractEventLoop:

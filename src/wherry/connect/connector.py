@@ -105,6 +105,8 @@ class TCPConnector(BaseConnector):
         http2: FlowOptions | None = None,
     ) -> None:
         loop = loop or running_loop(type(self).__name__)
+        if http2 is not None and not isinstance(http2, FlowOptions):
+            raise TypeError(f"http2 is given as Http2Options(...), not {type(http2).__name__}: {http2!r:.100}")
         check_seconds("ttl_dns_cache", ttl_dns_cache)
         check_seconds("stale_dns_cache", stale_dns_cache)
         check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
