@@ -389,6 +389,8 @@ class Stingy:
                     else:
                         self._answer(writer, head[5:9])
         except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
             writer.close()
 
     async def _end(self, writer: asyncio.StreamWriter, streams: list[bytes]) -> None:
