@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator
 
 from aiohttp import WSMsgType, web
@@ -23,14 +25,14 @@ class Origin:
         self.tls_port = 0
         self.requests: list[dict[str, str]] = []
         self._transports: set[asyncio.BaseTransport] = set()
+        self._sockets: set[TransportSocket] = set()
 
     def url(self, scheme: str, path: str = "/", host: str = "127.0.0.1") -> str:
         port = self.tls_port if scheme in {"https", "wss"} else self.plain_port
         return f"{scheme}://{host}:{port}{path}"
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        if request.transport is not None:
-            self._transports.add(request.transport)
+        self.note(request.transport)
         self.requests.append({name.lower(): value for name, value in request.headers.items()})
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self.echo(request)
@@ -39,22 +41,38 @@ class Origin:
             {"path": str(request.rel_url), "method": request.method, "body": body.decode(), "secure": request.secure}
         )
 
+    def note(self, transport: asyncio.BaseTransport | None) -> None:
+        """Remember a connection, while it can be asked for its socket."""
+        if transport is not None:
+            self._transports.add(transport)
+            sock = transport.get_extra_info("socket")
+            if isinstance(sock, TransportSocket):  # uvloop's does not tell when it is closed
+                self._sockets.add(sock)
+
     async def cut(self) -> None:
         """End every connection: aiohttp does not wait for the end of TLS, which comes late through proxies."""
         for transport in self._transports:
             transport.abort()  # type: ignore[attr-defined]
+        for sock in self._sockets:
+            # A TLS transport that was closed twice does not heed abort().
+            if sock.fileno() >= 0:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        async with asyncio.timeout(20):
+            while any(sock.fileno() >= 0 for sock in self._sockets):
+                await asyncio.sleep(0)  # the turns of the loop that closing takes
         for _ in range(5):
-            await asyncio.sleep(0)  # the turns of the loop that closing takes
+            await asyncio.sleep(0)
 
     async def echo(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        async for message in websocket:
             if message.type is WSMsgType.TEXT:
-                await socket.send_str(f"echo {message.data}")
+                await websocket.send_str(f"echo {message.data}")
             elif message.type is WSMsgType.BINARY:
-                await socket.send_bytes(message.data)
-        return socket
+                await websocket.send_bytes(message.data)
+        return websocket
 
 
 @contextlib.asynccontextmanager
