@@ -1,5 +1,8 @@
 """wherry: an asyncio HTTP client."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from wherry import abc as abc
 from wherry import connector as connector
 from wherry import errors, hdrs
@@ -81,8 +84,6 @@ from wherry.connect.tls import Fingerprint
 from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
-from wherry.middlewares.cache import CacheMiddleware
-from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
 from wherry.middlewares.digest import DigestAuthMiddleware
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
 from wherry.middlewares.proxy_digest import ProxyDigestAuthMiddleware
@@ -93,6 +94,10 @@ from wherry.protocol.websocket_messages import WSCloseCode, WSMessage, WSMsgType
 from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
 from wherry.types import ETag, HttpVersion, HttpVersion10, HttpVersion11
 from wherry.version import __version__
+
+if TYPE_CHECKING:
+    from wherry.middlewares.cache import CacheMiddleware
+    from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
 
 __all__ = (
     "hdrs",
@@ -202,3 +207,17 @@ __all__ = (
     "SQLiteCacheStorage",
     *errors.__all__,
 )
+
+# What few programs use is loaded when it is asked for.
+_LATER = {
+    "CacheMiddleware": "wherry.middlewares.cache",
+    "MemoryCacheStorage": "wherry.middlewares.cache_storage",
+    "SQLiteCacheStorage": "wherry.middlewares.cache_storage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'wherry' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value
