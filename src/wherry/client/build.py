@@ -165,11 +165,7 @@ class RequestBuilder:
         if kind is None:
             return None
         pattern = self._patterns.get(kind)
-        if (
-            pattern is not None
-            and getversion(self._default_headers_any) == pattern.headers_version
-            and self._cookie_jar.cookie_header(url) == pattern.cookie_line
-        ):
+        if pattern is not None and self._still_holds(pattern.built, url):
             return pattern.request(url, payload)
         request = self._built_ready(method, url, options, payload)
         if Pattern.fits(request):
@@ -194,11 +190,11 @@ class RequestBuilder:
         self._ready.clear()
         self._patterns.clear()
 
-    def _still_holds(self, request: ClientRequest) -> bool:
-        """Whether what a ready request was made of has not changed."""
+    def _still_holds(self, request: ClientRequest, url: URL) -> bool:
+        """Whether what a ready request was made of is what one for `url` would be made of now."""
         return (
             getversion(self._default_headers_any) == request._headers_version
-            and self._cookie_jar.cookie_header(request.url) == request._cookie_line
+            and self._cookie_jar.cookie_header(url) == request._cookie_line
         )
 
     def _resolve_url(self, given: StrOrURL) -> URL:

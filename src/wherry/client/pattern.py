@@ -61,16 +61,14 @@ class Pattern:
         request: A request with what is sent for it (`_ready`); it stays as it is.
     """
 
-    __slots__ = ("_head", "_request", "_route", "cookie_line", "headers_version")
+    __slots__ = ("_head", "_route", "built")
 
     def __init__(self, request: ClientRequest) -> None:
         assert request._ready is not None
-        self._request = kept = request.again()
+        self.built = built = request.again()
         self._route, head = request._ready
         self._head = head.pattern()
-        kept._body = kept._ready = None
-        self.headers_version = request._headers_version
-        self.cookie_line = request._cookie_line
+        built._body = built._ready = None
 
     @staticmethod
     def fits(request: ClientRequest) -> bool:
@@ -82,7 +80,7 @@ class Pattern:
 
     def request(self, url: URL, payload: Payload | None) -> ClientRequest:
         """The request of this kind for `url`, with `payload`."""
-        made = self._request.again()
+        made = self.built.again()
         made.original_url = url
         made.url = url.with_fragment(None) if url.raw_fragment else url
         made._body = payload

@@ -27,7 +27,7 @@ async def tell_start(
     version = getversion(seen)
     traces.follow(request.method, request.original_url, headers)
     await traces.request_start()
-    if getversion(seen) != version or not session._still_holds(request):
+    if getversion(seen) != version or not session._still_holds(request, request.url):
         return None
     told = request.again()
     told._traces = traces

@@ -8,6 +8,7 @@ event loop found places for, when it has read what there was.  Their tasks wake 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 
 from wherry.connect.lane import Waiter
@@ -27,30 +28,36 @@ class Handover:
         self._loop = loop
         self._given: list[tuple[Connection, Waiter]] = []
 
-    def give(self, connection: Connection, waiter: Waiter) -> None:
-        """A place on `connection` is promised to `waiter`, who has left every line for it."""
+    def give(self, connection: Connection, waiter: Waiter, put_back: Callable[[Connection], None]) -> None:
+        """A place on `connection` is promised to `waiter`, who has left every line for it.
+
+        Args:
+            connection: The connection.
+            waiter: Who waited.
+            put_back: Takes a connection back on which nothing was started; not kept, lest it hold the pool.
+        """
         connection.promised += 1
         if waiter.ask.start is None or waiter.dial is not None:
             waiter.future.set_result(connection)
             return
         if not self._given:
-            self._loop.call_soon(self._start)
+            self._loop.call_soon(self._start, put_back)
         self._given.append((connection, waiter))
 
-    def _start(self) -> None:
+    def _start(self, put_back: Callable[[Connection], None]) -> None:
         given, self._given = self._given, []
         for connection, waiter in given:
             if waiter.future.done():  # cancelled meanwhile
                 connection.promised -= 1
-                _put_back(connection)
+                put_back(connection)
             elif connection.is_usable():
                 connection.promised -= 1
-                _begin(connection, waiter)
+                _begin(connection, waiter, put_back)
             else:
                 waiter.future.set_result(connection)
 
 
-def _begin(connection: Connection, waiter: Waiter) -> None:
+def _begin(connection: Connection, waiter: Waiter, put_back: Callable[[Connection], None]) -> None:
     ask = waiter.ask
     assert ask.start is not None
     waiter.carrier = connection
@@ -59,10 +66,5 @@ def _begin(connection: Connection, waiter: Waiter) -> None:
     try:
         ask.start(connection, waiter.future)
     except Exception as exc:
-        _put_back(connection)
+        put_back(connection)
         waiter.future.set_exception(exc)
-
-
-def _put_back(connection: Connection) -> None:
-    if connection.owner is not None and connection.capacity > 0:
-        connection.owner.connection_available(connection)

@@ -363,7 +363,7 @@ class Pool:
             waiter.lane.queued -= 1
         if connection.exchanges:
             self._reused += 1
-        self._handover.give(connection, waiter)
+        self._handover.give(connection, waiter, self.put_back)
 
     def connection_lost(self, connection: Connection) -> None:
         lane = self._lanes.get(connection.route)

@@ -127,10 +127,9 @@ class RequestHead:
 
     def pattern(self) -> RequestHead:
         """The head without target and body, for others to be made like it."""
-        length = None if self.content_length is None else 0
-        fields = tuple(self.fields)
-        kept = RequestHead(self.method, self.scheme, self.authority, "", self.shared, fields, content_length=length)
-        kept.limits = self.limits
+        kept = self.like("", None)
+        kept.fields = tuple(self.fields)
+        kept.stem = None
         return kept
 
     def like(self, target: str, body: bytes | None) -> RequestHead:
