@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from aiohttp import web
+from tests.servers.application import serving
 from yarl import URL
 
 import wherry
@@ -78,18 +80,12 @@ async def answer(raw_server):
 @pytest.fixture
 async def web_server():
     """Starts servers of aiohttp: another's parser and writer at the other end."""
-    runners = []
+    async with contextlib.AsyncExitStack() as running:
 
-    async def start(handler, **options) -> URL:
-        app = web.Application(client_max_size=2**28, **options)
-        app.router.add_route("*", "/{tail:.*}", handler)
-        runner = web.AppRunner(app, auto_decompress=True)
-        await runner.setup()
-        runners.append(runner)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        return URL(f"http://127.0.0.1:{runner.addresses[0][1]}/")
+        async def start(handler, **options) -> URL:
+            app = web.Application(client_max_size=2**28, **options)
+            app.router.add_route("*", "/{tail:.*}", handler)
+            ports = await running.enter_async_context(serving(app, auto_decompress=True))
+            return URL(f"http://127.0.0.1:{ports[0]}/")
 
-    yield start
-    for runner in runners:
-        await runner.cleanup()
+        yield start

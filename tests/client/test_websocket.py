@@ -18,6 +18,7 @@ import trustme
 import uvloop
 from aiohttp import web
 from multidict import CIMultiDict
+from tests.servers.application import serving
 from websockets.asyncio.server import ServerConnection, serve
 from yarl import URL
 
@@ -89,13 +90,9 @@ async def site(server_tls: ssl.SSLContext) -> AsyncIterator[Site]:
     app[CODES] = found.codes
     app.router.add_get("/ws", echo)
     app.router.add_get("/redirect", redirect)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_tls).start()
-    found.port, found.tls_port = [address[1] for address in runner.addresses]
-    yield found
-    await runner.cleanup()
+    async with serving(app, server_tls, shutdown_timeout=0.1) as ports:
+        found.port, found.tls_port = ports
+        yield found
 
 
 async def say_back(connection: ServerConnection) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
+from tests.servers.application import serving
 
 TOKEN = "42:TEST"
 BOT = {"id": 42, "is_bot": True, "first_name": "Wherry", "username": "wherry_bot"}
@@ -125,12 +126,6 @@ async def bot_api(context: ssl.SSLContext) -> AsyncIterator[BotApi]:
     app = web.Application(client_max_size=2**26)
     app.router.add_route("*", f"/bot{TOKEN}/{{method}}", api.method)
     app.router.add_get(f"/file/bot{TOKEN}/documents/{{key}}", api.file)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        api.plain_port, api.tls_port = (address[1] for address in runner.addresses)
+    async with serving(app, context, shutdown_timeout=0.1, access_log=None) as ports:
+        api.plain_port, api.tls_port = ports
         yield api
-    finally:
-        await runner.cleanup()

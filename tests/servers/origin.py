@@ -10,6 +10,7 @@ from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator
 
 from aiohttp import WSMsgType, web
+from tests.servers.application import serving
 
 
 class Origin:
@@ -81,16 +82,9 @@ async def running_origin(context: ssl.SSLContext) -> AsyncIterator[Origin]:
     origin = Origin()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", origin.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-    await runner.setup()
     try:
-        plain = web.TCPSite(runner, "127.0.0.1", 0)
-        await plain.start()
-        secure = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-        await secure.start()
-        ports = [address[1] for address in runner.addresses]
-        origin.plain_port, origin.tls_port = ports
-        yield origin
+        async with serving(app, context, shutdown_timeout=0.1, access_log=None) as ports:
+            origin.plain_port, origin.tls_port = ports
+            yield origin
     finally:
-        await runner.cleanup()
         await origin.cut()

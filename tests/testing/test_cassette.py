@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from tests.servers.application import serving
 
 import wherry
 from wherry.testing import Cassette, NotOnTape
@@ -272,14 +273,12 @@ async def test_what_a_program_says_otherwise_than_on_the_tape_is_missing(tmp_pat
             cassette.assert_nothing_missing()
 
 
+@contextlib.asynccontextmanager
 async def ws_server(handler):
     app = web.Application()
     app.router.add_get("/", handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    return runner, f"ws://127.0.0.1:{runner.addresses[0][1]}/"
+    async with serving(app) as ports:
+        yield f"ws://127.0.0.1:{ports[0]}/"
 
 
 async def test_a_websocket_that_the_server_closes_is_played_so(tmp_path):
@@ -300,10 +299,9 @@ async def test_a_websocket_that_the_server_closes_is_played_so(tmp_path):
             return heard, socket.close_code, socket._response.headers.get("X-Seen")
 
     path = tmp_path / "tape.json"
-    runner, url = await ws_server(handler)
-    with Cassette(path):
-        recorded = await listen(url)
-    await runner.cleanup()
+    async with ws_server(handler) as url:
+        with Cassette(path):
+            recorded = await listen(url)
     assert recorded == (["first", b"second"], 4001, "yes")
     assert "who=me" not in path.read_text()
     messages = json.loads(path.read_text())["exchanges"][0]["response"]["messages"]
@@ -337,10 +335,9 @@ async def test_a_websocket_that_is_refused_or_breaks_is_played_so(tmp_path):
             return heard, (await socket.receive()).type, socket.close_code
 
     path = tmp_path / "tape.json"
-    runner, url = await ws_server(handler)
-    with Cassette(path):
-        recorded = await refused(url), await broken(url)
-    await runner.cleanup()
+    async with ws_server(handler) as url:
+        with Cassette(path):
+            recorded = await refused(url), await broken(url)
     assert recorded[0] == 403
     with Cassette(path, "none") as cassette:
         assert (await refused(url), await broken(url)) == recorded
