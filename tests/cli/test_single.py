@@ -7,13 +7,13 @@ import json
 import os
 import re
 import shlex
-import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.servers.process import find_program
 from tests.servers.raw import read_request, response
 
 import wherry
@@ -265,9 +265,7 @@ def test_curl_prints_the_command_and_sends_nothing(run, wherry_server):
 
 def test_curl_asks_the_same(run, wherry_server):
     """The command that is printed makes the request that would have been made."""
-    if shutil.which("curl") is None:
-        assert not os.environ.get("CI"), "curl is not installed"
-        pytest.skip("curl is not installed")
+    find_program("curl")
     line = run("--curl", "-d", "a=b c", "-H", "X-A: 1", wherry_server.url("/post")).out.decode()
     theirs = json.loads(subprocess.run(shlex.split(line), capture_output=True, check=True).stdout)
     ours = json.loads(run("-d", "a=b c", "-H", "X-A: 1", wherry_server.url("/post")).out)
@@ -277,9 +275,7 @@ def test_curl_asks_the_same(run, wherry_server):
 
 
 def test_curl_finds_the_files_of_a_form(run, wherry_server, tmp_path):
-    if shutil.which("curl") is None:
-        assert not os.environ.get("CI"), "curl is not installed"
-        pytest.skip("curl is not installed")
+    find_program("curl")
     (tmp_path / "a folder").mkdir()
     file = tmp_path / "a folder" / "odd, näme;.txt"
     file.write_text("cargo")

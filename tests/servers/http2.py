@@ -6,14 +6,13 @@ started together, and end with the test session.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.servers.pki import Pki
-from tests.servers.process import end_all, find_program, free_ports, launch, wait_for_port
+from tests.servers.process import Farm, find_program, free_ports, wait_for_port
 
 from wherry import Http2Options
 
@@ -80,7 +79,7 @@ class Http2Server:
         self.counts_uploads = counts_uploads
 
 
-class Http2Servers:
+class Http2Servers(Farm):
     """Every real HTTP/2 server, started together.
 
     Args:
@@ -89,13 +88,16 @@ class Http2Servers:
     """
 
     def __init__(self, directory: Path, pki: Pki) -> None:
-        self.directory = directory
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.pki = pki
+        super().__init__(directory)
+
+    def start_all(self) -> None:
+        directory = self.directory
         self.www = directory / "www"
         self.www.mkdir()
         (self.www / "small").write_bytes(SMALL)
         (self.www / "large").write_bytes(LARGE)
-        certificate = pki.authority.issue_cert("localhost", "127.0.0.1")
+        certificate = self.pki.authority.issue_cert("localhost", "127.0.0.1")
         self.key, self.chain, self.pem = (directory / name for name in ("server.key", "server.crt", "server.pem"))
         certificate.private_key_pem.write_to_path(self.key)
         self.chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
@@ -105,31 +107,19 @@ class Http2Servers:
         for path in directory.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         ports = free_ports(11)
-        self.hypercorn = self._hypercorn(ports[0], ports[1])
-        self.nginx = self._nginx(ports[2], ports[3])
-        self.apache = self._apache(ports[4], ports[5])
-        self.nghttpd = self._nghttpd(ports[6])
-        self.haproxy = self._haproxy(ports[7], ports[8], ports[1])
-        self.caddy = self._caddy(ports[9], ports[10], ports[1])
-        try:
-            for server in self.all:
-                for port in (server.tls_port, server.plain_port):
-                    if port is not None:
-                        wait_for_port(server.name, port, self.directory, self._processes)
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def all(self) -> tuple[Http2Server, ...]:
-        return (self.nginx, self.apache, self.nghttpd, self.haproxy, self.caddy, self.hypercorn)
-
-    def close(self) -> None:
-        end_all(self._processes)
+        self.add(["hypercorn"], self._hypercorn, ports[0], ports[1])
+        self.add(["nginx"], self._nginx, ports[2], ports[3])
+        self.add(["apache"], self._apache, ports[4], ports[5])
+        self.add(["nghttpd"], self._nghttpd, ports[6])
+        self.add(["haproxy"], self._haproxy, ports[7], ports[8], ports[1])
+        self.add(["caddy"], self._caddy, ports[9], ports[10], ports[1])
+        for server in [one for one in vars(self).values() if isinstance(one, Http2Server)]:
+            for port in (server.tls_port, server.plain_port):
+                if port is not None:
+                    wait_for_port(server.name, port, self.directory, self.processes)
 
     def _start(self, name: str, command: list[str]) -> None:
-        environ = {"HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)}
-        self._processes.append(launch(name, command, self.directory, environ))
+        self.run(name, command, {"HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)})
 
     def _config(self, name: str, text: str) -> str:
         path = self.directory / name

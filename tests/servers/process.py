@@ -12,8 +12,9 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,9 +35,14 @@ def needed(what: str, found: str | None) -> str:
     return found
 
 
+def program_path(name: str) -> str | None:
+    """Where a program is; the system's own directories may be missing in PATH."""
+    return shutil.which(name) or shutil.which(name, path=_SYSTEM_PATH)
+
+
 def find_program(name: str) -> str:
-    """Where a server's program is; the system's own directories may be missing in PATH."""
-    return needed(name, shutil.which(name) or shutil.which(name, path=_SYSTEM_PATH))
+    """The same; where there is none the test is left out, and in CI it fails."""
+    return needed(name, program_path(name))
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -98,6 +104,54 @@ def end_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class Farm:
+    """Servers that start together.  One whose program is missing costs the tests that ask for it alone.
+
+    Args:
+        directory: Their configurations, files and logs are here.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._missing: dict[str, BaseException] = {}
+        try:
+            self.start_all()
+        except BaseException:
+            # Whoever made this never sees it, so nobody else can end what runs already.
+            self.close()
+            raise
+
+    def start_all(self) -> None:
+        """Start every server and wait until it takes connections."""
+        raise NotImplementedError
+
+    def add(self, names: Sequence[str], start: Callable[..., Any], *args: Any) -> None:
+        """Make what `start` gives the attributes `names`, or keep why its program is missing."""
+        try:
+            made = start(*args)
+        except (pytest.skip.Exception, pytest.fail.Exception) as exc:
+            self._missing.update(dict.fromkeys(names, exc))
+            return
+        for name, server in zip(names, made if len(names) > 1 else [made], strict=True):
+            setattr(self, name, server)
+
+    def __getattr__(self, name: str) -> Any:
+        """A server that is missing leaves out the test that asks for it; in CI it fails the test."""
+        exc = self.__dict__.get("_missing", {}).get(name)
+        if exc is not None:
+            raise type(exc)(exc.msg)
+        raise AttributeError(name)
+
+    def run(self, name: str, command: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> Path:
+        """Run a program in the foreground; what it prints is the file that is returned."""
+        self.processes.append(launch(name, command, self.directory, environ))
+        return self.directory / f"{name}.out"
+
+    def close(self) -> None:
+        end_all(self.processes)
 
 
 class RealServer:

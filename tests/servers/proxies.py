@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import trustme
-from tests.servers.process import end_all, find_program, free_ports, launch, needed, wait_for_port
+from tests.servers.process import Farm, find_program, free_ports, needed, program_path, wait_for_port
 
 USER, PASSWORD = "user", "pa:ss@wörd/%"
 # Proxies whose files take no such characters.
@@ -79,56 +79,62 @@ class RealProxy:
 DIGEST_HELPER = "/usr/lib/squid/digest_file_auth"
 
 
-class ProxyFarm:
+def nss_wrapper() -> str | None:
+    """The library that gives dante users of ours."""
+    return next(iter(glob.glob("/usr/lib/*/libnss_wrapper.so")), None)
+
+
+def dante_is_there() -> bool:
+    return program_path("danted") is not None and nss_wrapper() is not None
+
+
+class ProxyFarm(Farm):
     """Every real proxy, started together."""
 
     def __init__(self, directory: Path, authority: trustme.CA) -> None:
-        self.directory = directory
-        directory.chmod(0o777)
-        certificate = authority.issue_cert("localhost", "127.0.0.1")
-        self.pem = directory / "server.pem"
+        self.authority = authority
+        super().__init__(directory)
+
+    def start_all(self) -> None:
+        self.directory.chmod(0o777)
+        certificate = self.authority.issue_cert("localhost", "127.0.0.1")
+        self.pem = self.directory / "server.pem"
         certificate.private_key_and_cert_chain_pem.write_to_path(self.pem)
-        self.key = directory / "server.key"
+        self.key = self.directory / "server.key"
         certificate.private_key_pem.write_to_path(self.key)
-        self.chain = directory / "server.crt"
+        self.chain = self.directory / "server.crt"
         self.chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
         for path in (self.pem, self.key, self.chain):
             path.chmod(0o644)
-        self._processes: list[subprocess.Popen[bytes]] = []
-        try:
-            self._start_all()
-        except BaseException:
-            self.close()
-            raise
-
-    def _start_all(self) -> None:
-        ports = iter(free_ports(16))
-        self.tinyproxy = self._tinyproxy("tinyproxy", next(ports), None)
-        self.tinyproxy_auth = self._tinyproxy("tinyproxy-auth", next(ports), (USER, PLAIN_PASSWORD))
-        self.squid, self.squid_auth, self.squid_tls, self.squid_tls_auth = self._squid([next(ports) for _ in range(4)])
-        self.microsocks = self._microsocks("microsocks", next(ports), None)
-        self.microsocks_auth = self._microsocks("microsocks-auth", next(ports), (USER, PASSWORD))
-        self.dante = self._dante("dante", next(ports), None)
-        self.dante_auth = self._dante("dante-auth", next(ports), ("dante-user", PLAIN_PASSWORD))
-        self.haproxy = self._haproxy(next(ports), self.tinyproxy)
-        self.stunnel = self._stunnel(next(ports), self.tinyproxy_auth)
-        self.ssh = self._ssh(next(ports), next(ports))
+        ports = iter(free_ports(18))
+        self.add(["tinyproxy"], self._tinyproxy, "tinyproxy", next(ports), None)
+        self.add(["tinyproxy_auth"], self._tinyproxy, "tinyproxy-auth", next(ports), (USER, PLAIN_PASSWORD))
+        squids = ["squid", "squid_auth", "squid_tls", "squid_tls_auth"]
+        self.add(squids, self._squid, [next(ports) for _ in squids])
+        self.add(["microsocks"], self._microsocks, "microsocks", next(ports), None)
+        self.add(["microsocks_auth"], self._microsocks, "microsocks-auth", next(ports), (USER, PASSWORD))
+        self.add(["haproxy"], lambda port: self._haproxy(port, self.tinyproxy), next(ports))
+        self.add(["stunnel"], lambda port: self._stunnel(port, self.tinyproxy_auth), next(ports))
+        sshd = next(ports)
+        self.add(["ssh"], self._ssh, next(ports), sshd)
+        account = ("dante-user", PLAIN_PASSWORD)
+        if dante_is_there():
+            self.add(["dante"], self._dante, "dante", next(ports), None)
+            self.add(["dante_auth"], self._dante, "dante-auth", next(ports), account)
+            self.dante_socks4 = self.__dict__.get("dante")
+        else:
+            # Not every release of Debian has it: others stand in, so that no kind of SOCKS goes untested.
+            self.add(["dante"], self._microsocks, "microsocks-for-dante", next(ports), None)
+            self.add(["dante_auth"], self._microsocks, "microsocks-for-dante-auth", next(ports), account)
+            self.add(["dante_socks4"], self._ssh_client, "ssh-for-dante", next(ports), sshd)
         every = [value for value in vars(self).values() if isinstance(value, RealProxy)]
         for proxy in every:
-            wait_for_port(proxy.name, proxy.port, self.directory, self._processes)
+            wait_for_port(proxy.name, proxy.port, self.directory, self.processes)
 
     def get(self, name: str, scheme: str) -> RealProxy:
         """The proxy of that name (an attribute), spoken to in that way."""
-        proxy: RealProxy = getattr(self, name)
+        proxy: RealProxy = getattr(self, f"{name}_socks4" if (name, scheme) == ("dante", "socks4") else name)
         return RealProxy(proxy.name, scheme, proxy.port, proxy.log_file, proxy.credentials, proxy.behind)
-
-    def _start(self, name: str, command: list[str], environ: dict[str, str] | None = None) -> Path:
-        """Run a program in the foreground; what it prints is its log where it keeps none."""
-        self._processes.append(launch(name, command, self.directory, environ))
-        return self.directory / f"{name}.out"
-
-    def close(self) -> None:
-        end_all(self._processes)
 
     # --- one by one -----------------------------------------------------------------------------------------
 
@@ -140,7 +146,7 @@ class ProxyFarm:
         if credentials:
             lines.append(f"BasicAuth {credentials[0]} {credentials[1]}")
         config.write_text("\n".join(lines) + "\n")
-        self._start(name, [find_program("tinyproxy"), "-d", "-c", str(config)])
+        self.run(name, [find_program("tinyproxy"), "-d", "-c", str(config)])
         return RealProxy(name, "http", port, log, credentials)
 
     def _squid(self, ports: list[int]) -> tuple[RealProxy, RealProxy, RealProxy, RealProxy]:
@@ -183,7 +189,7 @@ class ProxyFarm:
             "visible_hostname squid.test\nshutdown_lifetime 0 seconds\npinger_enable off\n"
             "via off\nforwarded_for delete\nnetdb_filename none\nworkers 1\n"
         )
-        self._start("squid", [find_program("squid"), "-N", "-f", str(config)])
+        self.run("squid", [find_program("squid"), "-N", "-f", str(config)])
         account = (USER, PLAIN_PASSWORD)
         return (
             RealProxy("squid", "http", plain, log),
@@ -196,7 +202,7 @@ class ProxyFarm:
         command = [find_program("microsocks"), "-i", "127.0.0.1", "-p", str(port)]
         if credentials:
             command += ["-u", credentials[0], "-P", credentials[1]]
-        return RealProxy(name, "socks5", port, self._start(name, command), credentials)
+        return RealProxy(name, "socks5", port, self.run(name, command), credentials)
 
     def _dante(self, name: str, port: int, credentials: tuple[str, str] | None) -> RealProxy:
         log = self.directory / f"{name}.log"
@@ -214,9 +220,7 @@ class ProxyFarm:
         environ = None
         if credentials:
             environ = self._accounts(name, credentials)
-        self._start(
-            name, [find_program("danted"), "-f", str(config), "-p", str(self.directory / f"{name}.pid")], environ
-        )
+        self.run(name, [find_program("danted"), "-f", str(config), "-p", str(self.directory / f"{name}.pid")], environ)
         return RealProxy(name, "socks5", port, log, credentials)
 
     def _accounts(self, name: str, credentials: tuple[str, str]) -> dict[str, str]:
@@ -229,7 +233,7 @@ class ProxyFarm:
         passwd.write_text(f"root:x:0:0:root:/root:/bin/sh\n{user}:x:54321:54321:{user}:/:/bin/sh\n")
         group.write_text(f"root:x:0:\n{user}:x:54321:\n")
         shadow.write_text(f"root:*:19000:0:99999:7:::\n{user}:{hashed}:19000:0:99999:7:::\n")
-        library = needed("libnss-wrapper", next(iter(glob.glob("/usr/lib/*/libnss_wrapper.so")), None))
+        library = needed("libnss-wrapper", nss_wrapper())
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LD_PRELOAD": library,
@@ -253,13 +257,18 @@ class ProxyFarm:
         )
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd asks for it
-        log = self._start("sshd", [find_program("sshd"), "-D", "-e", "-f", str(config)])
-        wait_for_port("sshd", server_port, self.directory, self._processes)
+        self.run("sshd", [find_program("sshd"), "-D", "-e", "-f", str(config)])
+        wait_for_port("sshd", server_port, self.directory, self.processes)
+        return self._ssh_client("ssh", port, server_port)
+
+    def _ssh_client(self, name: str, port: int, server_port: int) -> RealProxy:
+        """One `ssh -D` at the server that `_ssh` started."""
+        user = self.directory / "ssh" / "user"
         client = [find_program("ssh"), "-N", "-F", "none", "-D", f"127.0.0.1:{port}", "-p", str(server_port)]
-        client += ["-i", str(home / "user"), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
+        client += ["-i", str(user), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
         client += ["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", f"{getpass.getuser()}@127.0.0.1"]
-        self._start("ssh", client)
-        return RealProxy("ssh", "socks4a", port, log)
+        self.run(name, client)
+        return RealProxy(name, "socks4a", port, self.directory / "sshd.out")
 
     def _haproxy(self, port: int, behind: RealProxy) -> RealProxy:
         config = self.directory / "haproxy.cfg"
@@ -270,7 +279,7 @@ class ProxyFarm:
             f"frontend tls\n  bind 127.0.0.1:{port} ssl crt {self.pem} alpn http/1.1\n  default_backend plain\n"
             f"backend plain\n  server behind 127.0.0.1:{behind.port}\n"
         )
-        log = self._start("haproxy", [find_program("haproxy"), "-db", "-f", str(config)])
+        log = self.run("haproxy", [find_program("haproxy"), "-db", "-f", str(config)])
         return RealProxy("haproxy", "https", port, log, behind.credentials, behind)
 
     def _stunnel(self, port: int, behind: RealProxy) -> RealProxy:
@@ -281,5 +290,5 @@ class ProxyFarm:
             f"[tls]\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:{behind.port}\n"
             f"cert = {self.chain}\nkey = {self.key}\n"
         )
-        self._start("stunnel", [find_program("stunnel4"), str(config)])
+        self.run("stunnel", [find_program("stunnel4"), str(config)])
         return RealProxy("stunnel", "https", port, log, behind.credentials, behind)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import glob
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.servers.process import RealServer, free_port
+from tests.servers import process
+from tests.servers import proxies as proxies_module
+from tests.servers.fixtures import open_directory
+from tests.servers.process import Farm, RealServer, find_program, free_port, launch, wait_for_port
 from tests.servers.raw import read_request, response
 
 import wherry
@@ -134,3 +140,141 @@ def test_stopping_ends_the_process(tmp_path: Path):
     assert isinstance(process, subprocess.Popen)
     server.stop()
     assert process.returncode is not None
+
+
+class Shop(Farm):
+    """Three servers: one that starts, one whose program is missing, and, if wanted, one that ends at once."""
+
+    def __init__(self, directory: Path, *, broken: bool) -> None:
+        self.broken = broken
+        super().__init__(directory)
+
+    def start_all(self) -> None:
+        self.add(["good"], self._serve, free_port())
+        self.add(["lost", "lost_too"], self._miss)
+        if self.broken:
+            self.run("broken", [sys.executable, "-c", "raise SystemExit('no configuration')"])
+            wait_for_port("broken", free_port(), self.directory, self.processes)
+
+    def _serve(self, port: int) -> int:
+        self.run("good", [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)])
+        wait_for_port("good", port, self.directory, self.processes)
+        return port
+
+    def _miss(self) -> tuple[int, int]:
+        find_program("no-such-program-of-wherry")
+        return 1, 2
+
+
+@pytest.mark.parametrize("in_ci", [False, True])
+def test_a_program_that_is_missing_costs_its_own_tests_alone(tmp_path: Path, monkeypatch, in_ci):
+    monkeypatch.setenv("CI", "true" if in_ci else "")
+    farm = Shop(tmp_path, broken=False)
+    try:
+        assert farm.good
+        for name in ("lost", "lost_too", "lost"):
+            with pytest.raises((pytest.skip.Exception, pytest.fail.Exception), match="is not installed") as caught:
+                getattr(farm, name)
+            assert isinstance(caught.value, pytest.fail.Exception) is in_ci
+        with pytest.raises(AttributeError):
+            farm.never_heard_of  # noqa: B018
+    finally:
+        farm.close()
+    assert all(process.returncode is not None for process in farm.processes)
+
+
+def test_a_server_that_fails_ends_those_that_started_before(tmp_path: Path, monkeypatch):
+    started = []
+    monkeypatch.setattr(process, "launch", lambda *args: started.append(launch(*args)) or started[-1])
+    with pytest.raises(RuntimeError, match=r"(?s)broken ended at once: .*no configuration"):
+        Shop(tmp_path, broken=True)
+    assert len(started) == 2
+    assert all(one.returncode is not None for one in started)
+
+
+def test_socks_goes_tested_where_there_is_no_dante(tmp_path_factory, pki, monkeypatch):
+    """Debian's trixie has none: the stand-ins listen, and speak the kinds that dante would."""
+    monkeypatch.setattr(proxies_module, "dante_is_there", lambda: False)
+    with open_directory() as directory:
+        farm = proxies_module.ProxyFarm(directory, pki.authority)
+        try:
+            assert farm.dante.name == "microsocks-for-dante"
+            assert farm.dante_auth.credentials is not None
+            assert farm.get("dante", "socks4").name == "ssh-for-dante"
+            assert farm.get("dante", "socks5h").port == farm.dante.port
+        finally:
+            farm.close()
+
+
+# --- what installs them ---------------------------------------------------------------------------------------
+
+INSTALLER = Path(__file__).with_name("install.sh")
+BASH = shutil.which("bash")
+
+
+def installer(directory: Path, programs: dict[str, str], **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the installer in a system that has no programs but these, and bash with what it needs."""
+    for name in ("cat", "sort", "env", "rm", "chmod", "tee"):
+        (directory / name).symlink_to(shutil.which(name))
+    for name, text in programs.items():
+        (directory / name).write_text(f"#!{BASH}\n{text}\n")
+        (directory / name).chmod(0o755)
+    # What the machine has in its own directories must not be seen.
+    text = INSTALLER.read_text().replace('PATH="$PATH:/usr/sbin:/sbin:/usr/local/sbin"', "")
+    text = text.replace("/usr/sbin/policy-rc.d", f"{directory}/policy")
+    script = directory / "installer"
+    script.write_text(text)
+    return subprocess.run(
+        [str(BASH), script], capture_output=True, text=True, env={"PATH": str(directory), **environ}, check=False
+    )
+
+
+APT = """
+case " $* " in
+*" update "*) ;;
+*" install "*)
+    for word; do
+        case $word in install|-*) ;; *) echo "$word" >> "$ASKED";; esac
+        # One package that breaks the others, as a conflict does.
+        [ "$word" != squid ] || { echo "E: squid is broken" >&2; exit 100; }
+    done;;
+esac
+"""
+MADISON = 'case "$2" in dante-server|caddy) ;; *) echo "$2 | 1.0 | main";; esac'
+
+
+def test_a_package_that_a_release_lacks_leaves_the_others(tmp_path: Path):
+    asked = tmp_path / "asked"
+    programs = {"apt-get": APT, "apt-cache": MADISON, "id": "echo 0"}
+    done = installer(tmp_path, programs, ASKED=str(asked))
+    packages = asked.read_text().split()
+    assert {"nginx-light", "curl", "microsocks", "squid", "unbound"} <= set(packages)
+    assert not {"dante-server", "caddy"} & set(packages)
+    assert done.returncode == 0
+    assert "microsocks and ssh stand in for it" in done.stdout
+    assert "caddy (Debian's package caddy): tests of HTTP/2 that ask caddy" in done.stdout
+    assert "You are not root" not in done.stdout
+    assert not (tmp_path / "policy").exists()
+
+
+def test_who_may_not_install_is_told_so(tmp_path: Path):
+    done = installer(tmp_path, {"apt-get": "exit 1", "id": "echo 1000", "sudo": "exit 1"})
+    assert done.returncode == 0
+    assert "You are not root" in done.stdout
+    assert "curl (Debian's package curl)" in done.stdout
+
+
+def test_ci_fails_where_tests_would_be_left_out(tmp_path: Path):
+    done = installer(tmp_path, {"apt-get": "exit 1", "id": "echo 1000", "sudo": "exit 1"}, CI="true")
+    assert done.returncode == 1
+
+
+def test_everything_there_says_nothing(tmp_path: Path):
+    rows = re.findall(r"^(\S*?)\|(\S*?)\|.*\|.*$", INSTALLER.read_text(), re.MULTILINE)
+    assert len(rows) > 10
+    names = [name for name, _ in rows if not name.startswith("/")]
+    paths = [name for name, _ in rows if name.startswith("/")]
+    if not all(glob.glob(path) for path in paths):
+        pytest.fail("squid's helpers and nss_wrapper belong to what is installed here")
+    done = installer(tmp_path, dict.fromkeys(names, "exit 1"))
+    assert (done.returncode, done.stdout) == (0, "")
