@@ -249,3 +249,71 @@ async def test_the_wheel_keeps_one_timer_and_lets_go_of_what_ended() -> None:
     assert sorted(expired) == list(range(1, 100, 2))
     assert not wheel._active
     wheel.close()
+
+
+def _time_runs_out(session: wherry.ClientSession) -> None:
+    for deadline in list(session._wheel._active):
+        deadline.expire()
+
+
+@pytest.mark.parametrize("first", ["the program", "the deadline"])
+@pytest.mark.parametrize("options", [{}, {"headers": {"X": "1"}, "allow_redirects": False}], ids=["ready", "built"])
+async def test_a_cancellation_in_the_turn_of_the_total_limit_is_not_lost(
+    raw_server: Start, first: str, options: dict[str, Any]
+) -> None:
+    server = await raw_server(_silent)
+    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=100)) as session:
+        asking = asyncio.ensure_future(session.request("GET", server.url, **options))
+        await server.until(lambda s: s.connections == 1)
+        ends = [asking.cancel, lambda: _time_runs_out(session)]
+        for end in ends if first == "the program" else reversed(ends):
+            end()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+
+
+@pytest.mark.parametrize("first", ["the outer", "the total"])
+async def test_an_outer_limit_in_the_turn_of_the_total_limit_ends_as_its_own(raw_server: Start, first: str) -> None:
+    server = await raw_server(_silent)
+    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=100)) as session:
+        limit = asyncio.timeout(100)
+
+        async def ask() -> bool:
+            task = asyncio.current_task()
+            assert task is not None
+            with pytest.raises(TimeoutError):
+                async with limit:
+                    await session.get(server.url)
+            return task.cancelling() == 0
+
+        asking = asyncio.ensure_future(ask())
+        await server.until(lambda s: s.connections == 1)
+        ends = [limit._on_timeout, lambda: _time_runs_out(session)]  # type: ignore[attr-defined]
+        for end in ends if first == "the outer" else reversed(ends):
+            end()
+        assert await asking
+        assert limit.expired()
+
+
+async def test_the_total_limit_takes_its_cancellation_back_if_a_middleware_kept_it(raw_server: Start) -> None:
+    server = await raw_server(_silent)
+
+    async def stubborn(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+        try:
+            return await handler(request)
+        except asyncio.CancelledError:
+            if fails:
+                raise wherry.ClientError("instead") from None
+            return wherry.ClientResponse.from_parts(request, 200, "OK", (), b"kept")
+
+    task = asyncio.current_task()
+    assert task is not None
+    async with wherry.ClientSession(middlewares=(stubborn,), timeout=wherry.ClientTimeout(total=SOON)) as session:
+        fails = False
+        async with session.get(server.url) as reply:
+            assert await reply.read() == b"kept"
+        assert task.cancelling() == 0
+        fails = True
+        with pytest.raises(wherry.ClientError, match="instead"):
+            await session.get(server.url)
+        assert task.cancelling() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -108,6 +109,29 @@ async def test_a_send_that_is_cancelled_leaves_the_stream_whole(
         held.set()
         await socket.send_bytes(b"x" * 9)
         assert [(await socket.receive_str()).split()[0] for _ in range(2)] == [str(LARGE), "9"]
+
+
+async def test_a_cancelled_send_that_fails_is_nobodys_error(url: str, held: threading.Event) -> None:
+    """Nothing is said to the loop, neither of the task nor of its exception, on any Python."""
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    async with ClientSession() as session:
+        socket = await session.ws_connect(url, compress=15)
+        tasks = [asyncio.create_task(socket.send_bytes(b"x" * size)) for size in (LARGE, LARGE + 1, 5)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+        sending = set(socket._channel.large._sending)  # type: ignore[attr-defined, union-attr]
+        assert len(sending) == 3
+        await socket.close()
+        held.set()
+        await asyncio.wait(sending)
+    del sending, tasks, socket
+    gc.collect()
+    await asyncio.sleep(0)
+    assert said == []
 
 
 async def test_nothing_follows_a_close_frame(session: ClientSession, url: str, held: threading.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
@@ -179,6 +180,43 @@ async def test_observers_hear_of_hits_and_misses(resolver) -> None:
     await cache.resolve("a", 80, observer)
     await cache.resolve("a", 80, observer)
     assert observer.seen == ["dns_cache_miss", "dns_resolve_start", "dns_resolve_end", "dns_cache_hit"]
+
+
+@pytest.mark.parametrize("first", ["the program", "the lookup"])
+async def test_a_cancellation_in_the_turn_that_stops_the_lookup_is_not_lost(resolver, first) -> None:
+    names = resolver("127.0.0.1")
+    names.gate = asyncio.Event()
+    cache = DNSCache(names, ttl=10)
+    asking = asyncio.create_task(cache.resolve("name.test", 80))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    (lookup,) = cache._lookups.values()
+    for end in (asking.cancel, lookup.cancel) if first == "the program" else (lookup.cancel, asking.cancel):
+        end()
+    await asyncio.wait([asking, lookup])
+    assert lookup.cancelled()
+    assert asking.cancelled()
+
+
+async def test_a_lookup_that_fails_when_nobody_waits_any_more_is_nobodys_error(resolver) -> None:
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    names = resolver("127.0.0.1")
+    names.gate = asyncio.Event()
+    names.error = OSError(None, "no")
+    cache = DNSCache(names, ttl=10)
+    asking = asyncio.create_task(cache.resolve("name.test", 80))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    lookups = list(cache._lookups.values())
+    asking.cancel()
+    await asyncio.wait([asking])
+    names.gate.set()
+    await asyncio.wait(lookups)
+    del lookups, asking
+    gc.collect()
+    await asyncio.sleep(0)
+    assert said == []
 
 
 async def test_closing_stops_lookups(get, resolver) -> None:

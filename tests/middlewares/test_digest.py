@@ -15,7 +15,7 @@ from yarl import URL
 
 from wherry import ClientError, ClientSession, DigestAuthMiddleware
 from wherry.auth.challenge import parse_params
-from wherry.middlewares.digest import in_space, protection_space
+from wherry.middlewares.digest import PROOF_LIMIT, in_space, protection_space
 
 HASHES: dict[str, Callable[[bytes], Any]] = {
     "MD5": hashlib.md5,
@@ -156,6 +156,79 @@ async def test_authentication_info_may_come_as_a_trailer(raw_server: Any, qop: s
             async with client.get(server.url + "/") as response:
                 assert [piece async for piece in response.content.iter_any()] == [b"welcome "]
     assert guard.schemes == ["", "Digest", "Digest", "Digest"]  # each next nonce was taken
+
+
+def _asked(head: bytes) -> Asked:
+    text = head.decode()
+    fields = CIMultiDict(line.split(": ", 1) for line in text.split("\r\n")[1:-2])
+    return Asked("GET", text.split(" ")[1], fields, b"")
+
+
+@pytest.mark.parametrize("info", ["as a trailer", "in the head"])
+@pytest.mark.parametrize("piece", [b"x" * 65536, b"x" * 64])
+async def test_an_endless_body_is_not_held_for_its_proof(raw_server: Any, info: str, piece: bytes) -> None:
+    """The response is there while the body goes on, and the server is stopped as for any reader that does not read."""
+    guard = Guard(qop="auth-int")
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            status, pairs, _ = guard(_asked(await reader.readuntil(b"\r\n\r\n")))
+            ((_, value),) = pairs
+            if status == 401:
+                writer.write(f"HTTP/1.1 401 No\r\nWWW-Authenticate: {value}\r\nContent-Length: 0\r\n\r\n".encode())
+                continue
+            tells = "Trailer: Authentication-Info" if info == "as a trailer" else f"Authentication-Info: {value}"
+            writer.write(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{tells}\r\n\r\n".encode())
+            chunk = b"%x\r\n%b\r\n" % (len(piece), piece) * (65536 // len(piece))
+            while True:
+                writer.write(chunk)
+                await writer.drain()
+
+    server = await raw_server(script)
+    async with (
+        ClientSession(middlewares=(DigestAuthMiddleware("user", "secret"),), read_bufsize=4096) as client,
+        client.get(server.url + "/") as response,
+    ):
+        assert response.status == 200
+        assert response.content._size <= PROOF_LIMIT + 2**19  # and what one read of the socket brings
+        assert await response.content.readexactly(2 * PROOF_LIMIT) == b"x" * 2 * PROOF_LIMIT
+
+
+@pytest.mark.parametrize("ends", ["proven", "lying", "without"])
+async def test_a_slow_body_is_handed_over_and_its_trailer_looked_at_when_it_comes(
+    raw_server: Any, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setattr("wherry.middlewares.digest.PROOF_SECONDS", 0.02)
+    guard = Guard(fresh_nonce_each_time=True, lie=ends == "lying")
+    go_on = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            status, pairs, body = guard(_asked(await reader.readuntil(b"\r\n\r\n")))
+            ((_, value),) = pairs
+            if status == 401:
+                writer.write(f"HTTP/1.1 401 No\r\nWWW-Authenticate: {value}\r\nContent-Length: 0\r\n\r\n".encode())
+                continue
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Authentication-Info\r\n\r\n")
+            writer.write(b"%x\r\n%b\r\n" % (len(body), body))
+            await go_on.wait()
+            trailer = b"" if ends == "without" else f"Authentication-Info: {value}\r\n".encode()
+            writer.write(b"0\r\n%b\r\n" % trailer)
+
+    server = await raw_server(script)
+    async with ClientSession(middlewares=(DigestAuthMiddleware("user", "secret"),)) as client:
+        async with client.get(server.url + "/") as response:
+            assert await response.content.readany() == b"welcome "
+            go_on.set()
+            if ends == "lying":
+                with pytest.raises(ClientError, match="did not prove"):
+                    await response.read()
+                return
+            assert await response.read() == b""
+        async with client.get(server.url + "/") as response:
+            assert await response.read() == b"welcome "
+    nonce_was_taken = ["", "Digest", "Digest"]
+    assert guard.schemes == (nonce_was_taken if ends == "proven" else [*nonce_was_taken, "Digest"])
 
 
 async def test_the_documented_snippet(peer: Any, session: Any) -> None:

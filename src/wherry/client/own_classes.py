@@ -74,6 +74,7 @@ async def sent_by_class(
         if response._starting is not None:
             raise RuntimeError(f"{request!r} was sent on this connection already")
         response._starting = task = asyncio.get_running_loop().create_task(go())
+        task.add_done_callback(_retrieved)
         await asyncio.sleep(0)  # its first step writes the request
         if task.done():
             task.result()
@@ -99,6 +100,12 @@ async def sent_by_class(
         if response._starting is None:  # nothing was sent
             connection.promised -= 1
             held.release()
+
+
+def _retrieved(task: asyncio.Task[ClientResponse]) -> None:
+    """Whoever waits for the head has its error; a class that failed by itself, or was cancelled, does not ask."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def start(response: ClientResponse) -> None:

@@ -97,7 +97,7 @@ async def fetch(
         error: BaseException = exc
         if deadline is not None:
             session._wheel.discard(deadline)
-            if isinstance(exc, asyncio.CancelledError) and deadline.caused(exc):
+            if deadline.settle() and isinstance(exc, asyncio.CancelledError):
                 error = deadline.error()
         if traces is not None:
             await traces.request_exception(error)
@@ -105,6 +105,8 @@ async def fetch(
             raise
         raise error from exc
     if deadline is not None:
+        if deadline.expired:
+            deadline.settle()  # a middleware has kept the cancellation to itself
         exchange = response._exchange
         if exchange is None or exchange.complete:
             session._wheel.discard(deadline)

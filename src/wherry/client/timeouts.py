@@ -81,7 +81,8 @@ class TotalDeadline(Deadline):
         self.expired = False
         self._method = method
         self._url = url
-        self._cancelling = 0
+        # Counted now: who cancels in the turn of the loop in which time runs out has asked before `expire` looks.
+        self._cancelling = 0 if task is None else task.cancelling()
 
     def expire(self) -> None:
         self.expired = True
@@ -89,14 +90,18 @@ class TotalDeadline(Deadline):
             self.exchange.fail(self.error())
             self.exchange.cancel()
         elif self.task is not None:
-            self._cancelling = self.task.cancelling()
             self.task.cancel()
 
     def error(self) -> TimeoutError:
         return TimeoutError(f"Timeout of {self.seconds:g} seconds in all passed for {self._method} {self._url}")
 
-    def caused(self, cancelled: asyncio.CancelledError) -> bool:
-        """Whether the task was cancelled by this deadline alone, and nobody else asked for it."""
+    def settle(self) -> bool:
+        """Take back what `expire` asked of the task; called once, when the request has ended one way or the other.
+
+        Returns:
+            Whether this deadline has asked for the task's end, and nobody else.  Otherwise a cancellation is not the
+            deadline's to turn into a timeout: whoever else cancelled would wait for ever.
+        """
         if not self.expired or self.task is None:
             return False
         return self.task.uncancel() <= self._cancelling

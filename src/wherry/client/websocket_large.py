@@ -61,8 +61,17 @@ class LargeMessages:
         """
         task = asyncio.get_running_loop().create_task(self._send(opcode, bytes(payload), compress))
         self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-        await asyncio.shield(task)
+        task.add_done_callback(self._sent)
+        if not task.done():
+            # Not `shield`: where a message fails that nobody waits for any more, newer Pythons tell the loop's
+            # exception handler.
+            await asyncio.wait((task,))
+        task.result()
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; who was cancelled does not want it
 
     async def _send(self, opcode: int, payload: bytes, compress: int | None) -> None:
         channel = self._channel

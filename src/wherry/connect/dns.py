@@ -163,12 +163,13 @@ class DNSCache:
         task = self._lookups.get(key)
         if task is None:
             task = self._begin_lookup(key)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise OSError(None, f"the look-up of {key[0]} was stopped") from None
-            raise
+        if not task.done():
+            # Not `shield`: of that, who is cancelled cannot be told from a look-up that is, and where a look-up fails
+            # that nobody waits for any more, newer Pythons tell the loop's exception handler.
+            await asyncio.wait((task,))
+        if task.cancelled():
+            raise OSError(None, f"the look-up of {key[0]} was stopped")
+        return task.result()
 
     def _begin_lookup(self, key: Key) -> asyncio.Task[Entry]:
         task = asyncio.get_running_loop().create_task(self._look_up(key))

@@ -7,12 +7,14 @@ of the first request that it meets, and to what that origin names as its protect
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from yarl import URL
 
 from wherry.auth.challenge import parse_challenges
 from wherry.auth.digest import (
+    AuthenticationInfo,
     DigestAnswer,
     DigestChallenge,
     choose_challenge,
@@ -21,6 +23,7 @@ from wherry.auth.digest import (
     read_authentication_info,
     respond,
 )
+from wherry.client.head_fields import decoded_fields
 from wherry.client.origin import origin_of
 from wherry.errors import ClientError
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 # How many URIs of a `domain` are kept, and the counts of how many nonces.
 _MAX_DOMAIN = 64
 _MAX_NONCES = 256
+# How much of a response is read ahead to check the server's proof, in bytes, and how long that may take, in seconds.
+PROOF_LIMIT = 1024 * 1024
+PROOF_SECONDS = 5.0
 
 
 class DigestUser:
@@ -168,11 +174,11 @@ class DigestAuthMiddleware(DigestUser):
             self._space = protection_space(origin, challenge.domain)
 
     async def _learn(self, response: ClientResponse, origin: URL, answer: DigestAnswer | None) -> None:
-        """Take what Authentication-Info says (RFC 7616 3.5).
+        """Take what Authentication-Info says (RFC 7616 3.5), in the head or in the trailer.
 
-        A proof that covers the content ("auth-int") is checked before the response is given away, so the content is
-        read for it, as it is where the field is announced as a trailer; under a content coding, which is undone as it
-        comes, such a proof is left unchecked.
+        A proof is checked before the response is given away where that costs little: see `_whole_of`.  Of a longer
+        body the trailer is looked at when it comes, and a proof that covers the content ("auth-int") is left
+        unchecked; so it is under a content coding, which is undone as it comes.
 
         Raises:
             ClientError: The server's proof is wrong.
@@ -180,40 +186,85 @@ class DigestAuthMiddleware(DigestUser):
         if answer is None:
             return
         value = response.headers.get("Authentication-Info")
+        body: bytes | None = None
         if value is None:
             announced = ",".join(response.headers.getall("Trailer", ())).lower()
             if "authentication-info" in announced:
-                await _content_of(response)
+                body = await _whole_of(response)
+                if body is None:
+                    self._learn_at_the_end(response, origin, answer)
+                    return
             value = response.trailers.get("Authentication-Info")
         if value is None:
             return
         info = read_authentication_info(value)
-        body = b""
         if answer.qop == "auth-int" and info.rspauth is not None:
-            if response.content.decoder is not None:
+            if body is None and response.content.decoder is None:
+                body = await _whole_of(response)
+            if body is None or response.content.decoder is not None:
                 info = info._replace(rspauth=None)
-            else:
-                body = await _content_of(response)
-        if not proves(answer, info, body):
+        if not proves(answer, info, body or b""):
             response.close()
-            raise ClientError(f"{origin} did not prove in Authentication-Info that it knows the password (rspauth)")
+            raise _unproven(origin)
+        self._take_next_nonce(origin, answer, info)
+
+    def _learn_at_the_end(self, response: ClientResponse, origin: URL, answer: DigestAnswer) -> None:
+        """Look at the trailer when it is here; a wrong proof is the error of whoever still reads the body."""
+        content, exchange = response.content, response._exchange
+
+        def ended() -> None:
+            value = None if exchange is None else decoded_fields(exchange.trailers).get("Authentication-Info")
+            if value is None:
+                return
+            info = read_authentication_info(value)
+            if answer.qop == "auth-int":
+                info = info._replace(rspauth=None)
+            if proves(answer, info):
+                self._take_next_nonce(origin, answer, info)
+            else:
+                content.set_exception(_unproven(origin))
+
+        content.on_eof(ended)
+
+    def _take_next_nonce(self, origin: URL, answer: DigestAnswer, info: AuthenticationInfo) -> None:
         kept = self._challenges.get(origin)
         # Concurrent requests: an answer to an older nonce does not turn the wheel back.
         if info.nextnonce is not None and kept is not None and kept.nonce == answer.nonce:
             self._challenges[origin] = kept._replace(nonce=info.nextnonce)
 
 
-async def _content_of(response: ClientResponse) -> bytes:
-    """The content, which can be read again in every way."""
+def _unproven(origin: URL) -> ClientError:
+    return ClientError(f"{origin} did not prove in Authentication-Info that it knows the password (rspauth)")
+
+
+async def _whole_of(response: ClientResponse) -> bytes | None:
+    """The content, if all of it is here within `PROOF_LIMIT` bytes and `PROOF_SECONDS`; it can be read again.
+
+    Returns:
+        None for content that is longer, or takes longer: a server must not choose how much is held, or how long
+        the program waits for a response whose head is here.
+    """
     if response._body is not None:
         return response._body
+    content = response.content
+    if (response.content_length or 0) > PROOF_LIMIT:
+        return None
+    pieces: list[bytes] = []
+    size, whole = 0, False
     try:
-        body = await response.content.read()
-    except BaseException:
-        response.close()
-        raise
-    response.content.put_back(body)
-    return body
+        async with asyncio.timeout(PROOF_SECONDS):
+            while size <= PROOF_LIMIT and not whole:
+                piece = await content.readany()
+                pieces.append(piece)
+                size += len(piece)
+                whole = not piece
+    except BaseException as exc:
+        if not isinstance(exc, TimeoutError) or content.exception() is not None:
+            response.close()
+            raise
+    body = b"".join(pieces)
+    content.put_back(body)
+    return body if whole else None
 
 
 def _challenge_in(response: ClientResponse, request: ClientRequest, origin: URL) -> DigestChallenge | None:
