@@ -43,6 +43,7 @@ class Inflow:
         "_callbacks",
         "_cursor",
         "_decoded",
+        "_dropped",
         "_eof",
         "_eof_waiter",
         "_exception",
@@ -105,6 +106,7 @@ class Inflow:
         self._paused = False
         self._whole = False
         self._exception: BaseException | None = None
+        self._dropped = False  # what came will not be read
         self._waiter: asyncio.Future[None] | None = None
         self._eof_waiter: asyncio.Future[None] | None = None
         self._job: asyncio.Future[bytes] | None = None
@@ -163,21 +165,31 @@ class Inflow:
                 _call(callback)
 
     def set_exception(self, exc: BaseException | type[BaseException], exc_cause: BaseException | None = None) -> None:
-        """End the stream with `exc`: whoever reads now or later gets it; what was not read is dropped."""
+        """End the stream with `exc`: what came before is readable, then whoever reads gets it."""
         if isinstance(exc, type):
             exc = exc()
         if exc_cause is not None and exc.__cause__ is None:
             exc.__cause__ = exc_cause
         self._exception = exc
         self._callbacks = None
-        self._raw = self._buffer = self._marks = self._splits = self._lent = None
-        self._size = self._ready = self._held = self._offset = 0
+        lent = self._lent
+        if lent is not None:
+            # It lies in a buffer of the connection's, which goes its own way from here.
+            self._lent = None
+            self._raw = [bytes(lent)]
         self.flow = None
         self._paused = False
         if self._waiter is not None:
             self._wake()
         if self._eof_waiter is not None:
             _wake_future(self._eof_waiter)
+
+    def drop(self, exc: BaseException) -> None:
+        """End the stream with `exc`, and forget what was not read: nobody wants it, or it is of no use."""
+        self._raw = self._buffer = self._marks = self._splits = self._lent = None
+        self._size = self._ready = self._held = self._offset = 0
+        self._dropped = True
+        self.set_exception(exc)
 
     def begin_http_chunk_receiving(self) -> None:
         """An HTTP/1.1 chunk begins.
@@ -268,9 +280,14 @@ class Inflow:
         finally:
             self._eof_waiter = None
         if not self._eof:
-            self._check()
+            self._raise()
 
     def _check(self) -> None:
+        """Raise what ended the stream, once all that came before is read."""
+        if self._exception is not None and not self._size:
+            self._raise()
+
+    def _raise(self) -> None:
         exc = self._exception
         if exc is not None:
             # Without this each raise of the same object would add to its traceback.
@@ -279,10 +296,15 @@ class Inflow:
     def _too_large(self) -> ClientPayloadError:
         return ClientPayloadError(f"the body is larger than max_body_size={self.max_size}")
 
-    def _fail(self, exc: BaseException) -> None:
-        """The stream itself found the body bad: the rest is of no use to anyone."""
+    def _fail(self, exc: BaseException, *, keep: bool = False) -> None:
+        """The stream itself found the body bad: the rest is of no use to anyone; `keep` what is decoded already."""
         flow = self.flow
-        self.set_exception(exc)
+        if keep and self._buffer:
+            buffer, offset, ready = self._buffer, self._offset, self._ready
+            self.drop(exc)
+            self._buffer, self._offset, self._ready, self._size = buffer, offset, ready, ready
+        else:
+            self.drop(exc)
         if isinstance(flow, Exchange):
             flow.cancel()
             # Cancelling reports back here; the reason is what was found first.

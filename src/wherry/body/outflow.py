@@ -30,7 +30,9 @@ class Outflow(Inflow):
     __slots__ = ()
 
     async def _wait(self, reader: str) -> None:
-        """Wait until something has changed."""
+        """Wait until something has changed; the end of a broken stream is no change that could come."""
+        if self._exception is not None and self._job is None:
+            self._raise()
         if self._waiter is not None:
             raise RuntimeError(f"{reader}() called while another coroutine is already waiting for incoming data")
         # Of the connection's own loop: who reads in another one is told so, and does not wait for ever.
@@ -42,10 +44,10 @@ class Outflow(Inflow):
         finally:
             if self._waiter is waiter:
                 self._waiter = None
-        self._check()
 
     def _exhausted(self) -> bool:
-        return not self._ready and self._drained()
+        """Whether all has been read, and nothing was wrong with it."""
+        return not self._ready and self._exception is None and self._drained()
 
     def _drained(self) -> bool:
         """Whether all that has arrived is in the buffer, or was read."""
@@ -79,7 +81,7 @@ class Outflow(Inflow):
         self._ready = self._size
 
     def _decode(self, decoder: Decoder, want: int, offload: bool) -> None:
-        want = min(want, DECODE_STEP)
+        want = 0 if self._dropped else min(want, DECODE_STEP)
         while self._ready < want and self._job is None:
             piece = b""
             if decoder.needs_input:
@@ -89,7 +91,7 @@ class Outflow(Inflow):
                         try:
                             decoder.finish()
                         except ClientPayloadError as exc:
-                            self._fail(exc)
+                            self._fail(exc, keep=True)
                             self._check()
                     return
                 if self._marks:
@@ -110,8 +112,9 @@ class Outflow(Inflow):
             try:
                 data = decoder.decode(piece, room)
             except ClientPayloadError as exc:
-                self._fail(exc)
+                self._fail(exc, keep=True)
                 self._check()
+                return
             self._take_decoded(decoder, data)
             self._check()
 
@@ -121,10 +124,10 @@ class Outflow(Inflow):
         if job.cancelled():
             return
         exc = job.exception()
-        if self._exception is None:
+        if not self._dropped:
             assert self.decoder is not None
             if exc is not None:
-                self._fail(exc)
+                self._fail(exc, keep=True)
             else:
                 self._take_decoded(self.decoder, job.result())
         self._wake()
@@ -189,6 +192,25 @@ class Outflow(Inflow):
         if self._paused:
             self._resume_if_low()
         return data
+
+    def _put_back(self, data: bytes) -> None:
+        """Let what was taken be read again."""
+        if not data or self._dropped:
+            return
+        lent = self._lent
+        if lent is not None:
+            self._lent = None
+            self._raw = [bytes(lent)]
+        buffer = self._buffer
+        if buffer is None:
+            buffer = self._buffer = deque()
+        if self._offset:
+            buffer[0] = buffer[0][self._offset :]
+            self._offset = 0
+        buffer.appendleft(data)
+        self._size += len(data)
+        self._ready += len(data)
+        self._cursor -= len(data)
 
     def _gather(self, buffer: deque[bytes], n: int) -> bytes:
         """Take `n` bytes that lie in several pieces."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import warnings
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
@@ -130,7 +129,7 @@ class StreamReader(BorrowingFlow):
 
     def at_eof(self) -> bool:
         """Whether the last byte has arrived and was read."""
-        return self._eof and self._exhausted()
+        return self._eof and not self._ready and self._drained()
 
     def get_read_buffer_limits(self) -> tuple[int, int]:
         """How many held bytes resume the connection, and how many pause it."""
@@ -190,6 +189,7 @@ class StreamReader(BorrowingFlow):
                     self._cursor = self._decoded = len(body)
                     return body
         self._pull(DECODE_STEP, offload=False)
+        self._raise()
         return self._take(-1) if self._drained() else None
 
     async def read(self, n: int = -1) -> bytes:
@@ -240,12 +240,18 @@ class StreamReader(BorrowingFlow):
             return b""
         blocks: list[bytes] = []
         missing = n
-        while missing:
-            block = await self.read(missing)
-            if not block:
-                raise asyncio.IncompleteReadError(b"".join(blocks), n)
-            blocks.append(block)
-            missing -= len(block)
+        try:
+            while missing:
+                block = await self.read(missing)
+                if not block:
+                    break
+                blocks.append(block)
+                missing -= len(block)
+        except BaseException:
+            self._put_back(b"".join(blocks))
+            raise
+        if missing:
+            raise asyncio.IncompleteReadError(b"".join(blocks), n)
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     async def readline(self, *, max_line_length: int | None = None) -> bytes:
@@ -296,7 +302,12 @@ class StreamReader(BorrowingFlow):
                     return bytes(got)
             if self._eof and self._exhausted():
                 return bytes(got)
-            await self._wait("readuntil")
+            try:
+                await self._wait("readuntil")
+            except BaseException:
+                # A line of which the end is missing is no line; `read` gives what there is of it.
+                self._put_back(bytes(got))
+                raise
 
     async def readchunk(self) -> tuple[bytes, bool]:
         """(data, end_of_http_chunk): the flag is True where an HTTP/1.1 chunk ends; (b"", False) is the end."""
@@ -326,7 +337,10 @@ class StreamReader(BorrowingFlow):
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("read_nowait() called while a coroutine is waiting for data")
         self._pull(self._high_water if n < 0 else n, offload=False)
-        return self._take(n) if self._ready else b""
+        if self._ready:
+            return self._take(n)
+        self._check()
+        return b""
 
     def unread_data(self, data: bytes) -> None:
         """Put `data` back, to be read next; deprecated."""
@@ -335,19 +349,7 @@ class StreamReader(BorrowingFlow):
 
     def put_back(self, data: bytes) -> None:
         """Let `data`, which was read, be read again."""
-        if not data:
-            return
-        self._pull(self._low_water, offload=False)
-        buffer = self._buffer
-        if buffer is None:
-            buffer = self._buffer = deque()
-        if self._offset:
-            buffer[0] = buffer[0][self._offset :]
-            self._offset = 0
-        buffer.appendleft(data)
-        self._size += len(data)
-        self._ready += len(data)
-        self._cursor -= len(data)
+        self._put_back(data)
 
     async def _read_all(self) -> bytes:
         whole = self.take_whole()
@@ -365,17 +367,23 @@ class StreamReader(BorrowingFlow):
                     await self._wait("read")
                 finally:
                     self._whole = False
+            self._check()
             self._pull(sys.maxsize)
             return self._take(-1) if self._ready else b""
         blocks: list[bytes] = []
-        while True:
-            self._pull(DECODE_STEP)
-            if self._ready:
-                blocks.append(self._take(-1))
-            elif self._eof and self._exhausted():
-                return b"".join(blocks)
-            else:
-                await self._wait("read")
+        try:
+            while True:
+                self._pull(DECODE_STEP)
+                if self._ready:
+                    blocks.append(self._take(-1))
+                elif self._eof and self._exhausted():
+                    return b"".join(blocks)
+                else:
+                    await self._wait("read")
+        except BaseException:
+            # What came is there for who reads piece by piece.
+            self._put_back(b"".join(blocks))
+            raise
 
 
 class EmptyStreamReader(StreamReader):
@@ -397,6 +405,9 @@ class EmptyStreamReader(StreamReader):
         """It has ended already."""
 
     def set_exception(self, exc: BaseException | type[BaseException], exc_cause: BaseException | None = None) -> None:
+        """Nothing can fail."""
+
+    def drop(self, exc: BaseException) -> None:
         """Nothing can fail."""
 
     def set_read_chunk_size(self, n: int) -> None:

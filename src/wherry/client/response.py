@@ -354,8 +354,8 @@ class ClientResponse(ResponseFacts):
         """From here on reading is an error, except of what `read` has kept."""
         self._released = True
         content = self.content
-        if self._body is None and content is not None and content.exception() is None:
-            content.set_exception(ClientConnectionError("Connection closed"))
+        if self._body is None and content is not None:
+            content.drop(content.exception() or ClientConnectionError("Connection closed"))
 
     @property
     def output_size(self) -> int:
