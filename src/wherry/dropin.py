@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import runpy
 import sys
+import threading
 from contextlib import suppress
 from functools import update_wrapper
 from pathlib import Path
@@ -32,6 +33,7 @@ SERVER_MODULES = ("web", "test_utils", "pytest_plugin")
 API_VERSION = "3.14.0"
 
 _replaced: dict[str, list[str]] = {}
+_installing = threading.RLock()
 
 
 def install() -> None:
@@ -39,8 +41,12 @@ def install() -> None:
 
     Classes that were derived from aiohttp's before stay as they are.  Calling it twice is harmless.
     """
-    if _replaced:
-        return
+    with _installing:
+        if not _replaced:
+            _install()
+
+
+def _install() -> None:
     try:
         package = importlib.import_module("aiohttp")
     except ModuleNotFoundError as error:

@@ -282,7 +282,8 @@ class PayloadRegistry:
         exact = self._exact.get(type(data))
         if exact is not None:
             return exact(data, *args, **kwargs)
-        if type(data) not in self._unknown:
+        unknown = self._unknown  # this one: `register`, in another thread, begins a new one
+        if type(data) not in unknown:
             if isinstance(data, Payload):
                 return data
             for order in (self._normal, self._last):
@@ -290,12 +291,11 @@ class PayloadRegistry:
                     if isinstance(data, kind):
                         return factory(data, *args, **kwargs)
             if type(data) in (dict, list, tuple):
-                self._unknown.add(type(data))
+                unknown.add(type(data))
         raise LookupError(f"no payload is registered for {type(data).__name__}")
 
     def register(self, factory: Callable[..., Payload], type: Any, *, order: Order = Order.normal) -> None:  # noqa: A002
         """Let `factory` make the payload for objects of `type` (a class, or a tuple of them)."""
-        self._unknown.clear()
         if order is Order.try_first:
             self._first.append((factory, type))
         elif order is Order.try_last:
@@ -306,6 +306,7 @@ class PayloadRegistry:
                 self._exact[kind] = factory
         else:
             raise ValueError(f"not an order: {order!r}")
+        self._unknown = set()
 
 
 PAYLOAD_REGISTRY: Final = PayloadRegistry()

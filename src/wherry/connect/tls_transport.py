@@ -11,8 +11,9 @@ import asyncio
 import errno
 import ssl
 import sys
-import threading
 from typing import Any, cast
+
+from wherry.protocol.receiving import OnePerLoop
 
 # Seconds that a handshake may take where nobody sets a limit, and that a peer may take to end in order.
 HANDSHAKE_TIMEOUT = 60.0
@@ -24,18 +25,14 @@ MAX_DISCARDED = 256 * 1024
 # What is received at once, before it is decrypted.
 RECEIVE_SIZE = 64 * 1024
 
-_buffers = threading.local()
+_buffers = OnePerLoop(lambda: memoryview(bytearray(RECEIVE_SIZE)))
 
 
-def _receive_buffer() -> memoryview:
-    """Where encrypted bytes are received: they leave it before anything else runs, so one does for a thread."""
+def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """Where encrypted bytes are received: they leave it before anything else runs, so one does for a loop."""
     if sys.platform == "win32":  # reads are outstanding there while others run
         return memoryview(bytearray(RECEIVE_SIZE))
-    try:
-        return cast("memoryview", _buffers.shared)
-    except AttributeError:
-        _buffers.shared = memoryview(bytearray(RECEIVE_SIZE))
-        return cast("memoryview", _buffers.shared)
+    return _buffers.of(loop)
 
 
 class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
@@ -92,7 +89,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._below = cast("asyncio.Transport", None)
         self._protocol: Any = None
         self._buffered = False
-        self._raw = _receive_buffer()
+        self._raw = _receive_buffer(loop)
         self._waiter: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._secured = False

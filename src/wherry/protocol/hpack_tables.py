@@ -6,7 +6,8 @@ alone say everything.  Knows bytes only, neither tables that grow nor frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from typing import NamedTuple
 
 try:
     from jh2._hazmat import Decoder as _RustDecoder  # type: ignore[import-untyped]
@@ -76,8 +77,20 @@ def _canonical_codes() -> dict[int, tuple[int, int]]:
     return codes
 
 
-def _numbered_tree() -> list[tuple[int, int]]:
-    """The code's tree: for each node what follows on 0 and on 1: a node's number, ~symbol, or 0 for EOS."""
+class _Code(NamedTuple):
+    """What decoding by hand looks up; made whole before anybody sees it, for threads share it.
+
+    Args:
+        tree: For each node what follows on 0 and on 1: a node's number, ~symbol, or 0 for EOS.
+        ends: The nodes in which a string may end: less than eight ones since the last symbol (5.2).
+    """
+
+    tree: tuple[tuple[int, int], ...]
+    ends: frozenset[int]
+
+
+@functools.cache
+def _code() -> _Code:
     nodes: list[list[int]] = [[0, 0]]
     for symbol, (code, length) in _canonical_codes().items():
         node = 0
@@ -88,28 +101,25 @@ def _numbered_tree() -> list[tuple[int, int]]:
                 nodes[node][bit] = len(nodes) - 1
             node = nodes[node][bit]
         nodes[node][code & 1] = ~symbol
-    return [(zero, one) for zero, one in nodes]
+    ends, node = [], 0
+    for _ in range(8):
+        ends.append(node)
+        node = nodes[node][1]
+    return _Code(tuple([(zero, one) for zero, one in nodes]), frozenset(ends))
 
 
-_tree: list[tuple[int, int]] = []
 # (node << 8 | byte) -> the node after that byte, and what came out: filled as it is met, 65,536 entries at most.
+# Threads may fill it together: an entry is set at once, and whoever makes it makes the same.
 _steps: dict[int, tuple[int, bytes]] = {}
-# The nodes in which a string may end: less than eight ones since the last symbol (5.2).
-_ends: set[int] = set()
 
 
 def _walk(key: int) -> tuple[int, bytes]:
     """One byte of input from one node on."""
-    if not _tree:
-        _tree.extend(_numbered_tree())
-        node = 0
-        for _ in range(8):
-            _ends.add(node)
-            node = _tree[node][1]
+    tree = _code().tree
     node, byte = key >> 8, key & 0xFF
     symbols = bytearray()
     for shift in range(7, -1, -1):
-        node = _tree[node][(byte >> shift) & 1]
+        node = tree[node][(byte >> shift) & 1]
         if node < 0:
             symbols.append(~node)
             node = 0
@@ -135,41 +145,40 @@ def decode_in_python(data: bytes) -> bytes:
         except KeyError:
             node, symbols = _walk(key)
         pieces.append(symbols)
-    if node and node not in _ends:
+    if node and node not in _code().ends:
         raise HuffmanError("a Huffman string does not end with the start of EOS")
     return b"".join(pieces)
 
 
-def _rust_decoder() -> Callable[[bytes], bytes]:
-    """The compiled decoder, asked for one string at a time: it takes a hundredth of the time for long ones."""
-    decode = _RustDecoder(1 << 26).decode
+def decode_with_rust(data: bytes) -> bytes:
+    """`decode_in_python` by a compiled decoder, asked for one string at a time: a hundredth of the time for long ones.
 
-    def decode_with_rust(data: bytes) -> bytes:
-        size = len(data)
-        if size < 24:
-            return decode_in_python(data)
-        # A literal that is not indexed, of the name "a": it leaves the decoder as it was.
-        prefix = bytearray(b"\x00\x01a\xff")
-        rest = size - 0x7F
-        if rest < 0:
-            prefix[3] = 0x80 | size
-        else:
-            while rest > 0x7F:
-                prefix.append(rest & 0x7F | 0x80)
-                rest >>= 7
-            prefix.append(rest)
-        try:
-            value = decode(bytes(prefix) + data, True)[0][1]
-        except (_RustError, _RustOversized) as exc:
-            raise HuffmanError(str(exc)) from exc
-        assert isinstance(value, bytes)
-        # It does not look at the padding's bits, which must be ones.
-        padding = (1 << (size * 8 - sum(value.translate(CODE_LENGTHS)))) - 1
-        if data[-1] & padding != padding:
-            raise HuffmanError("a Huffman string does not end with the start of EOS")
-        return value
+    Each call has a decoder of its own, which costs less than a microsecond: it can be used by one thread only, and
+    connections of all event loops come here.
+    """
+    size = len(data)
+    if size < 24:
+        return decode_in_python(data)
+    # A literal that is not indexed, of the name "a".
+    prefix = bytearray(b"\x00\x01a\xff")
+    rest = size - 0x7F
+    if rest < 0:
+        prefix[3] = 0x80 | size
+    else:
+        while rest > 0x7F:
+            prefix.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        prefix.append(rest)
+    try:
+        value = _RustDecoder(1 << 26).decode(bytes(prefix) + data, True)[0][1]
+    except (_RustError, _RustOversized) as exc:
+        raise HuffmanError(str(exc)) from exc
+    assert isinstance(value, bytes)
+    # It does not look at the padding's bits, which must be ones.
+    padding = (1 << (size * 8 - sum(value.translate(CODE_LENGTHS)))) - 1
+    if data[-1] & padding != padding:
+        raise HuffmanError("a Huffman string does not end with the start of EOS")
+    return value
 
-    return decode_with_rust
 
-
-decode_huffman = decode_in_python if _RustDecoder is None else _rust_decoder()
+decode_huffman = decode_in_python if _RustDecoder is None else decode_with_rust

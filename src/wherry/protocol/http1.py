@@ -1,6 +1,6 @@
 """HTTP/1.1 on the wire (RFC 9112): one exchange at a time on a connection.
 
-`Http1Connection` is an asyncio `BufferedProtocol` that receives into one buffer kept for the whole thread, so
+`Http1Connection` is an asyncio `BufferedProtocol` that receives into one buffer that its loop's connections share, so
 that no memory is taken for a read.  llhttp (httptools) parses, strictly; this module knows which bytes belong to
 which exchange.  A message counts as whole only when the read that ended it holds nothing more: bytes that nobody
 asked for end the connection, and are never given to the next exchange (RFC 9112 9.2, 11.2).
@@ -60,7 +60,7 @@ class Http1Connection(Http1Reading, asyncio.BufferedProtocol):
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(loop, limits, receive_buffer())
+        super().__init__(loop, limits, receive_buffer(loop))
         self._own_limits = limits
         self.owner = None
         self.route: Any = None

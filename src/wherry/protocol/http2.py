@@ -1,6 +1,6 @@
 """HTTP/2 on the wire (RFC 9113): many exchanges at a time on a connection, each a stream.
 
-`Http2Connection` is an asyncio `BufferedProtocol` over the thread's kept buffer.  It cuts frames by hand, acts at
+`Http2Connection` is an asyncio `BufferedProtocol` over the loop's one buffer.  It cuts frames by hand, acts at
 once on the two that every response is made of, and leaves what goes out to `Sender`, the frames that steer the
 connection to `http2_control`, and a stream's own state to `Http2Exchange`.
 """
@@ -91,7 +91,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self.control = Control(ASSUMED_STREAMS, limits.max_head_size)
         self._flow = flow
         self._transport: asyncio.Transport | None = None
-        self._buffer = receive_buffer()
+        self._buffer = receive_buffer(loop)
         self.sender = Sender(loop)
         self.streams: dict[int, Http2Exchange] = {}
         self._held: list[tuple[Http2Exchange, RequestHead]] = []  # wait for the server's SETTINGS

@@ -1,18 +1,19 @@
-"""The buffer into which all connections of a thread receive, and who may leave bytes in it for a while.
+"""The buffer into which the connections of an event loop receive, and who may leave bytes in it for a while.
 
-get_buffer, recv and buffer_updated follow one another without anything in between, so one buffer does for all, and
-receiving takes no memory.  What was received of a large body may be lent to a reader that waits for it: the reader
-copies it piece by piece as it wants it, or at the latest when the buffer is needed again.
+get_buffer, recv and buffer_updated follow one another without anything in between, so one buffer does for all that
+one loop reads, and receiving takes no memory.  What was received of a large body may be lent to a reader that waits
+for it: the reader copies it piece by piece as it wants it, or at the latest when the buffer is needed again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 from wherry.protocol.connection import BodySink
 
@@ -20,7 +21,8 @@ BUFFER_SIZE = 256 * 1024
 # What is read at most from a connection that is lost.
 MOST_HEARD = 1024 * 1024
 
-_buffers = threading.local()
+_Made = TypeVar("_Made")
+
 # A proactor loop keeps a read outstanding while others run, so there each connection needs a buffer of its own.
 _READS_ARE_SYNCHRONOUS = sys.platform != "win32"
 
@@ -61,15 +63,37 @@ class ReceiveBuffer:
         return borrower if borrower is not None and borrower.keep_lent() else None
 
 
-def receive_buffer() -> ReceiveBuffer:
-    """The thread's buffer."""
-    if not _READS_ARE_SYNCHRONOUS:
-        return ReceiveBuffer(64 * 1024, lends=False)
-    try:
-        return cast("ReceiveBuffer", _buffers.shared)
-    except AttributeError:
-        _buffers.shared = ReceiveBuffer(BUFFER_SIZE, lends=True)
-        return cast("ReceiveBuffer", _buffers.shared)
+class OnePerLoop(threading.local, Generic[_Made]):
+    """What all connections of an event loop share, and those of no other loop.
+
+    A thread is not enough to tell them apart: a loop may be run in one thread now and in another later, beside the
+    next loop of the first, and two threads would receive into one buffer.  What is found without a lock is that of the
+    loop which asked last in this thread; a loop that comes back gets another.
+
+    Args:
+        make: Makes what is shared.
+    """
+
+    def __init__(self, make: Callable[[], _Made]) -> None:
+        self._make = make
+        self._loop = 0
+        self._made: _Made | None = None
+
+    def of(self, loop: asyncio.AbstractEventLoop) -> _Made:
+        """What the connections of `loop` share."""
+        # The number alone: who holds what was made (a connection) holds its loop as well, and the number is not
+        # given to another loop before.
+        if self._made is None or self._loop != id(loop):
+            self._made, self._loop = self._make(), id(loop)
+        return self._made
+
+
+_buffers = OnePerLoop(lambda: ReceiveBuffer(BUFFER_SIZE, lends=True))
+
+
+def receive_buffer(loop: asyncio.AbstractEventLoop) -> ReceiveBuffer:
+    """The buffer for a new connection of `loop`."""
+    return _buffers.of(loop) if _READS_ARE_SYNCHRONOUS else ReceiveBuffer(64 * 1024, lends=False)
 
 
 def hear_out(transport: Any, receive: Callable[[memoryview], None]) -> None:
