@@ -129,6 +129,24 @@ async def test_no_more_redirects_than_that(peer: Any, session: Any, most: int) -
         assert await response.text() == "fine"
 
 
+@pytest.mark.parametrize("options", [{}, {"headers": {"X": "1"}}, {"data": b"x"}])
+async def test_zero_redirects_let_none_through(peer: Any, session: Any, options: dict[str, Any]) -> None:
+    """aiohttp documents a maximum of redirects to follow; that its 0 follows them for ever is nowhere said."""
+    server: Peer = await peer(
+        lambda asked: reply(307, "", {"Location": "/x"}) if asked.target == "/" else reply(200, "there")
+    )
+    client = session(limit=1)
+    for method in ("GET", "POST"):
+        with pytest.raises(wherry.TooManyRedirects, match="more than 0 redirects"):
+            await client.request(method, server.url(), max_redirects=0, **options)
+        async with client.request(method, server.url("/x"), max_redirects=0, **options) as response:
+            assert await response.text() == "there"
+        async with client.request(method, server.url(), max_redirects=None, **options) as response:
+            assert await response.text() == "there"
+        async with client.request(method, server.url(), max_redirects=0, allow_redirects=False, **options) as response:
+            assert response.status == 307
+
+
 async def test_a_bad_location_costs_nothing_but_its_request(peer: Any, session: Any) -> None:
     server: Peer = await peer(
         lambda asked: reply(302, "", {"Location": "ftp://h/"}) if asked.target == "/" else reply()

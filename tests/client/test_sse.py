@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from tests.servers.raw import RawServer, read_request, response
 
 import wherry
 from wherry import ServerSentEvent as Event
+from wherry.client import sse
 from wherry.client.sse import EventParser
 from wherry.testing import LocalServer
 
@@ -82,6 +84,13 @@ async def test_other_types_and_statuses_are_errors(raw_server: Start) -> None:
             await anext(aiter(session.events(server.url)))
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may ask for any wait, as long as it is one."""
+    monkeypatch.setattr(sse, "SHORTEST_WAIT", 0.001)
+
+
+@pytest.mark.usefixtures("quick")
 async def test_a_source_goes_on_where_it_stopped(raw_server: Start) -> None:
     asked: list[bytes] = []
 
@@ -105,6 +114,7 @@ async def test_a_source_goes_on_where_it_stopped(raw_server: Start) -> None:
     assert all(b"Accept: text/event-stream" in request for request in asked)
 
 
+@pytest.mark.usefixtures("quick")
 async def test_an_event_that_was_cut_off_comes_again(raw_server: Start) -> None:
     """Its id came, but its end did not (HTML 9.2.6: the ID is set when an event is dispatched)."""
     asked: list[bytes] = []
@@ -129,6 +139,30 @@ async def test_an_event_that_was_cut_off_comes_again(raw_server: Start) -> None:
 def test_a_server_cannot_ask_to_wait_for_ever(digits: str) -> None:
     (event,) = EventParser().feed(f"retry: {digits}\ndata: a\n\n".encode())
     assert event.retry == 86_400
+
+
+@pytest.mark.parametrize("said", ["retry: 0\n\n", "retry: 0\ndata: x\n\n", "retry: 000\ndata: x\n\nretry: 1\n\n"])
+async def test_a_server_cannot_have_itself_asked_without_a_pause(raw_server: Start, said: str) -> None:
+    asked: list[float] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        asked.append(asyncio.get_running_loop().time())
+        writer.write(HEAD + said.encode() if len(asked) < 3 else b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session, session.events(server.url, reconnect=0.001) as source:
+        async for event in source:
+            assert event.retry == 0.0  # what it said is told all the same
+        assert source.reconnect == sse.SHORTEST_WAIT
+    assert all(later - earlier > 0.45 for earlier, later in pairwise(asked))
+
+
+def test_a_wait_is_longer_by_chance_and_never_shorter() -> None:
+    waits = [sse.reconnect_after(2.0) for _ in range(1000)]
+    assert 2.0 <= min(waits) < 2.1
+    assert 2.4 < max(waits) <= 2.5
+    assert sse.reconnect_after(0.0) == 0.0
 
 
 async def test_a_source_does_not_fetch_an_endless_event_again(raw_server: Start) -> None:

@@ -66,6 +66,22 @@ def test_attributes_in_any_case_and_the_last_one_wins() -> None:
     }
 
 
+def test_what_rfc_6265bis_does_not_know_is_not_kept() -> None:
+    noise = "; ".join(f"x{number}={number}" for number in range(2000))
+    for field in (f"a=b; {noise}", f"a=b; Path=/; {noise}; =; ; comment=c; version=1; Priority=High; é=1"):
+        parsed = parse_one(field)
+        assert parsed is not None
+        assert (parsed.name, parsed.value) == ("a", "b")
+        assert set(parsed.attributes) <= {"path"}
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=20))
+def test_attributes_are_known_ones_whatever_comes(pairs: list[tuple[str, str]]) -> None:
+    parsed = parse_one("a=b; Domain=x.test; " + ";".join(f"{name}={text}" for name, text in pairs))
+    known = {"domain", "expires", "max-age", "path", "samesite", "secure", "httponly", "partitioned"}
+    assert parsed is None or set(parsed.attributes) <= known
+
+
 def test_a_time_that_is_none_does_not_hide_the_one_before() -> None:
     parsed = parse_one("a=b; Max-Age=5; Max-Age=soon; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Expires=never")
     assert parsed is not None

@@ -80,12 +80,13 @@ class Journey:
         try:
             if self._traces is not None:
                 await self._traces.request_redirect(response)
-            if location and options.max_redirects and len(history) >= options.max_redirects:
+            most = options.max_redirects
+            if location and most is not None and len(history) >= most:
                 raise TooManyRedirects(
                     history[0].request_info,
                     tuple(history),
                     status=response.status,
-                    message=f"more than {options.max_redirects} redirects",
+                    message=f"more than {most} redirects",
                 )
             requote = self._session._requote_redirect_url
             following = next_hop(hop, response.real_url, response.status, location, requote=requote)

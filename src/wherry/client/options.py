@@ -39,7 +39,7 @@ class _RequestOptions(  # noqa: PYI049  (the session's signature)
     skip_auto_headers: Iterable[str] | None
     auth: BasicAuth | None
     allow_redirects: bool
-    max_redirects: int
+    max_redirects: int | None
     compress: str | bool | None
     chunked: bool | None
     expect100: bool
@@ -141,7 +141,7 @@ class RequestOptions:
         skip_auto_headers: Iterable[str] | None = None,
         auth: BasicAuth | None = None,
         allow_redirects: bool = True,
-        max_redirects: int = 10,
+        max_redirects: int | None = 10,
         compress: str | bool | None = None,
         chunked: bool | None = None,
         expect100: bool = False,

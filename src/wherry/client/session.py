@@ -226,7 +226,8 @@ class ClientSession(SessionFacts):
             headers: Fields of this request; they replace the session's of the same name.
             auth: Basic authentication.
             allow_redirects: Whether redirects are followed; False for `head`.
-            max_redirects: How many, 10 by default.
+            max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0 lets none
+                through, None any number.
             compress: Compresses the body: True or "deflate", "gzip", "br", "zstd".
             chunked: Sends the body in chunks although its length is known.
             expect100: Waits for 100 (Continue) before the body is sent.

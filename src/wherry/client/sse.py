@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import random
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
 EVENT_STREAM = "text/event-stream"
 MAX_EVENT_SIZE = 2**20
-# Whatever a server asks, seconds.
+# Whatever a server asks, seconds: "retry: 0" would have it asked as fast as it answers.
+SHORTEST_WAIT = 0.5
 LONGEST_WAIT = 86_400.0
+# A wait is up to so much longer by chance: those whom a server lost together must not come back together.
+JITTER = 0.25
 # Browsers wait some seconds before they connect again; a server says otherwise by `retry`.
 RECONNECT_SECONDS = 3.0
 
@@ -142,6 +146,11 @@ class EventParser:
         return self._retry
 
 
+def reconnect_after(seconds: float) -> float:
+    """The seconds to wait where `seconds` are asked for: as many at least (HTML standard, 9.2.3), and some by chance."""
+    return seconds * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311  (it protects no secret)
+
+
 def check_event_stream(response: ClientResponse) -> None:
     """Raise unless a response is an event stream.
 
@@ -183,7 +192,8 @@ class EventSource:
     Args:
         session: Makes the requests.
         url: Where the events come from.
-        reconnect: Seconds before connecting again, as long as the server says nothing else.
+        reconnect: Seconds before connecting again, as long as the server says nothing else; what it says counts
+            from half a second to a day.  Up to a quarter is added by chance.
         max_reconnects: How often in a row without any event between; None for no limit.
         options: As for `ClientSession.request`.
     """
@@ -225,21 +235,21 @@ class EventSource:
                         failures = 0
                         self.last_event_id = event.id
                         if event.retry is not None:
-                            self.reconnect = event.retry
+                            self.reconnect = max(event.retry, SHORTEST_WAIT)
                         yield event
             except EventTooLarge:
                 raise
             except (ClientConnectionError, ClientPayloadError, TimeoutError) as exc:
                 error = exc
             if parser.retry is not None:
-                self.reconnect = parser.retry
+                self.reconnect = max(parser.retry, SHORTEST_WAIT)
             self.last_event_id = parser.last_event_id
             failures += 1
             if self._max_reconnects is not None and failures > self._max_reconnects:
                 if error is not None:
                     raise error
                 return
-            await asyncio.sleep(self.reconnect)
+            await asyncio.sleep(reconnect_after(self.reconnect))
 
     def __aiter__(self) -> AsyncIterator[ServerSentEvent]:
         return self._events

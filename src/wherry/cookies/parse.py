@@ -37,6 +37,8 @@ MAX_LIFETIME = 400 * 86400
 # RFC 6265bis 5.6: a field with one of these is ignored as a whole.  A tab is no such character.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _FLAGS = frozenset({"secure", "httponly", "partitioned"})
+# RFC 6265bis 5.6: a server may write anything behind a cookie, and what has no meaning is not kept.
+_VALUED = frozenset({"domain", "expires", "max-age", "path", "samesite"})
 _MAX_AGE = re.compile(rf"-?[0-9]{{1,{MAX_ATTRIBUTE_LENGTH}}}").fullmatch
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 _BLANKS = " \t"
@@ -65,7 +67,8 @@ class SetCookie(NamedTuple):
     Args:
         name: The cookie's name, "" for a field that has none.
         value: The value as it was sent, with its quotes.
-        attributes: Lower-case names and values as sent; the flags secure, httponly and partitioned are True.
+        attributes: Those that are known, by lower-case names, values as sent; the flags secure, httponly and
+            partitioned are True.
     """
 
     name: str
@@ -93,6 +96,8 @@ def parse_one(field: str) -> SetCookie | None:
         key = key.strip(_BLANKS).lower()
         if key in _FLAGS:
             attributes[key] = True
+            continue
+        if key not in _VALUED:
             continue
         text = text.strip(_BLANKS)
         if _fits(text, "", MAX_ATTRIBUTE_LENGTH) and (key not in attributes or _says_something(key, text)):
