@@ -147,7 +147,7 @@ class EventParser:
 
 
 def reconnect_after(seconds: float) -> float:
-    """The seconds to wait where `seconds` are asked for: as many at least (HTML standard, 9.2.3), and some by chance."""
+    """How long to wait where `seconds` are asked for: that at least (HTML standard, 9.2.3)."""
     return seconds * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311  (it protects no secret)
 
 
