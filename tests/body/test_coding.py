@@ -9,10 +9,10 @@ import zlib
 import brotli
 import pytest
 import zlib_ng.zlib_ng
-from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
+from tests.zstandard import zstd
 
 from wherry.body import backends, coding
 from wherry.body.encoders import encoder_for

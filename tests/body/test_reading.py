@@ -15,7 +15,7 @@ import charset_normalizer
 import psutil
 import pytest
 from aiohttp import web
-from backports import zstd
+from tests.zstandard import zstd
 
 import wherry
 from wherry.body.multipart import MultipartReader

@@ -14,7 +14,7 @@ import zlib
 import brotli
 import pytest
 from aiohttp import web
-from backports import zstd
+from tests.zstandard import zstd
 
 import wherry
 from wherry.body.multipart import MultipartWriter

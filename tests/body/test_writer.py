@@ -7,7 +7,7 @@ import zlib
 
 import brotli
 import pytest
-from backports import zstd
+from tests.zstandard import zstd
 
 from wherry.body.encoders import compression_of
 from wherry.body.writer import BodyWriter, UploadTracker

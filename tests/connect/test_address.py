@@ -89,6 +89,39 @@ def test_what_is_public_is_allowed(host: str) -> None:
     assert public_addresses_only(ipaddress.ip_address(host))
 
 
+EDGES = [
+    "9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 169.253.255.255 169.255.0.0",
+    "172.15.255.255 172.32.0.0 191.255.255.255 192.0.1.0 192.0.3.0 192.88.98.255 192.88.100.0 192.167.255.255",
+    "192.169.0.0 198.17.255.255 198.20.0.0 198.51.99.255 198.51.101.0 203.0.112.255 203.0.114.0 223.255.255.255",
+    "1.0.0.0 192.31.196.1 192.52.193.1 192.175.48.1 2001:200::1 2001:db9::1 2620:4f:8000::1 3ffe:ffff::1 2000::1",
+]
+
+
+@pytest.mark.parametrize("host", " ".join(EDGES).split())
+def test_the_neighbours_of_what_is_not_public_are_public(host: str) -> None:
+    """The registry's blocks and no more, on every release of Python."""
+    assert public_addresses_only(ipaddress.ip_address(host))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "192.0.0.9",
+        "192.0.0.170",
+        "2001:1::1",
+        "2001:20::1",
+        "2001:1ff:ffff::1",
+        "4000::1",
+        "1fff::1",
+        "64:ff9b::a00:1",
+        "8000::1",
+        "5f00::1",
+    ],
+)
+def test_what_releases_of_python_do_not_agree_on_is_refused(host: str) -> None:
+    assert not public_addresses_only(ipaddress.ip_address(host))
+
+
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["{}", "0x{:x}", "0{:o}", "0X{:X}"]))
 def test_numeric_spellings_mean_what_the_system_takes_them_for(number: int, form: str) -> None:
     host = form.format(number)

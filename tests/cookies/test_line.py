@@ -1,5 +1,6 @@
 """A request's own cookies beside the session's, and the quoting rule."""
 
+import http.cookies
 from http.cookies import CookieError, Morsel, SimpleCookie
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from wherry.cookies import merge_cookie_lines, parse_set_cookie, request_cookie_line
+from wherry.cookies import CookieJar, merge_cookie_lines, parse_set_cookie, request_cookie_line
+from wherry.cookies.parse import OwnMorsel, build_morsel, quote
 
 
 def test_a_request_without_cookies_has_the_sessions_line() -> None:
@@ -49,11 +51,21 @@ def test_values_are_quoted_by_octal_escapes(value: str, quoted: str) -> None:
     assert request_cookie_line("", {"a": value}) == f"a={quoted}"
 
 
+def quoted_by_http_cookies(value: str) -> str:
+    """Patched releases of http.cookies refuse control characters, escaped or not: only their quoting is asked."""
+    return http.cookies._quote(value)  # type: ignore[attr-defined,no-any-return]
+
+
+@given(st.text())
+def test_text_beyond_latin_1_is_quoted_as_http_cookies_does(value: str) -> None:
+    assert quote(value) == quoted_by_http_cookies(value)
+
+
 @given(st.text(alphabet=st.characters(max_codepoint=0xFF)))
 def test_quoting_agrees_with_http_cookies_and_no_value_breaks_the_line(value: str) -> None:
     """S001-62, S001-63"""
     line = request_cookie_line("", {"a": value})
-    assert line == "a=" + SimpleCookie().value_encode(value)[1]
+    assert line == "a=" + quoted_by_http_cookies(value)
     assert not set(line) & set("\r\n\0;,")
     assert parse_set_cookie([line])["a"].value == value
 
@@ -74,6 +86,32 @@ def test_control_characters_are_refused_where_nothing_escapes_them() -> None:
         request_cookie_line("", {"a": "1\r\nX-Evil: 1"}, quote_cookie=False)
     with pytest.raises(CookieError, match="surrogate"):
         request_cookie_line("", {"a": "\ud800"})
+
+
+CONTROLS = [chr(number) for number in (*range(9), *range(10, 32), 127)]
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda one: f"{ord(one):02x}")
+def test_no_control_character_goes_out_on_any_way(control: str) -> None:
+    """The same on every release of Python: refused without quoting, escaped with it, and no name takes one."""
+    value = f"1{control}X-Evil: 1"
+    with pytest.raises(CookieError, match="control characters"):
+        request_cookie_line("", {"a": value}, quote_cookie=False)
+    with pytest.raises(CookieError, match="control characters"):
+        CookieJar(quote_cookie=False).update_cookies({"a": value}, URL("http://example.com/"))
+    odd = build_morsel(OwnMorsel(), "a", value, value, {})
+    with pytest.raises(CookieError, match="control characters"):
+        request_cookie_line("", odd, quote_cookie=False)
+    escaped = f'a="1\\{ord(control):03o}X-Evil: 1"'
+    assert request_cookie_line("", {"a": value}) == escaped
+    assert request_cookie_line("", odd) == escaped
+    jar = CookieJar()
+    jar.update_cookies({"a": value}, URL("http://example.com/"))
+    assert jar.filter_cookies(URL("http://example.com/"))["a"].value == value
+    with pytest.raises(CookieError):
+        request_cookie_line("", {f"a{control}": "1"})
+    with pytest.raises(CookieError):
+        request_cookie_line("", build_morsel(OwnMorsel(), f"a{control}", "1", "1", {}))
 
 
 def test_a_morsel_that_was_never_set_is_refused() -> None:

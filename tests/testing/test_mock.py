@@ -299,3 +299,21 @@ async def test_every_session_meets_the_mocks_websockets():
         mock.websocket("ws://stream.example/", messages=["a"])
         async with wherry.ClientSession() as session, session.ws_connect("ws://stream.example/") as socket:
             assert await socket.receive_str() == "a"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (413, "Content Too Large"),
+        (414, "URI Too Long"),
+        (416, "Range Not Satisfiable"),
+        (422, "Unprocessable Content"),
+        (404, "Not Found"),
+        (799, ""),
+    ],
+)
+async def test_reason_phrases_are_those_of_rfc_9110_on_every_python(status, reason):
+    with Mock() as mock:
+        mock.get("http://a.test/", status=status)
+        async with wherry.ClientSession() as session, session.get("http://a.test/") as answer:
+            assert answer.reason == reason

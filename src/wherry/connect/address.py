@@ -20,15 +20,35 @@ _NUMERIC_IPV4 = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F
 
 # RFC 6052 2.1: IPv4 addresses behind a translator; the second block is for local use (RFC 8215).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# IANA's special-purpose registries.  Not `is_global` and its kin: what they say has changed in patch releases.
+_NOT_PUBLIC_V4 = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "0.0.0.0/8",  # RFC 1122: this network
+            "10.0.0.0/8",  # RFC 1918: private
+            "100.64.0.0/10",  # RFC 6598: shared behind a provider's translator
+            "127.0.0.0/8",  # RFC 1122: loopback
+            "169.254.0.0/16",  # RFC 3927: link-local
+            "172.16.0.0/12",  # RFC 1918
+            "192.0.0.0/24",  # RFC 6890: protocol assignments
+            "192.0.2.0/24",  # RFC 5737: documentation
+            "192.88.99.0/24",  # RFC 7526: 6to4 relays, given up
+            "192.168.0.0/16",  # RFC 1918
+            "198.18.0.0/15",  # RFC 2544: benchmarks
+            "198.51.100.0/24",  # RFC 5737
+            "203.0.113.0/24",  # RFC 5737
+            "224.0.0.0/3",  # RFC 1112: multicast, reserved, broadcast
+        ),
+    )
+)
+# RFC 4291 2.4, and IANA: nothing outside this block has been given out as public unicast.
+_GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
 _NOT_PUBLIC_V6 = (
-    ipaddress.IPv6Network("::/96"),  # IPv4-compatible, unspecified, loopback
-    ipaddress.IPv6Network("64:ff9b:1::/48"),
-    ipaddress.IPv6Network("100::/64"),  # RFC 6666: discard
-    ipaddress.IPv6Network("fec0::/10"),  # RFC 3879: site-local
-    ipaddress.IPv6Network("5f00::/16"),  # RFC 9602: segment routing
+    ipaddress.IPv6Network("2001::/23"),  # RFC 2928: protocol assignments (Teredo is looked at before)
+    ipaddress.IPv6Network("2001:db8::/32"),  # RFC 3849: documentation
     ipaddress.IPv6Network("3fff::/20"),  # RFC 9637: documentation
 )
-_NOT_PUBLIC_V4 = (ipaddress.IPv4Network("192.88.99.0/24"), ipaddress.IPv4Network("192.0.0.0/24"))
 
 
 def is_literal(host: str) -> bool:
@@ -76,12 +96,7 @@ def public_addresses_only(address: IPAddress) -> bool:
     is an IPv6 address that leads to such an IPv4 address (mapped, 6to4, Teredo, NAT64).
     """
     if isinstance(address, ipaddress.IPv4Address):
-        return (
-            address.is_global
-            and not address.is_multicast
-            and not address.is_reserved
-            and not any(address in block for block in _NOT_PUBLIC_V4)
-        )
+        return not any(address in block for block in _NOT_PUBLIC_V4)
     embedded = address.ipv4_mapped or address.sixtofour
     if embedded is None and address in _NAT64:
         embedded = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -89,10 +104,4 @@ def public_addresses_only(address: IPAddress) -> bool:
         return public_addresses_only(embedded)
     if address.teredo is not None:
         return all(public_addresses_only(part) for part in address.teredo)
-    return (
-        address.scope_id is None
-        and address.is_global
-        and not address.is_multicast
-        and not address.is_reserved
-        and not any(address in block for block in _NOT_PUBLIC_V6)
-    )
+    return address.scope_id is None and address in _GIVEN_OUT and not any(address in block for block in _NOT_PUBLIC_V6)

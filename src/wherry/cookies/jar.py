@@ -301,7 +301,7 @@ class CookieJar(AbstractCookieJar):
         now = time.time()
         for key, given in loose_pairs(cookies):
             morsel = morsel_of(key, given)
-            sent = coded_for_sending(morsel, quote=self._quote_cookie)
+            sent = coded_for_sending(morsel, quoting=self._quote_cookie)
             received = bool(host) and isinstance(morsel, ReceivedMorsel)
             # A copy, since the caller may change its Morsel afterwards.
             attributes = {attribute: text for attribute, text in morsel.items() if text}

@@ -93,7 +93,7 @@ def request_cookie_line(
     for name, given in loose_pairs(cookies):
         morsel = morsel_of(name, given)
         if url is None or not isinstance(given, Morsel) or _may_go(morsel, url, secure_origins):
-            own[morsel.key] = f"{morsel.key}={coded_for_sending(morsel, quote=quote_cookie)}"
+            own[morsel.key] = f"{morsel.key}={coded_for_sending(morsel, quoting=quote_cookie)}"
     return merge_cookie_lines(session_line, "; ".join(own.values()))
 
 

@@ -1,15 +1,17 @@
 """From the values of Set-Cookie fields to cookies, as browsers read them (RFC 6265bis 5.6).
 
 Pure: it knows what a field says, and neither who sent it nor what a jar does with it.  Values stay as they were
-sent, quotes included; `Morsel` and `SimpleCookie` appear where a program looks at them.
+sent, quotes included; `Morsel` and `SimpleCookie` appear where a program looks at them.  What http.cookies
+checks and quotes has changed in patch releases of Python, so nothing here relies on either.
 """
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Mapping
-from http.cookies import CookieError, Morsel, SimpleCookie
-from typing import Any, NamedTuple
+from http.cookies import Morsel, SimpleCookie
+from typing import Any, NamedTuple, TypeVar
 
 from wherry.cookies.date import parse_cookie_date
 
@@ -17,12 +19,14 @@ __all__ = (
     "MAX_ATTRIBUTE_LENGTH",
     "MAX_LIFETIME",
     "MAX_PAIR_LENGTH",
+    "OwnMorsel",
     "ReceivedMorsel",
     "SetCookie",
     "build_morsel",
     "expiry",
     "parse_one",
     "parse_set_cookie",
+    "quote",
     "set_cookie_pairs",
     "unquote",
 )
@@ -42,23 +46,48 @@ _VALUED = frozenset({"domain", "expires", "max-age", "path", "samesite"})
 _MAX_AGE = re.compile(rf"-?[0-9]{{1,{MAX_ATTRIBUTE_LENGTH}}}").fullmatch
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 _BLANKS = " \t"
+# What a value may consist of without quotes (RFC 2109's token, and the colon).
+_NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~:]+").fullmatch
+# What stands between quotes as it is; other characters of Latin-1 are escaped, those above go as they are.
+_PLAIN_IN_QUOTES = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~: ()/<=>?@[]{}")
+_QUOTED = {number: f"\\{number:03o}" for number in range(256) if chr(number) not in _PLAIN_IN_QUOTES}
+_QUOTED.update({ord('"'): '\\"', ord("\\"): "\\\\"})
 
 
-class ReceivedMorsel(Morsel[str]):
-    """A cookie that a server sent: its coded value goes back as it came, and the rules for responses hold for it.
+class OwnMorsel(Morsel[str]):
+    """A cookie as wherry shows it to programs, the same on every Python.
 
-    It has the attribute ``partitioned`` on every Python version; `Morsel` has it from 3.14 on.
+    It has the attribute ``partitioned`` (`Morsel` has it from 3.14 on), and copies and pickles hold whatever a
+    cookie may hold: some patch releases refuse to load a value with a tab.
     """
 
     _reserved = {**Morsel._reserved, "partitioned": "Partitioned"}  # type: ignore[attr-defined]  # noqa: RUF012
+    _reserved_defaults = dict.fromkeys(_reserved, "")
     _flags = Morsel._flags | {"partitioned"}  # type: ignore[attr-defined]
 
-    def copy(self) -> ReceivedMorsel:
-        """A copy that is still a received cookie."""
-        morsel = type(self)()
-        dict.update(morsel, self)
-        morsel.__dict__.update(self.__dict__)
-        return morsel
+    def copy(self) -> OwnMorsel:
+        """A copy of the same kind: a received cookie stays one."""
+        return _restored(type(self), dict(self), self.__dict__)
+
+    def __copy__(self) -> OwnMorsel:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), dict(self), self.__dict__)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return self.__reduce__()
+
+
+class ReceivedMorsel(OwnMorsel):
+    """A cookie that a server sent: its coded value goes back as it came, and the rules for responses hold for it."""
+
+
+def _restored(kind: type[OwnMorsel], attributes: dict[str, Any], state: dict[str, Any]) -> OwnMorsel:
+    morsel = kind()
+    dict.update(morsel, attributes)
+    morsel.__dict__.update(state)
+    return morsel
 
 
 class SetCookie(NamedTuple):
@@ -157,14 +186,21 @@ def unquote(value: str) -> str:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 8)) if found[1] else found[2], inner)
 
 
-def build_morsel(morsel: Morsel[str], name: str, value: str, coded: str, attributes: Mapping[str, Any]) -> Morsel[str]:
+def quote(value: str) -> str:
+    r"""A value in quotes and with escapes where RFC 2109 needs them: ``a;b"`` is ``"a\073b\""``."""
+    if _NEEDS_NO_QUOTES(value):
+        return value
+    return f'"{value.translate(_QUOTED)}"'
+
+
+_M = TypeVar("_M", bound=OwnMorsel)
+
+
+def build_morsel(morsel: _M, name: str, value: str, coded: str, attributes: Mapping[str, Any]) -> _M:
     """Fill a new `morsel`, odd names and all: the checks of `Morsel.set` are for those who write cookies."""
-    try:
-        morsel.__setstate__({"key": name, "value": value, "coded_value": coded})  # type: ignore[attr-defined]
-    except CookieError:
-        # Patched versions of Python refuse control characters that were escaped in the coded value.
-        morsel.__setstate__({"key": name, "value": coded, "coded_value": coded})  # type: ignore[attr-defined]
-    known = morsel._reserved  # type: ignore[attr-defined]
+    # Not by __setstate__, which checks on some patch releases and does not on others.
+    morsel.__dict__.update(_key=name, _value=value, _coded_value=coded)
+    known = morsel._reserved
     for key, text in attributes.items():
         if key in known:
             dict.__setitem__(morsel, key, text)
@@ -177,7 +213,7 @@ def set_cookie_pairs(values: Iterable[str]) -> list[tuple[str, Morsel[str]]]:
     Args:
         values: The values of the response's Set-Cookie fields, in order.
     """
-    pairs = []
+    pairs: list[tuple[str, Morsel[str]]] = []
     for field in values:
         parsed = parse_one(field)
         if parsed is not None and parsed.name:

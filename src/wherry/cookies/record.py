@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from http.cookies import CookieError, Morsel, SimpleCookie
+from http.cookies import CookieError, Morsel
 from typing import Any
 
-from wherry.cookies.parse import ReceivedMorsel, build_morsel
+from wherry.cookies.parse import OwnMorsel, ReceivedMorsel, build_morsel, quote
 from wherry.protocol.heads import has_bytes
 from wherry.types import LooseCookies
 
@@ -19,7 +19,6 @@ __all__ = ("Cookie", "CookieKey", "check_line", "coded_for_sending", "loose_pair
 # What makes two cookies one (RFC 6265bis 5.7 step 23); the domain is the index's key.
 CookieKey = tuple[str, str, bool]
 
-_value_encode = SimpleCookie().value_encode
 _BAD_NAME = re.compile(r"[\x00-\x20\x7f=;,\"]").search
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
@@ -104,7 +103,7 @@ class Cookie:
 
     def morsel(self) -> Morsel[str]:
         """The cookie with its attributes, as a program sees it."""
-        empty: Morsel[str] = ReceivedMorsel() if self.received else Morsel()
+        empty = ReceivedMorsel() if self.received else OwnMorsel()
         morsel = build_morsel(empty, self.name, self.value, self.coded, self.attributes)
         dict.__setitem__(morsel, "domain", self.domain)
         dict.__setitem__(morsel, "path", self.path)
@@ -112,7 +111,7 @@ class Cookie:
 
     def bare_morsel(self) -> Morsel[str]:
         """Name and value alone, coded as they are sent."""
-        return build_morsel(Morsel(), self.name, self.value, self.sent, {})
+        return build_morsel(OwnMorsel(), self.name, self.value, self.sent, {})
 
 
 def loose_pairs(cookies: LooseCookies) -> Iterable[tuple[str, Any]]:
@@ -136,8 +135,8 @@ def morsel_of(name: str, value: Any) -> Morsel[str]:
         if morsel.key is None:
             raise CookieError(f"the Morsel given for cookie {name!r} was never set")
     else:
-        text, coded = _value_encode(value)
-        morsel = build_morsel(Morsel(), name, text, coded, {})
+        text = str(value)
+        morsel = build_morsel(OwnMorsel(), name, text, quote(text), {})
     if (_BAD_NAME(morsel.key) or not has_bytes(morsel.key)) and not isinstance(morsel, ReceivedMorsel):
         raise CookieError(f"illegal cookie name {morsel.key!r}")
     return morsel
@@ -158,12 +157,12 @@ def check_line(line: str) -> str:
     return line
 
 
-def coded_for_sending(morsel: Morsel[str], *, quote: bool) -> str:
+def coded_for_sending(morsel: Morsel[str], *, quoting: bool) -> str:
     """The value of `morsel` as a Cookie field has it.
 
     Args:
         morsel: The cookie.
-        quote: Quote what a program set where it needs it (RFC 2109); without, the plain value goes out.
+        quoting: Quote what a program set where it needs it (RFC 2109); without, the plain value goes out.
 
     Raises:
         CookieError: The value has control characters that nothing escapes, or half a surrogate pair.
@@ -171,12 +170,12 @@ def coded_for_sending(morsel: Morsel[str], *, quote: bool) -> str:
     if isinstance(morsel, ReceivedMorsel):
         # RFC 6265bis 5.8.3: what the server sent goes back unchanged.
         sent = morsel.coded_value
-    elif not quote:
+    elif not quoting:
         sent = morsel.value
     elif morsel.coded_value[:1] == '"':
         sent = morsel.coded_value
     else:
-        sent = _value_encode(morsel.value)[1]
+        sent = quote(str(morsel.value))
     if _unsendable(sent):
         raise CookieError(f"the value of cookie {morsel.key!r} has control characters, or half a surrogate pair")
     return sent

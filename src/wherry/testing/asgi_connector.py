@@ -6,7 +6,6 @@ It speaks ASGI's http, websocket and lifespan scopes; what an exchange is, `inpr
 from __future__ import annotations
 
 import asyncio
-import http
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
@@ -15,7 +14,7 @@ from wherry import BaseConnector
 from wherry.connect.ask import ConnectAsk
 from wherry.protocol.connection import Connection
 from wherry.testing.asgi import Receive, Scope, Send
-from wherry.testing.inprocess import InProcessConnection, InProcessExchange
+from wherry.testing.inprocess import InProcessConnection, InProcessExchange, reason_of
 from wherry.testing.inprocess_socket import InProcessSocket
 
 __all__ = ("ASGIConnector",)
@@ -140,7 +139,7 @@ class _Answer:
             if exchange.head is not None:
                 raise RuntimeError("the application began its response twice")
             status = message["status"]
-            reason = http.HTTPStatus(status).phrase if status in http.HTTPStatus._value2member_map_ else ""
+            reason = reason_of(status)
             self._has_trailers = message.get("trailers", False)
             fields = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
             exchange.respond(status, fields, reason)

@@ -6,10 +6,11 @@ import asyncio
 import json
 from email.message import Message
 from email.parser import BytesParser
-from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl
 
+from wherry.cookies.parse import unquote
+from wherry.cookies.record import coded_for_sending, morsel_of
 from wherry.testing.asgi import Answer, Request, Routes, json_answer
 
 _MAX_DELAY = 60.0
@@ -107,18 +108,14 @@ async def _cookies(request: Request) -> Answer:
     cookies: dict[str, str] = {}
     for name, value in request.fields:
         if name == "cookie":
-            parsed: SimpleCookie = SimpleCookie()
-            parsed.load(value)
-            cookies |= {key: morsel.value for key, morsel in parsed.items()}
+            pairs = [part.strip(" \t").partition("=") for part in value.split(";")]
+            cookies |= {key: unquote(text) for key, equals, text in pairs if equals}
     return json_answer({"cookies": cookies})
 
 
 async def _set_cookies(request: Request) -> Answer:
-    jar: SimpleCookie = SimpleCookie()
-    for name, value in request.query:
-        jar[name] = value
-        jar[name]["path"] = "/"
-    fields = [("set-cookie", morsel.OutputString()) for morsel in jar.values()]
+    pairs = {name: coded_for_sending(morsel_of(name, value), quoting=True) for name, value in request.query}
+    fields = [("set-cookie", f"{name}={value}; Path=/") for name, value in pairs.items()]
     return Answer(b"", 302, [("location", "/cookies"), *fields])
 
 

@@ -7,6 +7,7 @@ notice.  A connection carries one exchange, so nothing is ever sent a second tim
 from __future__ import annotations
 
 import asyncio
+import http
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -20,10 +21,19 @@ from wherry.protocol.connection import BodySink, Connection, Exchange, Tunnel, T
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 from wherry.types import HttpVersion11
 
-__all__ = ("InProcessConnection", "InProcessExchange", "Serve")
+__all__ = ("InProcessConnection", "InProcessExchange", "Serve", "reason_of")
 
 # A body that is sent waits for its reader beyond this many bytes.
 _FULL = 64 * 1024
+
+# RFC 9110's, where older Pythons have those of RFC 7231.
+_REASONS = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+_REASONS = {status.value: status.phrase for status in http.HTTPStatus} | _REASONS
+
+
+def reason_of(status: int) -> str:
+    """The reason phrase of a status, "" for one that nobody registered."""
+    return _REASONS.get(status, "")
 
 
 class InProcessExchange(Exchange):

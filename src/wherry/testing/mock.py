@@ -7,7 +7,6 @@ middlewares and time limits.  It knows nothing of pytest.
 from __future__ import annotations
 
 import asyncio
-import http
 import inspect
 import json as json_module
 import re
@@ -22,7 +21,7 @@ from wherry import BaseConnector
 from wherry.connect.ask import ConnectAsk
 from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
-from wherry.testing.inprocess import InProcessConnection, InProcessExchange
+from wherry.testing.inprocess import InProcessConnection, InProcessExchange, reason_of
 from wherry.testing.interception import Dial, Interception
 from wherry.testing.mock_socket import Handler, MockWebSocket
 
@@ -115,7 +114,7 @@ class Reply:
         body = self.body
         if isinstance(body, bytes) and self.status not in (204, 304):
             self.headers.setdefault("Content-Length", str(len(body)))
-        reason = http.HTTPStatus(self.status).phrase if self.status in http.HTTPStatus._value2member_map_ else ""
+        reason = reason_of(self.status)
         exchange.respond(
             self.status, [(name.encode(), value.encode("utf-8")) for name, value in self.headers.items()], reason
         )
