@@ -246,6 +246,55 @@ async def test_netrc_knows_the_host_that_a_redirect_leads_to(
     assert server.asked[-1].headers["Authorization"] == basic("x", "xx")
 
 
+@pytest.mark.parametrize("start", ["https", "http"])
+@pytest.mark.parametrize("to", ["https", "http"])
+async def test_a_redirect_out_of_tls_sends_no_password_of_the_new_host_in_clear(
+    peer: Any, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, to: str
+) -> None:
+    """Who leads there chooses the scheme: a password that is used over TLS must not be had by asking for it."""
+    (tmp_path / "netrc").write_text("machine b.test login b password bb\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    second: Peer = await peer(
+        lambda asked: reply(302, "", {"Location": "/next"}) if asked.target == "/there" else reply(), tls=to == "https"
+    )
+    first: Peer = await peer(
+        lambda _: reply(302, "", {"Location": second.url("/there", "b.test")}), tls=start == "https"
+    )
+    async with session(trust_env=True).get(first.url("/", "a.test")) as response:
+        assert response.status == 200
+    sent = None if (start, to) == ("https", "http") else basic("b", "bb")
+    assert [asked.headers.get("Authorization") for asked in second.asked] == [sent, sent]
+
+
+async def test_a_netrc_password_that_was_kept_back_stays_back(
+    peer: Any, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """https to http to https: who answered in clear may have chosen the way."""
+    (tmp_path / "netrc").write_text("machine b.test login b password bb\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    end: Peer = await peer(tls=True)
+    clear: Peer = await peer(lambda _: reply(302, "", {"Location": end.url("/", "b.test")}))
+    start: Peer = await peer(lambda _: reply(302, "", {"Location": clear.url("/", "b.test")}), tls=True)
+    async with session(trust_env=True).get(start.url("/", "a.test")) as response:
+        assert response.status == 200
+    assert "Authorization" not in clear.asked[0].headers
+    assert "Authorization" not in end.asked[0].headers
+
+
+async def test_the_default_of_netrc_is_for_the_base_url_alone(
+    peer: Any, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine b.test login b password bb\ndefault login x password xx\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server: Peer = await peer()
+    client = session(trust_env=True, base_url=server.url("/", "a.test"))
+    for given in ("/x", f"//c.test:{server.port}/", f"//b.test:{server.port}/"):
+        async with client.get(given) as response:
+            assert response.status == 200
+    asked = [asked.headers.get("Authorization") for asked in server.asked]
+    assert asked == [basic("x", "xx"), None, basic("b", "bb")]
+
+
 async def test_netrc_comes_after_everything_else(
     peer: Any, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

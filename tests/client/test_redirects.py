@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -164,3 +165,158 @@ async def test_a_redirect_is_not_followed_when_told_so(peer: Any, session: Any) 
     server: Peer = await peer(lambda _: reply(302, "old", {"Location": "/new"}))
     async with session().get(server.url(), allow_redirects=False) as response:
         assert (response.status, response.history, await response.text()) == (302, (), "old")
+
+
+# --- what goes with the content -------------------------------------------------------------------------------
+
+TELLS_OF_CONTENT = {
+    "Content-Digest": "sha-256=:AAAA:",
+    "content-md5": "AAAA",
+    "REPR-DIGEST": "sha-256=:AAAA:",
+    "Digest": "SHA-256=AAAA",
+    "Content-Type": "text/plain",
+    "Content-Language": "de",
+    "Content-Location": "/c",
+    "Content-Disposition": "attachment",
+    "Content-Range": "bytes 0-1/2",
+    "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT",
+    "Trailer": "X-Sum",
+    "Idempotency-Key": '"k"',
+    "Signature": "s=:AAAA:",
+    "Signature-Input": "s=()",
+}
+STAYS = {"X-Content": "1", "Accept": "text/plain", "If-Match": '"e"', "Want-Repr-Digest": "sha-256=1"}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET", "HEAD", "DELETE"])
+@pytest.mark.parametrize("as_pairs", [False, True])
+async def test_what_tells_of_content_goes_with_it(
+    peer: Any, session: Any, status: int, method: str, as_pairs: bool
+) -> None:
+    """RFC 9110 15.4: the second request says nothing of what it does not bring, and everything of what it does."""
+    server: Peer = await peer(lambda asked: reply(status, "", {"Location": "/x"}) if asked.target == "/" else reply())
+    fields: Any = TELLS_OF_CONTENT | STAYS
+    if as_pairs:
+        fields = list(fields.items())
+    async with session().request(method, server.url(), data=b"xy", headers=fields, allow_redirects=True) as response:
+        assert response.status == 200
+    first, second = server.asked
+    assert first.body == b"xy"
+    goes = status == 303 or (method == "POST" and status in (301, 302))
+    assert second.body == (b"" if goes else b"xy")
+    kept = {name.lower() for name in second.headers}
+    assert {name.lower() for name in STAYS} <= kept
+    assert {name.lower() for name in TELLS_OF_CONTENT} & kept == (
+        set() if goes else {name.lower() for name in TELLS_OF_CONTENT}
+    )
+    assert second.headers.get("Content-Length", "0") == str(len(second.body))
+
+
+async def test_what_was_signed_for_one_origin_is_not_for_another(peer: Any, session: Any) -> None:
+    other: Peer = await peer()
+    server: Peer = await peer(lambda _: reply(307, "", {"Location": other.url("/", "b.test")}))
+    fields = {"Signature": "s=:A:", "Signature-Input": "s=()", "DPoP": "a.b.c", "Content-Digest": "sha-256=:A:"}
+    async with session().post(server.url("/", "a.test"), data=b"x", headers=fields) as response:
+        assert response.status == 200
+    assert not {"Signature", "Signature-Input", "DPoP"} & other.asked[0].headers.keys()
+    assert other.asked[0].headers["Content-Digest"] == "sha-256=:A:"
+
+
+# --- base_url: whose secrets go where -------------------------------------------------------------------------
+
+EVIL = "b.test"
+LEADING_OFF = [
+    "//{evil}/x",
+    " //{evil}/x",
+    "/\t/{evil}/x",
+    "\n/\r/{evil}/x",
+    "//@{evil}/x",
+    "//{evil}",
+    "//{evil}?//h.test/",
+    "http://{evil}/x",
+    "HTTP://{evil}/x",
+]
+STAYING = [
+    "///{evil}/x",
+    "////{evil}/x",
+    "\\\\{evil}/x",
+    "/\\{evil}/x",
+    "http:{evil}/x",
+    "http:/{evil}/x",
+    "http:///{evil}/x",
+    "%2F%2F{evil}/x",
+    "/%2F{evil}/x",
+    "/..//{evil}/x",
+    "/.//{evil}/x",
+    "?//{evil}/x",
+    "//h.test:{port}/x",
+    "http://h.test:{port}/x",
+]
+
+
+@pytest.mark.parametrize("heard", [False, True])
+@pytest.mark.parametrize("given", LEADING_OFF + STAYING)
+async def test_a_sessions_secrets_stay_at_its_base_url(peer: Any, session: Any, given: str, heard: bool) -> None:
+    server: Peer = await peer()
+    host = f"h.test:{server.port}"
+    reference = given.format(evil=f"{EVIL}:{server.port}", port=server.port)
+    secrets = {"Authorization": "Bearer s", "Cookie": "c=s", "Proxy-Authorization": "Basic s", "X": "1"}
+    listeners = [wherry.TraceConfig()] if heard else []
+    if heard:
+
+        async def listen(*_: Any) -> None:
+            """Whoever listens has fields made that are else not made."""
+
+        listeners[0].on_request_start.append(listen)
+    client = session(base_url=f"http://{host}/p/", headers=secrets, trace_configs=listeners)
+    said: list[dict[str, Any]] = [{}, {"headers": {"Y": "2"}}, {"params": {"a": "b"}}, {"data": b"x"}]
+    for options, target in itertools.product(said, (reference, URL(reference))):
+        async with client.get(target, **options) as response:
+            assert response.status == 200
+        asked = server.asked[-1]
+        assert asked.headers["X"] == "1"
+        if given in STAYING:
+            assert asked.headers["Host"] == host
+            assert (asked.headers["Authorization"], asked.headers["Cookie"]) == ("Bearer s", "c=s")
+        else:
+            assert asked.headers["Host"] == f"{EVIL}:{server.port}"
+            assert not {"Authorization", "Cookie", "Proxy-Authorization"} & asked.headers.keys()
+
+
+@pytest.mark.parametrize("given", [given for given in LEADING_OFF if not given.lower().startswith("http")])
+async def test_a_reference_that_leads_off_takes_no_secret_of_the_request_along(
+    peer: Any, session: Any, given: str
+) -> None:
+    server: Peer = await peer()
+    reference = given.format(evil=f"{EVIL}:{server.port}")
+    client = session(base_url=server.url("/", "h.test"), auth=wherry.BasicAuth("u", "p"))
+    for secrets in (
+        {"headers": {"aUTHORIZATION": "Bearer s", "Host": "h.test", "X": "1"}},
+        {"headers": iter([("Cookie", "c=s"), ("Authorization", "t"), ("X", "1")])},
+        {"auth": wherry.BasicAuth("u", "p"), "cookies": {"c": "s"}, "headers": {"X": "1"}},
+    ):
+        async with client.post(reference, **secrets) as response:
+            assert response.status == 200
+        asked = server.asked[-1]
+        assert (asked.headers["Host"], asked.headers["X"]) == (f"{EVIL}:{server.port}", "1")
+        assert not {"Authorization", "Cookie"} & asked.headers.keys()
+
+
+async def test_a_whole_url_is_taken_at_its_word(peer: Any, session: Any) -> None:
+    """What is given with it is for it; what the session says for all is not."""
+    server: Peer = await peer()
+    client = session(base_url=server.url("/", "h.test"), headers={"Authorization": "Bearer s"})
+    async with client.get(server.url("/", EVIL), headers={"Authorization": "Bearer t"}, cookies={"c": "d"}) as response:
+        assert response.status == 200
+    assert (server.asked[0].headers["Authorization"], server.asked[0].headers["Cookie"]) == ("Bearer t", "c=d")
+
+
+async def test_a_redirect_away_and_back_has_no_secret_of_the_base_url(peer: Any, session: Any) -> None:
+    server: Peer = await peer(
+        lambda asked: reply(302, "", {"Location": server.url("/y", "h.test")}) if asked.target == "/x" else reply()
+    )
+    client = session(base_url=server.url("/", "h.test"), headers={"Authorization": "Bearer s"})
+    async with client.get(f"//{EVIL}:{server.port}/x") as response:
+        assert response.url == URL(server.url("/y", "h.test"))
+    assert not any("Authorization" in asked.headers for asked in server.asked)

@@ -19,7 +19,7 @@ from wherry.body.form import payload_of
 from wherry.body.payload import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.field_rules import ENGINE_FIELDS, SECRET_FIELDS, check_field, field_pairs
 from wherry.client.options import RequestOptions
-from wherry.client.origin import origin_of
+from wherry.client.origin import base_origin_of
 from wherry.client.pattern import Pattern, kind_of, plain_key
 from wherry.client.proxies import SessionProxies
 from wherry.client.redirects import Hop
@@ -234,9 +234,12 @@ class RequestBuilder:
             return url
         return self._base_url.join(url)
 
-    def _merged_headers(self, own: LooseHeaders | None) -> CIMultiDict[str]:
-        """The session's fields and a request's own, which replace those of the same name."""
+    def _merged_headers(self, own: LooseHeaders | None, url: URL | None = None) -> CIMultiDict[str]:
+        """The session's fields, as far as they may go to `url`, and a request's own, which replace their like."""
         headers = self._default_headers.copy()
+        if url is not None and not self._is_at_base(url):
+            for name in (*SECRET_FIELDS, "host"):
+                headers.popall(name, None)
         if own:
             pairs = list(field_pairs(own))
             for name, _ in pairs:
@@ -296,7 +299,7 @@ class RequestBuilder:
 
     def _make_request(self, hop: Hop, options: RequestOptions, *, traces: Any) -> ClientRequest:
         """The request of one hop, fresh for each try."""
-        shared, engine = self._shared_block(hop.trusted, options.skip_auto_headers)
+        shared, engine = self._shared_block(hop.trusted and self._is_at_base(hop.url), options.skip_auto_headers)
         headers = hop.headers
         if engine:
             own = list(field_pairs(headers)) if headers else []
@@ -359,7 +362,8 @@ class RequestBuilder:
         own = field_pairs(hop.headers) if hop.headers else ()
         told = "authorization" in shared.names or any(name.lower() == "authorization" for name, _ in own)
         default = self._default_auth
-        if default is not None and hop.trusted and self._base_origin in (None, origin_of(url)):
+        trusted = hop.trusted and self._is_at_base(url)
+        if default is not None and trusted:
             if told:
                 raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument of the session")
             return default
@@ -367,7 +371,29 @@ class RequestBuilder:
         if told or not netrc or url.raw_host in hop.left:
             return None
         # Where a redirect leads, only the host's own entry counts: `default` would be for anybody who is named.
-        return netrc.lookup(url.raw_host, default=hop.trusted)
+        return netrc.lookup(url.raw_host, default=trusted)
+
+    def _is_at_base(self, url: URL) -> bool:
+        """Whether session-wide secrets may go to `url`: with a `base_url`, they are for its origin."""
+        return self._base_origin is None or base_origin_of(url) == self._base_origin
+
+    def _given_away(self, given: StrOrURL, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a request, without its own secrets where a reference like ``//host/x`` leads off.
+
+        Who writes a path under `base_url` does not expect another server behind it (RFC 3986 4.2), and the path may
+        come from somebody else.  A whole URL says what it means, and is taken at its word.
+        """
+        try:
+            url = URL(given)
+            if not url.absolute or url.scheme or self._is_at_base(self._build_url(url)):
+                return kwargs
+        except (ValueError, TypeError):
+            return kwargs  # `_resolve_url` says what is wrong with it
+        kept = {name: value for name, value in kwargs.items() if name not in ("auth", "cookies")}
+        if kept.get("headers"):
+            secrets = SECRET_FIELDS | {"host"}
+            kept["headers"] = [pair for pair in field_pairs(kept["headers"]) if pair[0].lower() not in secrets]
+        return kept
 
     def _route_for(self, request: ClientRequest) -> Route:
         """The way that a request takes."""

@@ -51,7 +51,7 @@ class Journey:
         ready = response is not None and traces is None and not self._middlewares
         if traces is not None and not traces.started:
             # Listeners see the session's fields too, and what they add is sent.
-            hop.headers = headers = session._merged_headers(options.headers)
+            hop.headers = headers = session._merged_headers(options.headers, hop.url)
             traces.follow(hop.method, hop.url, headers)
             await traces.request_start()
         while True:

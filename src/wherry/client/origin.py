@@ -19,6 +19,13 @@ def origin_of(url: URL) -> URL:
     return origin.with_port(None) if origin.explicit_port is not None and origin.is_default_port() else origin
 
 
+def base_origin_of(url: URL) -> URL:
+    """The origin that a session's `base_url` is compared by: a WebSocket is asked of the same server (RFC 6455 3)."""
+    if url.scheme in ("ws", "wss"):
+        url = url.with_scheme("https" if url.scheme == "wss" else "http")
+    return origin_of(url)
+
+
 def authority_of(url: URL) -> str:
     """Host and port as they are sent; what an IPv6 zone is called here is nobody else's business (RFC 6874 4).
 

@@ -134,7 +134,7 @@ async def _first_hop(
     """The usual request: built before, and mostly no redirect after it."""
     given = options.headers
     if traces is not None:
-        given = headers = session._merged_headers(given)
+        given = headers = session._merged_headers(given, request.url)
         told = await tell_start(session, request, headers, traces)
         if told is None:
             hop = Hop("GET", request.original_url, headers, None, None)

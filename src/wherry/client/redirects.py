@@ -22,20 +22,21 @@ from wherry.errors import (
 from wherry.types import LooseHeaders
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-# What belongs to one origin: its secrets, and its name.
-_SECRETS = SECRET_FIELDS | {"host"}
+# What belongs to one origin: its secrets, its name, and what was signed for one of its targets (RFC 9421, RFC 9449).
+_SECRETS = SECRET_FIELDS | {"dpop", "host", "signature", "signature-input"}
 _SECURE = frozenset({"https", "wss"})
-# RFC 9110 15.4: fields that tell of content go when the content goes.
+# RFC 9110 15.4: fields that tell of content go when the content goes; so do all that begin with "content-" (8, 14.4),
+# and what a method that changes things is told (the Idempotency-Key, and what covers the content: RFC 9421 7.2.8).
 _CONTENT_FIELDS = frozenset(
     {
-        "content-encoding",
-        "content-language",
-        "content-length",
-        "content-location",
-        "content-type",
         "digest",
         "expect",
+        "idempotency-key",
         "last-modified",
+        "repr-digest",
+        "signature",
+        "signature-input",
+        "trailer",
         "transfer-encoding",
     }
 )
@@ -149,7 +150,9 @@ def next_hop(hop: Hop, sent_to: URL, status: int, location: str | None, *, requo
     method = redirect_method(hop.method, status)
     dropped: frozenset[str] = frozenset()
     data = hop.data
-    if method != hop.method:
+    # RFC 9110 15.4.4: what a 303 asks for is a retrieval, whatever the method was.
+    without_content = method != hop.method or status == 303
+    if without_content:
         data = None
         dropped = _CONTENT_FIELDS
     elif data is not None and not data.replayable:
@@ -171,7 +174,16 @@ def next_hop(hop: Hop, sent_to: URL, status: int, location: str | None, *, requo
         except ValueError as exc:
             raise InvalidUrlRedirectClientError(url.with_user(None), str(exc)) from exc
         dropped |= {"authorization"}
-    headers: Any = hop.headers
-    if dropped and headers:
-        headers = [pair for pair in field_pairs(headers) if pair[0].lower() not in dropped]
+    headers = _kept(hop.headers, dropped, without_content=without_content)
     return Hop(method, url, headers, data, auth, trusted, left)
+
+
+def _kept(headers: LooseHeaders | None, dropped: frozenset[str], *, without_content: bool) -> Any:
+    """The fields that go along; nothing is made of them where all do."""
+    if not headers or not dropped:
+        return headers
+    return [
+        (name, value)
+        for name, value in field_pairs(headers)
+        if (lower := name.lower()) not in dropped and not (without_content and lower.startswith("content-"))
+    ]

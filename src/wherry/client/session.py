@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 
 from multidict import istr
 
@@ -36,7 +36,7 @@ from wherry.client.options import (
     check_base_url,
     session_timeout,
 )
-from wherry.client.origin import origin_of
+from wherry.client.origin import base_origin_of
 from wherry.client.proxies import SessionProxies
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
@@ -69,7 +69,8 @@ class ClientSession(SessionFacts):
     """The way to make requests: holds defaults, cookies and connections.
 
     Args:
-        base_url: What relative URLs are relative to; a path in it must end with a slash.
+        base_url: What relative URLs are relative to; a path in it must end with a slash.  `headers` with secrets
+            (Authorization, Cookie, Proxy-Authorization), Host, and `auth` go to its origin alone then.
         connector: Makes and keeps connections; a `TCPConnector` by default.
         cookies: Cookies that are in the jar from the beginning.
         headers: Fields of every request; a copy is kept, see `headers`.
@@ -147,7 +148,7 @@ class ClientSession(SessionFacts):
             raise RuntimeError("Session and connector has to use same event loop")
         self._loop = loop
         self._base_url = check_base_url(base_url)
-        self._base_origin = None if self._base_url is None else origin_of(self._base_url)
+        self._base_origin = None if self._base_url is None else base_origin_of(self._base_url)
         self._timeout = session_timeout(timeout, read_timeout, conn_timeout)
         if cookie_jar is None:
             cookie_jar = CookieJar()
@@ -253,6 +254,8 @@ class ClientSession(SessionFacts):
             connector = self._connector
             if connector is None or connector.closed:
                 raise RuntimeError("Session is closed")
+            if kwargs and self._base_origin is not None:
+                kwargs = cast("_RequestOptions", self._given_away(str_or_url, cast("dict[str, Any]", kwargs)))
             options = RequestOptions(**kwargs) if kwargs else NO_OPTIONS
             if self._is_plain and method == "GET" and (not kwargs or kwargs.keys() <= READY_OPTIONS):
                 request = self._ready_request(str_or_url, options)
