@@ -47,6 +47,9 @@ TOP_MAY = {
     "testing": {"client", "connect", "cookies", "protocol"},
 }
 
+# Single modules of a room that is otherwise out of reach: the grammar of fields is everybody's.
+MAY_IMPORT_TOO = {"middlewares": {"wherry.protocol.grammar"}}
+
 # Edges that are against the contract still: (importer, imported).  May only shrink.
 TOLERATED_EDGES: set[tuple[str, str]] = set()
 # Distributions that may be missing: only these may be imported inside a function.
@@ -122,7 +125,7 @@ def test_imports_run_one_way(module):
             allowed = other in FACES | BOTTOM or other in TOP_MAY.get(own, ())
             assert allowed, f"{module} imports {name}: rooms on top use the public names"
         else:
-            assert other in MAY_IMPORT[own], f"{module} imports {name}"
+            assert other in MAY_IMPORT[own] or name in MAY_IMPORT_TOO.get(own, ()), f"{module} imports {name}"
 
 
 def test_every_room_is_in_the_contract():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = (
     "InvalidURL",
     "InvalidUrlClientError",
     "InvalidUrlRedirectClientError",
+    "NestedTooDeeply",
     "NonHttpUrlClientError",
     "NonHttpUrlRedirectClientError",
     "RedirectClientError",
@@ -339,6 +341,19 @@ class SocketTimeoutError(ServerTimeoutError):
 
 class ClientPayloadError(ClientError):
     """A response's body is not whole, or cannot be decoded."""
+
+
+class NestedTooDeeply(ClientPayloadError, JSONDecodeError):
+    """JSON that is nested so deeply that it cannot be read (Python's decoder would raise a RecursionError).
+
+    Who expects `ValueError`, or `json.JSONDecodeError`, of what is no JSON gets this too.
+    """
+
+    def __init__(self, msg: str = "the JSON is nested too deeply", doc: str = "", pos: int = 0) -> None:
+        JSONDecodeError.__init__(self, msg, doc, pos)
+
+    def __str__(self) -> str:
+        return self.msg
 
 
 class UploadAbortedError(ClientError):

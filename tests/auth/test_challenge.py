@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.auth.challenge import Challenge, parse_challenges, parse_params, quote
+from wherry.auth.challenge import Challenge, parse_challenges, parse_params
+from wherry.protocol.grammar import quoted
 
 CASES = {
     "one": (['Digest realm="a", nonce="b"'], [("digest", None, {"realm": "a", "nonce": "b"})]),
@@ -60,7 +61,7 @@ def test_parameters_without_a_scheme() -> None:
 @given(st.dictionaries(st.from_regex(r"\A[a-z]{1,8}\Z"), st.text(max_size=30), max_size=5))
 def test_what_is_quoted_reads_back(params: dict[str, str]) -> None:
     params = {name: value.replace("\n", "").replace("\r", "") for name, value in params.items()}
-    line = "X " + ", ".join(f"{name}={quote(value)}" for name, value in params.items())
+    line = "X " + ", ".join(f"{name}={quoted(value)}" for name, value in params.items())
     assert parse_challenges([line]) == [Challenge("x", None, params)]
 
 

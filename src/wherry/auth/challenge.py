@@ -10,15 +10,12 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_SEPARATORS = re.compile(r"[ \t,]*")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_EQUALS = re.compile(r"[ \t]*=[ \t]*")
-_TOKEN68 = re.compile(r"[ \t]+([A-Za-z0-9\-._~+/]+=*)[ \t]*(?=,|$)")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+from wherry.protocol.grammar import match_token, read_string, skip_equals
+
+_SEPARATORS = re.compile(r"[ \t,]*+")
+_TOKEN68 = re.compile(r"[ \t]++([A-Za-z0-9\-._~+/]++=*+)[ \t]*+(?=,|\Z)")
 # Real servers leave quotes out where a token would not do (a nonce that ends in "=", a URI).
-_BARE = re.compile(r'[^ \t,"]*')
-_ESCAPED = re.compile(r"\\(.)")
-_SPECIAL = re.compile(r'(["\\])')
+_BARE = re.compile(r'[^\x00-\x20\x7f,"]*+')
 
 
 class Challenge(NamedTuple):
@@ -33,15 +30,6 @@ class Challenge(NamedTuple):
     scheme: str
     token68: str | None
     params: dict[str, str]
-
-
-def quote(value: str) -> str:
-    """`value` as a quoted string (RFC 9110 5.6.4)."""
-    return f'"{_SPECIAL.sub(_backslash, value)}"'
-
-
-def _backslash(match: re.Match[str]) -> str:
-    return f"\\{match[1]}"
 
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
@@ -64,10 +52,10 @@ def _parse_value(value: str, found: list[Challenge]) -> None:
     at = 0
     while True:
         at = _end(_SEPARATORS, value, at)
-        token = _TOKEN.match(value, at)
+        token = match_token(value, at)
         if token is None:
             return
-        equals = _EQUALS.match(value, token.end())
+        equals = skip_equals(value, token.end())
         if equals is None:
             at = token.end()
             token68 = _TOKEN68.match(value, at)
@@ -78,7 +66,7 @@ def _parse_value(value: str, found: list[Challenge]) -> None:
                 current = Challenge(token[0].lower(), None, {})
             found.append(current)
             continue
-        parameter, at = _parameter(value, equals.end())
+        parameter, at = _parameter(value, equals)
         if current is None or parameter is None:
             # A string without its end: what stands in it cannot be told from what stands after it.
             if current is not None:
@@ -98,10 +86,7 @@ def _is_scheme(value: str, token68: re.Match[str]) -> bool:
 
 def _parameter(value: str, at: int) -> tuple[str | None, int]:
     if value.startswith('"', at):
-        quoted = _QUOTED.match(value, at)
-        if quoted is None:
-            return None, at
-        return _ESCAPED.sub(r"\1", quoted[1]), quoted.end()
+        return read_string(value, at) or (None, at)
     bare = _BARE.match(value, at)
     assert bare is not None  # it matches nothing too
     return bare[0], bare.end()

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 from urllib.parse import quote as percent_encode
 
-from wherry.auth.challenge import Challenge, parse_params, quote
+from wherry.auth.challenge import Challenge, parse_params
+from wherry.protocol.grammar import has_control, quoted
 
 Hash = Callable[[bytes], str]
 
@@ -104,6 +105,8 @@ def read_challenge(challenge: Challenge) -> DigestChallenge | None:
         return None
     params = challenge.params
     algorithm = params.get("algorithm", "")
+    if not algorithm.isascii() or any(map(has_control, params.values())):
+        return None  # what cannot be sent back cannot be answered; HTTP/2 lets control characters through
     if (algorithm or "MD5").upper().removesuffix("-SESS") not in _HASHES:
         return None
     offered = [qop.strip().lower() for qop in params.get("qop", "").split(",") if qop.strip()]
@@ -198,47 +201,53 @@ def respond(
     nc = f"{count:08x}"
     # RFC 7616 4: in Normalization Form C.
     login, password = unicodedata.normalize("NFC", login), unicodedata.normalize("NFC", password)
-    a1 = hashed(f"{login}:{challenge.realm}:{password}".encode(encoding))
+    a1 = hashed(b":".join((login.encode(encoding), _octets(challenge.realm), password.encode(encoding))))
     if challenge.is_session:
-        a1 = hashed(f"{a1}:{nonce}:{cnonce}".encode(encoding))
+        a1 = hashed(_octets(f"{a1}:{nonce}:{cnonce}"))
 
     def signed(asker: str, content: bytes) -> str:
         entity = f":{hashed(content)}" if qop == "auth-int" else ""
-        a2 = hashed(f"{asker}:{uri}{entity}".encode(encoding))
+        a2 = hashed(_octets(f"{asker}:{uri}{entity}"))
         middle = f"{nonce}:{nc}:{cnonce}:{qop}" if qop else nonce
-        return hashed(f"{a1}:{middle}:{a2}".encode(encoding))
+        return hashed(_octets(f"{a1}:{middle}:{a2}"))
 
     fields = [
         _username(challenge, login),
-        f"realm={quote(challenge.realm)}",
-        f"nonce={quote(nonce)}",
-        f"uri={quote(uri)}",
+        f"realm={quoted(challenge.realm)}",
+        f"nonce={quoted(nonce)}",
+        f"uri={quoted(uri)}",
         f'response="{signed(method, body)}"',
     ]
     if challenge.algorithm:
         fields.append(f"algorithm={challenge.algorithm}")
     if challenge.opaque is not None:
-        fields.append(f"opaque={quote(challenge.opaque)}")
+        fields.append(f"opaque={quoted(challenge.opaque)}")
     if qop:
         fields.append(f"qop={qop}, nc={nc}")
     if qop or challenge.is_session:
         # RFC 2069 had no sessions; without its nonce a server could not check one.
-        fields.append(f"cnonce={quote(cnonce)}")
+        fields.append(f"cnonce={quoted(cnonce)}")
     if challenge.userhash:
         fields.append("userhash=true")
     proof = (lambda content: signed("", content)) if qop else None
     return DigestAnswer(f"Digest {', '.join(fields)}", nonce, proof, qop, cnonce, nc)
 
 
+def _octets(text: str) -> bytes:
+    """What a server sent, as it sent it: bytes that are no UTF-8 came as surrogates (PEP 383)."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _username(challenge: DigestChallenge, login: str) -> str:
     if challenge.userhash:
-        return f'username="{challenge.hash(f"{login}:{challenge.realm}".encode(challenge.encoding))}"'
+        hashed = challenge.hash(login.encode(challenge.encoding) + b":" + _octets(challenge.realm))
+        return f'username="{hashed}"'
     if challenge.encoding == "latin-1":
         # Fields go out in UTF-8 with surrogate escapes: these stand for the bytes themselves.
-        return f"username={quote(login.encode('latin-1').decode('utf-8', 'surrogateescape'))}"
+        return f"username={quoted(login.encode('latin-1').decode('utf-8', 'surrogateescape'))}"
     if challenge.charset and _PLAIN_NAME.fullmatch(login) is None:
         return f"username*=UTF-8''{percent_encode(login, safe='!#$&+-.^_`|~')}"  # RFC 7616 3.4, RFC 8187
-    return f"username={quote(login)}"
+    return f"username={quoted(login)}"
 
 
 class AuthenticationInfo(NamedTuple):
@@ -283,4 +292,4 @@ def proves(answer: DigestAnswer, info: AuthenticationInfo, body: bytes = b"") ->
         return True
     if info.cnonce is not None and info.cnonce != answer.cnonce:
         return False
-    return hmac.compare_digest(info.rspauth.lower().encode(), answer.proof(body).encode())
+    return hmac.compare_digest(_octets(info.rspauth.lower()), answer.proof(body).encode())

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
+from wherry.body.charset import known_charset
+from wherry.protocol.grammar import has_control, is_token, quoted, unescaped
+
 __all__ = (
     "BadContentDispositionHeader",
     "BadContentDispositionParam",
@@ -20,10 +23,17 @@ __all__ = (
     "parse_content_disposition",
 )
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_ESCAPE: Final = re.compile(r"\\([\x00-\x7f])")
+# Where an item ends, or a value in quotes begins.
+_MARK: Final = re.compile(r';|=\s*+"')
+# A quote that ends a value: one that no backslash escapes, before a semicolon or the end.
+_CLOSING: Final = re.compile(r'(?:[^"\\]++|\\.|"(?!\s*+(?:;|\Z)))*+"', re.DOTALL)
 _CONTINUED: Final = re.compile(r"(.+?)\*(\d{1,4})(\*?)\Z")
+
+# The warnings tell nothing of what came: Python remembers each text of a warning for the life of the process.
+_NOT_UNDERSTOOD: Final = "a Content-Disposition field cannot be understood; it is passed over"
+_EMPTY: Final = "a Content-Disposition field has an empty parameter"
+_PASSED_OVER: Final = "a parameter of a Content-Disposition field cannot be understood; it is passed over"
 
 
 class BadContentDispositionHeader(RuntimeWarning):
@@ -52,11 +62,11 @@ def content_disposition_header(disptype: str, quote_fields: bool = True, _charse
     >>> content_disposition_header("form-data", False, name="naïve")
     'form-data; name="naïve"'
     """
-    if not _TOKEN.match(disptype or ""):
+    if not is_token(disptype or ""):
         raise ValueError(f"not a content disposition type: {disptype!r}")
     pieces = [disptype]
     for name, value in params.items():
-        if not _TOKEN.match(name or ""):
+        if not is_token(name or ""):
             raise ValueError(f"not a content disposition parameter: {name!r}")
         plain = not quote_fields or (disptype == "form-data" and name.lower() != "filename")
         pieces.append(_parameter(name, value, plain, _charset))
@@ -67,16 +77,12 @@ def _parameter(name: str, value: str, plain: bool, charset: str) -> str:
     if plain:
         # RFC 7578 4.2 and the WHATWG's form submission: line ends cannot stand in a field.  They are encoded.
         text = _CONTROL.sub(lambda match: f"%{ord(match[0]):02X}", value)
-        return f'{name}="{_escaped(text)}"'
+        return f"{name}={quoted(text)}"
     if name.lower() == "filename":
         return f'{name}="{quote(value, "", encoding=charset)}"'
-    if value.isascii() and not _CONTROL.search(value):
-        return f'{name}="{_escaped(value)}"'
+    if value.isascii() and not has_control(value):
+        return f"{name}={quoted(value)}"
     return f"{name}*={charset}''{quote(value, '', encoding=charset)}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def parse_content_disposition(header: str | None) -> tuple[str | None, dict[str, str]]:
@@ -90,28 +96,29 @@ def parse_content_disposition(header: str | None) -> tuple[str | None, dict[str,
         return None, {}
     disptype, _, rest = header.partition(";")
     disptype = disptype.strip()
-    if not _TOKEN.match(disptype):
-        warnings.warn(BadContentDispositionHeader(header), stacklevel=2)
+    if not is_token(disptype):
+        warnings.warn(BadContentDispositionHeader(_NOT_UNDERSTOOD), stacklevel=2)
         return None, {}
     params: dict[str, str] = {}
     items = _split(rest)
+    if not all(item.strip() for item in items):
+        # An empty parameter, most often a semicolon at the end.
+        warnings.warn(BadContentDispositionHeader(_EMPTY), stacklevel=2)
     for item in items:
         if not item.strip():
-            # An empty parameter, most often a semicolon at the end.
-            warnings.warn(BadContentDispositionHeader(header), stacklevel=2)
             continue
         name, equals, value = item.partition("=")
         name = name.strip().lower()
         if not equals or name in params:
-            warnings.warn(BadContentDispositionHeader(header), stacklevel=2)
+            warnings.warn(BadContentDispositionHeader(_NOT_UNDERSTOOD), stacklevel=2)
             return None, {}
         try:
             params[name] = _parameter_value(name, value.strip())
         except ValueError:
-            if name.endswith("*") or "*" in name or not _TOKEN.match(name):
-                warnings.warn(BadContentDispositionParam(item), stacklevel=2)
+            if "*" in name or not is_token(name):
+                warnings.warn(BadContentDispositionParam(_PASSED_OVER), stacklevel=2)
                 continue
-            warnings.warn(BadContentDispositionHeader(header), stacklevel=2)
+            warnings.warn(BadContentDispositionHeader(_NOT_UNDERSTOOD), stacklevel=2)
             return None, {}
     return disptype.lower(), params
 
@@ -128,43 +135,37 @@ def _split(text: str) -> list[str]:
         return text.split(";")
     items: list[str] = []
     at = start = 0
-    size = len(text)
-    while at <= size:
-        if at == size or text[at] == ";":
-            items.append(text[start:at])
-            start = at + 1
-        elif text[at] == '"' and text[start:at].rstrip().endswith("="):
-            at = _closing_quote(text, at)
-        at += 1
+    closes = True
+    while (mark := _MARK.search(text, at)) is not None:
+        at = mark.end()
+        if mark[0] == ";":
+            items.append(text[start : mark.start()])
+            start = at
+        elif closes:
+            closing = _CLOSING.match(text, at)
+            if closing is None:
+                # Then no later value ends in a quote either: what was read once need not be read again.
+                closes = False
+            else:
+                at = closing.end()
+    items.append(text[start:])
     return items
 
 
-def _closing_quote(text: str, at: int) -> int:
-    """Where the quoted string that begins at `at` ends; `at` itself where it does not."""
-    end = at + 1
-    while end < len(text):
-        if text[end] == "\\":
-            end += 1
-        elif text[end] == '"' and text[end + 1 :].lstrip()[:1] in {"", ";"}:
-            return end
-        end += 1
-    return at
-
-
 def _parameter_value(name: str, value: str) -> str:
-    if not _TOKEN.match(name):
+    if not is_token(name):
         raise ValueError(name)
-    quoted = len(value) >= 2 and value[0] == value[-1] == '"'
+    in_quotes = len(value) >= 2 and value[0] == value[-1] == '"'
     if _CONTINUED.match(name) or not name.endswith("*"):
-        if quoted:
-            text = _ESCAPE.sub(r"\1", value[1:-1])
+        if in_quotes:
+            text = unescaped(value[1:-1])
             # A path in front of a file name comes from old browsers; its root must not be taken for one.
             return text if _CONTINUED.match(name) else text.lstrip("\\/")
-        if not _TOKEN.match(value):
+        if not is_token(value):
             raise ValueError(value)
         return value
     # RFC 8187 3.2: charset'language'percent-encoded
-    if value.count("'") != 2 or not _TOKEN.match(value):
+    if value.count("'") != 2 or not is_token(value):
         raise ValueError(value)
     return _decode_extended(value)
 
@@ -172,10 +173,10 @@ def _parameter_value(name: str, value: str) -> str:
 def _decode_extended(value: str) -> str:
     """Decode ``charset'language'percent-encoded``; ValueError where that cannot be done."""
     charset, _, text = value.split("'", 2)
-    try:
-        return unquote_to_bytes(text).decode(charset or "utf-8")
-    except LookupError:
-        raise ValueError(f"unknown charset {charset!r}") from None
+    known = known_charset(charset or "utf-8")
+    if known is None:
+        raise ValueError("unknown charset")
+    return unquote_to_bytes(text).decode(known)
 
 
 def content_disposition_filename(params: Mapping[str, str], name: str = "filename") -> str | None:
@@ -208,10 +209,18 @@ def _join_continued(pieces: list[tuple[str, bool]]) -> str | None:
         charset, _, first = first.split("'", 2)
     elif not any(mark for _, mark in pieces):
         return "".join(value for value, _ in pieces)
-    data = unquote_to_bytes(first) if encoded else first.encode()
-    for value, mark in pieces[1:]:
-        data += unquote_to_bytes(value) if mark else value.encode()
-    try:
-        return data.decode(charset or "utf-8")
-    except (LookupError, ValueError):
+    known = known_charset(charset or "utf-8")
+    if known is None:
         return None
+    parts = [_octets(first, encoded)]
+    parts += [_octets(value, mark) for value, mark in pieces[1:]]
+    try:
+        return b"".join(parts).decode(known)
+    except ValueError:
+        return None
+
+
+def _octets(value: str, encoded: bool) -> bytes:
+    # Bytes that were no UTF-8 came as surrogates, and are what they were again.
+    octets = value.encode("utf-8", "surrogateescape")
+    return unquote_to_bytes(octets) if encoded else octets

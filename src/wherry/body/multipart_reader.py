@@ -21,6 +21,8 @@ from wherry.body.disposition import content_disposition_filename, parse_content_
 from wherry.body.multipart_decode import decode_whole, undo_steps
 from wherry.body.multipart_scan import BadMultipart, Scanner, State, UnknownEncoding
 from wherry.body.payload_base import Payload, payload_type
+from wherry.errors import NestedTooDeeply
+from wherry.protocol.grammar import decimal
 
 __all__ = ("BodyPartReader", "BodyPartReaderPayload", "MultipartReader", "MultipartResponseWrapper")
 
@@ -66,7 +68,9 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
         self._is_form_data = subtype == "form-data"
         self._at_eof = False
         self._carry = b""
-        self._lines = b""
+        # What `readline` read ahead; up to `_begin` it was given away.
+        self._lines = bytearray()
+        self._begin = 0
         self._length = None if self._is_form_data else _part_length(headers)
         self._came = 0
         self._disposition: dict[str, str] | None = None
@@ -120,7 +124,10 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
         if size < 1:
             raise ValueError(f"a chunk has at least one byte, not {size}")
         if self._lines:
-            piece, self._lines = self._lines[:size], self._lines[size:]
+            piece = bytes(memoryview(self._lines)[self._begin : self._begin + size])
+            self._begin += len(piece)
+            if self._begin >= len(self._lines):
+                self._clear_lines()
             return piece
         if self.headers.get("Content-Transfer-Encoding", "").lower() == "base64":
             return await self._read_quartets(size)
@@ -163,20 +170,36 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
 
     async def readline(self) -> bytes:
         """One line of the part with its line end; b"" at the end."""
-        while (at := self._lines.find(b"\n")) < 0:
+        lines, begin = self._lines, self._begin
+        at = lines.find(b"\n", begin)
+        while at < 0:
+            searched = len(lines)
             piece = await self._raw(CHUNK)
             if not piece:
-                line, self._lines = self._lines, b""
-                return line
-            self._lines += piece
-            if len(self._lines) > self._client_max_size:
+                at = len(lines) - 1
+                break
+            # Only what came is searched, and what was given away goes in one move.
+            del lines[:begin]
+            searched -= begin
+            begin = self._begin = 0
+            lines += piece
+            if len(lines) > self._client_max_size:
                 raise self._max_size_error_cls(self._client_max_size)
-        line, self._lines = self._lines[: at + 1], self._lines[at + 1 :]
+            at = lines.find(b"\n", searched)
+        line = bytes(memoryview(lines)[begin : at + 1])
+        self._begin = at + 1
+        if self._begin >= len(lines):
+            self._clear_lines()
         return line
+
+    def _clear_lines(self) -> None:
+        self._lines.clear()
+        self._begin = 0
 
     async def release(self) -> None:
         """Drop what is left of the part."""
-        self._lines = self._carry = b""
+        self._carry = b""
+        self._clear_lines()
         while not self._at_eof:
             await self._raw(LARGE_CHUNK)
 
@@ -192,7 +215,10 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
     async def json(self, *, encoding: str | None = None) -> Any:
         """All of the part as JSON; None if it is empty."""
         data = await self.read(decode=True)
-        return json.loads(data.decode(encoding or self.get_charset("utf-8"))) if data else None
+        try:
+            return json.loads(data.decode(encoding or self.get_charset("utf-8"))) if data else None
+        except RecursionError:
+            raise NestedTooDeeply from None
 
     async def form(self, *, encoding: str | None = None) -> list[tuple[str, str]]:
         """All of the part as urlencoded fields.
@@ -244,8 +270,10 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
         """The charset of the part's content type, else that of the form, else `default`; an unknown one is none."""
         named = parse_mimetype(self.headers.get("Content-Type", "")).parameters.get("charset")
         for charset in (named, self._default_charset):
-            if charset is not None and known_charset(charset) is not None:
-                return charset
+            codec = known_charset(charset)
+            if charset is not None and codec is not None:
+                # Under the name that was sent where Python knows it by that; it does not know all labels.
+                return charset if charset.lower() in {codec, codec.replace("iso8859", "iso-8859")} else codec
         return default
 
     def _parameters(self) -> dict[str, str]:
@@ -268,10 +296,10 @@ def _part_length(headers: Mapping[str, str]) -> int | None:
     length = headers.get("Content-Length")
     if length is None:
         return None
-    # RFC 9110 8.6: digits and nothing else.
-    if not (length.isascii() and length.isdigit()):
+    size = decimal(length, 2**63)
+    if size is None:
         raise BadMultipart(f"invalid Content-Length of a part: {length[:100]!r}")
-    return int(length[:20])
+    return size
 
 
 @payload_type(BodyPartReader)
@@ -402,7 +430,7 @@ class MultipartReader(metaclass=ABCMeta):
             charset = await part.read_chunk(32)
             if len(charset) > 31:
                 raise UnknownEncoding("Invalid default charset")
-            self._default_charset = charset.strip().decode()
+            self._default_charset = charset.strip().decode("latin-1")
             return await self.next()
         return part
 

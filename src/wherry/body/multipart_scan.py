@@ -6,19 +6,16 @@ It holds no more than one piece and a boundary, and knows nothing of what the pa
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from wherry.errors import ClientPayloadError
+from wherry.protocol.grammar import has_control_bytes, is_token_bytes
 
 __all__ = ("BadMultipart", "Scanner", "State")
 
-# RFC 9110 5.5; the line feed ended the line.
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
-_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 # Blanks between a boundary and its line end are allowed; so many of them are no longer taken for a boundary.
 MOST_PADDING: Final = 200
 PIECE: Final = 2**16
@@ -154,13 +151,13 @@ class Scanner:
                 fields[-1] = (name, value)
                 continue
             name, colon, value = line.partition(b":")
-            if not colon or not _TOKEN.match(name):
+            if not colon or not is_token_bytes(name):
                 raise BadMultipart(f"not a header field of a part: {line[:100]!r}")
             if len(fields) == max_headers:
                 raise BadMultipart(f"a part has more than {max_headers} header fields")
             fields.append((name, value.strip()))
         for name, value in fields:
-            if _CONTROL.search(value):
+            if has_control_bytes(value):
                 raise BadMultipart(f"a control character in the header field {name[:100]!r} of a part: {value[:100]!r}")
         self._buffer[:0] = b"\r\n"
         self._invented = 2

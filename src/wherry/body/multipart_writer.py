@@ -17,12 +17,12 @@ from urllib.parse import urlencode
 
 from wherry.body.payload import JsonPayload, StringPayload
 from wherry.body.payload_base import Bytes, LookupError, Payload, get_payload  # noqa: A004
+from wherry.protocol.grammar import is_token, quoted
 
 __all__ = ("MultipartPayloadWriter", "MultipartWriter")
 
 log = logging.getLogger("wherry.client")
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 2046 5.1.1
 LONGEST_BOUNDARY: Final = 70
@@ -86,10 +86,7 @@ class MultipartWriter(Payload):
     def _boundary_value(self) -> str:
         """The boundary as the parameter of a media type: a token, or a quoted string."""
         value = self.boundary
-        if _TOKEN.match(value):
-            return value
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return value if is_token(value) else quoted(value)
 
     @property
     def consumed(self) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import mimetypes
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeVar
@@ -18,6 +17,7 @@ from multidict import CIMultiDict
 
 from wherry.body.disposition import content_disposition_header
 from wherry.errors import ClientPayloadError
+from wherry.protocol.grammar import has_control
 
 __all__ = (
     "PAYLOAD_REGISTRY",
@@ -36,7 +36,6 @@ Bytes = bytes | bytearray | memoryview
 HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]] | None
 
 _guess_type = getattr(mimetypes, "guess_file_type", mimetypes.guess_type)
-_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NOT_GIVEN: Final[Any] = object()
 
 
@@ -136,7 +135,7 @@ class Payload(ABC):
     def _binary_headers(self) -> bytes:
         lines = [f"{name}: {value}\r\n" for name, value in self.headers.items()]
         for line in lines:
-            if _FORBIDDEN.search(line, 0, len(line) - 2):
+            if has_control(line[:-2]):
                 raise ValueError(f"a control character in a header field: {line!r}")
         return "".join([*lines, "\r\n"]).encode("utf-8")
 

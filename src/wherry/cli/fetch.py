@@ -106,8 +106,10 @@ def _unique(name: str, taken: Counter[str]) -> str:
 
 def pause_before(attempt: int, retry_after: str | None) -> float:
     """Seconds to wait before a further try: doubled each time, or what the server asks for, at most a minute."""
-    if retry_after is not None and retry_after.strip().isdigit():
-        return min(float(retry_after), _LONGEST_PAUSE)
+    asked = (retry_after or "").strip(" \t")
+    # RFC 9110 10.2.3: ASCII digits; `isdigit` alone takes others ("²"), of which `float` makes nothing.
+    if asked.isascii() and asked.isdigit():
+        return min(float(asked[:12]), _LONGEST_PAUSE)
     return min(0.25 * 2.0**attempt, _LONGEST_PAUSE)
 
 

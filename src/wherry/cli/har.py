@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import wherry
+from wherry.cli import show
 from wherry.cli.ask import Ask
 
 
@@ -106,8 +107,8 @@ def _response(response: wherry.ClientResponse, body: bytes | None) -> dict[str, 
         content["comment"] = "the body was too large to be recorded"
         body = b""
     try:
-        content["text"] = body.decode(response.charset or "utf-8")
-    except (UnicodeDecodeError, LookupError):
+        content["text"] = body.decode(show.encoding_of(response))
+    except UnicodeDecodeError:
         content |= {"text": base64.b64encode(body).decode(), "encoding": "base64"}
     return {
         "status": response.status,

@@ -96,6 +96,14 @@ def timings(seconds: Seconds) -> None:
     note(", ".join(told))
 
 
+def encoding_of(response: wherry.ClientResponse) -> str:
+    """The encoding of a body's text: what the response says, if a server may choose it, else UTF-8."""
+    try:
+        return response.get_encoding()
+    except RuntimeError:  # nothing was said, and the body went by without being kept
+        return "utf-8"
+
+
 def body(response: wherry.ClientResponse, content: bytes) -> None:
     """A body on a terminal: JSON indented and coloured, text as text, and nothing else.
 
@@ -104,13 +112,13 @@ def body(response: wherry.ClientResponse, content: bytes) -> None:
     """
     console = Console(highlight=False, soft_wrap=True)
     try:
-        text = content.decode(response.charset or "utf-8")
-    except (UnicodeDecodeError, LookupError):
+        text = content.decode(encoding_of(response))
+    except UnicodeDecodeError:
         raise ValueError(f"the body is binary ({len(content)} bytes): save it with -o FILE") from None
     if "json" in response.content_type:
         try:
             text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass  # it says that it is JSON: it is shown as it is
         else:
             console.print(Syntax(plain(text), "json", background_color="default", word_wrap=True))

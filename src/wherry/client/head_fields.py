@@ -8,6 +8,8 @@ from wherry.body.charset import is_json_type
 from wherry.protocol.heads import ResponseHead
 from wherry.types import RawHeaders
 
+# Letters of a field's name that is remembered for the life of the process.
+LONGEST_REMEMBERED = 64
 _names: dict[bytes, str] = {}
 
 
@@ -16,7 +18,8 @@ def decode_name(name: bytes) -> str:
     text = _names.get(name)
     if text is None:
         text = name.decode("utf-8", "surrogateescape")
-        if len(_names) < 2048:
+        # Peers choose them: the memory that they can fill is bounded.
+        if len(_names) < 2048 and len(name) <= LONGEST_REMEMBERED:
             _names[name] = text
     return text
 

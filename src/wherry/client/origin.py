@@ -26,6 +26,29 @@ def base_origin_of(url: URL) -> URL:
     return origin_of(url)
 
 
+def url_of(text: str, base: URL | None = None, *, encoded: bool = False) -> URL:
+    """The URL that a peer wrote: in Location, Link, a challenge or a document.
+
+    Args:
+        text: A URL, or a reference.
+        base: What a reference is relative to (RFC 3986 5).
+        encoded: Whether `text` is to be taken as it is, without being quoted anew.
+
+    Raises:
+        ValueError: It is no URL, whatever yarl says of it (an IndexError of ``https://[::1]:43@/``, for example).
+    """
+    try:
+        url = URL(text, encoded=encoded)
+        # A reference may begin with a host (RFC 3986 4.2): then it lacks the scheme only.
+        if base is not None and not (url.absolute and url.scheme):
+            url = base.join(url)
+        # Made on first touch, and broken then.
+        _ = url.raw_host, url.port
+    except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError) as exc:
+        raise ValueError(f"{text[:200]!r} is no URL: {exc}") from exc
+    return url
+
+
 def authority_of(url: URL) -> str:
     """Host and port as they are sent; what an IPv6 zone is called here is nobody else's business (RFC 6874 4).
 

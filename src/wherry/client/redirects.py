@@ -13,7 +13,7 @@ from yarl import URL
 
 from wherry.auth.basic import BasicAuth
 from wherry.client.field_rules import SECRET_FIELDS, field_pairs
-from wherry.client.origin import origin_of
+from wherry.client.origin import origin_of, url_of
 from wherry.errors import (
     ClientPayloadError,
     InvalidUrlRedirectClientError,
@@ -108,10 +108,9 @@ def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
         NonHttpUrlRedirectClientError: It is neither http nor https.
     """
     try:
-        target = URL(location, encoded=not requote)
-        # A reference may begin with a host (RFC 3986 4.2): then it lacks the scheme only.
-        joined = target if target.absolute and target.scheme else base.join(target)
-    except (ValueError, TypeError) as exc:
+        target = url_of(location, encoded=not requote)
+        joined = url_of(location, base, encoded=not requote)
+    except ValueError as exc:
         raise InvalidUrlRedirectClientError(
             location, f"Server attempted redirecting to a location that does not look like a URL: {exc}"
         ) from exc

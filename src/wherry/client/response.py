@@ -24,8 +24,9 @@ from wherry.client.head_fields import DerivedFields, type_matches
 from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.response_facts import ResponseFacts
 from wherry.client.sse import EventParser, ServerSentEvent, read_events
-from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError
+from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError, NestedTooDeeply
 from wherry.protocol.connection import Exchange
+from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
 from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
@@ -241,7 +242,10 @@ class ClientResponse(ResponseFacts):
             return None
         if encoding is None:
             encoding = "utf-8" if plain else self.get_encoding()
-        return loads(stripped.decode(encoding))
+        try:
+            return loads(stripped.decode(encoding))
+        except RecursionError:
+            raise NestedTooDeeply from None
 
     def sse(self) -> AsyncIterator[ServerSentEvent]:
         """The server-sent events of this response, as they come; `ClientSession.events` connects again too.
@@ -345,7 +349,8 @@ class ClientResponse(ResponseFacts):
         if head is None or self._session is None or exchange.error is not None or self._upload is not None:
             return False
         length = head.get(b"content-length")
-        if length is None or not length.isdigit() or int(length) - self.content.total_raw_bytes > DRAIN_LIMIT:
+        size = None if length is None else decimal(length.decode("latin-1"), 2**62)
+        if size is None or size - self.content.total_raw_bytes > DRAIN_LIMIT:
             return False
         self._session._drain(exchange, DRAIN_SECONDS)
         return True

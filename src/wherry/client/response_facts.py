@@ -17,6 +17,7 @@ from wherry.client.timings import Timings
 from wherry.connect.ask import ConnectTimings
 from wherry.cookies.parse import parse_set_cookie
 from wherry.protocol.connection import Exchange
+from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
 from wherry.types import RawHeaders
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from wherry.client.request import ClientRequest
     from wherry.client.request_info import RequestInfo
     from wherry.client.response import ClientResponse
+
+# No body has so many bytes.
+_LARGEST = 2**63
 
 
 class ResponseFacts:
@@ -159,7 +163,8 @@ class ResponseFacts:
     @property
     def content_length(self) -> int | None:
         value = self.headers.get("Content-Length")
-        return int(value) if value is not None and value.isdigit() else None
+        size = decimal(value, _LARGEST)
+        return None if size == _LARGEST else size
 
     @property
     def content_disposition(self) -> ContentDisposition | None:

@@ -17,7 +17,7 @@ from wherry.amounts import check_seconds
 from wherry.client.response import ClientResponse
 from wherry.client.response_connection import SocketParts
 from wherry.client.websocket_channel import CLOSED_MESSAGE, WebSocketChannel
-from wherry.errors import ClientConnectionResetError, WSMessageTypeError
+from wherry.errors import ClientConnectionResetError, NestedTooDeeply, WSMessageTypeError
 from wherry.protocol.websocket import FrameWriter, Message
 from wherry.protocol.websocket_messages import WSCloseCode, WSMsgType
 from wherry.types import JSONBytesEncoder, JSONDecoder, JSONEncoder
@@ -317,7 +317,11 @@ class ClientWebSocketResponse:
             WSMessageTypeError: The next message is not TEXT.
             ValueError: It is not JSON.
         """
-        return loads(await self.receive_str(timeout=timeout))
+        text = await self.receive_str(timeout=timeout)
+        try:
+            return loads(text)
+        except RecursionError:
+            raise NestedTooDeeply from None
 
     def __aiter__(self) -> Self:
         return self

@@ -153,7 +153,11 @@ class DNSCache:
 
     async def _ask(self, key: Key) -> list[ResolveResult]:
         host, port = key
-        results = await self.resolver.resolve(host, port, family=self._family)
+        try:
+            results = await self.resolver.resolve(host, port, family=self._family)
+        except ValueError as exc:
+            # Most resolvers encode the name, and some do not expect one with an empty or a long label (RFC 1035 2.3.4).
+            raise OSError(None, f"{host[:300]!r} is no name that can be looked up: {exc}") from exc
         if not results:
             raise OSError(None, f"{host} has no address")
         return results

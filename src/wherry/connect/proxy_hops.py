@@ -15,13 +15,13 @@ from yarl import URL
 
 from wherry.connect.route import ProxyHop
 from wherry.errors import InvalidURL
+from wherry.protocol.grammar import is_token
 from wherry.protocol.heads import has_bytes
 from wherry.types import LooseHeaders
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 # Fields that follow from the CONNECT itself (RFC 9110 9.3.6: it has no content) or that this client writes.
 FORBIDDEN_FIELDS = frozenset({"content-length", "transfer-encoding"})
-TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 class Credentials(Protocol):
@@ -161,7 +161,7 @@ def field_pairs(fields: LooseHeaders) -> tuple[tuple[str, str], ...]:
     for name, value in items:
         name, value = str(name), str(value)
         lower = name.lower()
-        if not name or not TOKEN.issuperset(name):
+        if not is_token(name):
             raise ValueError(f"proxy_headers= has a name that is not a token: {name!r}")
         if any(mark in value for mark in "\r\n\0") or not has_bytes(value):
             raise ValueError(f"proxy_headers= has a line break, NUL or half a surrogate pair in the value of {name}")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import re
 
-from wherry.connect.proxy_hops import TOKEN
 from wherry.connect.route import ProxyHop
+from wherry.protocol.grammar import is_token_bytes
 from wherry.protocol.heads import ResponseHead
 from wherry.types import HttpVersion
 
@@ -21,7 +21,6 @@ MAX_INTERIM = 16
 
 # RFC 9112 4: the blank before an empty reason phrase is often left out.
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?\Z")
-TOKEN_BYTES = frozenset(map(ord, TOKEN))
 
 
 class NotHttp(ValueError):
@@ -80,7 +79,7 @@ def connect_answer(head: bytes) -> ResponseHead:
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         # RFC 9112 5.1 and 5.2: no blank before the colon, no folded lines.
-        if not colon or not name or not TOKEN_BYTES.issuperset(name) or any(mark in value for mark in b"\r\n\0"):
+        if not colon or not is_token_bytes(name) or any(mark in value for mark in b"\r\n\0"):
             raise NotHttp(f"this is no header field: {line[:64]!r}")
         fields.append((name, value.strip(b" \t")))
     reason = (found[3] or b"").decode("utf-8", "surrogateescape").strip()

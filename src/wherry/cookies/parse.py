@@ -14,6 +14,7 @@ from http.cookies import Morsel, SimpleCookie
 from typing import Any, NamedTuple, TypeVar
 
 from wherry.cookies.date import parse_cookie_date
+from wherry.protocol.grammar import has_control
 
 __all__ = (
     "MAX_ATTRIBUTE_LENGTH",
@@ -38,8 +39,6 @@ MAX_ATTRIBUTE_LENGTH = 1024
 # Seconds that a received cookie may live at most: 400 days (RFC 6265bis 5.5).
 MAX_LIFETIME = 400 * 86400
 
-# RFC 6265bis 5.6: a field with one of these is ignored as a whole.  A tab is no such character.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _FLAGS = frozenset({"secure", "httponly", "partitioned"})
 # RFC 6265bis 5.6: a server may write anything behind a cookie, and what has no meaning is not kept.
 _VALUED = frozenset({"domain", "expires", "max-age", "path", "samesite"})
@@ -107,7 +106,8 @@ class SetCookie(NamedTuple):
 
 def parse_one(field: str) -> SetCookie | None:
     """One field's cookie, or None where a browser would ignore the field (RFC 6265bis 5.6)."""
-    if _CONTROL(field) is not None:
+    # RFC 6265bis 5.6: a field with a control character but the tab is ignored as a whole.
+    if has_control(field):
         return None
     pair, *rest = field.split(";")
     name, equals, value = pair.partition("=")

@@ -11,6 +11,7 @@ from http.cookies import CookieError, Morsel
 from typing import Any
 
 from wherry.cookies.parse import OwnMorsel, ReceivedMorsel, build_morsel, quote
+from wherry.protocol.grammar import has_control
 from wherry.protocol.heads import has_bytes
 from wherry.types import LooseCookies
 
@@ -20,7 +21,6 @@ __all__ = ("Cookie", "CookieKey", "check_line", "coded_for_sending", "loose_pair
 CookieKey = tuple[str, str, bool]
 
 _BAD_NAME = re.compile(r"[\x00-\x20\x7f=;,\"]").search
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
 class Cookie:
@@ -143,7 +143,7 @@ def morsel_of(name: str, value: Any) -> Morsel[str]:
 
 
 def _unsendable(text: str) -> bool:
-    return _CONTROL(text) is not None or not has_bytes(text)
+    return has_control(text) or not has_bytes(text)
 
 
 def check_line(line: str) -> str:

@@ -124,7 +124,7 @@ class _Recorder:
             return
         try:
             url = params.url.join(URL(location))
-        except ValueError:
+        except (ValueError, IndexError):
             return  # it cannot be followed, and the exception is about to be told
         self._settle(context)
         self._take_response(context.attempt, params.response)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 from yarl import URL
 
-from wherry.client.origin import origin_of
+from wherry.client.origin import origin_of, url_of
+from wherry.protocol.grammar import decimal, elements, match_token, read_string
+from wherry.protocol.grammar import http_date as date
 from wherry.types import RawHeaders
 
 Headers = MultiMapping[str]
@@ -45,7 +45,8 @@ _NOT_KEPT = frozenset(
 # A request that asks its own condition, or for a part, is not for a cache to answer.
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range", "Range")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_DIRECTIVE = re.compile(r'([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,;]*)))?')
+# Real servers leave quotes out where a token would not do.
+_BARE = re.compile(r"[^\s,;]*+")
 # RFC 9111 1.2.2: larger numbers count as this one.
 _FOREVER = 2**31
 # The Age field that a response came with is kept under this name: the one it is served with is another.
@@ -101,30 +102,36 @@ def directives(headers: Headers) -> dict[str, str | None]:
     """The directives of Cache-Control by lower-case name; of two of one name the first counts (RFC 9111 4.2.1)."""
     found: dict[str, str | None] = {}
     values = headers.getall("Cache-Control", [])
-    for name, quoted, token in (match.groups() for value in values for match in _DIRECTIVE.finditer(value)):
-        found.setdefault(name.lower(), token if quoted is None else quoted)
+    for value in values:
+        for name, argument in _directives_in(value):
+            found.setdefault(name.lower(), argument)
     if not values and "no-cache" in headers.get("Pragma", "").lower():
         found["no-cache"] = None
     return found
 
 
+def _directives_in(value: str) -> Iterator[tuple[str, str | None]]:
+    """The directives of one line, leniently: semicolons part them too, and what is no directive is passed over."""
+    for element in elements([value]):
+        at = 0
+        while at < len(element):
+            name = match_token(element, at)
+            if name is None:
+                at += 1
+                continue
+            at = name.end()
+            argument = None
+            if element.startswith("=", at):
+                string = read_string(element, at + 1)
+                bare = _BARE.match(element, at + 1) if string is None else None
+                argument, at = string or (bare[0] if bare else "", bare.end() if bare else at + 1)
+            yield name[0], argument
+
+
 def seconds(value: str | None) -> float | None:
     """A delta-seconds argument (RFC 9111 1.2.2), None where it is none."""
-    if value is None or not (value.isascii() and value.isdigit()):
-        return None
-    return float(_FOREVER) if len(value) > 10 else float(min(int(value), _FOREVER))
-
-
-def date(value: str | None) -> float | None:
-    """An HTTP-date (RFC 9110 5.6.7) in seconds since the epoch, None where it is none."""
-    if value is None:
-        return None
-    try:
-        found = parsedate_to_datetime(value)
-        # RFC 9110 5.6.7: asctime's form names no zone, and means UTC.
-        return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
+    found = decimal(value, _FOREVER)
+    return None if found is None else float(found)
 
 
 def is_for_cache(method: str, headers: Headers) -> bool:
@@ -341,7 +348,7 @@ def invalidated(method: str, url: URL, status: int, headers: Mapping[str, str]) 
         if value is None:
             continue
         try:
-            named = url.join(URL(value))
+            named = url_of(value, url)
             # Nobody invalidates what another origin gave.
             if origin_of(named) == origin_of(url):
                 keys.append(cache_key(named))

@@ -24,7 +24,7 @@ from wherry.auth.digest import (
     respond,
 )
 from wherry.client.head_fields import decoded_fields
-from wherry.client.origin import origin_of
+from wherry.client.origin import origin_of, url_of
 from wherry.errors import ClientError
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def protection_space(origin: URL, domain: tuple[str, ...]) -> tuple[URL, ...]:
     space = []
     for reference in domain[:_MAX_DOMAIN]:
         try:
-            url = origin.join(URL(reference))
+            url = url_of(reference, origin)
             listed = origin_of(url)
         except ValueError:
             continue

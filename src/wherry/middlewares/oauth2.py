@@ -7,6 +7,8 @@ nobody else, whoever redirects there.
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
@@ -16,6 +18,7 @@ from yarl import URL
 from wherry.auth.basic import BasicAuth
 from wherry.client.origin import origin_of
 from wherry.errors import ClientError
+from wherry.protocol.grammar import decimal
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType
@@ -27,6 +30,13 @@ if TYPE_CHECKING:
 LEEWAY = 30.0
 # How much of an error response is read.
 _MAX_ANSWER = 256 * 1024
+# RFC 6750 2.1, leniently: what can stand in a field without being quoted.
+_IS_TOKEN = re.compile(r"[\x21-\x7e]+").fullmatch
+# RFC 6749 5.2: what an error may be made of.
+_NOT_SHOWN = re.compile(r"[^\x20-\x7e]")
+# Seconds: where `expires_in` says nothing, and at most.
+_USUAL_LIFE = 3600.0
+_LONGEST_LIFE = 2**31
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -157,20 +167,35 @@ class OAuth2ClientCredentials:
         ) as response:
             try:
                 answer = await response.json(content_type=None)
-            except ValueError:
+            except (ValueError, RecursionError):
                 answer = None
             return self._read(response.status, answer if isinstance(answer, dict) else {})
 
     def _read(self, status: int, answer: dict[str, Any]) -> tuple[str, float]:
         token = answer.get("access_token")
         if status != 200 or not isinstance(token, str) or not token:
-            error = str(answer.get("error", ""))[:100]
-            told = f"{error} {str(answer.get('error_description', ''))[:300]}".strip() or "no access_token in it"
+            error = _shown(answer.get("error"), 100)
+            told = f"{error} {_shown(answer.get('error_description'), 300)}".strip() or "no access_token in it"
             raise OAuth2Error(f"{origin_of(self._token_url)} gave no token: status {status}, {told}", error)
-        if str(answer.get("token_type", "bearer")).lower() != "bearer":
-            raise OAuth2Error(f"{origin_of(self._token_url)} gave a token of an unknown type: {answer['token_type']!r}")
-        try:
-            lifetime = float(answer.get("expires_in", 3600))
-        except (TypeError, ValueError):
-            lifetime = 3600.0
-        return token, max(lifetime, 0.0)
+        if _IS_TOKEN(token) is None:
+            raise OAuth2Error(
+                f"{origin_of(self._token_url)} gave a token with characters that no header field may have"
+            )
+        kind = answer.get("token_type", "bearer")
+        if not isinstance(kind, str) or kind.lower() != "bearer":
+            raise OAuth2Error(f"{origin_of(self._token_url)} gave a token of an unknown type: {_shown(kind, 100)!r}")
+        return token, _lifetime(answer.get("expires_in"))
+
+
+def _shown(value: Any, most: int) -> str:
+    """What a server says of an error, without what could do something to a terminal or a log (RFC 6749 5.2)."""
+    return _NOT_SHOWN.sub("?", value[:most]) if isinstance(value, str) else ""
+
+
+def _lifetime(value: Any) -> float:
+    """The seconds that a token lives (RFC 6749 5.1), an hour where that is not said."""
+    if isinstance(value, str):
+        value = decimal(value, _LONGEST_LIFE)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+        return _USUAL_LIFE
+    return float(min(max(value, 0), _LONGEST_LIFE))

@@ -11,8 +11,6 @@ import inspect
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from yarl import URL
@@ -27,6 +25,7 @@ from wherry.errors import (
     ConnectionTimeoutError,
     ServerFingerprintMismatch,
 )
+from wherry.protocol.grammar import decimal, http_date
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 # RFC 6585 4, RFC 9110 15.5.9, 15.6.1 to 15.6.5: what another try may mend.
 RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_ORIGINS = 1024
+# Seconds; larger numbers of a Retry-After count as this one.
+_LONGEST_WAIT = 10**12 - 1
 
 
 class RetryEvent(NamedTuple):
@@ -117,16 +118,12 @@ def retry_after(value: str | None, now: float) -> float | None:
     """
     if value is None:
         return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:12])
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, date.timestamp() - now)
+    value = value.strip(" \t")
+    wait = decimal(value, _LONGEST_WAIT)
+    if wait is not None:
+        return float(wait)
+    date = http_date(value)
+    return None if date is None else max(0.0, date - now)
 
 
 def may_try_again(request: ClientRequest, methods: Collection[str], error: BaseException | None) -> bool:

@@ -9,6 +9,7 @@ import contextlib
 import re
 from typing import NamedTuple
 
+from wherry.protocol.grammar import LOWER_TCHAR
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.hpack import Field, HeaderDecoder, HeaderListTooLarge, HpackError
 from wherry.protocol.http1_head import Limits
@@ -16,7 +17,7 @@ from wherry.protocol.http2_frames import ConnectionFault, ErrorCode, StreamFault
 from wherry.types import HttpVersion20, RawHeaders
 
 # RFC 9113 8.2.1, and RFC 9110 5.1: a token without upper case.
-_is_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
+_is_name = re.compile(f"[{LOWER_TCHAR}]+".encode()).fullmatch
 _bad_value = re.compile(rb"[\x00\r\n]|\A[ \t]|[ \t]\Z").search
 _is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch

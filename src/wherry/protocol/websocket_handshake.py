@@ -12,14 +12,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from wherry.protocol.grammar import elements, match_token, read_parameters
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.websocket_deflate import SMALLEST_WINDOW, Deflater, Inflater
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _DEFLATE = "permessage-deflate"
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105
-_PARAMETER = re.compile(rf'\s*;\s*({_TOKEN})(?:\s*=\s*(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"))?')
-_NAME = re.compile(rf"\s*({_TOKEN})")
 _BITS = re.compile(r"[89]|1[0-5]")
 
 
@@ -150,25 +148,12 @@ def _terms(parameters: list[tuple[str, str | None]], offered_bits: int) -> Defla
 def _extensions(value: str) -> list[tuple[str, list[tuple[str, str | None]]]]:
     """The extensions of a field, each with its parameters (RFC 6455 9.1)."""
     found: list[tuple[str, list[tuple[str, str | None]]]] = []
-    value = value.lstrip(" \t,")  # RFC 9110 5.6.1.2: empty elements are skipped
-    position = 0
-    while value[position:].strip(" \t,"):
-        match = _NAME.match(value, position)
-        if match is None:
-            raise WSHandshakeError(f"Sec-WebSocket-Extensions cannot be read: {value!r}")
-        name, parameters = match[1], []
-        position = match.end()
-        while (match := _PARAMETER.match(value, position)) is not None:
-            quoted = None if match[3] is None else re.sub(r"\\(.)", r"\1", match[3])
-            parameters.append((match[1], match[2] if quoted is None else quoted))
-            position = match.end()
-        found.append((name, parameters))
-        rest = value[position:].lstrip(" \t")
-        if rest and rest[0] != ",":
-            raise WSHandshakeError(f"Sec-WebSocket-Extensions cannot be read: {value!r}")
-        position = len(value) - len(rest) + 1 if rest else len(value)
-        while position < len(value) and value[position] in " \t,":
-            position += 1
+    for item in elements([value]):
+        name = match_token(item, 0)
+        parameters, end = ([], 0) if name is None else read_parameters(item, name.end())
+        if name is None or end != len(item):
+            raise WSHandshakeError(f"Sec-WebSocket-Extensions cannot be read: {value[:200]!r}")
+        found.append((name[0], parameters))
     return found
 
 
@@ -178,4 +163,4 @@ def _values(head: ResponseHead, name: bytes) -> list[str]:
 
 def _items(head: ResponseHead, name: bytes) -> list[str]:
     """The elements of a field that is a list, over all its lines."""
-    return [item.strip() for value in _values(head, name) for item in value.split(",") if item.strip()]
+    return elements(_values(head, name))

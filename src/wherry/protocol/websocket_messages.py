@@ -7,6 +7,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from wherry.errors import NestedTooDeeply
+
 
 class WSMsgType(IntEnum):
     """What a message is: the opcodes of RFC 6455 11.8, and three that never come over the wire."""
@@ -62,7 +64,10 @@ class WSMessage(NamedTuple):
 
     def json(self, *, loads: Callable[[Any], Any] = json.loads) -> Any:
         """The data as JSON."""
-        return loads(self.data)
+        try:
+            return loads(self.data)
+        except RecursionError:
+            raise NestedTooDeeply from None
 
 
 class WSMessageTextBytes(NamedTuple):
@@ -74,7 +79,10 @@ class WSMessageTextBytes(NamedTuple):
 
     def json(self, *, loads: Callable[[Any], Any] = json.loads) -> Any:
         """The data as JSON."""
-        return loads(self.data)
+        try:
+            return loads(self.data)
+        except RecursionError:
+            raise NestedTooDeeply from None
 
 
 WSMessageDecodeText = WSMessage

@@ -227,7 +227,7 @@ class RestClient:
                     return None
                 raise ValueError("it is empty")
             return decode(self.config.loads(text), model)
-        except (ValueError, TypeError, KeyError) as exc:
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as exc:
             wanted = "JSON" if model is Any else model.__name__ if isinstance(model, type) else repr(model)
             text = await response.text(errors="replace")
             raise RestError.of(response, f"the body is no {wanted}: {exc}", None, text) from exc
@@ -283,7 +283,7 @@ class RestClient:
             try:
                 found = decode(_member(page, items), list[model])
                 mark = _member(page, cursor) if cursor is not None else None
-            except (ValueError, TypeError, LookupError) as exc:
+            except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as exc:
                 raise RestError.of(
                     response, f"the page is not as asked for: {exc}", None, await response.text()
                 ) from exc
@@ -324,7 +324,11 @@ def _next_page(response: ClientResponse) -> str | None:
         return None
     following = URL(str(link["url"]))
     asked = response.history[0].url if response.history else response.url
-    upgraded = asked.scheme == "http" and asked.with_scheme("https").with_port(None).origin() == following.origin()
-    if following.origin() != asked.origin() and not upgraded:
-        raise RestError.of(response, f"its next page is at another origin, {following.origin()}", None, "")
+    try:
+        there = following.origin()
+    except ValueError as exc:
+        raise RestError.of(response, f"its next page has no origin: {str(following)[:200]!r}", None, "") from exc
+    upgraded = asked.scheme == "http" and asked.with_scheme("https").with_port(None).origin() == there
+    if there != asked.origin() and not upgraded:
+        raise RestError.of(response, f"its next page is at another origin, {there}", None, "")
     return str(following)

@@ -38,7 +38,7 @@ async def failure_of(response: ClientResponse, loads: Callable[[str], Any]) -> R
     if "json" in response.content_type:
         try:
             problem = loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             problem = None
     told = problem if isinstance(problem, Mapping) else {}
     message = told.get("detail") or told.get("title") or told.get("message") or response.reason or ""
