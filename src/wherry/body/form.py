@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from multidict import MultiDict, MultiDictProxy
 from wherry.body.multipart_writer import MultipartWriter
 from wherry.body.payload import BytesPayload, Payload, get_payload
 from wherry.body.payload import LookupError as PayloadLookupError
-from wherry.body.payload_io import guess_filename
+from wherry.body.payload_io import guess_filename, is_file
 
 __all__ = ("FormData", "payload_of")
 
@@ -76,7 +75,7 @@ class FormData:
         if type(value) is str and filename is content_type is content_transfer_encoding is None:
             self._fields.append(({"name": name}, {}, value))
             return
-        if isinstance(value, io.IOBase):
+        if is_file(value):
             self._is_multipart = True
         elif isinstance(value, bytes | bytearray | memoryview) and filename is None and not content_transfer_encoding:
             warnings.warn(
@@ -88,7 +87,7 @@ class FormData:
         for what, text in (("filename", filename), ("content_type", content_type)):
             if text is not None and not isinstance(text, str):
                 raise TypeError(f"{what} must be an instance of str. Got: {text!r}")
-        if filename is None and isinstance(value, io.IOBase):
+        if filename is None and is_file(value):
             filename = guess_filename(value, name)
         disposition = {"name": name}
         headers: dict[str, str] = {}
@@ -116,7 +115,7 @@ class FormData:
             TypeError: It is none of these.
         """
         for field in fields:
-            if isinstance(field, io.IOBase):
+            if is_file(field):
                 self.add_field(guess_filename(field, "unknown") or "unknown", field)
             elif isinstance(field, MultiDict | MultiDictProxy):
                 self.add_fields(*field.items())

@@ -25,7 +25,14 @@ from wherry.body.payload_base import (
     payload_type,
     register_payload,
 )
-from wherry.body.payload_io import BufferedReaderPayload, BytesIOPayload, IOBasePayload, TextIOPayload
+from wherry.body.payload_io import (
+    BufferedReaderPayload,
+    BytesIOPayload,
+    FileLike,
+    IOBasePayload,
+    TextIOPayload,
+    file_payload,
+)
 from wherry.body.payload_stream import AsyncIterablePayload, StreamReaderPayload, streamer
 from wherry.body.stream import StreamReader
 from wherry.types import JSONBytesEncoder, JSONEncoder
@@ -201,5 +208,6 @@ PAYLOAD_REGISTRY.register(BytesIOPayload, io.BytesIO)
 PAYLOAD_REGISTRY.register(BufferedReaderPayload, (io.BufferedReader, io.BufferedRandom))
 PAYLOAD_REGISTRY.register(IOBasePayload, io.IOBase)
 PAYLOAD_REGISTRY.register(StreamReaderPayload, StreamReader)
+PAYLOAD_REGISTRY.register(file_payload, FileLike, order=Order.try_last)
 # Last, so that more special things which can be iterated over come first, a multipart's part for one.
 PAYLOAD_REGISTRY.register(AsyncIterablePayload, AsyncIterable, order=Order.try_last)
