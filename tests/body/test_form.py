@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 import io
+import tempfile
 from urllib.parse import parse_qsl, quote
 
 import pytest
 import python_multipart
 import werkzeug.formparser
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import MultiDict
 from requests_toolbelt import MultipartDecoder
 
-from wherry.body.form import FormData
+import wherry
+from wherry.body.form import FormData, form_with_files
 from wherry.body.multipart_writer import MultipartWriter
+from wherry.body.payload import Payload
 
 from .conftest import Sink
 
@@ -258,3 +263,223 @@ async def test_email_undoes_transfer_encodings(transfer, part):
     )
     (found,) = message.iter_parts()
     assert found.get_payload(decode=True) == part
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ("x.txt", b"abc", "text/plain"),
+        ("x.txt", b"abc"),
+        ("x.txt", "abc", "text/plain"),
+        ("x.txt", io.BytesIO(b"abc")),
+        ("x.txt", io.BytesIO(b"abc"), "text/plain", {"X-More": "1"}),
+        (None, "abc"),
+        [("x.txt", b"abc")],
+    ],
+)
+def test_what_other_clients_take_for_a_file_is_not_sent_as_values(value):
+    for data in ({"f": value}, [("f", value)], MultiDict({"f": value}), {"f": value, "g": io.BytesIO(b"")}):
+        with pytest.raises(TypeError, match=r"files=.*FormData\(\)\.add_field\('f'"):
+            FormData(data)()
+
+
+def test_values_of_one_name_are_values_of_one_name():
+    for values in (["1", "2"], ("1", "2"), ("a/b", "text/html", "text/plain"), ("x", "y", "z")):
+        assert parse_qsl(FormData({"f": values})().decode()) == [("f", value) for value in values]
+
+
+async def test_values_of_one_name_are_parts_of_one_name():
+    body = FormData({"f": ["1", "2"]}, default_to_multipart=True)()
+    assert by_werkzeug(body, await sent(body)) == [("f", None, b"1"), ("f", None, b"2")]
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+async def test_a_field_of_none_is_left_out(multipart):
+    form = FormData({"a": None, "b": "1", "c": ["2", None]}, default_to_multipart=multipart)
+    form.add_field("d", None)
+    body = form()
+    data = await sent(body)
+    if multipart:
+        assert by_werkzeug(body, data) == [("b", None, b"1"), ("c", None, b"2")]
+    else:
+        assert data == b"b=1&c=2"
+
+
+def test_a_field_that_is_a_mapping_is_refused():
+    with pytest.raises(TypeError, match="mapping"):
+        FormData({"a": {"b": "1"}})()
+
+
+FILES = [
+    (b"abc", "f", b"abc", "application/octet-stream"),
+    (("x.txt", b"abc"), "x.txt", b"abc", "text/plain"),
+    (("x.txt", "\N{EURO SIGN}"), "x.txt", "\N{EURO SIGN}".encode(), "text/plain"),
+    (("x", b"abc", "image/png"), "x", b"abc", "image/png"),
+    (("x", b"abc", "image/png", {"X-More": "1"}), "x", b"abc", "image/png"),
+    (("x", b"abc", None, {"Content-Type": "image/gif"}), "x", b"abc", "image/gif"),
+    (("x", bytearray(b"abc")), "x", b"abc", "application/octet-stream"),
+    ((None, b"{}", "application/json"), None, b"{}", "application/json"),
+    ((None, "abc"), None, b"abc", None),
+]
+
+
+@pytest.mark.parametrize(("given_file", "filename", "content", "kind"), FILES)
+@pytest.mark.parametrize("pairs", [False, True])
+async def test_files_as_other_clients_take_them(given_file, filename, content, kind, pairs):
+    form = form_with_files({"a": "1", "n": None}, [("f", given_file)] if pairs else {"f": given_file})
+    body = form()
+    parts = MultipartDecoder(await sent(body), body.content_type).parts
+    assert [part.content for part in parts] == [b"1", content]
+    fields = parts[1].headers
+    expected = 'form-data; name="f"' + ("" if filename is None else f'; filename="{filename}"')
+    assert fields[b"Content-Disposition"].decode() == expected
+    if kind is not None:
+        assert fields[b"Content-Type"].decode().startswith(kind)
+    if isinstance(given_file, tuple) and len(given_file) == 4 and "X-More" in given_file[3]:
+        assert fields[b"X-More"] == b"1"
+
+
+def test_their_files_are_those_of_requests():
+    """The same fields, by the library whose form it is; it gives no type where it was told none."""
+    import requests
+
+    for given_file, filename, _, _ in FILES:
+        request = requests.Request("POST", "http://a.test/", files={"f": given_file}, data={"a": "1"}).prepare()
+        theirs = MultipartDecoder(request.body, request.headers["Content-Type"]).parts
+        assert theirs[1].headers[b"Content-Disposition"].decode() == 'form-data; name="f"' + (
+            "" if filename is None else f'; filename="{filename}"'
+        )
+
+
+@pytest.mark.parametrize(
+    ("data", "files"),
+    [
+        (None, {"f": ("x",)}),
+        (None, {"f": ("x", b"", "t", {}, 5)}),
+        (None, {"f": ("x", ["y"])}),
+        (None, [b"abc"]),
+        (None, b"abc"),
+        (b"abc", {"f": b""}),
+        ("abc", {"f": b""}),
+        (FormData(), {"f": b""}),
+        (None, {"f": (5, b"")}),
+        (None, {5: b""}),
+    ],
+)
+def test_what_files_cannot_be(data, files):
+    with pytest.raises(TypeError):
+        form_with_files(data, files)
+
+
+@pytest.mark.parametrize("where", ["form", "files", "data"])
+async def test_a_named_temporary_file_is_a_file(web_server, where):
+    """Its wrapper is no IOBase."""
+    seen = []
+
+    async def handler(request):
+        if where == "data":
+            seen.append((None, await request.read()))
+        else:
+            field = (await request.post())["f"]
+            seen.append((field.filename, field.file.read()))
+        return web.Response()
+
+    url = await web_server(handler)
+    for mode in ("w+b", "w+"):
+        with tempfile.NamedTemporaryFile(mode, suffix=".txt") as file:
+            file.write(b"abc" if "b" in mode else "abc")
+            file.seek(0)
+            given = {"files": {"f": file}} if where == "files" else {"data": file if where == "data" else {"f": file}}
+            async with wherry.ClientSession() as session, session.post(url, **given) as response:
+                assert response.status == 200
+            name = None if where == "data" else file.name.rpartition("/")[2]
+            assert seen.pop() == (name, b"abc")
+
+
+async def test_files_go_with_fields_and_not_with_json(web_server):
+    async def handler(request):
+        post = await request.post()
+        return web.json_response([post["a"], post["f"].filename, post["f"].content_type])
+
+    url = await web_server(handler)
+    async with wherry.ClientSession() as session:
+        async with session.post(url, data={"a": "1"}, files={"f": ("x.txt", b"abc", "text/x-y")}) as response:
+            assert await response.json() == ["1", "x.txt", "text/x-y"]
+        with pytest.raises(ValueError, match="files and json"):
+            await session.post(url, json={}, files={"f": b""})
+
+
+class ClosedLater(Payload):
+    """A body whose class has nothing but an asynchronous end."""
+
+    def __init__(self):
+        super().__init__(b"abc")
+        self.ended = []
+
+    async def write(self, writer):
+        await writer.write(b"abc")
+
+    def decode(self, encoding="utf-8", errors="strict"):
+        return "abc"
+
+    async def close(self):
+        self.ended.append("begun")
+        await asyncio.sleep(0)
+        self.ended.append("closed")
+
+
+class ClosedAtOnce(ClosedLater):
+    def _close(self):
+        self.ended.append("closed")
+
+
+@pytest.mark.parametrize("way", ["with", "read", "close", "error"])
+@pytest.mark.parametrize("wrapped", [False, "part", "progress"])
+async def test_a_body_that_closes_asynchronously_is_closed(web_server, way, wrapped):
+    async def handler(request):
+        await request.read()
+        return web.Response(text="x" * 100_000)
+
+    url = await web_server(handler)
+    body = data = ClosedLater()
+    if wrapped == "part":
+        data = MultipartWriter("mixed")
+        data.append_payload(body)
+    elif wrapped == "progress":
+        data = wherry.ProgressPayload(body, lambda *_: None)
+    async with wherry.ClientSession() as session:
+        if way == "with":
+            async with session.post(url, data=data):
+                assert body.ended == []
+            assert body.ended == ["begun", "closed"]
+        elif way == "error":
+            with pytest.raises(wherry.ClientError):
+                await session.post("http://127.0.0.1:1/", data=data)
+            assert body.ended == ["begun", "closed"]
+        else:
+            response = await session.post(url, data=data)
+            await response.read() if way == "read" else response.close()
+    assert body.ended == ["begun", "closed"]
+    await data.close()
+
+
+async def test_a_body_that_never_closes_does_not_hold_the_session_up(web_server, caplog, monkeypatch):
+    class Stuck(ClosedLater):
+        async def close(self):
+            await asyncio.Event().wait()
+
+    class Broken(ClosedLater):
+        async def close(self):
+            raise ZeroDivisionError
+
+    async def handler(request):
+        return web.Response(text=await request.text())
+
+    url = await web_server(handler)
+    monkeypatch.setattr("wherry.client.session.PAYLOAD_CLOSE_SECONDS", 0.01)
+    async with wherry.ClientSession() as session:
+        for body in (Stuck(), Broken(), ClosedAtOnce()):
+            response = await session.post(url, data=body)
+            assert await response.text() == "abc"
+    assert body.ended == ["closed"]
+    assert "could not be closed" in caplog.text

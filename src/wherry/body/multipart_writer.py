@@ -99,6 +99,11 @@ class MultipartWriter(Payload):
         return all(part.autoclose for part, _, _ in self._parts)
 
     @property
+    def closes_later(self) -> bool:
+        """Whether closing one of the parts must be awaited."""
+        return any(part.closes_later for part, _, _ in self._parts)
+
+    @property
     def replayable(self) -> bool:
         """Whether every part can be written now."""
         return not self._consumed and all(part.replayable for part, _, _ in self._parts)

@@ -160,6 +160,16 @@ class Payload(ABC):
         return self._autoclose
 
     @property
+    def closes_later(self) -> bool:
+        """Whether closing must be awaited: a class says how in `close`, and nothing in `_close`."""
+        for cls in type(self).__mro__:
+            if "_close" in vars(cls):
+                return False
+            if "close" in vars(cls):
+                return True
+        return False
+
+    @property
     def sole_type(self) -> str | None:
         """The media type, when that is all that the body says of itself; None where it says more, or may."""
         return None

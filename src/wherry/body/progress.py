@@ -58,6 +58,11 @@ class ProgressPayload(Payload):
         """Whether there is nothing to close."""
         return self._inner.autoclose
 
+    @property
+    def closes_later(self) -> bool:
+        """Whether closing must be awaited."""
+        return self._inner.closes_later
+
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The body as text."""
         return self._inner.decode(encoding, errors)

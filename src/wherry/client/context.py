@@ -69,10 +69,10 @@ class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
         response = self._resp
         try:
             response._in_context = False
-            upload = response._upload
+            waits = response._upload or response._payload_closing or response._payload is not None
         except AttributeError:
-            upload = None
-        if upload is not None:
+            waits = None
+        if waits:
             await response.wait_for_close()
         response.release()
 

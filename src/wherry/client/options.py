@@ -13,6 +13,7 @@ from yarl import URL
 
 from wherry.amounts import whole_number
 from wherry.auth.basic import BasicAuth
+from wherry.body.form import form_with_files
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
 from wherry.connect.proxy_hops import proxy_hops
@@ -33,6 +34,7 @@ class _RequestOptions(  # noqa: PYI049  (the session's signature)
 
     params: Query
     data: Any
+    files: Any
     json: Any
     cookies: LooseCookies | None
     headers: LooseHeaders | None
@@ -135,6 +137,7 @@ class RequestOptions:
         *,
         params: Query = None,
         data: Any = None,
+        files: Any = None,
         json: Any = None,
         cookies: LooseCookies | None = None,
         headers: LooseHeaders | None = None,
@@ -170,6 +173,10 @@ class RequestOptions:
     ) -> None:
         if data is not None and json is not None:
             raise ValueError("data and json parameters can not be used at the same time")
+        if files is not None:
+            if json is not None:
+                raise ValueError("files and json parameters can not be used at the same time")
+            data = form_with_files(data, files)
         if ssl is not True or verify_ssl is not None or fingerprint is not None or ssl_context is not None:
             if ssl is None:
                 warnings.warn("ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=5)

@@ -8,6 +8,7 @@ hops are a `Journey`; one exchange on one connection is `sending.send`.  Redirec
 from __future__ import annotations
 
 import asyncio
+import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ from wherry.protocol.connection import Exchange
 if TYPE_CHECKING:
     from wherry.client.session import ClientSession
 
+log = logging.getLogger("wherry.client")
+
 
 async def fetch_sending(
     session: ClientSession, method: str, url: URL, options: RequestOptions, payload: Payload | None
@@ -51,6 +54,14 @@ async def fetch_sending(
         response._payload = payload
         response.on_settled(response._settle)
     return response
+
+
+async def close_payload(payload: Payload) -> None:
+    """Close a body of the program's own class; what goes wrong there is no fault of the request."""
+    try:
+        await payload.close()
+    except Exception:
+        log.exception("a request's body could not be closed")
 
 
 async def fetch(

@@ -59,6 +59,7 @@ class ClientResponse(ResponseFacts):
     _upload: asyncio.Task[None] | None = None
     _upload_complete: asyncio.Future[None] | None = None
     _payload: Payload | None = None
+    _payload_closing: asyncio.Task[None] | None = None
     _on_close: Callable[[], None] | None = None
     _raw_stream: RawStream | None = None
     _closed = False
@@ -314,8 +315,11 @@ class ClientResponse(ResponseFacts):
             self._upload = None
         if self._payload is not None:
             # As a program expects that gave an open file away: it is closed with the response.
-            self._payload._close()
-            self._payload = None
+            payload, self._payload = self._payload, None
+            if payload.closes_later and self._session is not None:
+                self._payload_closing = self._session._close_payload(payload)
+            else:
+                payload._close()
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
@@ -409,6 +413,8 @@ class ClientResponse(ResponseFacts):
         if self._upload is not None:
             await asyncio.wait([self._upload])
         self.release()
+        if self._payload_closing is not None:
+            await asyncio.wait([self._payload_closing])
 
     async def __aenter__(self) -> Self:
         self._in_context = True
@@ -417,6 +423,8 @@ class ClientResponse(ResponseFacts):
     async def __aexit__(self, *_: object) -> None:
         self._in_context = False
         self.release()
+        if self._payload_closing is not None:
+            await asyncio.wait([self._payload_closing])
 
 
 class _Once:

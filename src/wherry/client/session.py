@@ -20,6 +20,7 @@ from multidict import istr
 
 from wherry.amounts import whole_number
 from wherry.auth.basic import BasicAuth
+from wherry.body.payload_base import Payload
 from wherry.client import pipeline
 from wherry.client.context import _RequestContextManager, _WSRequestContextManager
 from wherry.client.download import DownloadResult, Progress, fetch_to_file
@@ -62,6 +63,8 @@ from wherry.types import (
     StrOrURL,
 )
 
+# How long `close` waits for bodies whose classes close them asynchronously.
+PAYLOAD_CLOSE_SECONDS = 1.0
 _NO_NAMES: frozenset[istr] = frozenset()  # an empty set of its own would be a thirtieth of a session
 
 
@@ -99,6 +102,7 @@ class ClientSession(SessionFacts):
     """
 
     _closing: BaseConnector | None = None  # the connector whose end is waited for
+    _closing_payloads: set[asyncio.Task[None]] | None = None
 
     def __init__(
         self,
@@ -230,6 +234,9 @@ class ClientSession(SessionFacts):
             max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0 lets none
                 through, None any number.
             compress: Compresses the body: True or "deflate", "gzip", "br", "zstd".
+            data: The body: bytes, a str, a file, an async iterable, a `FormData`, or the fields of a form.
+            files: Files of a multipart form, as requests and httpx take them: a mapping or pairs of a field's name and
+                a file, its content, or (file name, content, type, fields); `data` has the other fields then.
             chunked: Sends the body in chunks although its length is known.
             expect100: Waits for 100 (Continue) before the body is sent.
             raise_for_status: As for the session.
@@ -392,6 +399,17 @@ class ClientSession(SessionFacts):
 
     # --- the end --------------------------------------------------------------------------------------------
 
+    def _close_payload(self, payload: Payload) -> asyncio.Task[None] | None:
+        """Close a body whose class closes asynchronously; the session waits for that at its own end."""
+        if self._loop.is_closed():
+            return None
+        if self._closing_payloads is None:
+            self._closing_payloads = set()
+        task = self._loop.create_task(pipeline.close_payload(payload))
+        self._closing_payloads.add(task)
+        task.add_done_callback(self._closing_payloads.discard)
+        return task
+
     async def close(self) -> None:
         """Close the session and, if it owns it, the connector; returns when every transport is closed, at each call."""
         connector, self._connector = self._connector, None
@@ -404,6 +422,11 @@ class ClientSession(SessionFacts):
             self._forget_requests()
             if self._websockets:
                 await close_websockets(self._websockets)
+        if self._closing_payloads:
+            # A class of the program's own must not hold the session up for ever.
+            _, late = await asyncio.wait(self._closing_payloads, timeout=PAYLOAD_CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
         if self._closing is not None:
             await self._closing.close()
             self._closing = None
