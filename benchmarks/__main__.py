@@ -1,7 +1,9 @@
-"""`make bench`: every client in every scenario, in one run, on asyncio and uvloop; prints and keeps a table.
+"""`make bench`: every client in every scenario, in one run, on asyncio and uvloop; prints and keeps
+a table.
 
-The rounds are interleaved, each client runs in a fresh process, the server has a processor of its own, and what
-counts is the median of CPU time a request.  Absolute figures change from machine to machine: read the ratios.
+The rounds are interleaved, each client runs in a fresh process, the server has a processor of its
+own, and what counts is the median of CPU time a request.  Absolute figures change from machine to
+machine: read the ratios.
 """
 
 from __future__ import annotations
@@ -16,14 +18,32 @@ from pathlib import Path
 
 from benchmarks.scenarios import SCENARIOS, Scenario, Server, nginx
 
-CLIENTS = ("floor", "wherry", "pyreqwest", "aiosonic", "aiohttp", "curl_cffi", "niquests", "httpx2", "httpx")
+CLIENTS = (
+    "floor",
+    "wherry",
+    "pyreqwest",
+    "aiosonic",
+    "aiohttp",
+    "curl_cffi",
+    "niquests",
+    "httpx2",
+    "httpx",
+)
 HERE = Path(__file__).parent
 # What a client does not offer, or what the floor has no meaning for.
-LEFT_OUT = {("floor", "post"), ("floor", "upload"), ("floor", "multipart"), ("pyreqwest", "multipart")}
+LEFT_OUT = {
+    ("floor", "post"),
+    ("floor", "upload"),
+    ("floor", "multipart"),
+    ("pyreqwest", "multipart"),
+}
 LEFT_OUT |= {(name, "http2") for name in ("floor", "aiohttp", "aiosonic")}
 # Only these two have middlewares and trace listeners of this kind.
 LEFT_OUT |= {
-    (name, kind) for name in CLIENTS for kind in ("middlewares", "traced") if name not in {"wherry", "aiohttp"}
+    (name, kind)
+    for name in CLIENTS
+    for kind in ("middlewares", "traced")
+    if name not in {"wherry", "aiohttp"}
 }
 
 Samples = dict[tuple[str, str, str], list[dict[str, float]]]
@@ -33,8 +53,12 @@ def run_once(server: Server, scenario: Scenario, client: str, loop: str) -> dict
     command = [sys.executable, "-m", "benchmarks.clients", scenario.name, client, loop]
     command += [" ".join(server.urls(scenario)), str(server.authority), str(server.upload)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=HERE.parent)
-        return {key: float(value) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, cwd=HERE.parent
+        )
+        return {
+            key: float(value) for key, value in json.loads(done.stdout.splitlines()[-1]).items()
+        }
     except (subprocess.SubprocessError, ValueError, IndexError) as exc:
         detail = (getattr(exc, "stderr", "") or str(exc)).strip().splitlines()
         print(f"  {client} on {loop}: {detail[-1] if detail else exc}", file=sys.stderr)
@@ -47,7 +71,8 @@ def cell(samples: list[dict[str, float]], kind: str) -> str:
     value = statistics.median(sample["value"] for sample in samples)
     if kind == "latency":
         p99, cpu, growth = (
-            statistics.median(sample[key] for sample in samples) for key in ("p99", "cpu", "growth_mib")
+            statistics.median(sample[key] for sample in samples)
+            for key in ("p99", "cpu", "growth_mib")
         )
         return f"{value:.0f}/{p99:.0f}, {cpu:.0f}, {growth:+.1f}"
     return f"{value:.0f}"
@@ -61,7 +86,11 @@ def table(samples: Samples, scenarios: list[Scenario], clients: list[str], loops
     for scenario in scenarios:
         row = [scenario.title, scenario.unit]
         for client in clients:
-            row.append(" / ".join(cell(samples[scenario.name, client, loop], scenario.kind) for loop in loops))
+            row.append(
+                " / ".join(
+                    cell(samples[scenario.name, client, loop], scenario.kind) for loop in loops
+                )
+            )
         lines.append("| " + " | ".join(row) + " |")
     lines += [
         "",
@@ -74,9 +103,14 @@ def table(samples: Samples, scenarios: list[Scenario], clients: list[str], loops
         for client in clients:
             ratios = []
             for loop in loops:
-                own, other = samples[scenario.name, "wherry", loop], samples[scenario.name, client, loop]
+                own, other = (
+                    samples[scenario.name, "wherry", loop],
+                    samples[scenario.name, client, loop],
+                )
                 if own and other:
-                    ratio = statistics.median(s[key] for s in other) / statistics.median(s[key] for s in own)
+                    ratio = statistics.median(s[key] for s in other) / statistics.median(
+                        s[key] for s in own
+                    )
                     ratios.append(f"{ratio:.2f}")
                 else:
                     ratios.append("-")
@@ -95,7 +129,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE / "results.md")
     options = parser.parse_args()
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in options.scenarios]
-    samples: Samples = {(s.name, c, loop): [] for s in scenarios for c in options.clients for loop in options.loops}
+    samples: Samples = {
+        (s.name, c, loop): [] for s in scenarios for c in options.clients for loop in options.loops
+    }
     with nginx() as server:
         for scenario in scenarios:
             print(scenario.title, file=sys.stderr)

@@ -1,6 +1,7 @@
 """One client in one fresh process: runs a scenario and prints its figures as one line of JSON.
 
-Each client is used as its own documentation shows it; what differs is named here, in one small class a client.
+Each client is used as its own documentation shows it; what differs is named here, in one small
+class a client.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ Fetch = Callable[[], Awaitable[Any]]
 
 
 class Setting:
-    """What a client needs to know: the scenario, the URL, the authority's file and the file to send."""
+    """What a client needs to know: the scenario, the URL, the authority's file and the file to
+    send.
+    """
 
     def __init__(self, scenario: Scenario, url: str, authority: str, upload: str) -> None:
         self.scenario = scenario
@@ -50,7 +53,11 @@ def trace_config(module: Any) -> Any:
         pass
 
     config = module.TraceConfig()
-    for signal in (config.on_request_start, config.on_request_headers_sent, config.on_connection_reuseconn):
+    for signal in (
+        config.on_request_start,
+        config.on_request_headers_sent,
+        config.on_connection_reuseconn,
+    ):
         signal.append(listen)
     config.on_request_end.append(listen)
     return config
@@ -67,7 +74,9 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
         options["middlewares"] = (pass_on,) * 5
     elif kind == "traced":
         options["trace_configs"] = [trace_config(module)]
-    async with module.ClientSession(connector=connector, cookie_jar=jar, cookies=at.cookies, **options) as session:
+    async with module.ClientSession(
+        connector=connector, cookie_jar=jar, cookies=at.cookies, **options
+    ) as session:
 
         async def get_json() -> None:
             async with session.get(at.next_url()) as response:
@@ -92,7 +101,9 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
                 async with session.post(url, data={"file": file, "name": "x"}) as response:
                     await response.read()
 
-        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(
+            kind, get_json
+        )
 
 
 @contextlib.asynccontextmanager
@@ -130,7 +141,9 @@ async def with_httpx2(at: Setting) -> AsyncIterator[Fetch]:
 @contextlib.asynccontextmanager
 async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
     url, kind = at.url, at.scenario.kind
-    limits = httpx.Limits(max_connections=at.scenario.limit, max_keepalive_connections=at.scenario.limit)
+    limits = httpx.Limits(
+        max_connections=at.scenario.limit, max_keepalive_connections=at.scenario.limit
+    )
     async with httpx.AsyncClient(
         http1=kind != "http2",
         http2=kind == "http2",
@@ -166,7 +179,9 @@ async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
             with open(at.upload, "rb") as file:
                 await client.post(url, files={"file": file}, data={"name": "x"})
 
-        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(
+            kind, get_json
+        )
 
 
 @contextlib.asynccontextmanager
@@ -175,8 +190,13 @@ async def with_niquests(at: Setting) -> AsyncIterator[Fetch]:
 
     url, kind = at.url, at.scenario.kind
     limit = at.scenario.limit
-    versions = {"disable_http1" if kind == "http2" else "disable_http2": True, "disable_http3": True}
-    async with niquests.AsyncSession(pool_maxsize=limit, pool_connections=limit, **versions) as session:
+    versions = {
+        "disable_http1" if kind == "http2" else "disable_http2": True,
+        "disable_http3": True,
+    }
+    async with niquests.AsyncSession(
+        pool_maxsize=limit, pool_connections=limit, **versions
+    ) as session:
         session.verify = at.authority
         session.trust_env = False
         for name, value in (at.cookies or {}).items():
@@ -201,7 +221,9 @@ async def with_niquests(at: Setting) -> AsyncIterator[Fetch]:
             with open(at.upload, "rb") as file:
                 await session.post(url, files={"file": file}, data={"name": "x"})
 
-        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(
+            kind, get_json
+        )
 
 
 @contextlib.asynccontextmanager
@@ -216,7 +238,9 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
     builder = builder.pool_max_idle_per_host(at.scenario.limit).default_cookie_store(True)
     builder = builder.max_connections(at.scenario.limit)
     if at.cookies:
-        builder = builder.default_headers({"Cookie": "; ".join(f"{k}={v}" for k, v in at.cookies.items())})
+        builder = builder.default_headers(
+            {"Cookie": "; ".join(f"{k}={v}" for k, v in at.cookies.items())}
+        )
     async with builder.build() as client:
 
         async def get_json() -> None:
@@ -239,10 +263,16 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
             await client.post(url).body_stream(pieces()).build().send()
 
         async def multipart() -> None:
-            form = await FormBuilder().file("file", at.upload) if hasattr(FormBuilder, "file") else None
+            form = (
+                await FormBuilder().file("file", at.upload)
+                if hasattr(FormBuilder, "file")
+                else None
+            )
             await client.post(url).multipart(form).build().send()
 
-        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(
+            kind, get_json
+        )
 
 
 @contextlib.asynccontextmanager
@@ -281,7 +311,9 @@ async def with_curl_cffi(at: Setting) -> AsyncIterator[Fetch]:
             await session.post(url, multipart=form)
             form.close()
 
-        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(
+            kind, get_json
+        )
 
 
 @contextlib.asynccontextmanager
@@ -320,22 +352,33 @@ async def with_aiosonic(at: Setting) -> AsyncIterator[Fetch]:
             with open(at.upload, "rb") as file:
                 await client.post(url, data={"file": file, "name": "x"}, multipart=True)
 
-        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(kind, get_json)
+        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(
+            kind, get_json
+        )
 
 
 @contextlib.asynccontextmanager
 async def with_floor(at: Setting) -> AsyncIterator[Fetch]:
-    """What cannot be undercut in Python: a bare protocol with httptools, and a request that was written before."""
+    """What cannot be undercut in Python: a bare protocol with httptools, and a request that was
+    written before.
+    """
     import httptools
     from yarl import URL
 
     loop = asyncio.get_running_loop()
     url = URL(at.url)
     view = memoryview(bytearray(2**18))
-    cookie = "Cookie: " + "; ".join(f"{k}={v}" for k, v in at.cookies.items()) + "\r\n" if at.cookies else ""
+    cookie = (
+        "Cookie: " + "; ".join(f"{k}={v}" for k, v in at.cookies.items()) + "\r\n"
+        if at.cookies
+        else ""
+    )
     paths = [url.raw_path] if at.scenario.path != "/r3" else ["/r3", "/r2", "/r1", "/json"]
     agent = "Accept: */*\r\nAccept-Encoding: gzip, deflate\r\nUser-Agent: floor\r\n"
-    heads = [f"GET {p} HTTP/1.1\r\nHost: {url.host}:{url.port}\r\n{agent}{cookie}\r\n".encode() for p in paths]
+    heads = [
+        f"GET {p} HTTP/1.1\r\nHost: {url.host}:{url.port}\r\n{agent}{cookie}\r\n".encode()
+        for p in paths
+    ]
     plain = at.scenario.kind != "download"
 
     class Protocol(asyncio.BufferedProtocol):
@@ -378,7 +421,9 @@ async def with_floor(at: Setting) -> AsyncIterator[Fetch]:
             if idle:
                 protocol = idle.pop()
             else:
-                _, protocol = await loop.create_connection(Protocol, "127.0.0.1", url.port, **options)
+                _, protocol = await loop.create_connection(
+                    Protocol, "127.0.0.1", url.port, **options
+                )
             for head in heads:
                 body = await protocol.ask(head)
             if plain:
@@ -402,7 +447,9 @@ async def measure(scenario: Scenario, fetch: Fetch) -> dict[str, float]:
                 if latencies is not None:
                     latencies.append(time.perf_counter() - begun)
 
-        await asyncio.gather(*[task(max(1, total // scenario.tasks)) for _ in range(scenario.tasks)])
+        await asyncio.gather(
+            *[task(max(1, total // scenario.tasks)) for _ in range(scenario.tasks)]
+        )
 
     heavy = scenario.kind in {"download", "upload", "multipart"}
     await run(1 if heavy else max(scenario.tasks * 3, scenario.requests // 20))

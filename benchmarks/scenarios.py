@@ -1,4 +1,6 @@
-"""What is measured, and against which server: the scenarios, and nginx with a configuration of its own."""
+"""What is measured, and against which server: the scenarios, and nginx with a configuration of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ class Scenario:
         tasks: How many are in flight.
         path: What is asked for.
         tls: Whether over TLS.
-        kind: "json", "post", "http2", "cookies", "middlewares", "traced", "latency", "download", "upload", "multipart" or
-            "connect".
+        kind: "json", "post", "http2", "cookies", "middlewares", "traced", "latency", "download",
+            "upload", "multipart" or "connect".
         unit: What the figure is.
         limit: Connections at most.
         origins: Among how many the requests are spread.
@@ -63,14 +65,33 @@ SCENARIOS = (
     Scenario("traced", "4 trace listeners that do nothing", 6_000, 32, kind="traced"),
     Scenario("redirects", "3 redirects", 3_000, 16, path="/r3"),
     Scenario("latency", "500 tasks, limit 100", 20_000, 500, kind="latency", unit=LATENCY),
-    Scenario("origins", "500 tasks, limit 100, 50 origins", 20_000, 500, kind="latency", unit=LATENCY, origins=50),
-    Scenario("connect", "a new TLS 1.3 connection each", 400, 4, path="/close", tls=True, kind="connect"),
     Scenario(
-        "connect12", "a new TLS 1.2 connection each", 400, 4, path="/close", tls=True, kind="connect", tls_version="1.2"
+        "origins",
+        "500 tasks, limit 100, 50 origins",
+        20_000,
+        500,
+        kind="latency",
+        unit=LATENCY,
+        origins=50,
+    ),
+    Scenario(
+        "connect", "a new TLS 1.3 connection each", 400, 4, path="/close", tls=True, kind="connect"
+    ),
+    Scenario(
+        "connect12",
+        "a new TLS 1.2 connection each",
+        400,
+        4,
+        path="/close",
+        tls=True,
+        kind="connect",
+        tls_version="1.2",
     ),
     Scenario("download", "100 MiB down", 2, 1, path="/100M", kind="download", unit="ms CPU"),
     Scenario("upload", "100 MiB up from a file", 2, 1, path="/up", kind="upload", unit="ms CPU"),
-    Scenario("multipart", "100 MiB up as multipart", 2, 1, path="/up", kind="multipart", unit="ms CPU"),
+    Scenario(
+        "multipart", "100 MiB up as multipart", 2, 1, path="/up", kind="multipart", unit="ms CPU"
+    ),
 )
 
 CONFIGURATION = """
@@ -109,7 +130,9 @@ class Server:
         url = self.url(scenario)
         if scenario.origins == 1:
             return [url]
-        return [url.replace("127.0.0.1", address) for address in other_addresses()[: scenario.origins]]
+        return [
+            url.replace("127.0.0.1", address) for address in other_addresses()[: scenario.origins]
+        ]
 
     def url(self, scenario: Scenario) -> str:
         if scenario.kind in {"upload", "multipart"}:
@@ -185,12 +208,18 @@ def nginx() -> Iterator[Server]:
             blob.write_to_path(str(root / "cert.pem"), append=True)
         ca.cert_pem.write_to_path(str(root / "ca.pem"))
         port, tls_port, sink_port = _free_port(), _free_port(), _free_port()
-        listens = " ".join(f"listen {address}:{port} backlog=4096;" for address in other_addresses())
-        (root / "nginx.conf").write_text(CONFIGURATION.format(root=root, port=port, tls_port=tls_port, listens=listens))
+        listens = " ".join(
+            f"listen {address}:{port} backlog=4096;" for address in other_addresses()
+        )
+        (root / "nginx.conf").write_text(
+            CONFIGURATION.format(root=root, port=port, tls_port=tls_port, listens=listens)
+        )
         command = [program, "-c", str(root / "nginx.conf")]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.sched_setaffinity(process.pid, {0})
-        taker = multiprocessing.get_context("spawn").Process(target=sink, args=(sink_port,), daemon=True)
+        taker = multiprocessing.get_context("spawn").Process(
+            target=sink, args=(sink_port,), daemon=True
+        )
         taker.start()
         os.sched_setaffinity(taker.pid or 0, {0})
         try:

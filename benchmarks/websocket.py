@@ -1,8 +1,8 @@
 """WebSocket echo: CPU of the client for a message, wherry beside its peers.
 
-The server (picows) runs in a process of its own on the last core, each client in a fresh process on the first one.
-Rounds are interleaved; the figure is the median of the clients' process time divided by the messages, in
-microseconds.
+The server (picows) runs in a process of its own on the last core, each client in a fresh process on
+the first one.  Rounds are interleaved; the figure is the median of the clients' process time
+divided by the messages, in microseconds.
 
     python benchmarks/websocket.py [--rounds 5] [--connections 32] [--size 256 65536] [--plain-mask]
 """
@@ -29,7 +29,7 @@ def pin(core: int) -> None:
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[core]})
 
 
-# --- the server ---------------------------------------------------------------------------------------------
+# --- the server -----------------------------------------------------------------------------------
 
 
 def serve() -> None:
@@ -55,10 +55,12 @@ def serve() -> None:
     uvloop.run(run())
 
 
-# --- the clients: each sends a binary message and receives it, so many times ---------------------------------
+# --- the clients: each sends a binary message and receives it, so many times ----------------------
 
 
-async def wherry_client(url: str, payload: bytes, connections: int) -> Callable[[int], Awaitable[None]]:
+async def wherry_client(
+    url: str, payload: bytes, connections: int
+) -> Callable[[int], Awaitable[None]]:
     import wherry
 
     session = wherry.ClientSession()
@@ -77,7 +79,9 @@ async def wherry_client(url: str, payload: bytes, connections: int) -> Callable[
     return run
 
 
-async def aiohttp_client(url: str, payload: bytes, connections: int) -> Callable[[int], Awaitable[None]]:
+async def aiohttp_client(
+    url: str, payload: bytes, connections: int
+) -> Callable[[int], Awaitable[None]]:
     import aiohttp
 
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
@@ -96,7 +100,9 @@ async def aiohttp_client(url: str, payload: bytes, connections: int) -> Callable
     return run
 
 
-async def websockets_client(url: str, payload: bytes, connections: int) -> Callable[[int], Awaitable[None]]:
+async def websockets_client(
+    url: str, payload: bytes, connections: int
+) -> Callable[[int], Awaitable[None]]:
     from websockets.asyncio.client import connect
 
     sockets = [await connect(url, compression=None) for _ in range(connections)]
@@ -112,7 +118,9 @@ async def websockets_client(url: str, payload: bytes, connections: int) -> Calla
     return run
 
 
-async def picows_client(url: str, payload: bytes, connections: int) -> Callable[[int], Awaitable[None]]:
+async def picows_client(
+    url: str, payload: bytes, connections: int
+) -> Callable[[int], Awaitable[None]]:
     """Its listener is called back, there is no task to wake: the least that can be done."""
     import picows
 
@@ -165,12 +173,17 @@ def measure(client: str, loop: str, url: str, size: int, connections: int) -> No
         asyncio.run(run())
 
 
-# --- the comparison -----------------------------------------------------------------------------------------
+# --- the comparison -------------------------------------------------------------------------------
 
 
-def compare(rounds: int, sizes: list[int], connections: int, clients: list[str], plain_mask: bool) -> None:
+def compare(
+    rounds: int, sizes: list[int], connections: int, clients: list[str], plain_mask: bool
+) -> None:
     server = subprocess.Popen(
-        [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, "--serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     environment = {**os.environ, "WHERRY_BENCH_PLAIN_MASK": "1" if plain_mask else ""}
     try:
@@ -181,13 +194,30 @@ def compare(rounds: int, sizes: list[int], connections: int, clients: list[str],
             for size in sizes:
                 for loop in LOOPS:
                     for client in clients:
-                        command = [sys.executable, __file__, "--client", client, loop, url, str(size), str(connections)]
-                        out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-                        results.setdefault((size, loop, client), []).append(float(out.stdout.split()[0]))
+                        command = [
+                            sys.executable,
+                            __file__,
+                            "--client",
+                            client,
+                            loop,
+                            url,
+                            str(size),
+                            str(connections),
+                        ]
+                        out = subprocess.run(
+                            command, capture_output=True, text=True, check=True, env=environment
+                        )
+                        results.setdefault((size, loop, client), []).append(
+                            float(out.stdout.split()[0])
+                        )
     finally:
         server.terminate()
         server.wait()
-    print(f"| message, {connections} connections | loop | " + " | ".join(clients) + " | wherry / aiohttp |")
+    print(
+        f"| message, {connections} connections | loop | "
+        + " | ".join(clients)
+        + " | wherry / aiohttp |"
+    )
     print("|" + "---|" * (len(clients) + 3))
     for size in sizes:
         for loop in LOOPS:
@@ -215,7 +245,9 @@ def main() -> None:
         client, loop, url, size, connections = options.client
         measure(client, loop, url, int(size), int(connections))
     else:
-        compare(options.rounds, options.size, options.connections, options.clients, options.plain_mask)
+        compare(
+            options.rounds, options.size, options.connections, options.clients, options.plain_mask
+        )
 
 
 if __name__ == "__main__":

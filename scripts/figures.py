@@ -1,7 +1,7 @@
 """From benchmarks/results.md: the tables in README.md and docs/performance.md, and their plots.
 
-The README has what most readers ask first, and docs/figures.svg the first scenario; docs/performance.md and
-docs/benchmarks.svg have everything.
+The README has what most readers ask first, and docs/figures.svg the first scenario;
+docs/performance.md and docs/benchmarks.svg have everything.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ def tables(text: str) -> list[Table]:
     """The tables of a page, as rows of cells; the first row is the head."""
     found: list[Table] = []
     for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
-        rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in block.splitlines()]
+        rows = [
+            [cell.strip() for cell in line.strip().strip("|").split("|")]
+            for line in block.splitlines()
+        ]
         found.append([row for row in rows if set("".join(row)) - set("-:")])
     return found
 
 
 def summary(table: Table) -> str:
-    """The table for the README: the well-known clients, and the scenarios that nearly all of them take part in."""
+    """The table for the README: the well-known clients, and the scenarios that nearly all of them
+    take part in.
+    """
     head, *rows = table
     columns = [0, 1, *(head.index(client) for client in WELL_KNOWN if client in head)]
     lines = [[head[at] for at in columns], ["---"] * len(columns)]
@@ -41,12 +46,16 @@ def summary(table: Table) -> str:
 
 
 def _first_of_each(cell: str) -> str:
-    """Of several figures a loop, the first: "11/15, 24, +0.0 / 10/12, 20, +0.0" becomes "11/15 / 10/12"."""
+    """Of several figures a loop, the first: "11/15, 24, +0.0 / 10/12, 20, +0.0" becomes "11/15 /
+    10/12".
+    """
     return " / ".join(loop.partition(",")[0] for loop in cell.split(" / "))
 
 
 def first_number(cell: str) -> float | None:
-    """The figure of the first loop in a cell, the p99 where there are two percentiles, None where there is none."""
+    """The figure of the first loop in a cell, the p99 where there are two percentiles, None where
+    there is none.
+    """
     number = re.match(r"([\d.]+)(?:/([\d.]+))?", cell)
     return float(number[2] or number[1]) if number else None
 
@@ -66,12 +75,14 @@ def plot(table: Table) -> str:
             y += BAR + 2
             width = max(1.0, value / longest * LONGEST)
             kind = "own" if client == "wherry" else "other"
-            shapes.append(f'<text x="{NAMES - 8}" y="{y}" text-anchor="end">{escape(client)}</text>')
-            shapes.append(f'<rect x="{NAMES}" y="{y - 11}" width="{width:.1f}" height="{BAR - 3}" class="{kind}"/>')
+            shapes.append(
+                f'<text x="{NAMES - 8}" y="{y}" text-anchor="end">{escape(client)}</text>'
+            )
+            shapes.append(
+                f'<rect x="{NAMES}" y="{y - 11}" width="{width:.1f}" height="{BAR - 3}" class="{kind}"/>'
+            )
             shapes.append(f'<text x="{NAMES + width + 6:.1f}" y="{y}">{value:g}</text>')
-    style = (
-        "text{font:12px sans-serif;fill:#777}.title{font-weight:bold;fill:#888}.own{fill:#2a7f9e}.other{fill:#b8c4ca}"
-    )
+    style = "text{font:12px sans-serif;fill:#777}.title{font-weight:bold;fill:#888}.own{fill:#2a7f9e}.other{fill:#b8c4ca}"
     size = f'viewBox="0 0 {NAMES + LONGEST + 80} {y + 12}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{style}</style>\n'
     return head + "\n".join(shapes) + "\n</svg>\n"
@@ -100,7 +111,10 @@ def main(root: Path = ROOT) -> None:
             "README.md",
             f"![{table[1][0]}, on asyncio: the shorter the better](docs/figures.svg)\n\n{note.strip()}\n\n{summary(table)}",
         ),
-        ("docs/performance.md", f"{text.strip()}\n\n![The same as bars, on asyncio](benchmarks.svg)"),
+        (
+            "docs/performance.md",
+            f"{text.strip()}\n\n![The same as bars, on asyncio](benchmarks.svg)",
+        ),
     ):
         page = root / name
         page.write_text(fill(page.read_text("utf-8"), content), "utf-8")

@@ -1,4 +1,6 @@
-"""The contract of the rooms: imports run one way, without circles, and files and functions stay small."""
+"""The contract of the rooms: imports run one way, without circles, and files and functions stay
+small.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ MODULES = {
     for path in SOURCE.rglob("*.py")
 }
 
-# Whom a room may import besides itself.  What stands on top (dropin, rest, integrations, cli, testing) and the
-# public modules use the public names, which `wherry` gives.
+# Whom a room may import besides itself.  What stands on top (dropin, rest, integrations, cli,
+# testing) and the public modules use the public names, which `wherry` gives.
 BOTTOM = {"errors", "types", "amounts", "version", "hdrs"}
 MIDDLE = {"connect", "body", "cookies", "auth"}
 MAY_IMPORT = {
@@ -34,8 +36,29 @@ MAY_IMPORT = {
     "middlewares": {"client", *MIDDLE, *BOTTOM},
 }
 # The public face, and the modules that are there because aiohttp's are.
-FACES = {"", "abc", "connector", "resolver", "client_exceptions", "typedefs", "payload", "streams", "tracing"}
-TOP = {"__main__", "cli", "testing", "integrations", "rest", "dropin", "dropin_names", "dropin_server", "sse", "mock"}
+FACES = {
+    "",
+    "abc",
+    "connector",
+    "resolver",
+    "client_exceptions",
+    "typedefs",
+    "payload",
+    "streams",
+    "tracing",
+}
+TOP = {
+    "__main__",
+    "cli",
+    "testing",
+    "integrations",
+    "rest",
+    "dropin",
+    "dropin_names",
+    "dropin_server",
+    "sse",
+    "mock",
+}
 # What a room on top may reach into, beside the public names.
 TOP_MAY = {
     "dropin": {"integrations", "dropin_names", "dropin_server"},
@@ -43,7 +66,8 @@ TOP_MAY = {
     "dropin_names": {"client", "protocol", *MIDDLE},  # a table of what has no public name
     "cli": {"testing"},
     "__main__": {"cli"},
-    # It has a Connection of its own, whose other end is in the process; its server quotes cookies as the client does.
+    # It has a Connection of its own, whose other end is in the process; its server quotes cookies
+    # as the client does.
     "testing": {"client", "connect", "cookies", "protocol"},
 }
 
@@ -69,7 +93,7 @@ LONG_FUNCTIONS = {
     "wherry.client.options.RequestOptions.__init__",
     "wherry.client.request.ClientRequest.__init__",
     "wherry.client.session.ClientSession.__init__",
-    "wherry.client.websocket_connect.connect_websocket",
+    "wherry.client.websocket.connect.connect_websocket",
     "wherry.connect.connector.TCPConnector.__init__",
 }
 
@@ -108,7 +132,11 @@ def imports(module: str, node: ast.AST, *, types: bool = False) -> Iterator[tupl
 
 
 def own_imports(module: str, *, types: bool = False) -> set[str]:
-    return {name for name, _ in imports(module, tree(module), types=types) if name.split(".")[0] == "wherry"}
+    return {
+        name
+        for name, _ in imports(module, tree(module), types=types)
+        if name.split(".")[0] == "wherry"
+    }
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -125,7 +153,9 @@ def test_imports_run_one_way(module):
             allowed = other in FACES | BOTTOM or other in TOP_MAY.get(own, ())
             assert allowed, f"{module} imports {name}: rooms on top use the public names"
         else:
-            assert other in MAY_IMPORT[own] or name in MAY_IMPORT_TOO.get(own, ()), f"{module} imports {name}"
+            assert other in MAY_IMPORT[own] or name in MAY_IMPORT_TOO.get(own, ()), (
+                f"{module} imports {name}"
+            )
 
 
 def test_every_room_is_in_the_contract():
@@ -135,13 +165,18 @@ def test_every_room_is_in_the_contract():
 
 def test_tolerated_edges_are_there_still():
     for module, name in TOLERATED_EDGES:
-        assert name in own_imports(module, types=True), f"{module} no longer imports {name}: take it off the list"
+        assert name in own_imports(module, types=True), (
+            f"{module} no longer imports {name}: take it off the list"
+        )
 
 
 def test_there_are_no_circles():
-    """Not of types either, except in the client room, where a session has requests and a request its session."""
+    """Not of types either, except in the client room, where a session has requests and a request
+    its session.
+    """
     graph = {
-        module: own_imports(module, types=room(module) != "client") & set(MODULES) - {module} for module in MODULES
+        module: own_imports(module, types=room(module) != "client") & set(MODULES) - {module}
+        for module in MODULES
     }
     state: dict[str, bool] = {}
 
@@ -166,7 +201,9 @@ def test_functions_import_optional_dependencies_only(module):
             continue
         for name, statement in imports(module, function):
             allowed = name.split(".")[0] in OPTIONAL or name in NEEDS_OPTIONAL
-            assert allowed, f"{MODULES[module]}:{statement.lineno} imports {name} in {function.name}"
+            assert allowed, (
+                f"{MODULES[module]}:{statement.lineno} imports {name} in {function.name}"
+            )
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -179,13 +216,19 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     assert function.end_lineno is not None
     lines = function.end_lineno - function.lineno + 1
     first = function.body[0]
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
         assert first.end_lineno is not None
         lines -= first.end_lineno - first.lineno + 1
     return lines
 
 
-def functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+def functions(
+    node: ast.AST, prefix: str
+) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for child in ast.iter_child_nodes(node):
         name = f"{prefix}.{child.name}" if hasattr(child, "name") else prefix
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -199,7 +242,11 @@ def long_files() -> dict[str, int]:
 
 
 def long_functions() -> dict[str, int]:
-    sizes = {name: length(function) for module in MODULES for name, function in functions(tree(module), module)}
+    sizes = {
+        name: length(function)
+        for module in MODULES
+        for name, function in functions(tree(module), module)
+    }
     return {name: size for name, size in sizes.items() if size > MAX_FUNCTION}
 
 
@@ -210,7 +257,9 @@ def long_functions() -> dict[str, int]:
 )
 def test_files_and_functions_are_small(found, known, limit):
     now = found()
-    assert not {name: size for name, size in now.items() if name not in known}, f"over {limit} lines: what is missing?"
+    assert not {name: size for name, size in now.items() if name not in known}, (
+        f"over {limit} lines: what is missing?"
+    )
     assert not known - set(now), "these fit now: take them off the list"
 
 
@@ -227,5 +276,7 @@ def test_a_wrong_import_is_seen(monkeypatch, tmp_path):
     wrong = tmp_path / "wrong.py"
     wrong.write_text("from wherry.client.session import ClientSession\n")
     monkeypatch.setitem(MODULES, "wherry.protocol.wrong", wrong)
-    with pytest.raises(AssertionError, match=r"wherry\.protocol\.wrong imports wherry\.client\.session"):
+    with pytest.raises(
+        AssertionError, match=r"wherry\.protocol\.wrong imports wherry\.client\.session"
+    ):
         test_imports_run_one_way("wherry.protocol.wrong")

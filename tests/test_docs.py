@@ -1,7 +1,9 @@
-"""Every Python block of the README and of docs/ runs, on the embedded server; the site builds without a warning.
+"""Every Python block of the README and of docs/ runs, on the embedded server; the site builds
+without a warning.
 
-The blocks of a page run in their order and share their names.  `session` is there for each of them.  A comment before
-a block says what else is done with it: ``<!-- compile only: why -->``, or ``<!-- pytest -->`` for a file of tests.
+The blocks of a page run in their order and share their names.  `session` is there for each of
+them.  A comment before a block says what else is done with it: ``<!-- compile only: why -->``, or
+``<!-- pytest -->`` for a file of tests.
 """
 
 from __future__ import annotations
@@ -23,13 +25,19 @@ import pytest
 from yarl import URL
 
 import wherry
-from wherry.connect import tls
+from wherry.connect.tls import contexts as tls
 from wherry.testing import LocalServer
 from wherry.testing.app import app, routes
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "decisions")]
-_BLOCK = re.compile(r"^(?:<!-- (compile only|pytest)[^>]*-->\n+)?```python[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = [
+    ROOT / "README.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "decisions"),
+]
+_BLOCK = re.compile(
+    r"^(?:<!-- (compile only|pytest)[^>]*-->\n+)?```python[^\n]*\n(.*?)^```",
+    re.MULTILINE | re.DOTALL,
+)
 # Blocks that cannot run.  A number to keep small.
 MAX_COMPILED_ONLY = 6
 
@@ -42,7 +50,10 @@ class Block(NamedTuple):
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text("utf-8")
-    return [Block(found[1], found[2], text.count("\n", 0, found.start(2)) + 1) for found in _BLOCK.finditer(text)]
+    return [
+        Block(found[1], found[2], text.count("\n", 0, found.start(2)) + 1)
+        for found in _BLOCK.finditer(text)
+    ]
 
 
 def name_of(page: Path) -> str:
@@ -53,7 +64,7 @@ def with_code() -> list[Path]:
     return [page for page in PAGES if blocks_of(page)]
 
 
-# --- where the examples lead ----------------------------------------------------------------------------------------
+# --- where the examples lead ----------------------------------------------------------------------
 
 
 async def anything(scope: Any, receive: Any, send: Any) -> None:
@@ -63,7 +74,9 @@ async def anything(scope: Any, receive: Any, send: Any) -> None:
         if path == "/token":
             return await token(send)
         if path.startswith("/pages/"):
-            return await page(path, b"cursor=" in scope["query_string"] or b"page=" in scope["query_string"], send)
+            return await page(
+                path, b"cursor=" in scope["query_string"] or b"page=" in scope["query_string"], send
+            )
         if not any(pattern.fullmatch(path) for _, pattern, *_ in routes._rows):
             scope = {**scope, "path": "/anything"}
     elif scope["type"] == "websocket":
@@ -77,7 +90,9 @@ async def page(path: str, last: bool, send: Any) -> None:
     if path.endswith("by-link"):
         more = [] if last else [(b"link", b'<?page=2>; rel="next"')]
         return await as_json(b"[3]" if last else b"[1, 2]", send, more)
-    return await as_json(b'{"data": [3]}' if last else b'{"data": [1, 2], "meta": {"next": "x"}}', send)
+    return await as_json(
+        b'{"data": [3]}' if last else b'{"data": [1, 2], "meta": {"next": "x"}}', send
+    )
 
 
 async def token(send: Any) -> None:
@@ -85,7 +100,11 @@ async def token(send: Any) -> None:
 
 
 async def as_json(body: bytes, send: Any, more: Any = ()) -> None:
-    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
+    fields = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *more,
+    ]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": body})
 
@@ -126,7 +145,11 @@ class Proxy(socketserver.BaseRequestHandler):
         else:
             self.request.sendall(b"\5\0")
         kind = self.read(4)[3]
-        host = socket.inet_ntoa(self.read(4)) if kind == 1 else self.read(self.read(1)[0] if kind == 3 else 16).decode()
+        host = (
+            socket.inet_ntoa(self.read(4))
+            if kind == 1
+            else self.read(self.read(1)[0] if kind == 3 else 16).decode()
+        )
         port = int.from_bytes(self.read(2), "big")
         self.request.sendall(b"\5\0\0\1" + bytes(6))
         return (host, port), b""
@@ -153,7 +176,12 @@ def places() -> Iterator[dict[str, int]]:
         socketserver.ThreadingTCPServer(("127.0.0.1", 0), Proxy) as proxy,
     ):
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        yield {"plain": plain.port, "secure": secure.port, "proxy": proxy.server_address[1], "pem": secure}  # type: ignore[dict-item]
+        yield {
+            "plain": plain.port,
+            "secure": secure.port,
+            "proxy": proxy.server_address[1],
+            "pem": secure,
+        }  # type: ignore[dict-item]
         proxy.shutdown()
 
 
@@ -174,7 +202,9 @@ def led(code: str, places: Any) -> str:
     code = re.sub(r"[\w-]*proxy\d?\.example\.org:\d+", f"127.0.0.1:{places['proxy']}", code)
     code = re.sub(r"https://secure\.example\.org", f"https://localhost:{places['secure']}", code)
     code = re.sub(r"wss?://[\w.-]*example\.(?:org|com)", f"ws://localhost:{places['plain']}", code)
-    return re.sub(r"https?://[\w.-]*example\.(?:org|com)", f"http://localhost:{places['plain']}", code)
+    return re.sub(
+        r"https?://[\w.-]*example\.(?:org|com)", f"http://localhost:{places['plain']}", code
+    )
 
 
 async def run_in_loop(coroutine: Any, names: dict[str, Any]) -> None:
@@ -189,7 +219,12 @@ def test_the_code_of_a_page_runs(page: Path, world: Any) -> None:
     names: dict[str, Any] = {name: getattr(wherry, name) for name in wherry.__all__}
     names |= {"__name__": "__main__", "wherry": wherry, "asyncio": asyncio, "URL": URL}
     for mark, source, line in blocks_of(page):
-        code = compile("\n" * (line - 1) + led(source, world), str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        code = compile(
+            "\n" * (line - 1) + led(source, world),
+            str(page),
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        )
         if mark:
             continue
         if code.co_flags & inspect.CO_COROUTINE:
@@ -201,12 +236,16 @@ def test_the_code_of_a_page_runs(page: Path, world: Any) -> None:
 TESTS = [(page, block) for page in PAGES for block in blocks_of(page) if block.mark == "pytest"]
 
 
-@pytest.mark.parametrize(("page", "block"), TESTS, ids=lambda value: name_of(value) if isinstance(value, Path) else "")
+@pytest.mark.parametrize(
+    ("page", "block"), TESTS, ids=lambda value: name_of(value) if isinstance(value, Path) else ""
+)
 def test_the_tests_of_a_page_pass(
     page: Path, block: Block, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytester.makepyfile(block.code)
-    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makeini(
+        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     pytester.plugins = ["wherry.testing.plugin"]  # an installed wherry brings it along by itself
     done = pytester.runpytest_subprocess("-q")
@@ -227,7 +266,9 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    named = {name for page in PAGES for name in re.findall(r"`make ([\w-]+)", page.read_text("utf-8"))}
+    named = {
+        name for page in PAGES for name in re.findall(r"`make ([\w-]+)", page.read_text("utf-8"))
+    }
     assert named <= targets
 
 
@@ -247,7 +288,11 @@ def test_the_site_builds(tmp_path: Path) -> None:
 def test_the_reference_has_every_public_name() -> None:
     """Errors come by their module; what is left is not to be looked up."""
     text = (ROOT / "docs" / "api.md").read_text("utf-8")
-    named = {name for names in re.findall(r"^::: wherry\.(\w+)$|`(\w+)`", text, re.MULTILINE) for name in names}
+    named = {
+        name
+        for names in re.findall(r"^::: wherry\.(\w+)$|`(\w+)`", text, re.MULTILINE)
+        for name in names
+    }
     assert set(wherry.__all__) - named - set(dir(wherry.errors)) <= {"__version__"}
 
 
@@ -302,8 +347,16 @@ def test_figures_find_their_places(tmp_path: Path) -> None:
 
 
 def test_extras_that_are_named_exist() -> None:
-    known = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
+    known = set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+            "optional-dependencies"
+        ]
+    )
     for page in PAGES:
         text = page.read_text("utf-8")
-        named = {extra for extras in re.findall(r"wherry\[([\w,]+)\]", text) for extra in extras.split(",")}
+        named = {
+            extra
+            for extras in re.findall(r"wherry\[([\w,]+)\]", text)
+            for extra in extras.split(",")
+        }
         assert named | set(re.findall(r"[Ee]xtra `(\w+)`", text)) <= known, page.name

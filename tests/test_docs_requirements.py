@@ -1,7 +1,8 @@
 """Every numbered behaviour of the documents has a test that names its number.
 
-`requirements.txt` lists the numbers; the ones without a test yet are marked ``missing`` there, and may only become
-fewer.  ``python tests/test_docs_requirements.py`` takes the mark off those that have been covered since.
+`requirements.txt` lists the numbers; the ones without a test yet are marked ``missing`` there, and
+may only become fewer.  ``python tests/test_docs_requirements.py`` takes the mark off those that
+have been covered since.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ def covered_numbers() -> set[str]:
 
 
 def test_each_requirement_is_named_by_a_test():
-    missing = {number for number, is_missing in listed().items() if not is_missing} - covered_numbers()
+    missing = {
+        number for number, is_missing in listed().items() if not is_missing
+    } - covered_numbers()
     assert not missing, "no test names these"
 
 
 def test_what_is_marked_missing_is_missing():
-    assert not {number for number, is_missing in listed().items() if is_missing} & covered_numbers(), (
-        "tests name these now: run python tests/test_docs_requirements.py"
-    )
+    assert (
+        not {number for number, is_missing in listed().items() if is_missing} & covered_numbers()
+    ), "tests name these now: run python tests/test_docs_requirements.py"
 
 
 def test_tests_name_only_numbers_that_exist():
@@ -58,7 +61,10 @@ def test_ranges_are_understood():
 def shrink() -> None:
     """Take the mark off what is covered; it is never put on."""
     covered = covered_numbers()
-    rows = [f"{number} missing" if mark and number not in covered else number for number, mark in listed().items()]
+    rows = [
+        f"{number} missing" if mark and number not in covered else number
+        for number, mark in listed().items()
+    ]
     LIST.write_text("\n".join(rows) + "\n", "utf-8")
 
 

@@ -1,4 +1,6 @@
-"""Drop-in mode, in processes of their own: the program, unchanged, runs on wherry's client and aiohttp's server."""
+"""Drop-in mode, in processes of their own: the program, unchanged, runs on wherry's client and
+aiohttp's server.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def run(folder: Path, *arguments: str) -> str:
 
 def test_a_program_runs_unchanged_with_its_arguments(tmp_path):
     (tmp_path / "program.py").write_text(CLIENT_AND_SERVER)
-    assert run(tmp_path, "-m", "wherry.dropin", "program.py", "-x", "y") == "wherry 1 404 ['-x', 'y']"
+    assert (
+        run(tmp_path, "-m", "wherry.dropin", "program.py", "-x", "y") == "wherry 1 404 ['-x', 'y']"
+    )
 
 
 def test_a_module_runs_unchanged(tmp_path):

@@ -56,7 +56,9 @@ async def test_a_redirect_in_an_error_cannot_command_the_terminal(raw_server: St
 
 
 def test_letters_of_all_languages_are_shown_as_they_are() -> None:
-    assert str(wherry.InvalidURL("http://b\u00fccher.de:x/", "no")) == "http://b\u00fccher.de:x/ - no"
+    assert (
+        str(wherry.InvalidURL("http://b\u00fccher.de:x/", "no")) == "http://b\u00fccher.de:x/ - no"
+    )
 
 
 @given(st.text())

@@ -22,7 +22,9 @@ def test_the_plugin_is_named_like_its_module():
     assert all(name == module for name, module in plugins.items())
 
 
-@pytest.mark.parametrize("target", [*PROJECT["scripts"].values(), *PROJECT["entry-points"]["pytest11"].values()])
+@pytest.mark.parametrize(
+    "target", [*PROJECT["scripts"].values(), *PROJECT["entry-points"]["pytest11"].values()]
+)
 def test_entry_points_lead_somewhere(target):
     module, _, name = target.partition(":")
     found = importlib.import_module(module)

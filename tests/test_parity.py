@@ -1,7 +1,7 @@
 """aiohttp's client API beside ours: names, signatures, attributes, and the tree of exceptions.
 
-What is not there yet stands in `MISSING`, which may only become shorter: a line of it that is no longer true fails.
-What differs on purpose stands in `DIFFERENT`, with the reason.
+What is not there yet stands in `MISSING`, which may only become shorter: a line of it that is no
+longer true fails.  What differs on purpose stands in `DIFFERENT`, with the reason.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ CLIENT_NAMES = sorted(set(aiohttp.__all__) - SERVER_ONLY)
 
 MISSING: set[str] = set()
 
-# Public members that are aiohttp's inner workings: how a request is written and a response fed, which no document
-# describes and which stand on rooms that we have not.
+# Public members that are aiohttp's inner workings: how a request is written and a response fed,
+# which no document describes and which stand on rooms that we have not.
 INNER = {
     "ClientRequest": {
         "ATTRS", "DEFAULT_HEADERS", "GET_METHODS", "POST_METHODS", "ALL_METHODS", "loop", "connection_key",
@@ -65,7 +65,11 @@ def lost_parameters(theirs: Any, ours: Any, where: str) -> set[str]:
     takes_names = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in our.values())
     takes_places = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in our.values())
     lost = set()
-    positions = [name for name, each in our.items() if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    positions = [
+        name
+        for name, each in our.items()
+        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
     place = 0
     for name, each in their.items():
         if name.startswith("_") or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
@@ -81,7 +85,10 @@ def lost_parameters(theirs: Any, ours: Any, where: str) -> set[str]:
             elif mine is not None and each.default is not each.empty and mine.default is mine.empty:
                 lost.add(f"{where}({name} has a default)")
     for name, each in our.items():
-        needed = each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        needed = each.default is each.empty and each.kind not in (
+            each.VAR_POSITIONAL,
+            each.VAR_KEYWORD,
+        )
         if needed and name not in their:
             lost.add(f"{where}({name} is not needed)")
     return lost
@@ -91,7 +98,11 @@ def class_differences(name: str, theirs: type, ours: Any) -> set[str]:
     if not isinstance(ours, type):
         return {f"{name} is a class"}
     if issubclass(theirs, enum.Enum):
-        return {f"{name}.{member}" for member in theirs.__members__ if member not in getattr(ours, "__members__", {})}
+        return {
+            f"{name}.{member}"
+            for member in theirs.__members__
+            if member not in getattr(ours, "__members__", {})
+        }
     found = lost_parameters(theirs.__init__, ours.__init__, name)
     for member in their_members(theirs):
         if not hasattr(ours, member):
@@ -144,7 +155,8 @@ def test_public_names_are_public():
 EXCEPTIONS = [
     name
     for name in CLIENT_NAMES
-    if isinstance(getattr(aiohttp, name), type) and issubclass(getattr(aiohttp, name), BaseException)
+    if isinstance(getattr(aiohttp, name), type)
+    and issubclass(getattr(aiohttp, name), BaseException)
 ]
 
 
@@ -156,11 +168,15 @@ def test_exceptions_are_caught_as_theirs_are(name):
     assert wanted <= {base.__name__ for base in ours.__mro__}
 
 
-@pytest.mark.parametrize("name", ["ClientError", "ClientConnectionError", "ClientResponseError", "ClientOSError"])
+@pytest.mark.parametrize(
+    "name", ["ClientError", "ClientConnectionError", "ClientResponseError", "ClientOSError"]
+)
 def test_exceptions_are_no_wider_than_theirs(name):
     """What is a subclass of one of theirs is so in ours and the other way round."""
     ours = {each for each in EXCEPTIONS if issubclass(getattr(wherry, each), getattr(wherry, name))}
-    theirs = {each for each in EXCEPTIONS if issubclass(getattr(aiohttp, each), getattr(aiohttp, name))}
+    theirs = {
+        each for each in EXCEPTIONS if issubclass(getattr(aiohttp, each), getattr(aiohttp, name))
+    }
     assert ours == theirs
 
 

@@ -14,9 +14,9 @@ from wherry.body.disposition import (
     content_disposition_filename,
     parse_content_disposition,
 )
-from wherry.body.form import FormData
-from wherry.body.multipart import BodyPartReader, MultipartReader, MultipartWriter
-from wherry.body.payload import (
+from wherry.body.multipart.names import BodyPartReader, MultipartReader, MultipartWriter
+from wherry.body.payload.form import FormData
+from wherry.body.payload.memory import (
     PAYLOAD_REGISTRY,
     AsyncIterablePayload,
     BufferedReaderPayload,
@@ -32,20 +32,20 @@ from wherry.body.payload import (
     payload_type,
     streamer,
 )
-from wherry.body.progress import ProgressPayload
-from wherry.body.queues import DataQueue, FlowControlDataQueue
-from wherry.body.stream import EMPTY_PAYLOAD, EofStream, StreamReader
-from wherry.body.writer import UploadTracker
+from wherry.body.payload.progress import ProgressPayload
+from wherry.body.payload.writer import UploadTracker
+from wherry.body.stream.queues import DataQueue, FlowControlDataQueue
+from wherry.body.stream.reader import EMPTY_PAYLOAD, EofStream, StreamReader
 from wherry.client.download import DownloadResult
+from wherry.client.events import EventSource, ServerSentEvent
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
 from wherry.client.oneshot import request
 from wherry.client.request import ClientRequest
 from wherry.client.request_info import RequestInfo
 from wherry.client.response import ClientResponse
 from wherry.client.session import ClientSession
-from wherry.client.sse import EventSource, ServerSentEvent
 from wherry.client.timeouts import ClientTimeout
-from wherry.client.tracing import (
+from wherry.client.tracing.signals import (
     TraceCacheHitParams,
     TraceCacheMissParams,
     TraceConfig,
@@ -68,8 +68,7 @@ from wherry.client.tracing import (
     TraceResponseChunkReceivedParams,
     TraceStreamStartParams,
 )
-from wherry.client.websocket import ClientWebSocketResponse, ClientWSTimeout
-from wherry.connect.address import public_addresses_only
+from wherry.client.websocket.websocket import ClientWebSocketResponse, ClientWSTimeout
 from wherry.connect.connector import (
     AddrInfoType,
     BaseConnector,
@@ -78,9 +77,10 @@ from wherry.connect.connector import (
     TCPConnector,
     UnixConnector,
 )
-from wherry.connect.proxy_hops import proxy_hops
+from wherry.connect.dns.address_rules import public_addresses_only
+from wherry.connect.proxy.hops import proxy_hops
 from wherry.connect.route import ProxyHop
-from wherry.connect.tls import Fingerprint
+from wherry.connect.tls.contexts import Fingerprint
 from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
@@ -89,8 +89,8 @@ from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
 from wherry.middlewares.proxy_digest import ProxyDigestAuthMiddleware
 from wherry.middlewares.ratelimit import ConcurrencyLimit, RateLimitMiddleware
 from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware
-from wherry.protocol.http2_flow import FlowOptions as Http2Options
-from wherry.protocol.websocket_messages import WSCloseCode, WSMessage, WSMsgType
+from wherry.protocol.http2.flow_control import FlowOptions as Http2Options
+from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType
 from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
 from wherry.types import ETag, HttpVersion, HttpVersion10, HttpVersion11
 from wherry.version import __version__

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wherry.body.payload_base import AbstractStreamWriter
-from wherry.connect.resolver import AbstractResolver, ResolveResult
+from wherry.body.payload.base import AbstractStreamWriter
+from wherry.connect.dns.resolver import AbstractResolver, ResolveResult
 from wherry.cookies.abc import AbstractCookieJar
 
 __all__ = ("AbstractCookieJar", "AbstractResolver", "AbstractStreamWriter", "ResolveResult")

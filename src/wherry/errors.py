@@ -1,8 +1,9 @@
 """The family of errors that a caller of wherry can meet.
 
-Every failure of a request is a `ClientError`, or is in the `TimeoutError` family too.  Names, inheritance and
-attributes are those of aiohttp's client, so an ``except`` clause written for it holds here.  This room knows no
-other room: whatever an error carries (a request's summary, a connection's key) it carries as it was given.
+Every failure of a request is a `ClientError`, or is in the `TimeoutError` family too.  Names,
+inheritance and attributes are those of aiohttp's client, so an ``except`` clause written for it
+holds here.  This room knows no other room: whatever an error carries (a request's summary, a
+connection's key) it carries as it was given.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class ClientError(Exception):
 
 
 def printable(text: str) -> str:
-    r"""A text from outside as it may be shown: a URL, or what a peer said, can hold what commands a terminal.
+    r"""A text from outside as it may be shown: a URL, or what a peer said, can hold what commands a
+    terminal.
 
     >>> printable("b\xfccher\x1b[31m")
     'b\xfccher\\x1b[31m'
@@ -70,11 +72,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
     )
 
 
-# --- a response came, and it is the error -------------------------------------------------------------------
+# --- a response came, and it is the error ---------------------------------------------------------
 
 
 class ClientResponseError(ClientError):
@@ -114,7 +117,11 @@ class ClientResponseError(ClientError):
     def __repr__(self) -> str:
         more = "".join(
             f", {name}={value!r}"
-            for name, value in (("status", self.status), ("message", self.message), ("headers", self.headers))
+            for name, value in (
+                ("status", self.status),
+                ("message", self.message),
+                ("headers", self.headers),
+            )
             if value not in (0, "", None)
         )
         return f"{type(self).__name__}({self.request_info!r}, {self.history!r}{more})"
@@ -145,15 +152,16 @@ class TooManyRedirects(ClientResponseError):
     """More redirects than `max_redirects` followed one another."""
 
 
-# --- no connection, or one that broke -----------------------------------------------------------------------
+# --- no connection, or one that broke -------------------------------------------------------------
 
 
 class ClientConnectionError(ClientError):
     """A connection could not be made, or broke.
 
-    `resend_safe` is True where the request may be sent again: nothing of it reached the server, or the server
-    did nothing about it, or doing it twice is the same as once.  `unprocessed` is True where the server, or the
-    protocol, says that nothing was done (RFC 9113 8.7): however often that happens, nothing is done twice.
+    `resend_safe` is True where the request may be sent again: nothing of it reached the server, or
+    the server did nothing about it, or doing it twice is the same as once.  `unprocessed` is True
+    where the server, or the protocol, says that nothing was done (RFC 9113 8.7): however often that
+    happens, nothing is done twice.
     """
 
     resend_safe: bool = False
@@ -243,7 +251,9 @@ class UnixClientConnectorError(ClientConnectorError):
 
     def __str__(self) -> str:
         mode = "default" if self.ssl is True else self.ssl
-        return printable(f"Cannot connect to unix socket {self.path} ssl:{mode} [{self.strerror or self._os_error}]")
+        return printable(
+            f"Cannot connect to unix socket {self.path} ssl:{mode} [{self.strerror or self._os_error}]"
+        )
 
 
 class ClientProxyConnectionError(ClientConnectorError):
@@ -263,7 +273,9 @@ class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
 
     def __init__(self, connection_key: ConnectionKey, certificate_error: Exception) -> None:
         os_error = (
-            certificate_error if isinstance(certificate_error, OSError) else OSError(None, str(certificate_error))
+            certificate_error
+            if isinstance(certificate_error, OSError)
+            else OSError(None, str(certificate_error))
         )
         super().__init__(connection_key, os_error)
         self._certificate_error = certificate_error
@@ -312,9 +324,7 @@ class ServerFingerprintMismatch(ServerConnectionError):
         self.args = (expected, got, host, port)
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} expected={self.expected!r} got={self.got!r} host={self.host!r} port={self.port!r}>"
-        )
+        return f"<{type(self).__name__} expected={self.expected!r} got={self.got!r} host={self.host!r} port={self.port!r}>"
 
     def __str__(self) -> str:
         shown = f"{self.host}:{self.port} showed a certificate {self.got.hex()}, expected {self.expected.hex()}"
@@ -336,7 +346,7 @@ class SocketTimeoutError(ServerTimeoutError):
     """`ClientTimeout.sock_read` passed."""
 
 
-# --- bodies -------------------------------------------------------------------------------------------------
+# --- bodies ---------------------------------------------------------------------------------------
 
 
 class ClientPayloadError(ClientError):
@@ -344,12 +354,15 @@ class ClientPayloadError(ClientError):
 
 
 class NestedTooDeeply(ClientPayloadError, JSONDecodeError):
-    """JSON that is nested so deeply that it cannot be read (Python's decoder would raise a RecursionError).
+    """JSON that is nested so deeply that it cannot be read (Python's decoder would raise a
+    RecursionError).
 
     Who expects `ValueError`, or `json.JSONDecodeError`, of what is no JSON gets this too.
     """
 
-    def __init__(self, msg: str = "the JSON is nested too deeply", doc: str = "", pos: int = 0) -> None:
+    def __init__(
+        self, msg: str = "the JSON is nested too deeply", doc: str = "", pos: int = 0
+    ) -> None:
         JSONDecodeError.__init__(self, msg, doc, pos)
 
     def __str__(self) -> str:
@@ -361,7 +374,8 @@ class UploadAbortedError(ClientError):
 
 
 class BadHttpMessage(Exception):
-    """What came is not HTTP.  A request that meets it raises `ClientResponseError` with this message.
+    """What came is not HTTP.  A request that meets it raises `ClientResponseError` with this
+    message.
 
     Args:
         message: What is wrong.
@@ -375,7 +389,7 @@ class BadHttpMessage(Exception):
         super().__init__(self.message)
 
 
-# --- addresses ----------------------------------------------------------------------------------------------
+# --- addresses ------------------------------------------------------------------------------------
 
 
 _CREDENTIALS = re.compile(r"(//|^[^/?#]*?:)[^/?#]*@")
@@ -448,7 +462,9 @@ class NonHttpUrlClientError(ClientError):
     def __str__(self) -> str:
         if len(self.args) != 1:
             return super().__str__()
-        return printable(f"{without_credentials(self.args[0])} - the scheme is not http, https, ws or wss")
+        return printable(
+            f"{without_credentials(self.args[0])} - the scheme is not http, https, ws or wss"
+        )
 
 
 class InvalidUrlRedirectClientError(InvalidUrlClientError, RedirectClientError):
@@ -459,7 +475,7 @@ class NonHttpUrlRedirectClientError(NonHttpUrlClientError, RedirectClientError):
     """A redirect points to a URL that is not http or https."""
 
 
-# --- WebSocket ----------------------------------------------------------------------------------------------
+# --- WebSocket ------------------------------------------------------------------------------------
 
 
 class WSMessageTypeError(TypeError):

@@ -1,4 +1,6 @@
-"""Names of methods and header fields, as constants: IANA's registries, under the names that programs use."""
+"""Names of methods and header fields, as constants: IANA's registries, under the names that
+programs use.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,17 @@ METH_PUT: Final = "PUT"
 METH_TRACE: Final = "TRACE"
 
 METH_ALL: Final = frozenset(
-    {METH_CONNECT, METH_DELETE, METH_GET, METH_HEAD, METH_OPTIONS, METH_PATCH, METH_POST, METH_PUT, METH_TRACE}
+    {
+        METH_CONNECT,
+        METH_DELETE,
+        METH_GET,
+        METH_HEAD,
+        METH_OPTIONS,
+        METH_PATCH,
+        METH_POST,
+        METH_PUT,
+        METH_TRACE,
+    }
 )
 
 ACCEPT: Final = istr("Accept")

@@ -1,6 +1,7 @@
 """Resolvers, under the module name that programs know; and one that asks over HTTPS.
 
-`DoHResolver` stands on top: it asks through a session of its own.  The others live where names are resolved.
+`DoHResolver` stands on top: it asks through a session of its own.  The others live where names are
+resolved.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from yarl import URL
 from wherry.client.session import ClientSession
 from wherry.client.timeouts import ClientTimeout
 from wherry.connect.connector import TCPConnector
-from wherry.connect.dns_message import NXDOMAIN, TYPE_A, TYPE_AAAA, question, read_answer
-from wherry.connect.resolver import (
+from wherry.connect.dns.message import NXDOMAIN, TYPE_A, TYPE_AAAA, question, read_answer
+from wherry.connect.dns.resolver import (
     AbstractResolver,
     AsyncResolver,
     DefaultResolver,
@@ -37,9 +38,10 @@ _LOOPBACK = ("::1", "127.0.0.1")
 class DoHResolver(AbstractResolver):
     """Asks a DNS server over HTTPS (RFC 8484), HTTP/2 where the server speaks it.
 
-    Give it to a connector, which remembers the answers (`ttl_dns_cache`): ``TCPConnector(resolver=DoHResolver(url))``.
-    An answer that is not whole, or to another question, and a redirect, count as no answer.  `localhost` is this
-    machine and never asked about (RFC 6761 6.3).
+    Give it to a connector, which remembers the answers (`ttl_dns_cache`):
+    ``TCPConnector(resolver=DoHResolver(url))``.  An answer that is not whole, or to another
+    question, and a redirect, count as no answer.  `localhost` is this machine and never asked about
+    (RFC 6761 6.3).
 
     Args:
         url: The server's, as in ``https://dns.example/dns-query``; a template's ``{?dns}`` at its end is left out.
@@ -51,7 +53,14 @@ class DoHResolver(AbstractResolver):
         ValueError: `url` is not an https URL.
     """
 
-    def __init__(self, url: str | URL, *, addresses: Sequence[str] = (), ssl: Any = True, timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        addresses: Sequence[str] = (),
+        ssl: Any = True,
+        timeout: float = 5.0,
+    ) -> None:
         self._url = url if isinstance(url, URL) else URL(url.removesuffix("{?dns}"))
         if self._url.scheme != "https" or not self._url.host:
             raise ValueError(f"DNS over HTTPS needs an https URL, not {without_credentials(url)}")
@@ -74,8 +83,12 @@ class DoHResolver(AbstractResolver):
             raise OSError(None, "the resolver is closed")
         if _is_localhost(host):
             return await _Fixed(_LOOPBACK).resolve(host, port, family)
-        kinds = {socket.AF_INET: (TYPE_A,), socket.AF_INET6: (TYPE_AAAA,)}.get(family, (TYPE_AAAA, TYPE_A))
-        answers = await asyncio.gather(*(self._ask(host, kind) for kind in kinds), return_exceptions=True)
+        kinds = {socket.AF_INET: (TYPE_A,), socket.AF_INET6: (TYPE_AAAA,)}.get(
+            family, (TYPE_AAAA, TYPE_A)
+        )
+        answers = await asyncio.gather(
+            *(self._ask(host, kind) for kind in kinds), return_exceptions=True
+        )
         results: list[ResolveResult] = []
         for answer in answers:
             if isinstance(answer, BaseException):
@@ -91,13 +104,19 @@ class DoHResolver(AbstractResolver):
     async def _ask(self, host: str, kind: int) -> list[str]:
         try:
             message = question(host, kind)
-            async with self._require_session().post(self._url, data=message, allow_redirects=False) as response:
+            async with self._require_session().post(
+                self._url, data=message, allow_redirects=False
+            ) as response:
                 # RFC 8484 4.2.1: any 2xx may bring an answer.
                 if not 200 <= response.status < 300 or response.content_type != _MEDIA_TYPE:
-                    raise OSError(None, f"{self._shown} answered {response.status} {response.content_type}")
+                    raise OSError(
+                        None, f"{self._shown} answered {response.status} {response.content_type}"
+                    )
                 answer = read_answer(await response.read(), message)
         except (ClientError, TimeoutError, ValueError) as exc:
-            raise OSError(None, f"{self._shown} could not be asked for {host}: {exc or type(exc).__name__}") from exc
+            raise OSError(
+                None, f"{self._shown} could not be asked for {host}: {exc or type(exc).__name__}"
+            ) from exc
         except RuntimeError as exc:  # the session was closed meanwhile
             raise OSError(None, "the resolver is closed") from exc
         if answer.code == NXDOMAIN:
@@ -111,7 +130,9 @@ class DoHResolver(AbstractResolver):
             raise RuntimeError("the resolver is closed")
         if self._session is None:
             own = _Fixed(self._addresses) if self._addresses else ThreadedResolver()
-            connector = TCPConnector(resolver=own, ssl=self._ssl, protocols=("h2", "http/1.1"), limit_per_host=4)
+            connector = TCPConnector(
+                resolver=own, ssl=self._ssl, protocols=("h2", "http/1.1"), limit_per_host=4
+            )
             self._session = ClientSession(
                 connector=connector,
                 cookie_jar=DummyCookieJar(),
@@ -137,7 +158,9 @@ def _is_localhost(host: str) -> bool:
 
 def _result(hostname: str, host: str, port: int) -> ResolveResult:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return ResolveResult(hostname=hostname, host=host, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
+    return ResolveResult(
+        hostname=hostname, host=host, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST
+    )
 
 
 class _Fixed(AbstractResolver):

@@ -11,7 +11,11 @@ from yarl import URL
 
 StrOrURL = str | URL
 LooseHeaders = (
-    Mapping[str, str] | Mapping[istr, str] | CIMultiDict[str] | CIMultiDictProxy[str] | Iterable[tuple[str | istr, str]]
+    Mapping[str, str]
+    | Mapping[istr, str]
+    | CIMultiDict[str]
+    | CIMultiDictProxy[str]
+    | Iterable[tuple[str | istr, str]]
 )
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 QueryValue = str | SupportsInt | float

@@ -15,7 +15,9 @@ with warnings.catch_warnings():
     PEER = aiohttp.BasicAuth
 
 
-@pytest.mark.parametrize(("login", "password"), [("u", "p"), ("", ""), ("u", ""), ("ü", "pä"), ("u", "a:b")])
+@pytest.mark.parametrize(
+    ("login", "password"), [("u", "p"), ("", ""), ("u", ""), ("ü", "pä"), ("u", "a:b")]
+)
 def test_credentials_encode_and_decode(login: str, password: str) -> None:
     auth = BasicAuth(login, password)
     assert BasicAuth.decode(auth.encode()) == auth == (login, password, "latin1")
@@ -31,7 +33,9 @@ def test_parts_that_cannot_be_sent_are_refused() -> None:
         encode_basic_auth("a:b")
 
 
-@pytest.mark.parametrize("value", ["", "Basic", "Bearer eHk6eg==", "Basic !!!", "Basic dXNlcg==", "Basic é"])
+@pytest.mark.parametrize(
+    "value", ["", "Basic", "Bearer eHk6eg==", "Basic !!!", "Basic dXNlcg==", "Basic é"]
+)
 def test_a_broken_field_is_a_value_error(value: str) -> None:
     with pytest.raises(ValueError):
         BasicAuth.decode(value)

@@ -11,7 +11,10 @@ from wherry.protocol.grammar import quoted
 
 CASES = {
     "one": (['Digest realm="a", nonce="b"'], [("digest", None, {"realm": "a", "nonce": "b"})]),
-    "names in any case": (['DIGEST Realm="a", NONCE=b'], [("digest", None, {"realm": "a", "nonce": "b"})]),
+    "names in any case": (
+        ['DIGEST Realm="a", NONCE=b'],
+        [("digest", None, {"realm": "a", "nonce": "b"})],
+    ),
     "several in one field": (
         ['Basic realm="x, y", Digest realm="a", nonce="b", Bearer'],
         [
@@ -33,14 +36,23 @@ CASES = {
         [("digest", None, {"realm": 'Basic realm="z", Digest', "nonce": "b"})],
     ),
     "escapes": ([r'Digest realm="a\"b\\c\d"'], [("digest", None, {"realm": 'a"b\\cd'})]),
-    "blanks round equals": (['Digest realm = "a" ,nonce= b'], [("digest", None, {"realm": "a", "nonce": "b"})]),
-    "empty elements": ([', ,Digest realm="a",, nonce="b",'], [("digest", None, {"realm": "a", "nonce": "b"})]),
+    "blanks round equals": (
+        ['Digest realm = "a" ,nonce= b'],
+        [("digest", None, {"realm": "a", "nonce": "b"})],
+    ),
+    "empty elements": (
+        [', ,Digest realm="a",, nonce="b",'],
+        [("digest", None, {"realm": "a", "nonce": "b"})],
+    ),
     "an empty first parameter": (
         ['Digest opaque=, realm="a"'],
         [("digest", None, {"opaque": "", "realm": "a"})],
     ),
     "the first of two": (['Digest realm="a", realm="b"'], [("digest", None, {"realm": "a"})]),
-    "a string without end": (['Basic realm="x", Digest realm="a'], [("basic", None, {"realm": "x"})]),
+    "a string without end": (
+        ['Basic realm="x", Digest realm="a'],
+        [("basic", None, {"realm": "x"})],
+    ),
     "parameters of nothing": (['realm="a"'], []),
     "nothing": ([""], []),
 }
@@ -72,4 +84,6 @@ def test_any_text_is_read_without_an_error(values: list[str]) -> None:
 
 
 def test_a_long_hostile_value_takes_linear_time() -> None:
-    parse_challenges(['Digest realm="' + '\\"' * 50_000, "a " * 50_000, "," * 100_000, "a=" * 50_000])
+    parse_challenges(
+        ['Digest realm="' + '\\"' * 50_000, "a " * 50_000, "," * 100_000, "a=" * 50_000]
+    )

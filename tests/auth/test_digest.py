@@ -36,7 +36,9 @@ def sent(value: str) -> dict[str, str]:
 
 
 def test_rfc_7616_3_9_1_md5() -> None:
-    answer = respond(chosen(RFC7616_MD5), "Mufasa", "Circle of Life", "GET", "/dir/index.html", cnonce=CNONCE)
+    answer = respond(
+        chosen(RFC7616_MD5), "Mufasa", "Circle of Life", "GET", "/dir/index.html", cnonce=CNONCE
+    )
     params = sent(answer.value)
     assert params["response"] == "8ca523f5e9506fed4657c9700eebdbec"
     assert params == {
@@ -56,7 +58,10 @@ def test_rfc_7616_3_9_1_md5() -> None:
 def test_rfc_7616_3_9_1_sha_256_is_chosen_before_md5() -> None:
     challenge = chosen(RFC7616_MD5, RFC7616_SHA256)
     answer = respond(challenge, "Mufasa", "Circle of Life", "GET", "/dir/index.html", cnonce=CNONCE)
-    assert sent(answer.value)["response"] == "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
+    assert (
+        sent(answer.value)["response"]
+        == "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
+    )
 
 
 def test_rfc_7616_3_9_2_sha_512_256_with_a_hashed_name() -> None:
@@ -77,7 +82,11 @@ def test_rfc_7616_3_9_2_sha_512_256_with_a_hashed_name() -> None:
     # Both are those of erratum 4897: the RFC printed what an early draft of SHA-512/256 gives.
     assert params["userhash"] == "true"
     name = hashlib.new("sha512_256", "Jäsøn Doe:api@example.org".encode()).hexdigest()
-    assert params["username"] == name == "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"
+    assert (
+        params["username"]
+        == name
+        == "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"
+    )
     assert params["response"] == "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5"
 
 
@@ -86,7 +95,9 @@ def test_rfc_2617_3_5() -> None:
         'Digest realm="testrealm@host.com", qop="auth,auth-int", '
         'nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc069c403ebaf9f0171e9517f40e41"'
     )
-    answer = respond(challenge, "Mufasa", "Circle Of Life", "GET", "/dir/index.html", cnonce="0a4f113b")
+    answer = respond(
+        challenge, "Mufasa", "Circle Of Life", "GET", "/dir/index.html", cnonce="0a4f113b"
+    )
     assert sent(answer.value)["response"] == "6629fae49393a05397450978507c4ef1"
     assert "algorithm" not in sent(answer.value)
 
@@ -106,7 +117,9 @@ def test_rfc_2069_2_4_without_qop() -> None:
 
 def test_auth_int_covers_the_body_and_sess_the_client_nonce() -> None:
     challenge = DigestChallenge("r", "n", "SHA-256-sess", ("auth-int",))
-    answer = respond(challenge, "u", "p", "POST", "/x?y=1", qop="auth-int", body=b"body", count=255, cnonce="c")
+    answer = respond(
+        challenge, "u", "p", "POST", "/x?y=1", qop="auth-int", body=b"body", count=255, cnonce="c"
+    )
 
     def hashed(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
@@ -120,7 +133,11 @@ def test_auth_int_covers_the_body_and_sess_the_client_nonce() -> None:
 
 
 def test_a_session_without_qop_sends_its_client_nonce() -> None:
-    params = sent(respond(DigestChallenge("r", "n", "MD5-sess"), "u", "p", "GET", "/", qop="", cnonce="c").value)
+    params = sent(
+        respond(
+            DigestChallenge("r", "n", "MD5-sess"), "u", "p", "GET", "/", qop="", cnonce="c"
+        ).value
+    )
     assert params["cnonce"] == "c"
     assert "qop" not in params
 
@@ -183,7 +200,10 @@ def test_a_name_beyond_ascii() -> None:
 
 def test_a_decomposed_name_is_composed_first() -> None:
     challenge = DigestChallenge("r", "n")
-    both = [respond(challenge, name, "p", "GET", "/", cnonce="c").value for name in ("\u00e4", "a\u0308")]
+    both = [
+        respond(challenge, name, "p", "GET", "/", cnonce="c").value
+        for name in ("\u00e4", "a\u0308")
+    ]
     assert both[0] == both[1]
 
 
@@ -196,7 +216,10 @@ def test_quotes_and_backslashes_survive() -> None:
 
 def test_client_nonces_differ() -> None:
     challenge = DigestChallenge("r", "n", qops=("auth",))
-    assert respond(challenge, "u", "p", "GET", "/").cnonce != respond(challenge, "u", "p", "GET", "/").cnonce
+    assert (
+        respond(challenge, "u", "p", "GET", "/").cnonce
+        != respond(challenge, "u", "p", "GET", "/").cnonce
+    )
 
 
 def test_the_server_must_prove_itself_rightly() -> None:
@@ -204,7 +227,9 @@ def test_the_server_must_prove_itself_rightly() -> None:
     a1 = hashlib.md5(b"u:r:p").hexdigest()
     a2 = hashlib.md5(b":/").hexdigest()
     good = hashlib.md5(f"{a1}:n:00000001:c:auth:{a2}".encode()).hexdigest()
-    assert proves(answer, read_authentication_info(f'rspauth="{good}", cnonce="c", nc=00000001, qop=auth'))
+    assert proves(
+        answer, read_authentication_info(f'rspauth="{good}", cnonce="c", nc=00000001, qop=auth')
+    )
     assert not proves(answer, read_authentication_info(f'rspauth="{good[::-1]}", qop=auth'))
     assert not proves(answer, read_authentication_info(f'rspauth="{good}", cnonce="d", qop=auth'))
     assert proves(answer, read_authentication_info('nextnonce="m"'))

@@ -12,7 +12,9 @@ from wherry.auth.netrc import Netrc, netrc_path, read_netrc
 
 def test_entries_are_found_by_host(tmp_path: Path) -> None:
     file = tmp_path / "netrc"
-    file.write_text("machine Example.com login user password pass\nmachine b.example account acc password p2\n")
+    file.write_text(
+        "machine Example.com login user password pass\nmachine b.example account acc password p2\n"
+    )
     found = read_netrc(file)
     assert found.lookup("example.COM") == BasicAuth("user", "pass")
     assert found.lookup("b.example") == BasicAuth("acc", "p2")
@@ -38,7 +40,9 @@ def test_a_broken_file_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert "Could not parse" in caplog.text
 
 
-def test_a_file_that_is_not_text_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_not_text_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "netrc"
     file.write_bytes(b"machine \xff\xfe login a password b\n")
     assert read_netrc(file).lookup("a.example") is None

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wherry
-from wherry.body.coding import decoder_for
-from wherry.body.stream import StreamReader
+from wherry.body.stream.decoders import decoder_for
+from wherry.body.stream.reader import StreamReader
 from wherry.errors import ClientPayloadError
 
 BODY = b"".join(b"line %d of the body\n" % number for number in range(400))
@@ -45,7 +45,9 @@ METHODS = ["read", "readany", "readline", "readchunk", "readexactly", "read_nowa
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("coded", [False, True])
-@given(cuts=st.lists(st.integers(0, 2000), max_size=5), end=st.integers(0, 2000), waits=st.booleans())
+@given(
+    cuts=st.lists(st.integers(0, 2000), max_size=5), end=st.integers(0, 2000), waits=st.booleans()
+)
 async def test_what_came_is_read_before_the_error(method, coded, cuts, end, waits):
     """Whatever the pieces, and whether the reader waited for them or comes later."""
     reader = StreamReader(2**16)
@@ -53,13 +55,19 @@ async def test_what_came_is_read_before_the_error(method, coded, cuts, end, wait
     if coded:
         packer = zlib.compressobj(wbits=31)
         packed = b"".join(
-            packer.compress(BODY[at : at + 500]) + packer.flush(zlib.Z_SYNC_FLUSH) for at in range(0, 8000, 500)
+            packer.compress(BODY[at : at + 500]) + packer.flush(zlib.Z_SYNC_FLUSH)
+            for at in range(0, 8000, 500)
         )
         reader.decoder = decoder_for("gzip")
     sent = packed[:end]
-    # As far as the module that decompresses gives it: some hold a byte back whose bits are all there.
+    # As far as the module that decompresses gives it: some hold a byte back whose bits are all
+    # there.
     expected = decoder_for("gzip").decode(sent, 2**20) if coded and sent else sent
-    task = asyncio.ensure_future(drained(reader, method)) if waits and method != "read_nowait" else None
+    task = (
+        asyncio.ensure_future(drained(reader, method))
+        if waits and method != "read_nowait"
+        else None
+    )
     await asyncio.sleep(0)
     places = sorted({0, end, *(cut for cut in cuts if cut < end)})
     for begin, stop in itertools.pairwise(places):
@@ -139,7 +147,8 @@ async def test_a_closed_response_forgets_what_came(session, answer):
 
 
 @pytest.mark.parametrize(
-    "framing", [b"Content-Length: 100\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n9\r\nhello"]
+    "framing",
+    [b"Content-Length: 100\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n9\r\nhello"],
 )
 async def test_head_data_and_the_end_in_one_packet(session, answer, framing):
     async with session.get(await answer(b"HTTP/1.1 200 OK\r\n" + framing)) as response:

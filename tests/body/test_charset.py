@@ -17,7 +17,11 @@ from wherry.body.charset import bom_encoding, is_json_type, known_charset, parse
         ("text/plain", ("text", "plain", ""), {}),
         ("Text/HTML ; Charset=UTF-8", ("text", "html", ""), {"charset": "UTF-8"}),
         ("application/problem+json", ("application", "problem", "json"), {}),
-        ('multipart/mixed; boundary="a;b\\"c"; x=y', ("multipart", "mixed", ""), {"boundary": 'a;b"c', "x": "y"}),
+        (
+            'multipart/mixed; boundary="a;b\\"c"; x=y',
+            ("multipart", "mixed", ""),
+            {"boundary": 'a;b"c', "x": "y"},
+        ),
         ("text/plain;;a=b; ;c", ("text", "plain", ""), {"a": "b", "c": ""}),
         ('text/plain; a="open', ("text", "plain", ""), {"a": "open"}),
         ("nonsense", ("nonsense", "", ""), {}),
@@ -82,11 +86,15 @@ def test_byte_order_marks():
     assert bom_encoding(b"") is None
 
 
-@pytest.mark.parametrize("value", ["application/json", "application/json;x=y", "application/a+json", "a/b+c+json"])
+@pytest.mark.parametrize(
+    "value", ["application/json", "application/json;x=y", "application/a+json", "a/b+c+json"]
+)
 def test_json_types(value):
     assert is_json_type(value)
 
 
-@pytest.mark.parametrize("value", ["", "text/json", "image/svg+xml", "application/json+xml", "text/json+x"])
+@pytest.mark.parametrize(
+    "value", ["", "text/json", "image/svg+xml", "application/json+xml", "text/json+x"]
+)
 def test_other_types(value):
     assert not is_json_type(value)

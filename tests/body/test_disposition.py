@@ -27,7 +27,11 @@ from wherry.body.disposition import (
         ("attachment; filename=foo.html", "attachment", "foo.html"),
         ('attachment; filename="f\\oo.html"', "attachment", "foo.html"),
         ('attachment; filename="\\"quoting\\" tested.html"', "attachment", '"quoting" tested.html'),
-        ('attachment; filename="Here\'s a semicolon;.html"', "attachment", "Here's a semicolon;.html"),
+        (
+            'attachment; filename="Here\'s a semicolon;.html"',
+            "attachment",
+            "Here's a semicolon;.html",
+        ),
         ('attachment; foo="bar"; filename="foo.html"', "attachment", "foo.html"),
         ('attachment; filename="foo-ä.html"', "attachment", "foo-ä.html"),
         ('attachment; filename="/foo.html"', "attachment", "foo.html"),
@@ -35,11 +39,23 @@ from wherry.body.disposition import (
         ("attachment; filename*=UTF-8''foo-%c3%a4-%e2%82%ac.html", "attachment", "foo-ä-€.html"),
         ("attachment; filename*=''foo", "attachment", "foo"),
         ("attachment; filename*=UTF-8'en'a%20b", "attachment", "a b"),
-        ("attachment; filename=\"foo-ae.html\"; filename*=UTF-8''foo-%c3%a4.html", "attachment", "foo-ä.html"),
-        ("attachment; filename*=UTF-8''foo-%c3%a4.html; filename=\"foo-ae.html\"", "attachment", "foo-ä.html"),
+        (
+            "attachment; filename=\"foo-ae.html\"; filename*=UTF-8''foo-%c3%a4.html",
+            "attachment",
+            "foo-ä.html",
+        ),
+        (
+            "attachment; filename*=UTF-8''foo-%c3%a4.html; filename=\"foo-ae.html\"",
+            "attachment",
+            "foo-ä.html",
+        ),
         ('attachment; filename*0="foo."; filename*1="html"', "attachment", "foo.html"),
         ('attachment; filename*1="b"; filename*0="a"', "attachment", "ab"),
-        ("attachment; filename*0*=UTF-8''foo-%c3%a4; filename*1=\".html\"", "attachment", "foo-ä.html"),
+        (
+            "attachment; filename*0*=UTF-8''foo-%c3%a4; filename*1=\".html\"",
+            "attachment",
+            "foo-ä.html",
+        ),
         ("attachment; filename*0*=UTF-8''%c3; filename*1*=%a4", "attachment", "ä"),
         ('attachment; filename*0="foo"; filename*01="bar"', "attachment", "foo"),
         ('attachment; filename*1="foo."; filename*2="html"', "attachment", None),
@@ -79,7 +95,9 @@ def test_fields_that_are_not(header):
         assert parse_content_disposition(header) == (None, {})
 
 
-@pytest.mark.parametrize("param", ["filename*=UTF-8''%FF", "filename*=nonsense''x", "filename*=\"UTF-8''foo\"", "=x"])
+@pytest.mark.parametrize(
+    "param", ["filename*=UTF-8''%FF", "filename*=nonsense''x", "filename*=\"UTF-8''foo\"", "=x"]
+)
 def test_parameters_that_are_passed_over(param):
     with pytest.warns(BadContentDispositionParam):
         assert parse_content_disposition(f"attachment; {param}; a=b") == ("attachment", {"a": "b"})
@@ -87,7 +105,10 @@ def test_parameters_that_are_passed_over(param):
 
 def test_an_empty_parameter_is_passed_over():
     with pytest.warns(BadContentDispositionHeader):
-        assert parse_content_disposition("attachment; filename=foo.html ;") == ("attachment", {"filename": "foo.html"})
+        assert parse_content_disposition("attachment; filename=foo.html ;") == (
+            "attachment",
+            {"filename": "foo.html"},
+        )
 
 
 @given(st.text())

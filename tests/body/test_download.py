@@ -72,7 +72,10 @@ async def test_a_body_that_was_read_is_written(session, file_server, path):
 
 async def test_an_encoded_body_is_written_decoded(session, answer, path):
     data = gzip.compress(b"hello" * 1000)
-    url = await answer(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data))
+    url = await answer(
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(data), data)
+    )
     await session.download(url, path)
     assert path.read_bytes() == b"hello" * 1000
 
@@ -89,7 +92,9 @@ async def test_a_body_cut_short_leaves_no_file(session, answer, path, resume):
     with pytest.raises(ClientPayloadError):
         await session.download(url, path, resume=resume)
     assert path.read_bytes() == b"old"
-    assert names(path) == (["file.bin", "file.bin.part", "file.bin.part.json"] if resume else ["file.bin"])
+    assert names(path) == (
+        ["file.bin", "file.bin.part", "file.bin.part.json"] if resume else ["file.bin"]
+    )
 
 
 async def test_a_bad_status_is_raised_and_nothing_written(session, answer, path):
@@ -190,7 +195,9 @@ async def test_a_part_larger_than_the_file_is_downloaded_anew(session, raw_serve
                     b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */5\r\nContent-Length: 0\r\n\r\n"
                 )
             else:
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+                )
                 return
 
     await session.download(await raw_server(peer), path, resume=True)
@@ -198,11 +205,14 @@ async def test_a_part_larger_than_the_file_is_downloaded_anew(session, raw_serve
 
 
 @pytest.mark.parametrize(
-    "came", [b"bytes 999-1004/1005", b"bytes */1005", b"nonsense", b"", b"bytes 1000-1004/" + b"9" * 5000]
+    "came",
+    [b"bytes 999-1004/1005", b"bytes */1005", b"nonsense", b"", b"bytes 1000-1004/" + b"9" * 5000],
 )
 async def test_a_range_that_was_not_asked_for_is_an_error(session, answer, path, came):
     leave_part(path, 1000, '"x"')
-    url = await answer(b"HTTP/1.1 206 Partial\r\nContent-Range: %b\r\nContent-Length: 5\r\n\r\nhello" % came)
+    url = await answer(
+        b"HTTP/1.1 206 Partial\r\nContent-Range: %b\r\nContent-Length: 5\r\n\r\nhello" % came
+    )
     with pytest.raises(ClientPayloadError, match="Content-Range"):
         await session.download(url, path, resume=True)
     assert path.with_name("file.bin.part").read_bytes() == BODY[:1000]
@@ -210,7 +220,9 @@ async def test_a_range_that_was_not_asked_for_is_an_error(session, answer, path,
 
 async def test_a_range_shorter_than_the_rest_is_an_error(session, answer, path):
     leave_part(path, 1000, '"x"')
-    url = await answer(b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 1000-1004/2000\r\nContent-Length: 5\r\n\r\nhello")
+    url = await answer(
+        b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 1000-1004/2000\r\nContent-Length: 5\r\n\r\nhello"
+    )
     with pytest.raises(ClientPayloadError, match="1005 bytes came, 2000"):
         await session.download(url, path, resume=True)
     assert not path.exists()
@@ -220,7 +232,9 @@ async def test_a_range_shorter_than_the_rest_is_an_error(session, answer, path):
 @pytest.mark.parametrize("resume", [True, False])
 async def test_what_is_not_the_file_does_not_replace_it(session, answer, path, status, resume):
     path.write_bytes(b"old")
-    url = await answer(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nContent-Range: bytes 0-1/9\r\n\r\n".encode())
+    url = await answer(
+        f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nContent-Range: bytes 0-1/9\r\n\r\n".encode()
+    )
     with pytest.raises(ClientResponseError, match="not the file"):
         await session.download(url, path, resume=resume, allow_redirects=False)
     assert path.read_bytes() == b"old"
@@ -228,7 +242,9 @@ async def test_what_is_not_the_file_does_not_replace_it(session, answer, path, s
 
 
 async def test_a_range_that_was_asked_for_is_a_file(session, answer, path):
-    url = await answer(b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nhi")
+    url = await answer(
+        b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nhi"
+    )
     assert (await session.download(url, path, headers={"Range": "bytes=0-1"})).size == 2
 
 
@@ -252,7 +268,9 @@ async def test_a_weak_validator_is_not_resumed_by(session, answer, path):
     ],
 )
 async def test_into_a_directory_the_response_names_the_file(session, answer, tmp_path, field, name):
-    url = await answer(f"HTTP/1.1 200 OK\r\nContent-Disposition: {field}\r\nContent-Length: 2\r\n\r\nhi".encode())
+    url = await answer(
+        f"HTTP/1.1 200 OK\r\nContent-Disposition: {field}\r\nContent-Length: 2\r\n\r\nhi".encode()
+    )
     async with session.get(url / "served") as response:
         result = await response.download(tmp_path)
     assert result.path == tmp_path / name
@@ -271,14 +289,18 @@ async def test_a_limit_on_the_body_holds_for_downloads(file_server, path):
     assert names(path) == []
 
 
-async def test_a_cancelled_download_leaves_nothing_but_what_can_be_resumed(session, raw_server, path):
+async def test_a_cancelled_download_leaves_nothing_but_what_can_be_resumed(
+    session, raw_server, path
+):
     import asyncio
 
     sent = asyncio.Event()
 
     async def peer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 5000000\r\n\r\n' + bytes(3000000))
+        writer.write(
+            b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 5000000\r\n\r\n' + bytes(3000000)
+        )
         await writer.drain()
         sent.set()
         await reader.read()

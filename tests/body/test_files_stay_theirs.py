@@ -1,5 +1,7 @@
 # ruff: noqa: SIM115  (files that are closed in the midst of it)
-"""A body that is a file sends that file's bytes, whatever the program does with the file and others meanwhile."""
+"""A body that is a file sends that file's bytes, whatever the program does with the file and others
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ import pytest
 from tests.servers.raw import RawServer
 
 import wherry
-from wherry.body import payload_io
-from wherry.body.payload import get_payload
+from wherry.body.payload import files
+from wherry.body.payload.memory import get_payload
 
 OURS = b"ours " * 400_000
 THEIRS = b"THEM!" * 400_000
@@ -96,12 +98,14 @@ class Interrupting:
 @pytest.mark.parametrize("system", ["all", "no page cache", "no pread", "no more descriptors"])
 @pytest.mark.parametrize("wrapping", ["plain", "progress", "form"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_file_that_is_closed_meanwhile_is_not_mistaken(path, opened_after, monkeypatch, kind, wrapping, system):
+async def test_a_file_that_is_closed_meanwhile_is_not_mistaken(
+    path, opened_after, monkeypatch, kind, wrapping, system
+):
     """The server answers early, and the program closes its file and opens another."""
     file = KINDS[kind](path)
     payload = payload_for(WRAPPINGS[wrapping](file))
     if system == "no page cache":
-        monkeypatch.setattr(payload_io, "_preadv", None)
+        monkeypatch.setattr(files, "_preadv", None)
     elif system == "no pread":
         monkeypatch.delattr(os, "pread")  # Windows
     elif system == "no more descriptors":
@@ -121,7 +125,9 @@ async def test_a_file_that_is_closed_meanwhile_is_not_mistaken(path, opened_afte
             assert OURS in sink.data
     assert sink.act is None
     assert b"THEM!" not in sink.data
-    assert b"THEM!" not in bytes(sink.data).decode("utf-16-le", "ignore").encode("utf-16-le", "ignore")
+    assert b"THEM!" not in bytes(sink.data).decode("utf-16-le", "ignore").encode(
+        "utf-16-le", "ignore"
+    )
 
 
 @pytest.mark.parametrize("wrapping", ["compressed part", "base64 part"])
@@ -144,7 +150,9 @@ async def test_nor_in_parts_that_are_encoded(path, opened_after, wrapping):
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("form", [False, True])
-async def test_an_early_answer_and_a_file_that_is_closed_then(path, opened_after, tls, form, server_tls, client_tls):
+async def test_an_early_answer_and_a_file_that_is_closed_then(
+    path, opened_after, tls, form, server_tls, client_tls
+):
     """The rest of the upload is of the file that was given."""
     answered = asyncio.Event()
     go_on = asyncio.Event()
@@ -165,7 +173,9 @@ async def test_an_early_answer_and_a_file_that_is_closed_then(path, opened_after
         async with wherry.ClientSession() as session:
             file = path.open("rb")
             options = {"ssl": client_tls} if tls else {}
-            response = await session.post(server.url, data={"file": file} if form else file, **options)
+            response = await session.post(
+                server.url, data={"file": file} if form else file, **options
+            )
             await answered.wait()
             file.close()
             opened_after()
@@ -203,7 +213,7 @@ async def test_two_bodies_of_one_file_at_once_are_both_whole(tmp_path, path, mon
 
 async def test_a_cancelled_upload_leaves_no_descriptor(path, monkeypatch):
     """Not even where a thread is reading from it just then."""
-    monkeypatch.setattr(payload_io, "_preadv", None)
+    monkeypatch.setattr(files, "_preadv", None)
     reading, may_end = threading.Event(), threading.Event()
     real = os.pread
 
@@ -250,7 +260,9 @@ async def test_what_can_be_read_once_is_read_from_its_own_pipe():
             os.close(descriptor)
 
 
-async def test_what_a_file_grows_by_is_not_sent_where_no_system_reads_by_position(path, monkeypatch):
+async def test_what_a_file_grows_by_is_not_sent_where_no_system_reads_by_position(
+    path, monkeypatch
+):
     monkeypatch.delattr(os, "pread")
     with path.open("rb") as file:
         body = get_payload(file)

@@ -1,4 +1,6 @@
-"""Forms: urlencoded or multipart, names that cannot break out, and parsers of others that read them."""
+"""Forms: urlencoded or multipart, names that cannot break out, and parsers of others that read
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,9 @@ from multidict import MultiDict
 from requests_toolbelt import MultipartDecoder
 
 import wherry
-from wherry.body.form import FormData, form_with_files
-from wherry.body.multipart_writer import MultipartWriter
-from wherry.body.payload import Payload
+from wherry.body.multipart.writer import MultipartWriter
+from wherry.body.payload.form import FormData, form_with_files
+from wherry.body.payload.memory import Payload
 
 from .conftest import Sink
 
@@ -67,10 +69,15 @@ def by_python_multipart(body, data):
 
 def by_email(body, data):
     message = email.message_from_bytes(
-        b"Content-Type: " + body.content_type.encode() + b"\r\n\r\n" + data, policy=email.policy.HTTP
+        b"Content-Type: " + body.content_type.encode() + b"\r\n\r\n" + data,
+        policy=email.policy.HTTP,
     )
     return [
-        (part.get_param("name", header="content-disposition"), part.get_filename(), part.get_payload(decode=True))
+        (
+            part.get_param("name", header="content-disposition"),
+            part.get_filename(),
+            part.get_payload(decode=True),
+        )
         for part in message.iter_parts()
     ]
 
@@ -85,7 +92,11 @@ async def test_only_fields_are_urlencoded():
 
 
 def test_every_form_of_fields():
-    for fields in ([("a", "1"), ("a", "2")], (("a", "1"), ("a", "2")), MultiDict([("a", "1"), ("a", "2")])):
+    for fields in (
+        [("a", "1"), ("a", "2")],
+        (("a", "1"), ("a", "2")),
+        MultiDict([("a", "1"), ("a", "2")]),
+    ):
         assert FormData(fields)().at_hand == b"a=1&a=2"
     assert FormData({"a": ["1", "2"]})().at_hand == b"a=1&a=2"
     assert FormData({"a": 1})().at_hand == b"a=1"
@@ -162,7 +173,9 @@ def test_bytes_without_a_filename_warn():
         form.add_field("a", b"1", content_transfer_encoding="base64")
 
 
-@pytest.mark.parametrize(("what", "match"), [({"filename": 1}, "filename"), ({"content_type": 1}, "content_type")])
+@pytest.mark.parametrize(
+    ("what", "match"), [({"filename": 1}, "filename"), ({"content_type": 1}, "content_type")]
+)
 def test_wrong_types(what, match):
     with pytest.raises(TypeError, match=match):
         FormData().add_field("a", "b", **what)
@@ -176,7 +189,9 @@ def test_a_value_that_can_be_no_body():
 
 
 @pytest.mark.parametrize("quote_fields", [True, False])
-@pytest.mark.parametrize("name", ['a"; filename="evil.sh', "a\r\nX-Evil: 1", "a\r\n\r\nbody", "a\\", 'a\\"'])
+@pytest.mark.parametrize(
+    "name", ['a"; filename="evil.sh', "a\r\nX-Evil: 1", "a\r\n\r\nbody", "a\\", 'a\\"']
+)
 async def test_names_cannot_break_out(name, quote_fields):
     form = FormData(quote_fields=quote_fields)
     form.add_field(name, "1", filename=name)
@@ -187,7 +202,9 @@ async def test_names_cannot_break_out(name, quote_fields):
     assert b"\n" not in head.replace(b"\r\n", b"")
     told = name.replace("\r", "%0D").replace("\n", "%0A")
     # werkzeug undoes %22 by itself.
-    assert by_werkzeug(body, data) == [(told, quote(name).replace("%22", '"') if quote_fields else told, b"1")]
+    assert by_werkzeug(body, data) == [
+        (told, quote(name).replace("%22", '"') if quote_fields else told, b"1")
+    ]
 
 
 def test_a_content_type_cannot_break_out():
@@ -198,7 +215,9 @@ def test_a_content_type_cannot_break_out():
 names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
 # A backslash before a closing quote misleads parsers that follow Python's email package.
 plain_names = names.filter(lambda name: "\\" not in name)
-values = st.one_of(st.text(st.characters(exclude_categories=("Cs",)), max_size=200), st.binary(max_size=200))
+values = st.one_of(
+    st.text(st.characters(exclude_categories=("Cs",)), max_size=200), st.binary(max_size=200)
+)
 
 
 @settings(deadline=None)
@@ -214,7 +233,8 @@ async def test_werkzeug_reads_what_was_sent(fields):
     found = by_werkzeug(body, await sent(body))
     # It takes %22 for a quote, as old browsers meant it.
     expected = [
-        (name.replace("%22", '"'), (file or "").replace("%22", '"') or None, data) for name, file, data in expected
+        (name.replace("%22", '"'), (file or "").replace("%22", '"') or None, data)
+        for name, file, data in expected
     ]
     assert sorted(found, key=repr) == sorted(expected, key=repr)
 
@@ -228,7 +248,8 @@ async def test_python_multipart_reads_what_was_sent(fields):
     body = form()
     found = by_python_multipart(body, await sent(body))
     assert [(name, data or b"") for name, _, data in found] == [
-        (name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in fields
+        (name.encode(), value if isinstance(value, bytes) else value.encode())
+        for name, value in fields
     ]
 
 
@@ -247,7 +268,8 @@ async def test_toolbelt_and_email_read_what_was_sent(parts):
 @settings(deadline=None, max_examples=30)
 @given(
     part=st.one_of(
-        st.binary(max_size=300), st.builds(lambda b, n: b * n, st.binary(min_size=1, max_size=9), st.integers(1, 20000))
+        st.binary(max_size=300),
+        st.builds(lambda b, n: b * n, st.binary(min_size=1, max_size=9), st.integers(1, 20000)),
     )
 )
 async def test_email_undoes_transfer_encodings(transfer, part):
@@ -259,7 +281,8 @@ async def test_email_undoes_transfer_encodings(transfer, part):
         assert writer.size == len(sink.data)
     assert max(len(line) for line in sink.data.split(b"\r\n\r\n", 1)[1].split(b"\r\n")) <= 76
     message = email.message_from_bytes(
-        b"Content-Type: " + writer.content_type.encode() + b"\r\n\r\n" + sink.data, policy=email.policy.HTTP
+        b"Content-Type: " + writer.content_type.encode() + b"\r\n\r\n" + sink.data,
+        policy=email.policy.HTTP,
     )
     (found,) = message.iter_parts()
     assert found.get_payload(decode=True) == part
@@ -278,7 +301,12 @@ async def test_email_undoes_transfer_encodings(transfer, part):
     ],
 )
 def test_what_other_clients_take_for_a_file_is_not_sent_as_values(value):
-    for data in ({"f": value}, [("f", value)], MultiDict({"f": value}), {"f": value, "g": io.BytesIO(b"")}):
+    for data in (
+        {"f": value},
+        [("f", value)],
+        MultiDict({"f": value}),
+        {"f": value, "g": io.BytesIO(b"")},
+    ):
         with pytest.raises(TypeError, match=r"files=.*FormData\(\)\.add_field\('f'"):
             FormData(data)()
 
@@ -326,7 +354,9 @@ FILES = [
 @pytest.mark.parametrize(("given_file", "filename", "content", "kind"), FILES)
 @pytest.mark.parametrize("pairs", [False, True])
 async def test_files_as_other_clients_take_them(given_file, filename, content, kind, pairs):
-    form = form_with_files({"a": "1", "n": None}, [("f", given_file)] if pairs else {"f": given_file})
+    form = form_with_files(
+        {"a": "1", "n": None}, [("f", given_file)] if pairs else {"f": given_file}
+    )
     body = form()
     parts = MultipartDecoder(await sent(body), body.content_type).parts
     assert [part.content for part in parts] == [b"1", content]
@@ -344,7 +374,9 @@ def test_their_files_are_those_of_requests():
     import requests
 
     for given_file, filename, _, _ in FILES:
-        request = requests.Request("POST", "http://a.test/", files={"f": given_file}, data={"a": "1"}).prepare()
+        request = requests.Request(
+            "POST", "http://a.test/", files={"f": given_file}, data={"a": "1"}
+        ).prepare()
         theirs = MultipartDecoder(request.body, request.headers["Content-Type"]).parts
         assert theirs[1].headers[b"Content-Disposition"].decode() == 'form-data; name="f"' + (
             "" if filename is None else f'; filename="{filename}"'
@@ -389,7 +421,11 @@ async def test_a_named_temporary_file_is_a_file(web_server, where):
         with tempfile.NamedTemporaryFile(mode, suffix=".txt") as file:
             file.write(b"abc" if "b" in mode else "abc")
             file.seek(0)
-            given = {"files": {"f": file}} if where == "files" else {"data": file if where == "data" else {"f": file}}
+            given = (
+                {"files": {"f": file}}
+                if where == "files"
+                else {"data": file if where == "data" else {"f": file}}
+            )
             async with wherry.ClientSession() as session, session.post(url, **given) as response:
                 assert response.status == 200
             name = None if where == "data" else file.name.rpartition("/")[2]
@@ -403,7 +439,9 @@ async def test_files_go_with_fields_and_not_with_json(web_server):
 
     url = await web_server(handler)
     async with wherry.ClientSession() as session:
-        async with session.post(url, data={"a": "1"}, files={"f": ("x.txt", b"abc", "text/x-y")}) as response:
+        async with session.post(
+            url, data={"a": "1"}, files={"f": ("x.txt", b"abc", "text/x-y")}
+        ) as response:
             assert await response.json() == ["1", "x.txt", "text/x-y"]
         with pytest.raises(ValueError, match="files and json"):
             await session.post(url, json={}, files={"f": b""})
@@ -463,7 +501,9 @@ async def test_a_body_that_closes_asynchronously_is_closed(web_server, way, wrap
     await data.close()
 
 
-async def test_a_body_that_never_closes_does_not_hold_the_session_up(web_server, caplog, monkeypatch):
+async def test_a_body_that_never_closes_does_not_hold_the_session_up(
+    web_server, caplog, monkeypatch
+):
     class Stuck(ClosedLater):
         async def close(self):
             await asyncio.Event().wait()

@@ -1,4 +1,6 @@
-"""Multiparts: what is written is read again, by us and by others, and hostile ones are refused in bounded memory."""
+"""Multiparts: what is written is read again, by us and by others, and hostile ones are refused in
+bounded memory.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,14 @@ from hypothesis import strategies as st
 from requests_toolbelt import MultipartEncoder
 from urllib3.filepost import encode_multipart_formdata
 
-from wherry.body.multipart import BadMultipart, BodyPartReader, MultipartReader, MultipartWriter
-from wherry.body.payload import StringPayload, get_payload
-from wherry.body.stream import StreamReader
+from wherry.body.multipart.names import (
+    BadMultipart,
+    BodyPartReader,
+    MultipartReader,
+    MultipartWriter,
+)
+from wherry.body.payload.memory import StringPayload, get_payload
+from wherry.body.stream.reader import StreamReader
 from wherry.errors import ClientPayloadError
 
 from .conftest import Sink
@@ -36,7 +43,9 @@ def reading(
     data: bytes, *, boundary: str = "AB", size: int = 2**16, subtype: str = "mixed", **options
 ) -> MultipartReader:
     return MultipartReader(
-        {"Content-Type": f'multipart/{subtype}; boundary="{boundary}"'}, stream(data, size), **options
+        {"Content-Type": f'multipart/{subtype}; boundary="{boundary}"'},
+        stream(data, size),
+        **options,
     )
 
 
@@ -58,12 +67,15 @@ async def all_parts(reader) -> list:
 
 
 tricky = st.lists(
-    st.sampled_from([b"\r", b"\n", b"-", b"--", b"AB", b"\r\n--A", b"\r\n--ABC", b"x", b" "]), max_size=15
+    st.sampled_from([b"\r", b"\n", b"-", b"--", b"AB", b"\r\n--A", b"\r\n--ABC", b"x", b" "]),
+    max_size=15,
 ).map(b"".join)
 
 
 @settings(deadline=None)
-@given(parts=st.lists(st.one_of(st.binary(max_size=100), tricky), max_size=4), size=st.integers(1, 200))
+@given(
+    parts=st.lists(st.one_of(st.binary(max_size=100), tricky), max_size=4), size=st.integers(1, 200)
+)
 async def test_what_was_written_is_read_again(parts, size):
     writer = MultipartWriter("mixed", "ABD")
     for part in parts:
@@ -86,7 +98,9 @@ async def test_a_part_is_streamed_by_pieces_of_any_size(part, size, chunk):
     assert body.at_eof()
 
 
-nested = st.recursive(st.binary(max_size=30), lambda inner: st.lists(inner, min_size=1, max_size=3), max_leaves=8)
+nested = st.recursive(
+    st.binary(max_size=30), lambda inner: st.lists(inner, min_size=1, max_size=3), max_leaves=8
+)
 
 
 @settings(deadline=None)
@@ -123,7 +137,8 @@ async def test_a_nested_multipart_may_be_left_unread():
 @settings(deadline=None, max_examples=20)
 @given(
     part=st.one_of(
-        st.binary(max_size=300), st.builds(lambda b, n: b * n, st.binary(min_size=1, max_size=9), st.integers(1, 30000))
+        st.binary(max_size=300),
+        st.builds(lambda b, n: b * n, st.binary(min_size=1, max_size=9), st.integers(1, 30000)),
     )
 )
 async def test_part_codings(coding, transfer, part):
@@ -147,7 +162,9 @@ async def test_deflate_with_and_without_its_wrapping(packed):
 
 
 async def test_a_coding_cut_short_in_a_part_is_an_error():
-    data = b"--AB\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"hello")[:-4] + b"\r\n--AB--\r\n"
+    data = (
+        b"--AB\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"hello")[:-4] + b"\r\n--AB--\r\n"
+    )
     with pytest.raises(ClientPayloadError):
         await all_parts(reading(data))
 
@@ -155,7 +172,9 @@ async def test_a_coding_cut_short_in_a_part_is_an_error():
 async def test_base64_comes_in_whole_quartets():
     plain = bytes(range(256)) * 40
     text = base64.encodebytes(plain).replace(b"\n", b"\r\n")
-    body = await reading(b"--AB\r\nContent-Transfer-Encoding: base64\r\n\r\n" + text + b"\r\n--AB--", size=1000).next()
+    body = await reading(
+        b"--AB\r\nContent-Transfer-Encoding: base64\r\n\r\n" + text + b"\r\n--AB--", size=1000
+    ).next()
     found = b""
     while piece := await body.read_chunk(101):
         found += base64.b64decode(piece)
@@ -185,7 +204,11 @@ async def test_no_parts_at_all():
 
 
 async def test_a_part_without_a_body_or_an_empty_line_before_it():
-    assert await all_parts(reading(b"--AB\r\n\r\n\r\n--AB\r\nA: b\r\n\r\n--AB\r\n\r\n--AB--")) == [b"", b"", b""]
+    assert await all_parts(reading(b"--AB\r\n\r\n\r\n--AB\r\nA: b\r\n\r\n--AB\r\n\r\n--AB--")) == [
+        b"",
+        b"",
+        b"",
+    ]
 
 
 async def test_folded_fields_and_bare_line_feeds_in_heads():
@@ -220,7 +243,9 @@ async def test_a_multipart_cut_short_is_an_error(data, size):
         await reading(data, size=size).release()
 
 
-@pytest.mark.parametrize("head", [b"no colon", b"na me: x", b": x", b" folded: first", b"a" * 9000 + b": x"])
+@pytest.mark.parametrize(
+    "head", [b"no colon", b"na me: x", b": x", b" folded: first", b"a" * 9000 + b": x"]
+)
 async def test_a_malformed_head_is_an_error(head):
     with pytest.raises(BadMultipart, match="header field"):
         await reading(b"--AB\r\n" + head + b"\r\n\r\nx\r\n--AB--").next()
@@ -420,14 +445,21 @@ async def test_a_large_part_is_never_held():
 
 
 # Without backslashes, which urllib3 does not escape.
-names = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\\"), min_size=1, max_size=20)
+names = st.text(
+    st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\\"), min_size=1, max_size=20
+)
 
 
 @settings(deadline=None)
-@given(fields=st.lists(st.tuples(names, st.one_of(st.binary(max_size=100), tricky), names), min_size=1, max_size=4))
+@given(
+    fields=st.lists(
+        st.tuples(names, st.one_of(st.binary(max_size=100), tricky), names), min_size=1, max_size=4
+    )
+)
 async def test_what_urllib3_writes_is_read(fields):
     data, content_type = encode_multipart_formdata(
-        [(name, (filename, value, "application/octet-stream")) for name, value, filename in fields], boundary="ABX"
+        [(name, (filename, value, "application/octet-stream")) for name, value, filename in fields],
+        boundary="ABX",
     )
     reader = MultipartReader({"Content-Type": content_type}, stream(data))
     found = [(part.name, await part.read(), part.filename) async for part in reader]
@@ -441,7 +473,9 @@ async def test_what_urllib3_writes_is_read(fields):
 @settings(deadline=None)
 @given(
     fields=st.lists(
-        st.tuples(st.from_regex("[a-z]{1,9}", fullmatch=True), st.binary(max_size=100)), min_size=1, max_size=4
+        st.tuples(st.from_regex("[a-z]{1,9}", fullmatch=True), st.binary(max_size=100)),
+        min_size=1,
+        max_size=4,
     )
 )
 async def test_what_toolbelt_writes_is_read(fields):
@@ -458,7 +492,9 @@ async def test_what_email_writes_is_read():
     message.attach(inner)
     data = message.as_bytes().replace(b"\n", b"\r\n")
     head, _, body = data.partition(b"\r\n\r\n")
-    content_type = next(line for line in head.split(b"\r\n") if line.startswith(b"Content-Type")).split(b": ")[1]
+    content_type = next(
+        line for line in head.split(b"\r\n") if line.startswith(b"Content-Type")
+    ).split(b": ")[1]
     reader = MultipartReader({"Content-Type": content_type.decode()}, stream(body))
     first = await reader.next()
     assert await first.text() == "häl=lo " * 30
@@ -495,7 +531,9 @@ async def test_what_a_peer_does_wrong_is_a_client_error(field, api):
 
 @pytest.mark.parametrize("charset", [b"nope", b"\xff", b"base64", b""])
 async def test_an_unknown_charset_of_a_part_falls_back(charset):
-    part = await reading(b"--AB\r\nContent-Type: text/plain; charset=" + charset + b"\r\n\r\n\xc3\xa4\r\n--AB--").next()
+    part = await reading(
+        b"--AB\r\nContent-Type: text/plain; charset=" + charset + b"\r\n\r\n\xc3\xa4\r\n--AB--"
+    ).next()
     assert await part.text() == "ä"
 
 
@@ -536,7 +574,10 @@ async def test_a_part_of_another_length_than_it_says_is_an_error(length):
 @pytest.mark.parametrize("encoding", [None, "base64"])
 async def test_a_part_knows_its_end_with_its_last_piece(size, encoding):
     field = f"Content-Transfer-Encoding: {encoding}\r\n".encode() if encoding else b""
-    data = b"".join([b"--AB\r\n" + field + b"\r\n" + body + b"\r\n" for body in (b"chunkchu", b"two")]) + b"--AB--\r\n"
+    data = (
+        b"".join([b"--AB\r\n" + field + b"\r\n" + body + b"\r\n" for body in (b"chunkchu", b"two")])
+        + b"--AB--\r\n"
+    )
     reader = reading(data)
     found = []
     while (part := await reader.next()) is not None:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.body import payload
-from wherry.body.payload import get_payload
-from wherry.body.progress import ProgressPayload
-from wherry.body.stream import StreamReader
+from wherry.body.payload import memory as payload
+from wherry.body.payload.memory import get_payload
+from wherry.body.payload.progress import ProgressPayload
+from wherry.body.stream.reader import StreamReader
 from wherry.errors import ClientPayloadError
 
 from .conftest import Sink
@@ -129,7 +129,7 @@ async def test_a_binary_file(path):
 @pytest.mark.parametrize("cached", [True, False])
 async def test_a_file_is_sent_from_where_it_stood(path, cached, monkeypatch):
     if not cached:
-        monkeypatch.setattr("wherry.body.payload_io._preadv", None)
+        monkeypatch.setattr("wherry.body.payload.files._preadv", None)
     with path.open("rb") as file:
         file.read(10)
         body = get_payload(file)
@@ -326,7 +326,7 @@ class Point:
 
 
 async def test_a_user_registers_a_class(monkeypatch):
-    monkeypatch.setattr("wherry.body.payload_base.PAYLOAD_REGISTRY", payload.PayloadRegistry())
+    monkeypatch.setattr("wherry.body.payload.base.PAYLOAD_REGISTRY", payload.PayloadRegistry())
 
     @payload.payload_type(Point)
     class PointPayload(payload.Payload):
@@ -416,7 +416,7 @@ async def test_a_file_system_that_cannot_tell_what_is_cached_is_asked_once(path,
         asked.append(args)
         raise OSError(errno.EOPNOTSUPP, "no")
 
-    monkeypatch.setattr("wherry.body.payload_io._preadv", refuse)
+    monkeypatch.setattr("wherry.body.payload.files._preadv", refuse)
     with path.open("rb") as file:
         assert await written(get_payload(file)) == path.read_bytes()
     assert len(asked) == 1
@@ -435,7 +435,7 @@ async def test_a_disk_that_must_be_waited_for_is_read_in_a_thread(path, monkeypa
     def not_cached(*args):
         raise BlockingIOError(errno.EAGAIN, "not cached")
 
-    monkeypatch.setattr("wherry.body.payload_io._preadv", not_cached)
+    monkeypatch.setattr("wherry.body.payload.files._preadv", not_cached)
     monkeypatch.setattr("os.pread", slow)
     with path.open("rb") as file:
         assert await written(get_payload(file)) == path.read_bytes()

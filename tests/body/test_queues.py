@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from wherry.body.queues import DataQueue, FlowControlDataQueue
-from wherry.body.stream import EofStream, StreamReader
+from wherry.body.stream.queues import DataQueue, FlowControlDataQueue
+from wherry.body.stream.reader import EofStream, StreamReader
 
 
 async def test_items_come_in_order_and_end():

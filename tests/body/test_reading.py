@@ -1,4 +1,6 @@
-"""What comes back, over real sockets: text, JSON, codings, limits, pieces, and bodies that are not whole."""
+"""What comes back, over real sockets: text, JSON, codings, limits, pieces, and bodies that are not
+whole.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +20,34 @@ from aiohttp import web
 from tests.zstandard import zstd
 
 import wherry
-from wherry.body.multipart import MultipartReader
+from wherry.body.multipart.names import MultipartReader
 from wherry.errors import ClientConnectionError, ClientPayloadError, ContentTypeError
 
 
 def response(body: bytes, *fields: str, length: bool = True) -> bytes:
-    lines = ["HTTP/1.1 200 OK", *fields, *([f"Content-Length: {len(body)}"] if length else []), "", ""]
+    lines = [
+        "HTTP/1.1 200 OK",
+        *fields,
+        *([f"Content-Length: {len(body)}"] if length else []),
+        "",
+        "",
+    ]
     return "\r\n".join(lines).encode("latin-1") + body
 
 
-# --- text ---------------------------------------------------------------------------------------------------
+# --- text -----------------------------------------------------------------------------------------
 
 
 async def test_utf8_is_tried_where_nothing_is_said(session, answer):
     """S001-141"""
-    async with session.get(await answer(response("grün".encode(), "Content-Type: text/plain"))) as got:
+    async with session.get(
+        await answer(response("grün".encode(), "Content-Type: text/plain"))
+    ) as got:
         assert await got.text() == "grün"
         assert got.get_encoding() == "utf-8"
-    async with session.get(await answer(response("grün".encode("latin-1"), "Content-Type: text/plain"))) as got:
+    async with session.get(
+        await answer(response("grün".encode("latin-1"), "Content-Type: text/plain"))
+    ) as got:
         with pytest.raises(UnicodeDecodeError):
             await got.text()
         assert await got.text(errors="replace") == "gr\ufffdn"
@@ -45,15 +57,21 @@ async def test_utf8_is_tried_where_nothing_is_said(session, answer):
 async def test_an_encoding_may_be_said(session, answer):
     """S001-142"""
     body = "“grün”".encode("windows-1252")
-    async with session.get(await answer(response(body, "Content-Type: text/plain; charset=utf-8"))) as got:
+    async with session.get(
+        await answer(response(body, "Content-Type: text/plain; charset=utf-8"))
+    ) as got:
         assert await got.text("windows-1252") == "“grün”"
         assert await got.text(encoding="windows-1252") == "“grün”"
 
 
-@pytest.mark.parametrize("field", ["charset=windows-1252", 'Charset="Windows-1252"', "x=y; charset=cp1252"])
+@pytest.mark.parametrize(
+    "field", ["charset=windows-1252", 'Charset="Windows-1252"', "x=y; charset=cp1252"]
+)
 async def test_the_field_names_the_charset(session, answer, field):
     body = "“grün”".encode("windows-1252")
-    async with session.get(await answer(response(body, f"Content-Type: text/plain; {field}"))) as got:
+    async with session.get(
+        await answer(response(body, f"Content-Type: text/plain; {field}"))
+    ) as got:
         assert await got.text() == "“grün”"
 
 
@@ -68,13 +86,17 @@ async def test_the_field_names_the_charset(session, answer, field):
     ],
 )
 async def test_a_byte_order_mark_tells_the_encoding(session, answer, mark, encoding):
-    async with session.get(await answer(response(mark + "grün".encode(encoding), "Content-Type: text/plain"))) as got:
+    async with session.get(
+        await answer(response(mark + "grün".encode(encoding), "Content-Type: text/plain"))
+    ) as got:
         assert await got.text() == "grün"
 
 
 @pytest.mark.parametrize("name", ["nonsense", "base64", "rot13", "", "utf-8\x00", "x" * 500])
 async def test_an_unknown_charset_falls_back(session, answer, name):
-    body = response("grün".encode(), f"Content-Type: text/plain; charset={name}".replace("\x00", ""))
+    body = response(
+        "grün".encode(), f"Content-Type: text/plain; charset={name}".replace("\x00", "")
+    )
     async with session.get(await answer(body)) as got:
         assert await got.text() == "grün"
 
@@ -94,14 +116,21 @@ async def test_a_resolver_is_asked_when_nothing_names_the_charset(answer):
             assert got.get_encoding() == "windows-1252"
         assert asked[0] == (200, body)
         asked.clear()
-        async with session.get(await answer(response(body, "Content-Type: text/plain; charset=cp1252"))) as got:
+        async with session.get(
+            await answer(response(body, "Content-Type: text/plain; charset=cp1252"))
+        ) as got:
             assert await got.text() == "“grün”"
-        async with session.get(await answer(response(b"{}", "Content-Type: application/json"))) as got:
+        async with session.get(
+            await answer(response(b"{}", "Content-Type: application/json"))
+        ) as got:
             await got.text()
         assert asked == []
 
 
-TEXT = "Der schnelle braune Fuchs springt über den faulen Hund, während die Möwen über dem Fluß kreisen. " * 5
+TEXT = (
+    "Der schnelle braune Fuchs springt über den faulen Hund, während die Möwen über dem Fluß kreisen. "
+    * 5
+)
 
 
 @pytest.mark.parametrize(
@@ -116,11 +145,14 @@ async def test_resolvers_of_the_documentation(answer, resolver):
     """S001-145, S001-146"""
     body = TEXT.encode("windows-1252")
     url = await answer(response(body, "Content-Type: text/plain"))
-    async with wherry.ClientSession(fallback_charset_resolver=resolver) as session, session.get(url) as got:
+    async with (
+        wherry.ClientSession(fallback_charset_resolver=resolver) as session,
+        session.get(url) as got,
+    ):
         assert await got.text() == TEXT
 
 
-# --- JSON ---------------------------------------------------------------------------------------------------
+# --- JSON -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -135,17 +167,28 @@ async def test_resolvers_of_the_documentation(answer, resolver):
 )
 async def test_json_and_its_kin_are_taken(session, answer, content_type):
     """S001-68"""
-    async with session.get(await answer(response('{"a": "ä"}'.encode(), f"Content-Type: {content_type}"))) as got:
+    async with session.get(
+        await answer(response('{"a": "ä"}'.encode(), f"Content-Type: {content_type}"))
+    ) as got:
         assert await got.json() == {"a": "ä"}
         assert await got.json() == {"a": "ä"}
 
 
 @pytest.mark.parametrize(
-    "content_type", ["text/plain", "text/html; charset=utf-8", "application/jsonp", "text/json", "application/json+xml"]
+    "content_type",
+    [
+        "text/plain",
+        "text/html; charset=utf-8",
+        "application/jsonp",
+        "text/json",
+        "application/json+xml",
+    ],
 )
 async def test_other_types_are_refused_and_the_body_stays(session, answer, content_type):
     """S001-69"""
-    async with session.get(await answer(response(b'{"a": 1}', f"Content-Type: {content_type}"))) as got:
+    async with session.get(
+        await answer(response(b'{"a": 1}', f"Content-Type: {content_type}"))
+    ) as got:
         with pytest.raises(ContentTypeError) as caught:
             await got.json()
         assert content_type.partition(";")[0] in caught.value.message
@@ -186,12 +229,14 @@ async def test_loads_and_encoding_of_ones_own(session, answer):
     body = '{"a": "ä"}'.encode("utf-16")
     async with session.get(await answer(response(body, "Content-Type: application/json"))) as got:
         assert await got.json(encoding="utf-16", loads=lambda text: text.upper()) == '{"A": "Ä"}'
-    async with session.get(await answer(response(b"nonsense", "Content-Type: application/json"))) as got:
+    async with session.get(
+        await answer(response(b"nonsense", "Content-Type: application/json"))
+    ) as got:
         with pytest.raises(json.JSONDecodeError):
             await got.json()
 
 
-# --- codings ------------------------------------------------------------------------------------------------
+# --- codings --------------------------------------------------------------------------------------
 
 PACK = {
     "gzip": gzip.compress,
@@ -236,7 +281,9 @@ async def test_decoding_can_be_left_out(answer):
 
 
 async def test_an_answer_without_a_body_needs_no_coding(session, answer):
-    async with session.head(await answer(response(b"", "Content-Encoding: gzip", length=False))) as got:
+    async with session.head(
+        await answer(response(b"", "Content-Encoding: gzip", length=False))
+    ) as got:
         assert await got.read() == b""
     async with session.get(await answer(response(b"", "Content-Encoding: gzip"))) as got:
         assert await got.read() == b""
@@ -246,7 +293,9 @@ async def test_an_answer_without_a_body_needs_no_coding(session, answer):
 @pytest.mark.parametrize("how", ["read", "chunked", "lines"])
 async def test_a_coding_cut_short_in_good_framing_is_an_error(session, answer, coding, how):
     packed = PACK[coding](os.urandom(5000) + b"\n")
-    async with session.get(await answer(response(packed[:-20], f"Content-Encoding: {coding}"))) as got:
+    async with session.get(
+        await answer(response(packed[:-20], f"Content-Encoding: {coding}"))
+    ) as got:
         with pytest.raises(ClientPayloadError, match="ended before its content-encoding"):
             if how == "read":
                 await got.read()
@@ -304,7 +353,7 @@ async def test_a_limit_on_a_plain_body(answer):
                 await got.read()
 
 
-# --- reading ------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 async def test_every_way_of_reading(session, answer):
@@ -315,7 +364,11 @@ async def test_every_way_of_reading(session, answer):
         assert got.content.at_eof()
         assert got.content.total_bytes == len(body)
     async with session.get(url) as got:
-        assert [piece async for piece in got.content.iter_chunked(5)] == [b"one\nt", b"wo\nth", b"ree"]
+        assert [piece async for piece in got.content.iter_chunked(5)] == [
+            b"one\nt",
+            b"wo\nth",
+            b"ree",
+        ]
     async with session.get(url) as got:
         assert b"".join([piece async for piece in got.content.iter_any()]) == body
     async with session.get(url) as got:
@@ -330,7 +383,10 @@ async def test_http_chunks_are_told(session, answer):
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n"
     )
     async with session.get(url) as got:
-        assert [piece async for piece in got.content.iter_chunks()] == [(b"abc", True), (b"de", True)]
+        assert [piece async for piece in got.content.iter_chunks()] == [
+            (b"abc", True),
+            (b"de", True),
+        ]
         assert got.trailers == {"X-Sum": "5"}
 
 
@@ -361,7 +417,9 @@ async def test_a_body_that_ends_early_is_never_passed_off_as_whole(session, answ
             if how == "read":
                 await got.read()
             else:
-                async for _ in got.content.iter_chunked(3) if how == "chunked" else got.content.iter_any():
+                async for _ in (
+                    got.content.iter_chunked(3) if how == "chunked" else got.content.iter_any()
+                ):
                     pass
 
 
@@ -377,7 +435,10 @@ async def test_a_slow_reader_stops_the_peer(raw_server):
             await writer.drain()
             sent += 2**16
 
-    async with wherry.ClientSession(read_bufsize=2**16) as session, session.get(await raw_server(peer)) as got:
+    async with (
+        wherry.ClientSession(read_bufsize=2**16) as session,
+        session.get(await raw_server(peer)) as got,
+    ):
         stalled = 0
         before = -1
         while stalled < 20:
@@ -391,8 +452,14 @@ async def test_a_slow_reader_stops_the_peer(raw_server):
 
 
 async def test_a_multipart_response(session, answer):
-    body = b"--AB\r\nContent-Type: application/json\r\n\r\n[1]\r\n--AB\r\n\r\n" + b"x" * 100000 + b"\r\n--AB--\r\n"
-    async with session.get(await answer(response(body, "Content-Type: multipart/mixed; boundary=AB"))) as got:
+    body = (
+        b"--AB\r\nContent-Type: application/json\r\n\r\n[1]\r\n--AB\r\n\r\n"
+        + b"x" * 100000
+        + b"\r\n--AB--\r\n"
+    )
+    async with session.get(
+        await answer(response(body, "Content-Type: multipart/mixed; boundary=AB"))
+    ) as got:
         reader = MultipartReader.from_response(got)
         first = await reader.next()
         assert await first.json() == [1]
@@ -405,7 +472,9 @@ async def test_a_multipart_response(session, answer):
 
 async def test_a_multipart_response_cut_short(session, answer):
     body = b"--AB\r\n\r\nhello"
-    async with session.get(await answer(response(body, "Content-Type: multipart/mixed; boundary=AB"))) as got:
+    async with session.get(
+        await answer(response(body, "Content-Type: multipart/mixed; boundary=AB"))
+    ) as got:
         with pytest.raises(ClientPayloadError, match="ended before"):
             async for part in MultipartReader.from_response(got):
                 await part.read()
@@ -423,5 +492,8 @@ async def test_a_multipart_posted_to_aiohttp_comes_back_through_its_writer(sessi
     form.add_field("ä", "ö" * 1000)
     form.add_field("file", b"\0\r\n--" * 1000, filename="näme")
     async with session.post(await web_server(handler), data=form) as got:
-        found = [(part.name, part.filename, await part.read()) async for part in MultipartReader.from_response(got)]
+        found = [
+            (part.name, part.filename, await part.read())
+            async for part in MultipartReader.from_response(got)
+        ]
     assert found == [("ä", None, "ö".encode() * 1000), ("file", "näme", b"\0\r\n--" * 1000)]

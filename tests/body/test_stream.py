@@ -10,8 +10,8 @@ import zlib
 
 import pytest
 
-from wherry.body.coding import decoder_for
-from wherry.body.stream import EMPTY_PAYLOAD, LineTooLong, StreamReader
+from wherry.body.stream.decoders import decoder_for
+from wherry.body.stream.reader import EMPTY_PAYLOAD, LineTooLong, StreamReader
 from wherry.errors import ClientPayloadError
 
 
@@ -199,7 +199,10 @@ async def test_chunk_ends_need_no_beginning_call():
 
 
 async def test_without_http_chunks_the_flag_is_never_set():
-    assert [piece async for piece in stream(b"ab", b"c").iter_chunks()] == [(b"ab", False), (b"c", False)]
+    assert [piece async for piece in stream(b"ab", b"c").iter_chunks()] == [
+        (b"ab", False),
+        (b"c", False),
+    ]
 
 
 async def test_iter_chunked_and_iter_any():

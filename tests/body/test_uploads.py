@@ -17,8 +17,8 @@ from aiohttp import web
 from tests.zstandard import zstd
 
 import wherry
-from wherry.body.multipart import MultipartWriter
-from wherry.body.payload import Payload, payload_type
+from wherry.body.multipart.names import MultipartWriter
+from wherry.body.payload.memory import Payload, payload_type
 from wherry.errors import ClientConnectionError, ClientError, ClientPayloadError
 
 
@@ -84,7 +84,9 @@ async def test_json_and_text(session, echo):
 
 
 @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-async def test_data_that_is_compressed_already_goes_as_it_is(session, echo, raw_server, coding, pack):
+async def test_data_that_is_compressed_already_goes_as_it_is(
+    session, echo, raw_server, coding, pack
+):
     """S001-66, S001-67"""
     data = pack(b"hello world")
     headers, body = await post(session, echo, data=data, headers={"Content-Encoding": coding})
@@ -111,7 +113,12 @@ async def test_a_multipart_with_a_file(session, web_server, path):
     async def handler(request):
         form = await request.post()
         return web.json_response(
-            [request.headers.get("Content-Length"), form["name"], form["file"].filename, len(form["file"].file.read())]
+            [
+                request.headers.get("Content-Length"),
+                form["name"],
+                form["file"].filename,
+                len(form["file"].file.read()),
+            ]
         )
 
     url = await web_server(handler)
@@ -243,7 +250,9 @@ async def test_a_file_is_closed_with_the_response(session, echo, path):
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:1/"], ids=["answered", "unreachable"])
 @pytest.mark.parametrize("form", [False, True], ids=["file", "form"])
 @pytest.mark.parametrize("size", [10, 2_000_000])
-async def test_an_open_file_that_was_given_away_is_closed(session, raw_server, tmp_path, url, form, size):
+async def test_an_open_file_that_was_given_away_is_closed(
+    session, raw_server, tmp_path, url, form, size
+):
     async def peer(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
@@ -253,7 +262,9 @@ async def test_an_open_file_that_was_given_away_is_closed(session, raw_server, t
     path.write_bytes(bytes(size))
     file = path.open("rb")
     try:
-        async with session.post(url or await raw_server(peer), data={"f": file} if form else file) as response:
+        async with session.post(
+            url or await raw_server(peer), data={"f": file} if form else file
+        ) as response:
             assert await response.text() == "ok"
     except ClientError:
         assert url is not None
@@ -268,7 +279,9 @@ async def test_a_closed_file_is_told_by_its_name(session, echo, path):
 
 
 async def test_a_promise_for_a_body_of_unknown_length_is_kept(session, echo):
-    headers, body = await post(session, echo, data=pieces(b"abc", b"de"), headers={"Content-Length": "5"})
+    headers, body = await post(
+        session, echo, data=pieces(b"abc", b"de"), headers={"Content-Length": "5"}
+    )
     assert headers["content-length"] == "5"
     assert "transfer-encoding" not in headers
     assert body == b"abcde"
@@ -279,7 +292,7 @@ async def test_a_promise_for_a_body_of_unknown_length_is_kept(session, echo):
         await session.post(echo, data=b"abcde", headers={"Content-Length": "4"})
 
 
-# --- replays ------------------------------------------------------------------------------------------------
+# --- replays --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -342,7 +355,7 @@ async def test_a_redirect_that_drops_the_body_needs_no_replay(session, web_serve
         assert await response.text() == "GET b''"
 
 
-# --- the promised length ------------------------------------------------------------------------------------
+# --- the promised length --------------------------------------------------------------------------
 
 
 class Liar(Payload):
@@ -361,7 +374,9 @@ async def test_a_body_that_is_not_as_long_as_it_promised_fails(session, echo, va
         await session.post(echo, data=Liar(value))
 
 
-async def test_a_file_that_shrinks_while_it_is_sent_fails_and_costs_the_connection(session, raw_server, tmp_path):
+async def test_a_file_that_shrinks_while_it_is_sent_fails_and_costs_the_connection(
+    session, raw_server, tmp_path
+):
     path = tmp_path / "file"
     path.write_bytes(bytes(2**22))
     ended = asyncio.get_running_loop().create_future()
@@ -383,7 +398,9 @@ async def test_a_file_that_shrinks_while_it_is_sent_fails_and_costs_the_connecti
     with path.open("rb") as file:
         body = Waiting(file, lambda sent, total: None)
         assert body.size == 2**22
-        with pytest.raises(ClientError, match=f"ended {2**22} bytes before the {2**22} that its Content-Length"):
+        with pytest.raises(
+            ClientError, match=f"ended {2**22} bytes before the {2**22} that its Content-Length"
+        ):
             await session.post(await raw_server(peer), data=body)
     assert await ended == 0
 
@@ -403,7 +420,7 @@ async def test_a_failing_body_is_an_error_with_its_cause(session, echo):
     assert ZeroDivisionError in causes
 
 
-# --- Expect: 100-continue, and answers that come early ------------------------------------------------------
+# --- Expect: 100-continue, and answers that come early --------------------------------------------
 
 
 async def test_expect100(session, raw_server):
@@ -433,7 +450,9 @@ async def test_another_expectation_is_sent_as_it_is(session, raw_server, value):
         assert await reader.readexactly(5) == b"hello"
         writer.write(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
 
-    async with session.post(await raw_server(peer), data=b"hello", headers={"Expect": value}) as response:
+    async with session.post(
+        await raw_server(peer), data=b"hello", headers={"Expect": value}
+    ) as response:
         assert response.status == 417
     assert f"Expect: {value}" in heads[0]
 
@@ -450,7 +469,9 @@ async def test_a_final_answer_instead_of_100_stops_the_upload(session, raw_serve
 
     async def peer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        writer.write(
+            b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+        )
         await writer.drain()
         got.set_result(await reader.read())
 
@@ -467,8 +488,10 @@ async def test_a_final_answer_instead_of_100_stops_the_upload(session, raw_serve
     assert not began
 
 
-async def test_a_server_that_knows_no_100_gets_the_body_after_a_while(session, raw_server, monkeypatch):
-    monkeypatch.setattr("wherry.client.upload.CONTINUE_SECONDS", 0.05)
+async def test_a_server_that_knows_no_100_gets_the_body_after_a_while(
+    session, raw_server, monkeypatch
+):
+    monkeypatch.setattr("wherry.client.sending.upload.CONTINUE_SECONDS", 0.05)
 
     async def peer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -508,7 +531,9 @@ async def test_a_refusal_in_mid_upload_is_the_answer_not_a_broken_pipe(session, 
     async def peer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(1000)
-        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        writer.write(
+            b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+        )
         await writer.drain()
         if not rude:
             while await reader.read(2**16):
@@ -580,7 +605,7 @@ async def test_the_connection_of_a_stopped_upload_is_not_used_again(session, raw
     assert len(peers) == 2
 
 
-# --- progress -----------------------------------------------------------------------------------------------
+# --- progress -------------------------------------------------------------------------------------
 
 
 async def test_traces_tell_of_each_piece(echo):
@@ -598,7 +623,7 @@ async def test_traces_tell_of_each_piece(echo):
 
 
 async def test_a_tracker_follows_an_upload(session, echo, redirecting, path):
-    from wherry.body.writer import UploadTracker
+    from wherry.body.payload.writer import UploadTracker
 
     tracker = UploadTracker()
     with path.open("rb") as file:
@@ -617,7 +642,7 @@ async def test_a_tracker_follows_an_upload(session, echo, redirecting, path):
 
 
 async def test_a_tracker_gets_what_stopped_the_upload(session, echo):
-    from wherry.body.writer import UploadTracker
+    from wherry.body.payload.writer import UploadTracker
 
     tracker = UploadTracker()
     with pytest.raises(ClientError):
@@ -703,7 +728,9 @@ async def test_a_tracker_counts_what_middlewares_send(session, echo):
 
     for sent in (0, 1, 3):
         tracker = wherry.UploadTracker()
-        async with session.post(echo, data=b"12345", upload_tracker=tracker, middlewares=(several,)):
+        async with session.post(
+            echo, data=b"12345", upload_tracker=tracker, middlewares=(several,)
+        ):
             pass
         assert tracker.attempts == sent
         if sent:
@@ -737,7 +764,9 @@ async def test_a_tracker_tells_what_broke_an_upload_after_its_answer(session, ra
         raise ZeroDivisionError
 
     tracker = wherry.UploadTracker()
-    async with session.post(await raw_server(answer_first), data=broken(), upload_tracker=tracker) as response:
+    async with session.post(
+        await raw_server(answer_first), data=broken(), upload_tracker=tracker
+    ) as response:
         assert response.status == 200
         answered.set()
         with pytest.raises(ClientConnectionError):
@@ -745,7 +774,9 @@ async def test_a_tracker_tells_what_broke_an_upload_after_its_answer(session, ra
 
 
 @pytest.mark.parametrize(("method", "status"), [("close", 302), ("_close", 302), ("_close", 200)])
-async def test_a_body_whose_class_has_an_end_of_its_own_is_ended(session, web_server, method, status):
+async def test_a_body_whose_class_has_an_end_of_its_own_is_ended(
+    session, web_server, method, status
+):
     closed = []
 
     def end(self):
@@ -777,7 +808,9 @@ async def test_a_body_whose_class_has_an_end_of_its_own_is_ended(session, web_se
         (LookupError("nothing there"), ClientConnectionError),
     ],
 )
-async def test_a_body_whose_source_breaks_ends_its_request(session, raw_server, broken, raised, answered):
+async def test_a_body_whose_source_breaks_ends_its_request(
+    session, raw_server, broken, raised, answered
+):
     """At once, be it before or in the answer; a body that awaits what was cancelled is broken too."""
 
     async def peer(reader, writer):

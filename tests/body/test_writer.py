@@ -9,8 +9,8 @@ import brotli
 import pytest
 from tests.zstandard import zstd
 
-from wherry.body.encoders import compression_of
-from wherry.body.writer import BodyWriter, UploadTracker
+from wherry.body.payload.encoders import compression_of
+from wherry.body.payload.writer import BodyWriter, UploadTracker
 from wherry.errors import ClientPayloadError, UploadAbortedError
 
 
@@ -90,7 +90,12 @@ async def test_it_waits_for_a_slow_peer():
 
 @pytest.mark.parametrize(
     ("coding", "undo"),
-    [("gzip", gzip.decompress), ("deflate", zlib.decompress), ("br", brotli.decompress), ("zstd", zstd.decompress)],
+    [
+        ("gzip", gzip.decompress),
+        ("deflate", zlib.decompress),
+        ("br", brotli.decompress),
+        ("zstd", zstd.decompress),
+    ],
 )
 async def test_compression(coding, undo):
     exchange = Exchange()

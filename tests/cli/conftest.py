@@ -26,7 +26,9 @@ class Ended(NamedTuple):
 
 
 def _environ(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
     return {**kept, "PYTHONPATH": str(Path(wherry.__file__).parents[1]), "COLUMNS": "200", **more}
 
 
@@ -69,7 +71,9 @@ def run_process() -> Callable[..., Ended]:
     def run(*words: object, env: dict[str, str] | None = None, **options: object) -> Ended:
         command = [sys.executable, "-W", "error", "-m", "wherry.cli", *map(str, words)]
         environ = _environ(**(env or {}))
-        done = subprocess.run(command, check=False, capture_output=True, timeout=30, env=environ, **options)
+        done = subprocess.run(
+            command, check=False, capture_output=True, timeout=30, env=environ, **options
+        )
         return Ended(done.returncode, done.stdout, done.stderr.decode())
 
     return run
@@ -83,7 +87,12 @@ def run_on_terminal() -> Callable[..., tuple[int, str]]:
         ours, theirs = pty.openpty()
         command = [sys.executable, "-m", "wherry.cli", *map(str, words)]
         process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=_environ(TERM="xterm-256color"), close_fds=True
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=_environ(TERM="xterm-256color"),
+            close_fds=True,
         )
         os.close(theirs)
         seen = b""

@@ -9,7 +9,14 @@ def test_the_demonstration_runs_on_its_own_server(run_process):
     done = run_process("demo", "-n", "60", "-c", "10")
     assert done.status == 0, done.err
     text = done.out.decode()
-    for step in ("GET", "POST JSON", "two redirects", "cookie set, and sent back", "streamed download", "60 requests"):
+    for step in (
+        "GET",
+        "POST JSON",
+        "two redirects",
+        "cookie set, and sent back",
+        "streamed download",
+        "60 requests",
+    ):
         assert step in text
     assert "302 302 200" in text
     assert "60 x 200" in text

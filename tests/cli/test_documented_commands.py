@@ -1,4 +1,6 @@
-"""Every command that README, CONTRIBUTING and docs/ name is run: a line that nothing here knows how to run fails."""
+"""Every command that README, CONTRIBUTING and docs/ name is run: a line that nothing here knows how
+to run fails.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,12 @@ from tests.servers.process import find_program
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# A fence that says no language, or a shell's, has commands; a span of code is one if it begins like one.
+# A fence that says no language, or a shell's, has commands; a span of code is one if it begins like
+# one.
 _FENCE = re.compile(r"^```([\w-]*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_SPAN = re.compile(r"`(?:eval \"\$\()?((?:make|wherry|pip|python3?|\.venv/bin/\w+) [^`\n]+?)(?:\)\")?`")
+_SPAN = re.compile(
+    r"`(?:eval \"\$\()?((?:make|wherry|pip|python3?|\.venv/bin/\w+) [^`\n]+?)(?:\)\")?`"
+)
 SHELLS = {"", "sh", "bash", "shell", "console"}
 # What stands for a word of the reader's own.
 _PLACEHOLDER = re.compile(r"\b(?:PROGRAM|MODULE|URL|FILE|NAME|DIR|ARGS|SHELL)\b(?!=)|\.\.\.")
@@ -27,16 +32,23 @@ _PLACEHOLDER = re.compile(r"\b(?:PROGRAM|MODULE|URL|FILE|NAME|DIR|ARGS|SHELL)\b(
 
 def commands_of(text: str) -> list[str]:
     """The commands of a page, in their order, without their remarks."""
-    lines = [line for language, block in _FENCE.findall(text) if language in SHELLS for line in block.splitlines()]
+    lines = [
+        line
+        for language, block in _FENCE.findall(text)
+        if language in SHELLS
+        for line in block.splitlines()
+    ]
     spans = [span for span in _SPAN.findall(_FENCE.sub("", text)) if not _PLACEHOLDER.search(span)]
-    stripped = (re.split(r"\s{2,}#", line)[0].removeprefix("$ ").strip() for line in [*lines, *spans])
+    stripped = (
+        re.split(r"\s{2,}#", line)[0].removeprefix("$ ").strip() for line in [*lines, *spans]
+    )
     return [line for line in stripped if line and not line.startswith("#")]
 
 
 COMMANDS = sorted({command for page in PAGES for command in commands_of(page.read_text("utf-8"))})
 
 
-# --- how each kind is run -------------------------------------------------------------------------------------------
+# --- how each kind is run -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -60,7 +72,9 @@ def tree(tmp_path: Path) -> Path:
 
 
 def make_environment(path: Path) -> None:
-    """Programs that are those of this Python's environment; ``python -m pip`` has nothing left to do."""
+    """Programs that are those of this Python's environment; ``python -m pip`` has nothing left to
+    do.
+    """
     programs = path / "bin"
     programs.mkdir(parents=True)
     scripts = {name: f'"{sys.executable}" -m {name} "$@"' for name in ("ruff", "mypy", "mkdocs")}
@@ -82,15 +96,23 @@ def run_make(words: list[str], tree: Path, url: str) -> None:
         "WORKERS": "0",
         "BENCH_ARGS": "--rounds 1 --scenarios connect --clients wherry aiohttp --loops asyncio",
         # The extra bench is not what the tests install, and its server needs this one.
-        "WEBSOCKET_ARGS": "--rounds 1 --clients wherry --size 256" if find_spec("picows") else "--help",
+        "WEBSOCKET_ARGS": "--rounds 1 --clients wherry --size 256"
+        if find_spec("picows")
+        else "--help",
     }
     path = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
     # A make that runs these tests hands on its own variables, and pytest its worker's name.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTEST_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "PYTEST_"))
+    }
     environ = {**kept, "PYTHONPATH": path, **quick, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
     for name in ("VENV", "PYTHON", "PYTEST_ARGS"):
         environ.pop(name, None)
-    words = [re.sub(r"^URL=.*", f"URL={url}", word) for word in words if not word.startswith("PYTHON=")]
+    words = [
+        re.sub(r"^URL=.*", f"URL={url}", word) for word in words if not word.startswith("PYTHON=")
+    ]
     check(words, tree, environ)
 
 
@@ -128,13 +150,16 @@ def run_pip(words: list[str], directory: Path) -> None:
     assert (target / "bin" / "wherry").exists()
 
 
-def run_wherry(words: list[str], run: Callable[..., object], server: object, directory: Path) -> None:
+def run_wherry(
+    words: list[str], run: Callable[..., object], server: object, directory: Path
+) -> None:
     """Its URLs are those of the embedded server."""
     here = server.url("/anything")  # type: ignore[attr-defined]
     (directory / "report.pdf").write_bytes(b"%PDF-1.7")
     (directory / "urls.txt").write_text(server.url("/bytes/10") + "\n")  # type: ignore[attr-defined]
     if "|" in words:
-        words = words[: words.index("|")]  # what comes behind is another program's, a shell's for instance
+        # What comes behind is another program's, a shell's for instance.
+        words = words[: words.index("|")]
     words = [re.sub(r"^(https?://\S+|URL)$", here, word) for word in words]
     words = [re.sub(r"^wss?://\S+$", server.url("/ws/echo", scheme="ws"), word) for word in words]  # type: ignore[attr-defined]
     done = run(*words[1:])
@@ -144,7 +169,9 @@ def run_wherry(words: list[str], run: Callable[..., object], server: object, dir
 def run_dropin(words: list[str], directory: Path) -> None:
     """The program, or the module, that is named is one that sees whose client it has."""
     name = words[4] if words[3] == "-m" else words[3].removesuffix(".py")
-    (directory / f"{name}.py").write_text("import aiohttp\nassert 'wherry' in aiohttp.ClientSession.__module__\n")
+    (directory / f"{name}.py").write_text(
+        "import aiohttp\nassert 'wherry' in aiohttp.ClientSession.__module__\n"
+    )
     check([sys.executable, *words[1:]], directory, {**os.environ, "PYTHONPATH": str(ROOT / "src")})
 
 
@@ -168,12 +195,16 @@ def test_a_command_of_the_pages_runs(command, run, wherry_server, tmp_path, monk
         run_dropin(words, tmp_path)
     elif words[:3] == ["python", "-m", "benchmarks"]:
         # It would take minutes: that there is what it names is seen before the help is shown.
-        check([sys.executable, *words[1:], "--help"], ROOT, {**os.environ, "PYTHONPATH": str(ROOT / "src")})
+        check(
+            [sys.executable, *words[1:], "--help"],
+            ROOT,
+            {**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        )
     else:
         pytest.fail(f"no test knows how to run {command!r}")
 
 
-# --- that nothing is missed -----------------------------------------------------------------------------------------
+# --- that nothing is missed -----------------------------------------------------------------------
 
 
 def test_the_commands_of_a_page_are_found():

@@ -36,16 +36,33 @@ def test_every_url_of_a_list_becomes_a_file(run, wherry_server, tmp_path):
     }
     rows = [json.loads(line) for line in report.read_text().splitlines()]
     assert sorted(row["size"] for row in rows) == [10, 2000, 2000, 30_000]
-    assert all(row["error"] is None and row["status"] == 200 and row["attempts"] == 1 for row in rows)
+    assert all(
+        row["error"] is None and row["status"] == 200 and row["attempts"] == 1 for row in rows
+    )
     assert "4 of 4 downloads" in done.out.decode()
 
 
 def test_failures_are_retried_told_and_counted(run, wherry_server, tmp_path):
     urls = "\n".join(
-        [wherry_server.url("/status/503"), wherry_server.url("/status/404"), wherry_server.url("/bytes/5")]
+        [
+            wherry_server.url("/status/503"),
+            wherry_server.url("/status/404"),
+            wherry_server.url("/bytes/5"),
+        ]
     )
     report = tmp_path / "report.jsonl"
-    done = run("fetch", "-i", "-", "-o", tmp_path, "--retries", "1", "--report", report, stdin=urls.encode())
+    done = run(
+        "fetch",
+        "-i",
+        "-",
+        "-o",
+        tmp_path,
+        "--retries",
+        "1",
+        "--report",
+        report,
+        stdin=urls.encode(),
+    )
     assert done.status == 1
     rows = {row["file"]: row for row in map(json.loads, report.read_text().splitlines())}
     assert (rows["503"]["attempts"], rows["503"]["status"]) == (2, 503)
@@ -55,7 +72,8 @@ def test_failures_are_retried_told_and_counted(run, wherry_server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "message"), [([], "no URLs"), (["# none"], "no URLs"), (["gopher://x/"], "gopher"), (["http://"], "host")]
+    ("lines", "message"),
+    [([], "no URLs"), (["# none"], "no URLs"), (["gopher://x/"], "gopher"), (["http://"], "host")],
 )
 def test_a_list_without_urls_is_refused(lines, message):
     with pytest.raises(UsageProblem, match=message):
@@ -68,7 +86,9 @@ def test_the_line_that_has_no_url_is_named():
 
 
 def test_urls_may_be_named(run, wherry_server, tmp_path):
-    done = run("fetch", "-o", tmp_path, wherry_server.url("/bytes/5"), wherry_server.url("/bytes/6"))
+    done = run(
+        "fetch", "-o", tmp_path, wherry_server.url("/bytes/5"), wherry_server.url("/bytes/6")
+    )
     assert done.status == 0, done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["5", "6"]
     assert "there are no URLs" in run("fetch").err
@@ -90,7 +110,16 @@ async def test_what_broke_off_goes_on_at_the_next_run(run, raw_server, tmp_path)
         writer.write(response(BODY[begin:], status="206 Partial Content", fields=part))
 
     server = await raw_server(script)
-    words = ("fetch", "-o", tmp_path, "--retries", "0", "--report", tmp_path / "report", server.url + "/file")
+    words = (
+        "fetch",
+        "-o",
+        tmp_path,
+        "--retries",
+        "0",
+        "--report",
+        tmp_path / "report",
+        server.url + "/file",
+    )
     first = await asyncio.to_thread(run, *words)
     assert first.status == 1
     assert not (tmp_path / "file").exists()
@@ -104,7 +133,15 @@ async def test_what_broke_off_goes_on_at_the_next_run(run, raw_server, tmp_path)
 
 def test_an_interrupted_run_tells_what_it_has(wherry_server, tmp_path):
     report = tmp_path / "report"
-    words = ["fetch", "-o", tmp_path, "--report", report, wherry_server.url("/bytes/5"), wherry_server.url("/delay/50")]
+    words = [
+        "fetch",
+        "-o",
+        tmp_path,
+        "--report",
+        report,
+        wherry_server.url("/bytes/5"),
+        wherry_server.url("/delay/50"),
+    ]
     # Who runs tests in the background of a shell has SIGINT ignored, and so has what they start.
     program = (
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -155,7 +192,9 @@ def test_the_downloads_show_their_progress_on_a_terminal(run_on_terminal, wherry
 
 
 def test_a_long_table_has_only_what_went_wrong(run, wherry_server, tmp_path):
-    urls = [wherry_server.url(f"/bytes/{size}") for size in range(1, 60)] + [wherry_server.url("/status/404")]
+    urls = [wherry_server.url(f"/bytes/{size}") for size in range(1, 60)] + [
+        wherry_server.url("/status/404")
+    ]
     done = run("fetch", "-o", tmp_path, *urls)
     lines = done.out.decode().splitlines()
     assert len(lines) == 3
@@ -180,7 +219,10 @@ def test_names_cannot_lead_out_of_the_directory(url, name):
 
 
 def test_names_are_unique_whatever_the_case():
-    names = [job.file for job in read_list((), ["a.test/x.gz", "b.test/X.gz", "c.test/x-2.gz", "d.test/x.gz"])]
+    names = [
+        job.file
+        for job in read_list((), ["a.test/x.gz", "b.test/X.gz", "c.test/x-2.gz", "d.test/x.gz"])
+    ]
     assert len({name.lower() for name in names}) == 4
     assert names[:2] == ["x.gz", "X-2.gz"]
 

@@ -76,14 +76,20 @@ def test_methods_and_bodies(run, wherry_server, options, method, field, expected
 def test_bodies_come_from_files_and_standard_input(run, wherry_server, tmp_path):
     file = tmp_path / "body.json"
     file.write_text('{"from": "file"}')
-    assert json.loads(run("--json", f"@{file}", wherry_server.url("/post")).out)["json"] == {"from": "file"}
-    assert json.loads(run("--json", "@-", wherry_server.url("/post"), stdin=b"[1]").out)["json"] == [1]
+    assert json.loads(run("--json", f"@{file}", wherry_server.url("/post")).out)["json"] == {
+        "from": "file"
+    }
+    assert json.loads(run("--json", "@-", wherry_server.url("/post"), stdin=b"[1]").out)[
+        "json"
+    ] == [1]
     seen = json.loads(run("-F", f"up=@{file}", wherry_server.url("/upload")).out)
     assert seen["files"]["up"]["filename"] == "body.json"
 
 
 def test_headers_and_credentials(run, wherry_server):
-    seen = json.loads(run("-H", "X-A: 1: 2", "-H", "x-b:3", wherry_server.url("/headers")).out)["headers"]
+    seen = json.loads(run("-H", "X-A: 1: 2", "-H", "x-b:3", wherry_server.url("/headers")).out)[
+        "headers"
+    ]
     assert (seen["x-a"], seen["x-b"]) == ("1: 2", "3")
     assert run("-u", "user:pass:word", wherry_server.url("/basic-auth/user/pass:word")).status == 0
 
@@ -215,12 +221,21 @@ def test_every_option_has_its_name_in_the_environment(run, wherry_server, tmp_pa
     refused = run(wherry_server.url("/get"), env={"WHERRY_PROXY": "http://127.0.0.1:1"})
     assert refused.status == 1
     assert "Cannot connect to host 127.0.0.1:1" in refused.err
-    env = {"WHERRY_HEADER": "X-A: 1 2\nX-B: 3\n", "WHERRY_USER": "ann:secret", "WHERRY_REQUEST": "PUT"}
+    env = {
+        "WHERRY_HEADER": "X-A: 1 2\nX-B: 3\n",
+        "WHERRY_USER": "ann:secret",
+        "WHERRY_REQUEST": "PUT",
+    }
     seen = json.loads(run(wherry_server.url("/anything"), env=env).out)
     assert (seen["method"], seen["headers"]["x-a"], seen["headers"]["x-b"]) == ("PUT", "1 2", "3")
     assert seen["headers"]["authorization"].startswith("Basic ")
     assert run(wherry_server.url("/redirect/1"), env={"WHERRY_NO_REDIRECTS": "1"}).out == b""
-    assert json.loads(run("-H", "X-A: own", wherry_server.url("/anything"), env=env).out)["headers"]["x-a"] == "own"
+    assert (
+        json.loads(run("-H", "X-A: own", wherry_server.url("/anything"), env=env).out)["headers"][
+            "x-a"
+        ]
+        == "own"
+    )
 
 
 def test_a_misspelt_command_is_no_host(run):
@@ -247,19 +262,30 @@ def test_a_proxy_and_its_credentials(run, wherry_server, proxies):
 
 def test_proxies_make_a_chain(run, wherry_server, proxies):
     before = len(proxies.tinyproxy.log)
-    done = run("--proxy", proxies.microsocks.url, "--proxy", proxies.tinyproxy.url, wherry_server.url("/get"))
+    done = run(
+        "--proxy",
+        proxies.microsocks.url,
+        "--proxy",
+        proxies.tinyproxy.url,
+        wherry_server.url("/get"),
+    )
     assert done.status == 0, done.err
     assert "/get" in proxies.tinyproxy.log[before:]
 
 
 def test_curl_prints_the_command_and_sends_nothing(run, wherry_server):
     before = wherry_server.requests
-    done = run("--curl", "-H", "X-A: it's", "--json", '{"a": 1}', "-u", "u:p", wherry_server.url("/post"))
+    done = run(
+        "--curl", "-H", "X-A: it's", "--json", '{"a": 1}', "-u", "u:p", wherry_server.url("/post")
+    )
     assert wherry_server.requests == before
     words = shlex.split(done.out.decode())
     assert words[0] == "curl"
     assert words[-1] == wherry_server.url("/post")
-    assert words[words.index("X-A: it's") - 1 : words.index("X-A: it's") + 1] == ["--header", "X-A: it's"]
+    assert words[words.index("X-A: it's") - 1 : words.index("X-A: it's") + 1] == [
+        "--header",
+        "X-A: it's",
+    ]
     assert words[words.index("--data-raw") + 1] == '{"a": 1}'
 
 
@@ -290,7 +316,9 @@ def test_curl_finds_the_files_of_a_form(run, wherry_server, tmp_path):
 
 def test_har_records_the_exchange(run, wherry_server, tmp_path):
     file = tmp_path / "one.har"
-    done = run("--har", file, "-d", "a=1", wherry_server.url("/redirect-to?url=/post&status_code=307"))
+    done = run(
+        "--har", file, "-d", "a=1", wherry_server.url("/redirect-to?url=/post&status_code=307")
+    )
     assert done.status == 0, done.err
     log = json.loads(file.read_text())["log"]
     first, second = log["entries"]
@@ -309,7 +337,9 @@ def test_who_reads_may_leave(wherry_server, tmp_path):
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     env = {**os.environ, "PYTHON": sys.executable, "URL": wherry_server.url("/bytes/50000000")}
     env["PYTHONPATH"] = str(Path(wherry.__file__).parents[1])
-    done = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=30, env=env, check=True)
+    done = subprocess.run(
+        ["bash", str(script)], capture_output=True, text=True, timeout=30, env=env, check=True
+    )
     assert done.stdout.strip() == "10"
     assert "Traceback" not in done.stderr
 
@@ -346,17 +376,22 @@ def test_bash_completes(tmp_path):
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "PYTHONPATH": str(Path(wherry.__file__).parents[1]),
     }
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, env=env, check=True)
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=30, env=env, check=True
+    )
     assert done.stdout.split() == ["--per-host"], done.stderr
 
 
 @pytest.mark.parametrize(
-    ("typed", "word", "offered"), [("", "de", "demo"), ("", "--ti", "--timeout"), ("-v", "--pr", "--proxy")]
+    ("typed", "word", "offered"),
+    [("", "de", "demo"), ("", "--ti", "--timeout"), ("-v", "--pr", "--proxy")],
 )
 def test_words_are_completed(run_process, typed, word, offered):
     words = " ".join(part for part in ("wherry", typed, word) if part)
     count = str(len(words.split()) - 1)
-    done = run_process(env={"_WHERRY_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count})
+    done = run_process(
+        env={"_WHERRY_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count}
+    )
     assert f"plain,{offered}" in done.out.decode().splitlines()
 
 
@@ -374,7 +409,9 @@ def test_the_package_runs_too():
 
 
 def test_zsh_and_fish_are_answered_in_their_ways(run_process):
-    """What their scripts call, and read: type, word and help on lines of their own; type, word and help on one."""
+    """What their scripts call, and read: type, word and help on lines of their own; type, word and
+    help on one.
+    """
     asked = {"COMP_WORDS": "wherry fetch --per", "COMP_CWORD": "2"}
     told = run_process(env={"_WHERRY_COMPLETE": "zsh_complete", **asked}).out.decode().splitlines()
     assert told == ["plain", "--per-host", "Of these, from one host."]

@@ -10,24 +10,44 @@ from wherry.testing import LocalServer
 
 def test_lines_go_out_and_messages_come_back(run_process, wherry_server):
     done = run_process(
-        "ws", "-w", "5", "-n", "3", wherry_server.url("/ws/echo", scheme="ws"), input="a\nbé\n\n".encode()
+        "ws",
+        "-w",
+        "5",
+        "-n",
+        "3",
+        wherry_server.url("/ws/echo", scheme="ws"),
+        input="a\nbé\n\n".encode(),
     )
     assert done == (0, "a\nbé\n\n".encode(), "")
 
 
 def test_silence_after_the_last_message_ends_it(run, wherry_server):
-    done = run("ws", "-m", "one", "-m", "two", "-w", "0.2", wherry_server.url("/ws/echo", scheme="ws"))
+    done = run(
+        "ws", "-m", "one", "-m", "two", "-w", "0.2", wherry_server.url("/ws/echo", scheme="ws")
+    )
     assert done == (0, b"one\ntwo\n", "")
 
 
 def test_how_it_opens_and_closes_is_told(run, wherry_server):
-    done = run("ws", "-v", "-s", "chat", "-m", "close", "-w", "5", wherry_server.url("/ws/echo", scheme="ws"))
+    done = run(
+        "ws",
+        "-v",
+        "-s",
+        "chat",
+        "-m",
+        "close",
+        "-w",
+        "5",
+        wherry_server.url("/ws/echo", scheme="ws"),
+    )
     assert done.status == 0
     assert done.err == "* open, subprotocol chat\n* closed by the peer with 1000 asked for\n"
 
 
 def test_ping_times_are_told(run, wherry_server):
-    done = run("ws", "-p", "0.05", "-m", "a", "-w", "0.3", wherry_server.url("/ws/echo", scheme="ws"))
+    done = run(
+        "ws", "-p", "0.05", "-m", "a", "-w", "0.3", wherry_server.url("/ws/echo", scheme="ws")
+    )
     assert done[:2] == (0, b"a\n")
     lines = done.err.splitlines()
     assert len(lines) > 1
@@ -48,7 +68,9 @@ async def test_a_close_for_an_error_is_an_error(run):
         await send({"type": "websocket.close", "code": 1011, "reason": "broken"})
 
     with LocalServer(app) as server:
-        done = await asyncio.to_thread(run, "ws", "-m", "a", "-w", "5", server.url("/", scheme="ws"))
+        done = await asyncio.to_thread(
+            run, "ws", "-m", "a", "-w", "5", server.url("/", scheme="ws")
+        )
     assert done.status == 1
     assert done.err == "wherry: the WebSocket was closed with 1011 broken\n"
 
@@ -58,6 +80,8 @@ async def test_the_handshake_has_a_time_limit(run, raw_server):
         await reader.read()
 
     server = await raw_server(silent)
-    done = await asyncio.to_thread(run, "ws", "-m", "a", "--timeout", "0.05", server.url.replace("http", "ws"))
+    done = await asyncio.to_thread(
+        run, "ws", "-m", "a", "--timeout", "0.05", server.url.replace("http", "ws")
+    )
     assert done.status == 1
     assert done.err == "wherry: the time is up\n"

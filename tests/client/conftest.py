@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from tests.client.http2_peer import Http2Side
 
 import wherry
-from wherry.connect.resolver import AbstractResolver, ResolveResult
+from wherry.connect.dns.resolver import AbstractResolver, ResolveResult
 
 
 class Asked(NamedTuple):
@@ -86,7 +86,9 @@ class Peer:
             writer.transport.abort()
             self.tasks.discard(task)
 
-    async def _answered(self, method: str, target: str, headers: CIMultiDict[str], body: bytes) -> Reply:
+    async def _answered(
+        self, method: str, target: str, headers: CIMultiDict[str], body: bytes
+    ) -> Reply:
         asked = Asked(method, target, headers, body)
         self.asked.append(asked)
         answer = self.answer(asked)
@@ -130,11 +132,14 @@ def client_tls() -> ssl.SSLContext:
 def server_tls(version: str = "HTTP/1.1") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["h2" if version == "HTTP/2" else "http/1.1"])
-    AUTHORITY.issue_cert("127.0.0.1", "localhost", "a.test", "b.test", "c.test").configure_cert(context)
+    AUTHORITY.issue_cert("127.0.0.1", "localhost", "a.test", "b.test", "c.test").configure_cert(
+        context
+    )
     return context
 
 
-# These speak of HTTP/1.1 itself (chunks, the case of names), or bring a server or a connector of their own.
+# These speak of HTTP/1.1 itself (chunks, the case of names), or bring a server or a connector of
+# their own.
 HTTP1_MODULES = {"test_snippets_cookies", "test_snippets_tracing", "test_proxy_digest"}
 HTTP1_TESTS = {
     "test_odd_credentials_in_a_redirect_do_no_harm",
@@ -150,7 +155,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "version" in metafunc.fixturenames:
         module = metafunc.module.__name__.rsplit(".", 1)[-1]
         both = module not in HTTP1_MODULES and metafunc.function.__name__ not in HTTP1_TESTS
-        metafunc.parametrize("version", ["HTTP/1.1", "HTTP/2"] if both else ["HTTP/1.1"], indirect=True)
+        metafunc.parametrize(
+            "version", ["HTTP/1.1", "HTTP/2"] if both else ["HTTP/1.1"], indirect=True
+        )
 
 
 @pytest.fixture
@@ -167,7 +174,9 @@ async def peer(version: str) -> AsyncIterator[Callable[..., Awaitable[Peer]]]:
 
     async def start(answer: Answering = lambda _: reply(), *, tls: bool = False) -> Peer:
         made = Peer(answer, "https" if tls else "http", version)
-        server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=server_tls(version) if tls else None)
+        server = await asyncio.start_server(
+            made.serve, "127.0.0.1", 0, ssl=server_tls(version) if tls else None
+        )
         made.port = server.sockets[0].getsockname()[1]
         started.append((server, made))
         return made
@@ -184,12 +193,16 @@ async def peer(version: str) -> AsyncIterator[Callable[..., Awaitable[Peer]]]:
 
 @pytest.fixture
 async def session(version: str) -> AsyncIterator[Callable[..., wherry.ClientSession]]:
-    """`session(**options)` makes a session for which every name is this machine; it is closed at the end."""
+    """`session(**options)` makes a session for which every name is this machine; it is closed at
+    the end.
+    """
     made: list[wherry.ClientSession] = []
     protocols = ("h2", "h2c") if version == "HTTP/2" else ("http/1.1",)
 
     def make(*, limit: int = 100, **options: Any) -> wherry.ClientSession:
-        connector = wherry.TCPConnector(resolver=Names(), ssl=client_tls(), limit=limit, protocols=protocols)
+        connector = wherry.TCPConnector(
+            resolver=Names(), ssl=client_tls(), limit=limit, protocols=protocols
+        )
         options.setdefault("timeout", wherry.ClientTimeout(total=10))
         made.append(wherry.ClientSession(connector=connector, **options))
         return made[-1]

@@ -20,16 +20,22 @@ class Http2Side:
     Args:
         reader: Its bytes in.
         writer: Its bytes out.
-        exchange: Takes method, target, fields and body, and gives status, pairs and body; status 0 hangs up.
+        exchange: Takes method, target, fields and body, and gives status, pairs and body; status 0
+            hangs up.
     """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, exchange: Callable[..., Any]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        exchange: Callable[..., Any],
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._exchange = exchange
-        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
+        self._h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=False, header_encoding=None)
+        )
         self._requests: dict[int, tuple[CIMultiDict[str], bytearray]] = {}
         self._waiting: dict[int, bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,7 +87,10 @@ class Http2Side:
             self._writer.transport.abort()
             return
         head = [(b":status", str(status).encode())]
-        head += [(name.lower().encode(), value.encode("utf-8", "surrogateescape")) for name, value in pairs]
+        head += [
+            (name.lower().encode(), value.encode("utf-8", "surrogateescape"))
+            for name, value in pairs
+        ]
         try:
             if method == "HEAD" or status in {204, 304}:
                 self._h2.send_headers(stream, head, end_stream=True)

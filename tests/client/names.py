@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import wherry
-from wherry.connect.resolver import AbstractResolver, ResolveResult
+from wherry.connect.dns.resolver import AbstractResolver, ResolveResult
 
 
 class ToPeer(AbstractResolver):
@@ -15,7 +15,11 @@ class ToPeer(AbstractResolver):
         self.port = port
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        return [ResolveResult(hostname=host, host="127.0.0.1", port=self.port, family=2, proto=0, flags=0)]
+        return [
+            ResolveResult(
+                hostname=host, host="127.0.0.1", port=self.port, family=2, proto=0, flags=0
+            )
+        ]
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -24,4 +28,7 @@ class ToPeer(AbstractResolver):
 def lead_to(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     """Let sessions that make their own connector find every name at `port`."""
     real = wherry.TCPConnector
-    monkeypatch.setattr("wherry.client.session.TCPConnector", lambda **options: real(resolver=ToPeer(port), **options))
+    monkeypatch.setattr(
+        "wherry.client.session.TCPConnector",
+        lambda **options: real(resolver=ToPeer(port), **options),
+    )

@@ -43,7 +43,9 @@ async def test_basic_auth_of_a_request(peer: Any, session: Any) -> None:
 async def test_a_requests_auth_wins_over_the_sessions(peer: Any, session: Any) -> None:
     """S001-12"""
     server: Peer = await peer()
-    async with session(auth=BasicAuth("other", "x")).get(server.url(), auth=BasicAuth("me", "mine")):
+    async with session(auth=BasicAuth("other", "x")).get(
+        server.url(), auth=BasicAuth("me", "mine")
+    ):
         pass
     assert sent(server) == [BASIC]
 
@@ -51,18 +53,26 @@ async def test_a_requests_auth_wins_over_the_sessions(peer: Any, session: Any) -
 async def test_auth_and_credentials_in_the_url_is_a_value_error(peer: Any, session: Any) -> None:
     """S001-21"""
     server: Peer = await peer()
-    with pytest.raises(ValueError, match="Cannot combine AUTH argument with credentials encoded in URL"):
+    with pytest.raises(
+        ValueError, match="Cannot combine AUTH argument with credentials encoded in URL"
+    ):
         await session().get(server.url(user="a:b"), auth=BasicAuth("me", "mine"))
     assert not server.asked
 
 
 @pytest.mark.parametrize("where", ["request", "session"])
-async def test_auth_and_an_authorization_header_is_a_value_error(peer: Any, session: Any, where: str) -> None:
+async def test_auth_and_an_authorization_header_is_a_value_error(
+    peer: Any, session: Any, where: str
+) -> None:
     server: Peer = await peer()
     auth = BasicAuth("me", "mine")
     client = session(auth=auth if where == "session" else None)
     with pytest.raises(ValueError, match="Cannot combine AUTHORIZATION header"):
-        await client.get(server.url(), headers={"authorization": "Bearer t"}, auth=auth if where == "request" else None)
+        await client.get(
+            server.url(),
+            headers={"authorization": "Bearer t"},
+            auth=auth if where == "request" else None,
+        )
     with pytest.raises(ValueError, match="Cannot combine AUTHORIZATION header"):
         await session().get(server.url(user="a:b"), headers={"Authorization": "Bearer t"})
     assert not server.asked
@@ -77,7 +87,9 @@ async def test_auth_and_an_authorization_header_is_a_value_error(peer: Any, sess
         ("m%40e:m%3A%2Fine", BasicAuth("m@e", "m:/ine")),
     ],
 )
-async def test_credentials_in_the_url_are_sent_as_basic(peer: Any, session: Any, user: str, auth: BasicAuth) -> None:
+async def test_credentials_in_the_url_are_sent_as_basic(
+    peer: Any, session: Any, user: str, auth: BasicAuth
+) -> None:
     """S001-22"""
     server: Peer = await peer()
     async with session().get(server.url(user=user)) as response:
@@ -139,9 +151,15 @@ async def test_a_task_renews_the_session_headers(peer: Any, session: Any) -> Non
 
 
 @pytest.mark.parametrize("target", ["http://a%3Ab:c@b.test/", "http://a%0D%0Ab:c@b.test/"])
-async def test_odd_credentials_in_a_redirect_do_no_harm(peer: Any, session: Any, target: str) -> None:
+async def test_odd_credentials_in_a_redirect_do_no_harm(
+    peer: Any, session: Any, target: str
+) -> None:
     server: Peer = await peer(
-        lambda asked: reply(302, "", {"Location": f"{target[:-1]}:{server.port}/x"}) if asked.target == "/" else reply()
+        lambda asked: (
+            reply(302, "", {"Location": f"{target[:-1]}:{server.port}/x"})
+            if asked.target == "/"
+            else reply()
+        )
     )
     try:
         async with session().get(server.url()) as response:
@@ -149,10 +167,21 @@ async def test_odd_credentials_in_a_redirect_do_no_harm(peer: Any, session: Any,
     except ValueError as exc:
         assert "a:b" not in str(exc)  # noqa: PT017
     for asked in server.asked:
-        assert asked.headers.keys() <= {"Host", "Accept", "Accept-Encoding", "User-Agent", "Authorization"}
+        assert asked.headers.keys() <= {
+            "Host",
+            "Accept",
+            "Accept-Encoding",
+            "User-Agent",
+            "Authorization",
+        }
 
 
-ODD_URLS = ("http://me:hidden@h.test:99999/", "http://me:hidden@[bad/", "http://me:hidden@/", "ftp://me:hidden@h.test/")
+ODD_URLS = (
+    "http://me:hidden@h.test:99999/",
+    "http://me:hidden@[bad/",
+    "http://me:hidden@/",
+    "ftp://me:hidden@h.test/",
+)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Cookies through real sessions: what is taken from responses, and what goes with requests, over redirects too."""
+"""Cookies through real sessions: what is taken from responses, and what goes with requests, over
+redirects too.
+"""
 
 from collections.abc import Awaitable, Callable
 from http.cookies import Morsel, SimpleCookie
@@ -21,7 +23,11 @@ Make = Callable[..., wherry.ClientSession]
 def httpbin(asked: Asked) -> Reply:
     """``/set?name=value`` sets cookies, ``/go?to=/path&name=value`` sets them and redirects."""
     url = URL(f"http://peer{asked.target}")
-    fields = [("Set-Cookie", f"{name}={value}; Path=/") for name, value in url.query.items() if name != "to"]
+    fields = [
+        ("Set-Cookie", f"{name}={value}; Path=/")
+        for name, value in url.query.items()
+        if name != "to"
+    ]
     if url.path == "/go":
         return reply(302, headers=[*fields, ("Location", url.query["to"])])
     return reply(200, headers=fields)
@@ -49,7 +55,9 @@ async def test_cookies_are_shared_between_requests(peer: Start, session: Make) -
     """S001-03, S001-55"""
     server = await peer(httpbin)
     http = session()
-    async with http.get(server.url("/set?my_cookie=my_value", host="a.test"), allow_redirects=False) as response:
+    async with http.get(
+        server.url("/set?my_cookie=my_value", host="a.test"), allow_redirects=False
+    ) as response:
         assert isinstance(response.cookies, SimpleCookie)
         assert isinstance(response.cookies["my_cookie"], Morsel)
         assert response.cookies["my_cookie"].value == "my_value"
@@ -61,11 +69,15 @@ async def test_cookies_are_shared_between_requests(peer: Start, session: Make) -
     assert [sent(asked) for asked in server.asked] == [None, "my_cookie=my_value", None]
 
 
-async def test_the_jar_has_the_cookies_of_all_hops_and_the_response_its_own(peer: Start, session: Make) -> None:
+async def test_the_jar_has_the_cookies_of_all_hops_and_the_response_its_own(
+    peer: Start, session: Make
+) -> None:
     """S001-56, S001-57"""
     server = await peer(httpbin)
     http = session()
-    async with http.get(server.url("/go?a=1&to=/go%3Fb%3D2%26to%3D/set%3Fc%3D3", host="a.test")) as response:
+    async with http.get(
+        server.url("/go?a=1&to=/go%3Fb%3D2%26to%3D/set%3Fc%3D3", host="a.test")
+    ) as response:
         assert list(response.cookies) == ["c"]
         assert [list(past.cookies) for past in response.history] == [["a"], ["b"]]
         assert [past.status for past in response.history] == [302, 302]
@@ -89,7 +101,14 @@ async def test_no_history_without_redirects(peer: Start, session: Make) -> None:
 async def test_response_headers(peer: Start, session: Make) -> None:
     """S001-50, S001-51, S001-52, S001-53, S001-54"""
     server = await peer(
-        lambda _: reply(headers=[("Content-Type", "text/x"), ("X-Two", "1"), ("x-two", "2"), ("X-Odd", "ü\udcff")])
+        lambda _: reply(
+            headers=[
+                ("Content-Type", "text/x"),
+                ("X-Two", "1"),
+                ("x-two", "2"),
+                ("X-Odd", "ü\udcff"),
+            ]
+        )
     )
     async with session().get(server.url()) as response:
         headers = response.headers
@@ -100,7 +119,13 @@ async def test_response_headers(peer: Start, session: Make) -> None:
         assert headers.getall("X-TWO") == ["1", "2"]
         assert headers["X-Odd"] == "ü\udcff"
         assert headers == CIMultiDict(
-            [("CONTENT-TYPE", "text/x"), ("X-TWO", "1"), ("X-TWO", "2"), ("X-ODD", "ü\udcff"), ("CONTENT-LENGTH", "0")]
+            [
+                ("CONTENT-TYPE", "text/x"),
+                ("X-TWO", "1"),
+                ("X-TWO", "2"),
+                ("X-ODD", "ü\udcff"),
+                ("CONTENT-LENGTH", "0"),
+            ]
         )
         assert response.raw_headers == (
             (b"Content-Type", b"text/x"),
@@ -131,7 +156,9 @@ async def test_cookies_of_addresses_are_refused(peer: Start, session: Make) -> N
     assert len(http.cookie_jar) == 0
 
 
-async def test_an_unsafe_jar_takes_them_and_an_empty_jar_is_a_jar(peer: Start, session: Make) -> None:
+async def test_an_unsafe_jar_takes_them_and_an_empty_jar_is_a_jar(
+    peer: Start, session: Make
+) -> None:
     """S001-61, S001-49"""
     server = await peer(httpbin)
     jar = CookieJar(unsafe=True)
@@ -158,7 +185,9 @@ async def test_two_sessions_may_share_a_jar(peer: Start, session: Make) -> None:
 
 async def test_quoting_works_both_ways(peer: Start, session: Make) -> None:
     """S001-62, S001-63"""
-    server = await peer(lambda asked: reply(headers=[("Set-Cookie", f"{asked.headers['Cookie']}; Path=/")]))
+    server = await peer(
+        lambda asked: reply(headers=[("Set-Cookie", f"{asked.headers['Cookie']}; Path=/")])
+    )
     value = 'a;b,c "d" \\ é\x01'
     http = session()
     async with http.get(server.url(host="a.test"), cookies={"q": value}) as response:
@@ -199,24 +228,32 @@ async def test_cookies_of_one_request_are_its_own_and_win(peer: Start, session: 
     async with http.get(server.url()):
         pass
     # The request's cookies go along a redirect within the origin.
-    assert [sent(asked) for asked in server.asked] == ["b=session; a=request"] * 2 + ["a=session; b=session"]
+    assert [sent(asked) for asked in server.asked] == ["b=session; a=request"] * 2 + [
+        "a=session; b=session"
+    ]
     assert {m.value for m in http.cookie_jar} == {"session"}
 
 
-async def test_cookies_of_one_request_do_not_go_to_another_origin(peer: Start, session: Make) -> None:
+async def test_cookies_of_one_request_do_not_go_to_another_origin(
+    peer: Start, session: Make
+) -> None:
     """RFC 9110 15.4: a field that was made for one origin is not for another."""
     server = await peer(httpbin)
     http = session()
     target = server.url("/end", host="b.test")
     headers = {"Cookie": "field=1"}
     async with http.get(
-        URL(server.url("/go", host="a.test")).with_query(to=target), cookies={"own": "2"}, headers=headers
+        URL(server.url("/go", host="a.test")).with_query(to=target),
+        cookies={"own": "2"},
+        headers=headers,
     ):
         pass
     assert [sent(asked) for asked in server.asked] == ["field=1; own=2", None]
 
 
-async def test_a_cookie_field_of_the_programs_own_joins_the_jars(peer: Start, session: Make) -> None:
+async def test_a_cookie_field_of_the_programs_own_joins_the_jars(
+    peer: Start, session: Make
+) -> None:
     server = await peer()
     for options in ({"headers": {"Cookie": "field=1; both=field"}}, {}):
         http = session(cookies={"jar": "2", "both": "jar"}, **options)
@@ -227,7 +264,8 @@ async def test_a_cookie_field_of_the_programs_own_joins_the_jars(peer: Start, se
 
 
 @pytest.mark.parametrize(
-    "cookies", [{"a": "1"}, [("a", "1")], SimpleCookie({"a": "1"}), {"a": SimpleCookie({"a": "1"})["a"]}]
+    "cookies",
+    [{"a": "1"}, [("a", "1")], SimpleCookie({"a": "1"}), {"a": SimpleCookie({"a": "1"})["a"]}],
 )
 async def test_every_kind_of_cookies_is_taken(peer: Start, session: Make, cookies: Any) -> None:
     server = await peer()
@@ -240,7 +278,8 @@ async def test_every_kind_of_cookies_is_taken(peer: Start, session: Make, cookie
 
 async def test_secure_cookies_go_by_tls_only(peer: Start, session: Make) -> None:
     secure = await peer(
-        lambda _: reply(headers=[("Set-Cookie", "s=1; Secure; Path=/"), ("Set-Cookie", "p=2")]), tls=True
+        lambda _: reply(headers=[("Set-Cookie", "s=1; Secure; Path=/"), ("Set-Cookie", "p=2")]),
+        tls=True,
     )
     plain = await peer()
     http = session()
@@ -250,7 +289,9 @@ async def test_secure_cookies_go_by_tls_only(peer: Start, session: Make) -> None
     assert [sent(asked) for asked in (*secure.asked, *plain.asked)] == [None, "s=1; p=2", "p=2"]
 
 
-async def test_a_requests_own_secure_cookies_go_where_the_jars_do(peer: Start, session: Make) -> None:
+async def test_a_requests_own_secure_cookies_go_where_the_jars_do(
+    peer: Start, session: Make
+) -> None:
     """Without TLS only to what the jar treats as secure, and not once they have ended."""
     server = await peer()
     trusted = server.url(host="dev.test")
@@ -349,7 +390,11 @@ async def test_a_jar_of_the_programs_own(peer: Start, session: Make) -> None:
 
 
 async def test_the_cookies_of_a_response_can_be_passed_on(peer: Start, session: Make) -> None:
-    server = await peer(lambda _: reply(headers=[("Set-Cookie", 'a={"k": 1}; Path=/'), ("Set-Cookie", "b=2; Path=/x")]))
+    server = await peer(
+        lambda _: reply(
+            headers=[("Set-Cookie", 'a={"k": 1}; Path=/'), ("Set-Cookie", "b=2; Path=/x")]
+        )
+    )
     async with session().get(server.url()) as response:
         pass
     async with session().get(server.url("/y"), cookies=response.cookies):

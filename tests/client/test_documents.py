@@ -53,10 +53,21 @@ async def test_the_environments_proxy_in_any_case(
 ) -> None:
     """S002-06, S003-18"""
     server = await raw_server([response(b"by the proxy")])
-    for each in ("HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "REQUEST_METHOD"):
+    for each in (
+        "HTTP_PROXY",
+        "http_proxy",
+        "NO_PROXY",
+        "no_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "REQUEST_METHOD",
+    ):
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, server.url)
-    async with wherry.ClientSession(trust_env=True) as session, session.get("http://nowhere.test/x") as reply:
+    async with (
+        wherry.ClientSession(trust_env=True) as session,
+        session.get("http://nowhere.test/x") as reply,
+    ):
         assert await reply.text() == "by the proxy"
     assert bytes(server.received[0]).startswith(b"GET http://nowhere.test/x HTTP/1.1\r\n")
 
@@ -66,7 +77,9 @@ async def test_a_session_wide_context_in_one_expression(wherry_tls_server: Local
     context = wherry_tls_server.client_context
     async with wherry.ClientSession(connector=wherry.TCPConnector(ssl=context)) as session:
         assert (await session.get(wherry_tls_server.url("/get"))).status == 200
-        assert (await session.request("GET", wherry_tls_server.url("/get"), ssl=context)).status == 200
+        assert (
+            await session.request("GET", wherry_tls_server.url("/get"), ssl=context)
+        ).status == 200
 
 
 async def test_a_redirects_response_that_is_only_awaited(raw_server: Start) -> None:

@@ -1,4 +1,6 @@
-"""What a request says of its body and of its connection (RFC 9112 6, RFC 9110 7.6.1 and 7.8): tables of cases."""
+"""What a request says of its body and of its connection (RFC 9112 6, RFC 9110 7.6.1 and 7.8):
+tables of cases.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from multidict import CIMultiDict
 
-from wherry.body.payload import AsyncIterablePayload, BytesPayload, Payload
-from wherry.client.framing import body_framing, connection_options, parted
+from wherry.body.payload.memory import AsyncIterablePayload, BytesPayload, Payload
+from wherry.client.headers.framing import body_framing, connection_options, parted
 from wherry.types import HttpVersion10, HttpVersion11
 
 
@@ -54,11 +56,19 @@ async def test_length_or_chunks(method, body, engine, chunked, told):
         ("five bytes", {LENGTH: "\u0665"}, False, HttpVersion11, "a number of bytes"),
         ("five bytes", {CODING: "gzip, chunked"}, False, HttpVersion11, "belongs to the engine"),
         ("five bytes", {LENGTH: "5"}, True, HttpVersion11, "together with chunked"),
-        ("five bytes", {LENGTH: "5", CODING: "chunked"}, False, HttpVersion11, "together with chunked"),
+        (
+            "five bytes",
+            {LENGTH: "5", CODING: "chunked"},
+            False,
+            HttpVersion11,
+            "together with chunked",
+        ),
         ("a stream", {}, False, HttpVersion10, "forbidden for HTTP/1.0"),
     ],
 )
-async def test_framing_fields_that_do_not_agree_with_the_body_are_refused(body, engine, chunked, spoken, why):
+async def test_framing_fields_that_do_not_agree_with_the_body_are_refused(
+    body, engine, chunked, spoken, why
+):
     with pytest.raises(ValueError, match=why):
         body_framing(KINDS[body](), engine, "POST", spoken, chunked=chunked)
 

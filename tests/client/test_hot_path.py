@@ -20,8 +20,8 @@ from websockets.asyncio.server import serve
 
 import wherry
 from wherry.protocol.heads import RequestHead
-from wherry.protocol.http1 import Http1Connection
-from wherry.protocol.http1_head import Limits, encode_head
+from wherry.protocol.http1.connection import Http1Connection
+from wherry.protocol.http1.encoding import Limits, encode_head
 
 Start = Callable[..., Awaitable[RawServer]]
 
@@ -29,7 +29,8 @@ OURS = str(Path(wherry.__file__).parent)
 # Functions of ours that are called for one GET and the JSON of its answer, on a kept connection.
 # A number to bring down; whoever raises it says why in the commit.
 CALLS_A_REQUEST = 43
-# The same for a message that goes over a WebSocket and comes back; a coroutine counts again each time it goes on.
+# The same for a message that goes over a WebSocket and comes back; a coroutine counts again each
+# time it goes on.
 CALLS_A_MESSAGE = 8
 
 
@@ -52,14 +53,20 @@ async def calls_in_each(one: Callable[[], Awaitable[None]]) -> tuple[float, str]
             await one()
     finally:
         sys.setprofile(None)
-    return calls.total() / rounds, "\n".join(f"{n / rounds:5.1f} {name}" for name, n in calls.most_common())
+    return calls.total() / rounds, "\n".join(
+        f"{n / rounds:5.1f} {name}" for name, n in calls.most_common()
+    )
 
 
 async def test_calls_a_request(raw_server: Start) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(response(b'{"ok": true}', fields="Content-Type: application/json\r\nServer: raw\r\n"))
+            writer.write(
+                response(
+                    b'{"ok": true}', fields="Content-Type: application/json\r\nServer: raw\r\n"
+                )
+            )
 
     server = await raw_server(script)
     async with wherry.ClientSession() as session:
@@ -77,7 +84,10 @@ async def test_calls_a_websocket_message() -> None:
         async for message in peer:
             await peer.send(message)
 
-    async with serve(echo, "127.0.0.1", 0, compression=None) as server, wherry.ClientSession() as session:
+    async with (
+        serve(echo, "127.0.0.1", 0, compression=None) as server,
+        wherry.ClientSession() as session,
+    ):
         port = server.sockets[0].getsockname()[1]
         async with session.ws_connect(f"ws://127.0.0.1:{port}/") as websocket:
 
@@ -99,7 +109,7 @@ def _head_bytes(
 ) -> tuple[bytes, bytes]:
     """The head of a plain GET by the short way, and by the long one."""
     from wherry.client.options import RequestOptions
-    from wherry.client.redirects import Hop
+    from wherry.client.sending.redirect_rules import Hop
 
     options = RequestOptions(headers=own, params=query)
     ready = session._ready_request(url, options)
@@ -112,7 +122,9 @@ def _head_bytes(
     return encode_head(head), encode_head(fresh.wire_head(route))
 
 
-NAMES = st.sampled_from(["X-A", "x-a", "Accept", "User-Agent", "Authorization", "Cookie", "Host", "X-B"])
+NAMES = st.sampled_from(
+    ["X-A", "x-a", "Accept", "User-Agent", "Authorization", "Cookie", "Host", "X-B"]
+)
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=8)
 STEPS = st.lists(
     st.one_of(
@@ -125,8 +137,12 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS, fields=st.lists(st.dictionaries(NAMES, VALUES, max_size=3), min_size=1, max_size=3))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    steps=STEPS, fields=st.lists(st.dictionaries(NAMES, VALUES, max_size=3), min_size=1, max_size=3)
+)
 def test_a_ready_request_is_what_a_fresh_one_would_be(
     steps: list[tuple[str, str, str]], fields: list[dict[str, str]]
 ) -> None:
@@ -154,28 +170,45 @@ BODIES = st.one_of(
     st.none(),
     st.binary(max_size=9).map(lambda data: {"data": data}),
     st.text(max_size=9).map(lambda text: {"data": text}),
-    st.dictionaries(st.text(max_size=3), st.text(max_size=3), min_size=1, max_size=2).map(lambda form: {"data": form}),
+    st.dictionaries(st.text(max_size=3), st.text(max_size=3), min_size=1, max_size=2).map(
+        lambda form: {"data": form}
+    ),
     st.integers().map(lambda number: {"json": {"a": number}}),
 )
-OWN_FIELDS = st.dictionaries(NAMES | st.sampled_from(["Content-Type", "Content-Length"]), VALUES, max_size=2)
+OWN_FIELDS = st.dictionaries(
+    NAMES | st.sampled_from(["Content-Type", "Content-Length"]), VALUES, max_size=2
+)
 ALIKE = st.tuples(
     st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
-    st.sampled_from(["http://h.test/", "http://h.test/a?b=c#d", "http://h.test:81/é", "http://other.test/"]),
+    st.sampled_from(
+        ["http://h.test/", "http://h.test/a?b=c#d", "http://h.test:81/é", "http://other.test/"]
+    ),
     OWN_FIELDS,
     BODIES,
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(asked=st.lists(ALIKE, min_size=2, max_size=8), steps=STEPS)
 def test_a_request_made_like_another_is_what_a_fresh_one_would_be(
-    asked: list[tuple[str, str, dict[str, str], dict[str, Any] | None]], steps: list[tuple[str, str, str]]
+    asked: list[tuple[str, str, dict[str, str], dict[str, Any] | None]],
+    steps: list[tuple[str, str, str]],
 ) -> None:
-    """Each is asked for twice; the second time there is another of its kind, with other things for path and body."""
+    """Each is asked for twice; the second time there is another of its kind, with other things for
+    path and body.
+    """
     from wherry.client.options import RequestOptions
-    from wherry.client.redirects import Hop
+    from wherry.client.sending.redirect_rules import Hop
 
-    def both(session: wherry.ClientSession, method: str, url: str, own: dict[str, str], body: dict[str, Any]) -> None:
+    def both(
+        session: wherry.ClientSession,
+        method: str,
+        url: str,
+        own: dict[str, str],
+        body: dict[str, Any],
+    ) -> None:
         options = RequestOptions(headers=own, **body)
         payload, target = session._payload(options), session._resolve_url(url)
         hop = Hop(method, target, own, session._payload(options), None)
@@ -252,15 +285,21 @@ class _Owner:
         """Not looked at here."""
 
 
-def _outcome(loop: asyncio.AbstractEventLoop, known: list[bytes], data: bytes, method: str) -> tuple[Any, ...]:
-    """What becomes of `data` on a connection under whose limits the answers `known` were seen before."""
+def _outcome(
+    loop: asyncio.AbstractEventLoop, known: list[bytes], data: bytes, method: str
+) -> tuple[Any, ...]:
+    """What becomes of `data` on a connection under whose limits the answers `known` were seen
+    before.
+    """
     limits = Limits()
     for answer in known:
         _feed(loop, limits, answer, "GET")
     return _feed(loop, limits, data, method)
 
 
-def _feed(loop: asyncio.AbstractEventLoop, limits: Limits, data: bytes, method: str) -> tuple[Any, ...]:
+def _feed(
+    loop: asyncio.AbstractEventLoop, limits: Limits, data: bytes, method: str
+) -> tuple[Any, ...]:
     connection = Http1Connection(loop, limits)
     transport, owner, sink = _Transport(), _Owner(), Sink()
     connection.connection_made(transport)  # type: ignore[arg-type]
@@ -283,18 +322,37 @@ def _feed(loop: asyncio.AbstractEventLoop, limits: Limits, data: bytes, method: 
 
 ANSWERS = st.builds(
     lambda status, fields, body, off, extra: (
-        f"HTTP/1.1 {status}\r\nContent-Length: {max(0, len(body) + off)}\r\n{fields}\r\n".encode() + body + extra
+        f"HTTP/1.1 {status}\r\nContent-Length: {max(0, len(body) + off)}\r\n{fields}\r\n".encode()
+        + body
+        + extra
     ),
-    st.sampled_from(["200 OK", "404 Not Found", "204 No Content", "304 Not Modified", "100 Continue"]),
-    st.sampled_from(["", "Connection: close\r\n", "X: a\r\n", "Set-Cookie: a=b\r\n", "Transfer-Encoding: chunked\r\n"]),
+    st.sampled_from(
+        ["200 OK", "404 Not Found", "204 No Content", "304 Not Modified", "100 Continue"]
+    ),
+    st.sampled_from(
+        [
+            "",
+            "Connection: close\r\n",
+            "X: a\r\n",
+            "Set-Cookie: a=b\r\n",
+            "Transfer-Encoding: chunked\r\n",
+        ]
+    ),
     st.binary(max_size=6),
     st.sampled_from([0, 0, 0, -1, 1]),
-    st.sampled_from([b"", b"", b"", b"X", b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]),
+    st.sampled_from(
+        [b"", b"", b"", b"X", b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
+    ),
 )
 
 
 @settings(max_examples=400, deadline=None)
-@given(known=st.lists(ANSWERS, max_size=3), data=ANSWERS, again=st.booleans(), method=st.sampled_from(["GET", "HEAD"]))
+@given(
+    known=st.lists(ANSWERS, max_size=3),
+    data=ANSWERS,
+    again=st.booleans(),
+    method=st.sampled_from(["GET", "HEAD"]),
+)
 def test_a_recognised_head_gives_what_the_parser_gives(
     known: list[bytes], data: bytes, again: bool, method: str
 ) -> None:
@@ -320,10 +378,14 @@ def test_heads_that_are_not_kept(fields: str) -> None:
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_a_length_that_is_of_no_body_is_no_length(status: str) -> None:
-    """RFC 9112 6.3: what follows a 304 that says Content-Length is nobody's, however often the head was seen."""
+    """RFC 9112 6.3: what follows a 304 that says Content-Length is nobody's, however often the head
+    was seen.
+    """
     loop = asyncio.new_event_loop()
     answer = f"HTTP/1.1 {status}\r\nContent-Length: 1\r\n\r\n".encode()
-    assert _outcome(loop, [answer], answer + b"X", "GET") == _outcome(loop, [], answer + b"X", "GET")
+    assert _outcome(loop, [answer], answer + b"X", "GET") == _outcome(
+        loop, [], answer + b"X", "GET"
+    )
     loop.close()
 
 
@@ -378,7 +440,9 @@ async def test_calls_a_message() -> None:
     async with (
         serve(echo, "127.0.0.1", 0, compression=None) as server,
         wherry.ClientSession() as session,
-        session.ws_connect(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/") as websocket,
+        session.ws_connect(
+            f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+        ) as websocket,
     ):
 
         async def one() -> None:

@@ -48,9 +48,12 @@ async def test_alpn_chooses_http2_and_requests_share_one_connection(
 
     results = await asyncio.gather(*(get("/small") for _ in range(20)))
     assert results == [(HttpVersion20, SMALL)] * 20
-    assert stats(session).opened == 1 or server.name == "nginx"  # which takes eight streams at a time
+    # Which takes eight streams at a time.
+    assert stats(session).opened == 1 or server.name == "nginx"
     results = await asyncio.gather(*(get("/large") for _ in range(12)))
-    assert [hashlib.sha256(body).digest() for _, body in results] == [hashlib.sha256(LARGE).digest()] * 12
+    assert [hashlib.sha256(body).digest() for _, body in results] == [
+        hashlib.sha256(LARGE).digest()
+    ] * 12
 
 
 async def test_prior_knowledge(server: Http2Server) -> None:
@@ -86,14 +89,16 @@ async def test_a_server_without_http2_is_spoken_to_in_http1(pki: Pki) -> None:
 
         assert await asyncio.gather(*(get() for _ in range(5))) == [(HttpVersion11, "ok")] * 5
         assert connector.pool.stats().opened == 5
-        route = next(iter(connector.pool._lanes))
+        route = next(iter(connector.pool._route_pools))
         assert connector.pool._negotiated.multiplexes(route) is False
     running.close()
     await running.wait_closed()
 
 
 @pytest.mark.parametrize("name", ["haproxy", "caddy", "hypercorn"])
-async def test_uploads_of_every_kind(session: ClientSession, http2_servers: Http2Servers, name: str) -> None:
+async def test_uploads_of_every_kind(
+    session: ClientSession, http2_servers: Http2Servers, name: str
+) -> None:
     url = f"https://localhost:{getattr(http2_servers, name).tls_port}/upload"
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -111,7 +116,9 @@ async def test_uploads_of_every_kind(session: ClientSession, http2_servers: Http
         assert await response.text() == "3"
 
 
-async def test_head_and_trailers_and_streaming(session: ClientSession, http2_servers: Http2Servers) -> None:
+async def test_head_and_trailers_and_streaming(
+    session: ClientSession, http2_servers: Http2Servers
+) -> None:
     base = f"https://localhost:{http2_servers.nghttpd.tls_port}"
     async with session.head(f"{base}/large") as response:
         assert (response.content_length, await response.read()) == (len(LARGE), b"")
@@ -123,7 +130,9 @@ async def test_head_and_trailers_and_streaming(session: ClientSession, http2_ser
     assert stats(session).opened == 1
 
 
-async def test_a_response_left_unread_gives_its_stream_back(session: ClientSession, server: Http2Server) -> None:
+async def test_a_response_left_unread_gives_its_stream_back(
+    session: ClientSession, server: Http2Server
+) -> None:
     url = f"https://localhost:{server.tls_port}"
     for _ in range(12):
         response = await session.get(f"{url}/large")
@@ -133,12 +142,15 @@ async def test_a_response_left_unread_gives_its_stream_back(session: ClientSessi
     assert stats(session).opened == 1
 
 
-async def test_cancelled_and_timed_out_requests_hurt_nobody(session: ClientSession, server: Http2Server) -> None:
+async def test_cancelled_and_timed_out_requests_hurt_nobody(
+    session: ClientSession, server: Http2Server
+) -> None:
     url = f"https://localhost:{server.tls_port}"
     async with session.get(f"{url}/small") as response:
         await response.read()
 
-    # Apache ends the whole connection when a stream is reset whose head it has not sent yet, so heads first.
+    # Apache ends the whole connection when a stream is reset whose head it has not sent yet, so
+    # heads first.
     heads = asyncio.Barrier(7)
 
     async def get() -> tuple[int, int]:
@@ -186,7 +198,9 @@ async def test_a_time_limit_ends_the_stream(answer: bytes, limits: dict[str, flo
         assert stats(session).busy == 0
 
 
-async def test_whatever_becomes_of_requests_their_streams_are_free_again(server: Http2Server, pki: Pki) -> None:
+async def test_whatever_becomes_of_requests_their_streams_are_free_again(
+    server: Http2Server, pki: Pki
+) -> None:
     """Read, left early, too slow, silent for too long, cancelled: all at once, on few connections."""
     base = f"https://localhost:{server.tls_port}"
     dice = random.Random(5)
@@ -194,10 +208,15 @@ async def test_whatever_becomes_of_requests_their_streams_are_free_again(server:
 
     async def one() -> None:
         kind = dice.choice(["small", "large", "left", "late", "silent"])
-        limits = {"late": {"total": 0.05 * dice.random()}, "silent": {"sock_read": 0.005 * dice.random()}}
+        limits = {
+            "late": {"total": 0.05 * dice.random()},
+            "silent": {"sock_read": 0.005 * dice.random()},
+        }
         limit = wherry.ClientTimeout(**limits.get(kind, {"total": 20}))
         try:
-            async with session.get(f"{base}/{'small' if kind == 'small' else 'large'}", timeout=limit) as response:
+            async with session.get(
+                f"{base}/{'small' if kind == 'small' else 'large'}", timeout=limit
+            ) as response:
                 if kind == "left":
                     await response.content.read(dice.randrange(1, 100_000))
                 else:
@@ -221,11 +240,13 @@ async def test_whatever_becomes_of_requests_their_streams_are_free_again(server:
         await asyncio.gather(*(work() for _ in range(10)))
         assert {"small", "large", "left"} <= ends
         assert stats(session).busy == stats(session).waiting == 0
-        assert all(made.is_idle and not made.promised for made in connector.pool.all_connections())
+        assert all(made.is_idle and not made.reserved for made in connector.pool.all_connections())
 
 
 async def test_closing_the_session_ends_connections_in_order(server: Http2Server, pki: Pki) -> None:
-    async with ClientSession(connector=TCPConnector(ssl=pki.client(), protocols=("h2",))) as session:
+    async with ClientSession(
+        connector=TCPConnector(ssl=pki.client(), protocols=("h2",))
+    ) as session:
         response = await session.get(f"https://localhost:{server.tls_port}/large")
         [connection] = session.connector.pool.all_connections()
     assert connection.transport is None
@@ -233,8 +254,12 @@ async def test_closing_the_session_ends_connections_in_order(server: Http2Server
         await response.read()
 
 
-async def test_many_more_requests_than_streams_are_all_answered(http2_servers: Http2Servers, pki: Pki) -> None:
-    """nginx takes eight at a time and ends each connection after a hundred: waits, further connections, GOAWAY."""
+async def test_many_more_requests_than_streams_are_all_answered(
+    http2_servers: Http2Servers, pki: Pki
+) -> None:
+    """nginx takes eight at a time and ends each connection after a hundred: waits, further
+    connections, GOAWAY.
+    """
     connector = TCPConnector(ssl=pki.client(), protocols=("h2", "http/1.1"), limit=2)
     async with ClientSession(connector=connector) as session:
         url = f"https://localhost:{http2_servers.nginx.tls_port}/small"
@@ -249,7 +274,7 @@ async def test_many_more_requests_than_streams_are_all_answered(http2_servers: H
         assert connector.pool.stats().open <= 2
 
 
-# --- WebSocket -----------------------------------------------------------------------------------------------
+# --- WebSocket ------------------------------------------------------------------------------------
 
 
 # Closed, and still in a program's hands: nothing may depend on when they are collected.
@@ -275,7 +300,9 @@ async def test_a_websocket_is_a_stream_where_the_server_offers_that(
     async with session.get(f"https://localhost:{port}/small") as response:
         await response.read()
     assert await talk(session, f"wss://localhost:{port}/chat") == HttpVersion20
-    versions = await asyncio.gather(*(talk(session, f"wss://localhost:{port}/chat") for _ in range(5)))
+    versions = await asyncio.gather(
+        *(talk(session, f"wss://localhost:{port}/chat") for _ in range(5))
+    )
     assert versions == [HttpVersion20] * 5
     async with session.get(f"https://localhost:{port}/small") as response:
         assert await response.read() == SMALL
@@ -286,12 +313,16 @@ async def test_a_websocket_goes_by_http1_where_nobody_offers_more(
     session: ClientSession, http2_servers: Http2Servers
 ) -> None:
     port = http2_servers.hypercorn.tls_port
-    assert await talk(session, f"wss://localhost:{port}/chat") == HttpVersion11  # nothing is known of it yet
+    # Nothing is known of it yet.
+    assert await talk(session, f"wss://localhost:{port}/chat") == HttpVersion11
 
 
 async def test_a_websocket_by_prior_knowledge(http2_servers: Http2Servers) -> None:
     async with ClientSession(connector=TCPConnector(protocols=("h2c",))) as session:
-        assert await talk(session, f"ws://localhost:{http2_servers.hypercorn.plain_port}/chat") == HttpVersion20
+        assert (
+            await talk(session, f"ws://localhost:{http2_servers.hypercorn.plain_port}/chat")
+            == HttpVersion20
+        )
         with pytest.raises(wherry.ClientConnectionError, match="does not offer extended CONNECT"):
             await session.ws_connect(f"ws://localhost:{http2_servers.nginx.plain_port}/chat")
 
@@ -323,7 +354,7 @@ async def test_a_websocket_that_is_closed_is_no_response_left_open() -> None:
     assert complaints == []
 
 
-# --- through proxies -----------------------------------------------------------------------------------------
+# --- through proxies ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["tinyproxy", "squid", "squid_tls", "microsocks", "dante"])
@@ -361,7 +392,9 @@ async def test_a_connector_asks_quiet_connections_for_a_sign_of_life() -> None:
 
 
 class Stingy:
-    """Speaks HTTP/2 in the clear, and ends each connection after `allows()` requests: GOAWAY, the others undone."""
+    """Speaks HTTP/2 in the clear, and ends each connection after `allows()` requests: GOAWAY, the
+    others undone.
+    """
 
     def __init__(self, allows: Callable[[], int], *, announced: bool, early: bool) -> None:
         self.connections = self.answered = 0
@@ -413,12 +446,17 @@ class Stingy:
 async def test_a_server_that_allows_one_request_a_connection_answers_all_of_a_hundred(
     limit: int, early: bool, announced: bool
 ) -> None:
-    """Each is undone on a shared connection once at most: its ten tries are not used up (RFC 9113 6.8, 8.7)."""
+    """Each is undone on a shared connection once at most: its ten tries are not used up (RFC 9113
+    6.8, 8.7).
+    """
     stingy = Stingy(lambda: 1, announced=announced, early=early)
     server = await asyncio.start_server(stingy, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     connector = TCPConnector(protocols=("h2c",), limit=limit)
-    async with server, ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=30)) as session:
+    async with (
+        server,
+        ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=30)) as session,
+    ):
 
         async def get() -> bytes:
             async with session.get(url) as response:
@@ -434,7 +472,10 @@ async def test_a_server_that_allows_now_more_and_now_fewer_answers_all() -> None
     server = await asyncio.start_server(stingy, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     connector = TCPConnector(protocols=("h2c",), limit=10)
-    async with server, ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=30)) as session:
+    async with (
+        server,
+        ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=30)) as session,
+    ):
 
         async def get() -> bytes:
             async with session.get(url) as response:
@@ -444,10 +485,12 @@ async def test_a_server_that_allows_now_more_and_now_fewer_answers_all() -> None
         assert stingy.connections <= 200
 
 
-async def test_that_a_server_ended_a_connection_early_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_that_a_server_ended_a_connection_early_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """One that is replaced while it serves is no rule for the next."""
     now = [0.0]
-    monkeypatch.setattr("wherry.connect.lane.monotonic", lambda: now[0])
+    monkeypatch.setattr("wherry.connect.pool.route_pool.monotonic", lambda: now[0])
     allowed = [2]
     stingy = Stingy(lambda: allowed[0], announced=False, early=False)
     server = await asyncio.start_server(stingy, "127.0.0.1", 0)

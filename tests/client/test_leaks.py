@@ -1,7 +1,9 @@
-"""What goes along when a redirect changes the scheme, the host, the port or only the path, and what stays behind.
+"""What goes along when a redirect changes the scheme, the host, the port or only the path, and what
+stays behind.
 
 One table for every secret and every way.  The first origin is https://a.test; a way is a list of places, each of
-which redirects to the next, and the table says for the last of them whether the secret was sent, and why.
+which redirects to the next, and the table says for the last of them whether the secret was sent,
+and why.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from yarl import URL
 
 from wherry import BasicAuth, DigestAuthMiddleware
 from wherry.client.origin import origin_of
-from wherry.client.redirects import Hop, next_hop
+from wherry.client.sending.redirect_rules import Hop, next_hop
 
 from .conftest import Asked, Peer, Reply, reply
 
@@ -39,8 +41,9 @@ WAYS = {
     "the path, and then the host": ["S", "S", "HOST"],
     "another host's other path": ["S", "HOST", "HOST"],
 }
-# RFC 9110 15.4 6.1: a redirected request drops what is specific to the first target, Authorization and Cookie among
-# them, where the origin changes; 11.5: a protection space is the (canonical) root URI's origin and a realm.
+# RFC 9110 15.4 6.1: a redirected request drops what is specific to the first target, Authorization
+# and Cookie among them, where the origin changes; 11.5: a protection space is the (canonical) root
+# URI's origin and a realm.
 SAME_ORIGIN = "RFC 9110 11.5: the same origin, the same protection space"
 OTHER_ORIGIN = "RFC 9110 15.4 (6.1): resource-specific fields are dropped for another origin"
 STAYS_DROPPED = "who came between chose the way back: what was dropped stays dropped"
@@ -56,21 +59,32 @@ AUTHORIZATION = {
     "the path, and then the host": (False, OTHER_ORIGIN),
     "another host's other path": (False, OTHER_ORIGIN),
 }
-# A cookie of the jar goes where RFC 6265bis 5.8.3 says, by the host and not by the way; this one is Secure.
+# A cookie of the jar goes where RFC 6265bis 5.8.3 says, by the host and not by the way; this one is
+# Secure.
 JAR_COOKIE = {
     "only the path": (True, "RFC 6265bis 5.8.3: host and path match, and the connection is secure"),
     "the scheme, down": (False, "RFC 6265bis 5.8.3: Secure cookies need a secure connection"),
-    "the scheme, up": (True, "RFC 6265bis 5.8.3: host and path match, and the connection is secure"),
+    "the scheme, up": (
+        True,
+        "RFC 6265bis 5.8.3: host and path match, and the connection is secure",
+    ),
     "the host": (False, "RFC 6265bis 5.8.3: another host"),
     "the port": (True, "RFC 6265bis 8.5: cookies do not mind the port"),
-    "away and back": (True, "RFC 6265bis 5.8.3: a cookie belongs to the host, whoever links to it (SameSite apart)"),
+    "away and back": (
+        True,
+        "RFC 6265bis 5.8.3: a cookie belongs to the host, whoever links to it (SameSite apart)",
+    ),
     "the path, and then the host": (False, "RFC 6265bis 5.8.3: another host"),
     "another host's other path": (False, "RFC 6265bis 5.8.3: another host"),
 }
-# A digest is an answer to the origin's own nonce, not the secret: RFC 7616 3.3 lets it go to its protection space.
+# A digest is an answer to the origin's own nonce, not the secret: RFC 7616 3.3 lets it go to its
+# protection space.
 DIGEST = {
     **{way: (sent, why) for way, (sent, why) in AUTHORIZATION.items()},
-    "away and back": (True, "RFC 7616 3.3: the answer to this origin's own challenge is good at this origin alone"),
+    "away and back": (
+        True,
+        "RFC 7616 3.3: the answer to this origin's own challenge is good at this origin alone",
+    ),
 }
 
 TABLE = [
@@ -108,7 +122,9 @@ async def world(peer: Any) -> World:
             places = WAYS[way.removeprefix("digest:")]
             guarded = way.startswith("digest:") and (letter == places[0] or step == len(places))
             if guarded and "Authorization" not in asked.headers:
-                return reply(401, "", {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'})
+                return reply(
+                    401, "", {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'}
+                )
             if step == len(places):
                 return reply(200)
             return reply(302, "", {"Location": str(place_of(made, places[step], way, step))})
@@ -122,7 +138,9 @@ async def world(peer: Any) -> World:
     return made
 
 
-@pytest.mark.parametrize(("secret", "how", "way", "sent", "why"), TABLE, ids=[f"{row[0]}, {row[2]}" for row in TABLE])
+@pytest.mark.parametrize(
+    ("secret", "how", "way", "sent", "why"), TABLE, ids=[f"{row[0]}, {row[2]}" for row in TABLE]
+)
 async def test_secrets_over_redirects(
     world: World, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     secret: str, how: str, way: str, sent: bool, why: str,
@@ -147,7 +165,14 @@ async def test_secrets_over_redirects(
         case "netrc":
             (tmp_path / "netrc").write_text("machine a.test login me password mine\n")
             monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-            for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            for variable in (
+                "http_proxy",
+                "https_proxy",
+                "HTTP_PROXY",
+                "HTTPS_PROXY",
+                "all_proxy",
+                "ALL_PROXY",
+            ):
                 monkeypatch.delenv(variable, raising=False)
             options["trust_env"] = True
         case "cookies=":
@@ -160,7 +185,12 @@ async def test_secrets_over_redirects(
         client.cookie_jar.store(["mine=1; Secure; Path=/"], URL("https://a.test/"))
     async with asyncio.timeout(10), client.get(first, **request) as response:
         assert response.status == (200 if how != "digest" or sent else 401)
-        shown = [response.url, response.real_url, response.request_info.url, *(old.url for old in response.history)]
+        shown = [
+            response.url,
+            response.real_url,
+            response.request_info.url,
+            *(old.url for old in response.history),
+        ]
         assert not any(url.raw_user or url.raw_password for url in shown)
     _, last = world.asked[-1]
     brought = last.headers.get(name)
@@ -173,12 +203,14 @@ async def test_secrets_over_redirects(
         assert world.asked[0][1].headers.get(name) == value  # it was sent where it was meant to go
 
 
-# --- credentials in a redirect's URL --------------------------------------------------------------------------
+# --- credentials in a redirect's URL --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["a.test", "b.test"])
 @pytest.mark.parametrize("given", ["auth=", "URL", "session auth=", "nothing"])
-async def test_credentials_in_a_redirect_supersede(peer: Any, session: Any, host: str, given: str) -> None:
+async def test_credentials_in_a_redirect_supersede(
+    peer: Any, session: Any, host: str, given: str
+) -> None:
     """S001-19, S001-20: and they hold for what follows on the same origin."""
 
     def answer(asked: Asked) -> Reply:
@@ -200,7 +232,12 @@ async def test_credentials_in_a_redirect_supersede(peer: Any, session: Any, host
         assert not response.url.raw_user
     theirs = basic("other", "theirs")
     first = None if given == "nothing" else MINE
-    assert [asked.headers.get("Authorization") for asked in server.asked] == [first, theirs, theirs, theirs]
+    assert [asked.headers.get("Authorization") for asked in server.asked] == [
+        first,
+        theirs,
+        theirs,
+        theirs,
+    ]
 
 
 async def test_credentials_of_a_redirect_stay_with_its_origin(peer: Any, session: Any) -> None:
@@ -214,13 +251,19 @@ async def test_credentials_of_a_redirect_stay_with_its_origin(peer: Any, session
     server: Peer = await peer(answer)
     async with session().get(server.url(host="a.test")) as response:
         assert response.status == 200
-    assert [asked.headers.get("Authorization") for asked in server.asked] == [None, basic("other", "theirs"), None]
+    assert [asked.headers.get("Authorization") for asked in server.asked] == [
+        None,
+        basic("other", "theirs"),
+        None,
+    ]
 
 
 async def test_netrc_knows_the_host_that_a_redirect_leads_to(
     peer: Any, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine's own entry is meant for it, whoever leads there; the default entry is for nobody a peer names."""
+    """A machine's own entry is meant for it, whoever leads there; the default entry is for nobody a
+    peer names.
+    """
     (tmp_path / "netrc").write_text(
         "machine b.test login b password bb\nmachine a.test login a password aa\ndefault login x password xx\n"
     )
@@ -251,11 +294,16 @@ async def test_netrc_knows_the_host_that_a_redirect_leads_to(
 async def test_a_redirect_out_of_tls_sends_no_password_of_the_new_host_in_clear(
     peer: Any, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, to: str
 ) -> None:
-    """Who leads there chooses the scheme: a password that is used over TLS must not be had by asking for it."""
+    """Who leads there chooses the scheme: a password that is used over TLS must not be had by
+    asking for it.
+    """
     (tmp_path / "netrc").write_text("machine b.test login b password bb\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     second: Peer = await peer(
-        lambda asked: reply(302, "", {"Location": "/next"}) if asked.target == "/there" else reply(), tls=to == "https"
+        lambda asked: (
+            reply(302, "", {"Location": "/next"}) if asked.target == "/there" else reply()
+        ),
+        tls=to == "https",
     )
     first: Peer = await peer(
         lambda _: reply(302, "", {"Location": second.url("/there", "b.test")}), tls=start == "https"
@@ -274,7 +322,9 @@ async def test_a_netrc_password_that_was_kept_back_stays_back(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     end: Peer = await peer(tls=True)
     clear: Peer = await peer(lambda _: reply(302, "", {"Location": end.url("/", "b.test")}))
-    start: Peer = await peer(lambda _: reply(302, "", {"Location": clear.url("/", "b.test")}), tls=True)
+    start: Peer = await peer(
+        lambda _: reply(302, "", {"Location": clear.url("/", "b.test")}), tls=True
+    )
     async with session(trust_env=True).get(start.url("/", "a.test")) as response:
         assert response.status == 200
     assert "Authorization" not in clear.asked[0].headers
@@ -284,7 +334,9 @@ async def test_a_netrc_password_that_was_kept_back_stays_back(
 async def test_the_default_of_netrc_is_for_the_base_url_alone(
     peer: Any, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "netrc").write_text("machine b.test login b password bb\ndefault login x password xx\n")
+    (tmp_path / "netrc").write_text(
+        "machine b.test login b password bb\ndefault login x password xx\n"
+    )
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     server: Peer = await peer()
     client = session(trust_env=True, base_url=server.url("/", "a.test"))
@@ -313,7 +365,13 @@ async def test_netrc_comes_after_everything_else(
         pass
     async with session().get(url):
         pass
-    assert [asked.headers.get("Authorization") for asked in server.asked] == ["Bearer t", MINE, MINE, MINE, None]
+    assert [asked.headers.get("Authorization") for asked in server.asked] == [
+        "Bearer t",
+        MINE,
+        MINE,
+        MINE,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(

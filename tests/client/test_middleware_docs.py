@@ -24,7 +24,11 @@ def test_the_code_of_the_page_compiles(block: str) -> None:
 
 
 def test_every_name_of_the_page_is_offered() -> None:
-    names = set(re.findall(r"\b((?:[A-Z][A-Za-z0-9]+)(?:Middleware|Limit|Credentials|Storage|Budget))\b", TEXT))
+    names = set(
+        re.findall(
+            r"\b((?:[A-Z][A-Za-z0-9]+)(?:Middleware|Limit|Credentials|Storage|Budget))\b", TEXT
+        )
+    )
     assert names
     assert names <= set(wherry.__all__)
 
@@ -37,7 +41,9 @@ async def test_the_bearer_token_stays_at_its_origin(peer: Any, session: Any) -> 
     (block,) = [block for block in BLOCKS if "class BearerAuth" in block]
     names: dict[str, Any] = {**vars(wherry), "URL": URL}
     exec(compile(block, "middlewares.md", "exec"), names)
-    async with session(middlewares=(names["BearerAuth"]("t0ken", server.url()),)).get(server.url()) as response:
+    async with session(middlewares=(names["BearerAuth"]("t0ken", server.url()),)).get(
+        server.url()
+    ) as response:
         assert response.status == 200
     assert [asked.headers.get("Authorization") for asked in server.asked] == ["Bearer t0ken"] * 2
     assert [asked.headers.get("Authorization") for asked in other.asked] == [None]

@@ -50,7 +50,9 @@ async def test_a_callable_object_is_a_middleware(peer: Any, session: Any) -> Non
     class Counter:
         calls = 0
 
-        async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        async def __call__(
+            self, request: ClientRequest, handler: ClientHandlerType
+        ) -> ClientResponse:
             self.calls += 1
             return await handler(request)
 
@@ -106,7 +108,9 @@ async def test_the_order_is_that_of_an_onion(peer: Any, session: Any) -> None:
     assert log == ["enter 1", "enter 2", "request", "exit 2", "exit 1"]
 
 
-async def test_they_run_on_each_retry_of_the_client_with_a_fresh_request(peer: Any, session: Any) -> None:
+async def test_they_run_on_each_retry_of_the_client_with_a_fresh_request(
+    peer: Any, session: Any
+) -> None:
     """S001-36, S001-37"""
     seen: list[str | None] = []
 
@@ -129,7 +133,9 @@ async def test_they_run_on_each_retry_of_the_client_with_a_fresh_request(peer: A
 
 
 async def test_they_run_on_each_hop_of_a_redirect(peer: Any, session: Any) -> None:
-    server: Peer = await peer(lambda asked: reply(302, "", {"Location": "/end"}) if asked.target == "/" else reply())
+    server: Peer = await peer(
+        lambda asked: reply(302, "", {"Location": "/end"}) if asked.target == "/" else reply()
+    )
     seen: list[str] = []
 
     async def watch(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -141,7 +147,9 @@ async def test_they_run_on_each_hop_of_a_redirect(peer: Any, session: Any) -> No
     assert seen == ["/", "/end"]
 
 
-async def auth_retry_middleware(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+async def auth_retry_middleware(
+    request: ClientRequest, handler: ClientHandlerType
+) -> ClientResponse:
     # Try up to 3 authentication methods
     for attempt in range(3):
         if attempt == 0:
@@ -169,14 +177,22 @@ async def auth_retry_middleware(request: ClientRequest, handler: ClientHandlerTy
 
 
 @pytest.mark.parametrize("accepted", [1, 2, 3, 4])
-async def test_the_bounded_for_loop_tries_three_ways(peer: Any, session: Any, accepted: int) -> None:
+async def test_the_bounded_for_loop_tries_three_ways(
+    peer: Any, session: Any, accepted: int
+) -> None:
     """S001-38, S001-39"""
-    server: Peer = await peer(lambda _: reply(200 if len(server.asked) >= accepted else 401, "who?"))
+    server: Peer = await peer(
+        lambda _: reply(200 if len(server.asked) >= accepted else 401, "who?")
+    )
     async with session(middlewares=(auth_retry_middleware,)).get(server.url("/path")) as resp:
         assert resp.status == (200 if accepted < 4 else 401)
         assert await resp.text() == "who?"
     signature = hashlib.sha256(b"/pathmy-secret-key").hexdigest()
-    fields = [("X-API-Key", "my-api-key"), ("Authorization", "Bearer fallback-token"), ("X-Signature", signature)]
+    fields = [
+        ("X-API-Key", "my-api-key"),
+        ("Authorization", "Bearer fallback-token"),
+        ("X-Signature", signature),
+    ]
     for number, asked in enumerate(server.asked):
         assert [asked.headers.get(name) for name, _ in fields] == [
             value if place <= number else None for place, (_, value) in enumerate(fields)
@@ -214,9 +230,12 @@ class RetryMiddleware:
 
 
 @pytest.mark.parametrize(
-    ("status", "tries"), [*((code, 4) for code in (401, 429, 500, 502, 503, 504)), (404, 1), (403, 1), (200, 1)]
+    ("status", "tries"),
+    [*((code, 4) for code in (401, 429, 500, 502, 503, 504)), (404, 1), (403, 1), (200, 1)],
 )
-async def test_the_while_loop_retries_some_statuses(peer: Any, session: Any, status: int, tries: int) -> None:
+async def test_the_while_loop_retries_some_statuses(
+    peer: Any, session: Any, status: int, tries: int
+) -> None:
     """S001-40, S001-41, S001-42"""
     server: Peer = await peer(lambda _: reply(status, "the last"))
     async with session(middlewares=(RetryMiddleware(),)).get(server.url()) as resp:
@@ -226,7 +245,9 @@ async def test_the_while_loop_retries_some_statuses(peer: Any, session: Any, sta
 
 async def test_dropped_responses_do_not_hold_the_pool(peer: Any, session: Any) -> None:
     """S001-43: bodies far beyond any buffer, and room for one connection."""
-    server: Peer = await peer(lambda _: reply(503 if len(server.asked) < 3 else 200, b"x" * 1_000_000))
+    server: Peer = await peer(
+        lambda _: reply(503 if len(server.asked) < 3 else 200, b"x" * 1_000_000)
+    )
     client = session(limit=1, middlewares=(RetryMiddleware(),))
     async with client.get(server.url()) as resp:
         assert len(await resp.read()) == 1_000_000
@@ -261,7 +282,9 @@ async def test_parallel_tries_do_not_disturb_one_another(peer: Any, session: Any
         assert len(await resp.read()) == len(await other[0].read()) == 200_000
 
 
-async def content_type_middleware(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+async def content_type_middleware(
+    request: ClientRequest, handler: ClientHandlerType
+) -> ClientResponse:
     # Examine URL path to determine content-type
     if request.url.path.endswith(".json"):
         request.headers["Content-Type"] = "application/json"
@@ -279,13 +302,22 @@ async def test_headers_are_changed_by_path_and_method(peer: Any, session: Any) -
     """S001-44"""
     server: Peer = await peer()
     client = session(middlewares=(content_type_middleware,))
-    async with client.get(server.url("/a.json")), client.get(server.url("/a.xml")), client.get(server.url("/a")):
+    async with (
+        client.get(server.url("/a.json")),
+        client.get(server.url("/a.xml")),
+        client.get(server.url("/a")),
+    ):
         pass
     async with client.post(server.url("/a.json"), data=b"{}"):
         pass
     types = [asked.headers.get("Content-Type") for asked in server.asked]
     assert types == ["application/json", "application/xml", None, "application/json"]
-    assert [asked.headers.get("X-Request-ID", "")[:5] for asked in server.asked] == ["", "", "", "post-"]
+    assert [asked.headers.get("X-Request-ID", "")[:5] for asked in server.asked] == [
+        "",
+        "",
+        "",
+        "post-",
+    ]
     assert server.asked[3].headers.getall("Content-Type") == ["application/json"]
 
 
@@ -348,7 +380,7 @@ async def test_without_either_it_meets_its_own_requests(peer: Any, session: Any)
     assert len(server.asked) == 5
 
 
-# --- what a middleware may do besides -------------------------------------------------------------------------
+# --- what a middleware may do besides -------------------------------------------------------------
 
 
 async def test_url_method_and_body_may_be_changed(peer: Any, session: Any) -> None:
@@ -383,7 +415,9 @@ async def test_url_method_and_body_may_be_changed(peer: Any, session: Any) -> No
 async def test_another_body_keeps_the_type_unless_it_says_its_own(
     peer: Any, session: Any, body: Any, told: str | None
 ) -> None:
-    """A middleware that wraps or signs JSON sends JSON, as with aiohttp; a form or a payload says what it is."""
+    """A middleware that wraps or signs JSON sends JSON, as with aiohttp; a form or a payload says
+    what it is.
+    """
     server: Peer = await peer()
 
     async def change(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -411,7 +445,9 @@ async def test_another_host_takes_its_own_route_and_name(peer: Any, session: Any
 
 async def test_a_middleware_may_answer_by_itself(session: Any) -> None:
     async def canned(request: ClientRequest, _: ClientHandlerType) -> ClientResponse:
-        return ClientResponse.from_parts(request, 200, "OK", ((b"Content-Type", b"application/json"),), b'{"a": 1}')
+        return ClientResponse.from_parts(
+            request, 200, "OK", ((b"Content-Type", b"application/json"),), b'{"a": 1}'
+        )
 
     async with session(middlewares=(canned,)).get("http://nowhere.invalid/") as resp:
         assert await resp.json() == {"a": 1}
@@ -469,11 +505,18 @@ async def test_a_response_that_nobody_keeps_gives_its_place_back(peer: Any, sess
 
 def test_the_types_are_offered() -> None:
     """S001-30"""
-    for name in ("ClientHandlerType", "ClientMiddlewareType", "ClientRequest", "DigestAuthMiddleware"):
+    for name in (
+        "ClientHandlerType",
+        "ClientMiddlewareType",
+        "ClientRequest",
+        "DigestAuthMiddleware",
+    ):
         assert name in wherry.__all__
 
 
-async def test_a_middleware_that_changes_nothing_sends_what_is_sent_without_it(peer: Any, session: Any) -> None:
+async def test_a_middleware_that_changes_nothing_sends_what_is_sent_without_it(
+    peer: Any, session: Any
+) -> None:
     server: Peer = await peer()
 
     async def nothing(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -489,7 +532,10 @@ async def test_a_middleware_that_changes_nothing_sends_what_is_sent_without_it(p
             async with client.get(server.url("/p?q=1", host="a.test")):
                 pass
     assert len(server.asked) == 12
-    assert all(list(asked.headers.items()) == list(server.asked[0].headers.items()) for asked in server.asked)
+    assert all(
+        list(asked.headers.items()) == list(server.asked[0].headers.items())
+        for asked in server.asked
+    )
     assert server.asked[0].headers["Cookie"] == "a=b"
 
 

@@ -1,4 +1,6 @@
-"""What a program may give by mistake: it is refused at once and in words, and no connection is lost over it."""
+"""What a program may give by mistake: it is refused at once and in words, and no connection is lost
+over it.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 @pytest.mark.parametrize("name", ["total", "connect", "sock_read", "sock_connect"])
 @pytest.mark.parametrize(("value", "error"), NO_SECONDS)
-def test_a_time_limit_that_is_no_number_is_refused_where_it_is_given(name: str, value: Any, error: type) -> None:
+def test_a_time_limit_that_is_no_number_is_refused_where_it_is_given(
+    name: str, value: Any, error: type
+) -> None:
     with pytest.raises(error, match=name):
         wherry.ClientTimeout(**{name: value})
 
@@ -53,9 +57,13 @@ def test_a_time_limit_is_any_real_number(value: Any) -> None:
     assert wherry.ClientTimeout(total=value).total == value
 
 
-@pytest.mark.parametrize("name", ["keepalive_timeout", "ttl_dns_cache", "happy_eyeballs_delay", "ssl_shutdown_timeout"])
+@pytest.mark.parametrize(
+    "name", ["keepalive_timeout", "ttl_dns_cache", "happy_eyeballs_delay", "ssl_shutdown_timeout"]
+)
 @pytest.mark.parametrize(("value", "error"), NO_SECONDS)
-async def test_a_connector_refuses_times_that_are_no_numbers(name: str, value: Any, error: type) -> None:
+async def test_a_connector_refuses_times_that_are_no_numbers(
+    name: str, value: Any, error: type
+) -> None:
     """A time that is NaN among an event loop's timers keeps the others from firing."""
     with pytest.raises(error, match=name):
         wherry.TCPConnector(**{name: value})
@@ -63,12 +71,16 @@ async def test_a_connector_refuses_times_that_are_no_numbers(name: str, value: A
 
 @pytest.mark.parametrize("name", ["limit", "limit_per_host", "dns_cache_max_size"])
 @pytest.mark.parametrize(("value", "error"), NO_NUMBER)
-async def test_a_connector_refuses_limits_that_are_no_numbers(name: str, value: Any, error: type) -> None:
+async def test_a_connector_refuses_limits_that_are_no_numbers(
+    name: str, value: Any, error: type
+) -> None:
     with pytest.raises(error, match=name):
         wherry.TCPConnector(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["read_bufsize", "max_body_size", "max_line_size", "max_field_size", "max_headers"])
+@pytest.mark.parametrize(
+    "name", ["read_bufsize", "max_body_size", "max_line_size", "max_field_size", "max_headers"]
+)
 @pytest.mark.parametrize(("value", "error"), NO_NUMBER)
 async def test_sizes_that_are_no_numbers_are_refused_before_anything_is_sent(
     raw_server: Start, name: str, value: Any, error: type
@@ -123,8 +135,12 @@ async def test_iterators_of_fields_last_for_all_hops(raw_server: Start) -> None:
     assert "Accept: " not in asked
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no"), asyncio.CancelledError(), wherry.ClientConnectionError("no")])
-async def test_a_response_class_that_fails_costs_no_place(raw_server: Start, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no"), asyncio.CancelledError(), wherry.ClientConnectionError("no")]
+)
+async def test_a_response_class_that_fails_costs_no_place(
+    raw_server: Start, error: BaseException
+) -> None:
     class Failing(wherry.ClientResponse):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             raise error
@@ -134,7 +150,9 @@ async def test_a_response_class_that_fails_costs_no_place(raw_server: Start, err
 
     server = await raw_server(half)
     async with wherry.TCPConnector(limit=1) as connector:
-        async with wherry.ClientSession(connector=connector, connector_owner=False, response_class=Failing) as session:
+        async with wherry.ClientSession(
+            connector=connector, connector_owner=False, response_class=Failing
+        ) as session:
             with pytest.raises(type(error)):
                 await session.get(server.url + "/half")
         async with (
@@ -146,7 +164,9 @@ async def test_a_response_class_that_fails_costs_no_place(raw_server: Start, err
 
 @pytest.mark.parametrize("method", ["GE T", "GET\r\nX: y", "G\ud800", None, b"GET"])
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_method_that_a_middleware_set_is_checked(raw_server: Start, method: Any, streamed: bool) -> None:
+async def test_a_method_that_a_middleware_set_is_checked(
+    raw_server: Start, method: Any, streamed: bool
+) -> None:
     async def change(request: wherry.ClientRequest, handler: Any) -> wherry.ClientResponse:
         request.method = method
         answer: wherry.ClientResponse = await handler(request)
@@ -159,7 +179,9 @@ async def test_a_method_that_a_middleware_set_is_checked(raw_server: Start, meth
     async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1)) as session:
         for _ in range(2):
             with pytest.raises((ValueError, TypeError), match=r"[Mm]ethod"):
-                await session.post(server.url, data=pieces() if streamed else b"body", middlewares=[change])
+                await session.post(
+                    server.url, data=pieces() if streamed else b"body", middlewares=[change]
+                )
         async with session.get(server.url, timeout=10) as reply:
             assert await reply.text() == "ok"
 
@@ -177,7 +199,9 @@ async def test_an_upgrade_is_a_field_like_others(raw_server: Start) -> None:
 async def test_a_host_that_is_none_is_refused(host: str, tmp_path: Any) -> None:
     """With encoded=True a URL may hold anything, and a connector may ask no resolver about it."""
     url = URL.build(scheme="http", host=host, path="/", encoded=True)
-    async with wherry.ClientSession(connector=wherry.UnixConnector(str(tmp_path / "none"))) as session:
+    async with wherry.ClientSession(
+        connector=wherry.UnixConnector(str(tmp_path / "none"))
+    ) as session:
         for method in ("GET", "POST"):
             with pytest.raises(wherry.InvalidURL):
                 await session.request(method, url)
@@ -261,7 +285,9 @@ async def test_a_listener_that_is_cancelled_while_connecting_fails_the_request(
     config = wherry.TraceConfig()
     getattr(config, step).append(listen)
     async with wherry.TCPConnector(limit=1) as connector:
-        async with wherry.ClientSession(connector=connector, connector_owner=False, trace_configs=[config]) as session:
+        async with wherry.ClientSession(
+            connector=connector, connector_owner=False, trace_configs=[config]
+        ) as session:
             async with asyncio.timeout(20):
                 with pytest.raises(wherry.ClientConnectionError):
                     await session.get(server.url)
@@ -287,12 +313,16 @@ class _Silent(AbstractResolver):
 async def test_requests_that_give_up_together_leave_no_dial_behind(
     raw_server: Start, requests: int, protocols: tuple[str, ...]
 ) -> None:
-    """The first one's dial goes on for the others; the last one ended none, and it kept its place for ever."""
+    """The first one's dial goes on for the others; the last one ended none, and it kept its place
+    for ever.
+    """
     server = await raw_server(ok)
     connector = wherry.TCPConnector(limit=1, resolver=_Silent(), protocols=protocols)
     async with wherry.ClientSession(connector=connector) as session:
         asking = [
-            asyncio.ensure_future(session.get("https://silent.test/", timeout=wherry.ClientTimeout()))
+            asyncio.ensure_future(
+                session.get("https://silent.test/", timeout=wherry.ClientTimeout())
+            )
             for _ in range(requests)
         ]
         while connector.stats().waiting < requests:
@@ -326,7 +356,9 @@ async def test_a_socket_of_the_wrong_kind_is_closed(raw_server: Start) -> None:
         return made[-1]
 
     server = await raw_server(ok)
-    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1, socket_factory=factory)) as session:
+    async with wherry.ClientSession(
+        connector=wherry.TCPConnector(limit=1, socket_factory=factory)
+    ) as session:
         for _ in range(2):
             with pytest.raises(ValueError, match="Stream"):
                 await session.get(server.url)
@@ -360,8 +392,12 @@ ODD_VIEWS = [
 ]
 
 
-@pytest.mark.parametrize("view", ODD_VIEWS, ids=["items of four bytes", "not side by side", "two dimensions", "empty"])
-async def test_memory_that_is_no_row_of_bytes_is_sent_as_its_bytes(raw_server: Start, view: memoryview) -> None:
+@pytest.mark.parametrize(
+    "view", ODD_VIEWS, ids=["items of four bytes", "not side by side", "two dimensions", "empty"]
+)
+async def test_memory_that_is_no_row_of_bytes_is_sent_as_its_bytes(
+    raw_server: Start, view: memoryview
+) -> None:
     """A chunk's size counts bytes: in items it told the server of less than came."""
 
     async def pieces() -> Any:
@@ -389,7 +425,10 @@ async def test_memory_that_is_no_row_of_bytes_is_sent_as_its_bytes(raw_server: S
 async def test_a_large_body_that_is_no_row_of_bytes(raw_server: Start) -> None:
     server = await raw_server(ok)
     body = memoryview(bytes(range(256)) * 16384)[::2]
-    async with wherry.ClientSession() as session, session.post(server.url, data=body, timeout=10) as reply:
+    async with (
+        wherry.ClientSession() as session,
+        session.post(server.url, data=body, timeout=10) as reply,
+    ):
         assert await reply.text() == "ok"
     assert bytes(server.received[0]).endswith(bytes(body))
 

@@ -1,4 +1,6 @@
-"""Requests that a server wants on another connection: by HTTP/1.1 (RFC 9113 7), or a new one (RFC 9110 15.5.20)."""
+"""Requests that a server wants on another connection: by HTTP/1.1 (RFC 9113 7), or a new one (RFC
+9110 15.5.20).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ StartServer = Callable[..., Awaitable[RawServer]]
 
 
 class Server:
-    """Speaks what ALPN chose; by HTTP/2 it serves /open, lets /slow wait for `go`, and wants HTTP/1.1 for the rest.
+    """Speaks what ALPN chose; by HTTP/2 it serves /open, lets /slow wait for `go`, and wants
+    HTTP/1.1 for the rest.
 
     Attributes:
         seen: The requests, as "2 GET /path" or "1 GET /path".
@@ -37,8 +40,8 @@ class Server:
         self.seen: list[str] = []
         self.go = asyncio.Event()
         self.slow = asyncio.Event()
-        self.refuse: Callable[[h2.connection.H2Connection, int], None] = lambda server, stream: server.reset_stream(
-            stream, REQUIRED
+        self.refuse: Callable[[h2.connection.H2Connection, int], None] = lambda server, stream: (
+            server.reset_stream(stream, REQUIRED)
         )
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,7 +54,9 @@ class Server:
             writer.write(response(asked.rpartition(b"\r\n\r\n")[2] or b"by 1"))
 
     async def _http2(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        server = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+        )
         server.initiate_connection()
         writer.write(server.data_to_send())
         waiting: set[asyncio.Task[None]] = set()
@@ -88,15 +93,19 @@ async def server(raw_server: StartServer, server_tls: ssl.SSLContext) -> tuple[S
 
 
 def client(context: ssl.SSLContext, *protocols: str, **options: Any) -> ClientSession:
-    return ClientSession(connector=TCPConnector(ssl=context, protocols=protocols or BOTH, **options))
+    return ClientSession(
+        connector=TCPConnector(ssl=context, protocols=protocols or BOTH, **options)
+    )
 
 
-async def get(session: ClientSession, url: str, method: str = "GET", **options: Any) -> tuple[int, int, str]:
+async def get(
+    session: ClientSession, url: str, method: str = "GET", **options: Any
+) -> tuple[int, int, str]:
     async with session.request(method, url, **options) as answer:
         return answer.version.major, answer.status, await answer.text()
 
 
-# --- HTTP_1_1_REQUIRED ---------------------------------------------------------------------------------------
+# --- HTTP_1_1_REQUIRED ----------------------------------------------------------------------------
 
 
 async def test_a_request_that_must_be_http1_is_sent_so_and_the_route_remembers(
@@ -112,7 +121,8 @@ async def test_a_request_that_must_be_http1_is_sent_so_and_the_route_remembers(
         made.go.set()
         assert await slow == (2, 200, "by 2")  # the stream that was under way ends where it began
         assert session.connector.stats().opened == 2
-        again = [get(session, f"{url}/closed", ssl=client_tls) for _ in range(3)]  # an equal route, made anew
+        # An equal route, made anew.
+        again = [get(session, f"{url}/closed", ssl=client_tls) for _ in range(3)]
         assert await asyncio.gather(*again) == [(1, 200, "by 1")] * 3
     assert [line for line in made.seen if line[0] == "2"] == ["2 GET /slow", "2 GET /closed"]
 
@@ -127,7 +137,9 @@ async def test_a_post_is_sent_again_where_its_body_can_be(
 
     async with client(client_tls) as session:
         with pytest.raises(wherry.ServerDisconnectedError, match="HTTP_1_1_REQUIRED"):
-            await get(session, f"{url}/closed", "POST", data=once(), headers={"Content-Length": "6"})
+            await get(
+                session, f"{url}/closed", "POST", data=once(), headers={"Content-Length": "6"}
+            )
         assert await get(session, f"{url}/closed", "POST", data=b"a body") == (1, 200, "a body")
     async with client(client_tls) as session:
         assert await get(session, f"{url}/closed", "POST", data=b"a body") == (1, 200, "a body")
@@ -145,7 +157,9 @@ async def test_goaway_may_say_so_for_the_whole_connection(
         assert session.connector.stats().opened == 2
 
 
-async def test_who_speaks_http2_alone_is_told_at_once(server: tuple[Server, str], client_tls: ssl.SSLContext) -> None:
+async def test_who_speaks_http2_alone_is_told_at_once(
+    server: tuple[Server, str], client_tls: ssl.SSLContext
+) -> None:
     made, url = server
     async with client(client_tls, "h2") as session:
         with pytest.raises(wherry.ServerDisconnectedError, match="HTTP_1_1_REQUIRED"):
@@ -174,17 +188,22 @@ async def test_a_response_that_began_is_not_asked_for_again(
 async def test_apache_asks_for_a_certificate_by_http1(
     apache: Apache, client_tls_with_cert: ssl.SSLContext, newest: ssl.TLSVersion
 ) -> None:
-    """By renegotiation in TLS 1.2, after the handshake in TLS 1.3: HTTP/2 allows neither (RFC 9113 9.2)."""
+    """By renegotiation in TLS 1.2, after the handshake in TLS 1.3: HTTP/2 allows neither (RFC 9113
+    9.2).
+    """
     client_tls_with_cert.maximum_version = newest
     client_tls_with_cert.post_handshake_auth = True
     base = f"https://localhost:{apache.tls}"
     async with client(client_tls_with_cert) as session:
         assert (await get(session, f"{base}/index.txt"))[:2] == (2, 200)
         assert (await get(session, f"{base}/certified/index.txt"))[:2] == (1, 200)
-        assert (await get(session, f"{base}/certified/index.txt", "POST", data=b"abc"))[:2] == (1, 200)
+        assert (await get(session, f"{base}/certified/index.txt", "POST", data=b"abc"))[:2] == (
+            1,
+            200,
+        )
 
 
-# --- 421 -----------------------------------------------------------------------------------------------------
+# --- 421 ------------------------------------------------------------------------------------------
 
 
 async def moved(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -195,7 +214,9 @@ async def moved(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write(response(b"not here", status="421 Misdirected Request"))
 
 
-async def test_a_kept_connection_that_is_not_the_right_one_any_more_is_left(raw_server: StartServer) -> None:
+async def test_a_kept_connection_that_is_not_the_right_one_any_more_is_left(
+    raw_server: StartServer,
+) -> None:
     server = await raw_server(moved)
     async with ClientSession() as session:
         assert await get(session, f"{server.url}/") == (1, 200, "here")
@@ -218,5 +239,9 @@ async def test_a_fresh_connection_or_a_body_that_is_gone_ends_it(raw_server: Sta
         assert await get(session, f"{server.url}/") == (1, 421, "not here")
         assert server.connections == 2
         length = {"Content-Length": "6"}
-        assert await get(session, f"{server.url}/", "POST", data=once(), headers=length) == (1, 421, "not here")
+        assert await get(session, f"{server.url}/", "POST", data=once(), headers=length) == (
+            1,
+            421,
+            "not here",
+        )
         assert server.connections == 2

@@ -15,7 +15,9 @@ from wherry import BasicAuth, ClientSession
 
 
 class Recorder:
-    """A server that keeps the heads it gets, and answers by path: /to/PORT redirects there; it tunnels to itself."""
+    """A server that keeps the heads it gets, and answers by path: /to/PORT redirects there; it
+    tunnels to itself.
+    """
 
     def __init__(self) -> None:
         self.port = 0
@@ -36,7 +38,9 @@ class Recorder:
                     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
                 elif "/to/" in target:
                     where = f"http://127.0.0.1:{target.rpartition('/')[2]}/end"
-                    writer.write(f"HTTP/1.1 307 X\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode())
+                    writer.write(
+                        f"HTTP/1.1 307 X\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode()
+                    )
                 else:
                     writer.write(f"HTTP/1.1 {self.status}\r\nContent-Length: 2\r\n\r\nok".encode())
         writer.close()
@@ -73,7 +77,9 @@ async def test_a_plain_request_goes_in_absolute_form_with_the_proxys_fields() ->
             proxy_headers={"X-Proxy": "1"},
         )
     head = proxy.heads[0]
-    assert head.startswith("GET http://origin.test:81/a%20b?c=d HTTP/1.1\r\nHost: origin.test:81\r\n")
+    assert head.startswith(
+        "GET http://origin.test:81/a%20b?c=d HTTP/1.1\r\nHost: origin.test:81\r\n"
+    )
     assert f"Proxy-Authorization: {basic('pu', 'pp')}\r\n" in head
     assert f"Authorization: {basic('u', 'p')}\r\n" in head
     assert head.count("X-Proxy: 1\r\n") == head.count("Proxy-Authorization") == 1
@@ -108,7 +114,10 @@ async def test_credentials_stay_on_their_side_of_a_tunnel() -> None:
 
 async def test_a_field_for_a_proxy_never_enters_a_tunnel() -> None:
     """S001-123"""
-    async with recorder() as proxy, ClientSession(headers={"Proxy-Authorization": "session"}) as session:
+    async with (
+        recorder() as proxy,
+        ClientSession(headers={"Proxy-Authorization": "session"}) as session,
+    ):
         for secret in (None, {"Proxy-Authorization": "request"}):
             await fetch(session, "ws://origin.test/", proxy=proxy.url, headers=secret)
     connects = [head for head in proxy.heads if head.startswith("CONNECT ")]
@@ -168,14 +177,19 @@ async def test_a_refused_tunnel_tells_the_request(of: str) -> None:
     assert "s3cret" not in f"{error!r} {error.request_info!r}"
 
 
-@pytest.mark.parametrize("url", ["http://origin.test/", "https://origin.test/", "ws://origin.test/"])
 @pytest.mark.parametrize(
-    "proxy", ["http://127.0.0.1:1", "https://127.0.0.1:1", "socks5h://127.0.0.1:1", "http://no.invalid"]
+    "url", ["http://origin.test/", "https://origin.test/", "ws://origin.test/"]
+)
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://127.0.0.1:1", "https://127.0.0.1:1", "socks5h://127.0.0.1:1", "http://no.invalid"],
 )
 async def test_an_unreachable_proxy(url: str, proxy: str) -> None:
     """S001-134: whether the proxy would forward or tunnel; and the error names the proxy."""
     async with ClientSession() as session:
-        with pytest.raises(wherry.ClientProxyConnectionError, match=proxy.partition("://")[2]) as caught:
+        with pytest.raises(
+            wherry.ClientProxyConnectionError, match=proxy.partition("://")[2]
+        ) as caught:
             await session.get(url, proxy=proxy.replace("//", "//user:s3cret@"))
     assert (caught.value.host, caught.value.port) in {("127.0.0.1", 1), ("no.invalid", 80)}
     assert "s3cret" not in f"{caught.value} {caught.value!r}"
@@ -185,13 +199,16 @@ async def test_a_unix_socket_is_not_behind_a_proxy(tmp_path: Path) -> None:
     recorded = Recorder()
     server = await asyncio.start_unix_server(recorded.serve, tmp_path / "socket")
     connector = wherry.UnixConnector(str(tmp_path / "socket"))
-    async with server, ClientSession(connector=connector, proxy="http://u:p@127.0.0.1:1") as session:
+    async with (
+        server,
+        ClientSession(connector=connector, proxy="http://u:p@127.0.0.1:1") as session,
+    ):
         await fetch(session, "http://origin.test/a")
     assert recorded.heads[0].startswith("GET /a HTTP/1.1\r\n")
     assert "Proxy" not in recorded.heads[0]
 
 
-# --- ~/.netrc ---------------------------------------------------------------------------------------------------
+# --- ~/.netrc -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -241,7 +258,9 @@ async def test_netrc_has_credentials_for_the_proxy_of_the_environment(
     assert "\r\nAuthorization" not in "".join(proxy.heads)
 
 
-async def test_the_environment_is_not_read_without_trust_env(netrc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environment_is_not_read_without_trust_env(
+    netrc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """S001-124"""
     netrc.write_text("machine 127.0.0.1 login me password w0rd\n")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")

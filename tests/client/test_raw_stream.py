@@ -149,7 +149,11 @@ async def test_connect_names_the_tunnels_end_and_carries_its_bytes() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     end = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, ClientSession() as session, session.request("CONNECT", f"http://{end}/path?q") as response:
+    async with (
+        server,
+        ClientSession() as session,
+        session.request("CONNECT", f"http://{end}/path?q") as response,
+    ):
         assert await response.content.readline() == f"CONNECT {end} HTTP/1.1\r\n".encode()
         response.connection.transport.write(b"bytes")
         assert await response.content.read() == b"bytes"

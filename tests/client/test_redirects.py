@@ -1,4 +1,6 @@
-"""Where a redirect leads, and how: the table of RFC 9110 15.4, every form of Location, and what ends a chain."""
+"""Where a redirect leads, and how: the table of RFC 9110 15.4, every form of Location, and what
+ends a chain.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from tests.client.conftest import Peer, reply
 from yarl import URL
 
 import wherry
-from wherry.client.redirects import redirect_url
+from wherry.client.sending.redirect_rules import redirect_url
 
 BASE = URL("http://h.test:81/a/b?q=1")
 
@@ -48,13 +50,17 @@ def test_a_fragment_goes_on_until_another_comes() -> None:
     assert redirect_url(base, "/x#new").fragment == "new"
 
 
-@pytest.mark.parametrize("location", ["http://", "https://", "http:///x", "http://[bad", "http://h:99999/", "https:/x"])
+@pytest.mark.parametrize(
+    "location", ["http://", "https://", "http:///x", "http://[bad", "http://h:99999/", "https:/x"]
+)
 def test_a_location_that_is_no_url(location: str) -> None:
     with pytest.raises(wherry.InvalidUrlRedirectClientError):
         redirect_url(BASE, location)
 
 
-@pytest.mark.parametrize("location", ["ftp://h/", "file:///etc/passwd", "javascript:alert(1)", "mailto:a@b", "ws://h/"])
+@pytest.mark.parametrize(
+    "location", ["ftp://h/", "file:///etc/passwd", "javascript:alert(1)", "mailto:a@b", "ws://h/"]
+)
 def test_a_location_of_another_scheme(location: str) -> None:
     with pytest.raises(wherry.NonHttpUrlRedirectClientError):
         redirect_url(BASE, location)
@@ -78,7 +84,9 @@ async def test_the_method_and_the_body(
     peer: Any, session: Any, status: int, changes: dict[str, str], method: str
 ) -> None:
     server: Peer = await peer(
-        lambda asked: reply(status, "old", {"Location": "/new"}) if asked.target == "/" else reply(200, "new")
+        lambda asked: (
+            reply(status, "old", {"Location": "/new"}) if asked.target == "/" else reply(200, "new")
+        )
     )
     data = b"body" if method in {"POST", "PUT"} else None
     async with session().request(method, server.url(), data=data, headers={"X-A": "b"}) as response:
@@ -109,7 +117,11 @@ async def test_a_redirect_to_nowhere_is_given_as_it_is(peer: Any, session: Any) 
 
 async def test_a_location_may_begin_with_a_host(peer: Any, session: Any) -> None:
     server: Peer = await peer(
-        lambda asked: reply(302, "", {"Location": f"//b.test:{server.port}/new"}) if asked.target == "/" else reply()
+        lambda asked: (
+            reply(302, "", {"Location": f"//b.test:{server.port}/new"})
+            if asked.target == "/"
+            else reply()
+        )
     )
     async with session().get(server.url(), headers={"Authorization": "Bearer x"}) as response:
         assert response.url == URL(f"http://b.test:{server.port}/new")
@@ -123,7 +135,9 @@ async def test_no_more_redirects_than_that(peer: Any, session: Any, most: int) -
     with pytest.raises(wherry.TooManyRedirects) as caught:
         await client.get(server.url(), max_redirects=most)
     assert len(server.asked) == most
-    assert [str(past.url) for past in caught.value.history] == [server.url("/" + "x" * at) for at in range(most)]
+    assert [str(past.url) for past in caught.value.history] == [
+        server.url("/" + "x" * at) for at in range(most)
+    ]
     assert caught.value.status == 302
     server.answer = lambda _: reply(200, "fine")
     async with client.get(server.url()) as response:
@@ -131,10 +145,16 @@ async def test_no_more_redirects_than_that(peer: Any, session: Any, most: int) -
 
 
 @pytest.mark.parametrize("options", [{}, {"headers": {"X": "1"}}, {"data": b"x"}])
-async def test_zero_redirects_let_none_through(peer: Any, session: Any, options: dict[str, Any]) -> None:
-    """aiohttp documents a maximum of redirects to follow; that its 0 follows them for ever is nowhere said."""
+async def test_zero_redirects_let_none_through(
+    peer: Any, session: Any, options: dict[str, Any]
+) -> None:
+    """aiohttp documents a maximum of redirects to follow; that its 0 follows them for ever is
+    nowhere said.
+    """
     server: Peer = await peer(
-        lambda asked: reply(307, "", {"Location": "/x"}) if asked.target == "/" else reply(200, "there")
+        lambda asked: (
+            reply(307, "", {"Location": "/x"}) if asked.target == "/" else reply(200, "there")
+        )
     )
     client = session(limit=1)
     for method in ("GET", "POST"):
@@ -144,7 +164,9 @@ async def test_zero_redirects_let_none_through(peer: Any, session: Any, options:
             assert await response.text() == "there"
         async with client.request(method, server.url(), max_redirects=None, **options) as response:
             assert await response.text() == "there"
-        async with client.request(method, server.url(), max_redirects=0, allow_redirects=False, **options) as response:
+        async with client.request(
+            method, server.url(), max_redirects=0, allow_redirects=False, **options
+        ) as response:
             assert response.status == 307
 
 
@@ -167,7 +189,7 @@ async def test_a_redirect_is_not_followed_when_told_so(peer: Any, session: Any) 
         assert (response.status, response.history, await response.text()) == (302, (), "old")
 
 
-# --- what goes with the content -------------------------------------------------------------------------------
+# --- what goes with the content -------------------------------------------------------------------
 
 TELLS_OF_CONTENT = {
     "Content-Digest": "sha-256=:AAAA:",
@@ -185,7 +207,12 @@ TELLS_OF_CONTENT = {
     "Signature": "s=:AAAA:",
     "Signature-Input": "s=()",
 }
-STAYS = {"X-Content": "1", "Accept": "text/plain", "If-Match": '"e"', "Want-Repr-Digest": "sha-256=1"}
+STAYS = {
+    "X-Content": "1",
+    "Accept": "text/plain",
+    "If-Match": '"e"',
+    "Want-Repr-Digest": "sha-256=1",
+}
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -194,12 +221,18 @@ STAYS = {"X-Content": "1", "Accept": "text/plain", "If-Match": '"e"', "Want-Repr
 async def test_what_tells_of_content_goes_with_it(
     peer: Any, session: Any, status: int, method: str, as_pairs: bool
 ) -> None:
-    """RFC 9110 15.4: the second request says nothing of what it does not bring, and everything of what it does."""
-    server: Peer = await peer(lambda asked: reply(status, "", {"Location": "/x"}) if asked.target == "/" else reply())
+    """RFC 9110 15.4: the second request says nothing of what it does not bring, and everything of
+    what it does.
+    """
+    server: Peer = await peer(
+        lambda asked: reply(status, "", {"Location": "/x"}) if asked.target == "/" else reply()
+    )
     fields: Any = TELLS_OF_CONTENT | STAYS
     if as_pairs:
         fields = list(fields.items())
-    async with session().request(method, server.url(), data=b"xy", headers=fields, allow_redirects=True) as response:
+    async with session().request(
+        method, server.url(), data=b"xy", headers=fields, allow_redirects=True
+    ) as response:
         assert response.status == 200
     first, second = server.asked
     assert first.body == b"xy"
@@ -216,14 +249,19 @@ async def test_what_tells_of_content_goes_with_it(
 async def test_what_was_signed_for_one_origin_is_not_for_another(peer: Any, session: Any) -> None:
     other: Peer = await peer()
     server: Peer = await peer(lambda _: reply(307, "", {"Location": other.url("/", "b.test")}))
-    fields = {"Signature": "s=:A:", "Signature-Input": "s=()", "DPoP": "a.b.c", "Content-Digest": "sha-256=:A:"}
+    fields = {
+        "Signature": "s=:A:",
+        "Signature-Input": "s=()",
+        "DPoP": "a.b.c",
+        "Content-Digest": "sha-256=:A:",
+    }
     async with session().post(server.url("/", "a.test"), data=b"x", headers=fields) as response:
         assert response.status == 200
     assert not {"Signature", "Signature-Input", "DPoP"} & other.asked[0].headers.keys()
     assert other.asked[0].headers["Content-Digest"] == "sha-256=:A:"
 
 
-# --- base_url: whose secrets go where -------------------------------------------------------------------------
+# --- base_url: whose secrets go where -------------------------------------------------------------
 
 EVIL = "b.test"
 LEADING_OFF = [
@@ -257,11 +295,18 @@ STAYING = [
 
 @pytest.mark.parametrize("heard", [False, True])
 @pytest.mark.parametrize("given", LEADING_OFF + STAYING)
-async def test_a_sessions_secrets_stay_at_its_base_url(peer: Any, session: Any, given: str, heard: bool) -> None:
+async def test_a_sessions_secrets_stay_at_its_base_url(
+    peer: Any, session: Any, given: str, heard: bool
+) -> None:
     server: Peer = await peer()
     host = f"h.test:{server.port}"
     reference = given.format(evil=f"{EVIL}:{server.port}", port=server.port)
-    secrets = {"Authorization": "Bearer s", "Cookie": "c=s", "Proxy-Authorization": "Basic s", "X": "1"}
+    secrets = {
+        "Authorization": "Bearer s",
+        "Cookie": "c=s",
+        "Proxy-Authorization": "Basic s",
+        "X": "1",
+    }
     listeners = [wherry.TraceConfig()] if heard else []
     if heard:
 
@@ -270,7 +315,12 @@ async def test_a_sessions_secrets_stay_at_its_base_url(peer: Any, session: Any, 
 
         listeners[0].on_request_start.append(listen)
     client = session(base_url=f"http://{host}/p/", headers=secrets, trace_configs=listeners)
-    said: list[dict[str, Any]] = [{}, {"headers": {"Y": "2"}}, {"params": {"a": "b"}}, {"data": b"x"}]
+    said: list[dict[str, Any]] = [
+        {},
+        {"headers": {"Y": "2"}},
+        {"params": {"a": "b"}},
+        {"data": b"x"},
+    ]
     for options, target in itertools.product(said, (reference, URL(reference))):
         async with client.get(target, **options) as response:
             assert response.status == 200
@@ -284,7 +334,9 @@ async def test_a_sessions_secrets_stay_at_its_base_url(peer: Any, session: Any, 
             assert not {"Authorization", "Cookie", "Proxy-Authorization"} & asked.headers.keys()
 
 
-@pytest.mark.parametrize("given", [given for given in LEADING_OFF if not given.lower().startswith("http")])
+@pytest.mark.parametrize(
+    "given", [given for given in LEADING_OFF if not given.lower().startswith("http")]
+)
 async def test_a_reference_that_leads_off_takes_no_secret_of_the_request_along(
     peer: Any, session: Any, given: str
 ) -> None:
@@ -307,14 +359,25 @@ async def test_a_whole_url_is_taken_at_its_word(peer: Any, session: Any) -> None
     """What is given with it is for it; what the session says for all is not."""
     server: Peer = await peer()
     client = session(base_url=server.url("/", "h.test"), headers={"Authorization": "Bearer s"})
-    async with client.get(server.url("/", EVIL), headers={"Authorization": "Bearer t"}, cookies={"c": "d"}) as response:
+    async with client.get(
+        server.url("/", EVIL), headers={"Authorization": "Bearer t"}, cookies={"c": "d"}
+    ) as response:
         assert response.status == 200
-    assert (server.asked[0].headers["Authorization"], server.asked[0].headers["Cookie"]) == ("Bearer t", "c=d")
+    assert (server.asked[0].headers["Authorization"], server.asked[0].headers["Cookie"]) == (
+        "Bearer t",
+        "c=d",
+    )
 
 
-async def test_a_redirect_away_and_back_has_no_secret_of_the_base_url(peer: Any, session: Any) -> None:
+async def test_a_redirect_away_and_back_has_no_secret_of_the_base_url(
+    peer: Any, session: Any
+) -> None:
     server: Peer = await peer(
-        lambda asked: reply(302, "", {"Location": server.url("/y", "h.test")}) if asked.target == "/x" else reply()
+        lambda asked: (
+            reply(302, "", {"Location": server.url("/y", "h.test")})
+            if asked.target == "/x"
+            else reply()
+        )
     )
     client = session(base_url=server.url("/", "h.test"), headers={"Authorization": "Bearer s"})
     async with client.get(f"//{EVIL}:{server.port}/x") as response:

@@ -35,12 +35,16 @@ async def test_requests_of_a_session_share_connections(raw_server: Start) -> Non
     assert server.connections == 1
 
 
-async def test_default_headers_go_with_every_request_and_give_way(wherry_server: LocalServer) -> None:
+async def test_default_headers_go_with_every_request_and_give_way(
+    wherry_server: LocalServer,
+) -> None:
     """S001-06, S001-07"""
     headers = {"X-App": "session", "X-Both": "session"}
     async with wherry.ClientSession(headers=headers) as session:
         for _ in range(2):
-            async with session.get(wherry_server.url("/headers"), headers={"x-both": "request"}) as reply:
+            async with session.get(
+                wherry_server.url("/headers"), headers={"x-both": "request"}
+            ) as reply:
                 sent = CIMultiDict((await reply.json())["headers"])
         assert sent["X-App"] == "session"
         assert sent.getall("X-Both") == ["request"]
@@ -50,7 +54,10 @@ async def test_default_headers_go_with_every_request_and_give_way(wherry_server:
 async def test_every_verb(wherry_server: LocalServer, verb: str) -> None:
     """S003-04"""
     path = {"options": "/get"}.get(verb, f"/{verb}")
-    async with wherry.ClientSession() as session, getattr(session, verb)(wherry_server.url(path)) as reply:
+    async with (
+        wherry.ClientSession() as session,
+        getattr(session, verb)(wherry_server.url(path)) as reply,
+    ):
         assert reply.method == verb.upper()
         assert reply.status in (200, 204, 405)
 
@@ -64,7 +71,9 @@ async def test_head_does_not_follow_redirects(wherry_server: LocalServer) -> Non
             assert reply.status == 200
 
 
-async def test_the_basic_example(wherry_server: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_basic_example(
+    wherry_server: LocalServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     """S003-02"""
     async with wherry.ClientSession() as session, session.get(wherry_server.url("/json")) as reply:
         print("Status:", reply.status)
@@ -100,7 +109,9 @@ async def test_a_base_url_that_cannot_be_one_is_refused() -> None:
             wherry.ClientSession(base)
 
 
-@pytest.mark.parametrize(("status", "raises"), [(200, False), (304, False), (399, False), (400, True), (500, True)])
+@pytest.mark.parametrize(
+    ("status", "raises"), [(200, False), (304, False), (399, False), (400, True), (500, True)]
+)
 async def test_raise_for_status(wherry_server: LocalServer, status: int, raises: bool) -> None:
     """S003-06"""
     async with wherry.ClientSession() as session:
@@ -390,7 +401,11 @@ async def test_detach_leaves_the_connector_open() -> None:
     ("url", "error", "told"),
     [
         ("http://", wherry.InvalidURL, "no host"),
-        ("/relative", wherry.InvalidUrlClientError, "/relative - the URL is relative, and the session has no base_url"),
+        (
+            "/relative",
+            wherry.InvalidUrlClientError,
+            "/relative - the URL is relative, and the session has no base_url",
+        ),
         ("h.test/x", wherry.InvalidUrlClientError, "no scheme: is it https://h.test/x"),
         ("//h.test/x", wherry.InvalidUrlClientError, "no scheme: is it https://h.test/x"),
         ("ftp://h.test/x", wherry.NonHttpUrlClientError, "ftp://h.test/x - the scheme is not http"),
@@ -407,7 +422,9 @@ async def test_urls_that_cannot_be_requested(url: str, error: type[Exception], t
 async def test_what_only_a_response_has_is_told_of_a_request() -> None:
     async with wherry.ClientSession() as session:
         asked = session.get("http://h.test/")
-        with pytest.raises(AttributeError, match=r"no attribute 'status'; it becomes a response by `async with`"):
+        with pytest.raises(
+            AttributeError, match=r"no attribute 'status'; it becomes a response by `async with`"
+        ):
             _ = asked.status
         with pytest.raises(AttributeError, match=r"no attribute 'other'$"):
             _ = asked.other
@@ -433,7 +450,9 @@ async def test_what_only_a_response_has_is_told_of_a_request() -> None:
         ({"Transfer-Encoding": "gzip"}, ValueError),
     ],
 )
-async def test_headers_that_cannot_be_sent(raw_server: Start, headers: Any, what: type[Exception]) -> None:
+async def test_headers_that_cannot_be_sent(
+    raw_server: Start, headers: Any, what: type[Exception]
+) -> None:
     server = await raw_server([response()])
     async with wherry.ClientSession() as session:
         with pytest.raises(what):

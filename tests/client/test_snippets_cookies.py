@@ -1,4 +1,6 @@
-"""The snippets of "Custom Cookies", "Response Headers and Cookies" and "Cookie Jar", in the documents' own words."""
+"""The snippets of "Custom Cookies", "Response Headers and Cookies" and "Cookie Jar", in the
+documents' own words.
+"""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -16,7 +18,9 @@ def _httpbin(asked: Asked) -> Reply:
     url = URL(f"http://peer{asked.target}")
     if url.path == "/cookies":
         pairs = [pair.split("=", 1) for pair in asked.headers.get("Cookie", "").split("; ") if pair]
-        return reply(200, json.dumps({"cookies": dict(pairs)}), {"Content-Type": "application/json"})
+        return reply(
+            200, json.dumps({"cookies": dict(pairs)}), {"Content-Type": "application/json"}
+        )
     if url.path == "/cookies/set":
         fields = [("Set-Cookie", f"{name}={value}; Path=/") for name, value in url.query.items()]
         return reply(302, headers=[*fields, ("Location", "/cookies")])
@@ -46,7 +50,9 @@ async def test_custom_cookies_of_the_session(ClientSession: Any) -> None:  # noq
 async def test_custom_cookies_shared_between_requests(ClientSession: Any) -> None:  # noqa: N803
     """S001-03"""
     async with aiohttp.ClientSession() as session:
-        async with session.get("http://httpbin.org/cookies/set?my_cookie=my_value", allow_redirects=False) as resp:
+        async with session.get(
+            "http://httpbin.org/cookies/set?my_cookie=my_value", allow_redirects=False
+        ) as resp:
             assert resp.cookies["my_cookie"].value == "my_value"
         async with session.get("http://httpbin.org/cookies") as r:
             json_body = await r.json()

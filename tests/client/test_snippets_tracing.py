@@ -1,4 +1,6 @@
-"""The snippets of "Client Tracing", in the documents' own words; each is awaited, which the page leaves out."""
+"""The snippets of "Client Tracing", in the documents' own words; each is awaited, which the page
+leaves out.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +20,9 @@ def _example(asked: Asked) -> Reply:
 
 
 @pytest.fixture(autouse=True)
-async def example_com(peer: Callable[..., Awaitable[Peer]], monkeypatch: pytest.MonkeyPatch) -> Peer:
+async def example_com(
+    peer: Callable[..., Awaitable[Peer]], monkeypatch: pytest.MonkeyPatch
+) -> Peer:
     """example.com on this machine."""
     server = await peer(_example)
     lead_to(monkeypatch, server.port)

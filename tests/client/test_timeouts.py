@@ -39,7 +39,9 @@ async def _half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def test_total_while_the_head_is_awaited(raw_server: Start) -> None:
     server = await raw_server(_silent)
     async with wherry.ClientSession() as session:
-        with pytest.raises(TimeoutError, match=r"0\.05 seconds in all passed for GET http://127.0.0.1") as caught:
+        with pytest.raises(
+            TimeoutError, match=r"0\.05 seconds in all passed for GET http://127.0.0.1"
+        ) as caught:
             await session.get(server.url, timeout=wherry.ClientTimeout(total=SOON))
         assert not isinstance(caught.value, wherry.ServerTimeoutError)
         await server.until(lambda s: s.lost == 1)
@@ -60,7 +62,9 @@ async def test_total_while_the_body_is_read(raw_server: Start, server_is: Any) -
 
 
 async def test_total_inside_a_middleware(raw_server: Start) -> None:
-    async def wait(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+    async def wait(
+        request: wherry.ClientRequest, handler: wherry.ClientHandlerType
+    ) -> wherry.ClientResponse:
         await asyncio.Event().wait()
         return await handler(request)
 
@@ -80,7 +84,9 @@ async def test_total_over_redirects(raw_server: Start) -> None:
     server = await raw_server(script)
     async with wherry.ClientSession() as session:
         with pytest.raises(TimeoutError, match="in all passed"):
-            await session.get(server.url, timeout=wherry.ClientTimeout(total=0.1), max_redirects=10_000)
+            await session.get(
+                server.url, timeout=wherry.ClientTimeout(total=0.1), max_redirects=10_000
+            )
 
 
 async def test_total_while_in_line_for_a_connection(raw_server: Start) -> None:
@@ -110,7 +116,9 @@ async def test_connect_while_in_line(raw_server: Start) -> None:
 async def test_sock_read(raw_server: Start, server_is: Any) -> None:
     server = await raw_server(server_is)
     async with wherry.ClientSession(timeout=wherry.ClientTimeout(sock_read=SOON)) as session:
-        with pytest.raises(wherry.SocketTimeoutError, match=r"reading data from socket: nothing came for 0\.05 s"):
+        with pytest.raises(
+            wherry.SocketTimeoutError, match=r"reading data from socket: nothing came for 0\.05 s"
+        ):
             async with session.get(server.url) as reply:
                 await reply.read()
         await server.until(lambda s: s.lost == 1)
@@ -170,7 +178,9 @@ async def test_sock_read_does_not_run_while_the_program_does_not_read(raw_server
 
     server = await raw_server(script)
     async with (
-        wherry.ClientSession(timeout=wherry.ClientTimeout(sock_read=0.1), read_bufsize=2**12) as session,
+        wherry.ClientSession(
+            timeout=wherry.ClientTimeout(sock_read=0.1), read_bufsize=2**12
+        ) as session,
         session.get(server.url) as reply,
     ):
         await asyncio.sleep(0.3)
@@ -216,7 +226,9 @@ async def test_a_cancel_is_a_cancel_though_a_limit_is_set(raw_server: Start) -> 
 
     server = await raw_server(script)
     async with wherry.ClientSession() as session:
-        task = asyncio.create_task(session._request("GET", server.url, timeout=wherry.ClientTimeout(total=60)))
+        task = asyncio.create_task(
+            session._request("GET", server.url, timeout=wherry.ClientTimeout(total=60))
+        )
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -238,7 +250,9 @@ async def test_the_wheel_keeps_one_timer_and_lets_go_of_what_ended() -> None:
     expired: list[int] = []
     done = asyncio.Event()
     now = asyncio.get_running_loop().time()
-    deadlines = [Deadline(now + 0.02 + at / 10_000, lambda at=at: expired.append(at)) for at in range(100)]
+    deadlines = [
+        Deadline(now + 0.02 + at / 10_000, lambda at=at: expired.append(at)) for at in range(100)
+    ]
     last = Deadline(now + 0.06, done.set)
     for deadline in [*reversed(deadlines), last]:
         wheel.add(deadline)
@@ -257,7 +271,9 @@ def _time_runs_out(session: wherry.ClientSession) -> None:
 
 
 @pytest.mark.parametrize("first", ["the program", "the deadline"])
-@pytest.mark.parametrize("options", [{}, {"headers": {"X": "1"}, "allow_redirects": False}], ids=["ready", "built"])
+@pytest.mark.parametrize(
+    "options", [{}, {"headers": {"X": "1"}, "allow_redirects": False}], ids=["ready", "built"]
+)
 async def test_a_cancellation_in_the_turn_of_the_total_limit_is_not_lost(
     raw_server: Start, first: str, options: dict[str, Any]
 ) -> None:
@@ -273,7 +289,9 @@ async def test_a_cancellation_in_the_turn_of_the_total_limit_is_not_lost(
 
 
 @pytest.mark.parametrize("first", ["the outer", "the total"])
-async def test_an_outer_limit_in_the_turn_of_the_total_limit_ends_as_its_own(raw_server: Start, first: str) -> None:
+async def test_an_outer_limit_in_the_turn_of_the_total_limit_ends_as_its_own(
+    raw_server: Start, first: str
+) -> None:
     server = await raw_server(_silent)
     async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=100)) as session:
         limit = asyncio.timeout(100)
@@ -295,10 +313,14 @@ async def test_an_outer_limit_in_the_turn_of_the_total_limit_ends_as_its_own(raw
         assert limit.expired()
 
 
-async def test_the_total_limit_takes_its_cancellation_back_if_a_middleware_kept_it(raw_server: Start) -> None:
+async def test_the_total_limit_takes_its_cancellation_back_if_a_middleware_kept_it(
+    raw_server: Start,
+) -> None:
     server = await raw_server(_silent)
 
-    async def stubborn(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+    async def stubborn(
+        request: wherry.ClientRequest, handler: wherry.ClientHandlerType
+    ) -> wherry.ClientResponse:
         try:
             return await handler(request)
         except asyncio.CancelledError:
@@ -308,7 +330,9 @@ async def test_the_total_limit_takes_its_cancellation_back_if_a_middleware_kept_
 
     task = asyncio.current_task()
     assert task is not None
-    async with wherry.ClientSession(middlewares=(stubborn,), timeout=wherry.ClientTimeout(total=SOON)) as session:
+    async with wherry.ClientSession(
+        middlewares=(stubborn,), timeout=wherry.ClientTimeout(total=SOON)
+    ) as session:
         fails = False
         async with session.get(server.url) as reply:
             assert await reply.read() == b"kept"

@@ -1,4 +1,6 @@
-"""Client tracing over real sockets: which signals come, with what, in which order; beside aiohttp's own."""
+"""Client tracing over real sockets: which signals come, with what, in which order; beside aiohttp's
+own.
+"""
 
 import asyncio
 import gc
@@ -16,7 +18,7 @@ from tests.client.conftest import Peer, reply
 from yarl import URL
 
 import wherry
-from wherry.client import tracing
+from wherry.client.tracing import signals as tracing
 from wherry.errors import ClientConnectorError, ClientResponseError, TooManyRedirects
 from wherry.testing import LocalServer
 
@@ -46,9 +48,13 @@ class Server:
                 await self.gate.wait()
                 path = head.split(b" ")[1]
                 if path.startswith(b"/redirect"):
-                    writer.write(b"HTTP/1.1 302 Found\r\nLocation: /end\r\nContent-Length: 0\r\n\r\n")
+                    writer.write(
+                        b"HTTP/1.1 302 Found\r\nLocation: /end\r\nContent-Length: 0\r\n\r\n"
+                    )
                 elif path == b"/loop":
-                    writer.write(b"HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n")
+                    writer.write(
+                        b"HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n"
+                    )
                 elif path == b"/break":
                     break
                 elif path == b"/bad":
@@ -93,7 +99,9 @@ async def plain(library: Any, session: Any, server: Server) -> None:
 
 async def by_name(library: Any, session: Any, server: Server) -> None:
     for _ in range(2):
-        async with session.get(server.url(host="localhost"), headers={"Connection": "close"}) as response:
+        async with session.get(
+            server.url(host="localhost"), headers={"Connection": "close"}
+        ) as response:
             await response.read()
 
 
@@ -230,7 +238,9 @@ async def test_requests_with_a_stream_each_share_a_connection() -> None:
     names = [*SIGNALS, "on_stream_start"]
     async with LocalServer(tls=True) as local:
         connector = wherry.TCPConnector(ssl=local.client_context, protocols=("h2", "http/1.1"))
-        async with wherry.ClientSession(connector=connector, trace_configs=[recorder(wherry, seen, names)]) as session:
+        async with wherry.ClientSession(
+            connector=connector, trace_configs=[recorder(wherry, seen, names)]
+        ) as session:
             for _ in range(2):
                 async with session.get(local.url("/get")) as response:
                     await response.read()
@@ -308,7 +318,9 @@ async def test_a_wait_that_is_given_up_leaves_the_pool_whole(server: Server) -> 
     config = wherry.TraceConfig()
     config.on_connection_queued_start.append(fail)
     server.gate.clear()
-    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1), trace_configs=[config]) as session:
+    async with wherry.ClientSession(
+        connector=wherry.TCPConnector(limit=1), trace_configs=[config]
+    ) as session:
         first = asyncio.ensure_future(session.get(server.url()))
         while not server.heads:
             await asyncio.sleep(0)
@@ -346,7 +358,9 @@ async def test_a_time_limit_is_told_as_such(server: Server) -> None:
 
 async def test_a_dead_connection_is_told_as_a_retry(server: Server) -> None:
     seen: list[tuple[str, Any]] = []
-    async with wherry.ClientSession(trace_configs=[recorder(wherry, seen, ["on_request_retry"])]) as session:
+    async with wherry.ClientSession(
+        trace_configs=[recorder(wherry, seen, ["on_request_retry"])]
+    ) as session:
         await plain(wherry, session, server)
         # The server closes the kept connection instead of answering, and then the new one.
         with pytest.raises(wherry.ServerDisconnectedError):
@@ -362,7 +376,9 @@ async def test_what_a_listener_adds_on_a_retry_is_sent(server: Server) -> None:
     async def mark(session: Any, context: Any, params: Any) -> None:
         params.headers["X-Try"] = str(params.attempt)
 
-    async def pass_on(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+    async def pass_on(
+        request: wherry.ClientRequest, handler: wherry.ClientHandlerType
+    ) -> wherry.ClientResponse:
         return await handler(request)
 
     for middlewares in ((), (pass_on,)):
@@ -376,7 +392,7 @@ async def test_what_a_listener_adds_on_a_retry_is_sent(server: Server) -> None:
         assert [b"X-Try: 2" in head for head in server.heads] == [False, True]
 
 
-# --- configs and contexts -----------------------------------------------------------------------------------------
+# --- configs and contexts -------------------------------------------------------------------------
 
 
 async def test_without_configs_a_request_has_no_traces(server: Server) -> None:
@@ -422,7 +438,9 @@ async def test_several_configs_and_subclasses_in_order_with_a_context_each(serve
     assert len({id(call[3]) for call in calls}) == 4
 
 
-async def test_the_context_comes_from_the_factory_with_the_requests_own_data(server: Server) -> None:
+async def test_the_context_comes_from_the_factory_with_the_requests_own_data(
+    server: Server,
+) -> None:
     """S001-79, S001-80, S001-81"""
     made: list[Any] = []
 
@@ -457,7 +475,9 @@ def test_a_signal_cannot_be_replaced() -> None:
     config = wherry.TraceConfig()
     with pytest.raises(AttributeError, match="on_request_end"):
         config.on_request_end = None  # type: ignore[assignment]
-    assert {name for name in dir(aiohttp.TraceConfig) if name.startswith("on_")} <= set(dir(wherry.TraceConfig))
+    assert {name for name in dir(aiohttp.TraceConfig) if name.startswith("on_")} <= set(
+        dir(wherry.TraceConfig)
+    )
 
 
 async def test_fields_that_a_listener_adds_are_sent(server: Server) -> None:
@@ -486,7 +506,9 @@ async def test_fields_that_a_listener_adds_are_sent(server: Server) -> None:
 
 
 async def test_what_listeners_do_to_one_request_holds_for_that_one(server: Server) -> None:
-    """A plain GET that is built once is sent as it was built only while no listener changes what it is made of."""
+    """A plain GET that is built once is sent as it was built only while no listener changes what it
+    is made of.
+    """
     step = ""
     seen: list[Any] = []
 
@@ -505,14 +527,27 @@ async def test_what_listeners_do_to_one_request_holds_for_that_one(server: Serve
     config = wherry.TraceConfig()
     config.on_request_start.append(begin)
     config.on_request_headers_sent.append(sent)
-    async with wherry.ClientSession(trace_configs=[config], cookie_jar=wherry.CookieJar(unsafe=True)) as session:
+    async with wherry.ClientSession(
+        trace_configs=[config], cookie_jar=wherry.CookieJar(unsafe=True)
+    ) as session:
         for step in ("", "", "own", "", "session", "", "cookie", ""):  # noqa: B007  (the listeners read it)
             async with session.get(server.url()) as response:
                 assert response.request_info.headers["Host"] == f"127.0.0.1:{server.port}"
-    wanted = [set(), set(), {"X-Own"}, set(), {"X-Session"}, {"X-Session"}, *[{"X-Session", "Cookie"}] * 2]
+    wanted = [
+        set(),
+        set(),
+        {"X-Own"},
+        set(),
+        {"X-Session"},
+        {"X-Session"},
+        *[{"X-Session", "Cookie"}] * 2,
+    ]
     usual = {"Host", "Accept", "Accept-Encoding", "User-Agent"}
     assert [fields.keys() - usual for fields in seen] == wanted
-    sent_names = [{line.split(b":")[0].decode() for line in head.split(b"\r\n")[1:] if line} for head in server.heads]
+    sent_names = [
+        {line.split(b":")[0].decode() for line in head.split(b"\r\n")[1:] if line}
+        for head in server.heads
+    ]
     assert [names - usual for names in sent_names] == wanted
 
 
@@ -546,7 +581,9 @@ async def test_middlewares_see_a_traced_request_afresh(server: Server) -> None:
     seen: list[tuple[str, Any]] = []
     count = 0
 
-    async def number(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+    async def number(
+        request: wherry.ClientRequest, handler: wherry.ClientHandlerType
+    ) -> wherry.ClientResponse:
         nonlocal count
         count += 1
         if count % 2:
@@ -554,7 +591,9 @@ async def test_middlewares_see_a_traced_request_afresh(server: Server) -> None:
         return await handler(request)
 
     names = ["on_request_headers_sent"]
-    async with wherry.ClientSession(trace_configs=[recorder(wherry, seen, names)], middlewares=(number,)) as session:
+    async with wherry.ClientSession(
+        trace_configs=[recorder(wherry, seen, names)], middlewares=(number,)
+    ) as session:
         for _ in range(4):
             await plain(wherry, session, server)
     assert [params.headers.get("X-Number") for _, params in seen] == ["1", None, "3", None]
@@ -581,20 +620,26 @@ async def test_a_traced_request_leaves_no_cycle(server: Server) -> None:
             gc.enable()
 
 
-async def test_a_plain_function_that_fails_as_a_listener_leaks_no_connection(server: Server) -> None:
+async def test_a_plain_function_that_fails_as_a_listener_leaks_no_connection(
+    server: Server,
+) -> None:
     def fail(session: Any, context: Any, params: Any) -> Any:
         raise ValueError("broken listener")
 
     config = wherry.TraceConfig()
     config.on_connection_reuseconn.append(fail)
-    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1), trace_configs=[config]) as session:
+    async with wherry.ClientSession(
+        connector=wherry.TCPConnector(limit=1), trace_configs=[config]
+    ) as session:
         await plain(wherry, session, server)
         for _ in range(2):
             with pytest.raises(ValueError, match="broken listener"):
                 await session.get(server.url())
 
 
-async def test_a_listener_that_fails_fails_the_request_and_who_began_sees_the_end(server: Server) -> None:
+async def test_a_listener_that_fails_fails_the_request_and_who_began_sees_the_end(
+    server: Server,
+) -> None:
     seen: list[tuple[str, Any]] = []
     names = ["on_request_start", "on_request_exception"]
 
@@ -631,7 +676,11 @@ def test_the_names_are_aiohttps() -> None:
 
 def test_what_is_told_never_changes() -> None:
     told = tracing.TraceDnsCacheHitParams("example.org")
-    assert told == tracing.TraceDnsCacheHitParams(host="example.org") != tracing.TraceDnsCacheMissParams("example.org")
+    assert (
+        told
+        == tracing.TraceDnsCacheHitParams(host="example.org")
+        != tracing.TraceDnsCacheMissParams("example.org")
+    )
     assert repr(told) == "TraceDnsCacheHitParams(host='example.org')"
     assert len({told, told}) == 1
     for change in (lambda: setattr(told, "host", "other"), lambda: delattr(told, "host")):
@@ -649,7 +698,11 @@ async def test_a_refused_connection_is_told(server: Server) -> None:
             bound.bind(("127.0.0.1", 0))
             with pytest.raises(ClientConnectorError):
                 await session.get(URL(f"http://127.0.0.1:{bound.getsockname()[1]}/"))
-    assert [name for name, _ in seen] == ["on_request_start", "on_connection_create_start", "on_request_exception"]
+    assert [name for name, _ in seen] == [
+        "on_request_start",
+        "on_connection_create_start",
+        "on_request_exception",
+    ]
 
 
 @pytest.mark.parametrize("signal", [name for name in SIGNALS if name != "on_dns_cache_hit"])
@@ -668,7 +721,9 @@ async def test_a_listener_that_fails_leaks_no_connection(server: Server, signal:
     getattr(config, signal).append(fail)
     connector = wherry.TCPConnector(limit=1)
     timeout = wherry.ClientTimeout(total=5)
-    async with wherry.ClientSession(trace_configs=[config], connector=connector, timeout=timeout) as session:
+    async with wherry.ClientSession(
+        trace_configs=[config], connector=connector, timeout=timeout
+    ) as session:
         if signal == "on_connection_reuseconn":
             await plain(wherry, session, server)
         held = None
@@ -678,7 +733,9 @@ async def test_a_listener_that_fails_leaks_no_connection(server: Server, signal:
             while not server.heads:
                 await asyncio.sleep(0)
         broken = True
-        path = {"on_request_redirect": "/redirect", "on_request_exception": "/break"}.get(signal, "/")
+        path = {"on_request_redirect": "/redirect", "on_request_exception": "/break"}.get(
+            signal, "/"
+        )
         host = "localhost" if "dns" in signal else "127.0.0.1"
         failing = asyncio.ensure_future(session.post(server.url(path, host=host), data=b"12345"))
         if held is not None:
@@ -695,9 +752,17 @@ async def test_a_listener_that_fails_leaks_no_connection(server: Server, signal:
 
 
 @pytest.mark.parametrize(
-    "signal", ["on_connection_reuseconn", "on_connection_create_end", "on_request_headers_sent", "on_request_end"]
+    "signal",
+    [
+        "on_connection_reuseconn",
+        "on_connection_create_end",
+        "on_request_headers_sent",
+        "on_request_end",
+    ],
 )
-async def test_a_request_that_is_cancelled_in_a_listener_leaks_no_connection(server: Server, signal: str) -> None:
+async def test_a_request_that_is_cancelled_in_a_listener_leaks_no_connection(
+    server: Server, signal: str
+) -> None:
     entered = asyncio.Event()
     armed = False
 
@@ -708,7 +773,9 @@ async def test_a_request_that_is_cancelled_in_a_listener_leaks_no_connection(ser
 
     config = wherry.TraceConfig()
     getattr(config, signal).append(hang)
-    async with wherry.ClientSession(connector=wherry.TCPConnector(limit=1), trace_configs=[config]) as session:
+    async with wherry.ClientSession(
+        connector=wherry.TCPConnector(limit=1), trace_configs=[config]
+    ) as session:
         if signal == "on_connection_reuseconn":
             await plain(wherry, session, server)
         armed = True

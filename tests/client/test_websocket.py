@@ -1,4 +1,6 @@
-"""WebSockets against real servers: aiohttp.web, websockets and hypercorn, in the clear and over TLS."""
+"""WebSockets against real servers: aiohttp.web, websockets and hypercorn, in the clear and over
+TLS.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from yarl import URL
 
 import wherry
 from wherry import ClientSession, TCPConnector, WSMsgType, WSServerHandshakeError
-from wherry.protocol.websocket_messages import WSMessageTextBytes
+from wherry.protocol.websocket.messages import WSMessageTextBytes
 from wherry.testing import LocalServer
 
 SIZES = (0, 1, 125, 126, 4096, 65535, 65536, 300_000)
@@ -107,7 +109,9 @@ async def websockets_url() -> AsyncIterator[str]:
 
 
 @pytest.fixture(params=["aiohttp", "websockets", "hypercorn"])
-def url(request: pytest.FixtureRequest, site: Site, websockets_url: str, wherry_server: LocalServer) -> str:
+def url(
+    request: pytest.FixtureRequest, site: Site, websockets_url: str, wherry_server: LocalServer
+) -> str:
     urls = {
         "aiohttp": site.url,
         "websockets": websockets_url,
@@ -122,11 +126,13 @@ async def session() -> AsyncIterator[ClientSession]:
         yield made
 
 
-# --- every server -------------------------------------------------------------------------------------------
+# --- every server ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compress", [0, 15, 9])
-async def test_messages_of_every_size_come_back(session: ClientSession, url: str, compress: int) -> None:
+async def test_messages_of_every_size_come_back(
+    session: ClientSession, url: str, compress: int
+) -> None:
     """S001-01"""
     async with session.ws_connect(url, protocols=("chat",), compress=compress) as socket:
         assert socket.protocol == "chat"
@@ -165,7 +171,9 @@ async def test_subprotocols_named_among_the_headers_are_offered_too(websockets_u
                 assert socket.protocol == "chat"
 
 
-async def test_the_transport_is_found_under_its_private_names(session: ClientSession, url: str) -> None:
+async def test_the_transport_is_found_under_its_private_names(
+    session: ClientSession, url: str
+) -> None:
     socket: Any = await session._ws_connect(url, protocols=["chat"])
     assert socket._conn.transport.get_extra_info("peername")[0] == "127.0.0.1"
     assert socket._writer.transport is socket._conn.protocol.transport
@@ -180,7 +188,9 @@ async def test_uvloop(wherry_server: LocalServer) -> None:
         async def main() -> bytes:
             async with (
                 ClientSession() as session,
-                session.ws_connect(wherry_server.url("/ws/echo", scheme="ws"), heartbeat=5) as socket,
+                session.ws_connect(
+                    wherry_server.url("/ws/echo", scheme="ws"), heartbeat=5
+                ) as socket,
             ):
                 await socket.send_bytes(b"x" * 100_000)
                 return await socket.receive_bytes(timeout=5)
@@ -190,7 +200,7 @@ async def test_uvloop(wherry_server: LocalServer) -> None:
     assert len(await asyncio.to_thread(run)) == 100_000
 
 
-# --- handshakes ---------------------------------------------------------------------------------------------
+# --- handshakes -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -286,7 +296,9 @@ async def test_a_handshake_tells_listeners_and_middlewares_that_it_is_one(site: 
     async def listen(session: Any, context: Any, params: Any) -> None:
         seen.append((params.headers.get("Connection"), params.headers.get("Upgrade")))
 
-    async def look(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+    async def look(
+        request: wherry.ClientRequest, handler: wherry.ClientHandlerType
+    ) -> wherry.ClientResponse:
         seen.append((request.headers.get("Connection"), request.headers.get("Upgrade")))
         return await handler(request)
 
@@ -340,7 +352,9 @@ async def test_http2_carries_websockets(wherry_tls_server: LocalServer) -> None:
     async with ClientSession(connector=connector) as session:
         async with session.get(wherry_tls_server.url("/get")) as response:
             assert response.version == (2, 0)
-        async with session.ws_connect(wherry_tls_server.url("/ws/echo"), protocols=("chat",)) as socket:
+        async with session.ws_connect(
+            wherry_tls_server.url("/ws/echo"), protocols=("chat",)
+        ) as socket:
             assert socket.protocol == "chat"
             for data in (b"x", b"x" * 200_000):
                 await socket.send_bytes(data)
@@ -358,7 +372,9 @@ async def test_http2_carries_websockets(wherry_tls_server: LocalServer) -> None:
         ({"ssl": "yes"}, TypeError),
     ],
 )
-async def test_arguments_that_cannot_be_sent(session: ClientSession, options: Any, error: type[Exception]) -> None:
+async def test_arguments_that_cannot_be_sent(
+    session: ClientSession, options: Any, error: type[Exception]
+) -> None:
     with pytest.raises(error):
         await session.ws_connect("ws://127.0.0.1:9/", **options)
 
@@ -378,10 +394,12 @@ async def test_a_closed_session_opens_nothing(site: Site) -> None:
         await session.ws_connect(site.url)
 
 
-# --- receiving ----------------------------------------------------------------------------------------------
+# --- receiving ------------------------------------------------------------------------------------
 
 
-async def test_waiting_twice_at_once_is_an_error_that_says_so(session: ClientSession, site: Site) -> None:
+async def test_waiting_twice_at_once_is_an_error_that_says_so(
+    session: ClientSession, site: Site
+) -> None:
     async with session.ws_connect(site.url) as socket:
         waiting = asyncio.create_task(socket.receive())
         await asyncio.sleep(0)
@@ -391,7 +409,9 @@ async def test_waiting_twice_at_once_is_an_error_that_says_so(session: ClientSes
         assert (await waiting).data == "for the first"
 
 
-async def test_a_timeout_and_a_cancellation_lose_nothing(session: ClientSession, site: Site) -> None:
+async def test_a_timeout_and_a_cancellation_lose_nothing(
+    session: ClientSession, site: Site
+) -> None:
     timeout = wherry.ClientWSTimeout(ws_receive=0.02, ws_close=5)
     async with session.ws_connect(site.url, timeout=timeout) as socket:
         with pytest.raises(TimeoutError):
@@ -436,7 +456,9 @@ async def test_pings_are_answered_while_nobody_receives(session: ClientSession, 
         assert await socket.receive_str() == "after"
 
 
-async def test_without_autoping_a_program_sees_pings_and_pongs(session: ClientSession, site: Site) -> None:
+async def test_without_autoping_a_program_sees_pings_and_pongs(
+    session: ClientSession, site: Site
+) -> None:
     async with session.ws_connect(site.url, autoping=False) as socket:
         await socket.send_str("ping")
         message = await socket.receive()
@@ -447,7 +469,7 @@ async def test_without_autoping_a_program_sees_pings_and_pongs(session: ClientSe
         assert (await socket.receive()).type is WSMsgType.PONG
 
 
-# --- sending ------------------------------------------------------------------------------------------------
+# --- sending --------------------------------------------------------------------------------------
 
 
 async def test_what_cannot_be_sent_is_refused(session: ClientSession, site: Site) -> None:
@@ -480,7 +502,7 @@ async def test_a_message_can_be_left_uncompressed(session: ClientSession, site: 
             assert await socket.receive_str() == "hello " * 100
 
 
-# --- the end ------------------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 
 
 async def test_the_server_closes(session: ClientSession, site: Site) -> None:
@@ -496,7 +518,9 @@ async def test_the_server_closes(session: ClientSession, site: Site) -> None:
             await socket.send_str("too late")
 
 
-async def test_without_autoclose_the_program_answers_the_close_frame(session: ClientSession, site: Site) -> None:
+async def test_without_autoclose_the_program_answers_the_close_frame(
+    session: ClientSession, site: Site
+) -> None:
     async with session.ws_connect(site.url, autoclose=False) as socket:
         await socket.send_str("close")
         assert (await socket.receive()).type is WSMsgType.CLOSE
@@ -549,7 +573,9 @@ async def test_closing_the_session_closes_what_is_open(site: Site) -> None:
         await idle.send_str("x")
 
 
-async def test_a_ping_of_items_of_several_bytes_carries_all_of_them(session: ClientSession, site: Site) -> None:
+async def test_a_ping_of_items_of_several_bytes_carries_all_of_them(
+    session: ClientSession, site: Site
+) -> None:
     async with session.ws_connect(site.url, autoping=False) as socket:
         await socket.ping(memoryview(array.array("I", [1, 2, 3])))
         assert (await socket.receive(timeout=20)).data == array.array("I", [1, 2, 3]).tobytes()
@@ -561,7 +587,9 @@ async def test_the_session_and_the_program_may_close_at_once(site: Site) -> None
     opened = asyncio.Event()
 
     async def listen() -> None:
-        async with session.ws_connect(site.url, timeout=wherry.ClientWSTimeout(ws_close=None)) as socket:
+        async with session.ws_connect(
+            site.url, timeout=wherry.ClientWSTimeout(ws_close=None)
+        ) as socket:
             opened.set()
             assert (await socket.receive()).type is WSMsgType.CLOSING
 
@@ -573,7 +601,9 @@ async def test_the_session_and_the_program_may_close_at_once(site: Site) -> None
         await listening
 
 
-async def test_a_websocket_that_is_forgotten_warns_and_lets_go(session: ClientSession, site: Site) -> None:
+async def test_a_websocket_that_is_forgotten_warns_and_lets_go(
+    session: ClientSession, site: Site
+) -> None:
     told: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: told.append(context["message"]))
@@ -583,9 +613,9 @@ async def test_a_websocket_that_is_forgotten_warns_and_lets_go(session: ClientSe
         warnings.simplefilter("always")
         del socket
         gc.collect()
-    assert [str(warning.message)[:18] for warning in caught if warning.category is ResourceWarning] == [
-        "Unclosed WebSocket"
-    ]
+    assert [
+        str(warning.message)[:18] for warning in caught if warning.category is ResourceWarning
+    ] == ["Unclosed WebSocket"]
     assert told == ["Unclosed WebSocket"]
     async with asyncio.timeout(5):
         while not channel.lost:
@@ -628,7 +658,10 @@ async def test_a_subclass_takes_the_place_of_the_response(site: Site) -> None:
     class Mine(wherry.ClientWebSocketResponse):
         pass
 
-    async with ClientSession(ws_response_class=Mine) as session, session.ws_connect(site.url) as socket:
+    async with (
+        ClientSession(ws_response_class=Mine) as session,
+        session.ws_connect(site.url) as socket,
+    ):
         assert type(socket) is Mine
 
 

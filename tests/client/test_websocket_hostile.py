@@ -1,4 +1,6 @@
-"""WebSockets against a server that is a script of raw bytes: what breaks the rules, and what strains them."""
+"""WebSockets against a server that is a script of raw bytes: what breaks the rules, and what
+strains them.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.protocol.websocket_cases import BINARY, CASES, CLOSE, PING, PONG, TEXT, Case, close, frame
+from tests.protocol.websocket_cases import (
+    BINARY,
+    CASES,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Case,
+    close,
+    frame,
+)
 
 import wherry
 from wherry import ClientSession, ClientWSTimeout, WSMsgType, WSServerHandshakeError
-from wherry.client import websocket_channel
-from wherry.protocol.websocket_handshake import accept_for
+from wherry.client.websocket import channel as websocket_channel
+from wherry.protocol.websocket.handshake import accept_for
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -47,7 +59,9 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 @pytest.fixture
 def serve(raw_server: Any) -> Callable[..., Awaitable[str]]:
-    """``await serve(script, fields="")`` opens a WebSocket for each handshake, and goes on with the script."""
+    """``await serve(script, fields="")`` opens a WebSocket for each handshake, and goes on with the
+    script.
+    """
 
     async def start(script: Script, fields: str = "", early: bytes = b"") -> str:
         async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,11 +88,13 @@ async def until_eof(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-# --- every rule of the protocol -----------------------------------------------------------------------------
+# --- every rule of the protocol -------------------------------------------------------------------
 
 
 async def test_autobahn_cases_over_a_connection(session: ClientSession, serve: Any) -> None:
-    """Groups 1 to 7: the messages arrive, an illegal frame is answered with the right code, and then all is over."""
+    """Groups 1 to 7: the messages arrive, an illegal frame is answered with the right code, and
+    then all is over.
+    """
     cases = [case for case in CASES if len(case.data) < 70_000]
     todo = iter(cases)
     answers: asyncio.Queue[list[tuple[int, bytes]]] = asyncio.Queue()
@@ -126,7 +142,9 @@ async def check_case(
     assert socket.closed
 
 
-async def test_an_error_is_answered_though_nobody_receives(session: ClientSession, serve: Any) -> None:
+async def test_an_error_is_answered_though_nobody_receives(
+    session: ClientSession, serve: Any
+) -> None:
     told: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,7 +176,7 @@ async def test_a_peer_that_does_not_leave_after_an_error_is_left(
         assert (await socket.receive()).type is WSMsgType.ERROR
 
 
-# --- handshakes ---------------------------------------------------------------------------------------------
+# --- handshakes -----------------------------------------------------------------------------------
 
 GOOD = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
 
@@ -169,12 +187,26 @@ GOOD = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {acce
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", {}, "status"),
         ("HTTP/1.1 101 X\r\n" + GOOD.replace("websocket", "h2c"), {}, "upgrade header"),
         ("HTTP/1.1 101 X\r\n" + GOOD.replace("{accept}", "rubbish"), {}, "challenge"),
-        ("HTTP/1.1 101 X\r\n" + GOOD + "Sec-WebSocket-Protocol: other\r\n", {"protocols": ["chat"]}, "subprotocol"),
-        ("HTTP/1.1 101 X\r\n" + GOOD + "Sec-WebSocket-Protocol: chat\r\n", {}, "subprotocol"),
-        ("HTTP/1.1 101 X\r\n" + GOOD + "Sec-WebSocket-Extensions: permessage-deflate\r\n", {}, "extension"),
-        ("HTTP/1.1 101 X\r\n" + GOOD + "Sec-WebSocket-Extensions: x-other\r\n", {"compress": 15}, "extension"),
         (
-            "HTTP/1.1 101 X\r\n" + GOOD + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=7\r\n",
+            "HTTP/1.1 101 X\r\n" + GOOD + "Sec-WebSocket-Protocol: other\r\n",
+            {"protocols": ["chat"]},
+            "subprotocol",
+        ),
+        ("HTTP/1.1 101 X\r\n" + GOOD + "Sec-WebSocket-Protocol: chat\r\n", {}, "subprotocol"),
+        (
+            "HTTP/1.1 101 X\r\n" + GOOD + "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+            {},
+            "extension",
+        ),
+        (
+            "HTTP/1.1 101 X\r\n" + GOOD + "Sec-WebSocket-Extensions: x-other\r\n",
+            {"compress": 15},
+            "extension",
+        ),
+        (
+            "HTTP/1.1 101 X\r\n"
+            + GOOD
+            + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=7\r\n",
             {"compress": 15},
             "window",
         ),
@@ -202,13 +234,17 @@ async def test_a_handshake_that_is_not_right_is_refused(
         await gone.wait()
 
 
-async def test_a_connection_that_ends_inside_the_handshake_is_an_error(session: ClientSession, raw_server: Any) -> None:
+async def test_a_connection_that_ends_inside_the_handshake_is_an_error(
+    session: ClientSession, raw_server: Any
+) -> None:
     server = await raw_server([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: web"])
     with pytest.raises(wherry.ClientError):
         await session.ws_connect(f"ws://127.0.0.1:{server.port}/")
 
 
-async def test_frames_that_come_with_the_handshake_are_not_lost(session: ClientSession, serve: Any) -> None:
+async def test_frames_that_come_with_the_handshake_are_not_lost(
+    session: ClientSession, serve: Any
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert await read_frame(reader) == (0x80 | PONG, b"early")
         await read_frame(reader)
@@ -219,13 +255,16 @@ async def test_frames_that_come_with_the_handshake_are_not_lost(session: ClientS
         assert (await socket.receive()).type is WSMsgType.CLOSE
 
 
-# --- compression and size -----------------------------------------------------------------------------------
+# --- compression and size -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "terms", ["", "; client_no_context_takeover; server_no_context_takeover", "; client_max_window_bits=9"]
+    "terms",
+    ["", "; client_no_context_takeover; server_no_context_takeover", "; client_max_window_bits=9"],
 )
-async def test_terms_of_compression_are_kept(session: ClientSession, serve: Any, terms: str) -> None:
+async def test_terms_of_compression_are_kept(
+    session: ClientSession, serve: Any, terms: str
+) -> None:
     received = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -271,15 +310,21 @@ async def test_max_msg_size_is_a_limit_and_zero_is_none(session: ClientSession, 
         await until_eof(reader)
 
     url = await serve(script)
-    for limit, expected in ((None, WSMsgType.ERROR), (5 << 20, WSMsgType.BINARY), (0, WSMsgType.BINARY)):
+    for limit, expected in (
+        (None, WSMsgType.ERROR),
+        (5 << 20, WSMsgType.BINARY),
+        (0, WSMsgType.BINARY),
+    ):
         socket = await session.ws_connect(
-            url, timeout=ClientWSTimeout(ws_close=0.01), **({} if limit is None else {"max_msg_size": limit})
+            url,
+            timeout=ClientWSTimeout(ws_close=0.01),
+            **({} if limit is None else {"max_msg_size": limit}),
         )
         assert (await socket.receive(5)).type is expected
         await socket.close()
 
 
-# --- flow ---------------------------------------------------------------------------------------------------
+# --- flow -----------------------------------------------------------------------------------------
 
 
 async def test_a_slow_reader_stops_the_peer(session: ClientSession, serve: Any) -> None:
@@ -289,14 +334,18 @@ async def test_a_slow_reader_stops_the_peer(session: ClientSession, serve: Any) 
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
-        writer.get_extra_info("socket").setsockopt(socket_module.SOL_SOCKET, socket_module.SO_SNDBUF, 65536)
+        writer.get_extra_info("socket").setsockopt(
+            socket_module.SOL_SOCKET, socket_module.SO_SNDBUF, 65536
+        )
         for number in range(total):
             writer.write(frame(BINARY, number.to_bytes(4, "big") + bytes(65532)))
             await writer.drain()
             sent += 1
         await until_eof(reader)
 
-    async with session.ws_connect(await serve(script), timeout=ClientWSTimeout(ws_close=0.01)) as socket:
+    async with session.ws_connect(
+        await serve(script), timeout=ClientWSTimeout(ws_close=0.01)
+    ) as socket:
         before = -1
         while sent != before:  # until nothing moves any more
             before = sent
@@ -309,7 +358,9 @@ async def test_a_slow_reader_stops_the_peer(session: ClientSession, serve: Any) 
             assert int.from_bytes(data[:4], "big") == number
 
 
-async def test_sending_waits_for_a_peer_that_does_not_read(session: ClientSession, serve: Any) -> None:
+async def test_sending_waits_for_a_peer_that_does_not_read(
+    session: ClientSession, serve: Any
+) -> None:
     go_on = asyncio.Event()
     received = 0
 
@@ -347,7 +398,9 @@ async def test_sending_waits_for_a_peer_that_does_not_read(session: ClientSessio
     assert received == 100 << 18
 
 
-async def test_pings_to_a_peer_that_reads_nothing_do_not_pile_up(session: ClientSession, serve: Any) -> None:
+async def test_pings_to_a_peer_that_reads_nothing_do_not_pile_up(
+    session: ClientSession, serve: Any
+) -> None:
     """RFC 6455 5.5.3: the last one is enough."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -367,10 +420,12 @@ async def test_pings_to_a_peer_that_reads_nothing_do_not_pile_up(session: Client
     await socket.close()
 
 
-# --- time ---------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 
 
-async def test_a_heartbeat_keeps_a_live_peer_and_ends_a_dead_one(session: ClientSession, serve: Any) -> None:
+async def test_a_heartbeat_keeps_a_live_peer_and_ends_a_dead_one(
+    session: ClientSession, serve: Any
+) -> None:
     pings = 0
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -394,7 +449,9 @@ async def test_a_heartbeat_keeps_a_live_peer_and_ends_a_dead_one(session: Client
         assert (await socket.receive()).type is WSMsgType.CLOSED
 
 
-async def test_data_is_as_good_as_a_pong_and_a_stopped_peer_is_not_dead(session: ClientSession, serve: Any) -> None:
+async def test_data_is_as_good_as_a_pong_and_a_stopped_peer_is_not_dead(
+    session: ClientSession, serve: Any
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(8):
             writer.write(frame(TEXT, b"tick"))
@@ -416,7 +473,9 @@ async def test_data_is_as_good_as_a_pong_and_a_stopped_peer_is_not_dead(session:
     await socket.close()
 
 
-async def test_a_peer_that_never_answers_a_close_is_left(session: ClientSession, serve: Any) -> None:
+async def test_a_peer_that_never_answers_a_close_is_left(
+    session: ClientSession, serve: Any
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not reader.at_eof():
             writer.write(frame(TEXT, b"and another thing"))
@@ -429,7 +488,9 @@ async def test_a_peer_that_never_answers_a_close_is_left(session: ClientSession,
     assert isinstance(socket.exception(), TimeoutError)
 
 
-async def test_closing_finds_the_close_frame_behind_what_nobody_read(session: ClientSession, serve: Any) -> None:
+async def test_closing_finds_the_close_frame_behind_what_nobody_read(
+    session: ClientSession, serve: Any
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(frame(BINARY, bytes(1 << 20)) * 20 + close(4005))
         await until_eof(reader)
@@ -461,8 +522,10 @@ async def test_cancelling_close_ends_the_connection(session: ClientSession, serv
         await gone.wait()
 
 
-async def test_the_session_leaves_a_peer_that_does_not_answer(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wherry.client.websocket_connect.SHUTDOWN_SECONDS", 0.05)
+async def test_the_session_leaves_a_peer_that_does_not_answer(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wherry.client.websocket.connect.SHUTDOWN_SECONDS", 0.05)
     frames = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -500,7 +563,7 @@ async def test_a_reset_wakes_who_waits_to_send(session: ClientSession, serve: An
 
     async with asyncio.timeout(5), session.ws_connect(await serve(script)) as socket:
         sending = asyncio.create_task(send_on(socket))
-        while not socket._channel.outlet._waiters:
+        while not socket._channel.write_gate._waiters:
             await asyncio.sleep(0)
         full.set()
         with pytest.raises(ConnectionResetError):

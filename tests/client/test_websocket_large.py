@@ -1,4 +1,6 @@
-"""Large messages under permessage-deflate: compressed in a thread, in order with all others, and whole."""
+"""Large messages under permessage-deflate: compressed in a thread, in order with all others, and
+whole.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 import wherry
 from wherry import ClientSession, WSMsgType
-from wherry.client.websocket_large import LARGE
-from wherry.protocol.websocket_deflate import Deflater
+from wherry.client.websocket.large_messages import LARGE
+from wherry.protocol.websocket.deflate import Deflater
 
 
 @pytest.fixture(params=["takeover", "no takeover"])
@@ -27,8 +29,12 @@ async def url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
             assert isinstance(message, (bytes, str))
             await connection.send(f"{len(message)} {message[:1]!r}")
 
-    terms = [ServerPerMessageDeflateFactory(client_no_context_takeover=request.param == "no takeover")]
-    async with serve(tell, "127.0.0.1", 0, extensions=terms, compression=None, max_size=None) as server:
+    terms = [
+        ServerPerMessageDeflateFactory(client_no_context_takeover=request.param == "no takeover")
+    ]
+    async with serve(
+        tell, "127.0.0.1", 0, extensions=terms, compression=None, max_size=None
+    ) as server:
         yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
 
 
@@ -67,7 +73,9 @@ def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return gate
 
 
-async def test_only_large_messages_leave_the_loop(session: ClientSession, url: str, threads: dict[int, int]) -> None:
+async def test_only_large_messages_leave_the_loop(
+    session: ClientSession, url: str, threads: dict[int, int]
+) -> None:
     async with session.ws_connect(url, compress=15) as socket:
         for size in (10, LARGE - 1, LARGE, LARGE * 3, 11):
             for send in (
@@ -111,13 +119,17 @@ async def test_a_send_that_is_cancelled_leaves_the_stream_whole(
         assert [(await socket.receive_str()).split()[0] for _ in range(2)] == [str(LARGE), "9"]
 
 
-async def test_a_cancelled_send_that_fails_is_nobodys_error(url: str, held: threading.Event) -> None:
+async def test_a_cancelled_send_that_fails_is_nobodys_error(
+    url: str, held: threading.Event
+) -> None:
     """Nothing is said to the loop, neither of the task nor of its exception, on any Python."""
     said: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
     async with ClientSession() as session:
         socket = await session.ws_connect(url, compress=15)
-        tasks = [asyncio.create_task(socket.send_bytes(b"x" * size)) for size in (LARGE, LARGE + 1, 5)]
+        tasks = [
+            asyncio.create_task(socket.send_bytes(b"x" * size)) for size in (LARGE, LARGE + 1, 5)
+        ]
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
@@ -134,7 +146,9 @@ async def test_a_cancelled_send_that_fails_is_nobodys_error(url: str, held: thre
     assert said == []
 
 
-async def test_nothing_follows_a_close_frame(session: ClientSession, url: str, held: threading.Event) -> None:
+async def test_nothing_follows_a_close_frame(
+    session: ClientSession, url: str, held: threading.Event
+) -> None:
     socket = await session.ws_connect(url, compress=15)
     tasks = [asyncio.create_task(socket.send_bytes(b"x" * size)) for size in (LARGE, 5)]
     await asyncio.sleep(0)
@@ -146,7 +160,9 @@ async def test_nothing_follows_a_close_frame(session: ClientSession, url: str, h
     assert socket.close_code == 1000
 
 
-async def test_bytes_are_taken_when_they_are_given(session: ClientSession, url: str, held: threading.Event) -> None:
+async def test_bytes_are_taken_when_they_are_given(
+    session: ClientSession, url: str, held: threading.Event
+) -> None:
     async with session.ws_connect(url, compress=15) as socket:
         data = bytearray(b"x" * LARGE)
         for send in (socket.send_bytes(data), socket.send_frame(data, WSMsgType.TEXT)):  # type: ignore[arg-type]

@@ -13,9 +13,9 @@ import pytest
 import trustme
 from yarl import URL
 
-from wherry.connect.ask import ConnectAsk
+from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.connector import BaseConnector
-from wherry.connect.resolver import AbstractResolver, ResolveResult
+from wherry.connect.dns.resolver import AbstractResolver, ResolveResult
 from wherry.protocol.connection import Connection
 from wherry.protocol.heads import RequestHead
 
@@ -48,23 +48,30 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     connection: Connection
-    ask: ConnectAsk
+    connect_request: ConnectRequest
     version: tuple[int, int]
 
 
 async def fetch(
-    connector: BaseConnector, url: str, *, sock_connect: float | None = 5, observer: Any = None, **route_options: Any
+    connector: BaseConnector,
+    url: str,
+    *,
+    sock_connect: float | None = 5,
+    observer: Any = None,
+    **route_options: Any,
 ) -> Answer:
     """One GET by the pool's interface, as a session makes it."""
     address = URL(url)
     route = connector.route_for(address, **route_options)
-    ask = ConnectAsk(route, sock_connect, observer)
-    connection = connector.pool.take(route) or await connector.pool.acquire(ask)
+    connect_request = ConnectRequest(route, sock_connect, observer)
+    connection = connector.pool.take(route) or await connector.pool.acquire(connect_request)
     sink = Sink()
-    exchange = connection.start(RequestHead("GET", route.origin.scheme, address.authority, address.raw_path_qs), sink)
+    exchange = connection.start(
+        RequestHead("GET", route.origin.scheme, address.authority, address.raw_path_qs), sink
+    )
     head = await exchange.receive_head()
     await sink.done
-    return Answer(head.status, sink.data, connection, ask, tuple(head.version))
+    return Answer(head.status, sink.data, connection, connect_request, tuple(head.version))
 
 
 async def answer_ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +79,9 @@ async def answer_ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
             await reader.readuntil(b"\r\n\r\n")
-            body = str(writer.get_extra_info("peername")[1] if writer.get_extra_info("peername") else 0).encode()
+            body = str(
+                writer.get_extra_info("peername")[1] if writer.get_extra_info("peername") else 0
+            ).encode()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
             await writer.drain()
     writer.close()
@@ -88,15 +97,21 @@ class Serve:
         self.servers: list[asyncio.Server] = []
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, answering: Answering = answer_ok, host: str = "127.0.0.1", **options: Any) -> int:
-        server = await asyncio.start_server(self.watched(answering), host, options.pop("port", 0), **options)
+    async def __call__(
+        self, answering: Answering = answer_ok, host: str = "127.0.0.1", **options: Any
+    ) -> int:
+        server = await asyncio.start_server(
+            self.watched(answering), host, options.pop("port", 0), **options
+        )
         self.servers.append(server)
         return server.sockets[0].getsockname()[1]
 
     async def unix(self, path: str, answering: Answering = answer_ok, **options: Any) -> None:
         sock = socket.socket(socket.AF_UNIX)
         sock.bind(path)
-        self.servers.append(await asyncio.start_unix_server(self.watched(answering), sock=sock, **options))
+        self.servers.append(
+            await asyncio.start_unix_server(self.watched(answering), sock=sock, **options)
+        )
 
     def watched(self, answering: Answering) -> Answering:
         async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,7 +144,9 @@ async def serve() -> AsyncIterator[Serve]:
     # A client that refuses a certificate is no failure of the server.
     asyncio.get_running_loop().set_exception_handler(
         lambda loop, context: (
-            None if "incoming connection" in context["message"] else loop.default_exception_handler(context)
+            None
+            if "incoming connection" in context["message"]
+            else loop.default_exception_handler(context)
         )
     )
     yield started

@@ -11,10 +11,10 @@ from yarl import URL
 
 import wherry
 from wherry.connect import connector as module
-from wherry.connect.base import MAX_ROUTES
+from wherry.connect.base_connector import MAX_ROUTES
 from wherry.connect.connector import BaseConnector, NamedPipeConnector, TCPConnector, UnixConnector
 from wherry.connect.route import Origin, ProxyHop
-from wherry.connect.tls import Fingerprint
+from wherry.connect.tls.contexts import Fingerprint
 
 
 def test_a_connector_needs_a_running_loop() -> None:
@@ -67,7 +67,12 @@ async def test_every_documented_parameter_is_taken() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"force_close": True, "keepalive_timeout": 3}, {"protocols": ()}, {"protocols": ("http/3",)}, {"limit": -1}],
+    [
+        {"force_close": True, "keepalive_timeout": 3},
+        {"protocols": ()},
+        {"protocols": ("http/3",)},
+        {"limit": -1},
+    ],
 )
 async def test_parameters_that_make_no_sense_are_refused(options) -> None:
     with pytest.raises(ValueError):
@@ -80,7 +85,7 @@ async def test_named_pipes_need_the_proactor_loop() -> None:
         NamedPipeConnector(r"\\.\pipe\name")
 
 
-# --- routes ----------------------------------------------------------------------------------------------------
+# --- routes ---------------------------------------------------------------------------------------
 
 
 async def test_an_endpoint_is_host_port_and_tls() -> None:
@@ -117,12 +122,24 @@ async def test_routes_through_proxies() -> None:
     )
     async with TCPConnector() as connector:
         forward = connector.route_for(URL("http://a.test/"), hops=(socks, http))
-        assert (forward.origin, forward.hops, forward.absolute_form) == (Origin("http", "p", 3128), (socks,), True)
+        assert (forward.origin, forward.hops, forward.absolute_form) == (
+            Origin("http", "p", 3128),
+            (socks,),
+            True,
+        )
         over_tls = connector.route_for(URL("http://a.test/"), hops=(https,))
-        assert (over_tls.origin, over_tls.ssl, over_tls.is_tls) == (Origin("https", "q", 443), False, True)
+        assert (over_tls.origin, over_tls.ssl, over_tls.is_tls) == (
+            Origin("https", "q", 443),
+            False,
+            True,
+        )
         for url in ("https://a.test/", "wss://a.test/", "ws://a.test/"):
             tunnel = connector.route_for(URL(url), hops=(http,))
-            assert (tunnel.origin.host, tunnel.hops, tunnel.absolute_form) == ("a.test", (http,), False)
+            assert (tunnel.origin.host, tunnel.hops, tunnel.absolute_form) == (
+                "a.test",
+                (http,),
+                False,
+            )
         assert not connector.route_for(URL("http://a.test/"), hops=(http, socks)).absolute_form
 
 
@@ -139,7 +156,7 @@ async def test_websockets_speak_http_1_1() -> None:
         assert connector.route_for(URL("wss://a.test/")).protocols == ("http/1.1",)
 
 
-# --- limits ----------------------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
 class Gate:
@@ -179,7 +196,9 @@ async def test_limits_hold(get, serve, options, most) -> None:
     gate = Gate()
     port = await serve(gate.answer)
     async with TCPConnector(**options) as connector:
-        tasks = [asyncio.create_task(get(connector, f"http://127.0.0.1:{port}/")) for _ in range(120)]
+        tasks = [
+            asyncio.create_task(get(connector, f"http://127.0.0.1:{port}/")) for _ in range(120)
+        ]
         while gate.now < most:
             await asyncio.sleep(0)
         for _ in range(20):
@@ -190,7 +209,12 @@ async def test_limits_hold(get, serve, options, most) -> None:
         assert {answer.status for answer in await asyncio.gather(*tasks)} == {204}
         assert gate.most == most
         stats = connector.stats()
-        assert (stats.opened, stats.reused, stats.idle, stats.waiting) == (most, 120 - most, most, 0)
+        assert (stats.opened, stats.reused, stats.idle, stats.waiting) == (
+            most,
+            120 - most,
+            most,
+            0,
+        )
         assert list(stats.by_route) == [f"http://127.0.0.1:{port}"]
 
 
@@ -200,7 +224,9 @@ async def test_none_is_no_limit(options) -> None:
         assert getattr(connector, next(iter(options))) == 0
 
 
-async def test_stats_count_every_route_to_an_origin(get, serve, server_context, client_context) -> None:
+async def test_stats_count_every_route_to_an_origin(
+    get, serve, server_context, client_context
+) -> None:
     port = await serve(ssl=server_context)
     url = f"https://localhost:{port}/"
     async with TCPConnector(ssl=client_context) as connector:
@@ -216,7 +242,10 @@ async def test_limit_per_host_is_of_each_host(get, serve) -> None:
     gate = Gate()
     port, other = await serve(gate.answer), await serve(gate.answer)
     async with TCPConnector(limit_per_host=2) as connector:
-        tasks = [asyncio.create_task(get(connector, f"http://127.0.0.1:{to}/")) for to in (port, other) * 5]
+        tasks = [
+            asyncio.create_task(get(connector, f"http://127.0.0.1:{to}/"))
+            for to in (port, other) * 5
+        ]
         while gate.now < 4:
             await asyncio.sleep(0)
         for _ in range(20):
@@ -246,7 +275,7 @@ async def test_force_close_opens_a_connection_a_request(get, serve) -> None:
         assert connector.stats().opened == 3
 
 
-# --- the end ---------------------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 
 
 async def test_closing_fails_whoever_waits_and_whoever_comes(get, serve) -> None:
@@ -258,7 +287,9 @@ async def test_closing_fails_whoever_waits_and_whoever_comes(get, serve) -> None
         await asyncio.sleep(0)
     await connector.close()
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(result, Exception) and "closed" in str(result).lower() for result in results)
+    assert all(
+        isinstance(result, Exception) and "closed" in str(result).lower() for result in results
+    )
     with pytest.raises(Exception, match="Connector is closed"):
         await get(connector, f"http://127.0.0.1:{port}/")
     await connector.close()
@@ -274,7 +305,9 @@ async def test_close_works_without_await(get, serve) -> None:
     assert answer.connection.transport is None
 
 
-async def test_who_closes_a_connector_again_sees_the_end_too(get, serve, server_context, client_context) -> None:
+async def test_who_closes_a_connector_again_sees_the_end_too(
+    get, serve, server_context, client_context
+) -> None:
     """S001-139: the TLS shutdown of a close that nobody waited for is waited for by the next."""
     port = await serve(ssl=server_context)
     connector = TCPConnector(ssl=client_context)
@@ -321,7 +354,9 @@ async def test_closing_tls_ends_in_bounded_time_with_a_peer_that_does_not_answer
     assert answer.connection.transport is None
 
 
-async def test_close_notify_is_sent_and_waited_for(get, serve, server_context, client_context) -> None:
+async def test_close_notify_is_sent_and_waited_for(
+    get, serve, server_context, client_context
+) -> None:
     """S001-139: when close() returns, the server has seen an orderly end."""
     ended: list[object] = []
 
@@ -390,7 +425,7 @@ async def test_with_is_deprecated() -> None:
 
 
 async def test_limits_on_heads_can_be_set(get, serve) -> None:
-    from wherry.protocol.http1 import Limits
+    from wherry.protocol.http1.connection import Limits
 
     async with TCPConnector(limits=Limits(max_headers=3)) as connector:
         assert connector.limits.max_headers == 3

@@ -26,7 +26,9 @@ LOOPS = pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.n
 
 
 @LOOPS
-def test_every_address_and_its_error_are_in_the_message(get, resolver, closed_port, new_loop) -> None:
+def test_every_address_and_its_error_are_in_the_message(
+    get, resolver, closed_port, new_loop
+) -> None:
     async def run() -> ClientConnectorError:
         async with TCPConnector(resolver=resolver("127.0.0.1", "127.0.0.2", "::1")) as connector:
             with pytest.raises(ClientConnectorError) as caught:
@@ -93,7 +95,9 @@ async def test_a_server_that_is_silent_in_the_handshake_is_a_timeout(get, serve)
             await get(connector, f"https://127.0.0.1:{port}/", sock_connect=0.05)
 
 
-async def test_the_next_address_is_raced_when_the_first_is_silent(get, serve, blackhole, resolver) -> None:
+async def test_the_next_address_is_raced_when_the_first_is_silent(
+    get, serve, blackhole, resolver
+) -> None:
     """RFC 8305: the delay is all that a dead address costs."""
     await serve(host="127.0.0.2", port=blackhole)
     names = resolver("127.0.0.1", "127.0.0.2")
@@ -126,10 +130,10 @@ async def test_a_dial_that_is_cancelled_leaves_nothing(get, blackhole) -> None:
         while connector.pool._dials:
             await asyncio.sleep(0)
         assert connector.stats().open == 0
-        assert connector.pool.room.taken == 0
+        assert connector.pool.connection_limits.taken == 0
 
 
-# --- what users give -------------------------------------------------------------------------------------------
+# --- what users give ------------------------------------------------------------------------------
 
 
 @LOOPS
@@ -196,7 +200,7 @@ async def test_a_request_is_not_held_back_for_more(get, serve) -> None:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-# --- Unix sockets ----------------------------------------------------------------------------------------------
+# --- Unix sockets ---------------------------------------------------------------------------------
 
 
 @LOOPS
@@ -239,10 +243,12 @@ async def test_a_unix_socket_that_is_not_there(get, tmp_path) -> None:
     assert path in str(caught.value)
 
 
-# --- timings ----------------------------------------------------------------------------------------------------
+# --- timings --------------------------------------------------------------------------------------
 
 
-async def test_each_step_is_timed(get, serve, server_context, client_context, resolver, tmp_path) -> None:
+async def test_each_step_is_timed(
+    get, serve, server_context, client_context, resolver, tmp_path
+) -> None:
     port = await serve(ssl=server_context)
     async with TCPConnector(ssl=client_context, resolver=resolver("127.0.0.1")) as connector:
         timings = (await get(connector, f"https://localhost:{port}/")).connection.timings

@@ -13,10 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.connect import resolver as resolver_module
 from wherry.connect.connector import TCPConnector
-from wherry.connect.dns import DNSCache, Entry, rotate
-from wherry.connect.resolver import AsyncResolver, DefaultResolver, ResolveResult, ThreadedResolver
+from wherry.connect.dns import resolver as resolver_module
+from wherry.connect.dns.cache import DNSCache, Entry, rotate
+from wherry.connect.dns.resolver import (
+    AsyncResolver,
+    DefaultResolver,
+    ResolveResult,
+    ThreadedResolver,
+)
 from wherry.errors import ClientConnectorDNSError
 
 
@@ -36,7 +41,7 @@ class Observer:
         return note
 
 
-# --- the cache -----------------------------------------------------------------------------------------------
+# --- the cache ------------------------------------------------------------------------------------
 
 
 async def test_resolutions_are_cached(get, serve, resolver) -> None:
@@ -66,7 +71,9 @@ async def test_an_answer_is_kept_for_its_time(monkeypatch, resolver, ttl) -> Non
     monkeypatch.setattr(loop, "time", lambda: now)
     names = resolver("127.0.0.1")
     async with (
-        TCPConnector(resolver=names) if ttl == 10 else TCPConnector(resolver=names, ttl_dns_cache=ttl) as connector
+        TCPConnector(resolver=names)
+        if ttl == 10
+        else TCPConnector(resolver=names, ttl_dns_cache=ttl) as connector
     ):
         cache = connector._names
         await cache.resolve("a", 80)
@@ -123,7 +130,9 @@ async def test_a_failed_lookup_fails_for_all_and_is_not_remembered(resolver) -> 
     tasks = [asyncio.create_task(cache.resolve("a", 80)) for _ in range(3)]
     await asyncio.sleep(0)
     names.gate.set()
-    assert all(isinstance(error, OSError) for error in await asyncio.gather(*tasks, return_exceptions=True))
+    assert all(
+        isinstance(error, OSError) for error in await asyncio.gather(*tasks, return_exceptions=True)
+    )
     names.error = None
     assert await cache.resolve("a", 80)
 
@@ -149,7 +158,9 @@ async def test_a_stale_answer_is_used_while_it_is_refreshed(monkeypatch, resolve
     assert (await cache.resolve("a", 80))[0]["host"] == "127.0.0.10"
 
 
-async def test_a_refresh_that_fails_keeps_the_old_answer_for_its_stale_time(monkeypatch, resolver) -> None:
+async def test_a_refresh_that_fails_keeps_the_old_answer_for_its_stale_time(
+    monkeypatch, resolver
+) -> None:
     loop = asyncio.get_running_loop()
     now = loop.time()
     names = resolver("127.0.0.1")
@@ -179,11 +190,18 @@ async def test_observers_hear_of_hits_and_misses(resolver) -> None:
     cache = DNSCache(resolver("127.0.0.1"))
     await cache.resolve("a", 80, observer)
     await cache.resolve("a", 80, observer)
-    assert observer.seen == ["dns_cache_miss", "dns_resolve_start", "dns_resolve_end", "dns_cache_hit"]
+    assert observer.seen == [
+        "dns_cache_miss",
+        "dns_resolve_start",
+        "dns_resolve_end",
+        "dns_cache_hit",
+    ]
 
 
 @pytest.mark.parametrize("first", ["the program", "the lookup"])
-async def test_a_cancellation_in_the_turn_that_stops_the_lookup_is_not_lost(resolver, first) -> None:
+async def test_a_cancellation_in_the_turn_that_stops_the_lookup_is_not_lost(
+    resolver, first
+) -> None:
     names = resolver("127.0.0.1")
     names.gate = asyncio.Event()
     cache = DNSCache(names, ttl=10)
@@ -191,7 +209,9 @@ async def test_a_cancellation_in_the_turn_that_stops_the_lookup_is_not_lost(reso
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     (lookup,) = cache._lookups.values()
-    for end in (asking.cancel, lookup.cancel) if first == "the program" else (lookup.cancel, asking.cancel):
+    for end in (
+        (asking.cancel, lookup.cancel) if first == "the program" else (lookup.cancel, asking.cancel)
+    ):
         end()
     await asyncio.wait([asking, lookup])
     assert lookup.cancelled()
@@ -232,7 +252,7 @@ async def test_closing_stops_lookups(get, resolver) -> None:
     assert not names.closed  # it is its owner's
 
 
-# --- the order ------------------------------------------------------------------------------------------------
+# --- the order ------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.sampled_from(["1.0.0.1", "1.0.0.2", "1.0.0.3", "::1", "::2"]), unique=True))
@@ -245,12 +265,19 @@ def test_rotation_keeps_every_address_and_the_families_places(hosts: list[str]) 
         assert [row["family"] for row in turned] == [row["family"] for row in rows]
         assert sorted(row["host"] for row in turned) == sorted(hosts)
         if len({row["family"] for row in rows}) == 1 and len(rows) > 1:
-            assert [row["host"] for row in turned] == [row["host"] for row in (*before[1:], before[0])]
+            assert [row["host"] for row in turned] == [
+                row["host"] for row in (*before[1:], before[0])
+            ]
 
 
 def test_load_spreads_and_failed_addresses_go_to_the_back() -> None:
     entry = Entry([result("1.0.0.1"), result("1.0.0.2"), result("1.0.0.3")], None)
-    assert [entry.next_order()[0]["host"] for _ in range(4)] == ["1.0.0.1", "1.0.0.2", "1.0.0.3", "1.0.0.1"]
+    assert [entry.next_order()[0]["host"] for _ in range(4)] == [
+        "1.0.0.1",
+        "1.0.0.2",
+        "1.0.0.3",
+        "1.0.0.1",
+    ]
     entry.refused = ["1.0.0.2"]
     for _ in range(4):
         assert entry.next_order()[-1]["host"] == "1.0.0.2"
@@ -260,7 +287,9 @@ async def test_an_address_that_refused_is_tried_last(get, serve, resolver) -> No
     """A failed address goes to the back, and comes forward again when it answers."""
     port = await serve()
     names = resolver("127.0.0.2", "127.0.0.1")
-    async with TCPConnector(resolver=names, force_close=True, happy_eyeballs_delay=None) as connector:
+    async with TCPConnector(
+        resolver=names, force_close=True, happy_eyeballs_delay=None
+    ) as connector:
         await get(connector, f"http://name.test:{port}/")
         for _ in range(4):
             order = await connector._names.resolve("name.test", port)
@@ -270,7 +299,7 @@ async def test_an_address_that_refused_is_tried_last(get, serve, resolver) -> No
         assert firsts == {"127.0.0.1", "127.0.0.2"}
 
 
-# --- failure --------------------------------------------------------------------------------------------------
+# --- failure --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -314,7 +343,7 @@ async def test_the_family_is_kept_to(get, resolver) -> None:
             await get(connector, "http://name.test:81/")
 
 
-# --- real resolvers -------------------------------------------------------------------------------------------
+# --- real resolvers -------------------------------------------------------------------------------
 
 
 class DnsServer(asyncio.DatagramProtocol):

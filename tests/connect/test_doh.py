@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wherry
-from wherry.connect.dns_message import TYPE_A, TYPE_AAAA, question, read_answer
+from wherry.connect.dns.message import TYPE_A, TYPE_AAAA, question, read_answer
 from wherry.resolver import DoHResolver
 
 
@@ -66,9 +66,20 @@ def test_answers_of_another_implementation_are_read() -> None:
         ("a.test. 9 CH A 192.0.2.1", []),
         ("A.TEST. 9 A 192.0.2.1", ["192.0.2.1"]),
     ],
-    ids=["another name", "one of two", "to itself", "a loop", "any order", "twice", "another class", "upper case"],
+    ids=[
+        "another name",
+        "one of two",
+        "to itself",
+        "a loop",
+        "any order",
+        "twice",
+        "another class",
+        "upper case",
+    ],
 )
-def test_only_what_the_aliases_of_the_name_lead_to_is_its_address(zone: str, addresses: list[str]) -> None:
+def test_only_what_the_aliases_of_the_name_lead_to_is_its_address(
+    zone: str, addresses: list[str]
+) -> None:
     assert read_answer(reply_to(QUESTION, zone), QUESTION).addresses == addresses
 
 
@@ -78,7 +89,9 @@ def test_a_chain_of_aliases_may_be_as_long_as_a_message_allows() -> None:
     assert read_answer(reply_to(QUESTION, zone), QUESTION) == (0, ["192.0.2.7"], 5)
 
 
-@pytest.mark.parametrize(("ttl", "kept"), [(0, 0), (2**31 - 1, 2**31 - 1), (2**31, 0), (2**32 - 1, 0)])
+@pytest.mark.parametrize(
+    ("ttl", "kept"), [(0, 0), (2**31 - 1, 2**31 - 1), (2**31, 0), (2**32 - 1, 0)]
+)
 def test_a_time_that_would_be_negative_is_none(ttl: int, kept: int) -> None:
     """RFC 2181 8"""
     assert read_answer(reply_to(QUESTION, f"a.test. {ttl} A 192.0.2.1"), QUESTION).ttl == kept
@@ -122,7 +135,11 @@ def with_name(name: bytes) -> bytes:
     ids=lambda message: message.hex()[:80],
 )
 def test_what_is_not_the_whole_answer_to_the_question_is_refused(message: bytes) -> None:
-    assert read_answer(GOOD, QUESTION) == read_answer(with_name(b"\xc0\x0c"), QUESTION) == (0, ["192.0.2.1"], 60)
+    assert (
+        read_answer(GOOD, QUESTION)
+        == read_answer(with_name(b"\xc0\x0c"), QUESTION)
+        == (0, ["192.0.2.1"], 60)
+    )
     with pytest.raises(ValueError):
         read_answer(message, QUESTION)
 
@@ -132,18 +149,28 @@ NAME = st.lists(LABEL, min_size=1, max_size=6).map(".".join)
 
 
 @given(
-    NAME, st.lists(st.tuples(st.ip_addresses(v=6), st.integers(0, 2**31 - 1)), max_size=20), st.lists(NAME, max_size=3)
+    NAME,
+    st.lists(st.tuples(st.ip_addresses(v=6), st.integers(0, 2**31 - 1)), max_size=20),
+    st.lists(NAME, max_size=3),
 )
 def test_another_implementations_answers_are_read_as_they_were_meant(name, rows, aliases) -> None:
     asked = question(name, TYPE_AAAA)
     reply = dnslib.DNSRecord.parse(asked).reply()
     chain = list(dict.fromkeys([name, *aliases]))
     for owner, target in itertools.pairwise(chain):
-        reply.add_answer(dnslib.RR(owner, dnslib.QTYPE.CNAME, ttl=2**31 - 1, rdata=dnslib.CNAME(target)))
+        reply.add_answer(
+            dnslib.RR(owner, dnslib.QTYPE.CNAME, ttl=2**31 - 1, rdata=dnslib.CNAME(target))
+        )
     for address, ttl in rows:
-        reply.add_answer(dnslib.RR(chain[-1], dnslib.QTYPE.AAAA, ttl=ttl, rdata=dnslib.AAAA(tuple(address.packed))))
+        reply.add_answer(
+            dnslib.RR(
+                chain[-1], dnslib.QTYPE.AAAA, ttl=ttl, rdata=dnslib.AAAA(tuple(address.packed))
+            )
+        )
     answer = read_answer(bytes(reply.pack()), asked)
-    assert [ipaddress.ip_address(address) for address in answer.addresses] == list(dict.fromkeys(at for at, _ in rows))
+    assert [ipaddress.ip_address(address) for address in answer.addresses] == list(
+        dict.fromkeys(at for at, _ in rows)
+    )
     assert answer.ttl == min((ttl for _, ttl in rows), default=0)
 
 
@@ -183,13 +210,17 @@ async def test_unbound_is_asked(unbound, nginx, client_tls: ssl.SSLContext) -> N
 
 
 async def only_ipv4(names: DoHResolver) -> None:
-    async with wherry.ClientSession(connector=wherry.TCPConnector(resolver=names, family=socket.AF_INET)) as session:
+    async with wherry.ClientSession(
+        connector=wherry.TCPConnector(resolver=names, family=socket.AF_INET)
+    ) as session:
         await session.get("http://six.test:1/")
 
 
 class DohSession:
     def __init__(self, unbound, context: ssl.SSLContext) -> None:
-        self.names = DoHResolver(f"https://localhost:{unbound.https}/dns-query", addresses=["127.0.0.1"], ssl=context)
+        self.names = DoHResolver(
+            f"https://localhost:{unbound.https}/dns-query", addresses=["127.0.0.1"], ssl=context
+        )
         self.session = wherry.ClientSession(connector=wherry.TCPConnector(resolver=self.names))
 
     async def __aenter__(self) -> tuple[DoHResolver, wherry.ClientSession]:

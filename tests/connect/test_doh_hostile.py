@@ -18,7 +18,7 @@ from hypercorn.config import Config
 from tests.servers.process import free_ports
 
 import wherry
-from wherry.connect.dns_message import TYPE_A
+from wherry.connect.dns.message import TYPE_A
 from wherry.resolver import DoHResolver
 
 MESSAGE = "application/dns-message"
@@ -36,12 +36,21 @@ def answer_to(asked: bytes, *rows: str) -> bytes:
 
 
 def http(body: bytes, *fields: str, status: str = "200 OK", kind: str = MESSAGE) -> bytes:
-    head = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *fields, "", ""]
+    head = [
+        f"HTTP/1.1 {status}",
+        f"Content-Type: {kind}",
+        f"Content-Length: {len(body)}",
+        *fields,
+        "",
+        "",
+    ]
     return "\r\n".join(head).encode() + body
 
 
 class Server:
-    """Speaks raw bytes inside TLS: `answer` gets a question and a writer, and gives what to write or does so itself."""
+    """Speaks raw bytes inside TLS: `answer` gets a question and a writer, and gives what to write
+    or does so itself.
+    """
 
     def __init__(self, answer: Callable[..., Any]) -> None:
         self._answer = answer
@@ -103,7 +112,9 @@ async def test_what_is_asked_and_how(resolving: Resolving) -> None:
     assert head.startswith(b"post /dns-query http/1.1\r\n")
     assert b"\r\ncontent-type: application/dns-message\r\n" in head
     assert b"\r\naccept: application/dns-message\r\n" in head
-    assert [row["host"] for row in await resolver.resolve("six.test", 1, socket.AF_INET6)] == ["2001:db8::1"]
+    assert [row["host"] for row in await resolver.resolve("six.test", 1, socket.AF_INET6)] == [
+        "2001:db8::1"
+    ]
 
 
 @pytest.mark.parametrize("pieces", [2, 5, 1000])
@@ -121,7 +132,10 @@ async def test_an_answer_may_come_in_pieces(resolving: Resolving, pieces: int) -
 
 def chunked(*chunks: bytes) -> bytes:
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
-    return f"HTTP/1.1 200 OK\r\nContent-Type: {MESSAGE}\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + body
+    return (
+        f"HTTP/1.1 200 OK\r\nContent-Type: {MESSAGE}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        + body
+    )
 
 
 GOOD: dict[str, Callable[[bytes], bytes]] = {
@@ -152,13 +166,19 @@ BOMB = bomb()
 BAD: dict[str, Callable[[bytes], bytes]] = {
     "nothing": lambda asked: http(b""),
     "cut": lambda asked: http(answer_to(asked)[:-3]),
-    "less than was said": lambda asked: http(answer_to(asked)).replace(b"Content-Length: ", b"Content-Length: 9"),
+    "less than was said": lambda asked: http(answer_to(asked)).replace(
+        b"Content-Length: ", b"Content-Length: 9"
+    ),
     "the question": http,
     "another id": lambda asked: http(b"\1\1" + answer_to(asked)[2:]),
     "another question": lambda asked: http(answer_to(asked.replace(b"a\4test", b"b\4test"))),
     "addresses of another name": lambda asked: http(answer_to(asked, "b.test 60 A 192.0.2.1")),
-    "aliases without end": lambda asked: http(answer_to(asked, "a.test 60 CNAME b.test", "b.test 60 CNAME a.test")),
-    "ten thousand records": lambda asked: http(answer_to(asked)[:6] + b"\x27\x10" + answer_to(asked)[8:]),
+    "aliases without end": lambda asked: http(
+        answer_to(asked, "a.test 60 CNAME b.test", "b.test 60 CNAME a.test")
+    ),
+    "ten thousand records": lambda asked: http(
+        answer_to(asked)[:6] + b"\x27\x10" + answer_to(asked)[8:]
+    ),
     "large": lambda asked: http(answer_to(asked) + bytes(70_000)),
     "large in chunks": lambda asked: chunked(answer_to(asked), *[bytes(30_000)] * 3, b""),
     "compressed zeros": lambda asked: http(BOMB, "Content-Encoding: gzip"),
@@ -184,7 +204,9 @@ async def test_answers_that_are_bad_are_dns_errors(resolving: Resolving, name: s
 
 @pytest.mark.parametrize("status", ["301", "302", "303", "307", "308"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_redirect_leads_nowhere(resolving: Resolving, serve: Any, scheme: str, status: str) -> None:
+async def test_a_redirect_leads_nowhere(
+    resolving: Resolving, serve: Any, scheme: str, status: str
+) -> None:
     """Who may learn what is looked up is who was named, over TLS."""
     reached: list[int] = []
 
@@ -193,7 +215,9 @@ async def test_a_redirect_leads_nowhere(resolving: Resolving, serve: Any, scheme
 
     port = await serve(other)
     location = f"Location: {scheme}://localhost:{port}/dns-query"
-    resolver, _ = await resolving(lambda asked, _: http(b"", location, status=f"{status} Elsewhere"))
+    resolver, _ = await resolving(
+        lambda asked, _: http(b"", location, status=f"{status} Elsewhere")
+    )
     with pytest.raises(OSError, match=f"answered {status}"):
         await resolver.resolve("a.test")
     assert not reached
@@ -220,10 +244,16 @@ async def test_a_question_takes_no_longer_than_it_may(resolving: Resolving, sile
 
 async def test_one_family_may_fail(resolving: Resolving) -> None:
     def answer(asked: bytes, _: Any) -> bytes:
-        return http(answer_to(asked)) if asked[-4:-2] == TYPE_A.to_bytes(2) else http(b"", status="500 No")
+        return (
+            http(answer_to(asked))
+            if asked[-4:-2] == TYPE_A.to_bytes(2)
+            else http(b"", status="500 No")
+        )
 
     resolver, _ = await resolving(answer)
-    assert [row["host"] for row in await resolver.resolve("a.test", 0, socket.AF_UNSPEC)] == ["192.0.2.1"]
+    assert [row["host"] for row in await resolver.resolve("a.test", 0, socket.AF_UNSPEC)] == [
+        "192.0.2.1"
+    ]
 
 
 async def test_closing_ends_look_ups_and_none_begins_after_it(resolving: Resolving) -> None:
@@ -268,7 +298,11 @@ async def test_a_look_up_that_is_cancelled_leaves_nothing(resolving: Resolving) 
     async with asyncio.timeout(5):
         while resolver._session.connector.stats().busy:  # type: ignore[union-attr]
             await asyncio.sleep(0.001)
-        while {task for task in asyncio.all_tasks() - before if "resolve" in repr(task) or "_ask" in repr(task)}:
+        while {
+            task
+            for task in asyncio.all_tasks() - before
+            if "resolve" in repr(task) or "_ask" in repr(task)
+        }:
             await asyncio.sleep(0.001)
 
 
@@ -280,14 +314,22 @@ async def test_many_look_ups_share_few_connections(resolving: Resolving) -> None
     assert server.open <= 4
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:7f00:1", "10.0.0.1", "fe80::1", "169.254.169.254"])
-async def test_what_it_says_is_nothing_that_the_guard_lets_pass(resolving: Resolving, address: str) -> None:
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "::1", "::ffff:7f00:1", "10.0.0.1", "fe80::1", "169.254.169.254"]
+)
+async def test_what_it_says_is_nothing_that_the_guard_lets_pass(
+    resolving: Resolving, address: str
+) -> None:
     kind = "AAAA" if ":" in address else "A"
 
     def answer(asked: bytes, _: Any) -> bytes:
         record = dnslib.DNSRecord.parse(asked)
         wanted = dnslib.QTYPE[record.q.qtype] == kind
-        return http(answer_to(asked, f"a.test 60 {kind} {address}") if wanted else asked[:2] + b"\x81\x80" + asked[4:])
+        return http(
+            answer_to(asked, f"a.test 60 {kind} {address}")
+            if wanted
+            else asked[:2] + b"\x81\x80" + asked[4:]
+        )
 
     resolver, _ = await resolving(answer)
     connector = wherry.TCPConnector(resolver=resolver, allow_address=wherry.public_addresses_only)
@@ -297,7 +339,9 @@ async def test_what_it_says_is_nothing_that_the_guard_lets_pass(resolving: Resol
 
 
 @pytest.mark.parametrize("name", ["localhost", "LOCALHOST.", "app.localhost"])
-async def test_localhost_is_this_machine_and_nobody_is_asked(resolving: Resolving, name: str) -> None:
+async def test_localhost_is_this_machine_and_nobody_is_asked(
+    resolving: Resolving, name: str
+) -> None:
     """RFC 6761 6.3"""
     resolver, server = await resolving(lambda asked, _: http(answer_to(asked)))
     rows = await resolver.resolve(name, 80, socket.AF_UNSPEC)
@@ -313,7 +357,9 @@ async def test_the_servers_own_name_is_the_systems_to_resolve(resolving: Resolvi
 
 
 async def test_a_password_in_the_url_is_in_no_error(client_context: ssl.SSLContext) -> None:
-    resolver = DoHResolver("https://me:secret@localhost:1/dns-query", addresses=["127.0.0.1"], ssl=client_context)
+    resolver = DoHResolver(
+        "https://me:secret@localhost:1/dns-query", addresses=["127.0.0.1"], ssl=client_context
+    )
     with pytest.raises(OSError, match="could not be asked") as caught:
         await resolver.resolve("a.test")
     assert "secret" not in str(caught.value)
@@ -329,7 +375,9 @@ def test_a_template_is_its_url() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
-async def test_hypercorn_is_asked(ca: trustme.CA, client_context: ssl.SSLContext, tmp_path: Any, protocol: str) -> None:
+async def test_hypercorn_is_asked(
+    ca: trustme.CA, client_context: ssl.SSLContext, tmp_path: Any, protocol: str
+) -> None:
     versions = set()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -342,7 +390,13 @@ async def test_hypercorn_is_asked(ca: trustme.CA, client_context: ssl.SSLContext
             asked += event.get("body", b"")
             if not event.get("more_body"):
                 break
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", MESSAGE.encode())]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", MESSAGE.encode())],
+            }
+        )
         said = answer_to(asked)
         await send({"type": "http.response.body", "body": said[:20], "more_body": True})
         await send({"type": "http.response.body", "body": said[20:]})
@@ -355,8 +409,12 @@ async def test_hypercorn_is_asked(ca: trustme.CA, client_context: ssl.SSLContext
     config.alpn_protocols = [protocol]
     config.loglevel = "CRITICAL"
     ended = asyncio.Event()
-    serving = asyncio.ensure_future(hypercorn.asyncio.serve(app, config, shutdown_trigger=ended.wait))
-    resolver = DoHResolver(f"https://localhost:{port}/dns-query", addresses=["127.0.0.1"], ssl=client_context)
+    serving = asyncio.ensure_future(
+        hypercorn.asyncio.serve(app, config, shutdown_trigger=ended.wait)
+    )
+    resolver = DoHResolver(
+        f"https://localhost:{port}/dns-query", addresses=["127.0.0.1"], ssl=client_context
+    )
     try:
         async with asyncio.timeout(10):
             while True:
@@ -366,7 +424,9 @@ async def test_hypercorn_is_asked(ca: trustme.CA, client_context: ssl.SSLContext
                 except OSError:  # it has not begun to listen
                     await asyncio.sleep(0.01)
             assert first[0]["host"] == "192.0.2.1"
-            answers = await asyncio.gather(*(resolver.resolve(f"n{at}.test", 0, socket.AF_UNSPEC) for at in range(50)))
+            answers = await asyncio.gather(
+                *(resolver.resolve(f"n{at}.test", 0, socket.AF_UNSPEC) for at in range(50))
+            )
             assert all(len(rows) == 2 for rows in answers)
             assert versions == {"2" if protocol == "h2" else "1.1"}
     finally:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.connect.environment import NoProxy, environment_proxies, read_environment
-from wherry.connect.proxy_hops import proxy_hops
+from wherry.connect.proxy.environment import NoProxy, environment_proxies, read_environment
+from wherry.connect.proxy.hops import proxy_hops
 from wherry.errors import InvalidURL
 
 
@@ -27,15 +27,26 @@ def test_all_proxy_serves_schemes_without_their_own() -> None:
 
 
 def test_the_lower_case_wins_and_an_empty_value_counts() -> None:
-    assert read_environment({"http_proxy": "http://a", "HTTP_PROXY": "http://b"}).proxy_for("http", "h") == "http://a"
-    assert read_environment({"http_proxy": "", "HTTP_PROXY": "http://b"}).proxy_for("http", "h") is None
+    assert (
+        read_environment({"http_proxy": "http://a", "HTTP_PROXY": "http://b"}).proxy_for(
+            "http", "h"
+        )
+        == "http://a"
+    )
+    assert (
+        read_environment({"http_proxy": "", "HTTP_PROXY": "http://b"}).proxy_for("http", "h")
+        is None
+    )
 
 
 def test_a_cgi_program_does_not_take_http_proxy_from_its_request() -> None:
     """CVE-2016-5385"""
     environ = {"REQUEST_METHOD": "GET", "HTTP_PROXY": "http://evil"}
     assert read_environment(environ).proxy_for("http", "h") is None
-    assert read_environment({**environ, "http_proxy": "http://good"}).proxy_for("http", "h") == "http://good"
+    assert (
+        read_environment({**environ, "http_proxy": "http://good"}).proxy_for("http", "h")
+        == "http://good"
+    )
 
 
 @pytest.mark.parametrize("value", ["p:3128", "//p:3128", " http://p:3128 ", "u:w@p:3128"])

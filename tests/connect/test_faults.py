@@ -1,4 +1,6 @@
-"""Ten thousand requests to a server that fails in every way, cancelled at random: all places come back."""
+"""Ten thousand requests to a server that fails in every way, cancelled at random: all places come
+back.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,11 @@ class Faulty:
             writer.write(WHOLE + WHOLE)
             return True
         writer.write(
-            {"cut head": WHOLE[:20], "cut body": WHOLE[:-2], "garbage": b"\0\1\2 not http\r\n\r\n"}.get(fault, b"")
+            {
+                "cut head": WHOLE[:20],
+                "cut body": WHOLE[:-2],
+                "garbage": b"\0\1\2 not http\r\n\r\n",
+            }.get(fault, b"")
         )
         if fault == "reset":
             sock = writer.get_extra_info("socket")
@@ -78,7 +84,9 @@ class Faulty:
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """End a connection by RST."""
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
     writer.transport.abort()
 
 
@@ -87,7 +95,9 @@ GOAWAY = b"\0\0\0\4\0\0\0\0\0" + b"\0\0\10\7\0\0\0\0\0" + bytes(8)
 ENDS = {
     "reset": reset,
     "end": lambda writer: writer.close(),
-    "408": lambda writer: writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"),
+    "408": lambda writer: writer.write(
+        b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+    ),
     "no streams": lambda writer: writer.write(NO_STREAMS),
     "goaway": lambda writer: writer.write(GOAWAY),
 }
@@ -98,7 +108,9 @@ ENDS = {
 async def test_a_connection_that_ends_before_it_is_taken_costs_no_place(
     serve, monkeypatch: pytest.MonkeyPatch, protocol: str, end: str
 ) -> None:
-    """Listeners may take their time between the dial and the request, and the server may end it all in that time."""
+    """Listeners may take their time between the dial and the request, and the server may end it all
+    in that time.
+    """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ENDS[end](writer)
@@ -114,15 +126,19 @@ async def test_a_connection_that_ends_before_it_is_taken_costs_no_place(
     monkeypatch.setattr("wherry.connect.dial.dial_route", dial_and_dawdle)
     connector = wherry.TCPConnector(limit=2, protocols=(protocol,))
     url = f"http://127.0.0.1:{await serve(answer)}/"
-    async with wherry.ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=10)) as session:
+    async with wherry.ClientSession(
+        connector=connector, timeout=wherry.ClientTimeout(total=10)
+    ) as session:
         for _ in range(3):
             with pytest.raises(wherry.ServerDisconnectedError, match="takes no request"):
                 await session.get(url)
-        assert connector.pool.room.taken == 0
+        assert connector.pool.connection_limits.taken == 0
 
 
 async def test_a_server_that_allows_no_streams_keeps_no_place(serve) -> None:
-    """RFC 9113 5.1.2: who refuses every request keeps its connections open, and they are of use to nobody."""
+    """RFC 9113 5.1.2: who refuses every request keeps its connections open, and they are of use to
+    nobody.
+    """
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(NO_STREAMS)
@@ -136,8 +152,12 @@ async def test_a_server_that_allows_no_streams_keeps_no_place(serve) -> None:
 
     connector = wherry.TCPConnector(limit=2, protocols=("h2c",))
     url = f"http://127.0.0.1:{await serve(refuse)}/"
-    async with wherry.ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=5)) as session:
-        with pytest.raises(wherry.ServerDisconnectedError, match=r"REFUSED_STREAM|takes no request"):
+    async with wherry.ClientSession(
+        connector=connector, timeout=wherry.ClientTimeout(total=5)
+    ) as session:
+        with pytest.raises(
+            wherry.ServerDisconnectedError, match=r"REFUSED_STREAM|takes no request"
+        ):
             await session.get(url)
         async with asyncio.timeout(5):
             while connector.stats().open:
@@ -151,7 +171,9 @@ async def test_every_place_comes_back(serve, server_context, client_context, tls
     dice = random.Random(11)
     complaints = []
     port = await serve(faulty, backlog=200, **({"ssl": server_context} if tls else {}))
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context["message"]))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: complaints.append(context["message"])
+    )
     results: dict[str, int] = {}
     connector = wherry.TCPConnector(limit=20, ssl=client_context)
     url = f"{'https' if tls else 'http'}://localhost:{port}/"
@@ -179,10 +201,16 @@ async def test_every_place_comes_back(serve, server_context, client_context, tls
                 result = "cancelled"
             results[result] = results.get(result, 0) + 1
 
-    async with wherry.ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=30)) as session:
+    async with wherry.ClientSession(
+        connector=connector, timeout=wherry.ClientTimeout(total=30)
+    ) as session:
         await asyncio.gather(*(work(session, total // tasks_at_once) for _ in range(tasks_at_once)))
         async with asyncio.timeout(5):
-            while connector.pool._closing or connector.pool._dials or faulty.open != connector.stats().open:
+            while (
+                connector.pool._closing
+                or connector.pool._dials
+                or faulty.open != connector.stats().open
+            ):
                 await asyncio.sleep(0.001)
         stats = connector.stats()
         assert sum(results.values()) >= total - tasks_at_once
@@ -192,5 +220,5 @@ async def test_every_place_comes_back(serve, server_context, client_context, tls
         # opened = closed + idle, on both sides
         assert stats.open == stats.idle == faulty.open <= 20
         assert stats.waiting == 0
-        assert connector.pool.room.taken == stats.open
+        assert connector.pool.connection_limits.taken == stats.open
     assert not complaints

@@ -17,8 +17,8 @@ from tests.servers.raw import RawServer, response
 
 import wherry
 
-# In a process of its own: what other tests have loaded, patched or left behind is not counted.  The server is bare
-# sockets in a thread, so little but the client is.
+# In a process of its own: what other tests have loaded, patched or left behind is not counted.  The
+# server is bare sockets in a thread, so little but the client is.
 PROGRAM = """
 import asyncio, gc, json, socket, threading, tracemalloc
 import wherry
@@ -75,7 +75,9 @@ def held() -> dict[str, float]:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     environment.pop("PYTHONASYNCIODEBUG", None)
     command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr
     figures: dict[str, float] = json.loads(done.stdout)
     return figures

@@ -1,4 +1,6 @@
-"""The pool under any order of events: nothing is lost, nothing leaks, limits hold, whoever can be served is."""
+"""The pool under any order of events: nothing is lost, nothing leaks, limits hold, whoever can be
+served is.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from wherry.connect.ask import ConnectAsk
-from wherry.connect.pool import Pool
+from wherry.connect.connect_request import ConnectRequest
+from wherry.connect.pool.pool import Pool
 from wherry.connect.route import Origin, Route
 from wherry.errors import ClientConnectionError, ClientConnectorError, ServerDisconnectedError
 from wherry.types import ConnectionKey, HttpVersion11, HttpVersion20
@@ -25,7 +27,7 @@ class FakeConnection:
     def __init__(self, loop: asyncio.AbstractEventLoop, places: int) -> None:
         self.loop = loop
         self.places = self.capacity = places
-        self.promised = 0
+        self.reserved = 0
         self.busy = 0
         self.exchanges = 0
         self.route: Any = None
@@ -89,7 +91,9 @@ class FakeConnection:
 
 
 class Start:
-    """Starts a request's exchange before its task runs; `how` says when the answer comes, if it can start at all."""
+    """Starts a request's exchange before its task runs; `how` says when the answer comes, if it can
+    start at all.
+    """
 
     def __init__(self, working: list[FakeConnection], how: str) -> None:
         self.working = working
@@ -113,7 +117,9 @@ HOWS = st.sampled_from(["", "at once", "soon", "cannot"])
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """Requests come, are cancelled and end; dials succeed and fail; servers hang up; idle connections grow old."""
+    """Requests come, are cancelled and end; dials succeed and fail; servers hang up; idle
+    connections grow old.
+    """
 
     @initialize(
         limit=st.integers(0, 4),
@@ -125,11 +131,13 @@ class PoolMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.loop.set_exception_handler(self.complain)
         self.complaints: list[dict[str, Any]] = []
-        self.dials: list[tuple[ConnectAsk, asyncio.Future[FakeConnection]]] = []
+        self.dials: list[tuple[ConnectRequest, asyncio.Future[FakeConnection]]] = []
         self.made: list[FakeConnection] = []
         self.places = PLACES_OF_HTTP2 if http2 else 1
         protocols = ("h2c",) if http2 else ("http/1.1",)
-        self.routes = [Route(Origin("http", f"h{number}.test", 80), protocols=protocols) for number in range(3)]
+        self.routes = [
+            Route(Origin("http", f"h{number}.test", 80), protocols=protocols) for number in range(3)
+        ]
         self.pool = Pool(
             self.loop,
             self.dial,
@@ -144,9 +152,9 @@ class PoolMachine(RuleBasedStateMachine):
     def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.complaints.append(context)
 
-    async def dial(self, ask: ConnectAsk) -> Any:
+    async def dial(self, connect_request: ConnectRequest) -> Any:
         future: asyncio.Future[FakeConnection] = self.loop.create_future()
-        entry = (ask, future)
+        entry = (connect_request, future)
         self.dials.append(entry)
         try:
             return await future
@@ -166,7 +174,7 @@ class PoolMachine(RuleBasedStateMachine):
         connection: Any = self.pool.take(route)
         if connection is None:
             try:
-                connection = await self.pool.acquire(ConnectAsk(route, start=start))
+                connection = await self.pool.acquire(ConnectRequest(route, start=start))
             except BaseException:
                 if start is not None and start.connection is not None:
                     start.connection.close()  # as an exchange of HTTP/1 does that is given up
@@ -179,7 +187,7 @@ class PoolMachine(RuleBasedStateMachine):
         return connection
 
     @rule(number=st.integers(0, 2), count=st.integers(1, 5), how=HOWS)
-    def ask(self, number: int, count: int, how: str) -> None:
+    def connect_request(self, number: int, count: int, how: str) -> None:
         for _ in range(count):
             self.waiting.append(self.loop.create_task(self.request(self.routes[number], how)))
         self.settle()
@@ -220,7 +228,9 @@ class PoolMachine(RuleBasedStateMachine):
         pending = [future for _, future in self.dials if not future.done()]
         if pending:
             key = ConnectionKey("h", 80, False, True, None, None, None)
-            pending[place % len(pending)].set_exception(ClientConnectorError(key, OSError(111, "refused")))
+            pending[place % len(pending)].set_exception(
+                ClientConnectorError(key, OSError(111, "refused"))
+            )
         self.settle()
 
     @rule(place=st.integers(0, 50), cancelled=st.integers(0, 50))
@@ -262,36 +272,48 @@ class PoolMachine(RuleBasedStateMachine):
         self.settle()
         pool = self.pool
         self.working = [connection for connection in self.working if connection.busy]
-        lanes = list(pool._lanes.values())
+        route_pools = list(pool._route_pools.values())
         alive = [connection for connection in self.made if connection.open]
-        owned = [connection for lane in lanes for connection in lane.connections]
+        owned = [connection for route_pool in route_pools for connection in route_pool.connections]
         # opened = closed + idle + at work
         assert len(owned) == len(set(map(id, owned)))
-        assert {id(connection) for connection in alive} == {id(connection) for connection in owned if connection.open}
-        assert pool.room.taken == sum(lane.size for lane in lanes)
-        assert not pool.room.limit or pool.room.taken <= pool.room.limit
+        assert {id(connection) for connection in alive} == {
+            id(connection) for connection in owned if connection.open
+        }
+        assert pool.connection_limits.taken == sum(route_pool.size for route_pool in route_pools)
+        assert (
+            not pool.connection_limits.limit
+            or pool.connection_limits.taken <= pool.connection_limits.limit
+        )
         for route in self.routes:
-            size = sum(lane.size for lane in lanes if lane.route == route)
-            assert not pool.room.limit_per_host or size <= pool.room.limit_per_host
+            size = sum(route_pool.size for route_pool in route_pools if route_pool.route == route)
+            assert (
+                not pool.connection_limits.limit_per_host
+                or size <= pool.connection_limits.limit_per_host
+            )
         for connection in alive:
-            assert connection.promised == 0
+            assert connection.reserved == 0
             assert 0 <= connection.capacity <= connection.places
-            free = pool._lanes[connection.route].free
+            free = pool._route_pools[connection.route].free
             assert free.count(connection) <= 1
             # A place that nobody uses can be found again.
             assert (connection.capacity > 0) == (connection in free) or pool.force_close
         # No waiter is lost: it has a dial under way, or stands in line and there is no room.
         pending = sum(not task.done() for task in self.waiting)
-        assert pending == sum(len(lane.waiters) for lane in lanes)
-        for lane in lanes:
-            if not lane.waiters:
+        assert pending == sum(len(route_pool.waiters) for route_pool in route_pools)
+        for route_pool in route_pools:
+            if not route_pool.waiters:
                 continue
-            assert not any(connection.is_usable() for connection in lane.connections if not pool.force_close)
-            assert lane.dialling + lane.queued or lane.multiplexes is not False
-            if not lane.dialling:
-                assert not pool.room.has(lane.route.origin)
-            if lane.queued:
-                assert not pool.room.has(lane.route.origin)
+            assert not any(
+                connection.is_usable()
+                for connection in route_pool.connections
+                if not pool.force_close
+            )
+            assert route_pool.dialling + route_pool.queued or route_pool.multiplexes is not False
+            if not route_pool.dialling:
+                assert not pool.connection_limits.has(route_pool.route.origin)
+            if route_pool.queued:
+                assert not pool.connection_limits.has(route_pool.route.origin)
         assert not self.complaints
 
     def teardown(self) -> None:
@@ -306,7 +328,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.settle()
         assert all(task.done() for task in self.waiting)
         for task in self.waiting:
-            assert task.cancelled() or task.exception() is None or isinstance(task.exception(), ClientConnectionError)
+            assert (
+                task.cancelled()
+                or task.exception() is None
+                or isinstance(task.exception(), ClientConnectionError)
+            )
         assert not any(connection.open for connection in self.made)
         assert not asyncio.all_tasks(self.loop)
         self.loop.close()
@@ -328,21 +354,21 @@ async def test_a_dial_that_is_given_up_before_it_began_gives_its_place_back() ->
     loop = asyncio.get_running_loop()
     made: list[FakeConnection] = []
 
-    async def dial(ask: ConnectAsk) -> Any:
+    async def dial(connect_request: ConnectRequest) -> Any:
         made.append(FakeConnection(loop, 1))
         return made[-1]
 
     pool = Pool(loop, dial, limit=1)
-    held: Any = await pool.acquire(ConnectAsk(Route(Origin("http", "a.test", 80))))
+    held: Any = await pool.acquire(ConnectRequest(Route(Origin("http", "a.test", 80))))
     held.start()
-    waiting = asyncio.create_task(pool.acquire(ConnectAsk(Route(Origin("http", "b.test", 80)))))
+    waiting = asyncio.create_task(pool.acquire(ConnectRequest(Route(Origin("http", "b.test", 80)))))
     await asyncio.sleep(0)
     waiting.cancel()
     held.lost()
     for _ in range(5):
         await asyncio.sleep(0)
-    assert pool.room.taken == 0
-    again: Any = await pool.acquire(ConnectAsk(Route(Origin("http", "b.test", 80))))
+    assert pool.connection_limits.taken == 0
+    again: Any = await pool.acquire(ConnectRequest(Route(Origin("http", "b.test", 80))))
     again.start()
     await pool.close()
 
@@ -352,7 +378,7 @@ async def test_a_server_that_ends_each_connection_at_once_is_not_dialled_for_eve
     loop = asyncio.get_running_loop()
     dials = 0
 
-    async def dial(_: ConnectAsk) -> Any:
+    async def dial(_: ConnectRequest) -> Any:
         nonlocal dials
         dials += 1
         connection = FakeConnection(loop, 1)
@@ -360,8 +386,10 @@ async def test_a_server_that_ends_each_connection_at_once_is_not_dialled_for_eve
         return connection
 
     pool = Pool(loop, dial)
-    with pytest.raises(ServerDisconnectedError, match=r"http://a\.test:80 takes no request") as caught:
-        await asyncio.wait_for(pool.acquire(ConnectAsk(Route(Origin("http", "a.test", 80)))), 5)
+    with pytest.raises(
+        ServerDisconnectedError, match=r"http://a\.test:80 takes no request"
+    ) as caught:
+        await asyncio.wait_for(pool.acquire(ConnectRequest(Route(Origin("http", "a.test", 80)))), 5)
     assert caught.value.resend_safe
     assert (dials, pool.stats().open) == (1, 0)
     await pool.close()
@@ -373,19 +401,19 @@ async def test_exchanges_that_can_start_at_once_start_together_before_their_task
     working: list[FakeConnection] = []
     told: list[str] = []
 
-    async def dial(ask: ConnectAsk) -> Any:
+    async def dial(connect_request: ConnectRequest) -> Any:
         made.append(FakeConnection(loop, 1))
         return made[-1]
 
     async def request(name: str) -> None:
         start = Start(working, "soon")
-        carrier = await pool.acquire(ConnectAsk(route, start=start))
+        carrier = await pool.acquire(ConnectRequest(route, start=start))
         assert carrier is start.connection
         told.append(name)
 
     pool = Pool(loop, dial, limit=3)
     route = Route(Origin("http", "a.test", 80))
-    for connection in [await pool.acquire(ConnectAsk(route)) for _ in range(3)]:
+    for connection in [await pool.acquire(ConnectRequest(route)) for _ in range(3)]:
         connection.start()  # type: ignore[call-arg]
     tasks = [asyncio.create_task(request(name)) for name in "abc"]
     await asyncio.sleep(0)

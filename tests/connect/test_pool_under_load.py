@@ -1,4 +1,6 @@
-"""The pool with many requests and few places: limits hold, nobody starves, cancels leave nothing behind."""
+"""The pool with many requests and few places: limits hold, nobody starves, cancels leave nothing
+behind.
+"""
 
 from __future__ import annotations
 
@@ -172,7 +174,9 @@ async def test_a_short_rest_is_read_over_and_a_long_one_closes(raw_server: Start
 
 async def test_force_close_uses_each_connection_once(raw_server: Start) -> None:
     server = await raw_server(_echo_path)
-    async with wherry.ClientSession(connector=wherry.TCPConnector(force_close=True, limit=2)) as session:
+    async with wherry.ClientSession(
+        connector=wherry.TCPConnector(force_close=True, limit=2)
+    ) as session:
         for at in range(5):
             async with session.get(f"{server.url}/{at}") as reply:
                 assert await reply.text() == f"/{at}"
@@ -182,7 +186,9 @@ async def test_force_close_uses_each_connection_once(raw_server: Start) -> None:
 
 async def test_idle_connections_expire(raw_server: Start) -> None:
     server = await raw_server(_echo_path)
-    async with wherry.ClientSession(connector=wherry.TCPConnector(keepalive_timeout=0.05)) as session:
+    async with wherry.ClientSession(
+        connector=wherry.TCPConnector(keepalive_timeout=0.05)
+    ) as session:
         async with session.get(server.url) as reply:
             await reply.read()
         await server.until(lambda s: s.lost == 1)
@@ -193,7 +199,9 @@ async def test_idle_connections_expire(raw_server: Start) -> None:
 
 
 async def test_requests_that_go_from_host_to_host_keep_their_connections(raw_server: Start) -> None:
-    """Many hosts share the places evenly; connections are not closed for whoever happens to stand first in line."""
+    """Many hosts share the places evenly; connections are not closed for whoever happens to stand
+    first in line.
+    """
     servers = [await raw_server(_echo_path) for _ in range(5)]
     async with wherry.ClientSession(connector=wherry.TCPConnector(limit=10)) as session:
 
@@ -209,7 +217,9 @@ async def test_requests_that_go_from_host_to_host_keep_their_connections(raw_ser
 
 
 async def test_patience_ends(raw_server: Start) -> None:
-    """A waiter whose route has a busy connection gets the place of one that nobody uses, after a while."""
+    """A waiter whose route has a busy connection gets the place of one that nobody uses, after a
+    while.
+    """
     gate = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -226,7 +236,8 @@ async def test_patience_ends(raw_server: Start) -> None:
         await gate.wait()
         async with session.get(other.url + "/idle") as reply:
             assert await reply.text() == "/idle"
-        async with session.get(slow_server.url) as reply:  # both places are taken, one of them is idle
+        # Both places are taken, one of them is idle.
+        async with session.get(slow_server.url) as reply:
             assert await reply.text() == "second"
         stuck.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -11,17 +11,17 @@ import pytest
 import trustme
 import uvloop
 
-from wherry.connect.ask import ConnectAsk
-from wherry.connect.dial import dial_wire
-from wherry.connect.dns import DNSCache
-from wherry.connect.proxy import open_tunnel
-from wherry.connect.proxy_hops import proxy_hops
-from wherry.connect.resolver import AbstractResolver, ResolveResult
+from wherry.connect.connect_request import ConnectRequest
+from wherry.connect.dial import dial_stream
+from wherry.connect.dial_settings import DialSettings, hop_key
+from wherry.connect.dns.cache import DNSCache
+from wherry.connect.dns.resolver import AbstractResolver, ResolveResult
+from wherry.connect.handshake_stream import HandshakeStream
+from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.tunnel import open_tunnel
 from wherry.connect.route import Origin, ProxyHop, Route
-from wherry.connect.secure import secure
-from wherry.connect.settings import DialSettings, hop_key
-from wherry.connect.tls import Fingerprint, selected_protocol
-from wherry.connect.wire import Wire
+from wherry.connect.tls.contexts import Fingerprint, selected_protocol
+from wherry.connect.tls.start_tls import secure
 from wherry.errors import (
     ClientConnectorError,
     ClientError,
@@ -46,7 +46,14 @@ class Names(AbstractResolver):
         if host not in self.names:
             raise OSError(None, f"no such name: {host}")
         return [
-            ResolveResult(hostname=host, host=address, port=port, family=10 if ":" in address else 2, proto=0, flags=0)
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=10 if ":" in address else 2,
+                proto=0,
+                flags=0,
+            )
             for address in self.names[host].split()
         ]
 
@@ -89,15 +96,17 @@ async def tunnel(
     names: Names | None = None,
     sock_connect: float | None = 5.0,
     allow: Callable[..., bool] | None = None,
-) -> Wire:
-    settings = DialSettings(asyncio.get_running_loop(), DNSCache(names or Names()), allow_address=allow)
+) -> HandshakeStream:
+    settings = DialSettings(
+        asyncio.get_running_loop(), DNSCache(names or Names()), allow_address=allow
+    )
     route = Route(origin, hops)
-    ask = ConnectAsk(route, sock_connect)
+    connect_request = ConnectRequest(route, sock_connect)
 
-    async def first(hop: ProxyHop) -> Wire:
-        return await dial_wire(hop.host, hop.port, settings, ask, key=hop_key(hop))
+    async def first(hop: ProxyHop) -> HandshakeStream:
+        return await dial_stream(hop.host, hop.port, settings, connect_request, key=hop_key(hop))
 
-    return await open_tunnel(route, hops, first, settings, ask)
+    return await open_tunnel(route, hops, first, settings, connect_request)
 
 
 def answers(data: bytes, *, stay: bool = False) -> Peer:
@@ -148,18 +157,20 @@ async def test_a_tunnel_carries_bytes_after_connect() -> None:
     """S001-118; RFC 9110 9.3.6: Content-Length in the answer to CONNECT means nothing."""
     seen: list[bytes] = []
     async with serve(echo) as end, serve(connecting({"origin.test:8080": end}, seen)) as port:
-        wire = await tunnel(proxy_hops(f"http://u:p@127.0.0.1:{port}"))
-        wire.write(b"hello")
-        assert await wire.read(5) == b"hello"
-        wire.abort()
-    assert seen[0].startswith(b"CONNECT origin.test:8080 HTTP/1.1\r\nHost: origin.test:8080\r\nProxy-Authorization: Ba")
+        stream = await tunnel(proxy_hops(f"http://u:p@127.0.0.1:{port}"))
+        stream.write(b"hello")
+        assert await stream.read(5) == b"hello"
+        stream.abort()
+    assert seen[0].startswith(
+        b"CONNECT origin.test:8080 HTTP/1.1\r\nHost: origin.test:8080\r\nProxy-Authorization: Ba"
+    )
 
 
 async def test_interim_answers_come_before_the_real_one() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"
     async with serve(answers(interim + b"HTTP/1.0 200\r\n\r\n", stay=True)) as port:
-        wire = await tunnel(proxy_hops(f"http://127.0.0.1:{port}"))
-        wire.abort()
+        stream = await tunnel(proxy_hops(f"http://127.0.0.1:{port}"))
+        stream.abort()
 
 
 async def test_a_refused_connect_tells_status_reason_and_fields() -> None:
@@ -185,11 +196,16 @@ HOSTILE_HTTP = [
     (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000, "within"),
     (b"HTTP/1.1 200 OK\r\n" + b"A: 1\r\n" * 1000 + b"\r\n", "fields"),
     (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, "interim"),
-    (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse", "before anything"),
+    (
+        b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse",
+        "before anything",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("data", "reason"), HOSTILE_HTTP, ids=[reason for _, reason in HOSTILE_HTTP])
+@pytest.mark.parametrize(
+    ("data", "reason"), HOSTILE_HTTP, ids=[reason for _, reason in HOSTILE_HTTP]
+)
 async def test_a_broken_answer_to_connect_is_a_proxy_error(data: bytes, reason: str) -> None:
     async with serve(answers(data)) as port:
         with pytest.raises(ClientProxyConnectionError, match=reason) as caught:
@@ -218,7 +234,9 @@ async def test_a_silent_proxy_runs_into_sock_connect(scheme: str) -> None:
     async with serve(silent) as port:
         with pytest.raises(ConnectionTimeoutError, match=f"127.0.0.1:{port}"):
             await tunnel(
-                proxy_hops(f"{scheme}://127.0.0.1:{port}"), names=Names(origin_test="192.0.2.1"), sock_connect=0.05
+                proxy_hops(f"{scheme}://127.0.0.1:{port}"),
+                names=Names(origin_test="192.0.2.1"),
+                sock_connect=0.05,
             )
 
 
@@ -251,7 +269,7 @@ async def test_a_cancelled_handshake_leaves_no_connection() -> None:
         await asyncio.wait_for(left.wait(), 5)
 
 
-# --- SOCKS ------------------------------------------------------------------------------------------------------
+# --- SOCKS ----------------------------------------------------------------------------------------
 
 
 def says(*turns: tuple[int, bytes], seen: bytearray | None = None) -> Peer:
@@ -281,11 +299,15 @@ def says(*turns: tuple[int, bytes], seen: bytearray | None = None) -> Peer:
         ("socks4", [(9, b"\x00\x5a")], "closed"),
     ],
 )
-async def test_socks_refusals_name_the_hop(scheme: str, turns: list[tuple[int, bytes]], reason: str) -> None:
+async def test_socks_refusals_name_the_hop(
+    scheme: str, turns: list[tuple[int, bytes]], reason: str
+) -> None:
     """S000-17, S000-20"""
     async with serve(says(*turns)) as port:
         with pytest.raises(ClientProxyConnectionError, match=reason) as caught:
-            await tunnel(proxy_hops(f"{scheme}://127.0.0.1:{port}"), names=Names(origin_test="192.0.2.1"))
+            await tunnel(
+                proxy_hops(f"{scheme}://127.0.0.1:{port}"), names=Names(origin_test="192.0.2.1")
+            )
     assert f"{scheme}://127.0.0.1:{port} towards origin.test:8080" in str(caught.value)
 
 
@@ -313,12 +335,14 @@ async def test_names_are_resolved_where_the_scheme_says() -> None:
 async def test_a_name_without_a_usable_address_is_told() -> None:
     async with serve(says((3, b"\x05\x00"))) as port:
         with pytest.raises(ClientProxyConnectionError, match="no address"):
-            await tunnel(proxy_hops(f"socks4://127.0.0.1:{port}"), names=Names(origin_test="2001:db8::1"))
+            await tunnel(
+                proxy_hops(f"socks4://127.0.0.1:{port}"), names=Names(origin_test="2001:db8::1")
+            )
         with pytest.raises(ClientProxyConnectionError, match="not found"):
             await tunnel(proxy_hops(f"socks5://127.0.0.1:{port}"))
 
 
-# --- chains and TLS ---------------------------------------------------------------------------------------------
+# --- chains and TLS -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -347,10 +371,12 @@ async def test_each_hop_is_told_only_its_own_credentials_and_the_next_hop() -> N
         serve(connecting({"origin.test:8080": end}, two)) as second,
         serve(connecting({"second.test:81": second}, one)) as first,
     ):
-        wire = await tunnel(proxy_hops([f"http://a:one@127.0.0.1:{first}", "http://b:two@second.test:81"]))
-        wire.write(b"through both")
-        assert await wire.read(12) == b"through both"
-        wire.abort()
+        stream = await tunnel(
+            proxy_hops([f"http://a:one@127.0.0.1:{first}", "http://b:two@second.test:81"])
+        )
+        stream.write(b"through both")
+        assert await stream.read(12) == b"through both"
+        stream.abort()
     assert one[0].startswith(b"CONNECT second.test:81 ")
     assert two[0].startswith(b"CONNECT origin.test:8080 ")
     assert b"YTpvbmU=" in one[0]
@@ -365,7 +391,9 @@ async def test_the_error_names_the_hop_that_failed() -> None:
         serve(says((3, b"\x05\x00"), (-1, b"\x05\x02"))) as second,
         serve(connecting({"second.test:1080": second})) as first,
     ):
-        with pytest.raises(ClientProxyConnectionError, match=r"socks5h://second\.test:1080 towards") as caught:
+        with pytest.raises(
+            ClientProxyConnectionError, match=r"socks5h://second\.test:1080 towards"
+        ) as caught:
             await tunnel(proxy_hops([f"http://127.0.0.1:{first}", "socks5h://second.test"]))
         assert caught.value.host == "second.test"
         assert str(first) not in str(caught.value)
@@ -381,15 +409,17 @@ def test_tls_in_tls_in_tls_on_both_loops(authority: trustme.CA) -> None:
             serve(connecting({"origin.test:8443": end}), server) as second,
             serve(connecting({"localhost:444": second}), server) as first,
         ):
-            wire = await tunnel(
-                proxy_hops([f"https://127.0.0.1:{first}", "https://localhost:444"], proxy_ssl=client),
+            stream = await tunnel(
+                proxy_hops(
+                    [f"https://127.0.0.1:{first}", "https://localhost:444"], proxy_ssl=client
+                ),
                 origin=Origin("https", "origin.test", 8443),
             )
-            await wire.start_tls(client, "localhost", 5.0)
+            await stream.start_tls(client, "localhost", 5.0)
             data = bytes(range(256)) * 4000
-            wire.write(data)
-            assert await wire.read(len(data)) == data
-            wire.abort()
+            stream.write(data)
+            assert await stream.read(len(data)) == data
+            stream.abort()
 
     for factory in (asyncio.new_event_loop, uvloop.new_event_loop):
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -401,19 +431,31 @@ async def test_an_origin_that_fails_inside_the_tls_of_a_proxy_tells_why(
 ) -> None:
     """S001-130: on every Python; up to 3.12.1 asyncio's own TLS inside TLS ended in a TypeError."""
     server, client = server_context(authority), client_context(authority)
-    async with serve(echo, server) as end, serve(connecting({"origin.test:8443": end}), server) as port:
+    async with (
+        serve(echo, server) as end,
+        serve(connecting({"origin.test:8443": end}), server) as port,
+    ):
         origin = Origin("https", "origin.test", 8443)
-        wire = await tunnel(proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=client), origin=origin)
+        stream = await tunnel(
+            proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=client), origin=origin
+        )
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate"):
-            await wire.start_tls(ssl.create_default_context(), "localhost", 5.0)
-        wire = await tunnel(proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=client), origin=origin)
+            await stream.start_tls(ssl.create_default_context(), "localhost", 5.0)
+        stream = await tunnel(
+            proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=client), origin=origin
+        )
         with pytest.raises(ssl.SSLCertVerificationError, match="match"):
-            await wire.start_tls(client, "another.test", 5.0)
-    async with serve(answers(b""), None) as end, serve(connecting({"origin.test:8443": end}), server) as port:
-        wire = await tunnel(proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=client), origin=origin)
-        wire.write(b"\r\n\r\n")
+            await stream.start_tls(client, "another.test", 5.0)
+    async with (
+        serve(answers(b""), None) as end,
+        serve(connecting({"origin.test:8443": end}), server) as port,
+    ):
+        stream = await tunnel(
+            proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=client), origin=origin
+        )
+        stream.write(b"\r\n\r\n")
         with pytest.raises(OSError):
-            await wire.start_tls(client, "localhost", 5.0)
+            await stream.start_tls(client, "localhost", 5.0)
     assert not caplog.records
 
 
@@ -423,7 +465,7 @@ async def test_one_context_serves_a_proxy_and_an_origin_of_http2(authority: trus
     server = server_context(authority)
     server.set_alpn_protocols(["h2", "http/1.1"])
     settings = DialSettings(asyncio.get_running_loop(), DNSCache(Names()))
-    ask = ConnectAsk(Route(ORIGIN), 5.0)
+    connect_request = ConnectRequest(Route(ORIGIN), 5.0)
     for _ in range(2):
         async with (
             serve(echo, server) as end,
@@ -431,23 +473,26 @@ async def test_one_context_serves_a_proxy_and_an_origin_of_http2(authority: trus
             serve(echo, server) as other,
         ):
             route = Route(
-                Origin("https", "origin.test", 8443), proxy_hops(f"https://127.0.0.1:{port}", None, None, context)
+                Origin("https", "origin.test", 8443),
+                proxy_hops(f"https://127.0.0.1:{port}", None, None, context),
             )
 
-            async def first(hop: ProxyHop) -> Wire:
-                return await dial_wire(hop.host, hop.port, settings, ask, key=hop_key(hop))
+            async def first(hop: ProxyHop) -> HandshakeStream:
+                return await dial_stream(
+                    hop.host, hop.port, settings, connect_request, key=hop_key(hop)
+                )
 
-            wire = await open_tunnel(route, route.hops, first, settings, ask)
-            assert selected_protocol(wire.transport) == "http/1.1"
+            stream = await open_tunnel(route, route.hops, first, settings, connect_request)
+            assert selected_protocol(stream.transport) == "http/1.1"
             key = hop_key(route.hops[0])
             options = {"ssl_option": context, "server_hostname": "localhost", "key": key}
-            await secure(wire, settings, ask, protocols=("h2", "http/1.1"), **options)
-            assert selected_protocol(wire.transport) == "h2"
-            wire.abort()
-            wire = await dial_wire("127.0.0.1", other, settings, ask, key=key)
-            await secure(wire, settings, ask, protocols=("http/1.1",), **options)
-            assert selected_protocol(wire.transport) == "http/1.1"
-            wire.abort()
+            await secure(stream, settings, connect_request, protocols=("h2", "http/1.1"), **options)
+            assert selected_protocol(stream.transport) == "h2"
+            stream.abort()
+            stream = await dial_stream("127.0.0.1", other, settings, connect_request, key=key)
+            await secure(stream, settings, connect_request, protocols=("http/1.1",), **options)
+            assert selected_protocol(stream.transport) == "http/1.1"
+            stream.abort()
 
 
 async def test_the_certificate_of_a_proxy_is_checked(authority: trustme.CA) -> None:
@@ -466,10 +511,14 @@ async def test_a_plain_proxy_behind_https_is_a_proxy_error() -> None:
             await tunnel(proxy_hops(f"https://127.0.0.1:{port}", proxy_ssl=False))
 
 
-async def test_a_proxy_that_speaks_first_cannot_write_into_the_origins_tls(authority: trustme.CA) -> None:
+async def test_a_proxy_that_speaks_first_cannot_write_into_the_origins_tls(
+    authority: trustme.CA,
+) -> None:
     async with serve(answers(b"HTTP/1.1 200 OK\r\n\r\n\x15\x03\x03\x00\x02\x01\x00")) as port:
         with pytest.raises(ClientProxyConnectionError, match="before anything"):
-            await tunnel(proxy_hops(f"http://127.0.0.1:{port}"), origin=Origin("https", "origin.test", 443))
+            await tunnel(
+                proxy_hops(f"http://127.0.0.1:{port}"), origin=Origin("https", "origin.test", 443)
+            )
 
 
 async def test_every_failure_is_a_client_error() -> None:

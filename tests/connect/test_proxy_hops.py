@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from yarl import URL
 
-from wherry.connect.proxy_hops import proxy_hops
+from wherry.connect.proxy.hops import proxy_hops
 from wherry.connect.route import ProxyHop
 from wherry.errors import ClientError, InvalidURL
 
@@ -64,7 +64,9 @@ def test_a_pair_of_url_and_credentials_is_one_hop() -> None:
 def test_proxy_auth_goes_with_a_single_proxy_and_wins_over_its_url() -> None:
     """S001-119, S000-17"""
     auth = BasicAuth("a", "b", "utf-8")
-    assert proxy_hops("http://u:p@h", auth) == (ProxyHop("http", "h", 80, "a", "b", encoding="utf-8"),)
+    assert proxy_hops("http://u:p@h", auth) == (
+        ProxyHop("http", "h", 80, "a", "b", encoding="utf-8"),
+    )
     assert proxy_hops(["socks5://h"], auth)[0].password == "b"
     with pytest.raises(ValueError, match="each hop"):
         proxy_hops(["http://h", "http://i"], auth)
@@ -72,7 +74,12 @@ def test_proxy_auth_goes_with_a_single_proxy_and_wins_over_its_url() -> None:
         proxy_hops("http://h", "user:password")  # type: ignore[arg-type]
 
 
-URLS = ["http://a:1", ("socks5://b:2", BasicAuth("u", "p")), URL("https://c:3"), ProxyHop("socks4", "d", 4)]
+URLS = [
+    "http://a:1",
+    ("socks5://b:2", BasicAuth("u", "p")),
+    URL("https://c:3"),
+    ProxyHop("socks4", "d", 4),
+]
 CHAIN = (
     ProxyHop("http", "a", 1),
     ProxyHop("socks5", "b", 2, "u", "p"),
@@ -112,8 +119,25 @@ def test_two_urls_in_a_tuple_are_a_chain_of_two() -> None:
 @pytest.mark.parametrize(
     "proxy",
     [
-        *("ftp://h", "h:8080", "h", "", "//h", "http://", "http:///x", "socks://h", "socks6://h", "http://h:0"),
-        *("http://h:99999", "http://h:x", "http://[::1", ProxyHop("ftp", "h", 1), ["http://a", "ftp://b"]),
+        *(
+            "ftp://h",
+            "h:8080",
+            "h",
+            "",
+            "//h",
+            "http://",
+            "http:///x",
+            "socks://h",
+            "socks6://h",
+            "http://h:0",
+        ),
+        *(
+            "http://h:99999",
+            "http://h:x",
+            "http://[::1",
+            ProxyHop("ftp", "h", 1),
+            ["http://a", "ftp://b"],
+        ),
     ],
 )
 def test_other_proxies_are_refused(proxy: object) -> None:
@@ -125,7 +149,13 @@ def test_other_proxies_are_refused(proxy: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "proxy", ["ftp://user:s3cret@h", "http://user:s3cret@h:99999", "http://user:s3cret@[::1", URL("x://u:s3cret@h")]
+    "proxy",
+    [
+        "ftp://user:s3cret@h",
+        "http://user:s3cret@h:99999",
+        "http://user:s3cret@[::1",
+        URL("x://u:s3cret@h"),
+    ],
 )
 def test_a_refusal_never_shows_the_password(proxy: object) -> None:
     with pytest.raises(InvalidURL) as caught:
@@ -136,7 +166,9 @@ def test_a_refusal_never_shows_the_password(proxy: object) -> None:
         shown = None if shown.__suppress_context__ else shown.__cause__ or shown.__context__
 
 
-@pytest.mark.parametrize("proxy", [3, b"http://h", {"http": "http://h"}, [3], [b"http://h"], [["http://h", 3]]])
+@pytest.mark.parametrize(
+    "proxy", [3, b"http://h", {"http": "http://h"}, [3], [b"http://h"], [["http://h", 3]]]
+)
 def test_other_types_are_a_type_error(proxy: object) -> None:
     with pytest.raises(TypeError):
         proxy_hops(proxy)
@@ -159,7 +191,15 @@ def test_proxy_headers_go_with_a_single_http_proxy() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [("X A", "1"), ("", "1"), ("X", "a\r\nb: c"), ("X", "\0"), ("X", "\ud800"), ("Content-Length", "3")]
+    "field",
+    [
+        ("X A", "1"),
+        ("", "1"),
+        ("X", "a\r\nb: c"),
+        ("X", "\0"),
+        ("X", "\ud800"),
+        ("Content-Length", "3"),
+    ],
 )
 def test_proxy_headers_cannot_break_the_request(field: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="proxy_headers"):
@@ -174,7 +214,11 @@ def test_proxy_ssl_is_for_https_hops() -> None:
 
 @pytest.mark.parametrize(
     ("url", "auth"),
-    [("http://h", BasicAuth("a:b", "c")), ("socks5://h", BasicAuth("x" * 256, "c")), ("socks4://h", BasicAuth("a\0b"))],
+    [
+        ("http://h", BasicAuth("a:b", "c")),
+        ("socks5://h", BasicAuth("x" * 256, "c")),
+        ("socks4://h", BasicAuth("a\0b")),
+    ],
 )
 def test_credentials_that_cannot_be_sent_are_refused_at_once(url: str, auth: BasicAuth) -> None:
     with pytest.raises(ValueError, match="user name"):

@@ -9,15 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.connect.proxy_http import MAX_FIELDS, NotHttp, connect_answer, connect_request, forward_fields
+from wherry.connect.proxy.http import (
+    MAX_FIELDS,
+    NotHttp,
+    connect_answer,
+    connect_request,
+    forward_fields,
+)
 from wherry.connect.route import ProxyHop
 
 
 def test_connect_names_host_and_port() -> None:
     """S001-118, S000-05"""
     hop = ProxyHop("http", "proxy", 3128)
-    assert connect_request(hop, "a.example", 443) == b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"
-    assert connect_request(hop, "::1", 80).startswith(b"CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\n")
+    assert (
+        connect_request(hop, "a.example", 443)
+        == b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"
+    )
+    assert connect_request(hop, "::1", 80).startswith(
+        b"CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\n"
+    )
 
 
 def test_credentials_and_proxy_headers_go_with_connect() -> None:
@@ -39,7 +50,9 @@ def test_credentials_and_proxy_headers_go_with_connect() -> None:
     ],
 )
 def test_credentials_are_encoded(hop: ProxyHop, pair: bytes) -> None:
-    assert forward_fields(hop) == [("Proxy-Authorization", "Basic " + base64.b64encode(pair).decode())]
+    assert forward_fields(hop) == [
+        ("Proxy-Authorization", "Basic " + base64.b64encode(pair).decode())
+    ]
 
 
 def test_a_field_of_the_user_stands_instead_of_credentials() -> None:

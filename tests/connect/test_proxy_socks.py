@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.connect.proxy_socks import Refusal, Steps, socks4, socks5
+from wherry.connect.proxy.socks import Refusal, Steps, socks4, socks5
 
 
 def play(steps: Steps, answers: bytes) -> tuple[bytes, bytes]:
@@ -42,7 +42,9 @@ def test_socks4_and_4a(steps: Steps, sent: bytes) -> None:
     assert play(steps, GRANTED_4 + b"rest") == (sent, b"rest")
 
 
-@pytest.mark.parametrize(("code", "number"), [(91, errno.ECONNREFUSED), (92, errno.EACCES), (93, errno.EACCES)])
+@pytest.mark.parametrize(
+    ("code", "number"), [(91, errno.ECONNREFUSED), (92, errno.EACCES), (93, errno.EACCES)]
+)
 def test_socks4_refusals(code: int, number: int) -> None:
     with pytest.raises(Refusal) as caught:
         play(socks4("1.2.3.4", 80), bytes([0, code, 0, 0, 0, 0, 0, 0]))
@@ -54,7 +56,9 @@ def test_socks4_has_no_ipv6() -> None:
         play(socks4("::1", 80), b"")
 
 
-@pytest.mark.parametrize("reply", [BOUND_5, b"\x05\0\0\x04" + bytes(18), b"\x05\0\0\x03\x03abc\0\0"])
+@pytest.mark.parametrize(
+    "reply", [BOUND_5, b"\x05\0\0\x04" + bytes(18), b"\x05\0\0\x03\x03abc\0\0"]
+)
 def test_socks5_without_credentials(reply: bytes) -> None:
     """S000-06: every kind of bound address is read to its end."""
     sent, left = play(socks5("a.example", 443), b"\x05\0" + reply + b"rest")
@@ -63,8 +67,12 @@ def test_socks5_without_credentials(reply: bytes) -> None:
 
 
 def test_socks5_addresses_go_as_addresses() -> None:
-    assert play(socks5("1.2.3.4", 80), b"\x05\0" + BOUND_5)[0].endswith(b"\x05\x01\0\x01\x01\x02\x03\x04\0\x50")
-    assert play(socks5("::1", 80), b"\x05\0" + BOUND_5)[0].endswith(b"\x05\x01\0\x04" + bytes(15) + b"\x01\0\x50")
+    assert play(socks5("1.2.3.4", 80), b"\x05\0" + BOUND_5)[0].endswith(
+        b"\x05\x01\0\x01\x01\x02\x03\x04\0\x50"
+    )
+    assert play(socks5("::1", 80), b"\x05\0" + BOUND_5)[0].endswith(
+        b"\x05\x01\0\x04" + bytes(15) + b"\x01\0\x50"
+    )
 
 
 def test_socks5_with_credentials() -> None:

@@ -59,7 +59,9 @@ async def test_client_certificates(nginx, client_tls, client_tls_with_cert) -> N
 
 async def test_a_unix_socket(nginx) -> None:
     """S001-99"""
-    async with wherry.ClientSession(connector=wherry.UnixConnector(path=str(nginx.socket_path))) as session:
+    async with wherry.ClientSession(
+        connector=wherry.UnixConnector(path=str(nginx.socket_path))
+    ) as session:
         for _ in range(2):
             async with session.get("http://localhost/") as response:
                 assert told(await response.text())["request"]
@@ -88,7 +90,10 @@ async def test_requests_at_once_to_a_server_that_closes_often(nginx) -> None:
 
 
 async def test_plain_http_to_a_tls_port(nginx) -> None:
-    async with wherry.ClientSession() as session, session.get(f"http://127.0.0.1:{nginx.tls13}/") as response:
+    async with (
+        wherry.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{nginx.tls13}/") as response,
+    ):
         assert response.status == 400
 
 
@@ -132,7 +137,9 @@ async def test_a_connector_may_be_shared(nginx) -> None:
 
 async def test_timings_and_stats(nginx, client_tls) -> None:
     names = ThreadedResolver()
-    async with wherry.ClientSession(connector=wherry.TCPConnector(ssl=client_tls, resolver=names)) as session:
+    async with wherry.ClientSession(
+        connector=wherry.TCPConnector(ssl=client_tls, resolver=names)
+    ) as session:
         url = f"https://localhost:{nginx.tls13}/json"
         async with session.get(url) as response:
             await response.read()
@@ -146,7 +153,12 @@ async def test_timings_and_stats(nginx, client_tls) -> None:
         async with session.get(url) as response:
             await response.read()
         timings = response.timings
-        assert (timings.dns, timings.connect, timings.tls, timings.queued) == (None, None, None, None)
+        assert (timings.dns, timings.connect, timings.tls, timings.queued) == (
+            None,
+            None,
+            None,
+            None,
+        )
         assert timings.total >= timings.first_byte > 0
         stats = session.connector.stats()
         assert (stats.open, stats.idle, stats.opened, stats.reused) == (1, 1, 1, 1)
@@ -174,7 +186,10 @@ async def test_queueing_and_sending_are_timed(serve) -> None:
 
 async def test_the_guard_follows_redirects(nginx, raw_server) -> None:
     server = await raw_server(
-        [b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/\r\nContent-Length: 0\r\n\r\n" % nginx.port]
+        [
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/\r\nContent-Length: 0\r\n\r\n"
+            % nginx.port
+        ]
     )
 
     asked = []
@@ -183,7 +198,9 @@ async def test_the_guard_follows_redirects(nginx, raw_server) -> None:
         asked.append(str(address))
         return len(asked) == 1
 
-    async with wherry.ClientSession(connector=wherry.TCPConnector(allow_address=only_the_first)) as session:
+    async with wherry.ClientSession(
+        connector=wherry.TCPConnector(allow_address=only_the_first)
+    ) as session:
         with pytest.raises(wherry.ClientConnectorAddressBlocked) as caught:
             await session.get(f"http://127.0.0.1:{server.port}/")
         assert caught.value.port == nginx.port
@@ -216,19 +233,23 @@ async def test_an_unclosed_session_warns_once_and_its_sockets_close(nginx, recwa
     assert "source_traceback" in contexts[0]
 
 
-@pytest.mark.parametrize("verb", ["get", "options", "head", "post", "put", "patch", "delete", "ws_connect"])
+@pytest.mark.parametrize(
+    "verb", ["get", "options", "head", "post", "put", "patch", "delete", "ws_connect"]
+)
 async def test_a_requests_ssl_wins_for_every_verb(nginx, client_tls, verb: str) -> None:
-    """S001-116: where TLS succeeds, nginx answers a WebSocket's handshake with something else than 101."""
+    """S001-116: where TLS succeeds, nginx answers a WebSocket's handshake with something else than
+    101.
+    """
     url = f"https://localhost:{nginx.tls13}/json"
     async with wherry.ClientSession(connector=wherry.TCPConnector(ssl=client_tls)) as session:
-        ask = getattr(session, verb)
+        connect_request = getattr(session, verb)
         with pytest.raises(wherry.ServerFingerprintMismatch):
-            await ask(url, ssl=wherry.Fingerprint(b"0" * 32))
+            await connect_request(url, ssl=wherry.Fingerprint(b"0" * 32))
         with pytest.raises(wherry.ClientConnectorCertificateError):
-            await ask(url, ssl=ssl.create_default_context())
+            await connect_request(url, ssl=ssl.create_default_context())
         if verb == "ws_connect":
             with pytest.raises(wherry.WSServerHandshakeError):
-                await ask(url, ssl=False)
+                await connect_request(url, ssl=False)
         else:
-            async with ask(url, ssl=False) as response:
+            async with connect_request(url, ssl=False) as response:
                 assert response.status in {200, 405}

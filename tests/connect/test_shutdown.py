@@ -57,9 +57,19 @@ async def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.CompletedProcess([], process.returncode or 0, out.decode(), err.decode())
 
 
-def program(body: str, url: str, authority: str, *, runner: str = ASYNCIO_RUN, sleep: str = "pass", **more: str) -> str:
+def program(
+    body: str,
+    url: str,
+    authority: str,
+    *,
+    runner: str = ASYNCIO_RUN,
+    sleep: str = "pass",
+    **more: str,
+) -> str:
     read = more.get("read", "await response.read()")
-    return PROGRAM.format(authority=authority, body=body.format(url=url, sleep=sleep, read=read), run=runner)
+    return PROGRAM.format(
+        authority=authority, body=body.format(url=url, sleep=sleep, read=read), run=runner
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,10 +85,14 @@ def program(body: str, url: str, authority: str, *, runner: str = ASYNCIO_RUN, s
         pytest.param("tls13", DIRECT, UVLOOP, "pass", id="S001-139 uvloop"),
     ],
 )
-async def test_a_program_that_ends_prints_nothing(nginx, certificate_files, server, body, runner, sleep) -> None:
+async def test_a_program_that_ends_prints_nothing(
+    nginx, certificate_files, server, body, runner, sleep
+) -> None:
     """S001-135 to 139: the documented recipe, and leaving it out."""
     url = f"{'http' if server == 'port' else 'https'}://localhost:{getattr(nginx, server)}/json"
-    done = await run(program(body, url, str(certificate_files.authority), runner=runner, sleep=sleep))
+    done = await run(
+        program(body, url, str(certificate_files.authority), runner=runner, sleep=sleep)
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -86,21 +100,28 @@ async def test_a_loop_of_ones_own(nginx, certificate_files) -> None:
     """S002-05: run_until_complete, a short sleep, close; and without the sleep."""
     for sleep in ("loop.run_until_complete(asyncio.sleep(0))", "pass"):
         url = f"https://localhost:{nginx.tls13}/json"
-        text = program(WITH, url, str(certificate_files.authority), runner=OWN_LOOP.format(sleep=sleep))
+        text = program(
+            WITH, url, str(certificate_files.authority), runner=OWN_LOOP.format(sleep=sleep)
+        )
         done = await run(text)
         assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("read", ["pass", "await response.content.read(1)"])
 async def test_a_body_that_nobody_read_does_no_harm(nginx, certificate_files, read) -> None:
-    text = program(WITH, f"https://localhost:{nginx.tls13}/json", str(certificate_files.authority), read=read)
+    text = program(
+        WITH, f"https://localhost:{nginx.tls13}/json", str(certificate_files.authority), read=read
+    )
     done = await run(text)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_an_error_at_the_end_prints_only_itself(nginx, certificate_files) -> None:
     text = program(
-        WITH, f"https://localhost:{nginx.tls13}/json", str(certificate_files.authority), read="raise SystemExit(3)"
+        WITH,
+        f"https://localhost:{nginx.tls13}/json",
+        str(certificate_files.authority),
+        read="raise SystemExit(3)",
     )
     done = await run(text)
     assert (done.returncode, done.stderr) == (3, "")
@@ -136,7 +157,9 @@ asyncio.run(main())
 async def test_no_socket_is_left_after_close(nginx, port) -> None:
     """S001-140"""
     scheme = "http" if port == "port" else "https"
-    done = await run(CLOSED_SOON.replace("{url!r}", repr(f"{scheme}://127.0.0.1:{getattr(nginx, port)}/json")))
+    done = await run(
+        CLOSED_SOON.replace("{url!r}", repr(f"{scheme}://127.0.0.1:{getattr(nginx, port)}/json"))
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -156,7 +179,8 @@ kept.clear()
 
 
 @pytest.mark.parametrize(
-    ("port", "keep"), [("port", "pass"), ("port", "kept.append(session)"), ("tls13", "kept.append(session)")]
+    ("port", "keep"),
+    [("port", "pass"), ("port", "kept.append(session)"), ("tls13", "kept.append(session)")],
 )
 async def test_an_unclosed_session_warns_once(nginx, keep, port) -> None:
     """Whether the loop still runs or not; in debug mode with the place where it was made."""

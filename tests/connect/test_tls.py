@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from wherry.client.options import RequestOptions
-from wherry.connect import tls
 from wherry.connect.connector import TCPConnector
-from wherry.connect.tls import Fingerprint, make_context
-from wherry.connect.tls_transport import TlsTransport
+from wherry.connect.tls import contexts as tls
+from wherry.connect.tls.contexts import Fingerprint, make_context
+from wherry.connect.tls.transport import TlsTransport
 from wherry.errors import (
     ClientConnectorCertificateError,
     ClientConnectorError,
@@ -56,10 +56,12 @@ def sha256_of(context_port: tuple[str, int]) -> bytes:
 
 
 def digest_of(leaf: trustme.LeafCert) -> bytes:
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())).digest()
+    return hashlib.sha256(
+        ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
+    ).digest()
 
 
-# --- what is refused by default, and the knob that accepts it -----------------------------------------------
+# --- what is refused by default, and the knob that accepts it -------------------------------------
 
 
 async def test_checks_are_strict_by_default(get, serve, server_context) -> None:
@@ -75,7 +77,9 @@ async def test_checks_are_strict_by_default(get, serve, server_context) -> None:
     assert "unable to get local issuer certificate" in str(error)
 
 
-async def test_errors_show_what_the_request_said_and_go_to_other_processes(get, serve, server_context) -> None:
+async def test_errors_show_what_the_request_said_and_go_to_other_processes(
+    get, serve, server_context
+) -> None:
     """A connector's context has no name that helps a reader, and cannot be pickled."""
     port = await serve(ssl=server_context)
     own = ssl.create_default_context()
@@ -104,22 +108,30 @@ async def test_checks_can_be_relaxed(get, serve, server_context) -> None:
         assert (await get(connector, f"https://localhost:{port}/", ssl=False)).status == 200
 
 
-async def test_a_context_on_the_request_and_on_the_connector(get, serve, server_context, client_context) -> None:
+async def test_a_context_on_the_request_and_on_the_connector(
+    get, serve, server_context, client_context
+) -> None:
     """S001-105, S001-106, S002-03"""
     port = await serve(ssl=server_context)
     async with TCPConnector(ssl=client_context) as connector:
         assert (await get(connector, f"https://localhost:{port}/")).status == 200
     async with TCPConnector() as connector:
-        assert (await get(connector, f"https://localhost:{port}/", ssl=client_context)).status == 200
+        assert (
+            await get(connector, f"https://localhost:{port}/", ssl=client_context)
+        ).status == 200
         with pytest.raises(ClientSSLError):
             await get(connector, f"https://localhost:{port}/")
 
 
-async def test_a_requests_ssl_wins_over_the_connectors(get, serve, server_context, client_context) -> None:
+async def test_a_requests_ssl_wins_over_the_connectors(
+    get, serve, server_context, client_context
+) -> None:
     """S001-116"""
     port = await serve(ssl=server_context)
     async with TCPConnector(ssl=Fingerprint(b"x" * 32)) as connector:
-        assert (await get(connector, f"https://localhost:{port}/", ssl=client_context)).status == 200
+        assert (
+            await get(connector, f"https://localhost:{port}/", ssl=client_context)
+        ).status == 200
         with pytest.raises(ServerFingerprintMismatch):
             await get(connector, f"https://localhost:{port}/")
     async with TCPConnector(ssl=False) as connector:
@@ -139,7 +151,9 @@ def self_signed(*names: str) -> tuple[bytes, bytes]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -153,9 +167,13 @@ def bad_server(ca: trustme.CA, kind: str, tmp_path) -> ssl.SSLContext:
     now = dt.datetime.now(UTC)
     day = dt.timedelta(days=1)
     if kind == "expired":
-        return server_with(ca.issue_cert("localhost", not_before=now - 3 * day, not_after=now - day))
+        return server_with(
+            ca.issue_cert("localhost", not_before=now - 3 * day, not_after=now - day)
+        )
     if kind == "not yet valid":
-        return server_with(ca.issue_cert("localhost", not_before=now + day, not_after=now + 3 * day))
+        return server_with(
+            ca.issue_cert("localhost", not_before=now + day, not_after=now + 3 * day)
+        )
     if kind == "wrong host":
         return server_with(ca.issue_cert("other.example"))
     if kind == "wrong address":
@@ -189,7 +207,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_a_bad_certificate_is_refused_and_can_be_accepted(get, serve, ca, client_context, tmp_path, kind) -> None:
+async def test_a_bad_certificate_is_refused_and_can_be_accepted(
+    get, serve, ca, client_context, tmp_path, kind
+) -> None:
     """S001-108, S001-109, S001-110: the right class, its documented bases, and the knobs."""
     context = bad_server(ca, kind, tmp_path)
     port = await serve(ssl=context)
@@ -236,7 +256,11 @@ def answer_in_a_thread(listener: socket.socket, context: ssl.SSLContext) -> None
             sock, _ = listener.accept()
         except OSError:
             return
-        with contextlib.suppress(OSError), sock, context.wrap_socket(sock, server_side=True) as wrapped:
+        with (
+            contextlib.suppress(OSError),
+            sock,
+            context.wrap_socket(sock, server_side=True) as wrapped,
+        ):
             wrapped.recv(4096)
             wrapped.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
@@ -325,10 +349,12 @@ async def test_client_certificates(get, serve, ca, client_context, tmp_path) -> 
     mine = ssl.create_default_context(cafile=str(bundle))
     mine.load_cert_chain(str(pem))
     async with TCPConnector() as connector:
-        assert (await get(connector, f"https://localhost:{port}/", ssl=mine)).body == b"me@example.com"
+        assert (
+            await get(connector, f"https://localhost:{port}/", ssl=mine)
+        ).body == b"me@example.com"
 
 
-# --- fingerprints -----------------------------------------------------------------------------------------------
+# --- fingerprints ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [0, 1, 16, 20, 31, 33, 64])
@@ -353,7 +379,12 @@ async def test_a_mismatch_tells_expected_got_host_and_port(get, serve, ca) -> No
         with pytest.raises(FingerprintMismatch) as caught:
             await get(connector, f"https://localhost:{port}/")
         error = caught.value
-        assert (error.expected, error.got, error.host, error.port) == (b"\0" * 32, digest_of(leaf), "localhost", port)
+        assert (error.expected, error.got, error.host, error.port) == (
+            b"\0" * 32,
+            digest_of(leaf),
+            "localhost",
+            port,
+        )
         assert connector.stats().open == 0
 
 
@@ -376,7 +407,9 @@ async def test_one_of_several_addresses_may_have_the_certificate(get, serve, ca,
     port = await serve(ssl=server_with(bad))
     await serve(ssl=server_with(good), host="127.0.0.2", port=port)
     names = resolver("127.0.0.1", "127.0.0.2")
-    async with TCPConnector(ssl=Fingerprint(digest_of(good)), resolver=names, force_close=True) as connector:
+    async with TCPConnector(
+        ssl=Fingerprint(digest_of(good)), resolver=names, force_close=True
+    ) as connector:
         for _ in range(3):
             answer = await get(connector, f"https://localhost:{port}/")
             assert answer.status == 200
@@ -406,7 +439,7 @@ async def test_an_address_whose_connection_ends_with_its_handshake_is_not_the_la
     assert ended == ["127.0.0.1"]
 
 
-# --- contexts -----------------------------------------------------------------------------------------------
+# --- contexts -------------------------------------------------------------------------------------
 
 
 def test_default_contexts() -> None:
@@ -441,10 +474,14 @@ async def test_contexts_are_made_once_and_off_the_loop(monkeypatch) -> None:
     assert len(made) == 1
     assert made[0] is not threading.main_thread()
     assert await tls.context_for(False, ("http/1.1",)) is not contexts[0]
-    assert await tls.context_for(Fingerprint(b"0" * 32), ("http/1.1",)) is await tls.context_for(False, ("http/1.1",))
+    assert await tls.context_for(Fingerprint(b"0" * 32), ("http/1.1",)) is await tls.context_for(
+        False, ("http/1.1",)
+    )
 
 
-async def test_alpn_offers_the_connectors_protocols(get, serve, server_context, client_context) -> None:
+async def test_alpn_offers_the_connectors_protocols(
+    get, serve, server_context, client_context
+) -> None:
     server_context.set_alpn_protocols(["http/1.1"])
     port = await serve(ssl=server_context)
     async with TCPConnector() as connector:
@@ -455,7 +492,9 @@ async def test_alpn_offers_the_connectors_protocols(get, serve, server_context, 
         assert answer.version == (1, 1)
 
 
-async def test_a_protocol_that_was_not_offered_is_refused(get, serve, server_context, client_context) -> None:
+async def test_a_protocol_that_was_not_offered_is_refused(
+    get, serve, server_context, client_context
+) -> None:
     server_context.set_alpn_protocols(["spdy/3"])
     client_context.set_alpn_protocols(["spdy/3"])
     port = await serve(ssl=server_context)
@@ -464,12 +503,14 @@ async def test_a_protocol_that_was_not_offered_is_refused(get, serve, server_con
             await get(connector, f"https://localhost:{port}/")
 
 
-# --- sessions -------------------------------------------------------------------------------------------------
+# --- sessions -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
-def test_a_new_connection_takes_up_the_last_session(get, ca, client_context, version, new_loop) -> None:
+def test_a_new_connection_takes_up_the_last_session(
+    get, ca, client_context, version, new_loop
+) -> None:
     async def run() -> list[bool]:
         serve = Serve()
         port = await serve(ssl=server_with(ca.issue_cert("localhost"), maximum_version=version))
@@ -485,7 +526,9 @@ def test_a_new_connection_takes_up_the_last_session(get, ca, client_context, ver
         assert runner.run(run()) == [True]
 
 
-async def test_a_session_is_never_taken_up_for_another_name_or_another_trust(get, serve, ca, client_context) -> None:
+async def test_a_session_is_never_taken_up_for_another_name_or_another_trust(
+    get, serve, ca, client_context
+) -> None:
     port = await serve(ssl=server_with(ca.issue_cert("localhost", "127.0.0.1")))
     async with TCPConnector(force_close=True) as connector:
         await get(connector, f"https://localhost:{port}/", ssl=False)
@@ -493,7 +536,9 @@ async def test_a_session_is_never_taken_up_for_another_name_or_another_trust(get
         with pytest.raises(ClientConnectorCertificateError):
             await get(connector, f"https://localhost:{port}/")
         await get(connector, f"https://localhost:{port}/", ssl=client_context)
-        assert connector._settings.sessions.resuming(client_context).resumed() == {"localhost": False}
+        assert connector._settings.sessions.resuming(client_context).resumed() == {
+            "localhost": False
+        }
 
 
 async def test_a_fingerprint_is_checked_on_a_resumed_session_too(get, serve, ca) -> None:
@@ -510,11 +555,15 @@ async def test_sessions_are_bounded(get, serve, ca, client_context) -> None:
     names = [f"h{number}.test.example" for number in range(tls.MAX_SESSIONS + 3)]
     port = await serve(ssl=server_with(ca.issue_cert("*.test.example")))
     async with TCPConnector(ssl=client_context, force_close=True) as connector:
-        await asyncio.gather(*(get(connector, f"https://127.0.0.1:{port}/", server_hostname=name) for name in names))
-        assert len(connector._settings.sessions.resuming(client_context).resumed()) == tls.MAX_SESSIONS
+        await asyncio.gather(
+            *(get(connector, f"https://127.0.0.1:{port}/", server_hostname=name) for name in names)
+        )
+        assert (
+            len(connector._settings.sessions.resuming(client_context).resumed()) == tls.MAX_SESSIONS
+        )
 
 
-# --- the deprecated forms ------------------------------------------------------------------------------------
+# --- the deprecated forms -------------------------------------------------------------------------
 
 
 async def test_deprecated_parameters_still_work(client_context) -> None:
@@ -527,7 +576,10 @@ async def test_deprecated_parameters_still_work(client_context) -> None:
     with pytest.warns(DeprecationWarning, match="fingerprint"):
         connector = TCPConnector(fingerprint=b"0" * 32)
     assert connector._ssl == Fingerprint(b"0" * 32)
-    with pytest.warns(DeprecationWarning, match="verify_ssl"), pytest.raises(ValueError, match="mutually exclusive"):
+    with (
+        pytest.warns(DeprecationWarning, match="verify_ssl"),
+        pytest.raises(ValueError, match="mutually exclusive"),
+    ):
         TCPConnector(verify_ssl=False, ssl=client_context)
     with pytest.raises(TypeError, match="ssl should be"):
         TCPConnector(ssl="yes")
@@ -541,9 +593,15 @@ def test_a_request_and_a_connector_read_the_deprecated_parameters_alike(client_c
 
     assert said(verify_ssl=False) == (False, ["verify_ssl is deprecated, use ssl=False instead"])
     assert said(verify_ssl=True) == (True, []), "it says what is so anyway"
-    assert said(ssl_context=client_context) == (client_context, ["ssl_context is deprecated, use ssl=context instead"])
+    assert said(ssl_context=client_context) == (
+        client_context,
+        ["ssl_context is deprecated, use ssl=context instead"],
+    )
     assert said(fingerprint=b"0" * 32)[0] == Fingerprint(b"0" * 32)
-    with pytest.warns(DeprecationWarning, match="verify_ssl"), pytest.raises(ValueError, match="mutually exclusive"):
+    with (
+        pytest.warns(DeprecationWarning, match="verify_ssl"),
+        pytest.raises(ValueError, match="mutually exclusive"),
+    ):
         RequestOptions(verify_ssl=False, ssl=client_context)
     with pytest.raises(TypeError, match="ssl should be"):
         RequestOptions(ssl="yes")

@@ -1,4 +1,6 @@
-"""TLS over any transport: against an `ssl.SSLObject` of the server's side, byte by byte, and against real peers."""
+"""TLS over any transport: against an `ssl.SSLObject` of the server's side, byte by byte, and
+against real peers.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ import pytest
 from tests.servers.process import find_program, free_ports
 
 from wherry import ClientPayloadError, ClientSession, TCPConnector
-from wherry.connect import tls_transport
-from wherry.connect.tls_transport import TlsTransport
+from wherry.connect.tls import transport as tls_transport
+from wherry.connect.tls.transport import TlsTransport
 
 
 class Below(asyncio.Transport):
@@ -88,7 +90,9 @@ class BufferKeeper(asyncio.BufferedProtocol):
 class Pair:
     """A `TlsTransport` whose peer is a server's `SSLObject`."""
 
-    def __init__(self, client: ssl.SSLContext, server: ssl.SSLContext, shutdown_timeout: float = 5.0) -> None:
+    def __init__(
+        self, client: ssl.SSLContext, server: ssl.SSLContext, shutdown_timeout: float = 5.0
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.below = Below()
         self.near = TlsTransport(self.loop, client, "localhost", shutdown_timeout)
@@ -149,9 +153,11 @@ async def pair(client_context, server_context) -> Pair:
     return Pair(client_context, server_context)
 
 
-async def test_what_ends_the_handshake_goes_out_with_what_follows_or_a_moment_later(pair, monkeypatch) -> None:
+async def test_what_ends_the_handshake_goes_out_with_what_follows_or_a_moment_later(
+    pair, monkeypatch
+) -> None:
     monkeypatch.setattr(
-        "wherry.connect.tls_transport.FLUSH_SECONDS", 60
+        "wherry.connect.tls.transport.FLUSH_SECONDS", 60
     )  # on a busy machine the moment is over at once
     done = asyncio.ensure_future(pair.near.secured(5))
     await asyncio.sleep(0)
@@ -295,7 +301,9 @@ async def test_close_says_so_and_waits_for_the_peer(pair) -> None:
     assert (kept.data, kept.told) == (b"", [None])
 
 
-async def test_close_waits_for_nobody_longer_than_it_was_told(client_context, server_context) -> None:
+async def test_close_waits_for_nobody_longer_than_it_was_told(
+    client_context, server_context
+) -> None:
     pair = Pair(client_context, server_context, 0.01)
     await pair.shake()
     pair.near.close()
@@ -389,14 +397,16 @@ async def test_it_tells_of_itself_what_transports_tell(pair, client_context) -> 
     assert kept.told == [None]
 
 
-# --- real peers ---------------------------------------------------------------------------------------------------
+# --- real peers -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("version", "command"),
     [("-tls1_3", b"K\n"), ("-tls1_2", b"R\n")],
 )
-async def test_the_peer_may_change_keys_in_the_middle(ca, client_context, tmp_path, version, command) -> None:
+async def test_the_peer_may_change_keys_in_the_middle(
+    ca, client_context, tmp_path, version, command
+) -> None:
     """RFC 8446 4.6.3, RFC 5246 7.4.1.1: openssl's own server asks for it between two messages."""
     leaf = ca.issue_cert("localhost")
     leaf.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "leaf.pem"))
@@ -460,7 +470,10 @@ async def test_a_body_that_ends_with_its_connection_needs_close_notify(
         await writer.wait_closed()
 
     url = f"https://localhost:{await serve(answer, ssl=server_context)}/"
-    async with ClientSession(connector=TCPConnector(ssl=client_context)) as session, session.get(url) as response:
+    async with (
+        ClientSession(connector=TCPConnector(ssl=client_context)) as session,
+        session.get(url) as response,
+    ):
         if whole:
             assert await response.text() == "body"
         else:

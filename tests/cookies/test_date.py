@@ -62,7 +62,12 @@ def test_a_token_of_three_digits_is_a_year_not_a_day() -> None:
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2069, 12, 31)))  # noqa: DTZ001
 def test_every_common_form_names_the_same_moment(when: datetime) -> None:
     when = when.replace(microsecond=0, tzinfo=UTC)
-    for form in ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%Y %b %d %H:%M:%S"):
+    for form in (
+        "%a, %d %b %Y %H:%M:%S GMT",
+        "%A, %d-%b-%y %H:%M:%S GMT",
+        "%a %b %d %H:%M:%S %Y",
+        "%Y %b %d %H:%M:%S",
+    ):
         assert parse_cookie_date(when.strftime(form)) == when.timestamp()
 
 

@@ -29,7 +29,7 @@ def line(jar: AbstractCookieJar, url: str) -> str:
     return jar.cookie_header(URL(url))
 
 
-# --- taking and sending -------------------------------------------------------------------------------------------
+# --- taking and sending ---------------------------------------------------------------------------
 
 
 def test_a_host_only_cookie_goes_to_its_host_alone() -> None:
@@ -49,7 +49,8 @@ def test_a_domain_cookie_goes_to_the_hosts_under_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "domain", ["other.com", "sub.www.example.com", "com", "ww.example.com", "exämple.com", "www.example.co"]
+    "domain",
+    ["other.com", "sub.www.example.com", "com", "ww.example.com", "exämple.com", "www.example.co"],
 )
 def test_a_domain_that_does_not_cover_the_host_is_refused(domain: str) -> None:
     jar = CookieJar()
@@ -87,7 +88,10 @@ def test_a_domain_with_a_dot_behind_counts_as_absent() -> None:
 
 def test_paths_default_to_the_directory_of_the_request() -> None:
     jar = CookieJar()
-    jar.store(["a=1", "b=2; Path=x", "c=3; Path=/a/b", "d=4; Path=/"], URL("http://example.com/a/b?q=/x/y"))
+    jar.store(
+        ["a=1", "b=2; Path=x", "c=3; Path=/a/b", "d=4; Path=/"],
+        URL("http://example.com/a/b?q=/x/y"),
+    )
     assert line(jar, "http://example.com/a/b") == "c=3; a=1; b=2; d=4"
     assert line(jar, "http://example.com/a/") == "a=1; b=2; d=4"
     assert line(jar, "http://example.com/ab") == "d=4"
@@ -95,7 +99,10 @@ def test_paths_default_to_the_directory_of_the_request() -> None:
 
 def test_longest_path_first_then_oldest_first() -> None:
     jar = CookieJar()
-    jar.store(["young=1; Path=/", "x=1; Path=/a/b", "y=1; Path=/a", "z=1; Path=/a/b", "young=2; Path=/"], HTTP)
+    jar.store(
+        ["young=1; Path=/", "x=1; Path=/a/b", "y=1; Path=/a", "z=1; Path=/a/b", "young=2; Path=/"],
+        HTTP,
+    )
     jar.store(["old=3; Path=/; Domain=example.com"], HTTP)
     jar.store(["young=4; Path=/"], HTTP)
     assert line(jar, "http://www.example.com/a/b/c") == "x=1; z=1; y=1; young=4; old=3"
@@ -114,7 +121,10 @@ def test_one_name_with_two_paths_and_host_only_beside_domain_are_kept_apart() ->
 
 def test_values_go_back_exactly_as_they_came() -> None:
     jar = CookieJar()
-    jar.store(['a="q;', 'b={"x": [1, 2]}', "c=a/b==", "naïve=ü", 'd="x y"', "e"], URL("http://example.com/"))
+    jar.store(
+        ['a="q;', 'b={"x": [1, 2]}', "c=a/b==", "naïve=ü", 'd="x y"', "e"],
+        URL("http://example.com/"),
+    )
     assert line(jar, "http://example.com/") == 'a="q; b={"x": [1, 2]}; c=a/b==; naïve=ü; d="x y"; e'
     plain = CookieJar(quote_cookie=False)
     plain.store(['d="x y"'], URL("http://example.com/"))
@@ -179,11 +189,19 @@ def test_an_insecure_origin_leaves_secure_cookies_alone(domain: str) -> None:
 
 def test_prefixes() -> None:
     jar = CookieJar()
-    jar.store(["__Host-a=1; Secure; Path=/", "__Secure-b=2; Secure; Domain=example.com; Path=/"], HTTPS)
+    jar.store(
+        ["__Host-a=1; Secure; Path=/", "__Secure-b=2; Secure; Domain=example.com; Path=/"], HTTPS
+    )
     assert len(jar) == 2
     jar.clear()
     jar.store(
-        ["__Host-a=1; Secure; Path=/; Domain=example.com", "__Host-a=1; Secure", "__Secure-b=2", "__host-c"], HTTPS
+        [
+            "__Host-a=1; Secure; Path=/; Domain=example.com",
+            "__Host-a=1; Secure",
+            "__Secure-b=2",
+            "__host-c",
+        ],
+        HTTPS,
     )
     jar.store(["__Host-a=1; Path=/", "__Secure-b=2; Path=/"], HTTP)
     assert len(jar) == 0
@@ -198,7 +216,7 @@ def test_same_site_and_http_only_are_kept() -> None:
     assert morsel["partitioned"] is True
 
 
-# --- time ---------------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 
 
 def test_cookies_end_when_they_say(clock: list[float]) -> None:
@@ -257,7 +275,7 @@ def test_renewing_without_end_keeps_memory_bounded(clock: list[float]) -> None:
     assert len(jar._index._due) < 200
 
 
-# --- limits -------------------------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
 def test_a_domain_holds_so_many_and_plain_cookies_go_first() -> None:
@@ -301,7 +319,7 @@ def test_a_hostile_response_fills_no_more_than_its_share() -> None:
     assert jar.cookie_header(HTTP).count(";") == 149
 
 
-# --- addresses ----------------------------------------------------------------------------------------------------
+# --- addresses ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://[::1]/"])
@@ -326,7 +344,7 @@ def test_an_address_takes_no_part_of_another_address_as_domain() -> None:
     assert line(jar, "http://127.0.0.1/") == "b=2"
 
 
-# --- a program's cookies ------------------------------------------------------------------------------------------
+# --- a program's cookies --------------------------------------------------------------------------
 
 
 def test_cookies_without_a_url_go_everywhere_and_give_way_to_a_hosts_own() -> None:
@@ -391,7 +409,7 @@ def test_a_responses_cookies_can_be_put_into_another_jar() -> None:
     assert line(jar, "https://www.example.com/") == 'a={"x": 1}'
 
 
-# --- looking ------------------------------------------------------------------------------------------------------
+# --- looking --------------------------------------------------------------------------------------
 
 
 def test_a_str_is_deprecated_and_still_taken() -> None:
@@ -447,7 +465,7 @@ def test_an_empty_jar_is_falsy_and_a_jar_all_the_same() -> None:
     assert not CookieJar().filter_cookies(HTTP)
 
 
-# --- other jars ---------------------------------------------------------------------------------------------------
+# --- other jars -----------------------------------------------------------------------------------
 
 
 def test_the_dummy_jar_keeps_and_sends_nothing() -> None:
@@ -533,7 +551,9 @@ def test_what_a_subclass_overrides_holds_for_every_request() -> None:
             return cookies
 
         def update_cookies(self, cookies: Any, response_url: URL = NOWHERE) -> None:
-            super().update_cookies([(name, morsel) for name, morsel in cookies if name != "ad"], response_url)
+            super().update_cookies(
+                [(name, morsel) for name, morsel in cookies if name != "ad"], response_url
+            )
 
     jar = Picky()
     jar.store(["a=b/c,d", "tracker=1", "ad=1"], HTTP)
@@ -541,7 +561,7 @@ def test_what_a_subclass_overrides_holds_for_every_request() -> None:
     assert sorted(m.key for m in jar) == ["a", "tracker"]
 
 
-# --- the index and the kept lines give what a scan would give -------------------------------------------------------
+# --- the index and the kept lines give what a scan would give -------------------------------------
 
 _HOSTS = ["example.com", "www.example.com", "a.www.example.com", "example.org", "localhost"]
 _PATHS = ["/", "/a", "/a/", "/a/b"]
@@ -561,7 +581,9 @@ _FIELDS = st.builds(
         st.sampled_from(["", "", "; Max-Age=0", "; Max-Age=100"]),
     ),
 )
-_STEPS = st.one_of(st.tuples(st.just("store"), _FIELDS, _URLS), st.tuples(st.just("ask"), st.none(), _URLS))
+_STEPS = st.one_of(
+    st.tuples(st.just("store"), _FIELDS, _URLS), st.tuples(st.just("ask"), st.none(), _URLS)
+)
 
 
 @given(st.lists(_STEPS, max_size=25))
@@ -575,7 +597,11 @@ def test_kept_lines_equal_fresh_ones(steps: list[tuple[str, str, URL]]) -> None:
         expected = [
             f"{c.name}={c.sent}"
             for c in sorted(jar._index, key=lambda c: (-len(c.path), c.created))
-            if (url.host == c.domain if c.host_only else match.domain_match(url.host or "", c.domain))
+            if (
+                url.host == c.domain
+                if c.host_only
+                else match.domain_match(url.host or "", c.domain)
+            )
             and match.path_match(url.path, c.path)
             and (not c.secure or url.scheme == "https" or url.host == "localhost")
         ]
@@ -585,7 +611,7 @@ def test_kept_lines_equal_fresh_ones(steps: list[tuple[str, str, URL]]) -> None:
         assert len(jar) == len(list(jar._index))
 
 
-# --- what programs do with the name that the cookies have in aiohttp's jar ----------------------------------------
+# --- what programs do with the name that the cookies have in aiohttp's jar ------------------------
 
 
 def test_the_private_view_shows_empties_and_restores_the_jar() -> None:
@@ -608,7 +634,10 @@ def test_the_private_view_shows_empties_and_restores_the_jar() -> None:
 def test_who_fills_a_domain_pushes_out_no_cookie_of_a_host() -> None:
     jar = CookieJar(max_cookies_per_request=10)
     jar.update_cookies({"own": "1"})
-    jar.store([f"p{number}=v; Domain=example.com" for number in range(20)], URL("https://evil.example.com/"))
+    jar.store(
+        [f"p{number}=v; Domain=example.com" for number in range(20)],
+        URL("https://evil.example.com/"),
+    )
     jar.store(["login=mine"], URL("https://app.example.com/"))
     filtered = jar.filter_cookies(URL("https://app.example.com/"))
     sent = line(jar, "https://app.example.com/").split("; ")

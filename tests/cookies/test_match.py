@@ -45,7 +45,15 @@ def test_path_match(request_path: str, path: str, expected: bool) -> None:
 
 @pytest.mark.parametrize(
     ("request_path", "expected"),
-    [("", "/"), ("x", "/"), ("/", "/"), ("/a", "/"), ("/a/", "/a"), ("/a/b", "/a"), ("/a/b/", "/a/b")],
+    [
+        ("", "/"),
+        ("x", "/"),
+        ("/", "/"),
+        ("/a", "/"),
+        ("/a/", "/a"),
+        ("/a/b", "/a"),
+        ("/a/b/", "/a/b"),
+    ],
 )
 def test_default_path(request_path: str, expected: str) -> None:
     assert match.default_path(request_path) == expected
@@ -102,7 +110,13 @@ def test_a_value_without_a_name_cannot_pose_as_a_prefixed_cookie() -> None:
 
 @pytest.mark.parametrize(
     ("domain", "expected"),
-    [("com", True), ("co.uk", True), ("github.io", True), ("localhost", True), ("example.co.uk", False)],
+    [
+        ("com", True),
+        ("co.uk", True),
+        ("github.io", True),
+        ("localhost", True),
+        ("example.co.uk", False),
+    ],
 )
 def test_public_suffixes(domain: str, expected: bool) -> None:
     assert match.is_public_suffix(domain) is expected

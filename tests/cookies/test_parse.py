@@ -41,7 +41,9 @@ def test_names_and_values_stay_as_sent(field: str, name: str, value: str) -> Non
     assert (parsed.name, parsed.value) == (name, value)
 
 
-@pytest.mark.parametrize("field", ["", ";", "=", " = ; Path=/", "a=b\x00", "a\x01=b", "a=b; Path=/\x7f", "a=b\r\nX: y"])
+@pytest.mark.parametrize(
+    "field", ["", ";", "=", " = ; Path=/", "a=b\x00", "a\x01=b", "a=b; Path=/\x7f", "a=b\r\nX: y"]
+)
 def test_fields_that_browsers_ignore(field: str) -> None:
     assert parse_one(field) is None
 
@@ -59,7 +61,9 @@ def test_an_attribute_of_more_than_1024_octets_is_ignored_and_the_cookie_is_not(
 
 
 def test_attributes_in_any_case_and_the_last_one_wins() -> None:
-    parsed = parse_one("a=b; PATH=/x; path=/y; sEcUrE=no; httponly; SameSite=Lax; Partitioned; Domain=")
+    parsed = parse_one(
+        "a=b; PATH=/x; path=/y; sEcUrE=no; httponly; SameSite=Lax; Partitioned; Domain="
+    )
     assert parsed is not None
     assert parsed.attributes == {
         "path": "/y",
@@ -73,7 +77,10 @@ def test_attributes_in_any_case_and_the_last_one_wins() -> None:
 
 def test_what_rfc_6265bis_does_not_know_is_not_kept() -> None:
     noise = "; ".join(f"x{number}={number}" for number in range(2000))
-    for field in (f"a=b; {noise}", f"a=b; Path=/; {noise}; =; ; comment=c; version=1; Priority=High; é=1"):
+    for field in (
+        f"a=b; {noise}",
+        f"a=b; Path=/; {noise}; =; ; comment=c; version=1; Priority=High; é=1",
+    ):
         parsed = parse_one(field)
         assert parsed is not None
         assert (parsed.name, parsed.value) == ("a", "b")
@@ -83,12 +90,23 @@ def test_what_rfc_6265bis_does_not_know_is_not_kept() -> None:
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=20))
 def test_attributes_are_known_ones_whatever_comes(pairs: list[tuple[str, str]]) -> None:
     parsed = parse_one("a=b; Domain=x.test; " + ";".join(f"{name}={text}" for name, text in pairs))
-    known = {"domain", "expires", "max-age", "path", "samesite", "secure", "httponly", "partitioned"}
+    known = {
+        "domain",
+        "expires",
+        "max-age",
+        "path",
+        "samesite",
+        "secure",
+        "httponly",
+        "partitioned",
+    }
     assert parsed is None or set(parsed.attributes) <= known
 
 
 def test_a_time_that_is_none_does_not_hide_the_one_before() -> None:
-    parsed = parse_one("a=b; Max-Age=5; Max-Age=soon; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Expires=never")
+    parsed = parse_one(
+        "a=b; Max-Age=5; Max-Age=soon; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Expires=never"
+    )
     assert parsed is not None
     assert parsed.attributes["max-age"] == "5"
     assert parsed.attributes["expires"].startswith("Wed")
@@ -115,14 +133,19 @@ def test_a_time_that_is_none_does_not_hide_the_one_before() -> None:
         ({"expires": 5}, 105.0),
     ],
 )
-def test_max_age_wins_and_absurd_times_are_bounded(attributes: dict[str, object], expected: float | None) -> None:
+def test_max_age_wins_and_absurd_times_are_bounded(
+    attributes: dict[str, object], expected: float | None
+) -> None:
     assert expiry(attributes, 100.0) == expected
 
 
 def test_response_cookies_are_morsels_with_their_attributes() -> None:
     """S001-55"""
     cookies = parse_set_cookie(
-        ['a="x\\073y"; Path=/p; Domain=example.com; Secure; HttpOnly; SameSite=Strict; Max-Age=5; Partitioned', "b=2"]
+        [
+            'a="x\\073y"; Path=/p; Domain=example.com; Secure; HttpOnly; SameSite=Strict; Max-Age=5; Partitioned',
+            "b=2",
+        ]
     )
     assert isinstance(cookies, SimpleCookie)
     morsel = cookies["a"]
@@ -143,7 +166,11 @@ def test_response_cookies_are_morsels_with_their_attributes() -> None:
 
 def test_the_last_of_two_cookies_of_one_name_is_shown_and_odd_names_are_kept() -> None:
     cookies = parse_set_cookie(["a=1", "a=2; Path=/x", "b[c]=3", "path=4", "nameless"])
-    assert {name: morsel.value for name, morsel in cookies.items()} == {"a": "2", "b[c]": "3", "path": "4"}
+    assert {name: morsel.value for name, morsel in cookies.items()} == {
+        "a": "2",
+        "b[c]": "3",
+        "path": "4",
+    }
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=0xFF), max_size=60))
@@ -154,7 +181,9 @@ def test_unquote_undoes_the_quoting_of_http_cookies(value: str) -> None:
     assert unquote(quote(value)) == value or quote(value) == value
 
 
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one)), Morsel.copy])
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one)), Morsel.copy]
+)
 def test_cookies_stay_what_they_are_when_copied_and_pickled(again: Callable[[Any], Any]) -> None:
     """Patched releases of http.cookies refuse to load a tab, or what an escape stood for."""
     for field in ('a="x\\012y"; Partitioned; Path=/a\tb', "b=1\t2; SameSite=a\tb", "odd[]=é"):

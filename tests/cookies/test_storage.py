@@ -39,13 +39,20 @@ def test_a_saved_jar_comes_back_whole(tmp_path: Path) -> None:
     again.update_cookies({"old": "gone"})
     again.load(str(file))
     assert len(again) == len(jar) == 6
-    for url in (SITE, URL("https://example.com/shop"), URL("http://www.example.com/"), URL("http://other.org/")):
+    for url in (
+        SITE,
+        URL("https://example.com/shop"),
+        URL("http://www.example.com/"),
+        URL("http://other.org/"),
+    ):
         assert again.cookie_header(url) == jar.cookie_header(url)
     assert again.host_only_cookies == jar.host_only_cookies
     assert {m.key: m["samesite"] for m in again}["session"] == "Lax"
 
 
-def test_an_expiry_survives_as_a_moment_not_as_a_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expiry_survives_as_a_moment_not_as_a_span(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 1_800_000_000.0
     monkeypatch.setattr("time.time", lambda: now)
     jar = CookieJar()
@@ -80,8 +87,12 @@ def test_older_files_of_aiohttps_are_read(tmp_path: Path, monkeypatch: pytest.Mo
         "dated": {"expires": "Fri, 15 Jan 2027 08:00:30 GMT"},
         "session": {},
     }
-    records = {name: {"key": name, "value": "1", "coded_value": "1", **more} for name, more in told.items()}
-    (tmp_path / "old").write_text(json.dumps({"www.example.com|/": records, "www.example.com|/shop/": records}))
+    records = {
+        name: {"key": name, "value": "1", "coded_value": "1", **more} for name, more in told.items()
+    }
+    (tmp_path / "old").write_text(
+        json.dumps({"www.example.com|/": records, "www.example.com|/shop/": records})
+    )
     jar = CookieJar()
     jar.load(tmp_path / "old")
     assert jar.cookie_header(URL("https://www.example.com/")) == "short=1; dated=1; session=1"
@@ -103,11 +114,15 @@ def test_older_files_of_aiohttps_are_read(tmp_path: Path, monkeypatch: pytest.Mo
         b'{"version": 1, "cookies": [{"name": "a"}]}',
         json.dumps({"a|/": {"b": {"key": "x\r\n", "value": "1", "coded_value": "1"}}}).encode(),
         b'{"a|/": {"b": {"key": "x", "value": "1", "coded_value": "1", "expires_timestamp": NaN}}}',
-        b'{"a|/": {"b": {"key": "x", "value": "1", "coded_value": "1", "expires_timestamp": 1' + b"0" * 400 + b"}}}",
+        b'{"a|/": {"b": {"key": "x", "value": "1", "coded_value": "1", "expires_timestamp": 1'
+        + b"0" * 400
+        + b"}}}",
         b"\xff\xfe",
     ],
 )
-def test_any_other_file_is_a_value_error_and_leaves_the_jar_alone(tmp_path: Path, content: bytes) -> None:
+def test_any_other_file_is_a_value_error_and_leaves_the_jar_alone(
+    tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "bad").write_bytes(content)
     jar = filled()
     with pytest.raises(ValueError):
@@ -124,7 +139,9 @@ def test_cookies_of_addresses_are_not_loaded_into_a_safe_jar(tmp_path: Path) -> 
     assert len(safe) == 0
 
 
-def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jar = filled()
     jar.save(tmp_path / "c")
     before = (tmp_path / "c").read_bytes()
@@ -188,7 +205,9 @@ def test_curl_reads_our_cookies_txt(tmp_path: Path) -> None:
     jar.save_cookies_txt(tmp_path / "in")
     # No request is made: curl fails at the port and writes what it read.
     subprocess.run(
-        ["curl", "-s", "-b", tmp_path / "in", "-c", tmp_path / "out", "http://127.0.0.1:1/"], check=False, timeout=20
+        ["curl", "-s", "-b", tmp_path / "in", "-c", tmp_path / "out", "http://127.0.0.1:1/"],
+        check=False,
+        timeout=20,
     )
     again = CookieJar()
     again.load_cookies_txt(tmp_path / "out")

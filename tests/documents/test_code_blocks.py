@@ -1,8 +1,9 @@
 """The documents' own code blocks, section by section, with our names and their slips mended.
 
-Each page here is a document's code under its own headings.  The blocks of a section run in their order and share their
-names; what stands in a comment ``<!-- run: ... -->`` is run too: what the document takes for given, and what a block
-must have done.  Every name of a host leads to one server on this machine.
+Each page here is a document's code under its own headings.  The blocks of a section run in their
+order and share their names; what stands in a comment ``<!-- run: ... -->`` is run too: what the
+document takes for given, and what a block must have done.  Every name of a host leads to one server
+on this machine.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from yarl import URL
 
 import wherry
 import wherry.resolver
-from wherry.connect import tls
-from wherry.connect.resolver import AsyncResolver, ResolveResult, ThreadedResolver
+from wherry.connect.dns.resolver import AsyncResolver, ResolveResult, ThreadedResolver
+from wherry.connect.tls import contexts as tls
 
 HERE = Path(__file__).parent
 NAMES = (
@@ -72,7 +73,7 @@ def sections(page: str) -> list[Section]:
     return found
 
 
-# --- the server that all names lead to -------------------------------------------------------------------------------
+# --- the server that all names lead to ------------------------------------------------------------
 
 HEADERS = {
     "/headers-1": [
@@ -103,11 +104,19 @@ HEADERS = {
 
 def answer(asked: Asked) -> Reply:
     """Much as httpbin.org and the examples' sites do."""
-    url = URL(asked.target) if "://" in asked.target else URL(f"http://{asked.headers.get('Host')}{asked.target}")
+    url = (
+        URL(asked.target)
+        if "://" in asked.target
+        else URL(f"http://{asked.headers.get('Host')}{asked.target}")
+    )
     typed = {"Content-Type": "application/json"}
     if url.path in HEADERS:
         fields = HEADERS[url.path]
-        return reply(200, b"x" * int(next(value for name, value in fields if name.lower() == "content-length")), fields)
+        return reply(
+            200,
+            b"x" * int(next(value for name, value in fields if name.lower() == "content-length")),
+            fields,
+        )
     if url.path == "/cookies":
         pairs = [pair.split("=", 1) for pair in asked.headers.get("Cookie", "").split("; ") if pair]
         return reply(200, json.dumps({"cookies": dict(pairs)}), typed)
@@ -118,15 +127,24 @@ def answer(asked: Asked) -> Reply:
         return reply(200, headers={"Set-Cookie": "example_cookie_name=value"})
     if url.path == "/some/redirect/":
         return reply(301, headers={"Location": "/some/other/url/"})
-    if url.path == "/protected" and not asked.headers.get("Authorization", "").startswith("Digest "):
-        return reply(401, headers={"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256'})
+    if url.path == "/protected" and not asked.headers.get("Authorization", "").startswith(
+        "Digest "
+    ):
+        return reply(
+            401,
+            headers={
+                "WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256'
+            },
+        )
     if url.path == "/custom":
         return reply(200, '{"a": 1}', {"Content-Type": "custom/type"})
     if url.path.startswith("/status/"):
         return reply(int(url.name))
     if url.path == "/windows-1252":
         return reply(
-            200, "Smørrebrød på café, naïve coöperation à la carte".encode("cp1252"), {"Content-Type": "text/plain"}
+            200,
+            "Smørrebrød på café, naïve coöperation à la carte".encode("cp1252"),
+            {"Content-Type": "text/plain"},
         )
     if url.host == "python.org":
         return reply(200, "<!doctype html> and so on", {"Content-Type": "text/html; charset=utf-8"})
@@ -146,8 +164,12 @@ class Web:
         self.context = _server(good)
         bad = {"expired.badssl.com": _server(expired)}
         # The name "wrong.host.badssl.com" gets the certificate of the others.
-        self.context.sni_callback = lambda sock, name, _: setattr(sock, "context", bad.get(name, self.context))
-        self.fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(good.cert_chain_pems[0].bytes().decode())).digest()
+        self.context.sni_callback = lambda sock, name, _: setattr(
+            sock, "context", bad.get(name, self.context)
+        )
+        self.fingerprint = hashlib.sha256(
+            ssl.PEM_cert_to_DER_cert(good.cert_chain_pems[0].bytes().decode())
+        ).digest()
         for name, blob in {
             "ca-bundle.crt": self.authority.cert_pem,
             "crt.pem": good.cert_chain_pems[0],
@@ -206,7 +228,9 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
     async def resolve(self: Any, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
         here = made.secure.port if port == 443 else made.plain.port
-        return [ResolveResult(hostname=host, host="127.0.0.1", port=here, family=2, proto=0, flags=0)]
+        return [
+            ResolveResult(hostname=host, host="127.0.0.1", port=here, family=2, proto=0, flags=0)
+        ]
 
     for kind in (ThreadedResolver, AsyncResolver):
         monkeypatch.setattr(kind, "resolve", resolve)
@@ -221,7 +245,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
         yield made
 
 
-# --- running a section ----------------------------------------------------------------------------------------------
+# --- running a section ----------------------------------------------------------------------------
 
 
 def shell(line: str, directory: Path) -> None:
@@ -251,15 +275,29 @@ async def in_a_program(section: Section, names: dict[str, Any], web: Web) -> Non
 
 def compiled(section: Section, code: str, web: Web) -> Any:
     code = textwrap.dedent(code).strip().replace("/path/to/", f"{web.directory}/")
-    return compile(code, f"{section.page}: {section.heading}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return compile(
+        code, f"{section.page}: {section.heading}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    )
 
 
 def run_section(section: Section, web: Web, names: dict[str, Any]) -> None:
     names |= {name: getattr(wherry, name) for name in wherry.__all__}
-    names |= {"aiohttp": wherry, "__name__": "__main__", "web": web, "pytest": pytest, "certifi": certifi}
+    names |= {
+        "aiohttp": wherry,
+        "__name__": "__main__",
+        "web": web,
+        "pytest": pytest,
+        "certifi": certifi,
+    }
     names |= {"asyncio": asyncio, "ssl": ssl, "zlib": zlib, "json": json, "URL": URL, "Path": Path}
-    names |= {"Optional": typing.Optional, "Dict": typing.Dict, "log": logging.getLogger("documents")}  # noqa: UP006
-    if not any("run_until_complete" in code or "asyncio.run(" in code for _, code in section.pieces):
+    names |= {
+        "Optional": typing.Optional,
+        "Dict": typing.Dict,
+        "log": logging.getLogger("documents"),
+    }  # noqa: UP006
+    if not any(
+        "run_until_complete" in code or "asyncio.run(" in code for _, code in section.pieces
+    ):
         asyncio.run(in_a_program(section, names, web))
         return
     # A whole program, which runs its own loop.
@@ -277,8 +315,12 @@ def named(section: Section) -> str:
     return section.heading
 
 
-def check(section: Section, web: Web, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    run_section(section, web, {"monkeypatch": monkeypatch, "printed": lambda: capsys.readouterr().out})
+def check(
+    section: Section, web: Web, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_section(
+        section, web, {"monkeypatch": monkeypatch, "printed": lambda: capsys.readouterr().out}
+    )
 
 
 @pytest.mark.parametrize("section", sections("advanced.md"), ids=named)
@@ -302,13 +344,17 @@ def test_the_tutorial(section, web, monkeypatch, capsys):
 
 def test_a_block_that_is_wrong_fails(web, monkeypatch, capsys):
     wrong = Section(
-        "none", "none", [("python", "r = await session.get('http://example.com/')\nassert r.status == 404")]
+        "none",
+        "none",
+        [("python", "r = await session.get('http://example.com/')\nassert r.status == 404")],
     )
     with pytest.raises(AssertionError):
         check(wrong, web, monkeypatch, capsys)
 
 
-@pytest.mark.parametrize(("page", "blocks"), [("advanced.md", 60), ("advanced_3_4.md", 43), ("tutorial.md", 19)])
+@pytest.mark.parametrize(
+    ("page", "blocks"), [("advanced.md", 60), ("advanced_3_4.md", 43), ("tutorial.md", 19)]
+)
 def test_no_block_is_lost(page, blocks):
     """What a slip in a fence or a comment would take out of the pages is missed."""
     text = (HERE / page).read_text("utf-8")

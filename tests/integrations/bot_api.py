@@ -1,4 +1,6 @@
-"""A Bot API server of ours on loopback: enough of Telegram's for a Bot and a Dispatcher, and every error."""
+"""A Bot API server of ours on loopback: enough of Telegram's for a Bot and a Dispatcher, and every
+error.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,38 @@ BOT = {"id": 42, "is_bot": True, "first_name": "Wherry", "username": "wherry_bot
 ERRORS: dict[int, tuple[int, dict[str, Any]]] = {
     400: (400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}),
     401: (401, {"ok": False, "error_code": 401, "description": "Unauthorized"}),
-    403: (403, {"ok": False, "error_code": 403, "description": "Forbidden: bot was blocked by the user"}),
+    403: (
+        403,
+        {"ok": False, "error_code": 403, "description": "Forbidden: bot was blocked by the user"},
+    ),
     404: (404, {"ok": False, "error_code": 404, "description": "Not Found"}),
-    409: (409, {"ok": False, "error_code": 409, "description": "Conflict: terminated by other getUpdates request"}),
+    409: (
+        409,
+        {
+            "ok": False,
+            "error_code": 409,
+            "description": "Conflict: terminated by other getUpdates request",
+        },
+    ),
     413: (413, {"ok": False, "error_code": 413, "description": "Request Entity Too Large"}),
     418: (418, {"ok": False, "error_code": 418, "description": "I'm a teapot"}),
     429: (
         429,
-        {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 17}},
+        {
+            "ok": False,
+            "error_code": 429,
+            "description": "Too Many Requests",
+            "parameters": {"retry_after": 17},
+        },
     ),
     430: (
         400,
-        {"ok": False, "error_code": 400, "description": "migrated", "parameters": {"migrate_to_chat_id": -1001}},
+        {
+            "ok": False,
+            "error_code": 400,
+            "description": "migrated",
+            "parameters": {"migrate_to_chat_id": -1001},
+        },
     ),
     500: (500, {"ok": False, "error_code": 500, "description": "Internal Server Error: restart"}),
     502: (502, {"ok": False, "error_code": 502, "description": "Bad Gateway"}),
@@ -75,10 +97,17 @@ class BotApi:
         return web.json_response({"ok": True, "result": BOT})
 
     def message(self, chat_id: int, **more: Any) -> web.Response:
-        result = {"message_id": len(self.calls), "date": 0, "chat": {"id": chat_id, "type": "private"}, **more}
+        result = {
+            "message_id": len(self.calls),
+            "date": 0,
+            "chat": {"id": chat_id, "type": "private"},
+            **more,
+        }
         return web.json_response({"ok": True, "result": result})
 
-    async def answer_sendMessage(self, request: web.Request, fields: dict[str, str]) -> web.StreamResponse:  # noqa: N802
+    async def answer_sendMessage(
+        self, request: web.Request, fields: dict[str, str]
+    ) -> web.StreamResponse:  # noqa: N802
         chat_id = int(fields["chat_id"])
         if chat_id in ERRORS:
             status, body = ERRORS[chat_id]
@@ -93,23 +122,37 @@ class BotApi:
             await asyncio.Event().wait()
         return self.message(chat_id, text=fields["text"])
 
-    async def answer_sendDocument(self, request: web.Request, fields: dict[str, str]) -> web.Response:  # noqa: N802
+    async def answer_sendDocument(
+        self, request: web.Request, fields: dict[str, str]
+    ) -> web.Response:  # noqa: N802
         key = fields["document"].removeprefix("attach://")
         name, data = self.files[key]
-        document = {"file_id": key, "file_unique_id": key, "file_name": name, "file_size": len(data)}
-        return self.message(int(fields["chat_id"]), document=document, caption=fields.get("caption"))
+        document = {
+            "file_id": key,
+            "file_unique_id": key,
+            "file_name": name,
+            "file_size": len(data),
+        }
+        return self.message(
+            int(fields["chat_id"]), document=document, caption=fields.get("caption")
+        )
 
     async def answer_getFile(self, request: web.Request, fields: dict[str, str]) -> web.Response:  # noqa: N802
         key = fields["file_id"]
         return web.json_response(
-            {"ok": True, "result": {"file_id": key, "file_unique_id": key, "file_path": f"documents/{key}"}}
+            {
+                "ok": True,
+                "result": {"file_id": key, "file_unique_id": key, "file_path": f"documents/{key}"},
+            }
         )
 
     async def answer_getUpdates(self, request: web.Request, fields: dict[str, str]) -> web.Response:  # noqa: N802
         self.polling.set()
         result = []
         with contextlib.suppress(TimeoutError):
-            result = [await asyncio.wait_for(self.updates.get(), float(fields.get("timeout", 0)) or 0.001)]
+            result = [
+                await asyncio.wait_for(self.updates.get(), float(fields.get("timeout", 0)) or 0.001)
+            ]
         return web.json_response({"ok": True, "result": result})
 
     async def file(self, request: web.Request) -> web.Response:

@@ -1,4 +1,6 @@
-"""Runs a program of `programs/` in drop-in mode, in a process of its own: that mode replaces modules for a process."""
+"""Runs a program of `programs/` in drop-in mode, in a process of its own: that mode replaces
+modules for a process.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,35 @@ import wherry
 
 PROGRAMS = Path(__file__).parent / "programs"
 # What a program that left something open, or lost an error, says on stderr.
-COMPLAINTS = ("Unclosed", "never retrieved", "never awaited", "Exception ignored", "Traceback", "ResourceWarning")
+COMPLAINTS = (
+    "Unclosed",
+    "never retrieved",
+    "never awaited",
+    "Exception ignored",
+    "Traceback",
+    "ResourceWarning",
+)
 
 
 def run_program(name: str, *arguments: str) -> str:
     """What the program printed; it must end well and leave nothing behind."""
     done = subprocess.run(
-        [sys.executable, "-W", "always::ResourceWarning", "-m", "wherry.dropin", str(PROGRAMS / name), *arguments],
+        [
+            sys.executable,
+            "-W",
+            "always::ResourceWarning",
+            "-m",
+            "wherry.dropin",
+            str(PROGRAMS / name),
+            *arguments,
+        ],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(wherry.__file__).parents[1]), "AWS_EC2_METADATA_DISABLED": "true"},
+        env=os.environ
+        | {
+            "PYTHONPATH": str(Path(wherry.__file__).parents[1]),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        },
         timeout=50,
         check=False,
     )

@@ -1,4 +1,6 @@
-"""The real aiogram over wherry, against a Bot API server of ours, directly and through real proxies."""
+"""The real aiogram over wherry, against a Bot API server of ours, directly and through real
+proxies.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,14 @@ from wherry.integrations.aiogram import BasicAuth, WherrySession
 
 
 @asynccontextmanager
-async def running(pki: Pki, scheme: str = "https", **options: Any) -> AsyncIterator[tuple[BotApi, Bot, WherrySession]]:
+async def running(
+    pki: Pki, scheme: str = "https", **options: Any
+) -> AsyncIterator[tuple[BotApi, Bot, WherrySession]]:
     """A Bot on a `WherrySession`, and the server that it talks to."""
     async with bot_api(pki.server) as api:
-        session = WherrySession(api=TelegramAPIServer.from_base(api.base(scheme)), ssl=pki.client(), **options)
+        session = WherrySession(
+            api=TelegramAPIServer.from_base(api.base(scheme)), ssl=pki.client(), **options
+        )
         async with Bot(TOKEN, session=session) as bot:
             yield api, bot, session
 
@@ -71,7 +77,9 @@ async def test_two_first_requests_share_a_session(pki: Pki) -> None:
         await session.close()
 
 
-async def test_closing_takes_no_sleep_and_leaves_nothing(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_takes_no_sleep_and_leaves_nothing(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running(pki) as (api, bot, session):
         await bot.get_me()
         client = await session.create_session()
@@ -119,7 +127,10 @@ async def test_a_file_that_is_not_there_raises(pki: Pki) -> None:
         with pytest.raises(wherry.ClientResponseError):
             async for _ in session.stream_content(url):
                 pass
-        assert b"".join([piece async for piece in session.stream_content(url, raise_for_status=False)]) == b""
+        assert (
+            b"".join([piece async for piece in session.stream_content(url, raise_for_status=False)])
+            == b""
+        )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +196,11 @@ async def test_json_hooks_and_middlewares(pki: Pki) -> None:
             return await make_request(bot, method)
 
         await bot.send_message(7, "text", link_preview_options={"is_disabled": True})  # type: ignore[arg-type]
-    assert calls == ["SendMessage", "dumps", "dumps", "loads"] or calls == ["SendMessage", "dumps", "loads"]
+    assert calls == ["SendMessage", "dumps", "dumps", "loads"] or calls == [
+        "SendMessage",
+        "dumps",
+        "loads",
+    ]
 
 
 async def poll(api: BotApi, bot: Bot) -> None:
@@ -217,7 +232,9 @@ async def poll(api: BotApi, bot: Bot) -> None:
             )
 
     feeding = asyncio.create_task(feed())
-    await dispatcher.start_polling(bot, handle_signals=False, close_bot_session=False, polling_timeout=2)
+    await dispatcher.start_polling(
+        bot, handle_signals=False, close_bot_session=False, polling_timeout=2
+    )
     await feeding
     assert handled == ["hello", "stop"]
     answers = [fields["text"] for name, fields in api.calls if name == "sendMessage"]
@@ -229,7 +246,7 @@ async def test_long_polling_through_a_dispatcher(pki: Pki) -> None:
         await poll(api, bot)
 
 
-# --- proxies ----------------------------------------------------------------------------------------------------
+# --- proxies --------------------------------------------------------------------------------------
 
 KINDS = [
     ("tinyproxy_auth", "http"),
@@ -243,9 +260,13 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
 @pytest.mark.parametrize(("name", "scheme"), KINDS, ids=lambda value: value)
-def test_through_each_kind_of_proxy(proxies: ProxyFarm, pki: Pki, name: str, scheme: str, loop: Any) -> None:
+def test_through_each_kind_of_proxy(
+    proxies: ProxyFarm, pki: Pki, name: str, scheme: str, loop: Any
+) -> None:
     """S000-04 to 09, S000-14: up, down and polled."""
     proxy = proxies.get(name, scheme)
     written: Any = proxy.url
@@ -272,9 +293,15 @@ def test_through_each_kind_of_proxy(proxies: ProxyFarm, pki: Pki, name: str, sch
 
 
 @pytest.mark.parametrize("container", [list, tuple, iter, set, frozenset])
-async def test_a_chain_of_three_in_any_iterable(proxies: ProxyFarm, pki: Pki, container: Any) -> None:
+async def test_a_chain_of_three_in_any_iterable(
+    proxies: ProxyFarm, pki: Pki, container: Any
+) -> None:
     """S000-10, S000-11, S000-15: each log shows the next hop."""
-    first, second, third = proxies.microsocks_auth, proxies.squid_tls_auth, proxies.get("dante_auth", "socks5")
+    first, second, third = (
+        proxies.microsocks_auth,
+        proxies.squid_tls_auth,
+        proxies.get("dante_auth", "socks5"),
+    )
     credentials = third.credentials
     assert credentials is not None
     hops = [
@@ -320,8 +347,12 @@ async def test_other_protocols_are_refused_at_once() -> None:
         WherrySession(proxy="protocol://host:1/")
 
 
-@pytest.mark.parametrize(("name", "scheme"), [kind for kind in KINDS if kind[0] not in {"dante", "ssh"}], ids=str)
-async def test_wrong_credentials_are_a_network_error(proxies: ProxyFarm, pki: Pki, name: str, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "scheme"), [kind for kind in KINDS if kind[0] not in {"dante", "ssh"}], ids=str
+)
+async def test_wrong_credentials_are_a_network_error(
+    proxies: ProxyFarm, pki: Pki, name: str, scheme: str
+) -> None:
     """S000-13, S000-20: it names the proxy and shows no password."""
     proxy = proxies.get(name, scheme)
     async with running(pki, proxy=(proxy.url, BasicAuth("user", "wr0ng"))) as (_, bot, _session):
@@ -332,8 +363,14 @@ async def test_wrong_credentials_are_a_network_error(proxies: ProxyFarm, pki: Pk
 
 
 async def test_a_proxy_that_is_not_there_is_a_network_error(pki: Pki) -> None:
-    async with running(pki, proxy=["socks5://127.0.0.1:1", "http://127.0.0.1:2"]) as (_, bot, _session):
-        with pytest.raises(exceptions.TelegramNetworkError, match=r"socks5h://127\.0\.0\.1:1") as caught:
+    async with running(pki, proxy=["socks5://127.0.0.1:1", "http://127.0.0.1:2"]) as (
+        _,
+        bot,
+        _session,
+    ):
+        with pytest.raises(
+            exceptions.TelegramNetworkError, match=r"socks5h://127\.0\.0\.1:1"
+        ) as caught:
             await bot.get_me()
         assert isinstance(caught.value.method, GetMe)
 

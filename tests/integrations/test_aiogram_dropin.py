@@ -73,14 +73,19 @@ async def test_a_bot_without_a_session_uses_aiograms_own(pki: Pki, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["one", "chain"])
-async def test_aiograms_own_session_with_proxies(proxies: ProxyFarm, pki: Pki, tmp_path: Path, kind: str) -> None:
+async def test_aiograms_own_session_with_proxies(
+    proxies: ProxyFarm, pki: Pki, tmp_path: Path, kind: str
+) -> None:
     """S000-21"""
     first, second = proxies.microsocks_auth, proxies.get("dante_auth", "socks5")
     assert first.credentials is not None
     assert second.credentials is not None
     chain: list[Any] = [first.url_with(first.credentials), [second.url, *second.credentials]]
     async with bot_api(pki.server) as api:
-        assert await _run_bot(tmp_path, api, chain if kind == "chain" else chain[1:]) == "wherry_bot a.txt wherry"
+        assert (
+            await _run_bot(tmp_path, api, chain if kind == "chain" else chain[1:])
+            == "wherry_bot a.txt wherry"
+        )
         second.assert_logs(str(api.plain_port))
         if kind == "chain":
             first.assert_logs(str(second.port))

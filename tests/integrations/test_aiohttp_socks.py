@@ -15,11 +15,18 @@ from yarl import URL
 import wherry
 from wherry import ClientSession
 from wherry.integrations import aiohttp_socks
-from wherry.integrations.aiohttp_socks import ChainProxyConnector, ProxyConnector, ProxyInfo, ProxyType
+from wherry.integrations.aiohttp_socks import (
+    ChainProxyConnector,
+    ProxyConnector,
+    ProxyInfo,
+    ProxyType,
+)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_connector_goes_through_its_proxies(proxies: ProxyFarm, pki: Pki, scheme: str) -> None:
+async def test_a_connector_goes_through_its_proxies(
+    proxies: ProxyFarm, pki: Pki, scheme: str
+) -> None:
     first, second = proxies.microsocks_auth, proxies.squid_auth
     infos = [
         ProxyInfo(ProxyType.SOCKS5, "127.0.0.1", first.port, USER, PASSWORD, True),
@@ -38,7 +45,10 @@ async def test_a_connector_goes_through_its_proxies(proxies: ProxyFarm, pki: Pki
     async with running_origin(pki.server) as origin:
         for make in connectors:
             connector = make(ssl=pki.client(), limit=3)
-            async with ClientSession(connector=connector) as session, session.get(origin.url(scheme)) as response:
+            async with (
+                ClientSession(connector=connector) as session,
+                session.get(origin.url(scheme)) as response,
+            ):
                 assert response.status == 200
         assert len(origin.requests) == len(connectors)
         # Plain requests too go by a tunnel, as they do there.
@@ -73,7 +83,13 @@ def test_names_are_resolved_where_rdns_says(info: ProxyInfo, scheme: str) -> Non
 
 
 def test_urls_are_parsed_as_there() -> None:
-    assert aiohttp_socks.parse_proxy_url("socks5://u:p%40@h:9") == (ProxyType.SOCKS5, "h", 9, "u", "p@")
+    assert aiohttp_socks.parse_proxy_url("socks5://u:p%40@h:9") == (
+        ProxyType.SOCKS5,
+        "h",
+        9,
+        "u",
+        "p@",
+    )
     for url in ("https://h", "ftp://h", "socks5h://h"):
         with pytest.raises(ValueError):
             aiohttp_socks.parse_proxy_url(url)
@@ -82,7 +98,9 @@ def test_urls_are_parsed_as_there() -> None:
 async def test_aiograms_own_session_prepares_its_connectors_with_them(
     proxies: ProxyFarm, pki: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of what drop-in mode needs for aiogram: drop-in mode puts the modules there, here the test does."""
+    """Half of what drop-in mode needs for aiogram: drop-in mode puts the modules there, here the
+    test does.
+    """
     from aiogram.client.session import aiohttp as session_module
 
     utils = ModuleType("aiohttp_socks.utils")
@@ -98,6 +116,9 @@ async def test_aiograms_own_session_prepares_its_connectors_with_them(
         for way in ways:
             kind, options = session_module._prepare_connector(way)
             connector = kind(ssl=pki.client(), **options)
-            async with ClientSession(connector=connector) as session, session.get(origin.url("https")) as response:
+            async with (
+                ClientSession(connector=connector) as session,
+                session.get(origin.url("https")) as response,
+            ):
                 assert response.status == 200
     proxies.squid.assert_logs(str(proxies.dante.port))

@@ -1,4 +1,6 @@
-"""What programs reach for beside the public names, in drop-in mode: submodules, private names, classes of their own."""
+"""What programs reach for beside the public names, in drop-in mode: submodules, private names,
+classes of their own.
+"""
 
 from __future__ import annotations
 

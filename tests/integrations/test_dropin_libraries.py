@@ -1,4 +1,6 @@
-"""Libraries that are written for aiohttp, unchanged, in drop-in mode: each does real work on loopback."""
+"""Libraries that are written for aiohttp, unchanged, in drop-in mode: each does real work on
+loopback.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def test_a_library_does_its_work(library: str, tmp_path: Path) -> None:
     assert run_program(f"use_{library}.py", str(tmp_path)) == CASES[library]
 
 
-async def test_aiohttp_socks_itself_goes_through_its_proxies(proxies: ProxyFarm, pki: Pki, tmp_path: Path) -> None:
+async def test_aiohttp_socks_itself_goes_through_its_proxies(
+    proxies: ProxyFarm, pki: Pki, tmp_path: Path
+) -> None:
     first, second = proxies.microsocks_auth, proxies.squid_auth
     links = [first.url_with(first.credentials), second.url_with(second.credentials)]
     authority = tmp_path / "ca.pem"
@@ -39,11 +43,19 @@ async def test_aiohttp_socks_itself_goes_through_its_proxies(proxies: ProxyFarm,
         unused.bind(("127.0.0.1", 0))
         refused = unused.getsockname()[1]
         async with running_origin(pki.server) as origin:
-            told = [links[0], links, origin.url("http"), origin.url("https"), str(authority), refused]
+            told = [
+                links[0],
+                links,
+                origin.url("http"),
+                origin.url("https"),
+                str(authority),
+                refused,
+            ]
             printed = await asyncio.to_thread(run_program, "use_aiohttp_socks.py", json.dumps(told))
             assert len(origin.requests) == 8
             second.assert_logs(f"CONNECT 127.0.0.1:{URL(origin.url('http')).port}")
-    # Four answers over two connections each; then who refused the connection, and who the credentials.
+    # Four answers over two connections each; then who refused the connection, and who the
+    # credentials.
     assert printed == "200 200 200 200 2 200 200 200 200 2 ProxyConnectionError ProxyError"
     first.assert_logs(str(second.port))
 

@@ -29,7 +29,9 @@ class Telemetry:
         self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.reader = InMemoryMetricReader()
         self.meters = MeterProvider(metric_readers=[self.reader])
-        self.config = create_trace_config(tracer_provider=self.tracers, meter_provider=self.meters, **options)
+        self.config = create_trace_config(
+            tracer_provider=self.tracers, meter_provider=self.meters, **options
+        )
 
     @property
     def spans(self) -> list[ReadableSpan]:
@@ -90,11 +92,17 @@ async def server() -> AsyncIterator[Server]:
 
 
 def traceparent(head: str) -> str:
-    (value,) = [line.partition(": ")[2] for line in head.split("\r\n") if line.lower().startswith("traceparent:")]
+    (value,) = [
+        line.partition(": ")[2]
+        for line in head.split("\r\n")
+        if line.lower().startswith("traceparent:")
+    ]
     return value
 
 
-async def test_a_request_is_a_client_span_a_measurement_and_a_context_in_the_fields(server: Server) -> None:
+async def test_a_request_is_a_client_span_a_measurement_and_a_context_in_the_fields(
+    server: Server,
+) -> None:
     telemetry = Telemetry()
     async with (
         wherry.ClientSession(trace_configs=[telemetry.config]) as session,
@@ -118,7 +126,8 @@ async def test_a_request_is_a_client_span_a_measurement_and_a_context_in_the_fie
     context = span.get_span_context()
     assert context is not None
     assert (
-        traceparent(server.heads[0]) == f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        traceparent(server.heads[0])
+        == f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
     )
     (point,) = telemetry.points()
     assert dict(point.attributes) == {
@@ -155,7 +164,11 @@ async def test_every_redirect_is_a_span_of_its_own_with_its_own_context(server: 
     ):
         assert response.status == 200
     assert [
-        (s.name, s.attributes["http.response.status_code"], s.attributes.get("http.request.resend_count"))  # type: ignore[index,union-attr]
+        (
+            s.name,
+            s.attributes["http.response.status_code"],
+            s.attributes.get("http.request.resend_count"),
+        )  # type: ignore[index,union-attr]
         for s in telemetry.spans
     ] == [("POST", 303, None), ("GET", 303, 1), ("GET", 200, 2)]
     assert [URL(str((s.attributes or {})["url.full"])).path for s in telemetry.spans] == [
@@ -239,8 +252,14 @@ async def test_every_try_of_a_retry_is_a_span_with_its_context(server: Server) -
         session.get(server.url("/missing")),
     ):
         pass
-    assert [(s.attributes or {})["http.response.status_code"] for s in telemetry.spans] == [404, 404]
-    assert [(s.attributes or {}).get("http.request.resend_count") for s in telemetry.spans] == [None, 1]
+    assert [(s.attributes or {})["http.response.status_code"] for s in telemetry.spans] == [
+        404,
+        404,
+    ]
+    assert [(s.attributes or {}).get("http.request.resend_count") for s in telemetry.spans] == [
+        None,
+        1,
+    ]
     sent = [traceparent(head).split("-")[2] for head in server.heads]
     assert sent == [f"{s.context.span_id:016x}" for s in telemetry.spans if s.context is not None]
 
@@ -267,7 +286,9 @@ async def test_hooks_and_a_filter_of_the_programs_own(server: Server) -> None:
     def answered(span: Any, params: Any) -> None:
         calls.append(type(params).__name__)
 
-    telemetry = Telemetry(url_filter=lambda url: url.path, request_hook=asked, response_hook=answered)
+    telemetry = Telemetry(
+        url_filter=lambda url: url.path, request_hook=asked, response_hook=answered
+    )
     async with wherry.ClientSession(trace_configs=[telemetry.config]) as session:
         async with session.get(server.url("/x")):
             pass
@@ -280,7 +301,9 @@ async def test_hooks_and_a_filter_of_the_programs_own(server: Server) -> None:
 
 async def test_suppressed_requests_leave_nothing(server: Server) -> None:
     telemetry = Telemetry()
-    token = otel_context.attach(otel_context.set_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY, True))
+    token = otel_context.attach(
+        otel_context.set_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY, True)
+    )
     try:
         async with (
             wherry.ClientSession(trace_configs=[telemetry.config]) as session,

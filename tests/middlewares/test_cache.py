@@ -28,7 +28,11 @@ from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStor
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def cache(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CacheMiddleware]:
-    storage = MemoryCacheStorage() if request.param == "memory" else SQLiteCacheStorage(tmp_path / "cache.db")
+    storage = (
+        MemoryCacheStorage()
+        if request.param == "memory"
+        else SQLiteCacheStorage(tmp_path / "cache.db")
+    )
     async with CacheMiddleware(storage) as made:
         yield made
 
@@ -62,7 +66,9 @@ def numbered(**headers: str) -> Any:
     return answer
 
 
-async def bodies(client: wherry.ClientSession, url: str, times: int = 2, **options: Any) -> list[str]:
+async def bodies(
+    client: wherry.ClientSession, url: str, times: int = 2, **options: Any
+) -> list[str]:
     found = []
     for _ in range(times):
         async with client.get(url, **options) as response:
@@ -70,8 +76,12 @@ async def bodies(client: wherry.ClientSession, url: str, times: int = 2, **optio
     return found
 
 
-async def test_a_fresh_response_is_served_again(peer: Any, session: Any, cache: CacheMiddleware) -> None:
-    server: Peer = await peer(numbered(Cache_Control="max-age=60", Content_Type="text/x", X_Kept="yes"))
+async def test_a_fresh_response_is_served_again(
+    peer: Any, session: Any, cache: CacheMiddleware
+) -> None:
+    server: Peer = await peer(
+        numbered(Cache_Control="max-age=60", Content_Type="text/x", X_Kept="yes")
+    )
     client = session(middlewares=(cache,))
     async with client.get(server.url()) as first:
         assert await first.text() == "1"
@@ -80,13 +90,19 @@ async def test_a_fresh_response_is_served_again(peer: Any, session: Any, cache: 
         assert [piece async for piece in second.content.iter_any()] == [b"1"]
         assert second.headers["Cache-Status"] == "wherry; hit"
         assert second.headers["Age"] == "0"
-        assert (second.headers["X-Kept"], second.content_type, second.content_length) == ("yes", "text/x", 1)
+        assert (second.headers["X-Kept"], second.content_type, second.content_length) == (
+            "yes",
+            "text/x",
+            1,
+        )
         assert second.url == URL(server.url())
         assert second.request_info.method == "GET"
     assert len(server.asked) == 1
 
 
-async def test_it_lives_as_long_as_it_says(peer: Any, session: Any, cache: CacheMiddleware, clock: Clock) -> None:
+async def test_it_lives_as_long_as_it_says(
+    peer: Any, session: Any, cache: CacheMiddleware, clock: Clock
+) -> None:
     server: Peer = await peer(numbered(Cache_Control="max-age=60"))
     client = session(middlewares=(cache,))
     assert await bodies(client, server.url()) == ["1", "1"]
@@ -96,7 +112,9 @@ async def test_it_lives_as_long_as_it_says(peer: Any, session: Any, cache: Cache
     assert await bodies(client, server.url()) == ["2", "2"]
 
 
-async def test_a_stale_response_is_validated(peer: Any, session: Any, cache: CacheMiddleware, clock: Clock) -> None:
+async def test_a_stale_response_is_validated(
+    peer: Any, session: Any, cache: CacheMiddleware, clock: Clock
+) -> None:
     body = "x" * 1000
     modified = formatdate(1e9, usegmt=True)
 
@@ -105,7 +123,14 @@ async def test_a_stale_response_is_validated(peer: Any, session: Any, cache: Cac
             assert asked.headers["If-Modified-Since"] == modified
             return reply(304, "", {"Cache-Control": "max-age=100", "X-New": "1"})
         return reply(
-            200, body, {"ETag": '"v1"', "Last-Modified": modified, "Cache-Control": "max-age=10", "X-Old": "1"}
+            200,
+            body,
+            {
+                "ETag": '"v1"',
+                "Last-Modified": modified,
+                "Cache-Control": "max-age=10",
+                "X-Old": "1",
+            },
         )
 
     server: Peer = await peer(answer)
@@ -186,10 +211,14 @@ async def test_what_was_kept_is_no_larger_than_the_next_request_allows(
     assert len(server.asked) == 1
 
 
-async def test_a_body_that_is_not_whole_is_the_readers_error_and_is_not_kept(raw_server: Any) -> None:
+async def test_a_body_that_is_not_whole_is_the_readers_error_and_is_not_kept(
+    raw_server: Any,
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nshort")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nshort"
+        )
         writer.close()
 
     server = await raw_server(script)
@@ -205,8 +234,14 @@ async def test_an_update_that_is_too_large_or_not_whole_does_not_cost_what_is_ke
     peer: Any, session: Any, cache: CacheMiddleware, clock: Clock
 ) -> None:
     def answer(asked: Asked) -> Reply:
-        fields = {"Cache-Control": "max-age=10, stale-if-error=1000", "ETag": '"1"', "Content-Encoding": "gzip"}
-        return reply(200, gzip.compress(b"small" if len(server.asked) == 1 else LARGE.encode()), fields)
+        fields = {
+            "Cache-Control": "max-age=10, stale-if-error=1000",
+            "ETag": '"1"',
+            "Content-Encoding": "gzip",
+        }
+        return reply(
+            200, gzip.compress(b"small" if len(server.asked) == 1 else LARGE.encode()), fields
+        )
 
     server: Peer = await peer(answer)
     client = session(middlewares=(cache,), max_body_size=1000)
@@ -222,7 +257,9 @@ async def test_vary_keeps_variants_apart(peer: Any, session: Any, cache: CacheMi
     server: Peer = await peer(numbered(Cache_Control="max-age=60", Vary="Accept-Language, X-Other"))
     client = session(middlewares=(cache,))
     for language, body in (("de", "1"), ("en", "2"), ("de", "1"), ("en", "2")):
-        assert await bodies(client, server.url(), 1, headers={"Accept-Language": language}) == [body]
+        assert await bodies(client, server.url(), 1, headers={"Accept-Language": language}) == [
+            body
+        ]
     assert await bodies(client, server.url()) == ["3", "3"]
     star: Peer = await peer(numbered(Cache_Control="max-age=60", Vary="*"))
     assert await bodies(client, star.url()) == ["1", "2"]
@@ -230,7 +267,9 @@ async def test_vary_keeps_variants_apart(peer: Any, session: Any, cache: CacheMi
 
 async def test_users_are_not_mixed_up(peer: Any, session: Any, cache: CacheMiddleware) -> None:
     server: Peer = await peer(
-        lambda asked: reply(200, asked.headers.get("Authorization", ""), {"Cache-Control": "max-age=9"})
+        lambda asked: reply(
+            200, asked.headers.get("Authorization", ""), {"Cache-Control": "max-age=9"}
+        )
     )
     client = session(middlewares=(cache,))
     for user in ("Bearer a", "Bearer b", "Bearer a"):
@@ -239,9 +278,13 @@ async def test_users_are_not_mixed_up(peer: Any, session: Any, cache: CacheMiddl
     assert len(server.asked) == 3
 
 
-async def test_stale_while_revalidate(peer: Any, session: Any, cache: CacheMiddleware, clock: Clock) -> None:
+async def test_stale_while_revalidate(
+    peer: Any, session: Any, cache: CacheMiddleware, clock: Clock
+) -> None:
     """RFC 5861 3: the old response at once, the new one for the next request."""
-    server: Peer = await peer(numbered(Cache_Control="max-age=10, stale-while-revalidate=30", ETag='"e"'))
+    server: Peer = await peer(
+        numbered(Cache_Control="max-age=10, stale-while-revalidate=30", ETag='"e"')
+    )
     client = session(middlewares=(cache,))
     assert await bodies(client, server.url()) == ["1", "1"]
     clock.ahead = 20
@@ -277,7 +320,9 @@ async def test_a_validation_behind_is_ended_with_the_cache(
 
 @pytest.mark.parametrize("trouble", ["hangs up", "503"])
 @pytest.mark.parametrize(("control", "served"), [("stale-if-error=60", True), ("", False)])
-async def test_stale_if_error(peer: Any, session: Any, clock: Clock, trouble: str, control: str, served: bool) -> None:
+async def test_stale_if_error(
+    peer: Any, session: Any, clock: Clock, trouble: str, control: str, served: bool
+) -> None:
     """RFC 5861 4"""
     server: Peer = await peer(numbered(Cache_Control=f"max-age=1, {control}"))
     client = session(middlewares=(CacheMiddleware(),))
@@ -286,14 +331,18 @@ async def test_stale_if_error(peer: Any, session: Any, clock: Clock, trouble: st
     server.answer = lambda _: reply(0 if trouble == "hangs up" else 503, "sorry")
     try:
         async with client.get(server.url()) as response:
-            assert (response.status, await response.text()) == ((200, "1") if served else (503, "sorry"))
+            assert (response.status, await response.text()) == (
+                (200, "1") if served else (503, "sorry")
+            )
     except wherry.ServerDisconnectedError:
         assert trouble == "hangs up"
         assert not served
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-async def test_unsafe_methods_invalidate(peer: Any, session: Any, cache: CacheMiddleware, method: str) -> None:
+async def test_unsafe_methods_invalidate(
+    peer: Any, session: Any, cache: CacheMiddleware, method: str
+) -> None:
     server: Peer = await peer(numbered(Cache_Control="max-age=60", Content_Location="/other"))
     client = session(middlewares=(cache,))
     assert await bodies(client, server.url("/a")) == ["1", "1"]
@@ -306,7 +355,9 @@ async def test_unsafe_methods_invalidate(peer: Any, session: Any, cache: CacheMi
     assert await bodies(client, server.url("/far"), 1) == ["3"]
 
 
-async def test_a_failed_unsafe_method_invalidates_nothing(peer: Any, session: Any, cache: CacheMiddleware) -> None:
+async def test_a_failed_unsafe_method_invalidates_nothing(
+    peer: Any, session: Any, cache: CacheMiddleware
+) -> None:
     fresh = numbered(Cache_Control="max-age=60")
     server: Peer = await peer(lambda asked: fresh(asked) if asked.method == "GET" else reply(403))
     client = session(middlewares=(cache,))
@@ -316,7 +367,9 @@ async def test_a_failed_unsafe_method_invalidates_nothing(peer: Any, session: An
     assert await bodies(client, server.url(), 1) == ["1"]
 
 
-async def test_what_a_program_asks_of_the_cache(peer: Any, session: Any, cache: CacheMiddleware, clock: Clock) -> None:
+async def test_what_a_program_asks_of_the_cache(
+    peer: Any, session: Any, cache: CacheMiddleware, clock: Clock
+) -> None:
     """RFC 9111 5.2.1"""
     server: Peer = await peer(numbered(Cache_Control="max-age=60"))
     client = session(middlewares=(cache,))
@@ -341,9 +394,13 @@ async def test_what_a_program_asks_of_the_cache(peer: Any, session: Any, cache: 
     assert await ask("max-stale=10") == (200, "5")
 
 
-async def test_coded_content_is_kept_decoded(peer: Any, session: Any, cache: CacheMiddleware) -> None:
+async def test_coded_content_is_kept_decoded(
+    peer: Any, session: Any, cache: CacheMiddleware
+) -> None:
     coded = gzip.compress(b"hello " * 100)
-    server: Peer = await peer(lambda _: reply(200, coded, {"Content-Encoding": "gzip", "Cache-Control": "max-age=60"}))
+    server: Peer = await peer(
+        lambda _: reply(200, coded, {"Content-Encoding": "gzip", "Cache-Control": "max-age=60"})
+    )
     client = session(middlewares=(cache,))
     async with client.get(server.url(), auto_decompress=False) as response:
         assert await response.read() == coded
@@ -360,7 +417,9 @@ async def test_large_bodies_stream_past(peer: Any, session: Any) -> None:
 
     def answer(asked: Asked) -> Reply:
         if asked.target == "/chunked":
-            return reply(200, chunked, {"Transfer-Encoding": "chunked", "Cache-Control": "max-age=60"})
+            return reply(
+                200, chunked, {"Transfer-Encoding": "chunked", "Cache-Control": "max-age=60"}
+            )
         return reply(200, big, {"Cache-Control": "max-age=60"})
 
     server: Peer = await peer(answer)
@@ -377,7 +436,9 @@ async def test_large_bodies_stream_past(peer: Any, session: Any) -> None:
     assert len(server.asked) == 5
 
 
-async def test_a_body_that_breaks_off_is_not_kept(peer: Any, session: Any, cache: CacheMiddleware) -> None:
+async def test_a_body_that_breaks_off_is_not_kept(
+    peer: Any, session: Any, cache: CacheMiddleware
+) -> None:
     def answer(_: Asked) -> Reply:
         if len(server.asked) == 1:
             asyncio.get_running_loop().call_soon(lambda: [task.cancel() for task in server.tasks])
@@ -407,7 +468,9 @@ async def test_a_body_that_a_middleware_has_read_is_kept_whole_or_not_at_all(
 ) -> None:
     body = b"hello" * 1000
 
-    async def look(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+    async def look(
+        request: wherry.ClientRequest, handler: wherry.ClientHandlerType
+    ) -> wherry.ClientResponse:
         response = await handler(request)
         await read(response)
         return response
@@ -422,7 +485,9 @@ async def test_a_body_that_a_middleware_has_read_is_kept_whole_or_not_at_all(
         assert ("Cache-Status" in response.headers) is kept
 
 
-async def test_what_is_served_is_of_the_sessions_own_class(peer: Any, session: Any, cache: CacheMiddleware) -> None:
+async def test_what_is_served_is_of_the_sessions_own_class(
+    peer: Any, session: Any, cache: CacheMiddleware
+) -> None:
     class Mine(wherry.ClientResponse):
         async def shout(self) -> str:
             return (await self.text()).upper()
@@ -434,11 +499,15 @@ async def test_what_is_served_is_of_the_sessions_own_class(peer: Any, session: A
             assert await response.shout() == ("1" if response.status == 200 else "")
 
 
-async def test_a_redirect_is_kept_and_followed(peer: Any, session: Any, cache: CacheMiddleware) -> None:
+async def test_a_redirect_is_kept_and_followed(
+    peer: Any, session: Any, cache: CacheMiddleware
+) -> None:
     end = numbered(Cache_Control="max-age=60")
     server: Peer = await peer(
         lambda asked: (
-            reply(301, "", {"Location": "/end", "Cache-Control": "max-age=60"}) if asked.target == "/" else end(asked)
+            reply(301, "", {"Location": "/end", "Cache-Control": "max-age=60"})
+            if asked.target == "/"
+            else end(asked)
         )
     )
     client = session(middlewares=(cache,))
@@ -457,7 +526,9 @@ async def test_cookies_are_not_kept(peer: Any, session: Any, cache: CacheMiddlew
     assert len(client.cookie_jar) == 0
 
 
-async def test_a_program_with_its_own_condition_is_left_alone(peer: Any, session: Any, cache: CacheMiddleware) -> None:
+async def test_a_program_with_its_own_condition_is_left_alone(
+    peer: Any, session: Any, cache: CacheMiddleware
+) -> None:
     server: Peer = await peer(
         lambda asked: (
             reply(304)
@@ -484,11 +555,15 @@ async def test_a_storage_that_fails_costs_no_request(
     assert "could not be read" in caplog.text
 
 
-# --- storages -------------------------------------------------------------------------------------------------
+# --- storages -------------------------------------------------------------------------------------
 
 
-def kept(body: bytes = b"", variant: tuple[tuple[str, str], ...] = (), **headers: str) -> StoredResponse:
-    raw = tuple((name.replace("_", "-").encode(), value.encode()) for name, value in headers.items())
+def kept(
+    body: bytes = b"", variant: tuple[tuple[str, str], ...] = (), **headers: str
+) -> StoredResponse:
+    raw = tuple(
+        (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
+    )
     return StoredResponse(200, "OK", raw, body, 1000.0, 1000.5, variant)
 
 
@@ -516,7 +591,11 @@ async def test_variants_are_bounded(cache: CacheMiddleware) -> None:
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_what_was_used_longest_ago_goes_first(tmp_path: Path, kind: str) -> None:
     limit = 10_000
-    storage = MemoryCacheStorage(limit) if kind == "memory" else SQLiteCacheStorage(tmp_path / "c.db", limit)
+    storage = (
+        MemoryCacheStorage(limit)
+        if kind == "memory"
+        else SQLiteCacheStorage(tmp_path / "c.db", limit)
+    )
     for key in ("a", "b", "c"):
         await storage.save(key, kept(b"x" * 2_600))
     assert await storage.load("a")
@@ -527,8 +606,12 @@ async def test_what_was_used_longest_ago_goes_first(tmp_path: Path, kind: str) -
     await storage.close()
 
 
-async def test_a_file_outlives_the_program_and_holds_no_secret(peer: Any, session: Any, tmp_path: Path) -> None:
-    server: Peer = await peer(numbered(Cache_Control="max-age=60", Vary="Cookie", Set_Cookie="s=c00kie"))
+async def test_a_file_outlives_the_program_and_holds_no_secret(
+    peer: Any, session: Any, tmp_path: Path
+) -> None:
+    server: Peer = await peer(
+        numbered(Cache_Control="max-age=60", Vary="Cookie", Set_Cookie="s=c00kie")
+    )
     headers = {"Authorization": "Bearer t0ken", "Cookie": "a=s3cret"}
     for _ in range(2):
         async with CacheMiddleware(SQLiteCacheStorage(tmp_path / "c.db")) as cache:
@@ -541,7 +624,7 @@ async def test_a_file_outlives_the_program_and_holds_no_secret(peer: Any, sessio
     assert not any(secret in dump for secret in ("t0ken", "s3cret", "c00kie"))
 
 
-# --- policy ---------------------------------------------------------------------------------------------------
+# --- policy ---------------------------------------------------------------------------------------
 
 DATE = formatdate(1000, usegmt=True)
 
@@ -572,7 +655,10 @@ DATE = formatdate(1000, usegmt=True)
 )
 def test_what_may_be_stored(status: int, response: Any, request_: Any, stored: bool) -> None:
     """RFC 9111 3"""
-    assert policy.may_store(CIMultiDict(request_), status, CIMultiDict(response), heuristic=False) is stored
+    assert (
+        policy.may_store(CIMultiDict(request_), status, CIMultiDict(response), heuristic=False)
+        is stored
+    )
 
 
 @pytest.mark.parametrize(
@@ -583,7 +669,10 @@ def test_what_may_be_stored(status: int, response: Any, request_: Any, stored: b
         ({"Cache-Control": "max-age=5, max-age=100"}, 5),
         ({"Cache-Control": "max-age=x"}, 0),
         ({"Cache-Control": "max-age=99999999999999999999"}, 2**31),
-        ({"Cache-Control": "max-age=10", "Expires": formatdate(5000, usegmt=True), "Date": DATE}, 10),
+        (
+            {"Cache-Control": "max-age=10", "Expires": formatdate(5000, usegmt=True), "Date": DATE},
+            10,
+        ),
         ({"Expires": formatdate(1060, usegmt=True), "Date": DATE}, 60),
         ({"Expires": "0", "Date": DATE}, 0),
         ({"Expires": formatdate(900, usegmt=True), "Date": DATE}, 0),
@@ -621,7 +710,10 @@ def test_what_is_kept_of_the_fields() -> None:
     assert policy.kept_headers(raw) == ((b"A", b"b"),)
     # RFC 9111 5.2.2.4: what no-cache names may not be used again.
     control = (b"cache-control", b'max-age=60, no-cache="x-one, X-Two"')
-    assert policy.kept_headers((control, (b"X-One", b"1"), (b"x-two", b"2"), (b"A", b"b"))) == (control, (b"A", b"b"))
+    assert policy.kept_headers((control, (b"X-One", b"1"), (b"x-two", b"2"), (b"A", b"b"))) == (
+        control,
+        (b"A", b"b"),
+    )
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
@@ -630,7 +722,11 @@ def test_every_form_of_a_date_means_utc(zone: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        forms = ("Thu, 01 Jan 1970 00:16:40 GMT", "Thursday, 01-Jan-70 00:16:40 GMT", "Thu Jan  1 00:16:40 1970")
+        forms = (
+            "Thu, 01 Jan 1970 00:16:40 GMT",
+            "Thursday, 01-Jan-70 00:16:40 GMT",
+            "Thu Jan  1 00:16:40 1970",
+        )
         assert [policy.date(form) for form in forms] == [1000.0] * 3
         assert policy.date("soon") is policy.date(None) is None
     finally:
@@ -654,7 +750,9 @@ def test_every_form_of_a_date_means_utc(zone: str, monkeypatch: pytest.MonkeyPat
         ("max-age=60", "min-fresh=40", 1030, Verdict.VALIDATE),
     ],
 )
-def test_what_to_do_with_a_stored_response(told: str, asked: str, now: float, verdict: Verdict) -> None:
+def test_what_to_do_with_a_stored_response(
+    told: str, asked: str, now: float, verdict: Verdict
+) -> None:
     """RFC 9111 4.2, 5.2"""
     response = kept(Cache_Control=told)
     assert policy.judge(response, CIMultiDict({"Cache-Control": asked}), now)[0] is verdict
@@ -677,10 +775,15 @@ def test_only_the_own_origin_is_invalidated() -> None:
 
 @given(st.text(max_size=60), st.integers(200, 599))
 def test_any_cache_control_is_read_without_an_error(value: str, status: int) -> None:
-    headers = CIMultiDict({"Cache-Control": value, "Expires": value, "Date": value, "Age": value, "Vary": value})
+    headers = CIMultiDict(
+        {"Cache-Control": value, "Expires": value, "Date": value, "Age": value, "Vary": value}
+    )
     policy.may_store(headers, status, headers, heuristic=True)
     response = kept()._replace(
         status=status,
-        headers=tuple((name.encode(), each.encode("utf-8", "surrogateescape")) for name, each in headers.items()),
+        headers=tuple(
+            (name.encode(), each.encode("utf-8", "surrogateescape"))
+            for name, each in headers.items()
+        ),
     )
     policy.judge(response, headers, 2000.0, heuristic=True)

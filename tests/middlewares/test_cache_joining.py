@@ -1,4 +1,6 @@
-"""Equal requests at the same time: one goes out, and the others are served from its answer (RFC 9111 4)."""
+"""Equal requests at the same time: one goes out, and the others are served from its answer (RFC
+9111 4).
+"""
 
 from __future__ import annotations
 
@@ -60,10 +62,16 @@ async def waits(count: int, cache: CacheMiddleware) -> None:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> CacheStorage:
-    return MemoryCacheStorage() if request.param == "memory" else SQLiteCacheStorage(tmp_path / "cache.db")
+    return (
+        MemoryCacheStorage()
+        if request.param == "memory"
+        else SQLiteCacheStorage(tmp_path / "cache.db")
+    )
 
 
-async def test_one_of_equal_requests_goes_out(peer: Any, session: Any, storage: CacheStorage) -> None:
+async def test_one_of_equal_requests_goes_out(
+    peer: Any, session: Any, storage: CacheStorage
+) -> None:
     gate = Gate(kept)
     server: Peer = await peer(gate)
     async with CacheMiddleware(storage) as cache:
@@ -73,11 +81,16 @@ async def test_one_of_equal_requests_goes_out(peer: Any, session: Any, storage: 
         gate.open.set()
         answers = await asyncio.gather(*tasks)
     assert [body for body, _ in answers] == ["1"] * 10
-    assert sorted(status or "" for _, status in answers) == ["", *["wherry; fwd=miss; collapsed"] * 9]
+    assert sorted(status or "" for _, status in answers) == [
+        "",
+        *["wherry; fwd=miss; collapsed"] * 9,
+    ]
     assert len(gate.asked) == 1
 
 
-async def test_a_validation_is_shared_too(peer: Any, session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_validation_is_shared_too(
+    peer: Any, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ahead = 0.0
 
     class Clock:
@@ -87,7 +100,11 @@ async def test_a_validation_is_shared_too(peer: Any, session: Any, monkeypatch: 
 
     def answer(asked: Asked, number: int) -> Reply:
         fields = {"Cache-Control": "max-age=60", "ETag": '"1"'}
-        return reply(304, b"", fields) if "If-None-Match" in asked.headers else reply(200, str(number), fields)
+        return (
+            reply(304, b"", fields)
+            if "If-None-Match" in asked.headers
+            else reply(200, str(number), fields)
+        )
 
     gate = Gate(answer)
     gate.open.set()
@@ -117,7 +134,9 @@ async def test_an_answer_that_is_not_kept_holds_up_nobody_twice(peer: Any, sessi
         tasks = [asyncio.create_task(get(client, server.url())) for _ in range(5)]
         await waits(4, cache)
         gate.open.set()
-        assert sorted(await asyncio.gather(*tasks)) == [(str(number), None) for number in range(1, 6)]
+        assert sorted(await asyncio.gather(*tasks)) == [
+            (str(number), None) for number in range(1, 6)
+        ]
         # From now on it is known that waiting is in vain: all go at once.
         gate.open.clear()
         tasks = [asyncio.create_task(get(client, server.url())) for _ in range(5)]
@@ -136,14 +155,18 @@ async def test_a_large_answer_streams_to_each(peer: Any, session: Any) -> None:
         tasks = [asyncio.create_task(get(client, server.url())) for _ in range(3)]
         await waits(2, cache)
         gate.open.set()
-        assert sorted(await asyncio.gather(*tasks)) == [(str(number) * 100, None) for number in (1, 2, 3)]
+        assert sorted(await asyncio.gather(*tasks)) == [
+            (str(number) * 100, None) for number in (1, 2, 3)
+        ]
 
 
 async def test_a_failure_is_that_ones_own(peer: Any, session: Any) -> None:
     gate = Gate(kept)
     server: Peer = await peer(gate)
 
-    async def first_fails(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+    async def first_fails(
+        request: wherry.ClientRequest, handler: wherry.ClientHandlerType
+    ) -> wherry.ClientResponse:
         response = await handler(request)
         if (await response.read()) == b"1":
             raise wherry.ClientPayloadError("the first one")
@@ -192,7 +215,9 @@ async def test_a_time_limit_of_who_goes_first_is_not_the_others(peer: Any, sessi
     server: Peer = await peer(gate)
     async with CacheMiddleware() as cache:
         client = session(middlewares=(cache,))
-        hasty = asyncio.create_task(get(client, server.url(), timeout=wherry.ClientTimeout(total=0.05)))
+        hasty = asyncio.create_task(
+            get(client, server.url(), timeout=wherry.ClientTimeout(total=0.05))
+        )
         await gate.until(1)
         patient = asyncio.create_task(get(client, server.url()))
         await waits(1, cache)
@@ -222,7 +247,10 @@ async def test_requests_that_differ_do_not_wait(
     server: Peer = await peer(gate)
     async with CacheMiddleware() as cache:
         client = session(middlewares=(cache,))
-        tasks = [asyncio.create_task(get(client, server.url(), headers=headers)) for headers in (one, other)]
+        tasks = [
+            asyncio.create_task(get(client, server.url(), headers=headers))
+            for headers in (one, other)
+        ]
         await gate.until(2)
         gate.open.set()
         assert {body for body, _ in await asyncio.gather(*tasks)} == {"1", "2"}
@@ -230,14 +258,19 @@ async def test_requests_that_differ_do_not_wait(
 
 async def test_who_waited_for_another_variant_goes_by_itself(peer: Any, session: Any) -> None:
     def answer(asked: Asked, number: int) -> Reply:
-        return reply(200, asked.headers["X-Kind"], {"Cache-Control": "max-age=60", "Vary": "X-Kind"})
+        return reply(
+            200, asked.headers["X-Kind"], {"Cache-Control": "max-age=60", "Vary": "X-Kind"}
+        )
 
     gate = Gate(answer)
     server: Peer = await peer(gate)
     async with CacheMiddleware() as cache:
         client = session(middlewares=(cache,))
         kinds = ["a", "b", "a", "b"]
-        tasks = [asyncio.create_task(get(client, server.url(), headers={"X-Kind": kind})) for kind in kinds]
+        tasks = [
+            asyncio.create_task(get(client, server.url(), headers={"X-Kind": kind}))
+            for kind in kinds
+        ]
         await waits(3, cache)
         gate.open.set()
         assert [body for body, _ in await asyncio.gather(*tasks)] == kinds
@@ -249,7 +282,9 @@ async def test_a_request_within_a_request_does_not_wait_for_it(peer: Any, sessio
     server: Peer = await peer(gate)
     depth = 0
 
-    async def ask_first(request: wherry.ClientRequest, handler: wherry.ClientHandlerType) -> wherry.ClientResponse:
+    async def ask_first(
+        request: wherry.ClientRequest, handler: wherry.ClientHandlerType
+    ) -> wherry.ClientResponse:
         nonlocal depth
         depth += 1
         if depth == 1:

@@ -1,4 +1,6 @@
-"""DigestAuthMiddleware over real sockets: a server that checks every answer by arithmetic of its own."""
+"""DigestAuthMiddleware over real sockets: a server that checks every answer by arithmetic of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ HASHES: dict[str, Callable[[bytes], Any]] = {
 class Guard:
     """A server that demands Digest, keeps nonce counts, and refuses replays."""
 
-    def __init__(self, algorithm: str = "SHA-256", qop: str = "auth", extra: str = "", **options: Any) -> None:
+    def __init__(
+        self, algorithm: str = "SHA-256", qop: str = "auth", extra: str = "", **options: Any
+    ) -> None:
         self.algorithm = algorithm
         self.qop = qop
         self.extra = extra
@@ -67,7 +71,9 @@ class Guard:
         qop = params.get("qop", "")
         if qop == "auth-int":
             a2 += f":{hashed(b'welcome ' + asked.body if proof else asked.body)}"
-        middle = f"{params['nonce']}:{params['nc']}:{params['cnonce']}:{qop}" if qop else params["nonce"]
+        middle = (
+            f"{params['nonce']}:{params['nc']}:{params['cnonce']}:{qop}" if qop else params["nonce"]
+        )
         return hashed(f"{a1}:{middle}:{hashed(a2)}")
 
     def __call__(self, asked: Asked) -> Reply:
@@ -99,7 +105,9 @@ class Guard:
 @pytest.mark.parametrize("qop", ["auth", "auth-int", "auth,auth-int", ""])
 @pytest.mark.parametrize("sess", ["", "-sess"])
 @pytest.mark.parametrize("algorithm", [*HASHES, ""])
-async def test_every_algorithm_and_quality(peer: Any, session: Any, algorithm: str, sess: str, qop: str) -> None:
+async def test_every_algorithm_and_quality(
+    peer: Any, session: Any, algorithm: str, sess: str, qop: str
+) -> None:
     """S001-13, S001-14, S001-15, S001-16"""
     if sess and not algorithm:
         algorithm = "MD5"
@@ -113,14 +121,17 @@ async def test_every_algorithm_and_quality(peer: Any, session: Any, algorithm: s
     assert guard.schemes == ["", "Digest", "Digest"]  # the second request knew what to say
 
 
-async def test_a_proof_of_the_content_leaves_it_to_be_read_in_any_way(peer: Any, session: Any) -> None:
+async def test_a_proof_of_the_content_leaves_it_to_be_read_in_any_way(
+    peer: Any, session: Any
+) -> None:
     guard = Guard(qop="auth-int")
     server: Peer = await peer(guard)
     client = session(middlewares=(DigestAuthMiddleware("user", "secret"),))
     for _ in range(2):
         async with client.post(server.url(), data=b"x" * 300_000) as response:
             assert (
-                b"".join([piece async for piece in response.content.iter_chunked(1000)]) == b"welcome " + b"x" * 300_000
+                b"".join([piece async for piece in response.content.iter_chunked(1000)])
+                == b"welcome " + b"x" * 300_000
             )
         async with client.get(server.url()) as response:
             assert [await response.content.readline(), await response.read()] == [b"welcome ", b""]
@@ -128,7 +139,9 @@ async def test_a_proof_of_the_content_leaves_it_to_be_read_in_any_way(peer: Any,
 
 @pytest.mark.parametrize("qop", ["auth", "auth-int"])
 @pytest.mark.parametrize("lie", [False, True])
-async def test_authentication_info_may_come_as_a_trailer(raw_server: Any, qop: str, lie: bool) -> None:
+async def test_authentication_info_may_come_as_a_trailer(
+    raw_server: Any, qop: str, lie: bool
+) -> None:
     """RFC 7616 3.5, RFC 7615 4."""
     guard = Guard(qop=qop, fresh_nonce_each_time=True, lie=lie)
 
@@ -139,12 +152,18 @@ async def test_authentication_info_may_come_as_a_trailer(raw_server: Any, qop: s
             status, pairs, body = guard(Asked("GET", head.split(" ")[1], fields, b""))
             if status == 401:
                 ((_, value),) = pairs
-                writer.write(f"HTTP/1.1 401 No\r\nWWW-Authenticate: {value}\r\nContent-Length: 0\r\n\r\n".encode())
+                writer.write(
+                    f"HTTP/1.1 401 No\r\nWWW-Authenticate: {value}\r\nContent-Length: 0\r\n\r\n".encode()
+                )
                 continue
-            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Authentication-Info\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Authentication-Info\r\n\r\n"
+            )
             await writer.drain()
             writer.write(b"%x\r\n%b\r\n0\r\n" % (len(body), body))
-            writer.write(f"Authentication-Info: {dict(pairs)['Authentication-Info']}\r\n\r\n".encode())
+            writer.write(
+                f"Authentication-Info: {dict(pairs)['Authentication-Info']}\r\n\r\n".encode()
+            )
 
     server = await raw_server(script)
     async with ClientSession(middlewares=(DigestAuthMiddleware("user", "secret"),)) as client:
@@ -166,8 +185,12 @@ def _asked(head: bytes) -> Asked:
 
 @pytest.mark.parametrize("info", ["as a trailer", "in the head"])
 @pytest.mark.parametrize("piece", [b"x" * 65536, b"x" * 64])
-async def test_an_endless_body_is_not_held_for_its_proof(raw_server: Any, info: str, piece: bytes) -> None:
-    """The response is there while the body goes on, and the server is stopped as for any reader that does not read."""
+async def test_an_endless_body_is_not_held_for_its_proof(
+    raw_server: Any, info: str, piece: bytes
+) -> None:
+    """The response is there while the body goes on, and the server is stopped as for any reader
+    that does not read.
+    """
     guard = Guard(qop="auth-int")
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,10 +198,18 @@ async def test_an_endless_body_is_not_held_for_its_proof(raw_server: Any, info: 
             status, pairs, _ = guard(_asked(await reader.readuntil(b"\r\n\r\n")))
             ((_, value),) = pairs
             if status == 401:
-                writer.write(f"HTTP/1.1 401 No\r\nWWW-Authenticate: {value}\r\nContent-Length: 0\r\n\r\n".encode())
+                writer.write(
+                    f"HTTP/1.1 401 No\r\nWWW-Authenticate: {value}\r\nContent-Length: 0\r\n\r\n".encode()
+                )
                 continue
-            tells = "Trailer: Authentication-Info" if info == "as a trailer" else f"Authentication-Info: {value}"
-            writer.write(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{tells}\r\n\r\n".encode())
+            tells = (
+                "Trailer: Authentication-Info"
+                if info == "as a trailer"
+                else f"Authentication-Info: {value}"
+            )
+            writer.write(
+                f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{tells}\r\n\r\n".encode()
+            )
             chunk = b"%x\r\n%b\r\n" % (len(piece), piece) * (65536 // len(piece))
             while True:
                 writer.write(chunk)
@@ -186,11 +217,14 @@ async def test_an_endless_body_is_not_held_for_its_proof(raw_server: Any, info: 
 
     server = await raw_server(script)
     async with (
-        ClientSession(middlewares=(DigestAuthMiddleware("user", "secret"),), read_bufsize=4096) as client,
+        ClientSession(
+            middlewares=(DigestAuthMiddleware("user", "secret"),), read_bufsize=4096
+        ) as client,
         client.get(server.url + "/") as response,
     ):
         assert response.status == 200
-        assert response.content._size <= PROOF_LIMIT + 2**19  # and what one read of the socket brings
+        # And what one read of the socket brings.
+        assert response.content._size <= PROOF_LIMIT + 2**19
         assert await response.content.readexactly(2 * PROOF_LIMIT) == b"x" * 2 * PROOF_LIMIT
 
 
@@ -207,9 +241,13 @@ async def test_a_slow_body_is_handed_over_and_its_trailer_looked_at_when_it_come
             status, pairs, body = guard(_asked(await reader.readuntil(b"\r\n\r\n")))
             ((_, value),) = pairs
             if status == 401:
-                writer.write(f"HTTP/1.1 401 No\r\nWWW-Authenticate: {value}\r\nContent-Length: 0\r\n\r\n".encode())
+                writer.write(
+                    f"HTTP/1.1 401 No\r\nWWW-Authenticate: {value}\r\nContent-Length: 0\r\n\r\n".encode()
+                )
                 continue
-            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Authentication-Info\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Authentication-Info\r\n\r\n"
+            )
             writer.write(b"%x\r\n%b\r\n" % (len(body), body))
             await go_on.wait()
             trailer = b"" if ends == "without" else f"Authentication-Info: {value}\r\n".encode()
@@ -245,7 +283,9 @@ async def test_on_one_request(peer: Any, session: Any) -> None:
     guard = Guard()
     server: Peer = await peer(guard)
     client = session()
-    async with client.get(server.url(), middlewares=(DigestAuthMiddleware("user", "secret"),)) as response:
+    async with client.get(
+        server.url(), middlewares=(DigestAuthMiddleware("user", "secret"),)
+    ) as response:
         assert response.status == 200
     async with client.get(server.url()) as response:
         assert response.status == 401
@@ -324,7 +364,9 @@ async def test_concurrent_first_requests_are_all_answered(peer: Any, session: An
 
 
 @pytest.mark.parametrize("qop", ["auth", "auth-int"])
-async def test_a_server_that_does_not_know_the_password_is_found_out(peer: Any, session: Any, qop: str) -> None:
+async def test_a_server_that_does_not_know_the_password_is_found_out(
+    peer: Any, session: Any, qop: str
+) -> None:
     server: Peer = await peer(Guard(qop=qop, lie=True))
     client = session(middlewares=(DigestAuthMiddleware("user", "secret"),))
     with pytest.raises(ClientError, match="rspauth"):
@@ -347,10 +389,15 @@ async def test_behind_other_schemes_in_one_field_and_in_several(peer: Any, sessi
 
 
 @pytest.mark.parametrize(
-    "value", ["", "Digest", "Basic realm=x", 'Digest realm="r"', 'Digest realm="r", nonce="n", algorithm=X']
+    "value",
+    ["", "Digest", "Basic realm=x", 'Digest realm="r"', 'Digest realm="r", nonce="n", algorithm=X'],
 )
-async def test_a_challenge_that_cannot_be_answered_is_the_response(peer: Any, session: Any, value: str) -> None:
-    server: Peer = await peer(lambda _: reply(401, "no", [("WWW-Authenticate", value)] if value else []))
+async def test_a_challenge_that_cannot_be_answered_is_the_response(
+    peer: Any, session: Any, value: str
+) -> None:
+    server: Peer = await peer(
+        lambda _: reply(401, "no", [("WWW-Authenticate", value)] if value else [])
+    )
     client = session(middlewares=(DigestAuthMiddleware("user", "secret"),))
     async with client.get(server.url()) as response:
         assert (response.status, await response.text()) == (401, "no")
@@ -390,7 +437,12 @@ async def test_the_refused_response_gives_its_place_back(peer: Any, session: Any
     long = b"x" * 300_000
     guard.challenge = lambda stale=False: (  # type: ignore[method-assign]
         401,
-        [("WWW-Authenticate", 'Digest realm="the realm", nonce="n", opaque="o p", algorithm=SHA-256')],
+        [
+            (
+                "WWW-Authenticate",
+                'Digest realm="the realm", nonce="n", opaque="o p", algorithm=SHA-256',
+            )
+        ],
         long,
     )
     guard.valid.add("n")
@@ -401,7 +453,7 @@ async def test_the_refused_response_gives_its_place_back(peer: Any, session: Any
         assert response.status == 200
 
 
-# --- to whom an answer goes -----------------------------------------------------------------------------------
+# --- to whom an answer goes -----------------------------------------------------------------------
 
 
 async def test_another_origin_is_not_answered_after_a_redirect(peer: Any, session: Any) -> None:
@@ -435,7 +487,11 @@ async def test_the_home_may_name_another_server(peer: Any, session: Any) -> None
         assert response.status == 200
     client = session(middlewares=(DigestAuthMiddleware("user", "secret"),))
     friend_guard.schemes.clear()
-    for url, status in ((home.url(), 200), (friend.url("/in/x"), 200), (friend.url("/inside"), 401)):
+    for url, status in (
+        (home.url(), 200),
+        (friend.url("/in/x"), 200),
+        (friend.url("/inside"), 401),
+    ):
         async with client.get(url) as response:
             assert response.status == status
 
@@ -460,7 +516,9 @@ async def test_outside_the_listed_space_nothing_goes_unasked(peer: Any, session:
     assert guard.schemes == ["", "Digest", "Digest", "", "Digest", "", "Digest"]
 
 
-async def test_a_challenge_of_where_a_middleware_sent_the_request_is_not_answered(peer: Any, session: Any) -> None:
+async def test_a_challenge_of_where_a_middleware_sent_the_request_is_not_answered(
+    peer: Any, session: Any
+) -> None:
     home, other = await peer(Guard()), await peer(Guard())
 
     async def elsewhere(request: Any, handler: Any) -> Any:
@@ -476,12 +534,23 @@ async def test_a_challenge_of_where_a_middleware_sent_the_request_is_not_answere
 def test_what_a_protection_space_is() -> None:
     home = URL("https://h/x")
     origin = home.origin()
-    assert protection_space(origin, ("/a", "https://o/b", "http://o/b", "http://h/", "//[bad", "mailto:x")) == (
+    assert protection_space(
+        origin, ("/a", "https://o/b", "http://o/b", "http://h/", "//[bad", "mailto:x")
+    ) == (
         URL("https://h/a"),
         URL("https://o/b"),
     )
     space = protection_space(origin, ("/a", "/b/"))
-    for path, inside in {"/a": 1, "/a/": 1, "/a/c": 1, "/ab": 0, "/b": 0, "/b/": 1, "/b/c?q": 1, "/": 0}.items():
+    for path, inside in {
+        "/a": 1,
+        "/a/": 1,
+        "/a/c": 1,
+        "/ab": 0,
+        "/b": 0,
+        "/b/": 1,
+        "/b/c?q": 1,
+        "/": 0,
+    }.items():
         assert in_space(URL(f"https://h{path}"), space) is bool(inside), path
     assert not in_space(URL("http://h/a"), space)
     assert not in_space(URL("https://h:444/a"), space)

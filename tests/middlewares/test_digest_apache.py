@@ -31,7 +31,9 @@ async def test_apache_takes_our_answers(apache: Apache, session: Any, folder: st
         assert response.status != 401
 
 
-async def test_one_challenge_serves_many_requests(apache: Apache, session: Any, guarded: URL) -> None:
+async def test_one_challenge_serves_many_requests(
+    apache: Apache, session: Any, guarded: URL
+) -> None:
     tries: list[int] = []
 
     async def count(request: Any, handler: Any) -> Any:
@@ -52,7 +54,9 @@ async def test_one_challenge_serves_many_requests(apache: Apache, session: Any, 
 
 
 async def test_a_nonce_that_has_ended_is_renewed(apache: Apache, session: Any) -> None:
-    """The kept nonce is made another: Apache, which writes the time into its nonces, says stale=true."""
+    """The kept nonce is made another: Apache, which writes the time into its nonces, says
+    stale=true.
+    """
     url = URL(f"http://127.0.0.1:{apache.port}/once/index.txt")
     digest = DigestAuthMiddleware(apache.user, apache.password)
     client = session(middlewares=(digest,))
@@ -83,7 +87,9 @@ async def test_apache_refuses_a_wrong_password(apache: Apache, session: Any, gua
     client = session(middlewares=(DigestAuthMiddleware(apache.user, "wrong"),))
     async with client.get(guarded) as response:
         assert response.status == 401
-    async with session(auth=BasicAuth(apache.user, apache.password.replace(":", ""))).get(guarded) as response:
+    async with session(auth=BasicAuth(apache.user, apache.password.replace(":", ""))).get(
+        guarded
+    ) as response:
         assert response.status == 401
 
 
@@ -92,7 +98,9 @@ async def test_over_tls_and_http_2(apache: Apache, ca: Any) -> None:
     ca.configure_trust(context)
     digest = DigestAuthMiddleware(apache.user, apache.password)
     async with (
-        wherry.ClientSession(connector=wherry.TCPConnector(ssl=context), middlewares=(digest,)) as client,
+        wherry.ClientSession(
+            connector=wherry.TCPConnector(ssl=context), middlewares=(digest,)
+        ) as client,
         client.get(f"https://localhost:{apache.tls}/digest/index.txt") as response,
     ):
         assert (response.status, await response.text()) == (200, "guarded\n")

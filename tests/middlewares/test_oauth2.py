@@ -40,7 +40,9 @@ def bearer(server: Peer) -> list[str | None]:
 async def test_the_token_is_fetched_once_and_kept(peer: Any, session: Any) -> None:
     issuer = Issuer()
     tokens, api = await peer(issuer), await peer()
-    oauth = OAuth2ClientCredentials(tokens.url("/token"), "my:id", "se cret", scope=["a", "b"], extra={"audience": "x"})
+    oauth = OAuth2ClientCredentials(
+        tokens.url("/token"), "my:id", "se cret", scope=["a", "b"], extra={"audience": "x"}
+    )
     client = session(middlewares=(oauth,))
     for _ in range(2):
         async with client.get(api.url()) as response:
@@ -85,7 +87,9 @@ async def test_many_waiters_share_one_fetch(peer: Any, session: Any) -> None:
     assert len(set(bearer(api))) == 1
 
 
-async def test_a_token_about_to_end_is_renewed(peer: Any, session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_about_to_end_is_renewed(
+    peer: Any, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     issuer = Issuer(expires_in="100")
     tokens, api = await peer(issuer), await peer()
     oauth = OAuth2ClientCredentials(tokens.url(), "id", "secret", leeway=30)
@@ -102,7 +106,9 @@ async def test_a_token_about_to_end_is_renewed(peer: Any, session: Any, monkeypa
 
 async def test_a_refused_token_is_renewed_once(peer: Any, session: Any) -> None:
     tokens = await peer(Issuer())
-    api: Peer = await peer(lambda asked: reply(200 if asked.headers["Authorization"] == "Bearer token-2" else 401))
+    api: Peer = await peer(
+        lambda asked: reply(200 if asked.headers["Authorization"] == "Bearer token-2" else 401)
+    )
     client = session(middlewares=(OAuth2ClientCredentials(tokens.url(), "id", "secret"),))
     async with client.post(api.url(), data=b"body") as response:
         assert response.status == 200
@@ -120,13 +126,17 @@ async def test_the_token_goes_to_its_origins_only(peer: Any, session: Any) -> No
     async with client.get(api.url()) as response:
         assert response.status == 200
     assert bearer(thief) == [None]
-    oauth = OAuth2ClientCredentials(tokens.url(), "id", "secret", origins=[api.url("/any"), thief.url()])
+    oauth = OAuth2ClientCredentials(
+        tokens.url(), "id", "secret", origins=[api.url("/any"), thief.url()]
+    )
     async with session(middlewares=(oauth,)).get(api.url()) as response:
         assert response.status == 200
     assert bearer(thief)[1:] == ["Bearer token-2"]
 
 
-async def test_an_error_of_the_endpoint_is_clear_and_holds_no_secret(peer: Any, session: Any) -> None:
+async def test_an_error_of_the_endpoint_is_clear_and_holds_no_secret(
+    peer: Any, session: Any
+) -> None:
     issuer = Issuer()
     issuer.status = 401
     tokens, api = await peer(issuer), await peer()

@@ -77,7 +77,8 @@ async def test_no_other_proxy_and_no_origin_sees_an_answer(peer: Any, session: A
         assert response.status == 200
     async with client.get("http://far.test/", proxy=elsewhere.url()) as response:
         assert response.status == 407
-    async with client.get(there.url()) as response:  # without a proxy a 407 is the origin's own affair
+    # Without a proxy a 407 is the origin's own affair.
+    async with client.get(there.url()) as response:
         assert response.status == 407
     assert (other.schemes, origin.schemes) == ([""], [""])
 
@@ -134,7 +135,9 @@ async def test_squid_takes_our_answers(proxies: ProxyFarm, peer: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["https", "wss"])
-async def test_squid_opens_tunnels_for_our_answers(proxies: ProxyFarm, pki: Pki, scheme: str) -> None:
+async def test_squid_opens_tunnels_for_our_answers(
+    proxies: ProxyFarm, pki: Pki, scheme: str
+) -> None:
     needed("squid's digest_file_auth", DIGEST_HELPER if Path(DIGEST_HELPER).exists() else None)
     way = f"http://127.0.0.1:{proxies.squid_auth.port}"
     user = ProxyDigestAuthMiddleware(USER, PLAIN_PASSWORD)
@@ -164,7 +167,9 @@ async def test_squid_opens_tunnels_for_our_answers(proxies: ProxyFarm, pki: Pki,
 
 
 async def test_a_tunnel_is_asked_for_with_the_answer(raw_server: Any) -> None:
-    """The answer names CONNECT and its target, counts each use of a nonce, and goes to this proxy alone."""
+    """The answer names CONNECT and its target, counts each use of a nonce, and goes to this proxy
+    alone.
+    """
     guard = GuardedProxy()
     heads: list[Asked] = []
 

@@ -109,7 +109,9 @@ async def test_no_more_than_the_limit_are_on_their_way(peer: Any, session: Any) 
 
 
 @pytest.mark.parametrize("ending", ["read", "release", "close", "forget", "error"])
-async def test_the_place_is_held_until_the_body_is_done(peer: Any, session: Any, ending: str) -> None:
+async def test_the_place_is_held_until_the_body_is_done(
+    peer: Any, session: Any, ending: str
+) -> None:
     length = "900000" if ending == "error" else "200000"
     server: Peer = await peer(lambda _: reply(200, b"x" * 200_000, {"Content-Length": length}))
     limit = ConcurrencyLimit(1)
@@ -145,7 +147,9 @@ async def test_a_failed_request_gives_its_place_back(peer: Any, session: Any) ->
     assert not any(places.locked() for places in limit._places.values())
 
 
-@pytest.mark.parametrize("options", [{"rate": 0}, {"rate": 1, "period": 0}, {"rate": 1, "burst": 0}])
+@pytest.mark.parametrize(
+    "options", [{"rate": 0}, {"rate": 1, "period": 0}, {"rate": 1, "burst": 0}]
+)
 def test_impossible_numbers_are_refused(options: Any) -> None:
     with pytest.raises(ValueError, match="positive"):
         RateLimitMiddleware(**options)

@@ -15,7 +15,13 @@ from tests.client.conftest import Peer, Reply, reply
 from yarl import URL
 
 import wherry
-from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware, backoff_limit, retry_after
+from wherry.middlewares.retry import (
+    RetryBudget,
+    RetryEvent,
+    RetryMiddleware,
+    backoff_limit,
+    retry_after,
+)
 
 
 def failing(times: int, status: int = 503, headers: Any = ()) -> Any:
@@ -42,7 +48,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seen
 
 
-async def test_a_status_that_passes_is_tried_again(peer: Any, session: Any, waits: list[float]) -> None:
+async def test_a_status_that_passes_is_tried_again(
+    peer: Any, session: Any, waits: list[float]
+) -> None:
     server: Peer = await peer(failing(2))
     client = session(middlewares=(RetryMiddleware(attempts=3, backoff=1, jitter=False),))
     async with client.get(server.url()) as response:
@@ -76,13 +84,17 @@ async def test_which_requests_are_tried_again(
     peer: Any, session: Any, waits: list[float], method: str, status: int, options: Any, tries: int
 ) -> None:
     server: Peer = await peer(failing(9, status))
-    async with session(middlewares=(RetryMiddleware(**options),)).request(method, server.url()) as response:
+    async with session(middlewares=(RetryMiddleware(**options),)).request(
+        method, server.url()
+    ) as response:
         assert response.status == status
     assert len(server.asked) == tries
     assert len(waits) == tries - 1
 
 
-async def test_a_body_is_sent_again_if_it_can_be(peer: Any, session: Any, waits: list[float]) -> None:
+async def test_a_body_is_sent_again_if_it_can_be(
+    peer: Any, session: Any, waits: list[float]
+) -> None:
     server: Peer = await peer(failing(1))
     client = session(middlewares=(RetryMiddleware(),))
 
@@ -108,12 +120,16 @@ async def test_a_request_that_may_have_arrived_must_be_idempotent(
     assert len(server.asked) == tries
 
 
-async def test_a_request_of_which_nothing_was_sent_may_be_any(session: Any, waits: list[float]) -> None:
+async def test_a_request_of_which_nothing_was_sent_may_be_any(
+    session: Any, waits: list[float]
+) -> None:
     reserved = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = reserved.sockets[0].getsockname()[1]
     reserved.close()
     with pytest.raises(wherry.ClientConnectorError):
-        await session(middlewares=(RetryMiddleware(attempts=3),)).post(f"http://127.0.0.1:{port}/", data=b"x")
+        await session(middlewares=(RetryMiddleware(attempts=3),)).post(
+            f"http://127.0.0.1:{port}/", data=b"x"
+        )
     assert len(waits) == 2
 
 
@@ -137,7 +153,9 @@ async def test_retry_after_sets_the_wait(peer: Any, session: Any, waits: list[fl
     assert 17 < waits[1] <= 20
 
 
-async def test_a_retry_after_too_far_off_ends_the_tries(peer: Any, session: Any, waits: list[float]) -> None:
+async def test_a_retry_after_too_far_off_ends_the_tries(
+    peer: Any, session: Any, waits: list[float]
+) -> None:
     server: Peer = await peer(failing(1, 503, {"Retry-After": "3600"}))
     async with session(middlewares=(RetryMiddleware(),)).get(server.url()) as response:
         assert response.status == 503
@@ -148,7 +166,9 @@ async def test_a_retry_after_too_far_off_ends_the_tries(peer: Any, session: Any,
     assert len(waits) == 1
 
 
-async def test_a_wait_beyond_the_total_timeout_is_not_begun(peer: Any, session: Any, waits: list[float]) -> None:
+async def test_a_wait_beyond_the_total_timeout_is_not_begun(
+    peer: Any, session: Any, waits: list[float]
+) -> None:
     server: Peer = await peer(failing(1, 503, {"Retry-After": "5"}))
     client = session(middlewares=(RetryMiddleware(),))
     async with client.get(server.url(), timeout=wherry.ClientTimeout(total=4)) as response:
@@ -169,7 +189,9 @@ async def test_the_total_timeout_holds_during_a_wait(peer: Any, session: Any) ->
     assert len(server.asked) == 2
 
 
-async def test_the_budget_spares_a_dying_server(peer: Any, session: Any, waits: list[float]) -> None:
+async def test_the_budget_spares_a_dying_server(
+    peer: Any, session: Any, waits: list[float]
+) -> None:
     server: Peer = await peer(lambda _: reply(503))
     budget = RetryBudget(ratio=0.1, capacity=5)
     client = session(middlewares=(RetryMiddleware(attempts=5, budget=budget),))
@@ -205,19 +227,23 @@ async def test_each_try_is_told_and_traced(peer: Any, session: Any, waits: list[
     client = session(middlewares=(RetryMiddleware(on_retry=on_retry),), trace_configs=[config])
     async with client.get(server.url()) as response:
         assert response.status == 200
-    assert [(event.attempt, event.response.status, event.delay) for event in told if event.response] == [
-        (1, 503, waits[0])
-    ]
+    assert [
+        (event.attempt, event.response.status, event.delay) for event in told if event.response
+    ] == [(1, 503, waits[0])]
     assert [(params.attempt, params.exception) for params in traced] == [(2, None)]
 
 
-async def test_a_dropped_response_gives_its_place_back(peer: Any, session: Any, waits: list[float]) -> None:
-    server: Peer = await peer(lambda _: reply(503 if len(server.asked) == 1 else 200, b"x" * 500_000))
+async def test_a_dropped_response_gives_its_place_back(
+    peer: Any, session: Any, waits: list[float]
+) -> None:
+    server: Peer = await peer(
+        lambda _: reply(503 if len(server.asked) == 1 else 200, b"x" * 500_000)
+    )
     async with session(limit=1, middlewares=(RetryMiddleware(),)).get(server.url()) as response:
         assert len(await response.read()) == 500_000
 
 
-# --- policy ---------------------------------------------------------------------------------------------------
+# --- policy ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""A server's side of HTTP/2 in a few lines: raw frames, and a transport in memory that notes what is written."""
+"""A server's side of HTTP/2 in a few lines: raw frames, and a transport in memory that notes what
+is written.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,24 @@ from typing import Any
 import hpack
 
 from wherry.protocol.heads import FieldBlock, RequestHead
-from wherry.protocol.http1_head import Limits
-from wherry.protocol.http2 import Http2Connection
-from wherry.protocol.http2_flow import FlowOptions
-from wherry.protocol.http2_frames import PREFACE, pack_header, unpack_header
+from wherry.protocol.http1.encoding import Limits
+from wherry.protocol.http2.connection import Http2Connection
+from wherry.protocol.http2.flow_control import FlowOptions
+from wherry.protocol.http2.frames import PREFACE, pack_header, unpack_header
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
-NAMES = ["DATA", "HEADERS", "PRIORITY", "RST", "SETTINGS", "PUSH", "PING", "GOAWAY", "WINDOW", "CONTINUATION"]
+NAMES = [
+    "DATA",
+    "HEADERS",
+    "PRIORITY",
+    "RST",
+    "SETTINGS",
+    "PUSH",
+    "PING",
+    "GOAWAY",
+    "WINDOW",
+    "CONTINUATION",
+]
 ACK = END_STREAM = 1
 END_HEADERS, PADDED, PRIORITISED = 4, 8, 0x20
 OK = [(":status", "200")]
@@ -26,7 +39,12 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
 
 
 def settings(*pairs: tuple[int, int]) -> bytes:
-    return frame(SETTINGS, 0, 0, b"".join(key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in pairs))
+    return frame(
+        SETTINGS,
+        0,
+        0,
+        b"".join(key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in pairs),
+    )
 
 
 def word(value: int) -> bytes:
@@ -46,7 +64,9 @@ def cut(data: bytes) -> list[tuple[int, int, int, bytes]]:
 
 
 class Transport(asyncio.Transport):
-    """Notes what is written; `close` ends the connection in the next turn of the loop, as real ones do."""
+    """Notes what is written; `close` ends the connection in the next turn of the loop, as real ones
+    do.
+    """
 
     def __init__(self, protocol: Http2Connection) -> None:
         super().__init__()
@@ -122,7 +142,11 @@ class Peer:
     """
 
     def __init__(
-        self, *, flow: FlowOptions | None = None, limits: Limits | None = None, begin: bytes | None = settings()
+        self,
+        *,
+        flow: FlowOptions | None = None,
+        limits: Limits | None = None,
+        begin: bytes | None = settings(),
     ) -> None:
         loop = asyncio.get_running_loop()
         self.connection = Http2Connection(loop, limits or Limits(), flow or FlowOptions())
@@ -153,7 +177,9 @@ class Peer:
     def block(self, fields: Iterable[tuple[str, str]]) -> bytes:
         return self.encoder.encode(list(fields))
 
-    def head(self, stream: int, fields: Iterable[tuple[str, str]] = OK, *, end: bool = False) -> bytes:
+    def head(
+        self, stream: int, fields: Iterable[tuple[str, str]] = OK, *, end: bool = False
+    ) -> bytes:
         return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, self.block(fields))
 
     def data(self, stream: int, data: bytes, *, end: bool = False) -> bytes:
@@ -176,7 +202,9 @@ class Peer:
         sink = Sink()
         options.setdefault("shared", FieldBlock())
         method = options.pop("method", "GET")
-        exchange = self.connection.start(RequestHead(method, "https", "a.example", path, **options), sink)
+        exchange = self.connection.start(
+            RequestHead(method, "https", "a.example", path, **options), sink
+        )
         return exchange, sink
 
     def post(self, body: bytes | None = None, **options: Any) -> tuple[Any, Sink]:

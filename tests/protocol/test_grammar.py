@@ -16,7 +16,7 @@ from yarl import URL
 from wherry.auth.challenge import parse_challenges
 from wherry.body.charset import _read as read_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
-from wherry.client.fields import parse_links
+from wherry.client.headers.structured import parse_links
 from wherry.cookies.parse import parse_one
 from wherry.middlewares.cache_policy import directives
 from wherry.protocol.grammar import (
@@ -32,7 +32,7 @@ from wherry.protocol.grammar import (
     split,
 )
 from wherry.protocol.heads import ResponseHead
-from wherry.protocol.websocket_handshake import WSHandshakeError, agreed_deflate
+from wherry.protocol.websocket.handshake import WSHandshakeError, agreed_deflate
 from wherry.types import HttpVersion11
 
 
@@ -42,7 +42,9 @@ def test_tokens(text):
     assert is_token_bytes(text.encode())
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a\n", "a\0", "ä", "²", 'a"', "a,", "(", "a/b", "a:b", "a=b", "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "a b", "a\n", "a\0", "ä", "²", 'a"', "a,", "(", "a/b", "a:b", "a=b", "\ud800"]
+)
 def test_what_is_no_token(text):
     assert not is_token(text)
     assert not is_token_bytes(text.encode("utf-8", "surrogatepass"))
@@ -164,10 +166,12 @@ def test_any_text_is_a_date_or_none(text):
 
 @given(st.text())
 def test_control_characters_are_those_that_end_or_command(text):
-    assert has_control(text) == any((char < " " and char != "\t") or char == "\x7f" for char in text)
+    assert has_control(text) == any(
+        (char < " " and char != "\t") or char == "\x7f" for char in text
+    )
 
 
-# --- what a peer writes costs what it is long -------------------------------------------------------------------
+# --- what a peer writes costs what it is long -----------------------------------------------------
 
 
 def head(value: str) -> ResponseHead:
@@ -195,7 +199,8 @@ READERS = {
     "date": http_date,
     "number": lambda value: decimal(value, 10),
 }
-# What made some reader of some client slow: runs of one thing, and what begins again and again without an end.
+# What made some reader of some client slow: runs of one thing, and what begins again and again
+# without an end.
 PIECES = [
     '"', "\\", '\\"', "=", ";", ",", " ", "\t", "a", "1", "<", ">", "'", "%", '="', '=" ', '; a="', '; a="\\', "a=b,",
     'a="b",', "a ", "a = ", ";a", "; a=b", "a, ", '" ', '"\t', "permessage-deflate, ", "x; y, ", "<a>; rel=b, ",
@@ -244,10 +249,13 @@ def test_twice_as_much_costs_twice_the_steps(name, start):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", READERS)
 def test_what_the_regular_expressions_do_is_linear_too(name):
-    """Steps of Python do not show what `re` does: 64 KiB took seconds where a pattern began anew at each quote."""
+    """Steps of Python do not show what `re` does: 64 KiB took seconds where a pattern began anew at
+    each quote.
+    """
     read = READERS[name]
     for start in ("", "attachment; a="):
         for piece in PIECES:
             value = start + piece * (2**16 // len(piece))
-            # Linear readers need a few milliseconds; what is quadratic takes some hundred times as long.
+            # Linear readers need a few milliseconds; what is quadratic takes some hundred times as
+            # long.
             assert seconds_of_cpu(read, value) < 0.5, piece

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherry.protocol.heads import FieldBlock
-from wherry.protocol.hpack import (
+from wherry.protocol.http2.hpack import (
     HeaderDecoder,
     HeaderEncoder,
     HeaderListTooLarge,
@@ -17,15 +17,19 @@ from wherry.protocol.hpack import (
     encode_string,
     lower_fields,
 )
-from wherry.protocol.hpack_tables import HuffmanError, decode_huffman, decode_in_python
+from wherry.protocol.http2.hpack_tables import HuffmanError, decode_huffman, decode_in_python
 
 Fields = list[tuple[bytes, bytes]]
 names = st.sampled_from([b"a", b"cookie", b"x-long-name", b":status", b"authorization", b"etag"])
-values = st.sampled_from([b"", b"1", b"200", b"x" * 40, b"GET", b"Sat, 21 Nov 2026 05:00:00 GMT"]) | st.binary(
-    max_size=60
-)
+values = st.sampled_from(
+    [b"", b"1", b"200", b"x" * 40, b"GET", b"Sat, 21 Nov 2026 05:00:00 GMT"]
+) | st.binary(max_size=60)
 field_lists = st.lists(st.tuples(names, values), max_size=12)
-octets = st.lists(st.sampled_from([0x00, 0x0F, 0x1F, 0x3F, 0x40, 0x7F, 0x80, 0xBE, 0xFF, 0x61, 0x01, 0x82, 0x20, 0x3E]))
+octets = st.lists(
+    st.sampled_from(
+        [0x00, 0x0F, 0x1F, 0x3F, 0x40, 0x7F, 0x80, 0xBE, 0xFF, 0x61, 0x01, 0x82, 0x20, 0x3E]
+    )
+)
 
 
 def test_the_rfcs_example_with_eviction_decodes() -> None:
@@ -54,7 +58,9 @@ def test_the_rfcs_example_with_eviction_decodes() -> None:
 
 
 @given(st.lists(field_lists, max_size=6), st.booleans())
-def test_what_another_encoder_makes_is_read_as_it_was_meant(lists: list[Fields], huffman: bool) -> None:
+def test_what_another_encoder_makes_is_read_as_it_was_meant(
+    lists: list[Fields], huffman: bool
+) -> None:
     encoder, decoder = hpack.Encoder(), HeaderDecoder()
     for fields in lists:
         assert list(decoder.decode(encoder.encode(fields, huffman=huffman))) == fields
@@ -63,7 +69,9 @@ def test_what_another_encoder_makes_is_read_as_it_was_meant(lists: list[Fields],
 @settings(max_examples=400)
 @given(st.lists(octets.map(bytes) | st.binary(max_size=40), min_size=1, max_size=4))
 def test_any_bytes_mean_what_another_decoder_says(blocks: list[bytes]) -> None:
-    """Both give the same fields, or both refuse; where ours alone refuses, the block is one the RFC lets us refuse."""
+    """Both give the same fields, or both refuse; where ours alone refuses, the block is one the RFC
+    lets us refuse.
+    """
     ours, theirs = HeaderDecoder(), hpack.Decoder()
     for block in blocks:
         try:
@@ -129,7 +137,10 @@ def test_a_bomb_of_references_takes_no_memory() -> None:
 
 @given(st.integers(0, 2**28), st.sampled_from([0x0F, 0x1F, 0x3F, 0x7F]))
 def test_integers_are_written_as_others_read_them(value: int, prefix: int) -> None:
-    assert hpack.hpack.decode_integer(encode_integer(value, prefix, 0), prefix.bit_length())[0] == value
+    assert (
+        hpack.hpack.decode_integer(encode_integer(value, prefix, 0), prefix.bit_length())[0]
+        == value
+    )
 
 
 requests = st.tuples(
@@ -137,7 +148,12 @@ requests = st.tuples(
     st.sampled_from(["a.example", "b.example:8443"]),
     st.sampled_from(["/", "/a?b=c", "/" + "x" * 200]),
     st.integers(0, 2),
-    st.lists(st.tuples(st.sampled_from(["X-A", "Cookie", "Authorization"]), st.text("ab;= ", max_size=40)), max_size=3),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["X-A", "Cookie", "Authorization"]), st.text("ab;= ", max_size=40)
+        ),
+        max_size=3,
+    ),
     st.none() | st.sampled_from([0, 100, 4096, 65536]),
 )
 BLOCKS = [
@@ -169,13 +185,17 @@ def test_what_we_encode_another_decoder_reads(script: list[tuple]) -> None:
 
 def test_shared_fields_cost_a_byte_each_from_the_second_request_on() -> None:
     encoder = HeaderEncoder()
-    first, second, third = (encoder.encode("GET", "https", "a.example", "/", BLOCKS[0], ()) for _ in range(3))
+    first, second, third = (
+        encoder.encode("GET", "https", "a.example", "/", BLOCKS[0], ()) for _ in range(3)
+    )
     assert len(first) > len(second) == 3 + 3 + 2
     assert second == third
 
 
 def test_secrets_are_never_indexed_and_crumbs_are() -> None:
-    """RFC 7541 7.1.3: neither we nor a proxy behind us may put them into a table.  RFC 9113 8.2.3: crumbs."""
+    """RFC 7541 7.1.3: neither we nor a proxy behind us may put them into a table.  RFC 9113 8.2.3:
+    crumbs.
+    """
     encoder, decoder = HeaderEncoder(), hpack.Decoder()
     fields = [("Authorization", "Bearer t"), ("Cookie", "s=1; long=" + "x" * 30)]
     sizes = []
@@ -183,12 +203,24 @@ def test_secrets_are_never_indexed_and_crumbs_are() -> None:
         block = encoder.encode("GET", "https", "a.example", "/", BLOCKS[0], fields)
         sizes.append(len(block))
         decoded = decoder.decode(block, raw=True)
-    assert [type(field).__name__ for field in decoded[-3:]] == ["NeverIndexedHeaderTuple"] * 2 + ["HeaderTuple"]
-    assert [tuple(field) for field in decoded[-2:]] == [(b"cookie", b"s=1"), (b"cookie", b"long=" + b"x" * 30)]
+    assert [type(field).__name__ for field in decoded[-3:]] == ["NeverIndexedHeaderTuple"] * 2 + [
+        "HeaderTuple"
+    ]
+    assert [tuple(field) for field in decoded[-2:]] == [
+        (b"cookie", b"s=1"),
+        (b"cookie", b"long=" + b"x" * 30),
+    ]
     assert sizes[2] < sizes[0] - 30
 
 
 def test_fields_of_a_connection_are_left_out() -> None:
     """RFC 9113 8.2.2."""
-    pairs = [("Connection", "x"), ("Host", "h"), ("TE", "gzip"), ("Te", "trailers"), ("Upgrade", "h2c"), ("X-Y", " v ")]
+    pairs = [
+        ("Connection", "x"),
+        ("Host", "h"),
+        ("TE", "gzip"),
+        ("Te", "trailers"),
+        ("Upgrade", "h2c"),
+        ("X-Y", " v "),
+    ]
     assert lower_fields(pairs) == [(b"te", b"trailers"), (b"x-y", b"v")]

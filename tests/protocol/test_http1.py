@@ -1,4 +1,6 @@
-"""HTTP/1.1 against servers that break it: each gives its error within its time, and the next request works."""
+"""HTTP/1.1 against servers that break it: each gives its error within its time, and the next
+request works.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ Start = Callable[..., Awaitable[RawServer]]
 OK = response(b"next")
 
 
-async def _bad_then_good(raw_server: Start, answer: bytes, method: str = "GET", **options: Any) -> BaseException:
+async def _bad_then_good(
+    raw_server: Start, answer: bytes, method: str = "GET", **options: Any
+) -> BaseException:
     """Ask a server that answers `answer` and closes; then, of the same session, one that behaves."""
     bad = await raw_server([answer])
     good = await raw_server([OK])
@@ -78,7 +82,9 @@ CUT_BODIES = {
 
 
 @pytest.mark.parametrize("answer", CUT_BODIES.values(), ids=CUT_BODIES.keys())
-async def test_a_body_that_is_not_whole_is_a_payload_error(raw_server: Start, answer: bytes) -> None:
+async def test_a_body_that_is_not_whole_is_a_payload_error(
+    raw_server: Start, answer: bytes
+) -> None:
     error = await _bad_then_good(raw_server, answer)
     assert isinstance(error, wherry.ClientPayloadError)
     assert "not completed" in str(error)
@@ -98,7 +104,9 @@ async def test_an_endless_head_ends_in_bounded_memory(raw_server: Start) -> None
             await session.get(server.url)
 
 
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nConte"], ids=["nothing", "half a head"])
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 200 OK\r\nConte"], ids=["nothing", "half a head"]
+)
 async def test_a_close_before_the_head_is_a_disconnect(raw_server: Start, answer: bytes) -> None:
     error = await _bad_then_good(raw_server, answer)
     assert isinstance(error, wherry.ServerDisconnectedError)
@@ -113,7 +121,9 @@ async def test_a_body_that_ends_with_the_connection_is_whole(raw_server: Start) 
 
 @pytest.mark.parametrize("extra", [b"X", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"])
 @pytest.mark.parametrize("framing", ["length", "chunked", "known head"])
-async def test_bytes_after_the_body_never_reach_the_next_request(raw_server: Start, extra: bytes, framing: str) -> None:
+async def test_bytes_after_the_body_never_reach_the_next_request(
+    raw_server: Start, extra: bytes, framing: str
+) -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     whole = chunked if framing == "chunked" else response(b"ok")
 
@@ -248,7 +258,10 @@ NO_BODIES = {
     "HEAD with a length": ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n"),
     "HEAD with chunks": ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
     "HEAD without framing": ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
-    "HEAD of a coded body": ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 50\r\n\r\n"),
+    "HEAD of a coded body": (
+        "HEAD",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 50\r\n\r\n",
+    ),
     "204": ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
     "304 with a length": ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\n\r\n"),
     "empty": ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
@@ -256,7 +269,9 @@ NO_BODIES = {
 
 
 @pytest.mark.parametrize(("method", "answer"), NO_BODIES.values(), ids=NO_BODIES.keys())
-async def test_a_response_without_a_body_ends_with_its_head(raw_server: Start, method: str, answer: bytes) -> None:
+async def test_a_response_without_a_body_ends_with_its_head(
+    raw_server: Start, method: str, answer: bytes
+) -> None:
     server = await raw_server([answer, answer, OK])
     async with wherry.ClientSession() as session:
         for _ in range(2):
@@ -291,7 +306,9 @@ async def test_bytes_after_a_head_response_are_not_an_answer(raw_server: Start) 
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_persistence(raw_server: Start, fields: str, version: str, kept: bool, method: str) -> None:
+async def test_persistence(
+    raw_server: Start, fields: str, version: str, kept: bool, method: str
+) -> None:
     """RFC 9112 9.3"""
     answer = f"HTTP/{version} 200 OK\r\nContent-Length: 0\r\n{fields}\r\n".encode()
 
@@ -365,8 +382,12 @@ FRAMING_WITHOUT_END = {
 }
 
 
-@pytest.mark.parametrize(("start", "more"), FRAMING_WITHOUT_END.values(), ids=FRAMING_WITHOUT_END.keys())
-async def test_framing_without_end_is_not_borne(raw_server: Start, start: bytes, more: bytes) -> None:
+@pytest.mark.parametrize(
+    ("start", "more"), FRAMING_WITHOUT_END.values(), ids=FRAMING_WITHOUT_END.keys()
+)
+async def test_framing_without_end_is_not_borne(
+    raw_server: Start, start: bytes, more: bytes
+) -> None:
     sent = 0
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -392,14 +413,21 @@ async def test_framing_without_end_is_not_borne(raw_server: Start, start: bytes,
 
 
 async def test_small_chunks_and_their_extensions_are_borne(raw_server: Start) -> None:
-    pieces = [b"1;sig=" + b"x" * 10 + b"\r\na\r\n"] * 20_000 + [b"0\r\n", b"X: " + b"v" * 8000 + b"\r\n\r\n"]
-    server = await raw_server([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(pieces)])
+    pieces = [b"1;sig=" + b"x" * 10 + b"\r\na\r\n"] * 20_000 + [
+        b"0\r\n",
+        b"X: " + b"v" * 8000 + b"\r\n\r\n",
+    ]
+    server = await raw_server(
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(pieces)]
+    )
     async with wherry.ClientSession() as session, session.get(server.url) as reply:
         assert await reply.read() == b"a" * 20_000
         assert reply.trailers["X"] == "v" * 8000
 
 
-async def test_a_switch_of_protocols_leaves_the_connection_to_the_program(raw_server: Start) -> None:
+async def test_a_switch_of_protocols_leaves_the_connection_to_the_program(
+    raw_server: Start,
+) -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
     server = await raw_server([answer])
     async with wherry.ClientSession() as session, session.get(server.url) as reply:
@@ -408,7 +436,9 @@ async def test_a_switch_of_protocols_leaves_the_connection_to_the_program(raw_se
 
 
 @pytest.mark.parametrize("fields", [b"", b"Upgrade: x\r\n", b"Connection: upgrade\r\n"])
-async def test_a_switch_to_no_protocol_has_no_body_to_wait_for(raw_server: Start, fields: bytes) -> None:
+async def test_a_switch_to_no_protocol_has_no_body_to_wait_for(
+    raw_server: Start, fields: bytes
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\n")
@@ -425,7 +455,9 @@ async def test_a_switch_to_no_protocol_has_no_body_to_wait_for(raw_server: Start
 async def test_a_switch_to_no_protocol_takes_no_place(raw_server: Start) -> None:
     server = await raw_server([b"HTTP/1.1 101 Switching Protocols\r\n\r\n", OK])
     connector = wherry.TCPConnector(limit=1)
-    async with wherry.ClientSession(connector=connector, timeout=wherry.ClientTimeout(total=5)) as session:
+    async with wherry.ClientSession(
+        connector=connector, timeout=wherry.ClientTimeout(total=5)
+    ) as session:
         odd = await session.get(server.url)
         assert (odd.status, await odd.read()) == (101, b"")
         async with session.get(server.url) as reply:
@@ -436,7 +468,10 @@ async def test_a_switch_to_no_protocol_takes_no_place(raw_server: Start) -> None
     ("limit", "answer"),
     [
         ("max_headers", b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 20 + b"Content-Length: 0\r\n\r\n"),
-        ("max_field_size", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100 + b"\r\nContent-Length: 0\r\n\r\n"),
+        (
+            "max_field_size",
+            b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100 + b"\r\nContent-Length: 0\r\n\r\n",
+        ),
         ("max_line_size", b"HTTP/1.1 200 " + b"a" * 100 + b"\r\nContent-Length: 0\r\n\r\n"),
     ],
 )
@@ -448,7 +483,8 @@ async def test_limits_of_session_and_request(
     options: Any = {limit: 10}
     async with wherry.ClientSession(**(options if of_the_session else {})) as session:
         if not of_the_session:
-            await (await session.get(server.url)).read()  # the head is known now, but not under that limit
+            # The head is known now, but not under that limit.
+            await (await session.get(server.url)).read()
         with pytest.raises(wherry.ClientResponseError, match="more than 10"):
             await session.get(server.url, **({} if of_the_session else options))
         loose: Any = {limit: 8190}

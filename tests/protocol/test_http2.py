@@ -34,8 +34,8 @@ from wherry.errors import (
     ServerDisconnectedError,
 )
 from wherry.protocol.heads import FieldBlock
-from wherry.protocol.http2 import Http2Connection
-from wherry.protocol.http2_flow import FlowOptions
+from wherry.protocol.http2.connection import Http2Connection
+from wherry.protocol.http2.flow_control import FlowOptions
 from wherry.types import HttpVersion20
 
 MAX_STREAMS, INITIAL_WINDOW, FRAME_SIZE, CONNECT_PROTOCOL = 3, 4, 5, 8
@@ -50,11 +50,22 @@ async def test_a_connection_begins_with_preface_settings_and_a_wide_window() -> 
 
 async def test_a_request_and_its_response() -> None:
     peer = Peer()
-    exchange, sink = peer.get("/a?b", shared=FieldBlock([("User-Agent", "w")]), fields=(("X-One", "1"),))
+    exchange, sink = peer.get(
+        "/a?b", shared=FieldBlock([("User-Agent", "w")]), fields=(("X-One", "1"),)
+    )
     await peer.heard()
-    peer.say(peer.head(1, [(":status", "200"), ("x", "y")]), peer.data(1, b"ab"), peer.data(1, b"cd", end=True))
+    peer.say(
+        peer.head(1, [(":status", "200"), ("x", "y")]),
+        peer.data(1, b"ab"),
+        peer.data(1, b"cd", end=True),
+    )
     head = await exchange.receive_head()
-    assert (head.status, head.version, head.reason, head.raw) == (200, HttpVersion20, "", ((b"x", b"y"),))
+    assert (head.status, head.version, head.reason, head.raw) == (
+        200,
+        HttpVersion20,
+        "",
+        ((b"x", b"y"),),
+    )
     assert (sink.data, sink.ended, exchange.complete) == (b"abcd", True, True)
     assert peer.connection.is_idle
 
@@ -79,7 +90,12 @@ async def test_a_requests_fields_come_in_order_and_without_those_of_a_connection
 
 @pytest.mark.parametrize(
     ("target", "path"),
-    [("http://a.example/x?y", "/x?y"), ("http://a.example", "/"), ("http://a.example?q", "/?q"), ("*", "*")],
+    [
+        ("http://a.example/x?y", "/x?y"),
+        ("http://a.example", "/"),
+        ("http://a.example?q", "/?q"),
+        ("*", "*"),
+    ],
 )
 async def test_targets_of_other_forms_become_a_path(target: str, path: str) -> None:
     peer = Peer()
@@ -95,7 +111,11 @@ async def test_connect_names_its_end_and_no_path() -> None:
     await peer.heard()
     peer.get("b.example:25", method="CONNECT", fields=[("x-a", "1")])
     [(_, _, _, payload)] = await peer.heard()
-    assert peer.decoder.decode(payload) == [(":method", "CONNECT"), (":authority", "b.example:25"), ("x-a", "1")]
+    assert peer.decoder.decode(payload) == [
+        (":method", "CONNECT"),
+        (":authority", "b.example:25"),
+        ("x-a", "1"),
+    ]
 
 
 async def test_requests_of_one_turn_go_out_in_one_write() -> None:
@@ -124,7 +144,9 @@ async def test_a_read_may_hold_many_large_frames() -> None:
     peer = Peer()
     _, sink = peer.get()
     peer.say(
-        peer.head(1) + b"".join(peer.data(1, bytes([at]) * 16384) for at in range(20)) + peer.data(1, b"", end=True)
+        peer.head(1)
+        + b"".join(peer.data(1, bytes([at]) * 16384) for at in range(20))
+        + peer.data(1, b"", end=True)
     )
     assert sink.data == b"".join(bytes([at]) * 16384 for at in range(20))
 
@@ -133,7 +155,12 @@ async def test_streams_are_interleaved_without_being_mixed_up() -> None:
     peer = Peer()
     pairs = [peer.get() for _ in range(3)]
     peer.say(*(peer.head(stream) for stream in (5, 1, 3)))
-    peer.say(peer.data(3, b"3a"), peer.data(1, b"1a"), peer.data(5, b"5", end=True), peer.data(3, b"3b", end=True))
+    peer.say(
+        peer.data(3, b"3a"),
+        peer.data(1, b"1a"),
+        peer.data(5, b"5", end=True),
+        peer.data(3, b"3b", end=True),
+    )
     assert [sink.data for _, sink in pairs] == [b"1a", b"3a3b", b"5"]
     assert [exchange.complete for exchange, _ in pairs] == [False, True, True]
 
@@ -143,7 +170,9 @@ async def test_padding_and_priority_are_cut_off() -> None:
     exchange, sink = peer.get()
     block = b"\x03" + b"\0\0\0\0\x10" + peer.block(OK) + b"\0" * 3
     peer.say(frame(HEADERS, END_HEADERS | PADDED | PRIORITISED, 1, block))
-    peer.say(frame(DATA, PADDED, 1, b"\x05ab" + b"\0" * 5), frame(DATA, PADDED | END_STREAM, 1, b"\0cd"))
+    peer.say(
+        frame(DATA, PADDED, 1, b"\x05ab" + b"\0" * 5), frame(DATA, PADDED | END_STREAM, 1, b"\0cd")
+    )
     assert (await exchange.receive_head()).status == 200
     assert sink.data == b"abcd"
 
@@ -168,7 +197,9 @@ async def test_interim_responses_are_told_apart_from_the_final_one() -> None:
     exchange, _ = peer.get()
     seen: list[int] = []
     exchange.informational = lambda head: seen.append(head.status)
-    peer.say(peer.head(1, [(":status", "103"), ("link", "</a>")]), peer.head(1, [(":status", "100")]))
+    peer.say(
+        peer.head(1, [(":status", "103"), ("link", "</a>")]), peer.head(1, [(":status", "100")])
+    )
     assert exchange.head is None
     peer.say(peer.head(1, end=True))
     assert (await exchange.receive_head()).status == 200
@@ -201,7 +232,7 @@ async def test_304_may_name_a_length() -> None:
     assert exchange.error is None
 
 
-# --- sending -------------------------------------------------------------------------------------------------
+# --- sending --------------------------------------------------------------------------------------
 
 
 async def test_a_body_at_hand_goes_with_its_head() -> None:
@@ -231,7 +262,11 @@ async def test_a_streamed_body_ends_when_it_is_told_to() -> None:
     exchange.end()
     exchange.end()
     frames = await peer.heard()
-    assert [(flags, payload) for _, flags, _, payload in frames[1:]] == [(0, b"a"), (0, b"b"), (END_STREAM, b"")]
+    assert [(flags, payload) for _, flags, _, payload in frames[1:]] == [
+        (0, b"a"),
+        (0, b"b"),
+        (END_STREAM, b""),
+    ]
     with pytest.raises(RuntimeError, match="ended"):
         exchange.send(b"more")
 
@@ -271,7 +306,9 @@ async def test_a_long_head_is_continued() -> None:
         (CONTINUATION, 0),
         (CONTINUATION, END_HEADERS),
     ]
-    assert dict(peer.decoder.decode(b"".join(payload for *_, payload in frames)))["x"] == "y" * 40000
+    assert (
+        dict(peer.decoder.decode(b"".join(payload for *_, payload in frames)))["x"] == "y" * 40000
+    )
 
 
 async def test_the_peers_windows_hold_a_body_back_and_let_it_go_on() -> None:
@@ -284,9 +321,9 @@ async def test_the_peers_windows_hold_a_body_back_and_let_it_go_on() -> None:
     peer.say(frame(WINDOW, 0, 1, word(15)))
     assert [(flags, len(payload)) for _, flags, _, payload in await peer.heard()] == [(0, 15)]
     peer.say(settings((INITIAL_WINDOW, 20)))  # 6.9.2: open windows move by the difference
-    assert [(flags, len(payload)) for kind, flags, _, payload in await peer.heard() if kind == DATA] == [
-        (END_STREAM, 5)
-    ]
+    assert [
+        (flags, len(payload)) for kind, flags, _, payload in await peer.heard() if kind == DATA
+    ] == [(END_STREAM, 5)]
 
 
 async def test_a_smaller_initial_window_can_take_a_window_below_zero() -> None:
@@ -360,7 +397,10 @@ async def test_larger_frames_are_sent_where_the_peer_takes_them() -> None:
     peer = Peer(begin=settings((INITIAL_WINDOW, 2**20), (FRAME_SIZE, 30000)))
     await peer.heard()
     peer.post(b"x" * 50000)
-    assert [len(payload) for kind, *_, payload in await peer.heard() if kind == DATA] == [30000, 20000]
+    assert [len(payload) for kind, *_, payload in await peer.heard() if kind == DATA] == [
+        30000,
+        20000,
+    ]
 
 
 async def test_an_early_answer_ends_the_upload() -> None:
@@ -380,7 +420,7 @@ async def test_an_early_answer_ends_the_upload() -> None:
     assert not peer.transport.closing
 
 
-# --- receiving at the reader's pace --------------------------------------------------------------------------
+# --- receiving at the reader's pace ---------------------------------------------------------------
 
 
 async def test_a_reader_that_keeps_up_gets_more_window_and_one_that_does_not_gets_none() -> None:
@@ -389,7 +429,9 @@ async def test_a_reader_that_keeps_up_gets_more_window_and_one_that_does_not_get
     second.pause_reading()
     peer.say(peer.head(1), peer.head(3), peer.data(1, b"x" * 12000), peer.data(3, b"x" * 12000))
     updates = [
-        (stream, int.from_bytes(payload, "big")) for kind, _, stream, payload in await peer.heard() if kind == WINDOW
+        (stream, int.from_bytes(payload, "big"))
+        for kind, _, stream, payload in await peer.heard()
+        if kind == WINDOW
     ]
     assert updates[-1:] == [(1, 12000)]
     assert len(sink.data) == 12000
@@ -423,10 +465,12 @@ async def test_a_slow_way_leaves_the_window_as_it_is() -> None:
     peer.say(peer.head(1), peer.data(1, b"x" * 12000))
     [ping] = [payload for kind, _, _, payload in await peer.heard() if kind == PING]
     peer.say(frame(PING, ACK, 0, ping), peer.data(1, b"x" * 12000))
-    assert [payload for kind, _, _, payload in await peer.heard() if kind == WINDOW] == [word(12000)]
+    assert [payload for kind, _, _, payload in await peer.heard() if kind == WINDOW] == [
+        word(12000)
+    ]
 
 
-# --- how many, and how it ends -------------------------------------------------------------------------------
+# --- how many, and how it ends --------------------------------------------------------------------
 
 
 async def test_capacity_follows_the_servers_limit() -> None:
@@ -458,7 +502,9 @@ async def test_a_cancelled_exchange_resets_its_stream_and_no_other() -> None:
     await peer.heard()
     first.cancel()
     first.cancel()
-    assert [(kind, stream, payload) for kind, _, stream, payload in await peer.heard()] == [(RST, 1, word(8))]
+    assert [(kind, stream, payload) for kind, _, stream, payload in await peer.heard()] == [
+        (RST, 1, word(8))
+    ]
     assert isinstance(sink.error, ClientConnectionError)
     # What was on its way still counts for the windows and the table, and for nothing else.
     peer.say(peer.data(1, b"late"), peer.head(1, [("x-late", "1")], end=True))
@@ -520,8 +566,12 @@ async def test_a_reset_inside_a_body_is_never_short_data() -> None:
     assert not sink.ended
 
 
-@pytest.mark.parametrize(("last", "code"), [(1, 0xB), (2**31 - 1, 0)], ids=["a complaint", "nothing refused"])
-async def test_goaway_tells_how_much_a_connection_carries_only_where_it_is_for_that(last: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("last", "code"), [(1, 0xB), (2**31 - 1, 0)], ids=["a complaint", "nothing refused"]
+)
+async def test_goaway_tells_how_much_a_connection_carries_only_where_it_is_for_that(
+    last: int, code: int
+) -> None:
     peer = Peer()
     peer.get(), peer.get()
     peer.say(frame(GOAWAY, 0, 0, word(last) + word(code)))
@@ -553,7 +603,9 @@ async def test_goaway_gives_back_what_was_not_processed_and_lets_the_rest_end() 
     peer.say(frame(GOAWAY, 0, 0, word(1) + word(0) + b"bye"))
     for exchange in (second, third):
         assert exchange.unprocessed
-        with pytest.raises(ServerDisconnectedError, match="not process the request: GOAWAY NO_ERROR b'bye'"):
+        with pytest.raises(
+            ServerDisconnectedError, match="not process the request: GOAWAY NO_ERROR b'bye'"
+        ):
             await exchange.receive_head()
     assert not peer.connection.is_usable()
     assert not peer.transport.closing
@@ -582,7 +634,9 @@ async def test_what_goaway_said_is_told_when_the_connection_is_lost() -> None:
     exchange, _ = peer.get()
     peer.say(frame(GOAWAY, 0, 0, word(1) + word(11) + b"too_many_pings"))
     peer.connection.connection_lost(None)
-    with pytest.raises(ServerDisconnectedError, match="ENHANCE_YOUR_CALM b'too_many_pings' without a response"):
+    with pytest.raises(
+        ServerDisconnectedError, match="ENHANCE_YOUR_CALM b'too_many_pings' without a response"
+    ):
         await exchange.receive_head()
     assert not exchange.unprocessed
 
@@ -698,7 +752,7 @@ async def test_keep_alive_is_content_with_any_byte() -> None:
     await peer.connection.wait_closed()
 
 
-# --- extended CONNECT ----------------------------------------------------------------------------------------
+# --- extended CONNECT -----------------------------------------------------------------------------
 
 
 class Receiver:
@@ -725,7 +779,9 @@ class Receiver:
 async def test_a_tunnel_waits_for_settings_and_carries_bytes_both_ways() -> None:
     """RFC 8441 4, 5"""
     peer = Peer(begin=None)
-    exchange, _ = peer.get("/chat", upgrade="websocket", fields=(("Sec-WebSocket-Key", "k"), ("X", "y")))
+    exchange, _ = peer.get(
+        "/chat", upgrade="websocket", fields=(("Sec-WebSocket-Key", "k"), ("X", "y"))
+    )
     plain, _ = peer.get()
     await peer.heard()
     peer.say(settings((CONNECT_PROTOCOL, 1)))
@@ -753,7 +809,11 @@ async def test_a_tunnel_waits_for_settings_and_carries_bytes_both_ways() -> None
 async def test_the_request_of_a_tunnel_has_protocol_and_no_key() -> None:
     peer = Peer(begin=settings((CONNECT_PROTOCOL, 1)))
     await peer.heard()
-    peer.get("/chat", upgrade="websocket", fields=(("Sec-WebSocket-Key", "k"), ("Sec-WebSocket-Version", "13")))
+    peer.get(
+        "/chat",
+        upgrade="websocket",
+        fields=(("Sec-WebSocket-Key", "k"), ("Sec-WebSocket-Version", "13")),
+    )
     [(_, _flags, _, block)] = await peer.heard()
     assert [tuple(field) for field in peer.decoder.decode(block)] == [
         (":method", "CONNECT"),

@@ -1,4 +1,6 @@
-"""What a server may not do: each rule broken ends the stream or the connection with the right code, and clearly."""
+"""What a server may not do: each rule broken ends the stream or the connection with the right code,
+and clearly.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,9 @@ from tests.protocol.frames import (
 )
 
 from wherry.errors import BadHttpMessage, ClientPayloadError
-from wherry.protocol.http1_head import Limits
-from wherry.protocol.http2_flow import FlowOptions
-from wherry.protocol.http2_frames import ErrorCode
+from wherry.protocol.http1.encoding import Limits
+from wherry.protocol.http2.flow_control import FlowOptions
+from wherry.protocol.http2.frames import ErrorCode
 
 PROTOCOL = ErrorCode.PROTOCOL_ERROR
 SIZE = ErrorCode.FRAME_SIZE_ERROR
@@ -58,40 +60,111 @@ CONNECTION_FAULTS = [
     Case("data on a server's stream", lambda p: [p.data(2, b"x")], PROTOCOL, "nobody opened"),
     Case("headers on stream 0", lambda p: [p.head(0)], PROTOCOL, "nobody opened"),
     Case("headers on an idle stream", lambda p: [p.head(7)], PROTOCOL, "nobody opened"),
-    Case("headers begun on an idle stream", lambda p: [frame(HEADERS, 0, 7, b"\x88")], PROTOCOL, "nobody opened"),
-    Case("data after the end", lambda p: [p.head(1, end=True), p.data(1, b"x")], CLOSED, "which has ended"),
-    Case("headers after the end", lambda p: [p.head(1, end=True), p.head(1)], CLOSED, "which has ended"),
-    Case("data after a reset", lambda p: [frame(RST, 0, 1, word(8)), p.data(1, b"x")], CLOSED, "has ended"),
-    Case("data padded with nothing", lambda p: [p.head(1), frame(DATA, PADDED, 1)], SIZE, "padded and empty"),
-    Case("more padding than data", lambda p: [p.head(1), frame(DATA, PADDED, 1, b"\2a")], PROTOCOL, "more padding"),
+    Case(
+        "headers begun on an idle stream",
+        lambda p: [frame(HEADERS, 0, 7, b"\x88")],
+        PROTOCOL,
+        "nobody opened",
+    ),
+    Case(
+        "data after the end",
+        lambda p: [p.head(1, end=True), p.data(1, b"x")],
+        CLOSED,
+        "which has ended",
+    ),
+    Case(
+        "headers after the end",
+        lambda p: [p.head(1, end=True), p.head(1)],
+        CLOSED,
+        "which has ended",
+    ),
+    Case(
+        "data after a reset",
+        lambda p: [frame(RST, 0, 1, word(8)), p.data(1, b"x")],
+        CLOSED,
+        "has ended",
+    ),
+    Case(
+        "data padded with nothing",
+        lambda p: [p.head(1), frame(DATA, PADDED, 1)],
+        SIZE,
+        "padded and empty",
+    ),
+    Case(
+        "more padding than data",
+        lambda p: [p.head(1), frame(DATA, PADDED, 1, b"\2a")],
+        PROTOCOL,
+        "more padding",
+    ),
     Case(
         "more padding than headers",
         lambda p: [frame(HEADERS, PADDED | END_HEADERS, 1, b"\x04" + p.block(OK))],
         PROTOCOL,
         "more padding",
     ),
-    Case("headers too short for priority", lambda p: [frame(HEADERS, PRIORITISED, 1, b"\0")], SIZE, "ends before"),
-    Case("a frame that is too long", lambda p: [frame(DATA, 0, 1, b"x" * 16385)], SIZE, "a frame of 16385"),
-    Case("a frame that says that it will be", lambda p: [frame(99, 0, 0, b"x" * 20000)[:9]], SIZE, "20000 bytes"),
-    Case("settings on a stream", lambda p: [frame(SETTINGS, 0, 1)], PROTOCOL, "SETTINGS on stream 1"),
-    Case("settings of five bytes", lambda p: [frame(SETTINGS, 0, 0, b"x" * 5)], SIZE, "SETTINGS of 5"),
-    Case("a settings ack with a payload", lambda p: [frame(SETTINGS, ACK, 0, b"x" * 6)], SIZE, "payload"),
+    Case(
+        "headers too short for priority",
+        lambda p: [frame(HEADERS, PRIORITISED, 1, b"\0")],
+        SIZE,
+        "ends before",
+    ),
+    Case(
+        "a frame that is too long",
+        lambda p: [frame(DATA, 0, 1, b"x" * 16385)],
+        SIZE,
+        "a frame of 16385",
+    ),
+    Case(
+        "a frame that says that it will be",
+        lambda p: [frame(99, 0, 0, b"x" * 20000)[:9]],
+        SIZE,
+        "20000 bytes",
+    ),
+    Case(
+        "settings on a stream", lambda p: [frame(SETTINGS, 0, 1)], PROTOCOL, "SETTINGS on stream 1"
+    ),
+    Case(
+        "settings of five bytes", lambda p: [frame(SETTINGS, 0, 0, b"x" * 5)], SIZE, "SETTINGS of 5"
+    ),
+    Case(
+        "a settings ack with a payload",
+        lambda p: [frame(SETTINGS, ACK, 0, b"x" * 6)],
+        SIZE,
+        "payload",
+    ),
     Case("push enabled", lambda p: [settings((2, 1))], PROTOCOL, "ENABLE_PUSH"),
     Case("a window of 2**31", lambda p: [settings((4, 2**31))], FLOW, "INITIAL_WINDOW_SIZE"),
     Case("small frames only", lambda p: [settings((5, 16383))], PROTOCOL, "MAX_FRAME_SIZE"),
     Case("huge frames", lambda p: [settings((5, 2**24))], PROTOCOL, "MAX_FRAME_SIZE"),
     Case("two connect protocols", lambda p: [settings((8, 2))], PROTOCOL, "CONNECT_PROTOCOL"),
-    Case("no connect protocol any more", lambda p: [settings((8, 1)), settings((8, 0))], PROTOCOL, "taken back"),
+    Case(
+        "no connect protocol any more",
+        lambda p: [settings((8, 1)), settings((8, 0))],
+        PROTOCOL,
+        "taken back",
+    ),
     Case(
         "initial windows that overflow a stream",
         lambda p: [frame(WINDOW, 0, 1, word(2**31 - 1 - 65535)), settings((4, 65536))],
         FLOW,
         "too much for a stream",
     ),
-    Case("a push", lambda p: [frame(PUSH, END_HEADERS, 1, word(2) + p.block(OK))], PROTOCOL, "PUSH_PROMISE"),
-    Case("a ping on a stream", lambda p: [frame(PING, 0, 1, b"x" * 8)], PROTOCOL, "PING on stream 1"),
+    Case(
+        "a push",
+        lambda p: [frame(PUSH, END_HEADERS, 1, word(2) + p.block(OK))],
+        PROTOCOL,
+        "PUSH_PROMISE",
+    ),
+    Case(
+        "a ping on a stream", lambda p: [frame(PING, 0, 1, b"x" * 8)], PROTOCOL, "PING on stream 1"
+    ),
     Case("a ping of seven bytes", lambda p: [frame(PING, 0, 0, b"x" * 7)], SIZE, "PING of 7"),
-    Case("goaway on a stream", lambda p: [frame(GOAWAY, 0, 1, b"\0" * 8)], PROTOCOL, "GOAWAY on stream 1"),
+    Case(
+        "goaway on a stream",
+        lambda p: [frame(GOAWAY, 0, 1, b"\0" * 8)],
+        PROTOCOL,
+        "GOAWAY on stream 1",
+    ),
     Case("goaway of seven bytes", lambda p: [frame(GOAWAY, 0, 0, b"\0" * 7)], SIZE, "GOAWAY of 7"),
     Case(
         "goaway that takes more streams than before",
@@ -99,15 +172,47 @@ CONNECTION_FAULTS = [
         PROTOCOL,
         "raises its last stream",
     ),
-    Case("a window update of three bytes", lambda p: [frame(WINDOW, 0, 0, b"\0" * 3)], SIZE, "WINDOW_UPDATE of 3"),
+    Case(
+        "a window update of three bytes",
+        lambda p: [frame(WINDOW, 0, 0, b"\0" * 3)],
+        SIZE,
+        "WINDOW_UPDATE of 3",
+    ),
     Case("a window update by 0", lambda p: [frame(WINDOW, 0, 0, word(0))], PROTOCOL, "by 0"),
-    Case("a window past its maximum", lambda p: [frame(WINDOW, 0, 0, word(2**31 - 1))], FLOW, "past 2"),
-    Case("a window update on an idle stream", lambda p: [frame(WINDOW, 0, 9, word(1))], PROTOCOL, "nobody opened"),
+    Case(
+        "a window past its maximum",
+        lambda p: [frame(WINDOW, 0, 0, word(2**31 - 1))],
+        FLOW,
+        "past 2",
+    ),
+    Case(
+        "a window update on an idle stream",
+        lambda p: [frame(WINDOW, 0, 9, word(1))],
+        PROTOCOL,
+        "nobody opened",
+    ),
     Case("a reset of stream 0", lambda p: [frame(RST, 0, 0, word(0))], PROTOCOL, "nobody opened"),
-    Case("a reset of an idle stream", lambda p: [frame(RST, 0, 9, word(0))], PROTOCOL, "nobody opened"),
-    Case("a reset of three bytes", lambda p: [frame(RST, 0, 1, b"\0" * 3)], SIZE, "RST_STREAM of 3"),
-    Case("priority on stream 0", lambda p: [frame(PRIORITY, 0, 0, b"\0" * 5)], PROTOCOL, "PRIORITY on stream 0"),
-    Case("continuation of nothing", lambda p: [frame(CONTINUATION, 4, 1, b"\x88")], PROTOCOL, "without HEADERS"),
+    Case(
+        "a reset of an idle stream",
+        lambda p: [frame(RST, 0, 9, word(0))],
+        PROTOCOL,
+        "nobody opened",
+    ),
+    Case(
+        "a reset of three bytes", lambda p: [frame(RST, 0, 1, b"\0" * 3)], SIZE, "RST_STREAM of 3"
+    ),
+    Case(
+        "priority on stream 0",
+        lambda p: [frame(PRIORITY, 0, 0, b"\0" * 5)],
+        PROTOCOL,
+        "PRIORITY on stream 0",
+    ),
+    Case(
+        "continuation of nothing",
+        lambda p: [frame(CONTINUATION, 4, 1, b"\x88")],
+        PROTOCOL,
+        "without HEADERS",
+    ),
     Case(
         "data inside a header block",
         lambda p: [frame(HEADERS, 0, 1, b"\x88"), p.data(1, b"x")],
@@ -162,40 +267,131 @@ async def test_a_broken_rule_ends_the_connection(case: Case) -> None:
 
 
 STREAM_FAULTS = [
-    Case("data before headers", lambda p: [p.data(1, b"x")], PROTOCOL, "before the response's header section"),
+    Case(
+        "data before headers",
+        lambda p: [p.data(1, b"x")],
+        PROTOCOL,
+        "before the response's header section",
+    ),
     Case("no status", lambda p: [p.head(1, [("a", "b")])], PROTOCOL, "does not begin with :status"),
     Case("no field at all", lambda p: [p.head(1, [])], PROTOCOL, "does not begin with :status"),
-    Case("status after a field", lambda p: [p.head(1, [("a", "b"), *OK])], PROTOCOL, "does not begin with"),
+    Case(
+        "status after a field",
+        lambda p: [p.head(1, [("a", "b"), *OK])],
+        PROTOCOL,
+        "does not begin with",
+    ),
     Case("status twice", lambda p: [p.head(1, OK * 2)], PROTOCOL, "a field named b':status'"),
-    Case("status of four digits", lambda p: [p.head(1, [(":status", "2000")])], PROTOCOL, ":status is b'2000'"),
+    Case(
+        "status of four digits",
+        lambda p: [p.head(1, [(":status", "2000")])],
+        PROTOCOL,
+        ":status is b'2000'",
+    ),
     Case("status of letters", lambda p: [p.head(1, [(":status", "abc")])], PROTOCOL, ":status is"),
     Case("101", lambda p: [p.head(1, [(":status", "101")])], PROTOCOL, "does not have"),
-    Case("another pseudo-header", lambda p: [p.head(1, [*OK, (":path", "/")])], PROTOCOL, "a field named b':path'"),
-    Case("an upper-case name", lambda p: [p.head(1, [*OK, ("X-A", "1")])], PROTOCOL, "a field named b'X-A'"),
+    Case(
+        "another pseudo-header",
+        lambda p: [p.head(1, [*OK, (":path", "/")])],
+        PROTOCOL,
+        "a field named b':path'",
+    ),
+    Case(
+        "an upper-case name",
+        lambda p: [p.head(1, [*OK, ("X-A", "1")])],
+        PROTOCOL,
+        "a field named b'X-A'",
+    ),
     Case("an empty name", lambda p: [p.head(1, [*OK, ("", "1")])], PROTOCOL, "a field named b''"),
-    Case("a name with a blank", lambda p: [p.head(1, [*OK, ("x a", "1")])], PROTOCOL, "a field named"),
-    Case("a value with a line end", lambda p: [p.head(1, [*OK, ("a", "1\r\nb: 2")])], PROTOCOL, "has the value"),
-    Case("a value with NUL", lambda p: [p.head(1, [*OK, ("a", "1\x00")])], PROTOCOL, "has the value"),
-    Case("a value that begins with a blank", lambda p: [p.head(1, [*OK, ("a", " 1")])], PROTOCOL, "has the value"),
-    Case("a value that ends with a tab", lambda p: [p.head(1, [*OK, ("a", "1\t")])], PROTOCOL, "has the value"),
-    Case("connection", lambda p: [p.head(1, [*OK, ("connection", "x")])], PROTOCOL, "does not have"),
-    Case("chunks", lambda p: [p.head(1, [*OK, ("transfer-encoding", "chunked")])], PROTOCOL, "does not have"),
+    Case(
+        "a name with a blank", lambda p: [p.head(1, [*OK, ("x a", "1")])], PROTOCOL, "a field named"
+    ),
+    Case(
+        "a value with a line end",
+        lambda p: [p.head(1, [*OK, ("a", "1\r\nb: 2")])],
+        PROTOCOL,
+        "has the value",
+    ),
+    Case(
+        "a value with NUL", lambda p: [p.head(1, [*OK, ("a", "1\x00")])], PROTOCOL, "has the value"
+    ),
+    Case(
+        "a value that begins with a blank",
+        lambda p: [p.head(1, [*OK, ("a", " 1")])],
+        PROTOCOL,
+        "has the value",
+    ),
+    Case(
+        "a value that ends with a tab",
+        lambda p: [p.head(1, [*OK, ("a", "1\t")])],
+        PROTOCOL,
+        "has the value",
+    ),
+    Case(
+        "connection", lambda p: [p.head(1, [*OK, ("connection", "x")])], PROTOCOL, "does not have"
+    ),
+    Case(
+        "chunks",
+        lambda p: [p.head(1, [*OK, ("transfer-encoding", "chunked")])],
+        PROTOCOL,
+        "does not have",
+    ),
     Case("te", lambda p: [p.head(1, [*OK, ("te", "gzip")])], PROTOCOL, "does not have"),
-    Case("a length of letters", lambda p: [p.head(1, [*OK, ("content-length", "x")])], PROTOCOL, "content-length is"),
-    Case("a length with a sign", lambda p: [p.head(1, [*OK, ("content-length", "+1")])], PROTOCOL, "content-length"),
+    Case(
+        "a length of letters",
+        lambda p: [p.head(1, [*OK, ("content-length", "x")])],
+        PROTOCOL,
+        "content-length is",
+    ),
+    Case(
+        "a length with a sign",
+        lambda p: [p.head(1, [*OK, ("content-length", "+1")])],
+        PROTOCOL,
+        "content-length",
+    ),
     Case(
         "two lengths",
         lambda p: [p.head(1, [*OK, ("content-length", "1"), ("content-length", "2")])],
         PROTOCOL,
         "content-length is b'2'",
     ),
-    Case("an interim response that ends", lambda p: [p.head(1, [(":status", "103")], end=True)], PROTOCOL, "103 ends"),
-    Case("interim responses for ever", lambda p: [p.head(1, [(":status", "103")])] * 33, CALM, "more than 32 interim"),
-    Case("too many fields", lambda p: [p.head(1, [*OK, *[("a", "b")] * 200])], PROTOCOL, "more than 128"),
-    Case("a field that is too long", lambda p: [p.head(1, [*OK, ("a", "b" * 9000)])], PROTOCOL, "more than 8190 bytes"),
+    Case(
+        "an interim response that ends",
+        lambda p: [p.head(1, [(":status", "103")], end=True)],
+        PROTOCOL,
+        "103 ends",
+    ),
+    Case(
+        "interim responses for ever",
+        lambda p: [p.head(1, [(":status", "103")])] * 33,
+        CALM,
+        "more than 32 interim",
+    ),
+    Case(
+        "too many fields",
+        lambda p: [p.head(1, [*OK, *[("a", "b")] * 200])],
+        PROTOCOL,
+        "more than 128",
+    ),
+    Case(
+        "a field that is too long",
+        lambda p: [p.head(1, [*OK, ("a", "b" * 9000)])],
+        PROTOCOL,
+        "more than 8190 bytes",
+    ),
     Case("a window update by 0", lambda p: [frame(WINDOW, 0, 1, word(0))], PROTOCOL, "by 0"),
-    Case("a window past its maximum", lambda p: [frame(WINDOW, 0, 1, word(2**31 - 1))], FLOW, "past 2"),
-    Case("priority of four bytes", lambda p: [frame(PRIORITY, 0, 1, b"\0" * 4)], SIZE, "PRIORITY of 4"),
+    Case(
+        "a window past its maximum",
+        lambda p: [frame(WINDOW, 0, 1, word(2**31 - 1))],
+        FLOW,
+        "past 2",
+    ),
+    Case(
+        "priority of four bytes",
+        lambda p: [frame(PRIORITY, 0, 1, b"\0" * 4)],
+        SIZE,
+        "PRIORITY of 4",
+    ),
 ]
 BODY_FAULTS = [
     Case(
@@ -216,9 +412,24 @@ BODY_FAULTS = [
         PROTOCOL,
         "0 bytes instead of 5",
     ),
-    Case("a body with 204", lambda p: [p.head(1, [(":status", "204")]), p.data(1, b"x")], PROTOCOL, "longer than 0"),
-    Case("trailers that do not end", lambda p: [p.head(1), p.head(1, [("a", "b")])], PROTOCOL, "does not end"),
-    Case("trailers with status", lambda p: [p.head(1), p.head(1, OK, end=True)], PROTOCOL, "a field named"),
+    Case(
+        "a body with 204",
+        lambda p: [p.head(1, [(":status", "204")]), p.data(1, b"x")],
+        PROTOCOL,
+        "longer than 0",
+    ),
+    Case(
+        "trailers that do not end",
+        lambda p: [p.head(1), p.head(1, [("a", "b")])],
+        PROTOCOL,
+        "does not end",
+    ),
+    Case(
+        "trailers with status",
+        lambda p: [p.head(1), p.head(1, OK, end=True)],
+        PROTOCOL,
+        "a field named",
+    ),
     Case(
         "data past the stream's window",
         lambda p: [p.head(1), *[p.data(1, b"x" * 16384)] * 33],
@@ -228,7 +439,9 @@ BODY_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("case", STREAM_FAULTS + BODY_FAULTS, ids=[case.name for case in STREAM_FAULTS + BODY_FAULTS])
+@pytest.mark.parametrize(
+    "case", STREAM_FAULTS + BODY_FAULTS, ids=[case.name for case in STREAM_FAULTS + BODY_FAULTS]
+)
 async def test_a_malformed_response_ends_its_stream_alone(case: Case) -> None:
     """RFC 9113 8.1.1"""
     peer = Peer()
@@ -281,7 +494,9 @@ async def test_a_server_that_speaks_something_else_is_told_apart(answer: bytes, 
 
 
 async def test_data_past_the_connections_window_ends_the_connection() -> None:
-    """RFC 9113 6.9.1.  The window follows what comes, so only a frame larger than what is left passes it."""
+    """RFC 9113 6.9.1.  The window follows what comes, so only a frame larger than what is left
+    passes it.
+    """
     peer = Peer(flow=FlowOptions(connection_window=65535))
     peer.connection._reader.window = 100
     peer.get()
@@ -404,7 +619,7 @@ async def test_a_window_that_is_never_used_up_stays_within_bounds() -> None:
 
 
 async def test_a_transport_that_does_not_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wherry.protocol.http2._FAREWELL", 0.001)
+    monkeypatch.setattr("wherry.protocol.http2.connection._FAREWELL", 0.001)
     peer = Peer()
     monkeypatch.setattr(peer.transport, "close", lambda: None)
     monkeypatch.setattr(peer.transport, "abort", lambda: peer.connection.connection_lost(None))

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.servers.http2 import Http2Servers
 
-from wherry.body.stream import StreamReader
+from wherry.body.stream.reader import StreamReader
 from wherry.protocol.heads import RequestHead
-from wherry.protocol.http2 import Http2Connection
-from wherry.protocol.http2_flow import FlowOptions
+from wherry.protocol.http2.connection import Http2Connection
+from wherry.protocol.http2.flow_control import FlowOptions
 
 MIB = 2**20
 DELAY = 0.025  # each way: a round trip of 50 ms
@@ -61,7 +61,9 @@ async def far_port(http2_servers: Http2Servers) -> AsyncIterator[int]:
 async def fetch_hundred(port: int, flow: FlowOptions) -> tuple[float, int]:
     """Seconds for 100 MiB, and the window in the end."""
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: Http2Connection(loop, flow=flow), "127.0.0.1", port)
+    _, connection = await loop.create_connection(
+        lambda: Http2Connection(loop, flow=flow), "127.0.0.1", port
+    )
     reader = StreamReader(MIB)
     begin = time.monotonic()
     exchange = connection.start(RequestHead("GET", "http", "localhost", "/hundred"), reader)
@@ -77,7 +79,9 @@ async def fetch_hundred(port: int, flow: FlowOptions) -> tuple[float, int]:
     return seconds, window
 
 
-async def test_a_hundred_mebibytes_over_a_long_way_are_not_held_back_by_windows(far_port: int) -> None:
+async def test_a_hundred_mebibytes_over_a_long_way_are_not_held_back_by_windows(
+    far_port: int,
+) -> None:
     """With windows that stay at 512 KiB they would take ten seconds, a window a round trip."""
     seconds, window = await fetch_hundred(far_port, FlowOptions())
     assert window >= 4 * MIB

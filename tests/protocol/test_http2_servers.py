@@ -11,13 +11,15 @@ import pytest
 from tests.servers.http2 import LARGE, MODEST, SERVER_NAMES, SMALL, Http2Server, Http2Servers
 from tests.servers.pki import Pki
 
-from wherry.body.stream import StreamReader
+from wherry.body.stream.reader import StreamReader
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Exchange
 from wherry.protocol.heads import FieldBlock, RequestHead, ResponseHead
-from wherry.protocol.http2 import Http2Connection
+from wherry.protocol.http2.connection import Http2Connection
 
-SHARED = FieldBlock([("User-Agent", "wherry"), ("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate")])
+SHARED = FieldBlock(
+    [("User-Agent", "wherry"), ("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate")]
+)
 
 
 @pytest.fixture(params=SERVER_NAMES)
@@ -27,7 +29,9 @@ def server(request: pytest.FixtureRequest, http2_servers: Http2Servers) -> Http2
 
 
 @pytest.fixture(params=["tls", "plain"])
-async def connection(request: pytest.FixtureRequest, server: Http2Server, pki: Pki) -> AsyncIterator[Http2Connection]:
+async def connection(
+    request: pytest.FixtureRequest, server: Http2Server, pki: Pki
+) -> AsyncIterator[Http2Connection]:
     loop = asyncio.get_running_loop()
     context: ssl.SSLContext | None = None
     port = server.plain_port
@@ -53,10 +57,14 @@ async def connection(request: pytest.FixtureRequest, server: Http2Server, pki: P
     await asyncio.wait_for(made.wait_closed(), 5)
 
 
-def begin(connection: Http2Connection, path: str, method: str = "GET", **options: Any) -> tuple[Exchange, StreamReader]:
+def begin(
+    connection: Http2Connection, path: str, method: str = "GET", **options: Any
+) -> tuple[Exchange, StreamReader]:
     reader = StreamReader()
     scheme = "https" if connection.transport.get_extra_info("sslcontext") else "http"
-    return connection.start(RequestHead(method, scheme, "localhost", path, SHARED, **options), reader), reader
+    return connection.start(
+        RequestHead(method, scheme, "localhost", path, SHARED, **options), reader
+    ), reader
 
 
 async def fetch(
@@ -73,7 +81,9 @@ async def test_requests_follow_one_another(connection: Http2Connection) -> None:
     assert connection.is_idle
 
 
-async def test_many_requests_share_the_connection(connection: Http2Connection, server: Http2Server) -> None:
+async def test_many_requests_share_the_connection(
+    connection: Http2Connection, server: Http2Server
+) -> None:
     await fetch(connection, "/small")  # the server's SETTINGS are in
     room = connection.capacity
     assert room == 8 or server.name != "nginx"
@@ -93,7 +103,9 @@ async def test_a_body_goes_up(connection: Http2Connection, server: Http2Server) 
 
 
 async def test_a_streamed_body_goes_up(connection: Http2Connection, server: Http2Server) -> None:
-    exchange, reader = begin(connection, "/upload" if server.counts_uploads else "/small", "POST", streamed=True)
+    exchange, reader = begin(
+        connection, "/upload" if server.counts_uploads else "/small", "POST", streamed=True
+    )
     for at in range(0, len(LARGE), 100_000):
         exchange.send(LARGE[at : at + 100_000])
         await exchange.drain()
@@ -117,13 +129,15 @@ async def test_a_paused_reader_holds_nobody_else_up(connection: Http2Connection)
     await exchange.receive_head()
     for _ in range(5):
         assert (await fetch(connection, "/small"))[1] == SMALL
-    assert not exchange.complete  # 2 MiB do not fit into what is kept for a reader that does not read
+    # 2 MiB do not fit into what is kept for a reader that does not read.
+    assert not exchange.complete
     assert await reader.read() == LARGE
 
 
 async def test_a_cancelled_request_leaves_the_connection_whole(connection: Http2Connection) -> None:
     exchanges = [begin(connection, "/large")[0] for _ in range(4)]
-    for exchange in exchanges:  # Apache ends the connection when a stream is reset before its head is out
+    # Apache ends the connection when a stream is reset before its head is out.
+    for exchange in exchanges:
         await exchange.receive_head()
     for exchange in exchanges:
         exchange.cancel()
@@ -149,7 +163,9 @@ async def test_nghttpd_sends_trailers(http2_servers: Http2Servers, pki: Pki) -> 
 
 
 async def test_nginx_ends_a_connection_gracefully(http2_servers: Http2Servers) -> None:
-    """After `keepalive_requests` it sends GOAWAY: what it processed comes, the rest may be sent again."""
+    """After `keepalive_requests` it sends GOAWAY: what it processed comes, the rest may be sent
+    again.
+    """
     loop = asyncio.get_running_loop()
     port = http2_servers.nginx.plain_port
     _, connection = await loop.create_connection(lambda: Http2Connection(loop), "127.0.0.1", port)

@@ -1,7 +1,9 @@
-"""Byte streams of any kind, given to ours and to the h2 library: who refuses what, and every difference explained.
+"""Byte streams of any kind, given to ours and to the h2 library: who refuses what, and every
+difference explained.
 
-Both are a client with two requests under way.  A frame is refused when it ends the connection or a stream with an
-error.  h2 ends the connection where ours ends a stream (RFC 9113 5.4 allows both), so that alone is no difference.
+Both are a client with two requests under way.  A frame is refused when it ends the connection or a
+stream with an error.  h2 ends the connection where ours ends a stream (RFC 9113 5.4 allows both),
+so that alone is no difference.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from tests.protocol.frames import (
     settings as settings_frame,
 )
 
-from wherry.protocol.http2_flow import FlowOptions
+from wherry.protocol.http2.flow_control import FlowOptions
 
 ACCEPTED, REFUSED = "accepted", "refused"
 
@@ -116,10 +118,16 @@ DIFFERENCES: list[tuple[str, Callable[[Said], bool], str]] = [
     ),
     (
         "theirs",
-        lambda said: bool(said.item.flags & PADDED) and said.item.payload[1:] == b"\0" * said.item.payload[0],
+        lambda said: (
+            bool(said.item.flags & PADDED) and said.item.payload[1:] == b"\0" * said.item.payload[0]
+        ),
         "RFC 9113 6.2: padding may be all that a frame holds; h2 wants a byte of the block beside it",
     ),
-    ("theirs", lambda said: said.goaway, "RFC 9113 6.8: streams up to the last one go on after GOAWAY; h2 ends"),
+    (
+        "theirs",
+        lambda said: said.goaway,
+        "RFC 9113 6.8: streams up to the last one go on after GOAWAY; h2 ends",
+    ),
     (
         "theirs",
         lambda said: said.item.kind == WINDOW and said.item.stream in said.closed,
@@ -139,19 +147,37 @@ async def _play(frames: list[Frame]) -> Said:
     theirs = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     theirs.local_settings = h2.settings.Settings(client=True, initial_values={2: 0})
     theirs.initiate_connection()
-    request = [(":method", "GET"), (":scheme", "https"), (":authority", "a.example"), (":path", "/")]
+    request = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "a.example"),
+        (":path", "/"),
+    ]
     theirs.send_headers(1, request, end_stream=True)
     theirs.send_headers(3, request)
     theirs.receive_data(settings_frame() + frame(SETTINGS, ACK))
     peer.say(frame(SETTINGS, ACK))
     await peer.heard()
-    said = Said(Frame(PING, 0, 0, b"12345678"), ACCEPTED, ACCEPTED, goaway=False, closed=frozenset(), bare=frozenset())
+    said = Said(
+        Frame(PING, 0, 0, b"12345678"),
+        ACCEPTED,
+        ACCEPTED,
+        goaway=False,
+        closed=frozenset(),
+        bare=frozenset(),
+    )
     for item in frames:
         goaway = bool(peer.connection.control.goaway)
         closed = frozenset(
-            stream for stream, exchange in exchanges.items() if exchange.complete or exchange.error is not None
+            stream
+            for stream, exchange in exchanges.items()
+            if exchange.complete or exchange.error is not None
         )
-        heads = {stream: exchange.head for stream, exchange in exchanges.items() if exchange.head is not None}
+        heads = {
+            stream: exchange.head
+            for stream, exchange in exchanges.items()
+            if exchange.head is not None
+        }
         bare = frozenset(stream for stream, head in heads.items() if head.status in {204, 304})
         data = frame(*item)
         peer.say(data)
@@ -280,23 +306,40 @@ def frames_of(kind: int, payloads: list[bytes]) -> st.SearchStrategy[Frame]:
 any_frame = st.one_of(
     header_frames(),
     header_frames(),
-    frames_of(DATA, [b"", b"hello", b"x" * 9, b"\2ab\0\0", b"\5ab", b"\0", b"x" * 16384, b"x" * 16385]),
+    frames_of(
+        DATA, [b"", b"hello", b"x" * 9, b"\2ab\0\0", b"\5ab", b"\0", b"x" * 16384, b"x" * 16385]
+    ),
     frames_of(PRIORITY, [b"\0" * 5, b"\0" * 4, word(1) + b"\1", word(3) + b"\1"]),
     frames_of(RST, [word(0), word(7), word(8), b"", b"\0" * 5]),
     frames_of(SETTINGS, SETTINGS_PAYLOADS),
     frames_of(PING, [b"x" * 8, b"x" * 7, b""]),
-    frames_of(GOAWAY, [word(0) + word(0), word(1) + word(0), word(3) + word(2) + b"debug", b"x", word(2**31 - 1) * 2]),
+    frames_of(
+        GOAWAY,
+        [
+            word(0) + word(0),
+            word(1) + word(0),
+            word(3) + word(2) + b"debug",
+            b"x",
+            word(2**31 - 1) * 2,
+        ],
+    ),
     frames_of(WINDOW, [word(1), word(0), word(2**31 - 1), word(2**31), b"x"]),
     frames_of(99, [b"", b"x" * 10]),
 )
 good_heads = st.builds(
-    Frame, st.just(HEADERS), st.just(END_HEADERS), st.sampled_from([1, 3]), st.sampled_from(BLOCKS[:2])
+    Frame,
+    st.just(HEADERS),
+    st.just(END_HEADERS),
+    st.sampled_from([1, 3]),
+    st.sampled_from(BLOCKS[:2]),
 )
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(good_heads, max_size=1), st.lists(any_frame, min_size=1, max_size=5))
-def test_what_one_refuses_the_other_does_or_there_is_a_reason(begin: list[Frame], frames: list[Frame]) -> None:
+def test_what_one_refuses_the_other_does_or_there_is_a_reason(
+    begin: list[Frame], frames: list[Frame]
+) -> None:
     said = play(begin + frames)
     if said.ours != said.theirs:
         who = "ours" if said.ours == REFUSED else "theirs"
@@ -320,9 +363,13 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("difference", "frames"), list(zip(DIFFERENCES, EXAMPLES, strict=True)))
-def test_each_difference_is_real(difference: tuple[str, Callable[[Said], bool], str], frames: list[Frame]) -> None:
+def test_each_difference_is_real(
+    difference: tuple[str, Callable[[Said], bool], str], frames: list[Frame]
+) -> None:
     """A row whose difference is gone is to be taken out."""
     said = play(frames)
     refuses, applies, _ = difference
-    assert (said.ours, said.theirs) == ((REFUSED, ACCEPTED) if refuses == "ours" else (ACCEPTED, REFUSED))
+    assert (said.ours, said.theirs) == (
+        (REFUSED, ACCEPTED) if refuses == "ours" else (ACCEPTED, REFUSED)
+    )
     assert applies(said)

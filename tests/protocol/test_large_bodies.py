@@ -1,4 +1,6 @@
-"""Large bodies of known length: counted instead of parsed, lent instead of copied, and read with rests."""
+"""Large bodies of known length: counted instead of parsed, lent instead of copied, and read with
+rests.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,11 @@ from hypothesis import strategies as st
 from tests.servers.raw import RawServer, read_request, response
 
 import wherry
-from wherry.body.stream import StreamReader
+from wherry.body.stream.reader import StreamReader
 from wherry.protocol.heads import RequestHead
-from wherry.protocol.http1 import Http1Connection
-from wherry.protocol.http1_pace import REST_YIELD, RESTLESS_READS
-from wherry.protocol.http1_reading import COUNT_FROM, LEND_FROM
+from wherry.protocol.http1.connection import Http1Connection
+from wherry.protocol.http1.parser import COUNT_FROM, ZERO_COPY_FROM
+from wherry.protocol.http1.read_pacing import REST_YIELD, RESTLESS_READS
 
 Start = Callable[..., Awaitable[RawServer]]
 MIB = 2**20
@@ -39,7 +41,7 @@ def length(data: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data)
 
 
-# --- over real sockets --------------------------------------------------------------------------------------
+# --- over real sockets ----------------------------------------------------------------------------
 
 
 @both_loops
@@ -47,7 +49,9 @@ def length(data: bytes) -> bytes:
 def test_bodies_that_come_at_once_in_one_thread_do_not_mix(
     new_loop: Any, tls: bool, server_tls: Any, client_tls: Any
 ) -> None:
-    """All connections of a thread receive into one buffer; one reader is slow, one asks for odd pieces."""
+    """All connections of a thread receive into one buffer; one reader is slow, one asks for odd
+    pieces.
+    """
     bodies = {f"/{seed}": body_of(seed, 4 * MIB) for seed in range(1, 6)}
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,12 +74,17 @@ def test_bodies_that_come_at_once_in_one_thread_do_not_mix(
         server = await RawServer(script).start(server_tls if tls else None)
         sizes = (65536, 65536, 1000, 77777, MIB)
         try:
-            async with wherry.ClientSession(connector=wherry.TCPConnector(ssl=client_tls)) as session:
+            async with wherry.ClientSession(
+                connector=wherry.TCPConnector(ssl=client_tls)
+            ) as session:
                 url = server.url.replace("127.0.0.1", "localhost")
-                await asyncio.gather(*[read(session, url, p, n) for p, n in zip(bodies, sizes, strict=True)])
+                await asyncio.gather(
+                    *[read(session, url, p, n) for p, n in zip(bodies, sizes, strict=True)]
+                )
         finally:
             await server.stop()
-        # They are used again; but one that comes free while another is being dialled goes to whoever waits for that.
+        # They are used again; but one that comes free while another is being dialled goes to
+        # whoever waits for that.
         assert server.connections < 2 * len(bodies)
 
     run(new_loop, main())
@@ -100,7 +109,10 @@ def test_the_other_ways_of_reading(new_loop: Any) -> None:
                 assert b"".join([piece async for piece, _ in reply.content.iter_chunks()]) == data
             async with session.get(server.url, read_bufsize=2**24) as reply:
                 found = [await reply.content.readexactly(MIB), await reply.content.read(10)]
-                found += [await reply.content.readuntil(data[2 * MIB : 2 * MIB + 20]), await reply.content.read()]
+                found += [
+                    await reply.content.readuntil(data[2 * MIB : 2 * MIB + 20]),
+                    await reply.content.read(),
+                ]
                 assert b"".join(found) == data
         await server.stop()
         assert server.connections == 1
@@ -113,7 +125,12 @@ def test_the_end_of_a_counted_body(new_loop: Any) -> None:
     """Cut off, with a surplus, and with a connection that is not to be kept."""
     data = body_of(3, MIB)
     closing = length(data).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-    answers = [length(data) + data[:-1], length(data) + data + b"X", closing + data, length(data) + data]
+    answers = [
+        length(data) + data[:-1],
+        length(data) + data + b"X",
+        closing + data,
+        length(data) + data,
+    ]
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -186,7 +203,10 @@ def test_sock_read_holds_for_a_body_that_is_lent(new_loop: Any) -> None:
     async def main() -> None:
         server = await RawServer(script).start()
         limits = wherry.ClientTimeout(sock_read=0.1)
-        async with wherry.ClientSession(timeout=limits) as session, session.get(server.url) as reply:
+        async with (
+            wherry.ClientSession(timeout=limits) as session,
+            session.get(server.url) as reply,
+        ):
             got = 0
             with pytest.raises(wherry.SocketTimeoutError):
                 async for piece in reply.content.iter_chunked(65536):
@@ -201,13 +221,16 @@ def test_sock_read_holds_for_a_body_that_is_lent(new_loop: Any) -> None:
 async def test_a_body_limit_and_a_coding_hold(raw_server: Start) -> None:
     data = body_of(6, 2 * MIB)
     server = await raw_server([length(data) + data])
-    async with wherry.ClientSession() as session, session.get(server.url, max_body_size=MIB) as reply:
+    async with (
+        wherry.ClientSession() as session,
+        session.get(server.url, max_body_size=MIB) as reply,
+    ):
         with pytest.raises(wherry.ClientPayloadError, match="max_body_size"):
             async for _ in reply.content.iter_chunked(65536):
                 pass
 
 
-# --- the connection alone -----------------------------------------------------------------------------------
+# --- the connection alone -------------------------------------------------------------------------
 
 
 class FakeTransport:
@@ -264,7 +287,8 @@ class Bench:
 
 @pytest.fixture
 async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("wherry.protocol.http1_pace.REST_SECONDS", 3600)  # a rest ends when the test says so
+    # A rest ends when the test says so.
+    monkeypatch.setattr("wherry.protocol.http1.read_pacing.REST_SECONDS", 3600)
     return Bench()
 
 
@@ -298,7 +322,7 @@ async def test_a_connection_that_is_closed_in_its_rest_stays_closed(bench: Bench
 
 
 async def test_rests_that_gain_nothing_are_left_out_for_a_while(bench: Bench) -> None:
-    small = b"x" * LEND_FROM
+    small = b"x" * ZERO_COPY_FROM
     for _ in range(2):
         await bench.read(2**18, small)
         assert bench.transport.calls == ["pause"]
@@ -312,11 +336,11 @@ async def test_rests_that_gain_nothing_are_left_out_for_a_while(bench: Bench) ->
 
 
 async def test_no_rest_near_the_end_nor_after_small_or_full_reads(bench: Bench) -> None:
-    await bench.read(2**18, b"x" * (LEND_FROM - 1))
+    await bench.read(2**18, b"x" * (ZERO_COPY_FROM - 1))
     full = bytes(len(bench.connection.get_buffer(-1)))
     await bench.read(2**18, full)
-    bench.connection._left = COUNT_FROM + LEND_FROM - 1
-    await bench.read(2**18, b"x" * LEND_FROM)
+    bench.connection._left = COUNT_FROM + ZERO_COPY_FROM - 1
+    await bench.read(2**18, b"x" * ZERO_COPY_FROM)
     assert not bench.transport.calls
 
 
@@ -341,13 +365,19 @@ async def test_a_loop_that_reads_ahead_is_stopped_after_a_full_read(bench: Bench
     assert bench.transport.calls == ["pause", "resume"]
 
 
-PIECES = st.lists(st.tuples(st.integers(1, 3 * LEND_FROM), st.booleans(), st.integers(0, 4)), max_size=12)
+PIECES = st.lists(
+    st.tuples(st.integers(1, 3 * ZERO_COPY_FROM), st.booleans(), st.integers(0, 4)), max_size=12
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(pieces=PIECES, sizes=st.lists(st.integers(1, 2**18), min_size=1))
-def test_what_is_lent_is_what_is_read(pieces: list[tuple[int, bool, int]], sizes: list[int]) -> None:
-    """Whoever waits or not, however much is read between two pieces, and whatever lies in the buffer afterwards."""
+def test_what_is_lent_is_what_is_read(
+    pieces: list[tuple[int, bool, int]], sizes: list[int]
+) -> None:
+    """Whoever waits or not, however much is read between two pieces, and whatever lies in the
+    buffer afterwards.
+    """
 
     async def main() -> None:
         bench = Bench()
@@ -373,7 +403,9 @@ def test_what_is_lent_is_what_is_read(pieces: list[tuple[int, bool, int]], sizes
 
 
 async def test_a_known_head_after_a_counted_body(raw_server: Start) -> None:
-    """The parser is a new one then: small answers and large ones follow one another on a connection."""
+    """The parser is a new one then: small answers and large ones follow one another on a
+    connection.
+    """
     data = body_of(7, MIB)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,6 @@
-"""Event loops in threads of their own: what the process keeps for all of them gives each its own bytes."""
+"""Event loops in threads of their own: what the process keeps for all of them gives each its own
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ from tests.servers.raw import read_request, response
 from yarl import URL
 
 import wherry
-from wherry.connect import tls_transport
-from wherry.protocol import hpack_tables
-from wherry.protocol.http1 import Http1Connection
-from wherry.protocol.http2 import Http2Connection
-from wherry.protocol.http2_frames import PREFACE, unpack_header
+from wherry.connect.tls import transport as tls_transport
+from wherry.protocol.http1.connection import Http1Connection
+from wherry.protocol.http2 import hpack_tables
+from wherry.protocol.http2.connection import Http2Connection
+from wherry.protocol.http2.frames import PREFACE, unpack_header
 
 THREADS = 8
 REQUESTS = 12
@@ -48,7 +50,9 @@ def in_threads(work: Callable[[int], Any]) -> list[Any]:
         return work(number)
 
     with ThreadPoolExecutor(THREADS) as threads:
-        return [done.result() for done in [threads.submit(one, number) for number in range(THREADS)]]
+        return [
+            done.result() for done in [threads.submit(one, number) for number in range(THREADS)]
+        ]
 
 
 async def _answer_http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +76,9 @@ async def _answer_http2(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
                 path = dict(decoder.decode(payload))[":path"]
                 block = encoder.encode([(":status", "200"), ("x-path", path)])
                 writer.write(frame(HEADERS, END_HEADERS, stream, block))
-                writer.write(frame(0, 0, stream, path.encode()) + frame(0, END_STREAM, stream, path.encode()))
+                writer.write(
+                    frame(0, 0, stream, path.encode()) + frame(0, END_STREAM, stream, path.encode())
+                )
             elif size & 0xFF == SETTINGS and payload:
                 writer.write(frame(SETTINGS, 1))
     writer.close()
@@ -82,22 +88,29 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.mark.parametrize(
-    ("protocols", "answer", "times"), [(("http/1.1",), _answer_http1, 400), (("h2c",), _answer_http2, 2)]
+    ("protocols", "answer", "times"),
+    [(("http/1.1",), _answer_http1, 400), (("h2c",), _answer_http2, 2)],
 )
 @pytest.mark.usefixtures("often_switched")
-def test_loops_in_threads_get_their_own_answers(protocols: tuple[str, ...], answer: Answer, times: int) -> None:
+def test_loops_in_threads_get_their_own_answers(
+    protocols: tuple[str, ...], answer: Answer, times: int
+) -> None:
     async def main(number: int) -> None:
         rng = random.Random(number)
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
         async def ask(session: wherry.ClientSession) -> None:
-            path = f"/{number}-" + "".join(rng.choices("abcdefghijklmnopqrstuvwxyzABCDEFGH~!$()*,;:@_'+", k=600))
+            path = f"/{number}-" + "".join(
+                rng.choices("abcdefghijklmnopqrstuvwxyzABCDEFGH~!$()*,;:@_'+", k=600)
+            )
             async with session.get(URL(url + path, encoded=True)) as reply:
                 assert reply.headers["X-Path"] == path
                 assert await reply.text() == path * times
 
-        async with wherry.ClientSession(connector=wherry.TCPConnector(protocols=protocols)) as session:
+        async with wherry.ClientSession(
+            connector=wherry.TCPConnector(protocols=protocols)
+        ) as session:
             for _ in range(REQUESTS):
                 await asyncio.gather(*(ask(session) for _ in range(3)))
         server.close()
@@ -108,12 +121,16 @@ def test_loops_in_threads_get_their_own_answers(protocols: tuple[str, ...], answ
 def _huffman(text: bytes) -> bytes:
     """By another implementation."""
     constants = hpack.huffman_constants
-    coded: bytes = hpack.huffman.HuffmanEncoder(constants.REQUEST_CODES, constants.REQUEST_CODES_LENGTH).encode(text)
+    coded: bytes = hpack.huffman.HuffmanEncoder(
+        constants.REQUEST_CODES, constants.REQUEST_CODES_LENGTH
+    ).encode(text)
     return coded
 
 
 @pytest.mark.usefixtures("often_switched")
-def test_threads_that_decode_for_the_first_time_together_decode_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_decode_for_the_first_time_together_decode_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """RFC 7541 appendix B: whoever comes second never sees half a table."""
     texts = [bytes(random.Random(seed).choices(range(256), k=300)) for seed in range(THREADS)]
     coded = [_huffman(text) for text in texts]
@@ -148,7 +165,9 @@ def test_loops_of_one_thread_share_no_buffer(kind: type[Http1Connection | Http2C
 
 
 def test_a_loop_that_goes_on_in_another_thread_keeps_its_bytes() -> None:
-    """Two loops are begun in one thread; then they download side by side, one of them in another thread."""
+    """Two loops are begun in one thread; then they download side by side, one of them in another
+    thread.
+    """
     begun: list[tuple[asyncio.AbstractEventLoop, wherry.ClientSession, str, asyncio.Server]] = []
 
     async def begin(mark: bytes) -> None:

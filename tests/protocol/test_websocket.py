@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tests.protocol.websocket_cases import BINARY, CASES, CLOSE, PING, TEXT, Case, close, frame
 
 from wherry.errors import WebSocketError
-from wherry.protocol.websocket import STALL_SIZE, FrameReader, FrameWriter
-from wherry.protocol.websocket_deflate import Deflater, Inflater
-from wherry.protocol.websocket_mask import fastest_mask, mask_plainly
-from wherry.protocol.websocket_messages import WSCloseCode, WSMessage, WSMessageTextBytes, WSMsgType
+from wherry.protocol.websocket.deflate import Deflater, Inflater
+from wherry.protocol.websocket.frames import STALL_SIZE, FrameReader, FrameWriter
+from wherry.protocol.websocket.masking import fastest_mask, mask_plainly
+from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMessageTextBytes, WSMsgType
 
 
 def read(reader: FrameReader, data: bytes, step: int = 0) -> list[tuple[int, object]]:
@@ -62,13 +62,15 @@ def test_messages_have_the_types_that_programs_look_at() -> None:
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_text_stays_bytes_when_it_is_not_to_be_decoded(parts: int) -> None:
-    data = frame(TEXT, b'"\xff"') if parts == 1 else frame(TEXT, b'"', fin=False) + frame(0, b'\xff"')
+    data = (
+        frame(TEXT, b'"\xff"') if parts == 1 else frame(TEXT, b'"', fin=False) + frame(0, b'\xff"')
+    )
     [message] = FrameReader(decode_text=False).receive(data)
     assert isinstance(message, WSMessageTextBytes)
     assert message.data == b'"\xff"'
 
 
-# --- size limits --------------------------------------------------------------------------------------------
+# --- size limits ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [10, 11])
@@ -116,7 +118,7 @@ def test_many_compressed_messages_in_one_read_come_in_portions() -> None:
     assert reader.error is None
 
 
-# --- what a peer fragments by itself (Autobahn group 10) ----------------------------------------------------
+# --- what a peer fragments by itself (Autobahn group 10) ------------------------------------------
 
 
 @pytest.mark.parametrize("step", [0, 1, 997])
@@ -125,20 +127,25 @@ def test_autobahn_group_10(size: int, step: int) -> None:
     """A text of 65,536 bytes in frames of `size`; the client itself sends it as one frame."""
     text = "*" * 65536
     parts = [text[at : at + size].encode() for at in range(0, len(text), size)]
-    data = b"".join(frame(TEXT if not at else 0, part, fin=at == len(parts) - 1) for at, part in enumerate(parts))
+    data = b"".join(
+        frame(TEXT if not at else 0, part, fin=at == len(parts) - 1)
+        for at, part in enumerate(parts)
+    )
     if step == 1 and size == 1:
         step = 3
     assert read(FrameReader(), data, step) == [(TEXT, text)]
 
 
-# --- compression (Autobahn groups 12 and 13) ----------------------------------------------------------------
+# --- compression (Autobahn groups 12 and 13) ------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 15])
 @pytest.mark.parametrize("takeover", [True, False])
 @pytest.mark.parametrize("size", [0, 16, 64, 256, 1024, 4096, 8192, 16384, 32768, 65536, 131072])
 def test_what_is_compressed_comes_back(bits: int, takeover: bool, size: int) -> None:
-    """Every size and window of the groups 12 and 13, several messages in a row, through both sides of the codec."""
+    """Every size and window of the groups 12 and 13, several messages in a row, through both sides
+    of the codec.
+    """
     payload = (b'{"message": "some text that repeats", "n": 12}' * (size // 40 + 1))[:size]
     deflater = Deflater(bits, takeover)
     reader = FrameReader(0, Inflater(bits, takeover))
@@ -150,15 +157,28 @@ def test_what_is_compressed_comes_back(bits: int, takeover: bool, size: int) -> 
 
 def test_a_compressed_message_comes_in_fragments_with_pings_between() -> None:
     data = compressed(b"hello " * 1000)
-    wire = frame(TEXT, data[:5], fin=False, rsv=4) + frame(PING) + frame(0, data[5:9], fin=False) + frame(0, data[9:])
+    wire = (
+        frame(TEXT, data[:5], fin=False, rsv=4)
+        + frame(PING)
+        + frame(0, data[5:9], fin=False)
+        + frame(0, data[9:])
+    )
     for step in (0, 1, 3):
-        assert read(FrameReader(0, Inflater()), wire, step) == [(PING, b""), (TEXT, "hello " * 1000)]
+        assert read(FrameReader(0, Inflater()), wire, step) == [
+            (PING, b""),
+            (TEXT, "hello " * 1000),
+        ]
 
 
 def test_plain_messages_come_between_compressed_ones() -> None:
     deflater = Deflater()
-    wire = b"".join(frame(TEXT, deflater.compress(b"again and again"), rsv=4) + frame(TEXT, b"plain") for _ in range(3))
-    assert read(FrameReader(0, Inflater()), wire) == [(TEXT, "again and again"), (TEXT, "plain")] * 3
+    wire = b"".join(
+        frame(TEXT, deflater.compress(b"again and again"), rsv=4) + frame(TEXT, b"plain")
+        for _ in range(3)
+    )
+    assert (
+        read(FrameReader(0, Inflater()), wire) == [(TEXT, "again and again"), (TEXT, "plain")] * 3
+    )
 
 
 def test_the_bit_of_compression_belongs_to_the_first_frame() -> None:
@@ -215,7 +235,7 @@ def test_the_examples_of_rfc_7692() -> None:
         assert read(reader, frame(TEXT, bytes.fromhex(payload), rsv=4)) == [(TEXT, "Hello")]
 
 
-# --- writing ------------------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 def unmask(data: bytes) -> tuple[int, bytes, bytes]:
@@ -287,7 +307,7 @@ def test_close_reasons_are_short_text() -> None:
             FrameWriter().encode_close(1000, reason)
 
 
-# --- any fragmentation --------------------------------------------------------------------------------------
+# --- any fragmentation ----------------------------------------------------------------------------
 
 _payloads = st.one_of(
     st.tuples(st.just(TEXT), st.text(max_size=300).map(str.encode)),
@@ -299,7 +319,9 @@ _controls = st.tuples(st.sampled_from([PING, 10]), st.binary(max_size=125))
 
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]]]:
-    """Frames as a server may send them, and what they say: fragments anywhere, control frames between them."""
+    """Frames as a server may send them, and what they say: fragments anywhere, control frames
+    between them.
+    """
     deflater = Deflater(draw(st.integers(9, 15)))
     wire, said = b"", []
     for opcode, payload in draw(st.lists(_payloads, max_size=5)):
@@ -312,7 +334,10 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]]]:
                 wire += frame(*control)
                 said.append(control)
             wire += frame(
-                0 if index else opcode, piece, fin=index == len(pieces) - 1, rsv=4 if packed and not index else 0
+                0 if index else opcode,
+                piece,
+                fin=index == len(pieces) - 1,
+                rsv=4 if packed and not index else 0,
             )
         said.append((opcode, payload))
     return wire, said
@@ -339,11 +364,15 @@ def test_any_fragmentation_of_a_legal_sequence_gives_the_same_messages(
     assert as_bytes([(int(message[0]), message[1]) for message in got]) == said
 
 
-# Where compression is agreed on, its bit is not illegal, and the payload of that case is an empty block of deflate's.
+# Where compression is agreed on, its bit is not illegal, and the payload of that case is an empty
+# block of deflate's.
 ILLEGAL = [
     case
     for case in CASES
-    if case.error and "5." not in case.name and "6.4" not in case.name and "rsv1 not agreed" not in case.name
+    if case.error
+    and "5." not in case.name
+    and "6.4" not in case.name
+    and "rsv1 not agreed" not in case.name
 ]
 
 
@@ -351,7 +380,9 @@ ILLEGAL = [
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_a_payload_that_is_not_deflate_is_answered_with_1007(payload: bytes, step: int) -> None:
     reader = FrameReader(0, Inflater())
-    assert read(reader, frame(TEXT, b"hello") + frame(TEXT, payload, rsv=4), step) == [(TEXT, "hello")]
+    assert read(reader, frame(TEXT, b"hello") + frame(TEXT, payload, rsv=4), step) == [
+        (TEXT, "hello")
+    ]
     assert reader.error is not None
     assert reader.error.code == 1007
 

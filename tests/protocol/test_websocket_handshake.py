@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wherry.protocol.heads import ResponseHead
-from wherry.protocol.websocket_handshake import (
+from wherry.protocol.websocket.handshake import (
     DeflateTerms,
     WSHandshakeError,
     accept_for,
@@ -26,7 +26,9 @@ GOOD = {
 
 
 def head(fields: dict[str, str], status: int = 101) -> ResponseHead:
-    return ResponseHead(status, "", HttpVersion11, tuple((n.encode(), v.encode()) for n, v in fields.items()))
+    return ResponseHead(
+        status, "", HttpVersion11, tuple((n.encode(), v.encode()) for n, v in fields.items())
+    )
 
 
 def test_the_example_of_rfc_6455() -> None:
@@ -38,7 +40,12 @@ def test_the_example_of_rfc_6455() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"Connection": "keep-alive, Upgrade"}, {"Connection": "upgrade"}, {"Upgrade": "WebSocket"}],
+    [
+        {},
+        {"Connection": "keep-alive, Upgrade"},
+        {"Connection": "upgrade"},
+        {"Upgrade": "WebSocket"},
+    ],
 )
 def test_good_answers_are_taken(change: dict[str, str]) -> None:
     check_upgrade(head(GOOD | change), KEY)
@@ -85,7 +92,10 @@ def test_only_a_subprotocol_that_was_offered_is_taken() -> None:
         ("permessage-deflate; client_no_context_takeover", DeflateTerms(client_takeover=False)),
         ("permessage-deflate; client_max_window_bits=10", DeflateTerms(client_bits=10)),
         ('permessage-deflate; server_max_window_bits="9"', DeflateTerms(server_bits=9)),
-        ("permessage-deflate;server_max_window_bits=12;client_max_window_bits=8", DeflateTerms(12, 8)),
+        (
+            "permessage-deflate;server_max_window_bits=12;client_max_window_bits=8",
+            DeflateTerms(12, 8),
+        ),
         (", permessage-deflate ,", DeflateTerms()),
         ("", None),
     ],
@@ -125,7 +135,9 @@ def test_compression_that_was_not_offered_is_refused() -> None:
 def test_a_server_keeps_to_the_window_that_was_offered() -> None:
     """RFC 7692 7.1.2.1."""
     field = "Sec-WebSocket-Extensions"
-    assert agreed_deflate(head({field: "permessage-deflate; server_max_window_bits=10"}), 10) == DeflateTerms(10)
+    assert agreed_deflate(
+        head({field: "permessage-deflate; server_max_window_bits=10"}), 10
+    ) == DeflateTerms(10)
     for value in ("permessage-deflate", "permessage-deflate; server_max_window_bits=11"):
         with pytest.raises(WSHandshakeError, match="window"):
             agreed_deflate(head({field: value}), 10)
@@ -133,7 +145,9 @@ def test_a_server_keeps_to_the_window_that_was_offered() -> None:
 
 def test_offers() -> None:
     assert deflate_offer(15) == "permessage-deflate; client_max_window_bits"
-    assert deflate_offer(9) == "permessage-deflate; client_max_window_bits; server_max_window_bits=9"
+    assert (
+        deflate_offer(9) == "permessage-deflate; client_max_window_bits; server_max_window_bits=9"
+    )
     for bits in (1, 8, 16):
         with pytest.raises(ValueError, match="9 to 15"):
             deflate_offer(bits)

@@ -1,7 +1,8 @@
-"""The case groups 1 to 7 of the Autobahn test suite, as a table: what a server sends, and what must come of it.
+"""The case groups 1 to 7 of the Autobahn test suite, as a table: what a server sends, and what must
+come of it.
 
-Each case is what the frames mean, not a copy of the suite's code; the group's numbers are in the names.  The table
-serves the codec's tests and those of the whole client.
+Each case is what the frames mean, not a copy of the suite's code; the group's numbers are in the
+names.  The table serves the codec's tests and those of the whole client.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import NamedTuple
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = False) -> bytes:
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = False
+) -> bytes:
     """A frame as a server sends it, right or wrong."""
     first = (0x80 if fin else 0) | rsv << 4 | opcode
     length = len(payload)
@@ -30,7 +33,9 @@ def close(code: int | None = 1000, reason: bytes = b"") -> bytes:
 
 
 class Case(NamedTuple):
-    """`data` comes in; `messages` (opcode, payload) come out; then `error` is the close code, if there is one."""
+    """`data` comes in; `messages` (opcode, payload) come out; then `error` is the close code, if
+    there is one.
+    """
 
     name: str
     data: bytes
@@ -42,7 +47,10 @@ def _group_1() -> list[Case]:
     sizes = (0, 125, 126, 127, 128, 65535, 65536, 65537)
     return [
         *(Case(f"1.1 text {n}", frame(TEXT, b"*" * n), [(TEXT, "*" * n)]) for n in sizes),
-        *(Case(f"1.2 binary {n}", frame(BINARY, b"\xfe" * n), [(BINARY, b"\xfe" * n)]) for n in sizes),
+        *(
+            Case(f"1.2 binary {n}", frame(BINARY, b"\xfe" * n), [(BINARY, b"\xfe" * n)])
+            for n in sizes
+        ),
     ]
 
 
@@ -52,7 +60,9 @@ def _group_2() -> list[Case]:
         Case("2.3 ping binary", frame(PING, b"\0\xff\xfe"), [(PING, b"\0\xff\xfe")]),
         Case("2.4 ping 125", frame(PING, b"x" * 125), [(PING, b"x" * 125)]),
         Case("2.5 ping 126", frame(PING, b"x" * 126), [], 1002),
-        Case("2.7 pong unasked", frame(PONG) + frame(TEXT, b"go on"), [(PONG, b""), (TEXT, "go on")]),
+        Case(
+            "2.7 pong unasked", frame(PONG) + frame(TEXT, b"go on"), [(PONG, b""), (TEXT, "go on")]
+        ),
         Case(
             "2.10 ten pings",
             b"".join(frame(PING, b"%d" % n) for n in range(10)),
@@ -65,7 +75,12 @@ def _group_3() -> list[Case]:
     hello = frame(TEXT, b"hello")
     return [
         Case("3.1 rsv3 on text", frame(TEXT, b"x", rsv=1), [], 1002),
-        Case("3.2 rsv2 after text", hello + frame(TEXT, b"x", rsv=2) + frame(PING), [(TEXT, "hello")], 1002),
+        Case(
+            "3.2 rsv2 after text",
+            hello + frame(TEXT, b"x", rsv=2) + frame(PING),
+            [(TEXT, "hello")],
+            1002,
+        ),
         Case("3.3 rsv2+3 after text", hello + frame(TEXT, b"x", rsv=3), [(TEXT, "hello")], 1002),
         Case("3.4 rsv1 not agreed on", hello + frame(TEXT, b"x", rsv=4), [(TEXT, "hello")], 1002),
         Case("3.5 rsv1+3 on binary", frame(BINARY, b"x", rsv=5), [], 1002),
@@ -98,7 +113,12 @@ def _group_5() -> list[Case]:
         Case("5.9 continuation of nothing", frame(0, b"x") + frame(TEXT, b"hello"), [], 1002),
         Case("5.11 continuation of nothing, not final", frame(0, b"x", fin=False), [], 1002),
         Case("5.12 after a message", one + two + frame(0, b"x"), whole, 1002),
-        Case("5.15 continuation then text", one + two + frame(0, b"x", fin=False) + frame(TEXT, b"y"), whole, 1002),
+        Case(
+            "5.15 continuation then text",
+            one + two + frame(0, b"x", fin=False) + frame(TEXT, b"y"),
+            whole,
+            1002,
+        ),
         Case("5.18 text inside text", one + frame(TEXT, b"x"), [], 1002),
         Case(
             "5.19 five fragments, two pings",
@@ -111,7 +131,11 @@ def _group_5() -> list[Case]:
             + frame(0),
             [(PING, b"p"), (PING, b"p"), (TEXT, "frag123")],
         ),
-        Case("5.x empty fragments", frame(BINARY, fin=False) + frame(0, fin=False) + frame(0), [(BINARY, b"")]),
+        Case(
+            "5.x empty fragments",
+            frame(BINARY, fin=False) + frame(0, fin=False) + frame(0),
+            [(BINARY, b"")],
+        ),
         Case("5.x close inside", one + close(), [(CLOSE, 1000)]),
     ]
 
@@ -171,18 +195,27 @@ _GOOD_TEXTS = (
 
 
 def _group_6() -> list[Case]:
-    good = [Case(f"6.2 {text!a}", frame(TEXT, text.encode()), [(TEXT, text)]) for text in _GOOD_TEXTS]
+    good = [
+        Case(f"6.2 {text!a}", frame(TEXT, text.encode()), [(TEXT, text)]) for text in _GOOD_TEXTS
+    ]
     byte_by_byte = [
         Case(
             f"6.2 {text!a} a byte a fragment",
-            frame(TEXT, fin=False) + b"".join(frame(0, bytes([b]), fin=False) for b in text.encode()) + frame(0),
+            frame(TEXT, fin=False)
+            + b"".join(frame(0, bytes([b]), fin=False) for b in text.encode())
+            + frame(0),
             [(TEXT, text)],
         )
         for text in _GOOD_TEXTS
     ]
     bad = [Case(f"6.3 {text!r}", frame(TEXT, text), [], 1007) for text in _BAD_TEXTS]
     bad_parts = [
-        Case(f"6.3 {text!r} in fragments", frame(TEXT, text[:1], fin=False) + frame(0, text[1:]), [], 1007)
+        Case(
+            f"6.3 {text!r} in fragments",
+            frame(TEXT, text[:1], fin=False) + frame(0, text[1:]),
+            [],
+            1007,
+        )
         for text in _BAD_TEXTS
     ]
     early = [
@@ -193,12 +226,34 @@ def _group_6() -> list[Case]:
             [],
             1007,
         ),
-        Case("6.4.3 fails inside a frame", frame(TEXT, b"\xce\xba\xf4\x90\x80\x80" + b"x" * 200)[:12], [], 1007),
+        Case(
+            "6.4.3 fails inside a frame",
+            frame(TEXT, b"\xce\xba\xf4\x90\x80\x80" + b"x" * 200)[:12],
+            [],
+            1007,
+        ),
     ]
     return [*good, *byte_by_byte, *bad, *bad_parts, *early]
 
 
-_CODES_GOOD = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999)
+_CODES_GOOD = (
+    1000,
+    1001,
+    1002,
+    1003,
+    1007,
+    1008,
+    1009,
+    1010,
+    1011,
+    1012,
+    1013,
+    1014,
+    3000,
+    3999,
+    4000,
+    4999,
+)
 _CODES_BAD = (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
 
 
@@ -224,9 +279,20 @@ _BEYOND = [
     Case("masked text", frame(TEXT, b"x", masked=True), [], 1002),
     Case("masked ping", frame(PING, b"x", masked=True), [], 1002),
     Case("length not in shortest form, 16 bits", b"\x82\x7e\x00\x05hello", [], 1002),
-    Case("length not in shortest form, 64 bits", b"\x82\x7f" + (65535).to_bytes(8, "big"), [], 1002),
+    Case(
+        "length not in shortest form, 64 bits", b"\x82\x7f" + (65535).to_bytes(8, "big"), [], 1002
+    ),
     Case("length with its highest bit", b"\x82\x7f\x80" + bytes(7), [], 1002),
     Case("bad opcode of a frame that never comes", b"\x83\x7e", [], 1002),
 ]
 
-CASES = [*_group_1(), *_group_2(), *_group_3(), *_group_4(), *_group_5(), *_group_6(), *_group_7(), *_BEYOND]
+CASES = [
+    *_group_1(),
+    *_group_2(),
+    *_group_3(),
+    *_group_4(),
+    *_group_5(),
+    *_group_6(),
+    *_group_7(),
+    *_BEYOND,
+]

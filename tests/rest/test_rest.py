@@ -24,7 +24,7 @@ Start = Callable[..., Awaitable[RawServer]]
 log = __import__("logging").getLogger(__name__)
 
 
-# --- the document's adapter, its slips mended (a missing import or two, a missing call) -------------------------
+# --- the document's adapter, its slips mended (a missing import or two, a missing call) -----------
 
 
 @dataclass
@@ -40,7 +40,9 @@ class Http:
         self.config = Config() if config is None else config
 
     async def __aenter__(self) -> Http:  # noqa: PYI034
-        self._con = wherry.TCPConnector(verify_ssl=self.config.verify_ssl, limit=self.config.tcp_connections)
+        self._con = wherry.TCPConnector(
+            verify_ssl=self.config.verify_ssl, limit=self.config.tcp_connections
+        )
         self._session = wherry.ClientSession(connector=self._con)
         return self
 
@@ -72,7 +74,9 @@ class Http:
 pytestmark = pytest.mark.filterwarnings("ignore:verify_ssl is deprecated:DeprecationWarning")
 
 
-async def test_the_adapter_gets_a_page(wherry_server: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_adapter_gets_a_page(
+    wherry_server: LocalServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     """S003-20, S003-26"""
     async with Http() as client:
         print(await client.request(method="GET", url=wherry_server.url("/get")))
@@ -109,7 +113,9 @@ async def test_the_adapters_verify_ssl(wherry_tls_server: LocalServer) -> None:
 @pytest.mark.parametrize("limit", [5, 2])
 async def test_the_adapters_connections(raw_server: Start, limit: int) -> None:
     """S003-24"""
-    await _hold(raw_server, limit, lambda: Http() if limit == 5 else Http(Config(tcp_connections=limit)))
+    await _hold(
+        raw_server, limit, lambda: Http() if limit == 5 else Http(Config(tcp_connections=limit))
+    )
 
 
 async def _hold(raw_server: Start, limit: int, make: Callable[[], Any]) -> None:
@@ -133,7 +139,7 @@ async def test_closing_the_adapter_twice_is_harmless(wherry_server: LocalServer)
     await client.__aexit__(None, None, None)
 
 
-# --- ours -------------------------------------------------------------------------------------------------------
+# --- ours -----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -196,7 +202,9 @@ async def test_verbs_base_url_and_headers(raw_server: Start, base: str, verb: st
 
 async def test_typed_results(raw_server: Start) -> None:
     """S003-33"""
-    server = await raw_server([as_json(USER), as_json([USER, USER]), as_json({"x": 1}), as_json({"id": "seven"})])
+    server = await raw_server(
+        [as_json(USER), as_json([USER, USER]), as_json({"x": 1}), as_json({"id": "seven"})]
+    )
     async with RestClient(base_url=server.url) as api:
         assert await api.get("/users/7", model=User, full="yes") == ANN
         assert await api.get("/users", model=list[User]) == [ANN, ANN]
@@ -254,15 +262,25 @@ async def test_errors_carry_the_problem(raw_server: Start) -> None:
     async with RestClient(base_url=server.url) as api:
         with pytest.raises(RestError) as caught:
             await api.get("/a")
-        assert (caught.value.status, caught.value.message, caught.value.problem) == (409, "none left", problem)
+        assert (caught.value.status, caught.value.message, caught.value.problem) == (
+            409,
+            "none left",
+            problem,
+        )
         assert caught.value.url == server.url + "/a"
         with pytest.raises(RestError) as caught:
             await api.get("/b")
-        assert (caught.value.status, caught.value.problem, caught.value.text) == (500, None, "<p>no</p>")
+        assert (caught.value.status, caught.value.problem, caught.value.text) == (
+            500,
+            None,
+            "<p>no</p>",
+        )
         assert await api.get("/c", model=type(None)) is None
 
 
-async def test_connections_and_certificates(raw_server: Start, wherry_tls_server: LocalServer) -> None:
+async def test_connections_and_certificates(
+    raw_server: Start, wherry_tls_server: LocalServer
+) -> None:
     """S003-35"""
     await _hold(raw_server, 3, lambda: RestClient(tcp_connections=3))
     async with RestClient(RestConfig(base_url=wherry_tls_server.url("/"))) as strict:
@@ -288,22 +306,30 @@ async def test_misspelt_options_and_bad_methods(raw_server: Start) -> None:
 
 
 async def test_retries(raw_server: Start) -> None:
-    server = await raw_server([response(status="503 Busy", fields="Retry-After: 0\r\n"), as_json({"a": 1})])
+    server = await raw_server(
+        [response(status="503 Busy", fields="Retry-After: 0\r\n"), as_json({"a": 1})]
+    )
     async with RestClient(base_url=server.url, retries=2) as api:
         assert await api.get("/", model=dict[str, int]) == {"a": 1}
 
 
 async def test_pages_by_link(raw_server: Start) -> None:
-    server = await raw_server([as_json([1, 2], fields='Link: </p?page=2>; rel="next"\r\n'), as_json([3])])
+    server = await raw_server(
+        [as_json([1, 2], fields='Link: </p?page=2>; rel="next"\r\n'), as_json([3])]
+    )
     async with RestClient(base_url=server.url) as api:
         assert [item async for item in api.pages("/p", model=int)] == [1, 2, 3]
     assert b"GET /p?page=2 " in b"".join(bytes(each) for each in server.received)
 
 
 async def test_pages_by_cursor(raw_server: Start) -> None:
-    server = await raw_server([as_json({"data": [1], "next": "x"}), as_json({"data": [2], "next": None})])
+    server = await raw_server(
+        [as_json({"data": [1], "next": "x"}), as_json({"data": [2], "next": None})]
+    )
     async with RestClient(base_url=server.url) as api:
-        got = [item async for item in api.pages("/p", model=int, items="data", cursor="next", size=1)]
+        got = [
+            item async for item in api.pages("/p", model=int, items="data", cursor="next", size=1)
+        ]
     assert got == [1, 2]
     assert b"GET /p?size=1&cursor=x " in b"".join(bytes(each) for each in server.received)
 
@@ -313,7 +339,9 @@ async def test_verbs_take_a_body_query_and_headers_alike(raw_server: Start) -> N
     async with RestClient(base_url=server.url) as api:
         await api.patch("/a", {"x": 1}, headers={"X-A": "b"}, query_param={"model": "m"}, q=1)
         await api.get("/a", {"x": 1}, headers={"X-A": "b"}, query_param={"model": "m"}, q=1)
-    for verb, sent in zip((b"PATCH", b"GET"), bytes(server.received[0]).split(b'{"x": 1}'), strict=False):
+    for verb, sent in zip(
+        (b"PATCH", b"GET"), bytes(server.received[0]).split(b'{"x": 1}'), strict=False
+    ):
         assert sent.startswith(verb + b" /a?model=m&q=1 HTTP/1.1\r\n")
         assert b"X-A: b\r\n" in sent
 
@@ -404,7 +432,9 @@ async def _pages(api: RestClient, **options: Any) -> list[Any]:
         ),
     ],
 )
-async def test_pages_that_are_none_are_told(raw_server: Start, page: Any, options: Any, message: str) -> None:
+async def test_pages_that_are_none_are_told(
+    raw_server: Start, page: Any, options: Any, message: str
+) -> None:
     """A list that is cut off does not look like a whole one."""
     server = await raw_server([as_json(page)] * 2)
     async with RestClient(base_url=server.url) as api:

@@ -73,9 +73,10 @@ DocumentRoot {files}
 class Apache(RealServer):
     """A running apache2.
 
-    /index.txt is open, /digest/index.txt wants `user` and `password` by digest, /once/index.txt with nonces that live
-    for one second; `name` is another user with that password.  `tls` speaks HTTP/2 and 1.1; there, /certified/index.txt
-    wants a client's certificate, for which it asks after the handshake: HTTP/2 forbids that.
+    /index.txt is open, /digest/index.txt wants `user` and `password` by digest, /once/index.txt
+    with nonces that live for one second; `name` is another user with that password.  `tls` speaks
+    HTTP/2 and 1.1; there, /certified/index.txt wants a client's certificate, for which it asks
+    after the handshake: HTTP/2 forbids that.
     """
 
     user = "user"
@@ -97,7 +98,9 @@ class Apache(RealServer):
             lines += f"{login}:{REALM}:{digest}\n"
         self.write("users.digest", lines)
         names = "mpm_event authn_core authn_file authz_core authz_user auth_digest ssl http2 socache_shmcb"
-        modules = "\n".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in names.split())
+        modules = "\n".join(
+            f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in names.split()
+        )
         config = self.write(
             "apache.conf",
             _CONFIG.format(

@@ -1,4 +1,6 @@
-"""An application of aiohttp's server, in the test's own loop: another's parser and writer at the other end."""
+"""An application of aiohttp's server, in the test's own loop: another's parser and writer at the
+other end.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from aiohttp import web
 async def serving(
     app: web.Application, context: ssl.SSLContext | None = None, **options: Any
 ) -> AsyncIterator[list[int]]:
-    """The ports on which `app` answers while the block runs: in the clear and, with `context`, over TLS."""
+    """The ports on which `app` answers while the block runs: in the clear and, with `context`, over
+    TLS.
+    """
     runner = web.AppRunner(app, **options)
     await runner.setup()
     try:

@@ -23,7 +23,10 @@ class CertificateFiles(NamedTuple):
 def write_certificate(ca: trustme.CA, leaf: trustme.LeafCert, directory: Path) -> CertificateFiles:
     """Write key, chain and authority; readable by servers that give up root's rights."""
     files = CertificateFiles(
-        directory / "server.key", directory / "server.crt", directory / "server.pem", directory / "ca.pem"
+        directory / "server.key",
+        directory / "server.crt",
+        directory / "server.pem",
+        directory / "ca.pem",
     )
     leaf.private_key_pem.write_to_path(files.key)
     files.chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
@@ -41,7 +44,9 @@ def server_context(leaf: trustme.LeafCert) -> ssl.SSLContext:
 
 
 def client_context(ca: trustme.CA, identity: trustme.LeafCert | None = None) -> ssl.SSLContext:
-    """A context that trusts the authority, and shows `identity` to servers that ask for a certificate."""
+    """A context that trusts the authority, and shows `identity` to servers that ask for a
+    certificate.
+    """
     context = ssl.create_default_context()
     ca.configure_trust(context)
     if identity is not None:

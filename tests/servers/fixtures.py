@@ -1,4 +1,6 @@
-"""Fixtures of the real servers, each started at its first use and once for a run, and of the raw server."""
+"""Fixtures of the real servers, each started at its first use and once for a run, and of the raw
+server.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from typing import Any, TypeVar
 import pytest
 import trustme
 from tests.servers.apache import Apache
-from tests.servers.authority import NAMES, CertificateFiles, client_context, server_context, write_certificate
+from tests.servers.authority import (
+    NAMES,
+    CertificateFiles,
+    client_context,
+    server_context,
+    write_certificate,
+)
 from tests.servers.http_servers import Caddy, Nghttpd
 from tests.servers.names import Dnsmasq, Unbound
 from tests.servers.nginx import Nginx
@@ -50,7 +58,7 @@ def running(make: Callable[..., _S], *args: Any, **kwargs: Any) -> Iterator[_S]:
             server.stop()
 
 
-# --- certificates ---------------------------------------------------------------------------------------------
+# --- certificates ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +104,7 @@ def client_tls_with_cert(ca: trustme.CA, client_cert: trustme.LeafCert) -> ssl.S
     return client_context(ca, client_cert)
 
 
-# --- real servers ---------------------------------------------------------------------------------------------
+# --- real servers ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +164,7 @@ def nghttpd_plain(certificate_files: CertificateFiles) -> Iterator[Nghttpd]:
         yield server
 
 
-# --- proxies --------------------------------------------------------------------------------------------------
+# --- proxies --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +184,7 @@ def proxies(pki: Pki) -> Iterator[ProxyFarm]:
             farm.close()
 
 
-# --- the raw server -------------------------------------------------------------------------------------------
+# --- the raw server -------------------------------------------------------------------------------
 
 
 @pytest.fixture

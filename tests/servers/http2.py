@@ -1,7 +1,7 @@
 """Real HTTP/2 origins on loopback: nginx, Apache httpd, nghttpd, haproxy, caddy and hypercorn.
 
-Each serves the same few files and, where it can, takes an upload.  They run beside the tests as processes, are
-started together, and end with the test session.
+Each serves the same few files and, where it can, takes an upload.  They run beside the tests as
+processes, are started together, and end with the test session.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from wherry import Http2Options
 SMALL = b'{"message": "Hello, World!", "id": 12345, "ok": true}\n'
 LARGE = bytes(range(256)) * 4096 * 2  # 2 MiB
 
-# haproxy 2.6 can forget, under load, a connection on which more is wanted than its buffers hold; a frame wakes it.
+# haproxy 2.6 can forget, under load, a connection on which more is wanted than its buffers hold; a
+# frame wakes it.
 MODEST = Http2Options(ping_interval=0.5, initial_window=128 * 1024, connection_window=256 * 1024)
 
 HYPERCORN_APP = """
@@ -72,7 +73,9 @@ class Http2Server:
         counts_uploads: POST to /upload answers with how many bytes came.
     """
 
-    def __init__(self, name: str, tls_port: int, plain_port: int | None, *, counts_uploads: bool) -> None:
+    def __init__(
+        self, name: str, tls_port: int, plain_port: int | None, *, counts_uploads: bool
+    ) -> None:
         self.name = name
         self.tls_port = tls_port
         self.plain_port = plain_port
@@ -98,7 +101,9 @@ class Http2Servers(Farm):
         (self.www / "small").write_bytes(SMALL)
         (self.www / "large").write_bytes(LARGE)
         certificate = self.pki.authority.issue_cert("localhost", "127.0.0.1")
-        self.key, self.chain, self.pem = (directory / name for name in ("server.key", "server.crt", "server.pem"))
+        self.key, self.chain, self.pem = (
+            directory / name for name in ("server.key", "server.crt", "server.pem")
+        )
         certificate.private_key_pem.write_to_path(self.key)
         self.chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
         certificate.private_key_and_cert_chain_pem.write_to_path(self.pem)
@@ -127,11 +132,12 @@ class Http2Servers(Farm):
         path.chmod(0o644)
         return str(path)
 
-    # --- one by one ------------------------------------------------------------------------------------------
+    # --- one by one -------------------------------------------------------------------------------
 
     def _nginx(self, tls: int, plain: int) -> Http2Server:
         temporary = " ".join(
-            f"{kind}_temp_path {self.directory}/nginx-{kind};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
+            f"{kind}_temp_path {self.directory}/nginx-{kind};"
+            for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
         )
         config = f"""
             daemon off; master_process off; pid {self.directory}/nginx.pid; error_log {self.directory}/nginx.err;
@@ -145,13 +151,29 @@ class Http2Servers(Farm):
                 server {{ listen 127.0.0.1:{plain} http2; }}
             }}"""
         self._start(
-            "nginx", [find_program("nginx"), "-p", str(self.directory), "-c", self._config("nginx.conf", config)]
+            "nginx",
+            [
+                find_program("nginx"),
+                "-p",
+                str(self.directory),
+                "-c",
+                self._config("nginx.conf", config),
+            ],
         )
         return Http2Server("nginx", tls, plain, counts_uploads=False)
 
     def _apache(self, tls: int, plain: int) -> Http2Server:
         modules = "/usr/lib/apache2/modules"
-        names = ["mpm_event", "authn_core", "authz_core", "http2", "mime", "dir", "ssl", "socache_shmcb"]
+        names = [
+            "mpm_event",
+            "authn_core",
+            "authz_core",
+            "http2",
+            "mime",
+            "dir",
+            "ssl",
+            "socache_shmcb",
+        ]
         load = "\n".join(f"LoadModule {name}_module {modules}/mod_{name}.so" for name in names)
         config = f"""{load}
             ServerRoot {self.directory}
@@ -177,11 +199,22 @@ class Http2Servers(Farm):
                 SSLCertificateFile {self.chain}
                 SSLCertificateKeyFile {self.key}
             </VirtualHost>"""
-        self._start("apache", [find_program("apache2"), "-DFOREGROUND", "-f", self._config("apache.conf", config)])
+        self._start(
+            "apache",
+            [find_program("apache2"), "-DFOREGROUND", "-f", self._config("apache.conf", config)],
+        )
         return Http2Server("apache", tls, plain, counts_uploads=False)
 
     def _nghttpd(self, tls: int) -> Http2Server:
-        command = [find_program("nghttpd"), "-a", "127.0.0.1", "-d", str(self.www), "--trailer", "x-sum: 1"]
+        command = [
+            find_program("nghttpd"),
+            "-a",
+            "127.0.0.1",
+            "-d",
+            str(self.www),
+            "--trailer",
+            "x-sum: 1",
+        ]
         self._start("nghttpd", [*command, str(tls), str(self.key), str(self.chain)])
         return Http2Server("nghttpd", tls, None, counts_uploads=False)
 
@@ -202,7 +235,9 @@ frontend front
 backend back
     server one 127.0.0.1:{backend}
 """
-        self._start("haproxy", [find_program("haproxy"), "-db", "-f", self._config("haproxy.cfg", config)])
+        self._start(
+            "haproxy", [find_program("haproxy"), "-db", "-f", self._config("haproxy.cfg", config)]
+        )
         return Http2Server("haproxy", tls, plain, counts_uploads=True)
 
     def _caddy(self, tls: int, plain: int, backend: int) -> Http2Server:
@@ -225,14 +260,18 @@ http://localhost:{plain}, http://127.0.0.1:{plain} {{
 }}
 """
         path = self._config("Caddyfile", config)
-        self._start("caddy", [find_program("caddy"), "run", "--config", path, "--adapter", "caddyfile"])
+        self._start(
+            "caddy", [find_program("caddy"), "run", "--config", path, "--adapter", "caddyfile"]
+        )
         return Http2Server("caddy", tls, plain, counts_uploads=True)
 
     def _hypercorn(self, tls: int, plain: int) -> Http2Server:
         self._config("http2_app.py", HYPERCORN_APP % SMALL)
         certificates = ["--keyfile", str(self.key), "--certfile", str(self.chain)]
         binds = ["--bind", f"127.0.0.1:{tls}", "--insecure-bind", f"127.0.0.1:{plain}"]
-        self._start("hypercorn", [sys.executable, "-m", "hypercorn", *binds, *certificates, "http2_app:app"])
+        self._start(
+            "hypercorn", [sys.executable, "-m", "hypercorn", *binds, *certificates, "http2_app:app"]
+        )
         return Http2Server("hypercorn", tls, plain, counts_uploads=True)
 
 

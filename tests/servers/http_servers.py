@@ -55,8 +55,14 @@ class Caddy(RealServer):
                 key=certificate.key,
             ),
         )
-        home = {"HOME": str(directory), "XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory)}
-        self.start([find_program("caddy"), "run", "--adapter", "caddyfile", "--config", config], home)
+        home = {
+            "HOME": str(directory),
+            "XDG_DATA_HOME": str(directory),
+            "XDG_CONFIG_HOME": str(directory),
+        }
+        self.start(
+            [find_program("caddy"), "run", "--adapter", "caddyfile", "--config", config], home
+        )
 
 
 class Nghttpd(RealServer):
@@ -69,6 +75,14 @@ class Nghttpd(RealServer):
         self.files = directory / "files"
         self.files.mkdir()
         (self.files / "index.html").write_text("nghttpd\n")
-        command: list[str | Path] = [find_program("nghttpd"), "--address=127.0.0.1", "-v", "-d", self.files]
-        command += [str(port), certificate.key, certificate.chain] if tls else ["--no-tls", str(port)]
+        command: list[str | Path] = [
+            find_program("nghttpd"),
+            "--address=127.0.0.1",
+            "-v",
+            "-d",
+            self.files,
+        ]
+        command += (
+            [str(port), certificate.key, certificate.chain] if tls else ["--no-tls", str(port)]
+        )
         self.start(command)

@@ -23,7 +23,9 @@ class Dnsmasq(RealServer):
         port = free_port(socket.SOCK_DGRAM)
         super().__init__("dnsmasq", directory, [port])
         records = "".join(
-            f"host-record={name},{address}\n" for name, addresses in ADDRESSES.items() for address in addresses
+            f"host-record={name},{address}\n"
+            for name, addresses in ADDRESSES.items()
+            for address in addresses
         )
         config = self.write(
             "dnsmasq.conf",

@@ -1,4 +1,6 @@
-"""nginx: plain, TLS 1.2 and 1.3, client certificates, a Unix socket, few requests a connection, HTTP/2."""
+"""nginx: plain, TLS 1.2 and 1.3, client certificates, a Unix socket, few requests a connection,
+HTTP/2.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ JSON = b'{"message": "Hello, World!", "count": 12345, "ok": 1}\n'
 
 _STATUSES = (204, 400, 401, 403, 404, 429, 500, 502, 503)
 
-# `/` tells what nginx saw, line by line; `/json` gives 54 bytes; `/files/` serves the directory `files`.
+# `/` tells what nginx saw, line by line; `/json` gives 54 bytes; `/files/` serves the directory
+# `files`.
 _LOCATIONS = """
     default_type text/plain;
     location = / {{ return 200 "$request_method $request_uri\\nhost $http_host\\nprotocol $server_protocol\\n\
@@ -52,8 +55,9 @@ http {{
 class Nginx(RealServer):
     """A running nginx.
 
-    `port` is the plain one; `tls12`, `tls13`, `client_cert`, `five_requests` (keepalive_requests 5) and `http2` are
-    the others; `socket_path` is its Unix socket, `files` the directory that it serves under /files/.
+    `port` is the plain one; `tls12`, `tls13`, `client_cert`, `five_requests` (keepalive_requests 5)
+    and `http2` are the others; `socket_path` is its Unix socket, `files` the directory that it
+    serves under /files/.
     """
 
     def __init__(self, directory: Path, certificate: CertificateFiles) -> None:
@@ -61,7 +65,11 @@ class Nginx(RealServer):
         ports = {name: free_port() for name in names}
         super().__init__("nginx", directory, list(ports.values()))
         self.tls12, self.tls13 = ports["tls12"], ports["tls13"]
-        self.client_cert, self.five_requests, self.http2 = ports["client_cert"], ports["five_requests"], ports["http2"]
+        self.client_cert, self.five_requests, self.http2 = (
+            ports["client_cert"],
+            ports["five_requests"],
+            ports["http2"],
+        )
         self.socket_path = directory / "nginx.sock"
         self.files = directory / "files"
         self.files.mkdir()
@@ -81,4 +89,6 @@ class Nginx(RealServer):
                 **ports,
             ),
         )
-        self.start([find_program("nginx"), "-p", directory, "-e", directory / "error.log", "-c", config])
+        self.start(
+            [find_program("nginx"), "-p", directory, "-e", directory / "error.log", "-c", config]
+        )

@@ -1,4 +1,6 @@
-"""An origin for tests of the way to it: it tells what arrived, in the clear and over TLS, by HTTP and WebSocket."""
+"""An origin for tests of the way to it: it tells what arrived, in the clear and over TLS, by HTTP
+and WebSocket.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,12 @@ class Origin:
             return await self.echo(request)
         body = await request.read()
         return web.json_response(
-            {"path": str(request.rel_url), "method": request.method, "body": body.decode(), "secure": request.secure}
+            {
+                "path": str(request.rel_url),
+                "method": request.method,
+                "body": body.decode(),
+                "secure": request.secure,
+            }
         )
 
     def note(self, transport: asyncio.BaseTransport | None) -> None:
@@ -51,7 +58,9 @@ class Origin:
                 self._sockets.add(sock)
 
     async def cut(self) -> None:
-        """End every connection: aiohttp does not wait for the end of TLS, which comes late through proxies."""
+        """End every connection: aiohttp does not wait for the end of TLS, which comes late through
+        proxies.
+        """
         for transport in self._transports:
             transport.abort()  # type: ignore[attr-defined]
         for sock in self._sockets:

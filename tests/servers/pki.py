@@ -13,7 +13,9 @@ class Pki:
     def __init__(self) -> None:
         self.authority = trustme.CA()
         self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.authority.issue_cert("localhost", "127.0.0.1", "origin.test").configure_cert(self.server)
+        self.authority.issue_cert("localhost", "127.0.0.1", "origin.test").configure_cert(
+            self.server
+        )
 
     def client(self) -> ssl.SSLContext:
         context = ssl.create_default_context()

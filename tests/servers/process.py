@@ -1,4 +1,5 @@
-"""A real server of Debian's, run by the tests: started, waited for, read (its log), and ended by its process id.
+"""A real server of Debian's, run by the tests: started, waited for, read (its log), and ended by
+its process id.
 
 Every module beside this one tells how one server is configured; none but this one starts a process.
 """
@@ -21,7 +22,8 @@ import pytest
 _SYSTEM_PATH = "/usr/sbin:/usr/local/sbin:/sbin:/usr/bin:/bin"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
-# Below what Linux gives to outgoing connections, so that none of those takes a port between its choice and its use.
+# Below what Linux gives to outgoing connections, so that none of those takes a port between its
+# choice and its use.
 _PORTS = range(20_000, 32_000)
 
 
@@ -57,7 +59,9 @@ def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list
         with contextlib.ExitStack() as stack:
             try:
                 for each in {socket.SOCK_STREAM, kind}:
-                    stack.enter_context(socket.socket(socket.AF_INET, each)).bind(("127.0.0.1", port))
+                    stack.enter_context(socket.socket(socket.AF_INET, each)).bind(
+                        ("127.0.0.1", port)
+                    )
             except OSError:
                 continue
         found.append(port)
@@ -67,7 +71,10 @@ def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list
 
 
 def launch(
-    name: str, command: Sequence[str | Path], directory: Path, environ: Mapping[str, str] | None = None
+    name: str,
+    command: Sequence[str | Path],
+    directory: Path,
+    environ: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Run a program in the foreground; what it prints goes to `name`.out in the directory."""
     with (directory / f"{name}.out").open("wb") as out:
@@ -81,8 +88,12 @@ def launch(
         )
 
 
-def wait_for_port(name: str, port: int, directory: Path, processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Return when something takes connections; one of the processes should do so, and none may end meanwhile."""
+def wait_for_port(
+    name: str, port: int, directory: Path, processes: Sequence[subprocess.Popen[bytes]]
+) -> None:
+    """Return when something takes connections; one of the processes should do so, and none may end
+    meanwhile.
+    """
     end = time.monotonic() + _START_SECONDS
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -90,8 +101,12 @@ def wait_for_port(name: str, port: int, directory: Path, processes: Sequence[sub
         time.sleep(0.01)  # a port tells nobody that it opened
         dead = any(process.poll() is not None for process in processes)
         if dead or time.monotonic() > end:
-            printed = "\n".join(path.read_text(errors="replace")[-2000:] for path in directory.glob("*.out"))
-            raise RuntimeError(f"{name} {'ended at once' if dead else 'does not listen'}: {printed}")
+            printed = "\n".join(
+                path.read_text(errors="replace")[-2000:] for path in directory.glob("*.out")
+            )
+            raise RuntimeError(
+                f"{name} {'ended at once' if dead else 'does not listen'}: {printed}"
+            )
 
 
 def end_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -107,7 +122,8 @@ def end_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 class Farm:
-    """Servers that start together.  One whose program is missing costs the tests that ask for it alone.
+    """Servers that start together.  One whose program is missing costs the tests that ask for it
+    alone.
 
     Args:
         directory: Their configurations, files and logs are here.
@@ -145,7 +161,9 @@ class Farm:
             raise type(exc)(exc.msg)
         raise AttributeError(name)
 
-    def run(self, name: str, command: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> Path:
+    def run(
+        self, name: str, command: Sequence[str | Path], environ: Mapping[str, str] | None = None
+    ) -> Path:
         """Run a program in the foreground; what it prints is the file that is returned."""
         self.processes.append(launch(name, command, self.directory, environ))
         return self.directory / f"{name}.out"
@@ -175,7 +193,14 @@ class RealServer:
         """Its first port."""
         return self.ports[0]
 
-    def url(self, path: str = "/", *, port: int | None = None, scheme: str = "http", host: str = "127.0.0.1") -> str:
+    def url(
+        self,
+        path: str = "/",
+        *,
+        port: int | None = None,
+        scheme: str = "http",
+        host: str = "127.0.0.1",
+    ) -> str:
         return f"{scheme}://{host}:{port or self.port}{path}"
 
     def write(self, name: str, text: str) -> Path:
@@ -183,7 +208,9 @@ class RealServer:
         path.write_text(text)
         return path
 
-    def start(self, command: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> None:
+    def start(
+        self, command: Sequence[str | Path], environ: Mapping[str, str] | None = None
+    ) -> None:
         """Run the program in the foreground and wait until each port takes a connection."""
         self.process = launch(self.name, command, self.directory, environ)
         try:
@@ -198,7 +225,7 @@ class RealServer:
         if process is not None:
             end_all([process])
 
-    # --- the log, which proves the way that was taken ---------------------------------------------------------
+    # --- the log, which proves the way that was taken ---------------------------------------------
 
     @property
     def log(self) -> str:
@@ -211,8 +238,12 @@ class RealServer:
         begin = len(self.log)
         yield
         end = time.monotonic() + _STOP_SECONDS
-        while not any(all(word in line for word in words) for line in self.log[begin:].splitlines()):
-            assert time.monotonic() < end, f"{self.name} logged no line with {words}: {self.log[begin:]!r}"
+        while not any(
+            all(word in line for word in words) for line in self.log[begin:].splitlines()
+        ):
+            assert time.monotonic() < end, (
+                f"{self.name} logged no line with {words}: {self.log[begin:]!r}"
+            )
             assert self.process is not None
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.01)

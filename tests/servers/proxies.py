@@ -1,7 +1,8 @@
-"""Real proxies on loopback: squid, tinyproxy, dante, microsocks, ssh, and TLS by haproxy and stunnel.
+"""Real proxies on loopback: squid, tinyproxy, dante, microsocks, ssh, and TLS by haproxy and
+stunnel.
 
-Each runs with a configuration of ours in a temporary directory, and keeps a log, which proves the way that was
-taken.  They run beside the tests as processes and end with the test session.
+Each runs with a configuration of ours in a temporary directory, and keeps a log, which proves the
+way that was taken.  They run beside the tests as processes and end with the test session.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import trustme
-from tests.servers.process import Farm, find_program, free_ports, needed, program_path, wait_for_port
+from tests.servers.process import (
+    Farm,
+    find_program,
+    free_ports,
+    needed,
+    program_path,
+    wait_for_port,
+)
 
 USER, PASSWORD = "user", "pa:ss@wörd/%"
 # Proxies whose files take no such characters.
@@ -72,7 +80,9 @@ class RealProxy:
             for line in self.log.splitlines():
                 if word in line:
                     return line
-            assert time.monotonic() < end, f"{self.name} logged nothing of {word!r}: {self.log[-1000:]}"
+            assert time.monotonic() < end, (
+                f"{self.name} logged nothing of {word!r}: {self.log[-1000:]}"
+            )
             time.sleep(0.01)  # a file has no event to wait for
 
 
@@ -108,11 +118,19 @@ class ProxyFarm(Farm):
             path.chmod(0o644)
         ports = iter(free_ports(18))
         self.add(["tinyproxy"], self._tinyproxy, "tinyproxy", next(ports), None)
-        self.add(["tinyproxy_auth"], self._tinyproxy, "tinyproxy-auth", next(ports), (USER, PLAIN_PASSWORD))
+        self.add(
+            ["tinyproxy_auth"],
+            self._tinyproxy,
+            "tinyproxy-auth",
+            next(ports),
+            (USER, PLAIN_PASSWORD),
+        )
         squids = ["squid", "squid_auth", "squid_tls", "squid_tls_auth"]
         self.add(squids, self._squid, [next(ports) for _ in squids])
         self.add(["microsocks"], self._microsocks, "microsocks", next(ports), None)
-        self.add(["microsocks_auth"], self._microsocks, "microsocks-auth", next(ports), (USER, PASSWORD))
+        self.add(
+            ["microsocks_auth"], self._microsocks, "microsocks-auth", next(ports), (USER, PASSWORD)
+        )
         self.add(["haproxy"], lambda port: self._haproxy(port, self.tinyproxy), next(ports))
         self.add(["stunnel"], lambda port: self._stunnel(port, self.tinyproxy_auth), next(ports))
         sshd = next(ports)
@@ -123,9 +141,12 @@ class ProxyFarm(Farm):
             self.add(["dante_auth"], self._dante, "dante-auth", next(ports), account)
             self.dante_socks4 = self.__dict__.get("dante")
         else:
-            # Not every release of Debian has it: others stand in, so that no kind of SOCKS goes untested.
+            # Not every release of Debian has it: others stand in, so that no kind of SOCKS goes
+            # untested.
             self.add(["dante"], self._microsocks, "microsocks-for-dante", next(ports), None)
-            self.add(["dante_auth"], self._microsocks, "microsocks-for-dante-auth", next(ports), account)
+            self.add(
+                ["dante_auth"], self._microsocks, "microsocks-for-dante-auth", next(ports), account
+            )
             self.add(["dante_socks4"], self._ssh_client, "ssh-for-dante", next(ports), sshd)
         every = [value for value in vars(self).values() if isinstance(value, RealProxy)]
         for proxy in every:
@@ -133,15 +154,25 @@ class ProxyFarm(Farm):
 
     def get(self, name: str, scheme: str) -> RealProxy:
         """The proxy of that name (an attribute), spoken to in that way."""
-        proxy: RealProxy = getattr(self, f"{name}_socks4" if (name, scheme) == ("dante", "socks4") else name)
-        return RealProxy(proxy.name, scheme, proxy.port, proxy.log_file, proxy.credentials, proxy.behind)
+        proxy: RealProxy = getattr(
+            self, f"{name}_socks4" if (name, scheme) == ("dante", "socks4") else name
+        )
+        return RealProxy(
+            proxy.name, scheme, proxy.port, proxy.log_file, proxy.credentials, proxy.behind
+        )
 
-    # --- one by one -----------------------------------------------------------------------------------------
+    # --- one by one -------------------------------------------------------------------------------
 
     def _tinyproxy(self, name: str, port: int, credentials: tuple[str, str] | None) -> RealProxy:
         log = self.directory / f"{name}.log"
         config = self.directory / f"{name}.conf"
-        lines = [f"Port {port}", "Listen 127.0.0.1", "Timeout 60", "Allow 127.0.0.1", "MaxClients 100"]
+        lines = [
+            f"Port {port}",
+            "Listen 127.0.0.1",
+            "Timeout 60",
+            "Allow 127.0.0.1",
+            "MaxClients 100",
+        ]
         lines += [f'LogFile "{log}"', "LogLevel Info", "DisableViaHeader Yes"]
         if credentials:
             lines.append(f"BasicAuth {credentials[0]} {credentials[1]}")
@@ -164,8 +195,14 @@ class ProxyFarm(Farm):
         config = home / "squid.conf"
         accounts = home / "accounts"
         accounts.write_text(f"{USER}:{PLAIN_PASSWORD}\n")
-        digest = f"auth_param digest program {DIGEST_HELPER} {accounts}\nauth_param digest realm squid\n"
-        digest = digest + "auth_param digest children 1 startup=1\n" if Path(DIGEST_HELPER).exists() else ""
+        digest = (
+            f"auth_param digest program {DIGEST_HELPER} {accounts}\nauth_param digest realm squid\n"
+        )
+        digest = (
+            digest + "auth_param digest children 1 startup=1\n"
+            if Path(DIGEST_HELPER).exists()
+            else ""
+        )
         plain, auth, tls, tls_auth = ports
         tls_options = f"tls-cert={self.chain} tls-key={self.key}"
         config.write_text(
@@ -220,7 +257,11 @@ class ProxyFarm(Farm):
         environ = None
         if credentials:
             environ = self._accounts(name, credentials)
-        self.run(name, [find_program("danted"), "-f", str(config), "-p", str(self.directory / f"{name}.pid")], environ)
+        self.run(
+            name,
+            [find_program("danted"), "-f", str(config), "-p", str(self.directory / f"{name}.pid")],
+            environ,
+        )
         return RealProxy(name, "socks5", port, log, credentials)
 
     def _accounts(self, name: str, credentials: tuple[str, str]) -> dict[str, str]:
@@ -229,7 +270,9 @@ class ProxyFarm(Farm):
         hashed = subprocess.run(
             ["openssl", "passwd", "-6", password], capture_output=True, text=True, check=True
         ).stdout.strip()
-        passwd, group, shadow = (self.directory / f"{name}.{kind}" for kind in ("passwd", "group", "shadow"))
+        passwd, group, shadow = (
+            self.directory / f"{name}.{kind}" for kind in ("passwd", "group", "shadow")
+        )
         passwd.write_text(f"root:x:0:0:root:/root:/bin/sh\n{user}:x:54321:54321:{user}:/:/bin/sh\n")
         group.write_text(f"root:x:0:\n{user}:x:54321:\n")
         shadow.write_text(f"root:*:19000:0:99999:7:::\n{user}:{hashed}:19000:0:99999:7:::\n")
@@ -243,12 +286,16 @@ class ProxyFarm(Farm):
         }
 
     def _ssh(self, port: int, server_port: int) -> RealProxy:
-        """OpenSSH's dynamic forwarding speaks SOCKS4a, which dante does not; the log is the server's."""
+        """OpenSSH's dynamic forwarding speaks SOCKS4a, which dante does not; the log is the
+        server's.
+        """
         home = self.directory / "ssh"
         home.mkdir(mode=0o755)
         keygen = find_program("ssh-keygen")
         for name in ("host", "user"):
-            subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)], check=True)
+            subprocess.run(
+                [keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)], check=True
+            )
         config = home / "sshd.conf"
         config.write_text(
             f"Port {server_port}\nListenAddress 127.0.0.1\nHostKey {home / 'host'}\n"
@@ -264,9 +311,24 @@ class ProxyFarm(Farm):
     def _ssh_client(self, name: str, port: int, server_port: int) -> RealProxy:
         """One `ssh -D` at the server that `_ssh` started."""
         user = self.directory / "ssh" / "user"
-        client = [find_program("ssh"), "-N", "-F", "none", "-D", f"127.0.0.1:{port}", "-p", str(server_port)]
+        client = [
+            find_program("ssh"),
+            "-N",
+            "-F",
+            "none",
+            "-D",
+            f"127.0.0.1:{port}",
+            "-p",
+            str(server_port),
+        ]
         client += ["-i", str(user), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
-        client += ["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", f"{getpass.getuser()}@127.0.0.1"]
+        client += [
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "BatchMode=yes",
+            f"{getpass.getuser()}@127.0.0.1",
+        ]
         self.run(name, client)
         return RealProxy(name, "socks4a", port, self.directory / "sshd.out")
 

@@ -29,9 +29,10 @@ class RawServer:
     """A loopback server under a script.
 
     Args:
-        script: An async function of (reader, writer), called for each connection, which is closed when it returns;
-            or a list of bytes: each answers one request, in the order they come, on whatever connection, and the
-            connection that brought the last one is closed behind it.
+        script: An async function of (reader, writer), called for each connection, which is closed
+            when it returns; or a list of bytes: each answers one request, in the order they come,
+            on whatever connection, and the connection that brought the last one is closed behind
+            it.
 
     Attributes:
         received: What each connection brought, in the order they were accepted.
@@ -70,9 +71,13 @@ class RawServer:
             # With TLS the handshake comes first: a connection counts once its protocol is made.
             record = bytearray()
             self.received.append(record)
-            return asyncio.StreamReaderProtocol(_RecordingReader(record, loop), self._serve, loop=loop)
+            return asyncio.StreamReaderProtocol(
+                _RecordingReader(record, loop), self._serve, loop=loop
+            )
 
-        self._server = await loop.create_server(make, "127.0.0.1", options.pop("port", 0), ssl=context, **options)
+        self._server = await loop.create_server(
+            make, "127.0.0.1", options.pop("port", 0), ssl=context, **options
+        )
         return self
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

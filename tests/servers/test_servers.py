@@ -30,7 +30,9 @@ async def test_nginx_answers_in_the_clear_and_logs_it(nginx):
         assert "Hello" in await text(nginx.url("/json"))
 
 
-@pytest.mark.parametrize(("name", "version"), [("tls12", "TLSv1.2"), ("tls13", "TLSv1.3"), ("http2", "TLSv1.3")])
+@pytest.mark.parametrize(
+    ("name", "version"), [("tls12", "TLSv1.2"), ("tls13", "TLSv1.3"), ("http2", "TLSv1.3")]
+)
 async def test_nginx_speaks_tls(nginx, client_tls, name, version):
     seen = await text(nginx.url(port=getattr(nginx, name), scheme="https"), ssl=client_tls)
     assert f"tls {version}" in seen
@@ -43,7 +45,10 @@ async def test_nginx_asks_for_a_client_certificate(nginx, client_tls_with_cert):
 
 async def test_nginx_listens_on_a_unix_socket(nginx):
     connector = wherry.UnixConnector(path=str(nginx.socket_path))
-    async with wherry.ClientSession(connector=connector) as session, session.get("http://origin.test/") as answer:
+    async with (
+        wherry.ClientSession(connector=connector) as session,
+        session.get("http://origin.test/") as answer,
+    ):
         assert "host origin.test" in await answer.text()
 
 
@@ -66,7 +71,10 @@ async def test_apache_guards_by_digest(apache):
 
 
 async def test_apache_speaks_tls(apache, client_tls):
-    assert await text(apache.url("/index.txt", port=apache.tls, scheme="https"), ssl=client_tls) == "open\n"
+    assert (
+        await text(apache.url("/index.txt", port=apache.tls, scheme="https"), ssl=client_tls)
+        == "open\n"
+    )
 
 
 @pytest.mark.parametrize("front", ["haproxy", "stunnel"])
@@ -88,7 +96,9 @@ async def test_name_servers_know_the_tests_names(request, name):
 
 async def test_caddy_answers(caddy, client_tls):
     assert await text(caddy.url("/x")) == "HTTP/1.1 GET /x"
-    assert (await text(caddy.url("/x", port=caddy.tls, scheme="https"), ssl=client_tls)).endswith(" GET /x")
+    assert (await text(caddy.url("/x", port=caddy.tls, scheme="https"), ssl=client_tls)).endswith(
+        " GET /x"
+    )
 
 
 @pytest.mark.parametrize("name", ["nghttpd", "nghttpd_plain", "apache"])
@@ -96,7 +106,7 @@ def test_servers_of_http2_listen(request, name):
     assert request.getfixturevalue(name).process.poll() is None
 
 
-# --- the raw server -------------------------------------------------------------------------------------------
+# --- the raw server -------------------------------------------------------------------------------
 
 
 async def test_a_list_answers_requests_in_turn(raw_server):
@@ -122,7 +132,7 @@ async def test_a_script_may_speak_tls(raw_server, server_tls, client_tls):
     assert await text(server.url, ssl=client_tls) == "ok"
 
 
-# --- the processes --------------------------------------------------------------------------------------------
+# --- the processes --------------------------------------------------------------------------------
 
 
 def test_a_server_that_ends_at_once_tells_why(tmp_path: Path):
@@ -143,7 +153,9 @@ def test_stopping_ends_the_process(tmp_path: Path):
 
 
 class Shop(Farm):
-    """Three servers: one that starts, one whose program is missing, and, if wanted, one that ends at once."""
+    """Three servers: one that starts, one whose program is missing, and, if wanted, one that ends
+    at once.
+    """
 
     def __init__(self, directory: Path, *, broken: bool) -> None:
         self.broken = broken
@@ -173,7 +185,9 @@ def test_a_program_that_is_missing_costs_its_own_tests_alone(tmp_path: Path, mon
     try:
         assert farm.good
         for name in ("lost", "lost_too", "lost"):
-            with pytest.raises((pytest.skip.Exception, pytest.fail.Exception), match="is not installed") as caught:
+            with pytest.raises(
+                (pytest.skip.Exception, pytest.fail.Exception), match="is not installed"
+            ) as caught:
                 getattr(farm, name)
             assert isinstance(caught.value, pytest.fail.Exception) is in_ci
         with pytest.raises(AttributeError):
@@ -185,7 +199,9 @@ def test_a_program_that_is_missing_costs_its_own_tests_alone(tmp_path: Path, mon
 
 def test_a_server_that_fails_ends_those_that_started_before(tmp_path: Path, monkeypatch):
     started = []
-    monkeypatch.setattr(process, "launch", lambda *args: started.append(launch(*args)) or started[-1])
+    monkeypatch.setattr(
+        process, "launch", lambda *args: started.append(launch(*args)) or started[-1]
+    )
     with pytest.raises(RuntimeError, match=r"(?s)broken ended at once: .*no configuration"):
         Shop(tmp_path, broken=True)
     assert len(started) == 2
@@ -206,13 +222,15 @@ def test_socks_goes_tested_where_there_is_no_dante(tmp_path_factory, pki, monkey
             farm.close()
 
 
-# --- what installs them ---------------------------------------------------------------------------------------
+# --- what installs them ---------------------------------------------------------------------------
 
 INSTALLER = Path(__file__).with_name("install.sh")
 BASH = shutil.which("bash")
 
 
-def installer(directory: Path, programs: dict[str, str], **environ: str) -> subprocess.CompletedProcess[str]:
+def installer(
+    directory: Path, programs: dict[str, str], **environ: str
+) -> subprocess.CompletedProcess[str]:
     """Run the installer in a system that has no programs but these, and bash with what it needs."""
     for name in ("cat", "sort", "env", "rm", "chmod", "tee"):
         (directory / name).symlink_to(shutil.which(name))
@@ -225,7 +243,11 @@ def installer(directory: Path, programs: dict[str, str], **environ: str) -> subp
     script = directory / "installer"
     script.write_text(text)
     return subprocess.run(
-        [str(BASH), script], capture_output=True, text=True, env={"PATH": str(directory), **environ}, check=False
+        [str(BASH), script],
+        capture_output=True,
+        text=True,
+        env={"PATH": str(directory), **environ},
+        check=False,
     )
 
 
@@ -265,7 +287,9 @@ def test_who_may_not_install_is_told_so(tmp_path: Path):
 
 
 def test_ci_fails_where_tests_would_be_left_out(tmp_path: Path):
-    done = installer(tmp_path, {"apt-get": "exit 1", "id": "echo 1000", "sudo": "exit 1"}, CI="true")
+    done = installer(
+        tmp_path, {"apt-get": "exit 1", "id": "echo 1000", "sudo": "exit 1"}, CI="true"
+    )
     assert done.returncode == 1
 
 

@@ -37,7 +37,8 @@ class Haproxy(RealServer):
         super().__init__("haproxy", directory, [http1, self.http2])
         self.log_path = directory / "haproxy.out"
         config = self.write(
-            "haproxy.cfg", _HAPROXY.format(both=certificate.both, http1=http1, http2=self.http2, behind=behind)
+            "haproxy.cfg",
+            _HAPROXY.format(both=certificate.both, http1=http1, http2=self.http2, behind=behind),
         )
         self.start([find_program("haproxy"), "-db", "-f", config])
 

@@ -17,7 +17,9 @@ def connected(application):
 async def test_requests_reach_the_application_with_their_fields_and_bodies():
     async with (
         connected(app.app) as session,
-        session.post("/anything", params={"q": "ü"}, json={"a": 1}, headers={"X-One": "1"}) as answer,
+        session.post(
+            "/anything", params={"q": "ü"}, json={"a": 1}, headers={"X-One": "1"}
+        ) as answer,
     ):
         seen = await answer.json()
     assert (answer.status, answer.reason) == (200, "OK")

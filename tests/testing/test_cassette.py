@@ -25,7 +25,10 @@ async def asked(url, **options):
 
 async def test_what_was_recorded_is_played(tmp_path, wherry_server):
     path = tmp_path / "made" / "tape.json"
-    urls = [wherry_server.url(way) for way in ("/get?a=1", "/gzip", "/bytes/300", "/status/404", "/stream/3")]
+    urls = [
+        wherry_server.url(way)
+        for way in ("/get?a=1", "/gzip", "/bytes/300", "/status/404", "/stream/3")
+    ]
     with Cassette(path):
         recorded = [await asked(url) for url in urls]
         posted = await asked(wherry_server.url("/post"), method="POST", json={"a": 1})
@@ -39,8 +42,14 @@ async def test_what_was_recorded_is_played(tmp_path, wherry_server):
 
 async def test_secrets_are_not_kept(tmp_path, wherry_server):
     path = tmp_path / "tape.json"
-    options = {"headers": {"Authorization": "Bearer s3cret", "Cookie": "a=s3cret", "X-Key": "s3cret"}}
-    hidden = {"filter_headers": ["X-Key"], "filter_query": ["key"], "filter_body": lambda body: b"gone"}
+    options = {
+        "headers": {"Authorization": "Bearer s3cret", "Cookie": "a=s3cret", "X-Key": "s3cret"}
+    }
+    hidden = {
+        "filter_headers": ["X-Key"],
+        "filter_query": ["key"],
+        "filter_body": lambda body: b"gone",
+    }
     with Cassette(path, **hidden):
         status, body = await asked(wherry_server.url("/get?key=s3cret"), **options)
     assert b"s3cret" in body
@@ -73,7 +82,11 @@ async def test_modes(tmp_path, wherry_server):
     with Cassette(path, "none"), pytest.raises(NotOnTape):
         await asked(wherry_server.url("/get"))
     assert not path.exists()
-    for mode, ways, length in [("new", ["/get"], 1), ("new", ["/get", "/status/404"], 2), ("all", ["/get"], 1)]:
+    for mode, ways, length in [
+        ("new", ["/get"], 1),
+        ("new", ["/get", "/status/404"], 2),
+        ("all", ["/get"], 1),
+    ]:
         with Cassette(path, mode):
             for way in ways:
                 await asked(wherry_server.url(way))
@@ -100,7 +113,9 @@ async def test_a_server_that_cannot_be_reached_is_the_clients_own_error(tmp_path
 
 @pytest.fixture
 async def endless():
-    """A server whose events come one by one, as they are let go, and never end; the other page says how long it is."""
+    """A server whose events come one by one, as they are let go, and never end; the other page says
+    how long it is.
+    """
     go = asyncio.Semaphore(0)
 
     async def answer(reader, writer):
@@ -147,13 +162,18 @@ async def tides(url, count, go):
     return got
 
 
-async def test_an_endless_stream_passes_as_it_comes_and_is_played_as_far_as_it_was_read(tmp_path, endless):
+async def test_an_endless_stream_passes_as_it_comes_and_is_played_as_far_as_it_was_read(
+    tmp_path, endless
+):
     base, go = endless
     path = tmp_path / "tape.json"
     with Cassette(path):
         assert await tides(f"{base}/events", 2, go) == ["tide 1", "tide 2"]
     response = json.loads(path.read_text())["exchanges"][0]["response"]
-    assert (response["body"], response["cut"]) == ("id: 1\ndata: tide 1\n\nid: 2\ndata: tide 2\n\n", True)
+    assert (response["body"], response["cut"]) == (
+        "id: 1\ndata: tide 1\n\nid: 2\ndata: tide 2\n\n",
+        True,
+    )
     with Cassette(path, "none"):
         assert await tides(f"{base}/events", 2, None) == ["tide 1", "tide 2"]
     with Cassette(path, "none"):  # it wants more than there was
@@ -214,7 +234,7 @@ async def test_kept_connections_from_before_are_recorded_too(tmp_path, wherry_se
     assert len(json.loads(path.read_text())["exchanges"]) == 1
 
 
-# --- WebSockets ---------------------------------------------------------------------------------------------------
+# --- WebSockets -----------------------------------------------------------------------------------
 
 
 async def converse(url, *, secret="s3cret", last="bye"):
@@ -260,8 +280,12 @@ async def test_a_websocket_is_recorded_and_played(tmp_path, wherry_server):
     assert played == ["hello", "token=***", *recorded[2:]]
 
 
-@pytest.mark.parametrize("change", [{"secret": "other"}, {"last": "something else"}], ids=["inside", "at the end"])
-async def test_what_a_program_says_otherwise_than_on_the_tape_is_missing(tmp_path, wherry_server, change):
+@pytest.mark.parametrize(
+    "change", [{"secret": "other"}, {"last": "something else"}], ids=["inside", "at the end"]
+)
+async def test_what_a_program_says_otherwise_than_on_the_tape_is_missing(
+    tmp_path, wherry_server, change
+):
     path = tmp_path / "tape.json"
     url = wherry_server.url("/ws/echo", scheme="ws")
     with Cassette(path):
@@ -293,7 +317,10 @@ async def test_a_websocket_that_the_server_closes_is_played_so(tmp_path):
         return socket
 
     async def listen(url):
-        async with wherry.ClientSession() as session, session.ws_connect(url, protocols=["chat"]) as socket:
+        async with (
+            wherry.ClientSession() as session,
+            session.ws_connect(url, protocols=["chat"]) as socket,
+        ):
             heard = [message.data async for message in socket]
             assert socket.protocol == "chat"
             return heard, socket.close_code, socket._response.headers.get("X-Seen")
@@ -346,7 +373,9 @@ async def test_a_websocket_that_is_refused_or_breaks_is_played_so(tmp_path):
 
 def test_the_fixture_keeps_a_file_for_each_test(pytester, monkeypatch, wherry_server):
     monkeypatch.setenv("PYTHONPATH", str(Path(wherry.__file__).parents[1]))
-    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makeini(
+        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+    )
     pytester.makepyfile(
         test_it=f"""
         import wherry

@@ -25,7 +25,9 @@ async def session(wherry_server):
 
 
 async def test_get_tells_what_it_saw(session):
-    async with session.get("/get", params=[("a", "1"), ("a", "2"), ("b", "3")], headers={"X-One": "1"}) as answer:
+    async with session.get(
+        "/get", params=[("a", "1"), ("a", "2"), ("b", "3")], headers={"X-One": "1"}
+    ) as answer:
         seen = await answer.json()
     assert answer.status == 200
     assert seen["args"] == {"a": ["1", "2"], "b": "3"}
@@ -99,7 +101,9 @@ async def test_bytes_are_the_same_each_time_and_in_ranges(session):
     async with session.get("/bytes/10", headers={"Range": "bytes=10-"}) as answer:
         assert answer.status == 416
         assert answer.headers["Content-Range"] == "bytes */10"
-    async with session.get("/bytes/10", headers={"Range": "bytes=5-", "If-Range": '"other"'}) as answer:
+    async with session.get(
+        "/bytes/10", headers={"Range": "bytes=5-", "If-Range": '"other"'}
+    ) as answer:
         assert answer.status == 200
 
 
@@ -111,7 +115,8 @@ async def test_streams_and_drips(session):
 
 
 @pytest.mark.parametrize(
-    ("path", "coding"), [("gzip", "gzip"), ("deflate", "deflate"), ("brotli", "br"), ("zstd", "zstd")]
+    ("path", "coding"),
+    [("gzip", "gzip"), ("deflate", "deflate"), ("brotli", "br"), ("zstd", "zstd")],
 )
 async def test_codings(session, path, coding):
     async with session.get(f"/{path}") as answer:
@@ -129,7 +134,9 @@ async def test_basic_credentials_are_asked_for(session):
     async with session.get("/basic-auth/user/secret") as answer:
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")
-    async with session.get("/basic-auth/user/secret", auth=wherry.BasicAuth("user", "secret")) as answer:
+    async with session.get(
+        "/basic-auth/user/secret", auth=wherry.BasicAuth("user", "secret")
+    ) as answer:
         assert await answer.json() == {"authenticated": True, "user": "user"}
 
 
@@ -150,7 +157,9 @@ def test_a_digest_for_another_path_is_refused(wherry_server):
     nonce = hashlib.md5(b"made up").hexdigest()
     line = f'Digest username="user", realm="r", nonce="{nonce}", uri="/other", response="0"'
     with socket.create_connection(("127.0.0.1", wherry_server.port)) as sock:
-        sock.sendall(f"GET /digest-auth/none/user/secret HTTP/1.0\r\nAuthorization: {line}\r\n\r\n".encode())
+        sock.sendall(
+            f"GET /digest-auth/none/user/secret HTTP/1.0\r\nAuthorization: {line}\r\n\r\n".encode()
+        )
         assert sock.recv(12).endswith(b" 401")
 
 
@@ -212,7 +221,10 @@ async def test_http2_by_alpn_and_by_prior_knowledge(wherry_server, wherry_tls_se
     for server, protocol in ((wherry_server, "h2c"), (wherry_tls_server, "h2")):
         tls = wherry_tls_server.client_context
         connector = wherry.TCPConnector(protocols=(protocol,), ssl=tls)
-        async with wherry.ClientSession(connector=connector) as session, session.get(server.url("/get")) as answer:
+        async with (
+            wherry.ClientSession(connector=connector) as session,
+            session.get(server.url("/get")) as answer,
+        ):
             assert (await answer.json())["http_version"] == "2"
 
 
@@ -228,7 +240,13 @@ async def test_it_counts_requests_and_clients():
 async def test_an_application_of_ones_own():
     async def app(scope, receive, send):
         if scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-length", b"2")],
+                }
+            )
             await send({"type": "http.response.body", "body": b"me"})
 
     with LocalServer(app) as server:
@@ -269,7 +287,9 @@ async def test_many_at_once(session):
 
 
 async def test_websockets_echo(wherry_server):
-    async with connect(wherry_server.url("/ws/echo", scheme="ws"), subprotocols=["chat"], proxy=None) as socket:
+    async with connect(
+        wherry_server.url("/ws/echo", scheme="ws"), subprotocols=["chat"], proxy=None
+    ) as socket:
         assert socket.subprotocol == "chat"
         for message in ("text", b"bytes"):
             await socket.send(message)
@@ -289,5 +309,7 @@ def test_the_plugin_gives_its_fixtures_to_other_programs(pytester, monkeypatch):
     """Loaded by its entry point, by name, or both, it is one plugin."""
     monkeypatch.setenv("PYTHONPATH", str(Path(wherry.__file__).parents[1]))
     pytester.makeconftest('pytest_plugins = ["wherry.testing.plugin"]')
-    pytester.makepyfile("def test_it(wherry_server):\n    assert wherry_server.url('/').startswith('http://')\n")
+    pytester.makepyfile(
+        "def test_it(wherry_server):\n    assert wherry_server.url('/').startswith('http://')\n"
+    )
     pytester.runpytest_subprocess("-p", "wherry.testing.plugin").assert_outcomes(passed=1)

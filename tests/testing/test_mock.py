@@ -67,7 +67,12 @@ async def test_calls_are_recorded_with_their_bodies(mock, session):
     route = mock.post(f"{API}/", text="ok")
     await session.post("/", data=parts(), headers={"X-One": "1"})
     (call,) = route.calls
-    assert (call.method, call.url, call.json(), call.headers["x-one"]) == ("POST", URL(f"{API}/"), {"a": 1}, "1")
+    assert (call.method, call.url, call.json(), call.headers["x-one"]) == (
+        "POST",
+        URL(f"{API}/"),
+        {"a": 1},
+        "1",
+    )
     assert mock.calls == [call]
 
 
@@ -128,7 +133,8 @@ async def test_redirects_and_cookies_are_the_clients_own(mock, session):
 async def test_an_unmatched_request_names_the_routes(mock, session):
     mock.get(f"{API}/users/{{id}}")
     with pytest.raises(
-        UnmatchedRequest, match=r"POST https://api.example.org/users/1(?s:.*)GET https://\S+/users/\{id\}"
+        UnmatchedRequest,
+        match=r"POST https://api.example.org/users/1(?s:.*)GET https://\S+/users/\{id\}",
     ):
         await session.post("/users/1")
     with pytest.raises(UnmatchedRequest):
@@ -153,7 +159,9 @@ async def test_a_context_catches_every_session_and_lets_hosts_pass(wherry_server
 
 def test_the_fixture_fails_a_test_that_swallowed_an_unmatched_request(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(wherry.__file__).parents[1]))
-    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makeini(
+        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+    )
     pytester.makepyfile(
         """
         import wherry
@@ -174,10 +182,12 @@ def test_the_fixture_fails_a_test_that_swallowed_an_unmatched_request(pytester, 
     pytester.plugins = ["wherry.testing.plugin"]
     done = pytester.runpytest_subprocess()
     done.assert_outcomes(passed=2, errors=1)
-    done.stdout.fnmatch_lines(["*UnmatchedRequest: no mocked route answers GET https://h.example/*"])
+    done.stdout.fnmatch_lines(
+        ["*UnmatchedRequest: no mocked route answers GET https://h.example/*"]
+    )
 
 
-# --- connections from before ------------------------------------------------------------------------------------
+# --- connections from before ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("protocols", [("http/1.1",), ("h2c",)])
@@ -216,11 +226,13 @@ def test_those_of_other_threads_neither(wherry_server):
             assert answer.result(5) == "mocked"
 
 
-# --- WebSockets -------------------------------------------------------------------------------------------------
+# --- WebSockets -----------------------------------------------------------------------------------
 
 
 async def test_a_websocket_brings_its_messages_and_keeps_the_programs(mock, session):
-    route = mock.websocket("wss://api.example.org/feed", messages=["hello", b"\x00", {"a": 1}], protocol="v2")
+    route = mock.websocket(
+        "wss://api.example.org/feed", messages=["hello", b"\x00", {"a": 1}], protocol="v2"
+    )
     async with session.ws_connect("wss://api.example.org/feed", protocols=["v1", "v2"]) as socket:
         assert socket.protocol == "v2"
         assert [await socket.receive_str(), await socket.receive_bytes()] == ["hello", b"\x00"]
@@ -297,7 +309,10 @@ async def test_a_websocket_can_be_refused_and_is_no_page(mock, session):
 async def test_every_session_meets_the_mocks_websockets():
     with Mock() as mock:
         mock.websocket("ws://stream.example/", messages=["a"])
-        async with wherry.ClientSession() as session, session.ws_connect("ws://stream.example/") as socket:
+        async with (
+            wherry.ClientSession() as session,
+            session.ws_connect("ws://stream.example/") as socket,
+        ):
             assert await socket.receive_str() == "a"
 
 

@@ -1,4 +1,6 @@
-"""Basic authentication (RFC 7617): a user name and a password, and the field value that carries them."""
+"""Basic authentication (RFC 7617): a user name and a password, and the field value that carries
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Authentication challenges (RFC 9110 11.3): what a WWW-Authenticate or Proxy-Authenticate field holds.
+"""Authentication challenges (RFC 9110 11.3): what a WWW-Authenticate or Proxy-Authenticate field
+holds.
 
-Values in, values out.  One field may hold several challenges, and their commas are those of their parameters too;
-what belongs to which is told by the grammar alone: a token before "=" is a parameter, any other begins a challenge.
+Values in, values out.  One field may hold several challenges, and their commas are those of their
+parameters too; what belongs to which is told by the grammar alone: a token before "=" is a
+parameter, any other begins a challenge.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ class Challenge(NamedTuple):
     Args:
         scheme: The scheme's name in lower case.
         token68: What some schemes have in the place of parameters, else None.
-        params: The parameters by their names in lower case, unquoted; of two of one name the first counts.
+        params: The parameters by their names in lower case, unquoted; of two of one name the first
+            counts.
     """
 
     scheme: str
@@ -33,7 +36,9 @@ class Challenge(NamedTuple):
 
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
-    """Every challenge of these field values, in their order; where a value is broken its rest is passed over."""
+    """Every challenge of these field values, in their order; where a value is broken its rest is
+    passed over.
+    """
     found: list[Challenge] = []
     for value in values:
         _parse_value(value, found)
@@ -41,7 +46,9 @@ def parse_challenges(values: Iterable[str]) -> list[Challenge]:
 
 
 def parse_params(value: str) -> dict[str, str]:
-    """The parameters of a field that holds nothing else, as Authentication-Info does (RFC 9110 11.6.3)."""
+    """The parameters of a field that holds nothing else, as Authentication-Info does (RFC 9110
+    11.6.3).
+    """
     found: list[Challenge] = []
     _parse_value(f"- {value}", found)
     return found[0].params if len(found) == 1 else {}
@@ -76,8 +83,12 @@ def _parse_value(value: str, found: list[Challenge]) -> None:
 
 
 def _is_scheme(value: str, token68: re.Match[str]) -> bool:
-    """Whether what looks like a token68 is a parameter with an empty value: ``Digest opaque=, realm=...``."""
-    return value[token68.end(1) - 1] == "=" and value[token68.start(1) : token68.end(1) - 1].lower() in {
+    """Whether what looks like a token68 is a parameter with an empty value: ``Digest opaque=,
+    realm=...``.
+    """
+    return value[token68.end(1) - 1] == "=" and value[
+        token68.start(1) : token68.end(1) - 1
+    ].lower() in {
         "opaque",
         "realm",
         "domain",

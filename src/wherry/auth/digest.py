@@ -1,7 +1,8 @@
 """Digest authentication (RFC 7616, and RFC 2069 for old servers): values in, a field value out.
 
-It knows challenges, algorithms and the arithmetic of the answer.  It does no I/O, keeps no counters, and does not
-know which origin asked: to whom credentials may be shown is decided by who calls it.
+It knows challenges, algorithms and the arithmetic of the answer.  It does no I/O, keeps no
+counters, and does not know which origin asked: to whom credentials may be shown is decided by who
+calls it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ _NAMES = (
     ("SHA", "sha1"),
     ("MD5", "md5"),
 )
-_HASHES: dict[str, Hash] = {name: known for name, openssl in _NAMES if (known := _hash(openssl)) is not None}
+_HASHES: dict[str, Hash] = {
+    name: known for name, openssl in _NAMES if (known := _hash(openssl)) is not None
+}
 _STRENGTH = {name: len(_NAMES) - place for place, (name, _) in enumerate(_NAMES)}
 SUPPORTED_ALGORITHMS = tuple(sorted((*_HASHES, *(f"{name}-SESS" for name in _HASHES))))
 
@@ -92,21 +95,26 @@ class DigestChallenge(NamedTuple):
 
     @property
     def encoding(self) -> str:
-        """UTF-8, unless the server asks for ISO-8859-1, which it did before RFC 7616 gave the parameter its meaning."""
+        """UTF-8, unless the server asks for ISO-8859-1, which it did before RFC 7616 gave the
+        parameter its meaning.
+        """
         return "latin-1" if self.charset.lower() in {"iso-8859-1", "latin1", "latin-1"} else "utf-8"
 
 
 def read_challenge(challenge: Challenge) -> DigestChallenge | None:
-    """The Digest challenge in `challenge`, or None when it is of another kind or cannot be answered.
+    """The Digest challenge in `challenge`, or None when it is of another kind or cannot be
+    answered.
 
-    It cannot be answered without a realm and a nonce, nor when the algorithm or every qop is unknown.
+    It cannot be answered without a realm and a nonce, nor when the algorithm or every qop is
+    unknown.
     """
     if challenge.scheme != "digest":
         return None
     params = challenge.params
     algorithm = params.get("algorithm", "")
     if not algorithm.isascii() or any(map(has_control, params.values())):
-        return None  # what cannot be sent back cannot be answered; HTTP/2 lets control characters through
+        # What cannot be sent back cannot be answered; HTTP/2 lets control characters through.
+        return None
     if (algorithm or "MD5").upper().removesuffix("-SESS") not in _HASHES:
         return None
     offered = [qop.strip().lower() for qop in params.get("qop", "").split(",") if qop.strip()]
@@ -127,8 +135,12 @@ def read_challenge(challenge: Challenge) -> DigestChallenge | None:
 
 
 def choose_challenge(challenges: Iterable[Challenge]) -> DigestChallenge | None:
-    """The strongest Digest challenge that can be answered; among equals the server's first (RFC 7616 3.7)."""
-    known = [digest for challenge in challenges if (digest := read_challenge(challenge)) is not None]
+    """The strongest Digest challenge that can be answered; among equals the server's first (RFC
+    7616 3.7).
+    """
+    known = [
+        digest for challenge in challenges if (digest := read_challenge(challenge)) is not None
+    ]
     return max(known, key=lambda digest: digest.strength, default=None)
 
 
@@ -141,7 +153,9 @@ def choose_qop(qops: tuple[str, ...], body_size: int | None) -> str:
         qops: What the server offers.
         body_size: Bytes of the request's body; None when that is not known before it is read.
     """
-    if "auth-int" in qops and ("auth" not in qops or (body_size is not None and body_size <= CHEAP_BODY)):
+    if "auth-int" in qops and (
+        "auth" not in qops or (body_size is not None and body_size <= CHEAP_BODY)
+    ):
         return "auth-int"
     return "auth" if "auth" in qops else ""
 
@@ -152,8 +166,8 @@ class DigestAnswer(NamedTuple):
     Args:
         value: For the Authorization field.
         nonce: The nonce that was answered.
-        proof: Makes what the server's `rspauth` must be, of the response's body where `qop` covers it; None where
-            it has no meaning.
+        proof: Makes what the server's `rspauth` must be, of the response's body where `qop` covers
+            it; None where it has no meaning.
         qop: What the answer covers, and the proof with it.
         cnonce: The client's nonce.
         nc: The nonce count, as sent.
@@ -201,7 +215,9 @@ def respond(
     nc = f"{count:08x}"
     # RFC 7616 4: in Normalization Form C.
     login, password = unicodedata.normalize("NFC", login), unicodedata.normalize("NFC", password)
-    a1 = hashed(b":".join((login.encode(encoding), _octets(challenge.realm), password.encode(encoding))))
+    a1 = hashed(
+        b":".join((login.encode(encoding), _octets(challenge.realm), password.encode(encoding)))
+    )
     if challenge.is_session:
         a1 = hashed(_octets(f"{a1}:{nonce}:{cnonce}"))
 
@@ -246,7 +262,8 @@ def _username(challenge: DigestChallenge, login: str) -> str:
         # Fields go out in UTF-8 with surrogate escapes: these stand for the bytes themselves.
         return f"username={quoted(login.encode('latin-1').decode('utf-8', 'surrogateescape'))}"
     if challenge.charset and _PLAIN_NAME.fullmatch(login) is None:
-        return f"username*=UTF-8''{percent_encode(login, safe='!#$&+-.^_`|~')}"  # RFC 7616 3.4, RFC 8187
+        # RFC 7616 3.4, RFC 8187.
+        return f"username*=UTF-8''{percent_encode(login, safe='!#$&+-.^_`|~')}"
     return f"username={quoted(login)}"
 
 

@@ -1,7 +1,7 @@
 """Credentials from ~/.netrc, or from the file that $NETRC names.
 
-`read_netrc` does blocking I/O and belongs in a thread; what it gives back is looked up without any.  A file that
-cannot be read or parsed is a warning in the log, never an error of a request.
+`read_netrc` does blocking I/O and belongs in a thread; what it gives back is looked up without
+any.  A file that cannot be read or parsed is a warning in the log, never an error of a request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class Netrc:
     __slots__ = ("_entries",)
 
     def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
-        self._entries = {} if entries is None else {host.lower(): entry for host, entry in entries.items()}
+        self._entries = (
+            {} if entries is None else {host.lower(): entry for host, entry in entries.items()}
+        )
 
     def lookup(self, host: str | None, *, default: bool = True) -> BasicAuth | None:
         """The credentials for a host, None where there are none.

@@ -1,1 +1,3 @@
-"""Bodies: what can be sent (payloads, forms, multiparts), and what comes back (streams, content codings)."""
+"""Bodies: what can be sent (payloads, forms, multiparts), and what comes back (streams, content
+codings).
+"""

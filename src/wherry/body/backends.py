@@ -11,7 +11,15 @@ import sys
 import zlib
 from typing import Any, Protocol
 
-__all__ = ("ZlibBackend", "accept_encoding", "brotli", "deflater", "inflater", "set_zlib_backend", "zstd")
+__all__ = (
+    "ZlibBackend",
+    "accept_encoding",
+    "brotli",
+    "deflater",
+    "inflater",
+    "set_zlib_backend",
+    "zstd",
+)
 
 
 class ZlibBackend(Protocol):
@@ -57,7 +65,9 @@ def deflater() -> Any:
 
 @functools.cache
 def brotli() -> Any:
-    """A brotli module that can bound its output: before 1.2 a few bytes could take any memory.  None for none."""
+    """A brotli module that can bound its output: before 1.2 a few bytes could take any memory.
+    None for none.
+    """
     for name in ("brotlicffi", "brotli"):
         try:
             module = importlib.import_module(name)
@@ -72,7 +82,9 @@ def brotli() -> Any:
 def zstd() -> Any:
     """The zstd module, None for none."""
     try:
-        return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+        return importlib.import_module(
+            "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        )
     except ImportError:
         return None
 

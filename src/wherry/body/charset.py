@@ -1,6 +1,7 @@
 """Media types and character sets: what a Content-Type header says, and what a byte order mark says.
 
-Pure functions over strings and bytes.  Which encoding a response's text is in is decided in the client room.
+Pure functions over strings and bytes.  Which encoding a response's text is in is decided in the
+client room.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from multidict import MultiDict, MultiDictProxy
 
 from wherry.protocol.grammar import split, unescaped
 
-__all__ = ("MimeType", "bom_encoding", "is_json_type", "known_charset", "parse_mimetype", "text_type")
+__all__ = (
+    "MimeType",
+    "bom_encoding",
+    "is_json_type",
+    "known_charset",
+    "parse_mimetype",
+    "text_type",
+)
 
 # The longer marks first: UTF-32's little-endian mark begins with UTF-16's.
 _MARKS = (
@@ -25,10 +33,11 @@ _MARKS = (
 )
 
 
-# What a server may choose: the labels of the WHATWG's Encoding standard (4.2), and UTF-32, which JSON was once sent in.
-# Blanks and punctuation are left out of labels ("ISO_8859-1:1987").  Python has more codecs by names: some are no text
-# encodings ("base64"), some take time that is not linear ("punycode", "idna"), and some give half surrogate pairs
-# ("utf-7").  Where the standard decodes a label as a larger encoding, Python's own of that name is meant.
+# What a server may choose: the labels of the WHATWG's Encoding standard (4.2), and UTF-32, which
+# JSON was once sent in.  Blanks and punctuation are left out of labels ("ISO_8859-1:1987").  Python
+# has more codecs by names: some are no text encodings ("base64"), some take time that is not linear
+# ("punycode", "idna"), and some give half surrogate pairs ("utf-7").  Where the standard decodes a
+# label as a larger encoding, Python's own of that name is meant.
 _LABELS = {
     "utf-8": "utf8 unicode11utf8 unicode20utf8 xunicode20utf8",
     "utf-16": "utf16 u16",
@@ -97,7 +106,8 @@ class MimeType(NamedTuple):
 
 
 def parse_mimetype(value: str) -> MimeType:
-    """Take a Content-Type value apart (RFC 9110 8.3.1); what does not look like one gives empty parts.
+    """Take a Content-Type value apart (RFC 9110 8.3.1); what does not look like one gives empty
+    parts.
 
     >>> parsed = parse_mimetype('application/problem+json; charset="utf-8"')
     >>> parsed.type, parsed.subtype, parsed.suffix, parsed.parameters["charset"]
@@ -134,7 +144,8 @@ def _unquote(text: str) -> str:
 
 
 def known_charset(name: str | None) -> str | None:
-    """The name by which Python knows a text encoding that a server may choose, or None if it is none.
+    """The name by which Python knows a text encoding that a server may choose, or None if it is
+    none.
 
     >>> known_charset("Windows-1252"), known_charset("punycode")
     ('cp1252', None)
@@ -146,7 +157,9 @@ def known_charset(name: str | None) -> str | None:
 
 
 def text_type(content_type: str | None, encoding: str | None) -> tuple[str, str]:
-    """(content type, encoding) of a text that is sent; what is not said follows from the other, or is UTF-8."""
+    """(content type, encoding) of a text that is sent; what is not said follows from the other, or
+    is UTF-8.
+    """
     if encoding is None:
         encoding = "utf-8"
         if content_type is not None:
@@ -157,7 +170,9 @@ def text_type(content_type: str | None, encoding: str | None) -> tuple[str, str]
 
 
 def bom_encoding(body: bytes) -> str | None:
-    """The encoding that a byte order mark at the start of `body` tells; decoding with it drops the mark."""
+    """The encoding that a byte order mark at the start of `body` tells; decoding with it drops the
+    mark.
+    """
     for mark, encoding in _MARKS:
         if body.startswith(mark):
             return encoding
@@ -168,5 +183,6 @@ def is_json_type(content_type: str) -> bool:
     """Whether it is ``application/json``, or of any type with the ``+json`` suffix (RFC 6839 3.1)."""
     parsed = parse_mimetype(content_type)
     if parsed.suffix:
-        return parsed.suffix.rpartition("+")[2] == "json"  # RFC 6838 4.2.8: what follows the last plus
+        # RFC 6838 4.2.8: what follows the last plus.
+        return parsed.suffix.rpartition("+")[2] == "json"
     return parsed.type == "application" and parsed.subtype == "json"

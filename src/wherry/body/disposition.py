@@ -1,7 +1,8 @@
-"""The Content-Disposition field: written for parts of a form (RFC 7578), read as RFC 6266 and 2231 say.
+"""The Content-Disposition field: written for parts of a form (RFC 7578), read as RFC 6266 and 2231
+say.
 
-Pure functions over strings.  What a peer sends is read leniently where clients do, with a warning; what is
-written can never break out of its quotes.
+Pure functions over strings.  What a peer sends is read leniently where clients do, with a warning;
+what is written can never break out of its quotes.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ _MARK: Final = re.compile(r';|=\s*+"')
 _CLOSING: Final = re.compile(r'(?:[^"\\]++|\\.|"(?!\s*+(?:;|\Z)))*+"', re.DOTALL)
 _CONTINUED: Final = re.compile(r"(.+?)\*(\d{1,4})(\*?)\Z")
 
-# The warnings tell nothing of what came: Python remembers each text of a warning for the life of the process.
+# The warnings tell nothing of what came: Python remembers each text of a warning for the life of
+# the process.
 _NOT_UNDERSTOOD: Final = "a Content-Disposition field cannot be understood; it is passed over"
 _EMPTY: Final = "a Content-Disposition field has an empty parameter"
-_PASSED_OVER: Final = "a parameter of a Content-Disposition field cannot be understood; it is passed over"
+_PASSED_OVER: Final = (
+    "a parameter of a Content-Disposition field cannot be understood; it is passed over"
+)
 
 
 class BadContentDispositionHeader(RuntimeWarning):
@@ -44,14 +48,16 @@ class BadContentDispositionParam(RuntimeWarning):
     """A parameter of a Content-Disposition field cannot be understood, and is passed over."""
 
 
-def content_disposition_header(disptype: str, quote_fields: bool = True, _charset: str = "utf-8", **params: str) -> str:
+def content_disposition_header(
+    disptype: str, quote_fields: bool = True, _charset: str = "utf-8", **params: str
+) -> str:
     r"""The value of a Content-Disposition field.
 
     Args:
         disptype: "form-data", "attachment" ...
-        quote_fields: Percent-encode file names, and use ext-values (RFC 8187) for what else is not ASCII but
-            not in a form, where RFC 7578 4.2 has plain UTF-8.  False sends file names as UTF-8 too, as browsers
-            do; CR and LF are percent-encoded all the same.
+        quote_fields: Percent-encode file names, and use ext-values (RFC 8187) for what else is not
+            ASCII but not in a form, where RFC 7578 4.2 has plain UTF-8.  False sends file names as
+            UTF-8 too, as browsers do; CR and LF are percent-encoded all the same.
         params: Parameters in order.
 
     Raises:
@@ -75,7 +81,8 @@ def content_disposition_header(disptype: str, quote_fields: bool = True, _charse
 
 def _parameter(name: str, value: str, plain: bool, charset: str) -> str:
     if plain:
-        # RFC 7578 4.2 and the WHATWG's form submission: line ends cannot stand in a field.  They are encoded.
+        # RFC 7578 4.2 and the WHATWG's form submission: line ends cannot stand in a field.  They
+        # are encoded.
         text = _CONTROL.sub(lambda match: f"%{ord(match[0]):02X}", value)
         return f"{name}={quoted(text)}"
     if name.lower() == "filename":
@@ -89,8 +96,9 @@ def parse_content_disposition(header: str | None) -> tuple[str | None, dict[str,
     """Take a Content-Disposition value apart.
 
     Returns:
-        The type in lower case and the parameters; (None, {}) for what cannot be understood.  Ext-values
-        ("name*") are decoded, continuations ("name*0") are left for `content_disposition_filename`.
+        The type in lower case and the parameters; (None, {}) for what cannot be understood.
+        Ext-values ("name*") are decoded, continuations ("name*0") are left for
+        `content_disposition_filename`.
     """
     if not header:
         return None, {}
@@ -126,8 +134,8 @@ def parse_content_disposition(header: str | None) -> tuple[str | None, dict[str,
 def _split(text: str) -> list[str]:
     """Split at semicolons outside of quotes.
 
-    A quote counts only where a value begins, and ends only before a semicolon or the end: some senders put
-    bare quotes into file names.
+    A quote counts only where a value begins, and ends only before a semicolon or the end: some
+    senders put bare quotes into file names.
     """
     if not text:
         return []
@@ -144,7 +152,8 @@ def _split(text: str) -> list[str]:
         elif closes:
             closing = _CLOSING.match(text, at)
             if closing is None:
-                # Then no later value ends in a quote either: what was read once need not be read again.
+                # Then no later value ends in a quote either: what was read once need not be read
+                # again.
                 closes = False
             else:
                 at = closing.end()
@@ -159,7 +168,8 @@ def _parameter_value(name: str, value: str) -> str:
     if _CONTINUED.match(name) or not name.endswith("*"):
         if in_quotes:
             text = unescaped(value[1:-1])
-            # A path in front of a file name comes from old browsers; its root must not be taken for one.
+            # A path in front of a file name comes from old browsers; its root must not be taken for
+            # one.
             return text if _CONTINUED.match(name) else text.lstrip("\\/")
         if not is_token(value):
             raise ValueError(value)
@@ -202,7 +212,9 @@ def content_disposition_filename(params: Mapping[str, str], name: str = "filenam
 
 
 def _join_continued(pieces: list[tuple[str, bool]]) -> str | None:
-    """Put continuations together (RFC 2231 4.1): the first tells the charset, and each whether it is encoded."""
+    """Put continuations together (RFC 2231 4.1): the first tells the charset, and each whether it
+    is encoded.
+    """
     first, encoded = pieces[0]
     charset = ""
     if encoded and first.count("'") >= 2:

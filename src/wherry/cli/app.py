@@ -49,7 +49,8 @@ _ZSH_NEEDS = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit 
 
 
 class _Option(click.Option):
-    """An option that the environment sets by its own name: ``--no-redirects`` is WHERRY_NO_REDIRECTS.
+    """An option that the environment sets by its own name: ``--no-redirects`` is
+    WHERRY_NO_REDIRECTS.
 
     One that may be repeated has a value on each line there.
     """
@@ -85,12 +86,16 @@ class _CliGroup(click.Group):
         """A word that is almost a command is hardly a host."""
         close = difflib.get_close_matches(word, self.commands, 1, 0.8) if word.isalpha() else ()
         if close:
-            ctx.fail(f"no command is named {word!r}; did you mean {close[0]!r}? (A host of that name: http://{word}/)")
+            ctx.fail(
+                f"no command is named {word!r}; did you mean {close[0]!r}? (A host of that name: http://{word}/)"
+            )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         command = self.commands[self.default]
         own = super().shell_complete(ctx, incomplete)
-        return own + command.shell_complete(click.Context(command, info_name=self.default), incomplete)
+        return own + command.shell_complete(
+            click.Context(command, info_name=self.default), incomplete
+        )
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "[OPTIONS] URL")
@@ -101,7 +106,9 @@ class _CliGroup(click.Group):
         self.format_commands(ctx, formatter)
 
 
-@click.group(cls=_CliGroup, context_settings=_CONTEXT, invoke_without_command=True, epilog=_EXAMPLES)
+@click.group(
+    cls=_CliGroup, context_settings=_CONTEXT, invoke_without_command=True, epilog=_EXAMPLES
+)
 @click.version_option(wherry.__version__, package_name="wherry", message="wherry %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -111,7 +118,8 @@ def cli(ctx: click.Context) -> None:
 
 
 def run_cli(args: list[str] | None = None) -> None:
-    """Run the command that the arguments name; mistakes in them are told in one line, as other errors are.
+    """Run the command that the arguments name; mistakes in them are told in one line, as other
+    errors are.
 
     Args:
         args: The arguments; the process's own by default.
@@ -156,13 +164,36 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
     )
 
 
-@cli.command("get", short_help="What `wherry URL` does.", context_settings=_CONTEXT, epilog=_EXAMPLES)
+@cli.command(
+    "get", short_help="What `wherry URL` does.", context_settings=_CONTEXT, epilog=_EXAMPLES
+)
 @click.argument("url")
-@_option("-X", "--request", "method", metavar="METHOD", help="The method; GET, or POST with a body.")
-@_option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field; may be repeated.")
-@_option("-d", "--data", multiple=True, metavar="TEXT", help="A form's body; @FILE reads one, @- standard input.")
+@_option(
+    "-X", "--request", "method", metavar="METHOD", help="The method; GET, or POST with a body."
+)
+@_option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'K: V'",
+    help="A header field; may be repeated.",
+)
+@_option(
+    "-d",
+    "--data",
+    multiple=True,
+    metavar="TEXT",
+    help="A form's body; @FILE reads one, @- standard input.",
+)
 @_option("--json", "json_text", metavar="TEXT", help="A body of JSON; @FILE and @- as for --data.")
-@_option("-F", "--form", multiple=True, metavar="NAME=VALUE", help="A multipart form's field; NAME=@FILE uploads.")
+@_option(
+    "-F",
+    "--form",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A multipart form's field; NAME=@FILE uploads.",
+)
 @_option(
     "-o",
     "--output",
@@ -170,11 +201,22 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
     metavar="FILE",
     help="Save the body, with a progress bar; in a directory, by its name; - is standard output.",
 )
-@_option("-C", "--continue", "resume", is_flag=True, help="With -o: go on with a download that broke off.")
-@_option("-v", "--verbose", is_flag=True, help="Show the heads of request and response, and the times.")
+@_option(
+    "-C",
+    "--continue",
+    "resume",
+    is_flag=True,
+    help="With -o: go on with a download that broke off.",
+)
+@_option(
+    "-v", "--verbose", is_flag=True, help="Show the heads of request and response, and the times."
+)
 @_option("-f", "--fail", is_flag=True, help="A status from 400 up is an error: exit status 1.")
 @_option(
-    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Seconds in all; no limit by default."
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds in all; no limit by default.",
 )
 @_option("--no-redirects", is_flag=True, help="Show a redirect instead of following it.")
 @_option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
@@ -185,13 +227,27 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
     metavar="URL",
     help="A proxy (http, https, socks4, socks4a, socks5 or socks5h); again for a chain.",
 )
-@_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy, the last one of a chain.")
+@_option(
+    "--proxy-user",
+    metavar="NAME:PASSWORD",
+    help="Who you are to the proxy, the last one of a chain.",
+)
 @_option("--http2", is_flag=True, help="Offer HTTP/2 to https:// servers.")
 @_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
-@_option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
-@_option("--curl", is_flag=True, help="Print the curl command that asks the same, and send nothing.")
 @_option(
-    "--har", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Record the exchange as HAR 1.2."
+    "--cacert",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Trust these authorities.",
+)
+@_option(
+    "--curl", is_flag=True, help="Print the curl command that asks the same, and send nothing."
+)
+@_option(
+    "--har",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Record the exchange as HAR 1.2.",
 )
 def get(url: str, **given: Any) -> None:
     """Get URL: shown on a terminal, as plain bytes in a pipe, or saved to a file."""
@@ -226,8 +282,21 @@ def get(url: str, **given: Any) -> None:
     metavar="DIR",
     help="Where the files go; here by default.",
 )
-@_option("-n", "--concurrency", type=click.IntRange(1, 1000), default=8, show_default=True, help="Downloads at once.")
-@_option("--per-host", type=click.IntRange(1, 1000), default=4, show_default=True, help="Of these, from one host.")
+@_option(
+    "-n",
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    default=8,
+    show_default=True,
+    help="Downloads at once.",
+)
+@_option(
+    "--per-host",
+    type=click.IntRange(1, 1000),
+    default=4,
+    show_default=True,
+    help="Of these, from one host.",
+)
 @_option(
     "--retries",
     type=click.IntRange(0, 100),
@@ -235,14 +304,23 @@ def get(url: str, **given: Any) -> None:
     show_default=True,
     help="Further tries after failures that may pass.",
 )
-@_option("--no-continue", is_flag=True, help="Begin anew what broke off, instead of going on with it.")
+@_option(
+    "--no-continue", is_flag=True, help="Begin anew what broke off, instead of going on with it."
+)
 @_option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write a line of JSON for each download.",
 )
-@_option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field of every request.")
+@_option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'K: V'",
+    help="A header field of every request.",
+)
 @_option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -252,11 +330,17 @@ def get(url: str, **given: Any) -> None:
 @_option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
 @_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
 @_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
-@_option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
+@_option(
+    "--cacert",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Trust these authorities.",
+)
 def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     """Download many URLs at once: those of a list, and those that are named.
 
-    What broke off goes on where it was, and what may pass is tried again. The exit status is 1 if any failed.
+    What broke off goes on where it was, and what may pass is tried again. The exit status is 1 if
+    any failed.
 
     \b
     Examples:
@@ -275,10 +359,28 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
 @cli.command("ws", short_help="Talk over a WebSocket.", context_settings=_CONTEXT)
 @click.argument("url")
 @_option(
-    "-m", "--message", "messages", multiple=True, metavar="TEXT", help="Send this, not standard input; again for more."
+    "-m",
+    "--message",
+    "messages",
+    multiple=True,
+    metavar="TEXT",
+    help="Send this, not standard input; again for more.",
 )
-@_option("-s", "--subprotocol", "protocols", multiple=True, metavar="NAME", help="Offer a subprotocol; again for more.")
-@_option("-n", "--count", type=click.IntRange(0), default=0, help="Close after so many messages have come.")
+@_option(
+    "-s",
+    "--subprotocol",
+    "protocols",
+    multiple=True,
+    metavar="NAME",
+    help="Offer a subprotocol; again for more.",
+)
+@_option(
+    "-n",
+    "--count",
+    type=click.IntRange(0),
+    default=0,
+    help="Close after so many messages have come.",
+)
 @_option(
     "-w",
     "--wait",
@@ -288,7 +390,14 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     metavar="SECONDS",
     help="Silence after the last message that we sent, before we close.",
 )
-@_option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field of the handshake.")
+@_option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'K: V'",
+    help="A header field of the handshake.",
+)
 @_option("-v", "--verbose", is_flag=True, help="Tell how it opens and closes.")
 @_option(
     "-p",
@@ -308,9 +417,15 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
 @_option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
 @_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
 @_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
-@_option("--cacert", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Trust these authorities.")
+@_option(
+    "--cacert",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Trust these authorities.",
+)
 def websocket(url: str, **given: Any) -> None:
-    """Talk over a WebSocket: each line of standard input is a message, each message that comes is a line.
+    """Talk over a WebSocket: each line of standard input is a message, each message that comes is a
+    line.
 
     \b
     Examples:
@@ -319,15 +434,32 @@ def websocket(url: str, **given: Any) -> None:
     """
     with _mistakes():
         ask = _ask(parse_url(url, ("ws", "wss", "http", "https")), given)
-        talk = Talk(ask, given["protocols"], given["messages"], given["wait"], given["count"], given["verbose"])
+        talk = Talk(
+            ask,
+            given["protocols"],
+            given["messages"],
+            given["wait"],
+            given["count"],
+            given["verbose"],
+        )
         talk.ping = given["ping"]
     run(run_talk(talk))
 
 
 @cli.command(short_help="Make real requests, and tell what happened.", context_settings=_CONTEXT)
 @click.argument("url", required=False)
-@_option("-n", "--requests", type=click.IntRange(1, 100_000), help="How many in the last step; 500 by default.")
-@_option("-c", "--at-once", type=click.IntRange(1, 1000), help="How many of them together; 50 by default.")
+@_option(
+    "-n",
+    "--requests",
+    type=click.IntRange(1, 100_000),
+    help="How many in the last step; 500 by default.",
+)
+@_option(
+    "-c",
+    "--at-once",
+    type=click.IntRange(1, 1000),
+    help="How many of them together; 50 by default.",
+)
 def demo(url: str | None, requests: int | None, at_once: int | None) -> None:
     """Make real requests on an embedded server, or on URL, and tell what happened.
 

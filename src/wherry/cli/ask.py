@@ -33,7 +33,8 @@ class Ask:
         method: The method, in upper case.
         headers: Fields, as pairs.
         body: The body, if there is one.
-        form: Fields and files of a multipart form, instead of a body: (name, value, the file's path or None).
+        form: Fields and files of a multipart form, instead of a body: (name, value, the file's path
+            or None).
         user: Name and password for Basic authentication.
         proxies: Proxy URLs, one behind the other.
         proxy_user: Name and password for the last of them.
@@ -71,12 +72,18 @@ class Ask:
             "ssl": self.tls,
         }
         if self.form:
-            form = wherry.FormData(quote_fields=False)  # servers take names as they are, as from a browser
+            # Servers take names as they are, as from a browser.
+            form = wherry.FormData(quote_fields=False)
             for name, value, path in self.form:
                 if path is None:
                     form.add_field(name, value.decode())
                 else:
-                    form.add_field(name, value, filename=Path(path).name, content_type="application/octet-stream")
+                    form.add_field(
+                        name,
+                        value,
+                        filename=Path(path).name,
+                        content_type="application/octet-stream",
+                    )
             options["data"] = form
         elif self.body is not None:
             options["data"] = self.body

@@ -36,7 +36,11 @@ def curl_command(ask: Ask) -> str:
     if ask.body is not None:
         words += ["--data-raw" if _is_text(ask.body) else "--data-binary", _text_or_input(ask.body)]
     for name, content, path in ask.form:
-        words += ["--form", f"{name}=@{_quoted(path)}"] if path else ["--form-string", f"{name}={content.decode()}"]
+        words += (
+            ["--form", f"{name}=@{_quoted(path)}"]
+            if path
+            else ["--form-string", f"{name}={content.decode()}"]
+        )
     words.append(str(ask.url))
     return shlex.join(words)
 

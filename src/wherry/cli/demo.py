@@ -1,4 +1,6 @@
-"""``wherry demo``: real requests, on the embedded server or on a site, and a table of what happened."""
+"""``wherry demo``: real requests, on the embedded server or on a site, and a table of what
+happened.
+"""
 
 from __future__ import annotations
 
@@ -73,13 +75,19 @@ class Demonstration:
             step.note = f"{len(content)} bytes, {response.content_type}"
 
     async def post(self, url: URL) -> None:
-        async with self.step("POST JSON") as step, self.session.post(url, json={"boat": "wherry"}) as response:
+        async with (
+            self.step("POST JSON") as step,
+            self.session.post(url, json={"boat": "wherry"}) as response,
+        ):
             step.saw(response)
             step.note = f"the server saw {(await response.json())['json']}"
 
     async def cookies(self, base: URL) -> None:
         url = base.with_path("/cookies/set").with_query(oar="1")
-        async with self.step("cookie set, and sent back") as step, self.session.get(url) as response:
+        async with (
+            self.step("cookie set, and sent back") as step,
+            self.session.get(url) as response,
+        ):
             step.saw(response)
             step.note = f"the server saw {(await response.json())['cookies']}"
 
@@ -88,7 +96,8 @@ class Demonstration:
             task = bars.add_task("download", total=None)
             async with self.step("streamed download") as step, self.session.get(url) as response:
                 result = await response.download(
-                    Path(place) / "body", progress=lambda size, total: bars.update(task, completed=size, total=total)
+                    Path(place) / "body",
+                    progress=lambda size, total: bars.update(task, completed=size, total=total),
                 )
                 step.saw(response)
             step.note = f"{result.size / 1e6:.1f} MB, {result.size / 1e6 / step.seconds:.0f} MB/s"
@@ -107,7 +116,10 @@ class Demonstration:
                     statuses[response.status] = statuses.get(response.status, 0) + 1
                 times.append(time.perf_counter() - began)
 
-        async with self.step(f"{requests} requests, {at_once} at a time") as step, asyncio.TaskGroup() as group:
+        async with (
+            self.step(f"{requests} requests, {at_once} at a time") as step,
+            asyncio.TaskGroup() as group,
+        ):
             for _ in range(at_once):
                 group.create_task(work())
         step.exchanges = requests
@@ -132,7 +144,9 @@ async def run_demo(url: URL | None, requests: int | None, at_once: int | None) -
         connector = wherry.TCPConnector()
         # The embedded server is at an IP address, whose cookies are refused by default.
         jar = wherry.CookieJar(unsafe=url is None)
-        session = await stack.enter_async_context(wherry.ClientSession(connector=connector, cookie_jar=jar))
+        session = await stack.enter_async_context(
+            wherry.ClientSession(connector=connector, cookie_jar=jar)
+        )
         demonstration = Demonstration(session, connector)
         if url is None:
             console.print(f"wherry {wherry.__version__} on the embedded server at {base}")
@@ -149,7 +163,9 @@ async def run_demo(url: URL | None, requests: int | None, at_once: int | None) -
     return 0
 
 
-async def _local_steps(demonstration: Demonstration, base: URL, requests: int, at_once: int) -> None:
+async def _local_steps(
+    demonstration: Demonstration, base: URL, requests: int, at_once: int
+) -> None:
     await demonstration.get(base.with_path("/get"), "GET")
     await demonstration.get(base.with_path("/gzip"), "GET, compressed")
     await demonstration.post(base.with_path("/post"))
@@ -172,10 +188,17 @@ def _ms(seconds: float) -> str:
 
 def _table(steps: list[Step]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (("step", "left"), ("status", "left"), ("time", "right"), ("opened", "right")):
+    for name, justify in (
+        ("step", "left"),
+        ("status", "left"),
+        ("time", "right"),
+        ("opened", "right"),
+    ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     table.add_column("reused", justify="right")
     table.add_column("what happened", overflow="fold")
     for step in steps:
-        table.add_row(step.name, step.status, _ms(step.seconds), str(step.opened), str(step.reused), step.note)
+        table.add_row(
+            step.name, step.status, _ms(step.seconds), str(step.opened), str(step.reused), step.note
+        )
     return table

@@ -1,4 +1,6 @@
-"""``wherry fetch``: many downloads at once, retried and resumed, with a table and a report at the end."""
+"""``wherry fetch``: many downloads at once, retried and resumed, with a table and a report at the
+end.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,8 @@ class Plan:
 
 
 def read_list(urls: Iterable[str], lines: Iterable[str] = ()) -> list[Job]:
-    """Downloads of `urls`, and of a list's lines; empty lines and those that begin with # are left out.
+    """Downloads of `urls`, and of a list's lines; empty lines and those that begin with # are left
+    out.
 
     Raises:
         UsageProblem: A line has no URL, or there is none at all.
@@ -105,9 +108,12 @@ def _unique(name: str, taken: Counter[str]) -> str:
 
 
 def pause_before(attempt: int, retry_after: str | None) -> float:
-    """Seconds to wait before a further try: doubled each time, or what the server asks for, at most a minute."""
+    """Seconds to wait before a further try: doubled each time, or what the server asks for, at most
+    a minute.
+    """
     asked = (retry_after or "").strip(" \t")
-    # RFC 9110 10.2.3: ASCII digits; `isdigit` alone takes others ("²"), of which `float` makes nothing.
+    # RFC 9110 10.2.3: ASCII digits; `isdigit` alone takes others ("²"), of which `float` makes
+    # nothing.
     if asked.isascii() and asked.isdigit():
         return min(float(asked[:12]), _LONGEST_PAUSE)
     return min(0.25 * 2.0**attempt, _LONGEST_PAUSE)
@@ -141,7 +147,9 @@ async def run_fetch(jobs: list[Job], plan: Plan) -> int:
                     for job in remaining:
                         await _fetch(session, job, plan, bars)
                         ended.append(job)
-                        bars.update(overall, description=f"{len(ended)} of {len(jobs)}", advance=job.size)
+                        bars.update(
+                            overall, description=f"{len(ended)} of {len(jobs)}", advance=job.size
+                        )
                         if report is not None:
                             report.write(json.dumps(asdict(job)) + "\n")
                             report.flush()
@@ -206,17 +214,25 @@ def _print_table(jobs: list[Job], seconds: float) -> None:
     for name in ("bytes", "tries", "time"):
         table.add_column(name, justify="right")
     table.add_column("", overflow="fold")
-    shown = jobs if len(jobs) <= _LONGEST_TABLE else [job for job in jobs if job.error or job.attempts > 1]
+    shown = (
+        jobs
+        if len(jobs) <= _LONGEST_TABLE
+        else [job for job in jobs if job.error or job.attempts > 1]
+    )
     for job in shown:
         note = f"[red]{_escaped(job.error)}[/red]" if job.error else ""
         if job.resumed_from:
             note = f"went on from {job.resumed_from}"
-        table.add_row(_escaped(job.file), str(job.size), str(job.attempts), f"{job.seconds:.2f} s", note)
+        table.add_row(
+            _escaped(job.file), str(job.size), str(job.attempts), f"{job.seconds:.2f} s", note
+        )
     if shown:
         console.print(table)
     failed = sum(job.error is not None for job in jobs)
     total = sum(job.size for job in jobs)
-    console.print(f"{len(jobs) - failed} of {len(jobs)} downloads, {total / 1e6:.1f} MB in {seconds:.2f} s")
+    console.print(
+        f"{len(jobs) - failed} of {len(jobs)} downloads, {total / 1e6:.1f} MB in {seconds:.2f} s"
+    )
 
 
 def _escaped(text: str) -> str:

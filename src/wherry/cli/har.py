@@ -26,7 +26,11 @@ class Recorder:
         self.entries: list[dict[str, Any]] = []
 
     def add(
-        self, ask: Ask, response: wherry.ClientResponse, body: bytes | None, seconds: dict[str, float | None]
+        self,
+        ask: Ask,
+        response: wherry.ClientResponse,
+        body: bytes | None,
+        seconds: dict[str, float | None],
     ) -> None:
         """Add a response, and the redirects that led to it; a body of None was too large to keep."""
         began = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds.get("total") or 0.0)

@@ -26,7 +26,9 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def run(work: Coroutine[Any, Any, int | None]) -> None:
-    """Run a command and end the program: with 0, with the status that it gives, or with 1 and a line for an error."""
+    """Run a command and end the program: with 0, with the status that it gives, or with 1 and a
+    line for an error.
+    """
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             status = runner.run(work) or 0

@@ -1,6 +1,7 @@
 """What a person sees: bodies, heads, times, progress, errors.
 
-Bodies go to standard output, all else to standard error; what a stranger's server says never drives the terminal.
+Bodies go to standard output, all else to standard error; what a stranger's server says never drives
+the terminal.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def heads(response: wherry.ClientResponse) -> None:
             console.print(_field(">", "Host", info.url.authority))
         _fields(console, ">", info.headers.items())
         console.print(Text("<"))
-        console.print(Text(plain(f"< {_protocol(step)} {step.status} {step.reason or ''}").rstrip(), "bold"))
+        console.print(
+            Text(plain(f"< {_protocol(step)} {step.status} {step.reason or ''}").rstrip(), "bold")
+        )
         _fields(console, "<", step.headers.items())
         console.print(Text("<"))
 
@@ -92,7 +95,11 @@ def seconds_of(response: wherry.ClientResponse, first_byte: float, total: float)
 
 
 def timings(seconds: Seconds) -> None:
-    told = [f"{name} {value * 1000:.1f} ms" for name in STEPS if (value := seconds.get(name)) is not None]
+    told = [
+        f"{name} {value * 1000:.1f} ms"
+        for name in STEPS
+        if (value := seconds.get(name)) is not None
+    ]
     note(", ".join(told))
 
 
@@ -114,7 +121,9 @@ def body(response: wherry.ClientResponse, content: bytes) -> None:
     try:
         text = content.decode(encoding_of(response))
     except UnicodeDecodeError:
-        raise ValueError(f"the body is binary ({len(content)} bytes): save it with -o FILE") from None
+        raise ValueError(
+            f"the body is binary ({len(content)} bytes): save it with -o FILE"
+        ) from None
     if "json" in response.content_type:
         try:
             text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
@@ -125,7 +134,9 @@ def body(response: wherry.ClientResponse, content: bytes) -> None:
             return
     if "\0" in text:
         raise ValueError(f"the body is binary ({len(content)} bytes): save it with -o FILE")
-    console.out(plain(text.replace("\r\n", "\n")), end="" if text.endswith("\n") else "\n", highlight=False)
+    console.out(
+        plain(text.replace("\r\n", "\n")), end="" if text.endswith("\n") else "\n", highlight=False
+    )
 
 
 def note(text: str) -> None:

@@ -16,7 +16,8 @@ from wherry.cli import show
 from wherry.cli.ask import Ask
 from wherry.cli.har import Recorder
 
-# A body that is larger is not gathered to be made pretty or recorded: it goes through piece by piece.
+# A body that is larger is not gathered to be made pretty or recorded: it goes through piece by
+# piece.
 MAX_GATHERED = 64 * 1024 * 1024
 
 
@@ -56,13 +57,19 @@ async def run_single(ask: Ask, output: Output) -> None:
                 raise ValueError(f"--continue goes with GET, not with {ask.method}")
             with show.progress_bars() as bars:
                 await session.download(
-                    ask.url, output.path, resume=True, progress=_advance(bars, output.path.name), **ask.options
+                    ask.url,
+                    output.path,
+                    resume=True,
+                    progress=_advance(bars, output.path.name),
+                    **ask.options,
                 )
             return
         # What a terminal shows is gathered first.
         limit = MAX_GATHERED if _shows(output) else None
         began = time.perf_counter()
-        async with session.request(ask.method, ask.url, max_body_size=limit, **ask.options) as response:
+        async with session.request(
+            ask.method, ask.url, max_body_size=limit, **ask.options
+        ) as response:
             first_byte = time.perf_counter() - began
             if output.verbose:
                 show.heads(response)

@@ -53,7 +53,9 @@ async def run_talk(talk: Talk) -> int:
         del options[name]
     async with wherry.ClientSession(trust_env=True) as session:
         async with asyncio.timeout(talk.ask.timeout):
-            socket = await session.ws_connect(talk.ask.url, protocols=talk.protocols, autoping=not talk.ping, **options)
+            socket = await session.ws_connect(
+                talk.ask.url, protocols=talk.protocols, autoping=not talk.ping, **options
+            )
         async with socket:
             if talk.verbose:
                 show.note(f"open, subprotocol {socket.protocol or 'none'}")
@@ -146,7 +148,8 @@ async def _next(socket: wherry.ClientWebSocketResponse, talk: Talk) -> Any:
 def _lines_of_input() -> asyncio.Queue[str | None]:
     """Lines of standard input as they come, then None.
 
-    A thread reads, since files and terminals cannot all be waited for; it never keeps the program from ending.
+    A thread reads, since files and terminals cannot all be waited for; it never keeps the program
+    from ending.
     """
     loop = asyncio.get_running_loop()
     descriptor = sys.stdin.fileno()

@@ -1,7 +1,9 @@
-"""A response's body into a file: under another name until it is whole, and from where it broke off if told to.
+"""A response's body into a file: under another name until it is whole, and from where it broke off
+if told to.
 
-What is on the disk under the wanted name is always a whole file: the body is written beside it and renamed when
-its length and its digest are right.  Disk work runs in a thread, while the next pieces arrive.
+What is on the disk under the wanted name is always a whole file: the body is written beside it and
+renamed when its length and its digest are right.  Disk work runs in a thread, while the next pieces
+arrive.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ LONGEST_NAME: Final = 200
 _SPOOFING: Final = re.compile(r"[\x00-\x1f\x7f:\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19}|\*)\Z")
 
-# Called with the bytes that the file has now and those that it will have, None where that is not known.
+# Called with the bytes that the file has now and those that it will have, None where that is not
+# known.
 Progress = Callable[[int, "int | None"], object]
 
 
@@ -69,7 +72,9 @@ class _Digest:
     def check(self, path: Path) -> None:
         found = self._hash.hexdigest()
         if found != self.expected.lower():
-            raise ClientPayloadError(f"{path}: the {self.name} digest is {found}, expected {self.expected}")
+            raise ClientPayloadError(
+                f"{path}: the {self.name} digest is {found}, expected {self.expected}"
+            )
 
 
 class _PartFile:
@@ -85,13 +90,17 @@ class _PartFile:
         self.path = path
         self.keep = keep
         self.digest = digest
-        self.part = path.with_name(f"{path.name}.part" if keep else f".{path.name}.{secrets.token_hex(4)}.part")
+        self.part = path.with_name(
+            f"{path.name}.part" if keep else f".{path.name}.{secrets.token_hex(4)}.part"
+        )
         self.notes = path.with_name(f"{path.name}.part.json")
         self.size = 0
         self._fd: int | None = None
 
     def validator(self) -> str | None:
-        """What If-Range must say for the part that is there (RFC 9110 13.1.5); None if there is none."""
+        """What If-Range must say for the part that is there (RFC 9110 13.1.5); None if there is
+        none.
+        """
         try:
             self.size = self.part.stat().st_size
             validator = json.loads(self.notes.read_text("utf-8"))["validator"]
@@ -142,7 +151,9 @@ class _PartFile:
         self.close()
         try:
             if total is not None and self.size != total:
-                raise ClientPayloadError(f"{self.path}: {self.size} bytes came, {total} were announced")
+                raise ClientPayloadError(
+                    f"{self.path}: {self.size} bytes came, {total} were announced"
+                )
             if self.digest is not None:
                 self.digest.check(self.path)
         except ClientPayloadError:
@@ -181,8 +192,8 @@ async def download(
 
     Args:
         response: Whose body was not read, or was read whole.
-        path: The file; one that is there is replaced.  For a directory the name is the one that the response
-            gives, or its URL's last segment.
+        path: The file; one that is there is replaced.  For a directory the name is the one that the
+            response gives, or its URL's last segment.
         digest: "sha256:..." or another of hashlib's; the file must have it.
         progress: Called as the file grows.
 
@@ -309,7 +320,9 @@ async def fetch_to_file(
     validator = await asyncio.to_thread(file.validator)
     headers = list(_pairs(kwargs.pop("headers", None)))
     # Only what comes unencoded can be gone on with at a byte.
-    headers = [pair for pair in headers if pair[0].lower() not in {"range", "if-range", "accept-encoding"}]
+    headers = [
+        pair for pair in headers if pair[0].lower() not in {"range", "if-range", "accept-encoding"}
+    ]
     headers.append(("Accept-Encoding", "identity"))
     if validator is not None:
         ranged = [*headers, ("Range", f"bytes={file.size}-"), ("If-Range", validator)]
@@ -320,7 +333,9 @@ async def fetch_to_file(
         file.size = 0
     async with session.get(url, headers=headers, **kwargs) as response:
         _require_file(response)
-        return await _receive(response, file, _body_size(response), progress, _validator_of(response))
+        return await _receive(
+            response, file, _body_size(response), progress, _validator_of(response)
+        )
 
 
 async def _resume(
@@ -331,8 +346,11 @@ async def _resume(
         found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
         if found is None or found[1] is None or int(found[1]) != file.size:
             came = response.headers.get("Content-Range")
-            raise ClientPayloadError(f"{response.url} answered bytes={file.size}- with Content-Range {came!r}")
-        # There are servers that overlook an If-Range with an entity tag: what they send belongs to another file.
+            raise ClientPayloadError(
+                f"{response.url} answered bytes={file.size}- with Content-Range {came!r}"
+            )
+        # There are servers that overlook an If-Range with an entity tag: what they send belongs to
+        # another file.
         if _validator_of(response) not in {None, validator}:
             return None
         total = int(found[2]) + 1 if found[3] == "*" else int(found[3])
@@ -353,7 +371,8 @@ async def _resume(
 
 
 def _require_file(response: ClientResponse, *, ranged: bool = False) -> None:
-    """Let nothing but a file take the place of one that is there: no redirect, no "not modified", no mere part.
+    """Let nothing but a file take the place of one that is there: no redirect, no "not modified",
+    no mere part.
 
     Raises:
         ClientResponseError: With the status that came.

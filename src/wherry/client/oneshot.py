@@ -33,7 +33,10 @@ class _SessionRequestContextManager:
         return self._resp
 
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         if self._resp is not None:
             self._resp.close()

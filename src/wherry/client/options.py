@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from yarl import URL
 
-from wherry.amounts import whole_number
+from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
-from wherry.body.form import form_with_files
+from wherry.body.payload.form import form_with_files
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
-from wherry.connect.proxy_hops import proxy_hops
-from wherry.connect.tls import one_ssl
+from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.tls.contexts import one_ssl
 from wherry.errors import InvalidURL
 from wherry.types import LooseCookies, LooseHeaders, Query, StrOrURL
 
@@ -94,7 +94,8 @@ def as_timeout(value: Any) -> ClientTimeout | None:
                 if hasattr(value, name)
             }
         )
-    raise ValueError(f"timeout= takes a ClientTimeout or a number of seconds, not {value!r}")  # as aiohttp's sessions
+    # As aiohttp's sessions.
+    raise ValueError(f"timeout= takes a ClientTimeout or a number of seconds, not {value!r}")
 
 
 class RequestOptions:
@@ -177,9 +178,16 @@ class RequestOptions:
             if json is not None:
                 raise ValueError("files and json parameters can not be used at the same time")
             data = form_with_files(data, files)
-        if ssl is not True or verify_ssl is not None or fingerprint is not None or ssl_context is not None:
+        if (
+            ssl is not True
+            or verify_ssl is not None
+            or fingerprint is not None
+            or ssl_context is not None
+        ):
             if ssl is None:
-                warnings.warn("ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=5)
+                warnings.warn(
+                    "ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=5
+                )
             ssl = one_ssl(ssl, verify_ssl, ssl_context, fingerprint, stacklevel=5)
         self.params = params
         self.data = data
@@ -196,7 +204,9 @@ class RequestOptions:
         self.raise_for_status = raise_for_status
         self.proxy = proxy
         # Made here and once: an iterator gives its hops only once, and redirects need them again.
-        self.hops = None if proxy is None else proxy_hops(proxy, proxy_auth, proxy_headers, proxy_ssl)
+        self.hops = (
+            None if proxy is None else proxy_hops(proxy, proxy_auth, proxy_headers, proxy_ssl)
+        )
         self.proxy_auth = proxy_auth
         self.proxy_headers = proxy_headers
         self.proxy_ssl = proxy_ssl
@@ -204,7 +214,9 @@ class RequestOptions:
         self.ssl = ssl
         self.server_hostname = server_hostname
         self.trace_request_ctx = trace_request_ctx
-        self.read_bufsize = read_bufsize if read_bufsize is None else whole_number("read_bufsize", read_bufsize)
+        self.read_bufsize = (
+            read_bufsize if read_bufsize is None else whole_number("read_bufsize", read_bufsize)
+        )
         self.auto_decompress = auto_decompress
         if max_body_size is not None:
             max_body_size = whole_number("max_body_size", max_body_size, negative=False)
@@ -217,7 +229,9 @@ class RequestOptions:
 
 
 def _kept(pairs: Any) -> Any:
-    """`pairs`, to be gone through more than once: redirects and further tries need what an iterator gives only once."""
+    """`pairs`, to be gone through more than once: redirects and further tries need what an iterator
+    gives only once.
+    """
     return list(pairs) if hasattr(pairs, "__next__") else pairs
 
 
@@ -236,7 +250,8 @@ READING_OPTIONS = frozenset(
         "trace_request_ctx",
     }
 )
-# With these a plain GET may still be one that was built before; the last two are part of what it is found by.
+# With these a plain GET may still be one that was built before; the last two are part of what it is
+# found by.
 READY_OPTIONS = READING_OPTIONS | {"headers", "params"}
 
 # With these a request may be like another of its kind.
@@ -265,13 +280,21 @@ def check_auth(auth: BasicAuth | None) -> BasicAuth | None:
 def session_timeout(timeout: Any, read_timeout: Any, conn_timeout: float | None) -> ClientTimeout:
     if timeout is not UNSET:
         if read_timeout is not UNSET or conn_timeout is not None:
-            raise ValueError("read_timeout and conn_timeout parameters conflict with timeout parameter")
+            raise ValueError(
+                "read_timeout and conn_timeout parameters conflict with timeout parameter"
+            )
         return as_timeout(timeout) or DEFAULT_TIMEOUT
     limits = DEFAULT_TIMEOUT
     if read_timeout is not UNSET:
-        warnings.warn("read_timeout is deprecated, use timeout instead", DeprecationWarning, stacklevel=3)
+        warnings.warn(
+            "read_timeout is deprecated, use timeout instead", DeprecationWarning, stacklevel=3
+        )
         limits = ClientTimeout(total=read_timeout, sock_connect=limits.sock_connect)
     if conn_timeout is not None:
-        warnings.warn("conn_timeout is deprecated, use timeout instead", DeprecationWarning, stacklevel=3)
-        limits = ClientTimeout(total=limits.total, connect=conn_timeout, sock_connect=limits.sock_connect)
+        warnings.warn(
+            "conn_timeout is deprecated, use timeout instead", DeprecationWarning, stacklevel=3
+        )
+        limits = ClientTimeout(
+            total=limits.total, connect=conn_timeout, sock_connect=limits.sock_connect
+        )
     return limits

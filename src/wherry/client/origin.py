@@ -1,4 +1,6 @@
-"""What the origin of a URL is: the question that every rule about secrets asks, and what Host and :authority say."""
+"""What the origin of a URL is: the question that every rule about secrets asks, and what Host and
+:authority say.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,17 @@ _NO_HOST = re.compile(r"[\x00-\x20\x7f]")
 def origin_of(url: URL) -> URL:
     """The origin of a URL in one form (RFC 6454 4): a port that the scheme implies is left out."""
     origin = url.origin()
-    return origin.with_port(None) if origin.explicit_port is not None and origin.is_default_port() else origin
+    return (
+        origin.with_port(None)
+        if origin.explicit_port is not None and origin.is_default_port()
+        else origin
+    )
 
 
 def base_origin_of(url: URL) -> URL:
-    """The origin that a session's `base_url` is compared by: a WebSocket is asked of the same server (RFC 6455 3)."""
+    """The origin that a session's `base_url` is compared by: a WebSocket is asked of the same
+    server (RFC 6455 3).
+    """
     if url.scheme in ("ws", "wss"):
         url = url.with_scheme("https" if url.scheme == "wss" else "http")
     return origin_of(url)
@@ -50,10 +58,12 @@ def url_of(text: str, base: URL | None = None, *, encoded: bool = False) -> URL:
 
 
 def authority_of(url: URL) -> str:
-    """Host and port as they are sent; what an IPv6 zone is called here is nobody else's business (RFC 6874 4).
+    """Host and port as they are sent; what an IPv6 zone is called here is nobody else's business
+    (RFC 6874 4).
 
     Raises:
-        InvalidUrlClientError: They have a space, a control character, or what has no bytes (RFC 3986 3.2.2).
+        InvalidUrlClientError: They have a space, a control character, or what has no bytes (RFC
+            3986 3.2.2).
     """
     authority = url.host_port_subcomponent or ""
     if _NO_HOST.search(authority) is not None or not (authority.isascii() or has_bytes(authority)):

@@ -1,7 +1,8 @@
-"""What `response.connection.protocol` is after a 101: the raw bytes of both directions, for a parser of the program's.
+"""What `response.connection.protocol` is after a 101: the raw bytes of both directions, for a
+parser of the program's.
 
-Programs that speak another protocol on an upgraded connection (Docker's exec, for one) know these names from aiohttp.
-Nothing is read before a parser is there, so that nothing is lost.
+Programs that speak another protocol on an upgraded connection (Docker's exec, for one) know these
+names from aiohttp.  Nothing is read before a parser is there, so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from weakref import ref
 
 from wherry.errors import ClientConnectionResetError
 from wherry.protocol.connection import Exchange, Tunnel
-from wherry.protocol.outlet import Outlet
+from wherry.protocol.write_gate import WriteGate
 
 if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
@@ -37,7 +38,15 @@ class RawStream:
         exchange: Its exchange.
     """
 
-    __slots__ = ("_exchange", "_outlet", "_parser", "_payload", "_reading_paused", "_response", "_tunnel")
+    __slots__ = (
+        "_exchange",
+        "_parser",
+        "_payload",
+        "_reading_paused",
+        "_response",
+        "_tunnel",
+        "_write_gate",
+    )
 
     def __init__(self, response: ClientResponse, exchange: Exchange) -> None:
         self._response = ref(response, self._forgotten)
@@ -46,7 +55,7 @@ class RawStream:
         self._parser: RawParser | None = None
         self._payload: Any = None
         self._reading_paused = False
-        self._outlet = Outlet()
+        self._write_gate = WriteGate()
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -64,7 +73,8 @@ class RawStream:
 
         Args:
             parser: Takes the bytes.
-            payload: Where it puts what it has parsed; told by `set_exception` if the connection breaks.
+            payload: Where it puts what it has parsed; told by `set_exception` if the connection
+                breaks.
 
         Raises:
             ClientConnectionResetError: The connection is gone.
@@ -110,14 +120,14 @@ class RawStream:
         """
         if not self.connected:
             raise ClientConnectionResetError("Connection lost")
-        await self._outlet.wait()
+        await self._write_gate.wait()
 
     def _forgotten(self, _gone: object) -> None:
         transport = self.transport
         if transport is not None:
             self.close()
 
-    # --- what the tunnel says -------------------------------------------------------------------------------
+    # --- what the tunnel says ---------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Bytes for the parser; after its end, or its failure, they are nobody's."""
@@ -144,13 +154,13 @@ class RawStream:
                 self._fail(exc)
             with contextlib.suppress(Exception):
                 parser.feed_eof()
-        self._outlet.lose()
+        self._write_gate.lose()
 
     def pause_writing(self) -> None:
-        self._outlet.paused = True
+        self._write_gate.paused = True
 
     def resume_writing(self) -> None:
-        self._outlet.resume()
+        self._write_gate.resume()
 
     def _fail(self, exc: BaseException) -> None:
         tell = getattr(self._payload, "set_exception", None)

@@ -1,9 +1,10 @@
-"""`ClientRequest`: one request as it will be sent, and everything a middleware may still change about it.
+"""`ClientRequest`: one request as it will be sent, and everything a middleware may still change
+about it.
 
-Header fields are kept in two parts, the block that all requests of the session share and the few that are this
-request's own; the dictionary of them is made only when somebody looks.  Either way the same fields go out in the
-same order.  Framing (Content-Length, Transfer-Encoding) belongs to the engine: what a program sets must agree
-with the body.
+Header fields are kept in two parts, the block that all requests of the session share and the few
+that are this request's own; the dictionary of them is made only when somebody looks.  Either way
+the same fields go out in the same order.  Framing (Content-Length, Transfer-Encoding) belongs to
+the engine: what a program sets must agree with the body.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.body.encoders import compression_of
-from wherry.body.form import payload_of
-from wherry.body.payload import Payload
-from wherry.client.field_rules import (
+from wherry.body.payload.encoders import compression_of
+from wherry.body.payload.form import payload_of
+from wherry.body.payload.memory import Payload
+from wherry.client.headers.framing import (
+    METHODS_WITHOUT_CONTENT,
+    body_framing,
+    connection_options,
+    parted,
+)
+from wherry.client.headers.validation import (
     ENGINE_FIELDS,
     check_field,
     check_method,
@@ -29,15 +36,14 @@ from wherry.client.field_rules import (
     target_of,
     without_proxy_credentials,
 )
-from wherry.client.framing import METHODS_WITHOUT_CONTENT, body_framing, connection_options, parted
 from wherry.client.origin import authority_of
-from wherry.client.own_classes import UNHEARD
 from wherry.client.request_info import RequestInfo
-from wherry.connect.known_names import warn_of_unheard
-from wherry.connect.proxy_hops import proxy_hops
-from wherry.connect.proxy_http import forward_fields
+from wherry.compat.aiohttp.private_names import warn_of_unheard
+from wherry.compat.aiohttp.request_overrides import UNHEARD
+from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.http import forward_fields
 from wherry.connect.route import ProxyHop, Route
-from wherry.cookies.line import merge_cookie_lines, request_cookie_line
+from wherry.cookies.cookie_header import merge_cookie_lines, request_cookie_line
 from wherry.protocol.heads import EMPTY_BLOCK, FieldBlock, RequestHead
 from wherry.types import HttpVersion, HttpVersion10, HttpVersion11, LooseCookies, LooseHeaders
 
@@ -51,7 +57,8 @@ _UNTYPED = (str, bytes, bytearray, memoryview, IOBase)
 class ClientRequest:
     """One request, before it is sent.
 
-    A middleware may change `method`, `url`, `headers` (a CIMultiDict) and, by `update_body`, the body.
+    A middleware may change `method`, `url`, `headers` (a CIMultiDict) and, by `update_body`, the
+    body.
 
     Args:
         method: The method.
@@ -82,7 +89,8 @@ class ClientRequest:
     proxy_auth: BasicAuth | None = None
     proxy_headers: LooseHeaders | None = None
     hops: tuple[ProxyHop, ...] = ()  # the proxies to pass, in order
-    # (route, head) of a request that is sent again and again as it is; see `ClientSession._ready_request`.
+    # (route, head) of a request that is sent again and again as it is; see
+    # `ClientSession._ready_request`.
     _ready: tuple[Route, RequestHead] | None = None
     # The request itself, for its twins to be compared with.
     _built: ClientRequest | None = None
@@ -188,20 +196,24 @@ class ClientRequest:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.url}>"
 
-    def again(self) -> Self:
-        """A twin of a request that was not sent: middlewares may change it, and this one stays as it is."""
-        twin = object.__new__(type(self))
-        twin.__dict__ = fields = self.__dict__.copy()
+    def copy(self) -> Self:
+        """A twin of a request that was not sent: middlewares may change it, and this one stays as
+        it is.
+        """
+        copy = object.__new__(type(self))
+        copy.__dict__ = fields = self.__dict__.copy()
         fields["_fields"] = self._fields.copy()
-        return twin
+        return copy
 
     @property
     def changed(self) -> bool:
         """Whether anything in a twin is not as in the request that was built before."""
         built = {} if self._built is None else self._built.__dict__
-        return self.__dict__ != (built if self._traces is None else {**built, "_traces": self._traces})
+        return self.__dict__ != (
+            built if self._traces is None else {**built, "_traces": self._traces}
+        )
 
-    # --- taking in what the user said -----------------------------------------------------------------------
+    # --- taking in what the user said -------------------------------------------------------------
 
     def _take_headers(self, headers: LooseHeaders) -> frozenset[str]:
         """Keep the request's own fields; they replace the shared ones of the same name."""
@@ -217,23 +229,33 @@ class ClientRequest:
             names.add(lower)
             fields.append((name, value))
         if not names.isdisjoint(self._shared.names):
-            self._shared = FieldBlock(pair for pair in self._shared.pairs if pair[0].lower() not in names)
+            self._shared = FieldBlock(
+                pair for pair in self._shared.pairs if pair[0].lower() not in names
+            )
         return frozenset(names)
 
     def _take_cookies(self, line: str, cookies: LooseCookies | None) -> None:
-        """Make one Cookie field of the program's own field, the jar's line and the argument, each over those before."""
+        """Make one Cookie field of the program's own field, the jar's line and the argument, each
+        over those before.
+        """
         own = [value for name, value in self._fields if name.lower() == "cookie"]
         if own:
             self._fields = [pair for pair in self._fields if pair[0].lower() != "cookie"]
         elif "cookie" in self._shared.names:
             own = [value for name, value in self._shared.pairs if name.lower() == "cookie"]
-            self._shared = FieldBlock(pair for pair in self._shared.pairs if pair[0].lower() != "cookie")
+            self._shared = FieldBlock(
+                pair for pair in self._shared.pairs if pair[0].lower() != "cookie"
+            )
         if own:
             line = merge_cookie_lines("; ".join(own), line)
         if cookies:
             jar = None if self._session is None else self._session.cookie_jar
-            quote, secure = (True, ()) if jar is None else (jar.quote_cookie, jar.treat_as_secure_origin)
-            line = request_cookie_line(line, cookies, quote_cookie=quote, url=self.url, secure_origins=secure)
+            quote, secure = (
+                (True, ()) if jar is None else (jar.quote_cookie, jar.treat_as_secure_origin)
+            )
+            line = request_cookie_line(
+                line, cookies, quote_cookie=quote, url=self.url, secure_origins=secure
+            )
         if line:
             self._fields.append(("Cookie", line))
 
@@ -241,9 +263,13 @@ class ClientRequest:
         if not isinstance(auth, BasicAuth):
             raise TypeError("BasicAuth() tuple is required instead")
         if "authorization" in names:
-            raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in URL")
+            raise ValueError(
+                "Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in URL"
+            )
         if "authorization" in self._shared.names:
-            self._shared = FieldBlock(pair for pair in self._shared.pairs if pair[0].lower() != "authorization")
+            self._shared = FieldBlock(
+                pair for pair in self._shared.pairs if pair[0].lower() != "authorization"
+            )
         self.auth = auth
         self._fields.append(("Authorization", auth.encode()))
 
@@ -254,7 +280,12 @@ class ClientRequest:
         skipped = {name.lower() for name in self._skip_auto_headers or ()}
         for name, value in payload.headers.items():
             lower = check_field(name, value)
-            if lower in present or lower in skipped or lower in self._shared.names or lower in ENGINE_FIELDS:
+            if (
+                lower in present
+                or lower in skipped
+                or lower in self._shared.names
+                or lower in ENGINE_FIELDS
+            ):
                 continue
             self._fields.append((str(name), value))
         coding = compression_of(self.compress)
@@ -264,7 +295,7 @@ class ClientRequest:
             self._fields.append(("Content-Encoding", coding))
             self.chunked = True
 
-    # --- what the user sees ---------------------------------------------------------------------------------
+    # --- what the user sees -----------------------------------------------------------------------
 
     @property
     def headers(self) -> CIMultiDict[str]:
@@ -292,7 +323,9 @@ class ClientRequest:
 
     def _announce_body(self, headers: CIMultiDict[str]) -> None:
         engine = self._engine or {}
-        length, chunked = body_framing(self._body, engine, self.method, self.version, chunked=bool(self.chunked))
+        length, chunked = body_framing(
+            self._body, engine, self.method, self.version, chunked=bool(self.chunked)
+        )
         if chunked:
             headers["Transfer-Encoding"] = "chunked"
         elif length is not None:
@@ -334,18 +367,21 @@ class ClientRequest:
         return type(self).send is not _PLAIN_SEND or "send" in self.__dict__
 
     async def send(self, _conn: Any) -> ClientResponse:
-        """Write the request to the connection that it has, and give its response; for classes that override it."""
+        """Write the request to the connection that it has, and give its response; for classes that
+        override it.
+        """
         if self._carry is None:
             raise RuntimeError("a request is sent by its session")
         response: ClientResponse = await self._carry()
         return response
 
     async def update_body(self, body: Any) -> None:
-        """Put another body in the place of this one; the fields that told of the old one change with it.
+        """Put another body in the place of this one; the fields that told of the old one change
+        with it.
 
         Args:
-            body: Anything that `data=` takes, None for no body.  Text, bytes and files say nothing of their type: a
-                Content-Type that is there stays.
+            body: Anything that `data=` takes, None for no body.  Text, bytes and files say nothing
+                of their type: a Content-Type that is there stays.
         """
         headers = self.headers  # from here on the dictionary is what counts
         if self._body is not None and self._body is not body:
@@ -372,7 +408,7 @@ class ClientRequest:
             self._shared, self._fields = shared, fields
         self._announce_body(headers)
 
-    # --- what the engine sees -------------------------------------------------------------------------------
+    # --- what the engine sees ---------------------------------------------------------------------
 
     @property
     def payload(self) -> Payload | None:
@@ -404,7 +440,9 @@ class ClientRequest:
             length: int | None = None if self.method in METHODS_WITHOUT_CONTENT else 0
             chunked = False
         else:
-            length, chunked = body_framing(payload, engine or {}, self.method, self.version, chunked=bool(self.chunked))
+            length, chunked = body_framing(
+                payload, engine or {}, self.method, self.version, chunked=bool(self.chunked)
+            )
         at_hand, expects = None, self.expect100 or (engine is not None and "expect" in engine)
         if payload is not None and not chunked and not self.compress and not expects:
             at_hand = payload.at_hand if self._upload_tracker is None else None

@@ -27,5 +27,7 @@ class RequestInfo(_RequestInfo):
 
     __slots__ = ()
 
-    def __new__(cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None) -> Self:
+    def __new__(
+        cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None
+    ) -> Self:
         return super().__new__(cls, url, method, headers, url if real_url is None else real_url)

@@ -1,8 +1,9 @@
 """`ClientResponse`: a response whose head is here and whose body is read when the program likes.
 
-It is made when the head has arrived and builds nothing that nobody asked for: header dictionaries, cookies, links
-and the request's summary appear on first touch.  The connection goes back to the pool by itself, when the last
-byte is in; a response that is closed or forgotten gives its place back.
+It is made when the head has arrived and builds nothing that nobody asked for: header dictionaries,
+cookies, links and the request's summary appear on first touch.  The connection goes back to the
+pool by itself, when the last byte is in; a response that is closed or forgotten gives its place
+back.
 """
 
 from __future__ import annotations
@@ -18,26 +19,32 @@ from typing import TYPE_CHECKING, Any, Self
 
 from yarl import URL
 
-from wherry.body.stream import StreamReader
+from wherry.body.stream.reader import StreamReader
 from wherry.client.download import DownloadResult, Progress, download
-from wherry.client.head_fields import DerivedFields, type_matches
+from wherry.client.events import EventParser, ServerSentEvent, read_events
+from wherry.client.headers.derived import DerivedFields, type_matches
 from wherry.client.response_connection import _NOOP, ResponseConnection
-from wherry.client.response_facts import ResponseFacts
-from wherry.client.sse import EventParser, ServerSentEvent, read_events
-from wherry.errors import ClientConnectionError, ClientResponseError, ContentTypeError, NestedTooDeeply
+from wherry.client.response_metadata import ResponseFacts
+from wherry.errors import (
+    ClientConnectionError,
+    ClientResponseError,
+    ContentTypeError,
+    NestedTooDeeply,
+)
 from wherry.protocol.connection import Exchange
 from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
 from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
 if TYPE_CHECKING:
-    from wherry.body.payload_base import Payload
+    from wherry.body.payload.base import Payload
     from wherry.client.raw_stream import RawStream
     from wherry.client.request import ClientRequest
     from wherry.client.request_info import RequestInfo
     from wherry.client.session import ClientSession
 
-# A response that is released with no more than this many bytes to come is read to its end instead of closed.
+# A response that is released with no more than this many bytes to come is read to its end instead
+# of closed.
 DRAIN_LIMIT = 64 * 1024
 DRAIN_SECONDS = 1.0
 
@@ -125,7 +132,8 @@ class ClientResponse(ResponseFacts):
         *,
         version: HttpVersion = HttpVersion11,
     ) -> ClientResponse:
-        """A response that did not come over a connection: a middleware's own answer, from a cache or a mock.
+        """A response that did not come over a connection: a middleware's own answer, from a cache
+        or a mock.
 
         Args:
             request: The request that it answers.
@@ -164,7 +172,7 @@ class ClientResponse(ResponseFacts):
         headers = self.headers if self._head or self._headers else None
         return f"<{type(self).__name__}({url}) [{self.status} {reason}]>\n{headers}\n"
 
-    # --- the body -------------------------------------------------------------------------------------------
+    # --- the body ---------------------------------------------------------------------------------
 
     async def read(self) -> bytes:
         """The whole body, decoded from its content coding.
@@ -219,7 +227,8 @@ class ClientResponse(ResponseFacts):
         Args:
             encoding: The text's encoding; None finds it.
             loads: What decodes the text.
-            content_type: The type that is expected; "application/json" takes every +json too, None takes all.
+            content_type: The type that is expected; "application/json" takes every +json too, None
+                takes all.
 
         Raises:
             ContentTypeError: The response is of another type; its body stays readable.
@@ -230,7 +239,9 @@ class ClientResponse(ResponseFacts):
             body = await self.read()
         derived: DerivedFields | None = None if self._head is None else self._head.derived
         plain = derived is not None and derived.is_json
-        if not (plain and content_type == "application/json") and not type_matches(self.content_type, content_type):
+        if not (plain and content_type == "application/json") and not type_matches(
+            self.content_type, content_type
+        ):
             raise ContentTypeError(
                 self.request_info,
                 self.history,
@@ -249,7 +260,8 @@ class ClientResponse(ResponseFacts):
             raise NestedTooDeeply from None
 
     def sse(self) -> AsyncIterator[ServerSentEvent]:
-        """The server-sent events of this response, as they come; `ClientSession.events` connects again too.
+        """The server-sent events of this response, as they come; `ClientSession.events` connects
+        again too.
 
         Raises:
             ContentTypeError: The response is of another type than text/event-stream.
@@ -258,13 +270,17 @@ class ClientResponse(ResponseFacts):
         return read_events(self, EventParser())
 
     async def download(
-        self, path: str | os.PathLike[str], *, digest: str | None = None, progress: Progress | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        digest: str | None = None,
+        progress: Progress | None = None,
     ) -> DownloadResult:
         """Write the body to a file, which appears under its name only when it is whole.
 
         Args:
-            path: The file; one that is there is replaced.  In a directory the name is the one that the response
-                gives, or its URL's last segment.
+            path: The file; one that is there is replaced.  In a directory the name is the one that
+                the response gives, or its URL's last segment.
             digest: What the file must have: "sha256:1f3a...", or another of hashlib's.
             progress: Called with (bytes so far, bytes in all or None) as the file grows.
 
@@ -274,7 +290,7 @@ class ClientResponse(ResponseFacts):
         """
         return await download(self, path, digest=digest, progress=progress)
 
-    # --- the end --------------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------
 
     async def start(self, _connection: Any) -> ClientResponse:
         """Wait for the head; for classes of the program's own to override."""
@@ -293,7 +309,12 @@ class ClientResponse(ResponseFacts):
     @property
     def closed(self) -> bool:
         """Whether the connection was given up or given back."""
-        return self._closed or self._exchange is None or self._exchange.complete or self._exchange.error is not None
+        return (
+            self._closed
+            or self._exchange is None
+            or self._exchange.complete
+            or self._exchange.error is not None
+        )
 
     def close(self) -> None:
         """Close the connection unless the body has ended; what was not read is lost."""
@@ -304,7 +325,11 @@ class ClientResponse(ResponseFacts):
 
     def _give_up(self) -> None:
         exchange = self._exchange
-        if exchange is not None and not exchange.complete and not exchange.connection.loop.is_closed():
+        if (
+            exchange is not None
+            and not exchange.complete
+            and not exchange.connection.loop.is_closed()
+        ):
             exchange.cancel()
         self._settle()
 
@@ -325,7 +350,9 @@ class ClientResponse(ResponseFacts):
             on_close()
 
     def on_settled(self, callback: Callable[[], object]) -> None:
-        """Call `callback` once: when the last byte is in, or the response is closed, released or forgotten."""
+        """Call `callback` once: when the last byte is in, or the response is closed, released or
+        forgotten.
+        """
         exchange = self._exchange
         if exchange is None or exchange.complete or self._closed:
             callback()
@@ -335,11 +362,17 @@ class ClientResponse(ResponseFacts):
         self.content.on_eof(once)
 
     def release(self) -> Any:
-        """Give the connection back: a short rest of the body is read over, a long one closes the connection."""
+        """Give the connection back: a short rest of the body is read over, a long one closes the
+        connection.
+        """
         if not self._released:
             exchange = self._exchange
             if exchange is None or exchange.complete or self._drain(exchange):
-                if self._on_close is not None or self._upload is not None or self._payload is not None:
+                if (
+                    self._on_close is not None
+                    or self._upload is not None
+                    or self._payload is not None
+                ):
                     self._settle()
             else:
                 self._give_up()
@@ -350,7 +383,12 @@ class ClientResponse(ResponseFacts):
     def _drain(self, exchange: Exchange) -> bool:
         """Whether the little that is to come is worth waiting for in the background."""
         head = self._head
-        if head is None or self._session is None or exchange.error is not None or self._upload is not None:
+        if (
+            head is None
+            or self._session is None
+            or exchange.error is not None
+            or self._upload is not None
+        ):
             return False
         length = head.get(b"content-length")
         size = None if length is None else decimal(length.decode("latin-1"), 2**62)
@@ -369,7 +407,11 @@ class ClientResponse(ResponseFacts):
     @property
     def output_size(self) -> int:
         """Bytes of the request's body that were sent; deprecated, use an `UploadTracker`."""
-        warnings.warn("ClientResponse.output_size is deprecated, use UploadTracker", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            "ClientResponse.output_size is deprecated, use UploadTracker",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         request = self._request
         if request is None:
             return 0
@@ -381,7 +423,9 @@ class ClientResponse(ResponseFacts):
     def upload_complete(self) -> asyncio.Future[None]:
         """Done when the request's body is sent; deprecated, use an `UploadTracker`."""
         warnings.warn(
-            "ClientResponse.upload_complete is deprecated, use UploadTracker", DeprecationWarning, stacklevel=2
+            "ClientResponse.upload_complete is deprecated, use UploadTracker",
+            DeprecationWarning,
+            stacklevel=2,
         )
         done = self._upload_complete
         if done is None:
@@ -405,7 +449,11 @@ class ClientResponse(ResponseFacts):
             if not self._in_context:
                 self.release()
             raise ClientResponseError(
-                self.request_info, self.history, status=self.status, message=self.reason, headers=self.headers
+                self.request_info,
+                self.history,
+                status=self.status,
+                message=self.reason,
+                headers=self.headers,
             )
 
     async def wait_for_close(self) -> None:

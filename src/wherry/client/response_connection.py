@@ -27,7 +27,9 @@ class ResponseConnection:
 
     @property
     def protocol(self) -> Any:
-        """What speaks on the transport; after a 101 a `RawStream`, for a parser of the program's own."""
+        """What speaks on the transport; after a 101 a `RawStream`, for a parser of the program's
+        own.
+        """
         response = self._response
         if response.status != 101:
             return self._exchange.connection

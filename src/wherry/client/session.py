@@ -1,6 +1,7 @@
 """`ClientSession`: what a program holds.
 
-It keeps the defaults, the cookies and the connector, and turns each call into a request for the pipeline.
+It keeps the defaults, the cookies and the connector, and turns each call into a request for the
+pipeline.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from typing import Any, Self, Unpack, cast
 
 from multidict import istr
 
-from wherry.amounts import whole_number
+from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
-from wherry.body.payload_base import Payload
-from wherry.client import pipeline
-from wherry.client.context import _RequestContextManager, _WSRequestContextManager
+from wherry.body.payload.base import Payload
 from wherry.client.download import DownloadResult, Progress, fetch_to_file
-from wherry.client.field_rules import check_method
+from wherry.client.events import EventSource
+from wherry.client.headers.validation import check_method
 from wherry.client.middleware import ClientMiddlewareType, build_client_middlewares
 from wherry.client.options import (
     ALIKE_OPTIONS,
@@ -38,17 +38,18 @@ from wherry.client.options import (
     session_timeout,
 )
 from wherry.client.origin import base_origin_of
-from wherry.client.proxies import SessionProxies
 from wherry.client.request import ClientRequest
+from wherry.client.request_context_manager import _RequestContextManager, _WSRequestContextManager
 from wherry.client.response import ClientResponse
-from wherry.client.sending import send_built
-from wherry.client.session_facts import SessionFacts
-from wherry.client.sse import EventSource
+from wherry.client.sending import pipeline
+from wherry.client.sending.attempt import send_built
+from wherry.client.sending.proxy_choice import SessionProxies
+from wherry.client.session_properties import SessionFacts
 from wherry.client.timeouts import Deadline, DeadlineWheel
-from wherry.client.tracing import TraceConfig, Traces
-from wherry.client.websocket import ClientWebSocketResponse
-from wherry.client.websocket_channel import WebSocketChannel
-from wherry.client.websocket_connect import _WSConnectOptions, close_websockets, connect_websocket
+from wherry.client.tracing.signals import TraceConfig, Traces
+from wherry.client.websocket.channel import WebSocketChannel
+from wherry.client.websocket.connect import _WSConnectOptions, close_websockets, connect_websocket
+from wherry.client.websocket.websocket import ClientWebSocketResponse
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.cookies.abc import AbstractCookieJar
 from wherry.cookies.jar import CookieJar
@@ -65,34 +66,39 @@ from wherry.types import (
 
 # How long `close` waits for bodies whose classes close them asynchronously.
 PAYLOAD_CLOSE_SECONDS = 1.0
-_NO_NAMES: frozenset[istr] = frozenset()  # an empty set of its own would be a thirtieth of a session
+# An empty set of its own would be a thirtieth of a session.
+_NO_NAMES: frozenset[istr] = frozenset()
 
 
 class ClientSession(SessionFacts):
     """The way to make requests: holds defaults, cookies and connections.
 
     Args:
-        base_url: What relative URLs are relative to; a path in it must end with a slash.  `headers` with secrets
-            (Authorization, Cookie, Proxy-Authorization), Host, and `auth` go to its origin alone then.
+        base_url: What relative URLs are relative to; a path in it must end with a slash.  `headers`
+            with secrets (Authorization, Cookie, Proxy-Authorization), Host, and `auth` go to its
+            origin alone then.
         connector: Makes and keeps connections; a `TCPConnector` by default.
         cookies: Cookies that are in the jar from the beginning.
         headers: Fields of every request; a copy is kept, see `headers`.
         proxy: A proxy, or a chain of them, for every request.
         proxy_auth: Basic authentication for the proxy.
-        skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by themselves.
+        skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
+            themselves.
         auth: Basic authentication for every request; it is not sent on to another origin.
         json_serialize: Turns `json=` into text.
         json_serialize_bytes: Turns `json=` into bytes; goes before `json_serialize`.
         version: HTTP/1.1 or HTTP/1.0.
         cookie_jar: Keeps cookies; a `CookieJar` by default.
         connector_owner: Whether closing the session closes the connector.
-        raise_for_status: True raises for every status from 400 up; a coroutine function is called with the response.
+        raise_for_status: True raises for every status from 400 up; a coroutine function is called
+            with the response.
         timeout: Limits in seconds; 300 in all and 30 for a dial by default.
         auto_decompress: Whether content codings are undone.
         trust_env: Whether proxies and credentials come from the environment and ~/.netrc.
         requote_redirect_url: Whether the URL of a redirect is quoted anew.
         trace_configs: Who listens to the steps of requests.
-        read_bufsize: Bytes of a body that are kept unread before the server is slowed down, 256 KiB by default.
+        read_bufsize: Bytes of a body that are kept unread before the server is slowed down, 256 KiB
+            by default.
         max_body_size: Bytes of a decoded body after which reading fails; None for no limit.
         fallback_charset_resolver: Guesses the encoding of a text that does not say.
         middlewares: Round every request, the first outermost.
@@ -137,7 +143,9 @@ class ClientSession(SessionFacts):
         max_field_size: int = 8190,
         max_headers: int = 128,
         max_body_size: int | None = None,
-        fallback_charset_resolver: Callable[[ClientResponse, bytes], str] = lambda _response, _body: "utf-8",
+        fallback_charset_resolver: Callable[
+            [ClientResponse, bytes], str
+        ] = lambda _response, _body: "utf-8",
         middlewares: Sequence[ClientMiddlewareType] = (),
         ssl_shutdown_timeout: Any = UNSET,
         proxy_headers: LooseHeaders | None = None,
@@ -161,7 +169,9 @@ class ClientSession(SessionFacts):
             cookie_jar.update_cookies(cookies)
         self._connector_owner = connector_owner
         self._default_auth = check_auth(auth)
-        self._proxies = SessionProxies(proxy, proxy_auth, proxy_headers, proxy_ssl, trust_env=trust_env)
+        self._proxies = SessionProxies(
+            proxy, proxy_auth, proxy_headers, proxy_ssl, trust_env=trust_env
+        )
         # Whether a request that says nothing of proxies may have some.
         self._may_pass_proxies = bool(self._proxies.hops) or trust_env
         self._version = version
@@ -182,30 +192,44 @@ class ClientSession(SessionFacts):
         self._ws_response_class = ws_response_class
         self._middlewares = tuple(middlewares)
         # The middlewares round what sends a plain GET, put together once.
-        self._onion = build_client_middlewares(send_built, self._middlewares) if middlewares else None
-        self._skip_auto_headers = frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
+        self._onion = (
+            build_client_middlewares(send_built, self._middlewares) if middlewares else None
+        )
+        self._skip_auto_headers = (
+            frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
+        )
         self._wheel = DeadlineWheel(loop)
         self._websockets: set[WebSocketChannel] = set()
         self._trace_configs = trace_configs or []
         for config in self._trace_configs:
             config.freeze()
-        self._source_traceback = traceback.extract_stack(sys._getframe(1)) if loop.get_debug() else None
+        self._source_traceback = (
+            traceback.extract_stack(sys._getframe(1)) if loop.get_debug() else None
+        )
         self._connector = connector if connector is not None else TCPConnector(loop=loop)
         self._starts_responses = response_class.start is not ClientResponse.start
-        own_classes = request_class is not ClientRequest or self._starts_responses or self._connector.shows_requests
+        own_classes = (
+            request_class is not ClientRequest
+            or self._starts_responses
+            or self._connector.shows_requests
+        )
         self._is_plain = not (own_classes or trust_env)
         if connector_owner:
             self._connector.session_warns = True
 
     def __init_subclass__(cls) -> None:
         warnings.warn(
-            f"Inheritance class {cls.__name__} from ClientSession is discouraged", DeprecationWarning, stacklevel=2
+            f"Inheritance class {cls.__name__} from ClientSession is discouraged",
+            DeprecationWarning,
+            stacklevel=2,
         )
 
     def __del__(self, _warnings: Any = warnings) -> None:
         if getattr(self, "_connector", None) is None or self.closed:
             return
-        _warnings.warn(f"Unclosed client session {self!r}", ResourceWarning, source=self, stacklevel=2)
+        _warnings.warn(
+            f"Unclosed client session {self!r}", ResourceWarning, source=self, stacklevel=2
+        )
         context: dict[str, Any] = {"client_session": self, "message": "Unclosed client session"}
         if self._source_traceback is not None:
             context["source_traceback"] = self._source_traceback
@@ -216,27 +240,32 @@ class ClientSession(SessionFacts):
             connector.close()  # its sockets go with the session, and it need not warn too
         self._loop.call_exception_handler(context)
 
-    # --- making requests ------------------------------------------------------------------------------------
+    # --- making requests --------------------------------------------------------------------------
 
-    def request(self, method: str, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> _RequestContextManager:
+    def request(
+        self, method: str, url: StrOrURL, **kwargs: Unpack[_RequestOptions]
+    ) -> _RequestContextManager:
         """Make a request; await the result or enter it with ``async with``.
 
         Args:
             method: The method, in any case.
             url: The URL; relative to `base_url` where there is one.
             params: Added to the query: a str, a mapping, or pairs.
-            data: The body: bytes, str, a mapping or pairs (a form), a file, an async iterable, a `Payload`.
+            data: The body: bytes, str, a mapping or pairs (a form), a file, an async iterable, a
+                `Payload`.
             json: The body as JSON; not together with `data`.
             cookies: Cookies of this request alone.
             headers: Fields of this request; they replace the session's of the same name.
             auth: Basic authentication.
             allow_redirects: Whether redirects are followed; False for `head`.
-            max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0 lets none
-                through, None any number.
+            max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0
+                lets none through, None any number.
             compress: Compresses the body: True or "deflate", "gzip", "br", "zstd".
-            data: The body: bytes, a str, a file, an async iterable, a `FormData`, or the fields of a form.
-            files: Files of a multipart form, as requests and httpx take them: a mapping or pairs of a field's name and
-                a file, its content, or (file name, content, type, fields); `data` has the other fields then.
+            data: The body: bytes, a str, a file, an async iterable, a `FormData`, or the fields of
+                a form.
+            files: Files of a multipart form, as requests and httpx take them: a mapping or pairs of
+                a field's name and a file, its content, or (file name, content, type, fields);
+                `data` has the other fields then.
             chunked: Sends the body in chunks although its length is known.
             expect100: Waits for 100 (Continue) before the body is sent.
             raise_for_status: As for the session.
@@ -256,22 +285,35 @@ class ClientSession(SessionFacts):
         """
         return _RequestContextManager(self._request(method, url, **kwargs))
 
-    async def _request(self, method: str, str_or_url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> ClientResponse:
+    async def _request(
+        self, method: str, str_or_url: StrOrURL, **kwargs: Unpack[_RequestOptions]
+    ) -> ClientResponse:
         try:
             connector = self._connector
             if connector is None or connector.closed:
                 raise RuntimeError("Session is closed")
             if kwargs and self._base_origin is not None:
-                kwargs = cast("_RequestOptions", self._given_away(str_or_url, cast("dict[str, Any]", kwargs)))
+                kwargs = cast(
+                    "_RequestOptions", self._given_away(str_or_url, cast("dict[str, Any]", kwargs))
+                )
             options = RequestOptions(**kwargs) if kwargs else NO_OPTIONS
-            if self._is_plain and method == "GET" and (not kwargs or kwargs.keys() <= READY_OPTIONS):
+            if (
+                self._is_plain
+                and method == "GET"
+                and (not kwargs or kwargs.keys() <= READY_OPTIONS)
+            ):
                 request = self._ready_request(str_or_url, options)
                 if request is not None:
                     return await pipeline.fetch(self, "GET", request.original_url, options, request)
             url = self._resolve_url(str_or_url)
             if options.params:
                 url = url.extend_query(options.params)
-            if self._is_plain and kwargs.keys() <= ALIKE_OPTIONS and self._onion is None and not self._trace_configs:
+            if (
+                self._is_plain
+                and kwargs.keys() <= ALIKE_OPTIONS
+                and self._onion is None
+                and not self._trace_configs
+            ):
                 payload = self._payload(options)
                 request = self._request_of_kind(method, url, options, payload)
                 if request is not None:
@@ -280,8 +322,12 @@ class ClientSession(SessionFacts):
                     options.data, options.json = payload, None
             if options.data is not None or options.upload_tracker is not None:
                 options.data = payload = self._payload(options)
-                if options.upload_tracker is not None or (payload is not None and not payload.autoclose):
-                    return await pipeline.fetch_sending(self, check_method(method), url, options, payload)
+                if options.upload_tracker is not None or (
+                    payload is not None and not payload.autoclose
+                ):
+                    return await pipeline.fetch_sending(
+                        self, check_method(method), url, options, payload
+                    )
             return await pipeline.fetch(self, check_method(method), url, options)
         except BaseException:
             tracker = kwargs.get("upload_tracker")
@@ -289,19 +335,29 @@ class ClientSession(SessionFacts):
                 tracker.give_up()  # who waits for it must not wait for ever
             raise
 
-    def get(self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Any) -> _RequestContextManager:
+    def get(
+        self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Any
+    ) -> _RequestContextManager:
         """Make a GET request."""
         if not allow_redirects:
             kwargs["allow_redirects"] = False
         return _RequestContextManager(self._request("GET", url, **kwargs))
 
-    def options(self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Any) -> _RequestContextManager:
+    def options(
+        self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Any
+    ) -> _RequestContextManager:
         """Make an OPTIONS request."""
-        return _RequestContextManager(self._request("OPTIONS", url, allow_redirects=allow_redirects, **kwargs))
+        return _RequestContextManager(
+            self._request("OPTIONS", url, allow_redirects=allow_redirects, **kwargs)
+        )
 
-    def head(self, url: StrOrURL, *, allow_redirects: bool = False, **kwargs: Any) -> _RequestContextManager:
+    def head(
+        self, url: StrOrURL, *, allow_redirects: bool = False, **kwargs: Any
+    ) -> _RequestContextManager:
         """Make a HEAD request; redirects are not followed by default."""
-        return _RequestContextManager(self._request("HEAD", url, allow_redirects=allow_redirects, **kwargs))
+        return _RequestContextManager(
+            self._request("HEAD", url, allow_redirects=allow_redirects, **kwargs)
+        )
 
     def post(self, url: StrOrURL, *, data: Any = None, **kwargs: Any) -> _RequestContextManager:
         """Make a POST request."""
@@ -324,7 +380,8 @@ class ClientSession(SessionFacts):
 
         Args:
             url: Where they come from.
-            **kwargs: `reconnect` (seconds), `max_reconnects`, `last_event_id`, and all that `request` takes.
+            **kwargs: `reconnect` (seconds), `max_reconnects`, `last_event_id`, and all that
+                `request` takes.
         """
         return EventSource(self, url, **kwargs)
 
@@ -343,30 +400,38 @@ class ClientSession(SessionFacts):
         Args:
             url: What to GET.
             path: The file; one that is there is replaced.
-            resume: Keep what came as ``path.part`` when the download breaks off, and go on from there the next
-                time, if the server says that it still has the same (RFC 9110 13.1.5, 14.2).
+            resume: Keep what came as ``path.part`` when the download breaks off, and go on from
+                there the next time, if the server says that it still has the same (RFC 9110 13.1.5,
+                14.2).
             digest: What the file must have: "sha256:1f3a...", or another of hashlib's.
             progress: Called with (bytes so far, bytes in all or None) as the file grows.
             **kwargs: As for `request`.
 
         Raises:
-            ClientResponseError: The status is none of success, or says that a part of the file comes.
+            ClientResponseError: The status is none of success, or says that a part of the file
+                comes.
             ClientPayloadError: The body is not whole, or has another digest.
             OSError: The file cannot be written.
         """
-        return await fetch_to_file(self, url, path, resume=resume, digest=digest, progress=progress, **kwargs)
+        return await fetch_to_file(
+            self, url, path, resume=resume, digest=digest, progress=progress, **kwargs
+        )
 
-    def ws_connect(self, url: StrOrURL, **kwargs: Unpack[_WSConnectOptions]) -> _WSRequestContextManager:
+    def ws_connect(
+        self, url: StrOrURL, **kwargs: Unpack[_WSConnectOptions]
+    ) -> _WSRequestContextManager:
         """Open a WebSocket; await the result or enter it with ``async with``.
 
         Args:
             url: A ws, wss, http or https URL; relative to `base_url` where there is one.
             method: The method of the handshake, GET.
             protocols: The subprotocols to offer, the best first.
-            timeout: A `ClientWSTimeout`: seconds for one `receive`, and for the peer's answer to a Close frame.
+            timeout: A `ClientWSTimeout`: seconds for one `receive`, and for the peer's answer to a
+                Close frame.
             autoclose: Whether the peer's Close frame is answered when it is received.
             autoping: Whether pings are answered, and pongs not shown.
-            heartbeat: Seconds of silence after which a ping goes out; half of it later there must be an answer.
+            heartbeat: Seconds of silence after which a ping goes out; half of it later there must
+                be an answer.
             auth: Basic authentication.
             origin: The Origin field.
             params: Added to the query.
@@ -374,20 +439,24 @@ class ClientSession(SessionFacts):
             proxy: As for `request`; proxy_auth, proxy_headers, proxy_ssl too.
             ssl: As for `request`; server_hostname too.
             compress: Offers permessage-deflate with a window of 9 to 15 bits; 0 for none.
-            max_msg_size: The largest message, in bytes after inflation, 4 MiB by default; 0 for no limit.
+            max_msg_size: The largest message, in bytes after inflation, 4 MiB by default; 0 for no
+                limit.
             decode_text: Whether text is given as str; else as the bytes that came, unchecked.
 
         Raises:
-            WSServerHandshakeError: The server did not open the WebSocket, or chose what was not offered.
+            WSServerHandshakeError: The server did not open the WebSocket, or chose what was not
+                offered.
             ClientError: The handshake failed otherwise.
             ValueError: An argument cannot be sent.
         """
         return _WSRequestContextManager(self._ws_connect(url, **kwargs))
 
-    async def _ws_connect(self, url: StrOrURL, **kwargs: Unpack[_WSConnectOptions]) -> ClientWebSocketResponse:
+    async def _ws_connect(
+        self, url: StrOrURL, **kwargs: Unpack[_WSConnectOptions]
+    ) -> ClientWebSocketResponse:
         return await connect_websocket(self, url, **kwargs)
 
-    # --- what the pipeline asks for -------------------------------------------------------------------------
+    # --- what the pipeline asks for ---------------------------------------------------------------
 
     def _traces_for(self, options: RequestOptions) -> Any:
         return Traces(self, self._trace_configs, options.trace_request_ctx)
@@ -397,10 +466,12 @@ class ClientSession(SessionFacts):
         self._wheel.add(Deadline(monotonic() + seconds, exchange.cancel))
         exchange.resume_reading()
 
-    # --- the end --------------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------
 
     def _close_payload(self, payload: Payload) -> asyncio.Task[None] | None:
-        """Close a body whose class closes asynchronously; the session waits for that at its own end."""
+        """Close a body whose class closes asynchronously; the session waits for that at its own
+        end.
+        """
         if self._loop.is_closed():
             return None
         if self._closing_payloads is None:
@@ -411,7 +482,9 @@ class ClientSession(SessionFacts):
         return task
 
     async def close(self) -> None:
-        """Close the session and, if it owns it, the connector; returns when every transport is closed, at each call."""
+        """Close the session and, if it owns it, the connector; returns when every transport is
+        closed, at each call.
+        """
         connector, self._connector = self._connector, None
         if connector is not None:
             self._closing = connector if self._connector_owner else None
@@ -453,6 +526,9 @@ class ClientSession(SessionFacts):
         return self
 
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         await self.close()

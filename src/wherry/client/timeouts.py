@@ -1,7 +1,8 @@
-"""Time limits: `ClientTimeout`, what a user asks for, and the wheel that holds every deadline of a session.
+"""Time limits: `ClientTimeout`, what a user asks for, and the wheel that holds every deadline of a
+session.
 
-No request has a timer of its own.  A wheel holds one timer for all of them, set to the earliest deadline; a
-request that ends in time costs two operations on a set.
+No request has a timer of its own.  A wheel holds one timer for all of them, set to the earliest
+deadline; a request that ends in time costs two operations on a set.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from time import monotonic
 
 import attrs
 
-from wherry.amounts import check_seconds
+from wherry.argument_checks import check_seconds
 from wherry.errors import SocketTimeoutError
 from wherry.protocol.connection import Exchange, FlowControl
-from wherry.protocol.receiving import Borrower
+from wherry.protocol.receive_buffer import Borrower
 
-# The timer does not fire more often than this, in seconds, however many deadlines fall close together.
+# The timer does not fire more often than this, in seconds, however many deadlines fall close
+# together.
 GRAIN = 0.005
 
 
@@ -67,12 +69,19 @@ class Deadline:
 
 
 class TotalDeadline(Deadline):
-    """`ClientTimeout.total`: cancels the task while it makes the request, ends the body while it is read."""
+    """`ClientTimeout.total`: cancels the task while it makes the request, ends the body while it is
+    read.
+    """
 
     __slots__ = ("_cancelling", "_method", "_url", "exchange", "expired", "seconds", "task")
 
     def __init__(
-        self, when: float, seconds: float, task: asyncio.Task[object] | None, method: str, url: object
+        self,
+        when: float,
+        seconds: float,
+        task: asyncio.Task[object] | None,
+        method: str,
+        url: object,
     ) -> None:
         self.when = when
         self.seconds = seconds
@@ -81,7 +90,8 @@ class TotalDeadline(Deadline):
         self.expired = False
         self._method = method
         self._url = url
-        # Counted now: who cancels in the turn of the loop in which time runs out has asked before `expire` looks.
+        # Counted now: who cancels in the turn of the loop in which time runs out has asked before
+        # `expire` looks.
         self._cancelling = 0 if task is None else task.cancelling()
 
     def expire(self) -> None:
@@ -93,14 +103,18 @@ class TotalDeadline(Deadline):
             self.task.cancel()
 
     def error(self) -> TimeoutError:
-        return TimeoutError(f"Timeout of {self.seconds:g} seconds in all passed for {self._method} {self._url}")
+        return TimeoutError(
+            f"Timeout of {self.seconds:g} seconds in all passed for {self._method} {self._url}"
+        )
 
     def settle(self) -> bool:
-        """Take back what `expire` asked of the task; called once, when the request has ended one way or the other.
+        """Take back what `expire` asked of the task; called once, when the request has ended one
+        way or the other.
 
         Returns:
-            Whether this deadline has asked for the task's end, and nobody else.  Otherwise a cancellation is not the
-            deadline's to turn into a timeout: whoever else cancelled would wait for ever.
+            Whether this deadline has asked for the task's end, and nobody else.  Otherwise a
+            cancellation is not the deadline's to turn into a timeout: whoever else cancelled would
+            wait for ever.
         """
         if not self.expired or self.task is None:
             return False
@@ -146,7 +160,9 @@ class DeadlineWheel:
                 self._set_timer(max(earliest, now + GRAIN))
 
     def retire(self) -> None:
-        """Nobody enters it any more: let go of the timer, unless it is needed for what is under way."""
+        """Nobody enters it any more: let go of the timer, unless it is needed for what is under
+        way.
+        """
         if not self._active:
             self.close()
 
@@ -159,7 +175,8 @@ class DeadlineWheel:
 
 
 class TimedSink:
-    """A body's sink under `sock_read`: whatever arrives moves the deadline; a paused reader stops it.
+    """A body's sink under `sock_read`: whatever arrives moves the deadline; a paused reader stops
+    it.
 
     Args:
         sink: The body's own sink.
@@ -198,7 +215,9 @@ class TimedSink:
         exchange = self._exchange
         if exchange is not None:
             exchange.fail(
-                SocketTimeoutError(f"Timeout on reading data from socket: nothing came for {self._seconds:g} s")
+                SocketTimeoutError(
+                    f"Timeout on reading data from socket: nothing came for {self._seconds:g} s"
+                )
             )
             exchange.cancel()
 

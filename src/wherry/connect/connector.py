@@ -1,4 +1,6 @@
-"""The connectors that users make: TCP, Unix sockets, named pipes; their parameters and what these turn into."""
+"""The connectors that users make: TCP, Unix sockets, named pipes; their parameters and what these
+turn into.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,19 @@ from typing import Any
 import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 
-from wherry.amounts import check_seconds, whole_number
-from wherry.connect.address import AllowAddress
-from wherry.connect.base import HTTP_SCHEMES, UNSET, BaseConnector, Unset, running_loop
+from wherry.argument_checks import check_seconds, whole_number
+from wherry.compat.aiohttp.dial_overrides import ResolveOverride
+from wherry.compat.aiohttp.private_names import is_own
+from wherry.connect.base_connector import HTTP_SCHEMES, UNSET, BaseConnector, Unset, running_loop
 from wherry.connect.dial import dial_route, resolved
-from wherry.connect.dns import DNSCache
-from wherry.connect.known_names import is_own
-from wherry.connect.own import OwnLookup
-from wherry.connect.resolver import AbstractResolver, DefaultResolver, ResolveResult
-from wherry.connect.settings import DialSettings
-from wherry.connect.sockets import Attempts, connect_first
-from wherry.connect.tls import DEFAULT_PROTOCOLS, one_ssl
-from wherry.protocol.http1_head import DEFAULT_LIMITS, Limits
-from wherry.protocol.http2_flow import FlowOptions
+from wherry.connect.dial_settings import DialSettings
+from wherry.connect.dns.address_rules import AllowAddress
+from wherry.connect.dns.cache import DNSCache
+from wherry.connect.dns.resolver import AbstractResolver, DefaultResolver, ResolveResult
+from wherry.connect.happy_eyeballs import Attempts, connect_first
+from wherry.connect.tls.contexts import DEFAULT_PROTOCOLS, one_ssl
+from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits
+from wherry.protocol.http2.flow_control import FlowOptions
 
 __all__ = (
     "AddrInfoType",
@@ -46,29 +48,34 @@ class TCPConnector(BaseConnector):
         fingerprint: Deprecated: `ssl=Fingerprint(...)`.
         use_dns_cache: Whether resolved names are remembered.
         ttl_dns_cache: Seconds that they are, None for ever.
-        stale_dns_cache: Seconds after that in which an old answer is still used, while it is asked for anew.
+        stale_dns_cache: Seconds after that in which an old answer is still used, while it is asked
+            for anew.
         dns_cache_max_size: Hosts that are remembered at most.
         family: The address family, by default both.
         ssl_context: Deprecated: `ssl=context`.
         ssl: True for strict checks, False for none, an SSLContext, or a Fingerprint.
         local_addr: (host, port) to bind sockets to.
-        resolver: Who resolves names, by default AsyncResolver where aiodns is installed, else ThreadedResolver.
+        resolver: Who resolves names, by default AsyncResolver where aiodns is installed, else
+            ThreadedResolver.
         keepalive_timeout: Seconds that an unused connection is kept, by default 15; None for ever.
         force_close: Connections carry one request each.
         limit: Connections at most, 0 for no limit.
         limit_per_host: Connections at most to one (host, port, is_ssl), 0 for no limit.
-        enable_cleanup_closed: Accepted for compatibility: transports that do not end are always cut.
+        enable_cleanup_closed: Accepted for compatibility: transports that do not end are always
+            cut.
         loop: The event loop, by default the running one.
         timeout_ceil_threshold: Accepted for compatibility.
-        happy_eyeballs_delay: Seconds before the next address is tried beside those before it (RFC 8305), None
-            for one after the other.
+        happy_eyeballs_delay: Seconds before the next address is tried beside those before it (RFC
+            8305), None for one after the other.
         interleave: How many addresses of the first family come before one of the other (RFC 8305).
         socket_factory: Makes the sockets, given an `AddrInfoType`.
-        ssl_shutdown_timeout: Seconds that a closing TLS handshake may take, by default 1; 0 cuts at once.
-        protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2 without TLS).
+        ssl_shutdown_timeout: Seconds that a closing TLS handshake may take, by default 1; 0 cuts at
+            once.
+        protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2
+            without TLS).
         http2: Windows, and whether quiet connections are asked for a sign of life: `Http2Options`.
-        allow_address: Asked with each `ipaddress` address before it is connected to, proxies' too, redirects' too;
-            `public_addresses_only` makes URLs from strangers safe.
+        allow_address: Asked with each `ipaddress` address before it is connected to, proxies' too,
+            redirects' too; `public_addresses_only` makes URLs from strangers safe.
         limits: What a server may send in a response's head.
     """
 
@@ -106,7 +113,9 @@ class TCPConnector(BaseConnector):
     ) -> None:
         loop = loop or running_loop(type(self).__name__)
         if http2 is not None and not isinstance(http2, FlowOptions):
-            raise TypeError(f"http2 is given as Http2Options(...), not {type(http2).__name__}: {http2!r:.100}")
+            raise TypeError(
+                f"http2 is given as Http2Options(...), not {type(http2).__name__}: {http2!r:.100}"
+            )
         check_seconds("ttl_dns_cache", ttl_dns_cache)
         check_seconds("stale_dns_cache", stale_dns_cache)
         check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
@@ -148,9 +157,11 @@ class TCPConnector(BaseConnector):
             # The loop's own limit should end a handshake first; ours is for whatever is left.
             self._close_timeout = ssl_shutdown_timeout + 1.0
 
-    def _hear(self) -> None:
-        super()._hear()
-        self._settings.lookup = OwnLookup(self) if is_own(self._resolve_host, _PLAIN_RESOLVE) else None
+    def _detect_overrides(self) -> None:
+        super()._detect_overrides()
+        self._settings.lookup = (
+            ResolveOverride(self) if is_own(self._resolve_host, _PLAIN_RESOLVE) else None
+        )
 
     def _overrides_dialling(self) -> tuple[bool, bool]:
         return (
@@ -161,10 +172,14 @@ class TCPConnector(BaseConnector):
     def _ssl_of_proxies(self, ssl: Any) -> Any:
         if type(self)._update_proxy_auth_header_and_build_proxy_req is _PLAIN_PROXY_REQUEST:
             return ssl
-        return self._update_proxy_auth_header_and_build_proxy_req(SimpleNamespace(ssl=ssl, _ssl=ssl))._ssl
+        return self._update_proxy_auth_header_and_build_proxy_req(
+            SimpleNamespace(ssl=ssl, _ssl=ssl)
+        )._ssl
 
     def _update_proxy_auth_header_and_build_proxy_req(self, req: Any) -> Any:
-        """What a proxy would be asked by: botocore's connector overrides it, to give proxies a TLS of their own."""
+        """What a proxy would be asked by: botocore's connector overrides it, to give proxies a TLS
+        of their own.
+        """
         return SimpleNamespace(ssl=req.ssl, _ssl=req.ssl, headers={})
 
     async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
@@ -183,7 +198,8 @@ class TCPConnector(BaseConnector):
     async def _create_direct_connection(
         self, req: Any, traces: Any, timeout: Any, *, client_error: Any = None
     ) -> tuple[asyncio.Transport | None, Any]:
-        """A connection without proxies, as (transport, what speaks on it); programs override it, to try again for one.
+        """A connection without proxies, as (transport, what speaks on it); programs override it, to
+        try again for one.
 
         Args:
             req: As for `connect`.
@@ -191,14 +207,25 @@ class TCPConnector(BaseConnector):
             timeout: As for `connect`.
             client_error: Taken for compatibility.
         """
-        own, ask = self._settings.own, self._ask_for(req, timeout)
-        made = await (dial_route(ask.route, self._settings, ask) if own is None else own.straight(ask))
+        own, connect_request = self._settings.overrides, self._connect_request_for(req, timeout)
+        made = await (
+            dial_route(connect_request.route, self._settings, connect_request)
+            if own is None
+            else own.straight(connect_request)
+        )
         return made.transport, made
 
     async def _wrap_create_connection(
-        self, factory: Any, *args: Any, addr_infos: list[AddrInfoType], req: Any, timeout: Any, **kwargs: Any
+        self,
+        factory: Any,
+        *args: Any,
+        addr_infos: list[AddrInfoType],
+        req: Any,
+        timeout: Any,
+        **kwargs: Any,
     ) -> tuple[asyncio.Transport, Any]:
-        """A protocol of `factory` on a transport: what connectors of the program's own override, or come back to.
+        """A protocol of `factory` on a transport: what connectors of the program's own override, or
+        come back to.
 
         Args:
             factory: Makes the protocol.

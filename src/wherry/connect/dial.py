@@ -1,7 +1,8 @@
-"""From a route to a live connection: name, socket, proxies, TLS, and the protocol that was agreed on.
+"""From a route to a live connection: name, socket, proxies, TLS, and the protocol that was agreed
+on.
 
-Each step that fails raises the error its caller knows, with the host, the port and every address that was tried.
-Nothing here counts or keeps connections (`pool` does) or knows what requests are.
+Each step that fails raises the error its caller knows, with the host, the port and every address
+that was tried.  Nothing here counts or keeps connections (`pool` does) or knows what requests are.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ from typing import Any, cast
 
 from aiohappyeyeballs import AddrInfoType
 
-from wherry.connect import tls
-from wherry.connect.address import is_canonical, is_literal, parse_literal, takes
-from wherry.connect.ask import ConnectAsk, ConnectObserver, ended_at_once
-from wherry.connect.protocols import connection_for, protocol_factory
-from wherry.connect.proxy import open_tunnel, proxy_failure
-from wherry.connect.resolver import ResolveResult
-from wherry.connect.route import ProxyHop, Route
-from wherry.connect.secure import check_fingerprint, secure
-from wherry.connect.settings import DialSettings, connection_key, hop_key, server_name, timed_out, told
-from wherry.connect.sockets import (
+from wherry.connect.alpn import connection_for, protocol_factory
+from wherry.connect.connect_request import ConnectObserver, ConnectRequest, ended_at_once
+from wherry.connect.dial_settings import (
+    DialSettings,
+    connection_key,
+    hop_key,
+    server_name,
+    timed_out,
+    told,
+)
+from wherry.connect.dns.address_rules import is_canonical, is_literal, parse_literal, takes
+from wherry.connect.dns.resolver import ResolveResult
+from wherry.connect.handshake_stream import HandshakeStream, TransportTaker
+from wherry.connect.happy_eyeballs import (
     Attempts,
     Factory,
     connect_first,
@@ -34,8 +39,11 @@ from wherry.connect.sockets import (
     reason,
     show,
 )
-from wherry.connect.tls_transport import TlsTransport
-from wherry.connect.wire import TransportTaker, Wire
+from wherry.connect.proxy.tunnel import open_tunnel, proxy_failure
+from wherry.connect.route import ProxyHop, Route
+from wherry.connect.tls import contexts as tls
+from wherry.connect.tls.start_tls import check_fingerprint, secure
+from wherry.connect.tls.transport import TlsTransport
 from wherry.errors import (
     ClientConnectorAddressBlocked,
     ClientConnectorDNSError,
@@ -51,28 +59,29 @@ from wherry.protocol.connection import Connection
 from wherry.types import ConnectionKey
 
 
-async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+async def dial(route: Route, settings: DialSettings, connect_request: ConnectRequest) -> Connection:
     """A new connection along `route`.
 
     Raises:
         ClientConnectorError: It could not be made; subclasses say which step failed.
         ConnectionTimeoutError: `ask.sock_connect` passed.
         ServerFingerprintMismatch: The certificate is not the one that was asked for.
-        ServerDisconnectedError: The connection was made, and the server has ended it or allows no request.
+        ServerDisconnectedError: The connection was made, and the server has ended it or allows no
+            request.
     """
-    observer = ask.observer
+    observer = connect_request.observer
     if observer is not None:
         await observer.connection_create_start()
     try:
-        if settings.own is None:
-            connection = await dial_route(route, settings, ask)
+        if settings.overrides is None:
+            connection = await dial_route(route, settings, connect_request)
         else:
-            connection = await settings.own(ask)
+            connection = await settings.overrides(connect_request)
     except ClientConnectorError as exc:
         if route.forward is None or isinstance(exc, ClientProxyConnectionError):
             raise
         raise proxy_failure(route.forward, exc) from exc
-    connection.timings = ask.timings
+    connection.timings = connect_request.timings
     if observer is not None:
         try:
             await observer.connection_create_end()
@@ -82,23 +91,27 @@ async def dial(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connect
     if not connection.is_usable():
         # Whoever owns it from here on would never hear of an end that is past.
         connection.abort()
-        raise ended_at_once(ask)
+        raise ended_at_once(connect_request)
     return connection
 
 
-async def dial_route(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+async def dial_route(
+    route: Route, settings: DialSettings, connect_request: ConnectRequest
+) -> Connection:
     """What `dial` does where the connector has no way of its own."""
     if route.hops:
-        return await _dial_through(route, settings, ask)
+        return await _dial_through(route, settings, connect_request)
     if route.path is not None:
-        return await _dial_path(route, settings, ask)
-    return await _dial_direct(route, settings, ask)
+        return await _dial_path(route, settings, connect_request)
+    return await _dial_direct(route, settings, connect_request)
 
 
-# --- straight to the origin, or to a path ---------------------------------------------------------------------
+# --- straight to the origin, or to a path ---------------------------------------------------------
 
 
-async def _dial_direct(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+async def _dial_direct(
+    route: Route, settings: DialSettings, connect_request: ConnectRequest
+) -> Connection:
     origin = route.origin
     key = connection_key(route)
     context: tls.ResumingContext | None = None
@@ -108,35 +121,49 @@ async def _dial_direct(route: Route, settings: DialSettings, ask: ConnectAsk) ->
     dialled = _Dialled(origin.host, origin.port, key, ClientConnectorError)
     return cast(
         "Connection",
-        await dialled.connect(settings, ask, protocol_factory(route, settings), context=context, route=route),
+        await dialled.connect(
+            settings,
+            connect_request,
+            protocol_factory(route, settings),
+            context=context,
+            route=route,
+        ),
     )
 
 
-async def _dial_path(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+async def _dial_path(
+    route: Route, settings: DialSettings, connect_request: ConnectRequest
+) -> Connection:
     loop = settings.loop
     path = cast("str", route.path)
     key = connection_key(route)
     started = loop.time()
-    wire = Wire(loop)
+    stream = HandshakeStream(loop)
     try:
-        async with asyncio.timeout(ask.sock_connect):
+        async with asyncio.timeout(connect_request.sock_connect):
             pipe = getattr(loop, "create_pipe_connection", None)
             if pipe is not None:
-                await pipe(lambda: wire, path)
+                await pipe(lambda: stream, path)
             else:
-                await _connect_unix(loop, wire, path)
+                await _connect_unix(loop, stream, path)
     except TimeoutError as exc:
-        raise timed_out(key, ask, f"{path}: no answer") from exc
+        raise timed_out(key, connect_request, f"{path}: no answer") from exc
     except (OSError, AttributeError) as exc:
-        error = exc if isinstance(exc, OSError) else OSError(None, f"this event loop has no connections to {path}")
+        error = (
+            exc
+            if isinstance(exc, OSError)
+            else OSError(None, f"this event loop has no connections to {path}")
+        )
         raise UnixClientConnectorError(path, key, OSError(error.errno, reason(error))) from exc
-    ask.timings.connect = loop.time() - started
-    return await finish(wire, route, settings, ask)
+    connect_request.timings.connect = loop.time() - started
+    return await finish(stream, route, settings, connect_request)
 
 
-async def _connect_unix(loop: asyncio.AbstractEventLoop, wire: Wire, path: str) -> None:
-    # "@name" (or a zero byte and the name) is an abstract socket of Linux: no file.  Loops differ in whether they
-    # take one, so the socket is made here.
+async def _connect_unix(
+    loop: asyncio.AbstractEventLoop, stream: HandshakeStream, path: str
+) -> None:
+    # "@name" (or a zero byte and the name) is an abstract socket of Linux: no file.  Loops differ
+    # in whether they take one, so the socket is made here.
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -144,81 +171,94 @@ async def _connect_unix(loop: asyncio.AbstractEventLoop, wire: Wire, path: str) 
     except BaseException:
         sock.close()
         raise
-    await loop.create_unix_connection(lambda: wire, sock=sock)
+    await loop.create_unix_connection(lambda: stream, sock=sock)
 
 
-async def _dial_through(route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
-    async def dial_first(hop: ProxyHop) -> Wire:
-        return await dial_wire(hop.host, hop.port, settings, ask, key=hop_key(hop))
+async def _dial_through(
+    route: Route, settings: DialSettings, connect_request: ConnectRequest
+) -> Connection:
+    async def dial_first(hop: ProxyHop) -> HandshakeStream:
+        return await dial_stream(hop.host, hop.port, settings, connect_request, key=hop_key(hop))
 
     loop = settings.loop
     started = loop.time()
-    target = route if settings.allow_address is None else await checked(route, settings, ask)
-    wire = await open_tunnel(target, target.hops, dial_first, settings, ask)
-    ask.timings.connect = loop.time() - started
-    return await finish(wire, route, settings, ask)
+    target = (
+        route if settings.allow_address is None else await checked(route, settings, connect_request)
+    )
+    stream = await open_tunnel(target, target.hops, dial_first, settings, connect_request)
+    connect_request.timings.connect = loop.time() - started
+    return await finish(stream, route, settings, connect_request)
 
 
-async def dial_wire(
+async def dial_stream(
     host: str,
     port: int,
     settings: DialSettings,
-    ask: ConnectAsk,
+    connect_request: ConnectRequest,
     *,
     key: ConnectionKey,
     failure: type[ClientConnectorError] = ClientProxyConnectionError,
-) -> Wire:
+) -> HandshakeStream:
     """A plain connection to (host, port), for a handshake: how a proxy is reached.
 
     Args:
         host: A name, or an address.
         port: The port.
         settings: The connector's.
-        ask: Whose connection this will be.
+        connect_request: Whose connection this will be.
         key: What errors show.
         failure: What is raised when no socket connects.
     """
     dialled = _Dialled(host, port, key, failure)
-    return cast("Wire", await dialled.connect(settings, ask, lambda: Wire(settings.loop)))
+    return cast(
+        "HandshakeStream",
+        await dialled.connect(settings, connect_request, lambda: HandshakeStream(settings.loop)),
+    )
 
 
-async def finish(wire: Wire, route: Route, settings: DialSettings, ask: ConnectAsk) -> Connection:
+async def finish(
+    stream: HandshakeStream, route: Route, settings: DialSettings, connect_request: ConnectRequest
+) -> Connection:
     """TLS with the origin where there is any, then the connection takes the transport."""
     try:
         if route.is_tls:
             started = settings.loop.time()
             await secure(
-                wire,
+                stream,
                 settings,
-                ask,
+                connect_request,
                 ssl_option=route.ssl,
                 server_hostname=server_name(route),
                 protocols=route.protocols,
                 key=connection_key(route),
             )
-            ask.timings.tls = settings.loop.time() - started
-        connection = connection_for(wire.transport, route, settings)
-        wire.hand_over(cast("TransportTaker", connection))
+            connect_request.timings.tls = settings.loop.time() - started
+        connection = connection_for(stream.transport, route, settings)
+        stream.hand_over(cast("TransportTaker", connection))
     except OSError as exc:
-        wire.abort()
+        stream.abort()
         if isinstance(exc, (ClientConnectorError, TimeoutError)):
             raise
         raise ClientConnectorError(connection_key(route), exc) from exc
     except BaseException:
-        wire.abort()
+        stream.abort()
         raise
     return connection
 
 
-# --- one host, all its addresses --------------------------------------------------------------------------------
+# --- one host, all its addresses ------------------------------------------------------------------
 
 
 class _Dialled:
-    """One host that is being dialled: its addresses are tried until one of them carries the connection."""
+    """One host that is being dialled: its addresses are tried until one of them carries the
+    connection.
+    """
 
     __slots__ = ("attempts", "failure", "host", "key", "port")
 
-    def __init__(self, host: str, port: int, key: ConnectionKey, failure: type[ClientConnectorError]) -> None:
+    def __init__(
+        self, host: str, port: int, key: ConnectionKey, failure: type[ClientConnectorError]
+    ) -> None:
         # A name may end with one dot (fully qualified), never with more.
         self.host = host.rstrip(".") + "." if host.endswith("..") else host
         self.port = port
@@ -228,7 +268,7 @@ class _Dialled:
     async def connect(
         self,
         settings: DialSettings,
-        ask: ConnectAsk,
+        connect_request: ConnectRequest,
         factory: Factory,
         *,
         context: tls.ResumingContext | None = None,
@@ -237,18 +277,22 @@ class _Dialled:
         """A protocol of `factory` (or another, if ALPN says so) on a connected transport."""
         loop = settings.loop
         started = loop.time()
-        results = await addresses_of(self.host, self.port, settings, ask, self.key)
+        results = await addresses_of(self.host, self.port, settings, connect_request, self.key)
         if not is_literal(self.host):
-            ask.timings.dns = loop.time() - started
+            connect_request.timings.dns = loop.time() - started
         remaining = [addr_info(result) for result in results]
         last: Exception | None = None
         while remaining:
             attempts = Attempts(loop)
             try:
-                return await self._attempt(remaining, attempts, settings, ask, factory, context, route)
+                return await self._attempt(
+                    remaining, attempts, settings, connect_request, factory, context, route
+                )
             except (ClientConnectorError, ConnectionTimeoutError, ServerFingerprintMismatch) as exc:
                 # What a peer said is worth more than that another address was silent.
-                if last is None or not isinstance(last, (ClientSSLError, ServerFingerprintMismatch)):
+                if last is None or not isinstance(
+                    last, (ClientSSLError, ServerFingerprintMismatch)
+                ):
                     last = exc
             # A socket that connected and then failed at TLS is one bad peer among several, maybe.
             tried = set(attempts.tried)
@@ -264,7 +308,7 @@ class _Dialled:
         addresses: list[AddrInfoType],
         attempts: Attempts,
         settings: DialSettings,
-        ask: ConnectAsk,
+        connect_request: ConnectRequest,
         factory: Factory,
         context: tls.ResumingContext | None,
         route: Route | None,
@@ -273,25 +317,25 @@ class _Dialled:
         started = loop.time()
         transport: TlsTransport | None = None
         try:
-            async with asyncio.timeout(ask.sock_connect):
+            async with asyncio.timeout(connect_request.sock_connect):
                 if context is None or route is None:
                     protocol = await self._connect(addresses, attempts, settings, factory)
-                    ask.timings.connect = loop.time() - started
+                    connect_request.timings.connect = loop.time() - started
                     return protocol
                 name, waits = server_name(route), settings.ssl_shutdown_timeout
                 transport = await self._connect(
                     addresses, attempts, settings, lambda: TlsTransport(loop, context, name, waits)
                 )
                 connected = loop.time()
-                ask.timings.connect = connected - started
+                connect_request.timings.connect = connected - started
                 await transport.secured()
-                ask.timings.tls = loop.time() - connected
+                connect_request.timings.tls = loop.time() - connected
         except TimeoutError as exc:
             self._report(attempts, settings)
             if isinstance(exc, OSError) and exc.errno is not None:
                 # ETIMEDOUT: the system gave up, not our limit.
                 raise self.failure(self.key, OSError(exc.errno, self._told(exc, attempts))) from exc
-            raise timed_out(self.key, ask, attempts.describe()) from exc
+            raise timed_out(self.key, connect_request, attempts.describe()) from exc
         except (ssl.SSLError, ssl.CertificateError) as exc:
             if context is not None and route is not None:
                 context.forget(server_name(route))
@@ -300,17 +344,27 @@ class _Dialled:
             self._report(attempts, settings)
             if transport is not None and context is not None and route is not None:
                 context.forget(server_name(route))
-                raise self.failure(self.key, told(exc, f"in the TLS handshake with {show(attempts.reached)}")) from exc
+                raise self.failure(
+                    self.key, told(exc, f"in the TLS handshake with {show(attempts.reached)}")
+                ) from exc
             errno = exc.errno if isinstance(exc, OSError) else None
             raise self.failure(self.key, OSError(errno, self._told(exc, attempts))) from exc
         return self._accept(cast("TlsTransport", transport), context, route, settings)
 
     async def _connect(
-        self, addresses: list[AddrInfoType], attempts: Attempts, settings: DialSettings, factory: Factory
+        self,
+        addresses: list[AddrInfoType],
+        attempts: Attempts,
+        settings: DialSettings,
+        factory: Factory,
     ) -> Any:
         """A protocol of `factory` on a transport to the first address that answers."""
         delay = settings.happy_eyeballs_delay
-        if settings.plain_sockets and (delay is not None or len(addresses) == 1) and not any(map(is_scoped, addresses)):
+        if (
+            settings.plain_sockets
+            and (delay is not None or len(addresses) == 1)
+            and not any(map(is_scoped, addresses))
+        ):
             ordered = interleaved(addresses, settings.interleave)
             _, protocol = await connect_plain(ordered, attempts, factory, delay or 0.0)
         else:
@@ -331,7 +385,11 @@ class _Dialled:
         return protocol
 
     def _accept(
-        self, transport: TlsTransport, context: tls.ResumingContext, route: Route, settings: DialSettings
+        self,
+        transport: TlsTransport,
+        context: tls.ResumingContext,
+        route: Route,
+        settings: DialSettings,
     ) -> Connection:
         """The certificate is the right one, and the connection speaks what ALPN chose."""
         try:
@@ -364,14 +422,19 @@ class _Dialled:
 
 
 async def addresses_of(
-    host: str, port: int, settings: DialSettings, ask: ConnectAsk, key: ConnectionKey
+    host: str,
+    port: int,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+    key: ConnectionKey,
 ) -> list[ResolveResult]:
     """The addresses of `host` that may be connected to, in the order to try them.
 
     Raises:
         ClientConnectorDNSError: There are none.
         ClientConnectorAddressBlocked: There are, and `allow_address` refused each of them.
-        InvalidUrlClientError: A literal that is no address, or is written in a way that programs read differently.
+        InvalidUrlClientError: A literal that is no address, or is written in a way that programs
+            read differently.
     """
     allow, lookup = settings.allow_address, settings.lookup
     if allow is not None and lookup is None and is_literal(host):
@@ -381,15 +444,17 @@ async def addresses_of(
         allow = None
     try:
         if lookup is not None:
-            results = await lookup(host, port, ask.observer)
+            results = await lookup(host, port, connect_request.observer)
         else:
-            results = await resolved(host, port, settings, ask.observer)
+            results = await resolved(host, port, settings, connect_request.observer)
         if allow is None:
             return results
         addresses = [_parsed(result["host"]) for result in results]
     except OSError as exc:
         raise ClientConnectorDNSError(key, exc) from exc
-    allowed = [result for result, address in zip(results, addresses, strict=True) if takes(allow, address)]
+    allowed = [
+        result for result, address in zip(results, addresses, strict=True) if takes(allow, address)
+    ]
     if not allowed:
         raise _blocked(key, [str(address) for address in addresses])
     return allowed
@@ -402,7 +467,8 @@ async def resolved(
 
     Raises:
         OSError: There are none.
-        InvalidUrlClientError: A literal that is no address, or is written in a way that programs read differently.
+        InvalidUrlClientError: A literal that is no address, or is written in a way that programs
+            read differently.
     """
     if is_literal(host):
         if not is_canonical(host):
@@ -419,7 +485,8 @@ async def resolved(
         usable = [
             result
             for result in results
-            if not settings.family or (socket.AF_INET6 if ":" in result["host"] else socket.AF_INET) == settings.family
+            if not settings.family
+            or (socket.AF_INET6 if ":" in result["host"] else socket.AF_INET) == settings.family
         ]
         for result in usable:
             _parsed(result["host"])
@@ -431,17 +498,21 @@ async def resolved(
     return usable
 
 
-async def checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Route:
-    """`route` with names replaced by addresses that `allow_address` took, so that no proxy resolves them otherwise.
+async def checked(route: Route, settings: DialSettings, connect_request: ConnectRequest) -> Route:
+    """`route` with names replaced by addresses that `allow_address` took, so that no proxy resolves
+    them otherwise.
 
-    The first hop is dialled here and asked about then.  The name of an https hop stays: its certificate needs it.
+    The first hop is dialled here and asked about then.  The name of an https hop stays: its
+    certificate needs it.
     """
     hops = [route.hops[0]]
     for hop in route.hops[1:]:
-        results = await addresses_of(hop.host, hop.port, settings, ask, hop_key(hop))
+        results = await addresses_of(hop.host, hop.port, settings, connect_request, hop_key(hop))
         hops.append(hop if hop.scheme == "https" else hop._replace(host=results[0]["host"]))
     origin = route.origin
-    results = await addresses_of(origin.host, origin.port, settings, ask, connection_key(route))
+    results = await addresses_of(
+        origin.host, origin.port, settings, connect_request, connection_key(route)
+    )
     return Route(
         origin._replace(host=results[0]["host"]),
         tuple(hops),
@@ -452,7 +523,7 @@ async def checked(route: Route, settings: DialSettings, ask: ConnectAsk) -> Rout
     )
 
 
-# --- small things ------------------------------------------------------------------------------------------------
+# --- small things ---------------------------------------------------------------------------------
 
 
 # Names keep their addresses, and reading one takes 3 us.
@@ -474,4 +545,6 @@ def addr_info(result: ResolveResult) -> AddrInfoType:
 
 
 def _blocked(key: ConnectionKey, addresses: list[str]) -> ClientConnectorAddressBlocked:
-    return ClientConnectorAddressBlocked(key, OSError(None, f"allow_address refused {', '.join(addresses)}"))
+    return ClientConnectorAddressBlocked(
+        key, OSError(None, f"allow_address refused {', '.join(addresses)}")
+    )

@@ -1,7 +1,7 @@
 """A `Route`: everything that must be equal for two requests to share a connection.
 
-Routes are made once, hashed once, and are the pool's key.  Making one is pure: no name is resolved here and no
-socket opened.
+Routes are made once, hashed once, and are the pool's key.  Making one is pure: no name is resolved
+here and no socket opened.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class ProxyHop(NamedTuple):
         username: The user name to give it, None for none.
         password: The password that goes with it.
         headers: More header fields for an HTTP proxy's CONNECT, as pairs.
-        ssl: For https: True, False, an SSLContext or a Fingerprint; None for what holds for the origin.
+        ssl: For https: True, False, an SSLContext or a Fingerprint; None for what holds for the
+            origin.
         encoding: How an HTTP proxy's credentials become bytes (RFC 7617 2.1).
     """
 
@@ -58,13 +59,15 @@ class Route:
     """The way to an origin.
 
     Args:
-        origin: Where the connection ends: the origin, or the last proxy where that one forwards plain requests.
+        origin: Where the connection ends: the origin, or the last proxy where that one forwards
+            plain requests.
         hops: The proxies to pass, in order, each dialled through those before it.
-        ssl: What the user said of TLS: True (the default context), False (no checks), an SSLContext, or a Fingerprint.
+        ssl: What the user said of TLS: True (the default context), False (no checks), an
+            SSLContext, or a Fingerprint.
         server_hostname: The name to send by SNI and to check, None for the origin's host.
         protocols: ALPN identifiers in order of wish.
-        forward: The proxy that `origin` is, where it forwards plain requests: they carry the whole URL as their
-            target, and the fields that are for this proxy.
+        forward: The proxy that `origin` is, where it forwards plain requests: they carry the whole
+            URL as their target, and the fields that are for this proxy.
         path: A Unix socket's path, or a named pipe's, instead of a network address.
         asked_ssl: What the request itself said of TLS, which is what errors show.
     """
@@ -76,10 +79,10 @@ class Route:
         "asked_ssl",
         "forward",
         "hops",
-        "lane",
         "origin",
         "path",
         "protocols",
+        "route_pool",
         "server_hostname",
         "ssl",
     )
@@ -106,7 +109,7 @@ class Route:
         self.absolute_form = forward is not None
         self.path = path
         # The pool's own place for this route, so that it need not look it up.
-        self.lane: Any = None
+        self.route_pool: Any = None
         self._identity = (origin, hops, ssl, server_hostname, protocols, forward, path)
         self._hash = hash(self._identity)
 

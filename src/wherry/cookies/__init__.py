@@ -4,8 +4,8 @@ Knows URLs and field values; never connections, requests or responses.
 """
 
 from wherry.cookies.abc import AbstractCookieJar, ClearCookiePredicate, DummyCookieJar
+from wherry.cookies.cookie_header import merge_cookie_lines, request_cookie_line
 from wherry.cookies.jar import CookieJar
-from wherry.cookies.line import merge_cookie_lines, request_cookie_line
 from wherry.cookies.parse import parse_set_cookie
 
 __all__ = (

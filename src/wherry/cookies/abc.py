@@ -1,7 +1,8 @@
 """What a session asks of a cookie jar, and the jar that keeps nothing.
 
-A program's own jar subclasses `AbstractCookieJar` and implements `clear`, `clear_domain`, `update_cookies`,
-`filter_cookies`, ``__iter__`` and ``__len__``; what a request needs beyond that follows from these.
+A program's own jar subclasses `AbstractCookieJar` and implements `clear`, `clear_domain`,
+`update_cookies`, `filter_cookies`, ``__iter__`` and ``__len__``; what a request needs beyond that
+follows from these.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from types import MappingProxyType
 
 from yarl import URL
 
+from wherry.cookies.cookie import check_line
 from wherry.cookies.parse import set_cookie_pairs
-from wherry.cookies.record import check_line
 from wherry.types import LooseCookies
 
 __all__ = ("AbstractCookieJar", "ClearCookiePredicate", "DummyCookieJar")
@@ -27,7 +28,8 @@ _NO_URL = URL()
 class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
     """Where a session keeps its cookies.
 
-    A jar without cookies has the length 0 and is a jar all the same: compare with None, never test its truth.
+    A jar without cookies has the length 0 and is a jar all the same: compare with None, never test
+    its truth.
 
     Args:
         loop: Kept for programs that pass one; no jar needs a running loop.
@@ -100,7 +102,9 @@ class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
         cookies = self.filter_cookies(url)
         if not cookies:
             return ""
-        return check_line("; ".join([f"{morsel.key}={morsel.coded_value}" for morsel in cookies.values()]))
+        return check_line(
+            "; ".join([f"{morsel.key}={morsel.coded_value}" for morsel in cookies.values()])
+        )
 
 
 class DummyCookieJar(AbstractCookieJar):

@@ -1,6 +1,8 @@
-"""The cookie-date algorithm of RFC 6265bis 5.1.1: what a cookie's ``Expires`` says, as browsers read it.
+"""The cookie-date algorithm of RFC 6265bis 5.1.1: what a cookie's ``Expires`` says, as browsers
+read it.
 
-Pure: text in, seconds since 1970 out.  It is lenient on purpose, since servers write dates in every form.
+Pure: text in, seconds since 1970 out.  It is lenient on purpose, since servers write dates in every
+    form.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ _YEAR = re.compile(r"([0-9]{2,4})(?![0-9])").match
 _MONTHS = {
     name: number
     for number, name in enumerate(
-        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+        start=1,
     )
 }
 
@@ -55,7 +58,8 @@ def parse_cookie_date(text: str) -> float | None:
     if year < 1601:
         return None
     try:
-        # A day or an hour that no calendar has (31 February, 24:00) is no date (the last step of 5.1.1).
+        # A day or an hour that no calendar has (31 February, 24:00) is no date (the last step of
+        # 5.1.1).
         return datetime(year, month, day, *clock, tzinfo=UTC).timestamp()
     except ValueError:
         return None

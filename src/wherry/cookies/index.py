@@ -1,7 +1,8 @@
-"""`CookieIndex`: stored cookies by domain, their end of life, their limits, and the choice for one request.
+"""`CookieIndex`: stored cookies by domain, their end of life, their limits, and the choice for one
+request.
 
-Pure data: no URL and no text of a header field is read here.  A lookup touches the cookies of the host and of
-the domains above it, never the others.
+Pure data: no URL and no text of a header field is read here.  A lookup touches the cookies of the
+host and of the domains above it, never the others.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 from enum import IntEnum
 from itertools import count
 
+from wherry.cookies.cookie import Cookie, CookieKey
 from wherry.cookies.match import parents
-from wherry.cookies.record import Cookie, CookieKey
 
 __all__ = ("Change", "CookieIndex")
 
@@ -34,10 +35,20 @@ class CookieIndex:
 
     Args:
         max_cookies: How many it holds in all.
-        max_per_domain: How many of one domain; cookies without a domain, which are the program's own, not counted.
+        max_per_domain: How many of one domain; cookies without a domain, which are the program's
+            own, not counted.
     """
 
-    __slots__ = ("_clock", "_domains", "_due", "_secure", "max_cookies", "max_per_domain", "next_expiry", "size")
+    __slots__ = (
+        "_clock",
+        "_domains",
+        "_due",
+        "_secure",
+        "max_cookies",
+        "max_per_domain",
+        "next_expiry",
+        "size",
+    )
 
     def __init__(self, max_cookies: int, max_per_domain: int) -> None:
         self.max_cookies = max_cookies
@@ -58,7 +69,10 @@ class CookieIndex:
 
     def by_age(self) -> list[Cookie]:
         """All cookies, oldest first."""
-        return sorted((cookie for bucket in self._domains.values() for cookie in bucket.values()), key=_creation)
+        return sorted(
+            (cookie for bucket in self._domains.values() for cookie in bucket.values()),
+            key=_creation,
+        )
 
     def domains(self) -> Iterable[str]:
         """The domains that have cookies, "" for those that go everywhere."""
@@ -87,7 +101,7 @@ class CookieIndex:
         self.size += 1
         self._note_secure(cookie, cookie.secure)
         self._watch(cookie)
-        self._make_room(bucket)
+        self._make_place(bucket)
         return Change.CHOICE
 
     def discard(self, cookie: Cookie) -> bool:
@@ -128,7 +142,8 @@ class CookieIndex:
         return dropped
 
     def for_host(self, host: str, *, secure: bool, shared_only: bool) -> list[Cookie]:
-        """The cookies that may go to `host`, whatever the path, in the order in which they are sent.
+        """The cookies that may go to `host`, whatever the path, in the order in which they are
+        sent.
 
         Args:
             host: The request's host.
@@ -162,7 +177,9 @@ class CookieIndex:
                 del self._secure[cookie.name]
 
     def _watch(self, cookie: Cookie) -> None:
-        """See to it that `cookie` is looked at when it ends.  One that is looked at earlier needs nothing."""
+        """See to it that `cookie` is looked at when it ends.  One that is looked at earlier needs
+        nothing.
+        """
         when = cookie.expires
         if when >= cookie.queued:
             return
@@ -174,15 +191,19 @@ class CookieIndex:
         heapq.heappush(self._due, (when, next(self._clock), cookie))
         self.next_expiry = min(self.next_expiry, when)
 
-    def _make_room(self, bucket: dict[CookieKey, Cookie]) -> None:
+    def _make_place(self, bucket: dict[CookieKey, Cookie]) -> None:
         """Keep the limits after an addition to `bucket` (RFC 6265bis 5.7, last paragraphs)."""
         if len(bucket) > self.max_per_domain and next(iter(bucket.values())).domain:
-            for cookie in sorted(bucket.values(), key=_eviction_order)[: len(bucket) - self.max_per_domain]:
+            for cookie in sorted(bucket.values(), key=_eviction_order)[
+                : len(bucket) - self.max_per_domain
+            ]:
                 self.discard(cookie)
         if self.size > self.max_cookies:
             # A fiftieth more than must go, so that the sorting is paid once for many additions.
             excess = self.size - self.max_cookies + self.max_cookies // 50
-            evictable = [cookie for domain in self._domains if domain for cookie in self.of_domain(domain)]
+            evictable = [
+                cookie for domain in self._domains if domain for cookie in self.of_domain(domain)
+            ]
             for cookie in sorted(evictable, key=_last_use)[:excess]:
                 self.discard(cookie)
 

@@ -1,7 +1,8 @@
 """`CookieJar`: a session's cookies by the rules of RFC 6265bis.
 
-Decides what is taken from a response and what goes with a request; the index finds it, `match` says what fits.
-A request's Cookie line is kept until the jar changes or a cookie ends, so a session in steady state looks it up.
+Decides what is taken from a response and what goes with a request; the index finds it, `match` says
+what fits.  A request's Cookie line is kept until the jar changes or a cookie ends, so a session in
+steady state looks it up.
 """
 
 from __future__ import annotations
@@ -19,16 +20,22 @@ from yarl import URL
 
 from wherry.cookies import storage
 from wherry.cookies.abc import AbstractCookieJar, ClearCookiePredicate
-from wherry.cookies.admit import Offered, admitted
-from wherry.cookies.by_place import CookiesByPlace
+from wherry.cookies.aiohttp_view import CookiesByPlace
+from wherry.cookies.cookie import Cookie, coded_for_sending, loose_pairs, morsel_of
+from wherry.cookies.cookie_header import joined, within_limits
 from wherry.cookies.index import Change, CookieIndex
-from wherry.cookies.line import joined, within_limits
 from wherry.cookies.match import domain_match, is_ip_address, is_localhost, path_match
 from wherry.cookies.parse import ReceivedMorsel, parse_one, unquote
-from wherry.cookies.record import Cookie, coded_for_sending, loose_pairs, morsel_of
+from wherry.cookies.storage_rules import Offered, admitted
 from wherry.types import LooseCookies, StrOrURL
 
-__all__ = ("MAX_COOKIES", "MAX_COOKIES_PER_DOMAIN", "MAX_COOKIES_PER_REQUEST", "MAX_LINE_LENGTH", "CookieJar")
+__all__ = (
+    "MAX_COOKIES",
+    "MAX_COOKIES_PER_DOMAIN",
+    "MAX_COOKIES_PER_REQUEST",
+    "MAX_LINE_LENGTH",
+    "CookieJar",
+)
 
 # How many cookies a jar holds, how many of one domain (RFC 6265bis 6.1 wants 3000 and 50 at least).
 MAX_COOKIES = 20_000
@@ -37,7 +44,8 @@ MAX_COOKIES_PER_DOMAIN = 180
 MAX_COOKIES_PER_REQUEST = 150
 MAX_LINE_LENGTH = 8190
 
-# Lines that are remembered at once, of all hosts and paths: at most this many times MAX_LINE_LENGTH of memory.
+# Lines that are remembered at once, of all hosts and paths: at most this many times MAX_LINE_LENGTH
+# of memory.
 _MAX_LINES_KEPT = 4096
 _NO_URL = URL()
 _NO_ORIGINS: frozenset[URL] = frozenset()
@@ -62,13 +70,15 @@ class _HostLines:
 class CookieJar(AbstractCookieJar):
     """Keeps cookies as browsers do.
 
-    Values that a server sent go back exactly as they came.  Values that a program sets are quoted where they need
-    it.  Cookies of hosts that are IP addresses are refused unless `unsafe`.  Secure cookies go to https, wss and
-    localhost.  With the extra ``psl``, Domain attributes that name a public suffix are refused.
+    Values that a server sent go back exactly as they came.  Values that a program sets are quoted
+    where they need it.  Cookies of hosts that are IP addresses are refused unless `unsafe`.  Secure
+    cookies go to https, wss and localhost.  With the extra ``psl``, Domain attributes that name a
+    public suffix are refused.
 
     Args:
         unsafe: Take cookies of hosts that are IP addresses.
-        quote_cookie: Quote values that a program sets, and that need it, as RFC 2109 does; False sends them as is.
+        quote_cookie: Quote values that a program sets, and that need it, as RFC 2109 does; False
+            sends them as is.
         treat_as_secure_origin: One or more origins that get Secure cookies without TLS too.
         loop: Unused; a jar needs no loop.
         max_cookies: How many cookies it holds; the longest unused go first.
@@ -96,7 +106,9 @@ class CookieJar(AbstractCookieJar):
             treat_as_secure_origin = (treat_as_secure_origin,)
         self._secure_origins = _NO_ORIGINS
         if treat_as_secure_origin:
-            self._secure_origins = frozenset(URL(origin).origin() for origin in treat_as_secure_origin)
+            self._secure_origins = frozenset(
+                URL(origin).origin() for origin in treat_as_secure_origin
+            )
         self._max_per_request = max_cookies_per_request
         self._max_line = max_line_length
         self._index = CookieIndex(max_cookies, max_cookies_per_domain)
@@ -106,7 +118,9 @@ class CookieJar(AbstractCookieJar):
         self._values = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Send the hot path through what a subclass overrides, so that its rule holds for every request."""
+        """Send the hot path through what a subclass overrides, so that its rule holds for every
+        request.
+        """
         super().__init_subclass__(**kwargs)
         if "filter_cookies" in cls.__dict__ and "cookie_header" not in cls.__dict__:
             cls.cookie_header = AbstractCookieJar.cookie_header  # type: ignore[method-assign]
@@ -136,7 +150,8 @@ class CookieJar(AbstractCookieJar):
         found: dict[tuple[str, str], SimpleCookie] = {}
         for cookie in self._index:
             group = found.setdefault((cookie.domain, cookie.path.rstrip("/")), SimpleCookie())
-            # Where a host-only cookie stands beside one for the whole domain, the host's own is shown.
+            # Where a host-only cookie stands beside one for the whole domain, the host's own is
+            # shown.
             if cookie.host_only or cookie.name not in group:
                 dict.__setitem__(group, cookie.name, cookie.morsel())
         return MappingProxyType(found)
@@ -151,7 +166,9 @@ class CookieJar(AbstractCookieJar):
         self.clear()
         for place, group in cookies.items():
             domain = place[0] if isinstance(place, tuple) else place
-            self.update_cookies(group, URL.build(scheme="https", host=domain) if domain else _NO_URL)
+            self.update_cookies(
+                group, URL.build(scheme="https", host=domain) if domain else _NO_URL
+            )
 
     @property
     def host_only_cookies(self) -> frozenset[tuple[str, str, str]]:
@@ -167,7 +184,7 @@ class CookieJar(AbstractCookieJar):
         self._expire()
         return self._index.size
 
-    # --- sending ------------------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------
 
     def cookie_header(self, url: URL) -> str:
         """The Cookie field's value for a request to `url`, "" for none."""
@@ -189,13 +206,18 @@ class CookieJar(AbstractCookieJar):
         return line
 
     def filter_cookies(self, request_url: URL = _NO_URL) -> BaseCookie[str]:
-        """The cookies to send with a request for `request_url`, in the order in which they are sent.
+        """The cookies to send with a request for `request_url`, in the order in which they are
+        sent.
 
-        A mapping has one cookie of a name: the one of the nearest domain, with the longest path.  The Cookie line
-        of a request has them all.
+        A mapping has one cookie of a name: the one of the nearest domain, with the longest path.
+        The Cookie line of a request has them all.
         """
         if not isinstance(request_url, URL):
-            warnings.warn("filter_cookies wants a yarl.URL, a str is deprecated", DeprecationWarning, stacklevel=2)
+            warnings.warn(
+                "filter_cookies wants a yarl.URL, a str is deprecated",
+                DeprecationWarning,
+                stacklevel=2,
+            )
             request_url = URL(request_url)
         filtered: BaseCookie[str] = BaseCookie()
         if not self._index.size:
@@ -242,12 +264,16 @@ class CookieJar(AbstractCookieJar):
         """The cookies that may go to the URL's host, whatever its path."""
         host = url.raw_host or ""
         return self._index.for_host(
-            host, secure=self._is_secure(url, host), shared_only=not self._unsafe and is_ip_address(host)
+            host,
+            secure=self._is_secure(url, host),
+            shared_only=not self._unsafe and is_ip_address(host),
         )
 
     @staticmethod
     def _for_path(cookies: list[Cookie], path: str) -> list[Cookie]:
-        """Those that match the path; a cookie without a domain gives way to one of the same name that has one."""
+        """Those that match the path; a cookie without a domain gives way to one of the same name
+        that has one.
+        """
         path = path or "/"
         found = [cookie for cookie in cookies if path_match(path, cookie.path)]
         if any(not cookie.domain for cookie in found):
@@ -261,7 +287,7 @@ class CookieJar(AbstractCookieJar):
             return True
         return bool(self._secure_origins) and url.absolute and url.origin() in self._secure_origins
 
-    # --- taking -------------------------------------------------------------------------------------------------
+    # --- taking -----------------------------------------------------------------------------------
 
     def store(self, values: Sequence[str], url: URL) -> None:
         """Take the cookies of a response.
@@ -278,7 +304,9 @@ class CookieJar(AbstractCookieJar):
             parsed = parse_one(field)
             if parsed is not None:
                 name, value, attributes = parsed
-                self._take(Offered(name, unquote(value), value, value, attributes, True), url, host, now)
+                self._take(
+                    Offered(name, unquote(value), value, value, attributes, True), url, host, now
+                )
 
     def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
         """Take the cookies of a response's Set-Cookie fields."""
@@ -288,9 +316,10 @@ class CookieJar(AbstractCookieJar):
         """Take a program's cookies.
 
         Args:
-            cookies: Names and values: a mapping, pairs, or a `SimpleCookie` whose Morsels have attributes.
-            response_url: The host (and path) that they belong to.  Without it, a cookie without a Domain attribute
-                goes with every request.
+            cookies: Names and values: a mapping, pairs, or a `SimpleCookie` whose Morsels have
+                attributes.
+            response_url: The host (and path) that they belong to.  Without it, a cookie without a
+                Domain attribute goes with every request.
 
         Raises:
             CookieError: A name or value cannot be sent.
@@ -305,7 +334,9 @@ class CookieJar(AbstractCookieJar):
             received = bool(host) and isinstance(morsel, ReceivedMorsel)
             # A copy, since the caller may change its Morsel afterwards.
             attributes = {attribute: text for attribute, text in morsel.items() if text}
-            offered = Offered(morsel.key, morsel.value, morsel.coded_value, sent, attributes, received)
+            offered = Offered(
+                morsel.key, morsel.value, morsel.coded_value, sent, attributes, received
+            )
             self._take(offered, response_url, host, now)
 
     def _take(self, offered: Offered, url: URL, host: str, now: float) -> None:
@@ -313,7 +344,11 @@ class CookieJar(AbstractCookieJar):
         cookie = admitted(offered, url, host, now)
         if cookie is None:
             return
-        if cookie.received and not self._is_secure(url, host) and (cookie.secure or self._covers_secure_one(cookie)):
+        if (
+            cookie.received
+            and not self._is_secure(url, host)
+            and (cookie.secure or self._covers_secure_one(cookie))
+        ):
             return
         self._put(cookie, now)
 
@@ -336,12 +371,15 @@ class CookieJar(AbstractCookieJar):
         """Whether a Secure cookie stands where one from an insecure origin wants to (5.7 step 18)."""
         same_name = self._index.secure_named(cookie.name)
         return bool(same_name) and any(
-            (domain_match(stored.domain, cookie.domain) or domain_match(cookie.domain, stored.domain))
+            (
+                domain_match(stored.domain, cookie.domain)
+                or domain_match(cookie.domain, stored.domain)
+            )
             and path_match(cookie.path, stored.path)
             for stored in same_name
         )
 
-    # --- dropping -----------------------------------------------------------------------------------------------
+    # --- dropping ---------------------------------------------------------------------------------
 
     def clear(self, predicate: ClearCookiePredicate | None = None) -> None:
         """Drop all cookies, or those for which `predicate`, called with each one's Morsel, is true."""
@@ -367,7 +405,7 @@ class CookieJar(AbstractCookieJar):
         if self._index.next_expiry <= (now := time.time()) and self._index.expire(now):
             self._forget_lines()
 
-    # --- files --------------------------------------------------------------------------------------------------
+    # --- files ------------------------------------------------------------------------------------
 
     def save(self, file_path: str | PathLike[str]) -> None:
         """Write the cookies to a JSON file that only the user may read (mode 0600)."""
@@ -378,7 +416,8 @@ class CookieJar(AbstractCookieJar):
         """Replace the cookies by those of a file that `save`, or aiohttp's jar, wrote as JSON.
 
         Raises:
-            ValueError: The file is something else (pickles are never read); the jar is unchanged then.
+            ValueError: The file is something else (pickles are never read); the jar is unchanged
+                then.
         """
         self._replace(storage.from_json(storage.read(file_path)))
 

@@ -1,4 +1,5 @@
-"""Which cookies may be stored from, and sent to, which URL: RFC 6265bis 5.1 and 5.7 as functions of values.
+"""Which cookies may be stored from, and sent to, which URL: RFC 6265bis 5.1 and 5.7 as functions of
+values.
 
 Pure but for the public suffix list, which is read once when the first Domain attribute asks for it.
 """
@@ -31,7 +32,8 @@ __all__ = (
 @lru_cache(maxsize=1024)
 def is_ip_address(host: str) -> bool:
     """Whether `host` is an IPv4 or IPv6 address and no name."""
-    # A name's last label is never a number, and only IPv6 addresses have colons: most hosts end here.
+    # A name's last label is never a number, and only IPv6 addresses have colons: most hosts end
+    # here.
     if ":" not in host and not host[-1:].isdigit():
         return False
     try:
@@ -42,7 +44,9 @@ def is_ip_address(host: str) -> bool:
 
 
 def is_localhost(host: str) -> bool:
-    """Whether the name always means this machine (RFC 6761 6.3), so that plain HTTP to it counts as secure."""
+    """Whether the name always means this machine (RFC 6761 6.3), so that plain HTTP to it counts as
+    secure.
+    """
     return host == "localhost" or host.endswith(".localhost")
 
 
@@ -77,7 +81,9 @@ def path_match(request_path: str, path: str) -> bool:
     return len(request_path) == len(path) or path.endswith("/") or request_path[len(path)] == "/"
 
 
-def prefix_allows(name: str, value: str, *, secure: bool, host_only: bool, path: str | None) -> bool:
+def prefix_allows(
+    name: str, value: str, *, secure: bool, host_only: bool, path: str | None
+) -> bool:
     """Whether the promise that a name's prefix makes is kept (4.1.3, 5.7 steps 20 to 22).
 
     Args:

@@ -1,8 +1,10 @@
 """From the values of Set-Cookie fields to cookies, as browsers read them (RFC 6265bis 5.6).
 
-Pure: it knows what a field says, and neither who sent it nor what a jar does with it.  Values stay as they were
-sent, quotes included; `Morsel` and `SimpleCookie` appear where a program looks at them.  What http.cookies
-checks and quotes has changed in patch releases of Python, so nothing here relies on either.
+Pure: it knows what a field says, and neither who sent it nor what a jar does with it.  Values stay
+    as they were
+sent, quotes included; `Morsel` and `SimpleCookie` appear where a program looks at them.  What
+http.cookies checks and quotes has changed in patch releases of Python, so nothing here relies on
+either.
 """
 
 from __future__ import annotations
@@ -47,17 +49,20 @@ _ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 _BLANKS = " \t"
 # What a value may consist of without quotes (RFC 2109's token, and the colon).
 _NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~:]+").fullmatch
-# What stands between quotes as it is; other characters of Latin-1 are escaped, those above go as they are.
+# What stands between quotes as it is; other characters of Latin-1 are escaped, those above go as
+# they are.
 _PLAIN_IN_QUOTES = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~: ()/<=>?@[]{}")
-_QUOTED = {number: f"\\{number:03o}" for number in range(256) if chr(number) not in _PLAIN_IN_QUOTES}
+_QUOTED = {
+    number: f"\\{number:03o}" for number in range(256) if chr(number) not in _PLAIN_IN_QUOTES
+}
 _QUOTED.update({ord('"'): '\\"', ord("\\"): "\\\\"})
 
 
 class OwnMorsel(Morsel[str]):
     """A cookie as wherry shows it to programs, the same on every Python.
 
-    It has the attribute ``partitioned`` (`Morsel` has it from 3.14 on), and copies and pickles hold whatever a
-    cookie may hold: some patch releases refuse to load a value with a tab.
+    It has the attribute ``partitioned`` (`Morsel` has it from 3.14 on), and copies and pickles hold
+    whatever a cookie may hold: some patch releases refuse to load a value with a tab.
     """
 
     _reserved = {**Morsel._reserved, "partitioned": "Partitioned"}  # type: ignore[attr-defined]  # noqa: RUF012
@@ -79,10 +84,14 @@ class OwnMorsel(Morsel[str]):
 
 
 class ReceivedMorsel(OwnMorsel):
-    """A cookie that a server sent: its coded value goes back as it came, and the rules for responses hold for it."""
+    """A cookie that a server sent: its coded value goes back as it came, and the rules for
+    responses hold for it.
+    """
 
 
-def _restored(kind: type[OwnMorsel], attributes: dict[str, Any], state: dict[str, Any]) -> OwnMorsel:
+def _restored(
+    kind: type[OwnMorsel], attributes: dict[str, Any], state: dict[str, Any]
+) -> OwnMorsel:
     morsel = kind()
     dict.update(morsel, attributes)
     morsel.__dict__.update(state)
@@ -95,8 +104,8 @@ class SetCookie(NamedTuple):
     Args:
         name: The cookie's name, "" for a field that has none.
         value: The value as it was sent, with its quotes.
-        attributes: Those that are known, by lower-case names, values as sent; the flags secure, httponly and
-            partitioned are True.
+        attributes: Those that are known, by lower-case names, values as sent; the flags secure,
+            httponly and partitioned are True.
     """
 
     name: str
@@ -129,13 +138,17 @@ def parse_one(field: str) -> SetCookie | None:
         if key not in _VALUED:
             continue
         text = text.strip(_BLANKS)
-        if _fits(text, "", MAX_ATTRIBUTE_LENGTH) and (key not in attributes or _says_something(key, text)):
+        if _fits(text, "", MAX_ATTRIBUTE_LENGTH) and (
+            key not in attributes or _says_something(key, text)
+        ):
             attributes[key] = text
     return SetCookie(name, value, attributes)
 
 
 def _says_something(key: str, text: str) -> bool:
-    """Whether a repeated attribute replaces the one before: 5.6.1 and 5.6.2 ignore times that are none."""
+    """Whether a repeated attribute replaces the one before: 5.6.1 and 5.6.2 ignore times that are
+    none.
+    """
     if key == "max-age":
         return _MAX_AGE(text) is not None
     return key != "expires" or parse_cookie_date(text) is not None
@@ -152,10 +165,11 @@ def _fits(first: str, second: str, limit: int) -> bool:
 
 
 def expiry(attributes: Mapping[str, Any], now: float) -> float | None:
-    """When a cookie with these attributes ends, in seconds since 1970; None for the end of the session.
+    """When a cookie with these attributes ends, in seconds since 1970; None for the end of the
+    session.
 
-    Max-Age wins over Expires; a value that says nothing counts as absent; Max-Age of 0 or less is the earliest
-    time there is (RFC 6265bis 5.6.2, 5.7).
+    Max-Age wins over Expires; a value that says nothing counts as absent; Max-Age of 0 or less is
+    the earliest time there is (RFC 6265bis 5.6.2, 5.7).
 
     Args:
         attributes: Lower-case names and values, a `Morsel` for example.
@@ -196,8 +210,12 @@ def quote(value: str) -> str:
 _M = TypeVar("_M", bound=OwnMorsel)
 
 
-def build_morsel(morsel: _M, name: str, value: str, coded: str, attributes: Mapping[str, Any]) -> _M:
-    """Fill a new `morsel`, odd names and all: the checks of `Morsel.set` are for those who write cookies."""
+def build_morsel(
+    morsel: _M, name: str, value: str, coded: str, attributes: Mapping[str, Any]
+) -> _M:
+    """Fill a new `morsel`, odd names and all: the checks of `Morsel.set` are for those who write
+    cookies.
+    """
     # Not by __setstate__, which checks on some patch releases and does not on others.
     morsel.__dict__.update(_key=name, _value=value, _coded_value=coded)
     known = morsel._reserved
@@ -218,15 +236,17 @@ def set_cookie_pairs(values: Iterable[str]) -> list[tuple[str, Morsel[str]]]:
         parsed = parse_one(field)
         if parsed is not None and parsed.name:
             name, value, attributes = parsed
-            pairs.append((name, build_morsel(ReceivedMorsel(), name, unquote(value), value, attributes)))
+            pairs.append(
+                (name, build_morsel(ReceivedMorsel(), name, unquote(value), value, attributes))
+            )
     return pairs
 
 
 def parse_set_cookie(values: Iterable[str]) -> SimpleCookie:
     """The cookies of a response, as `ClientResponse.cookies` shows them.
 
-    A cookie without a name is left out, since a mapping of names cannot show it; of two with the same name the
-    last stays.
+    A cookie without a name is left out, since a mapping of names cannot show it; of two with the
+    same name the last stays.
 
     Args:
         values: The values of the response's Set-Cookie fields, in order.

@@ -1,6 +1,7 @@
 """Cookies as text: JSON of our own, aiohttp's JSON, and Netscape's cookies.txt.  Never pickle.
 
-The formats are functions from records to text and back; `read` and `write` are the only places that open files.
+The formats are functions from records to text and back; `read` and `write` are the only places that
+open files.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from wherry.cookies.cookie import Cookie, check_line
 from wherry.cookies.parse import expiry, unquote
-from wherry.cookies.record import Cookie, check_line
 
 __all__ = ("from_json", "from_netscape", "read", "to_json", "to_netscape", "write")
 
@@ -24,7 +25,8 @@ _VERSION = 1
 _NEVER = float("inf")
 _NETSCAPE_TITLE = "# Netscape HTTP Cookie File"
 _HTTP_ONLY = "#HttpOnly_"
-# Said anew by the record's own fields; "max-age" and "expires" would be counted from the time of loading.
+# Said anew by the record's own fields; "max-age" and "expires" would be counted from the time of
+# loading.
 _DERIVED = frozenset({"domain", "path", "secure", "max-age", "expires"})
 
 
@@ -47,7 +49,9 @@ def write(file_path: str | PathLike[str], text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with os.fdopen(
+            handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n"
+        ) as file:
             file.write(text)
         temporary.replace(path)
     except BaseException:
@@ -57,7 +61,9 @@ def write(file_path: str | PathLike[str], text: str) -> None:
 
 def to_json(cookies: Iterable[Cookie]) -> str:
     """All cookies, those of the session included, as JSON."""
-    return json.dumps({"version": _VERSION, "cookies": [_as_object(cookie) for cookie in cookies]}, indent=1)
+    return json.dumps(
+        {"version": _VERSION, "cookies": [_as_object(cookie) for cookie in cookies]}, indent=1
+    )
 
 
 def _as_object(cookie: Cookie) -> dict[str, Any]:
@@ -74,7 +80,9 @@ def _as_object(cookie: Cookie) -> dict[str, Any]:
     }
     if cookie.expires != _NEVER:
         record["expires"] = cookie.expires
-    attributes = {key: text for key, text in cookie.attributes.items() if text and key not in _DERIVED}
+    attributes = {
+        key: text for key, text in cookie.attributes.items() if text and key not in _DERIVED
+    }
     if attributes:
         record["attributes"] = attributes
     return record
@@ -91,7 +99,11 @@ def from_json(text: str) -> list[Cookie]:
     except ValueError as exc:
         raise ValueError(f"not a cookie file: {exc}") from exc
     try:
-        if isinstance(data, dict) and data.get("version") == _VERSION and isinstance(data.get("cookies"), list):
+        if (
+            isinstance(data, dict)
+            and data.get("version") == _VERSION
+            and isinstance(data.get("cookies"), list)
+        ):
             return [_from_object(record) for record in data["cookies"]]
         return _from_aiohttp(data)
     except (KeyError, TypeError, AttributeError, OverflowError) as exc:
@@ -122,7 +134,9 @@ def _from_aiohttp(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[C
         for record in records.values():
             secure = bool(record.get("secure"))
             attributes = {
-                key: text for key, text in record.items() if key not in {"key", "value", "coded_value", "host_only"}
+                key: text
+                for key, text in record.items()
+                if key not in {"key", "value", "coded_value", "host_only"}
             }
             coded = _text(record["coded_value"])
             cookies.append(
@@ -180,7 +194,8 @@ def _with_flags(attributes: Mapping[str, Any], *, secure: bool) -> dict[str, Any
 def to_netscape(cookies: Iterable[Cookie]) -> str:
     """A cookies.txt.
 
-    The format has no place for SameSite, for tabs, and for cookies without a domain or a name: these are left out.
+    The format has no place for SameSite, for tabs, and for cookies without a domain or a name:
+    these are left out.
     """
     lines = [_NETSCAPE_TITLE, ""]
     for cookie in cookies:
@@ -194,7 +209,9 @@ def to_netscape(cookies: Iterable[Cookie]) -> str:
             cookie.sent,
         )
         if cookie.domain and cookie.name and not any("\t" in field for field in fields):
-            lines.append((_HTTP_ONLY if cookie.attributes.get("httponly") else "") + "\t".join(fields))
+            lines.append(
+                (_HTTP_ONLY if cookie.attributes.get("httponly") else "") + "\t".join(fields)
+            )
     return "\n".join(lines) + "\n"
 
 

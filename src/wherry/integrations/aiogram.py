@@ -1,8 +1,8 @@
 """aiogram over wherry: `Bot(token, session=WherrySession())` (extra `aiogram`).
 
-The constructor and the behaviour of aiogram's own AiohttpSession, proxies in every documented form included; it
-closes without a sleep, and every failure on the way to Telegram is a TelegramNetworkError that says where.  Uses
-wherry's public names only.
+The constructor and the behaviour of aiogram's own AiohttpSession, proxies in every documented form
+included; it closes without a sleep, and every failure on the way to Telegram is a
+TelegramNetworkError that says where.  Uses wherry's public names only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from aiogram.exceptions import TelegramNetworkError
 from aiogram.methods.base import TelegramMethod, TelegramType
 from aiogram.types import BufferedInputFile, InputFile
 
-from wherry import BasicAuth, ClientError, ClientSession, ClientTimeout, FormData, ProxyHop, TCPConnector, proxy_hops
+from wherry import (
+    BasicAuth,
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    FormData,
+    ProxyHop,
+    TCPConnector,
+    proxy_hops,
+)
 from wherry.version import SERVER_SOFTWARE
 
 if TYPE_CHECKING:
@@ -31,7 +40,8 @@ __all__ = ("BasicAuth", "WherrySession")
 ProxyBasic = str | tuple[str, BasicAuth]
 ProxyType = ProxyBasic | Iterable[ProxyBasic]
 
-# aiogram lets SOCKS proxies resolve names whatever the scheme: where Telegram's names do not resolve, they still work.
+# aiogram lets SOCKS proxies resolve names whatever the scheme: where Telegram's names do not
+# resolve, they still work.
 RESOLVED_BY_PROXY = {"socks4": "socks4a", "socks5": "socks5h"}
 
 
@@ -39,11 +49,12 @@ class WherrySession(BaseSession):
     """A session for `aiogram.Bot`.
 
     Args:
-        proxy: A proxy's URL, a ``(url, BasicAuth)`` pair, or an iterable of these: a chain.  http, https, socks4,
-            socks4a, socks5 and socks5h; BasicAuth wins over credentials in the URL.
+        proxy: A proxy's URL, a ``(url, BasicAuth)`` pair, or an iterable of these: a chain.  http,
+            https, socks4, socks4a, socks5 and socks5h; BasicAuth wins over credentials in the URL.
         limit: Connections at most; 100 by default.
         ssl: An SSLContext, for the Bot API and for https:// proxies; certifi's authorities by default.
-        **kwargs: For aiogram's BaseSession: `api`, `json_loads`, `json_dumps`, `timeout` (60 seconds by default).
+        **kwargs: For aiogram's BaseSession: `api`, `json_loads`, `json_dumps`, `timeout` (60
+            seconds by default).
 
     Raises:
         ValueError: `proxy` is not a proxy.
@@ -68,7 +79,9 @@ class WherrySession(BaseSession):
 
     @property
     def proxy(self) -> ProxyType | None:
-        """The proxy as it was given.  Setting it closes the connections; the next request takes the new way."""
+        """The proxy as it was given.  Setting it closes the connections; the next request takes the
+        new way.
+        """
         return self._proxy
 
     @proxy.setter
@@ -77,9 +90,11 @@ class WherrySession(BaseSession):
         self._stale = True
 
     def _set_proxy(self, proxy: ProxyType | None) -> None:
-        # Once, here: an iterator gives its hops only once, and what is wrong with them is told where it was written.
+        # Once, here: an iterator gives its hops only once, and what is wrong with them is told
+        # where it was written.
         self._hops = tuple(
-            hop._replace(scheme=RESOLVED_BY_PROXY.get(hop.scheme, hop.scheme)) for hop in proxy_hops(proxy)
+            hop._replace(scheme=RESOLVED_BY_PROXY.get(hop.scheme, hop.scheme))
+            for hop in proxy_hops(proxy)
         )
         self._proxy = proxy
 
@@ -94,14 +109,18 @@ class WherrySession(BaseSession):
         # Looked at after the last await: of two first requests only one makes the session.
         if self._session is None or self._session.closed:
             self._session = ClientSession(
-                connector=TCPConnector(limit=self._limit, ttl_dns_cache=3600, ssl=True if context is None else context),
+                connector=TCPConnector(
+                    limit=self._limit, ttl_dns_cache=3600, ssl=True if context is None else context
+                ),
                 headers={"User-Agent": f"{SERVER_SOFTWARE} aiogram/{aiogram_version}"},
                 proxy=self._hops or None,
             )
         return self._session
 
     async def close(self) -> None:
-        """Close the session; returns when its connections are closed.  The next request opens it anew."""
+        """Close the session; returns when its connections are closed.  The next request opens it
+        anew.
+        """
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -131,7 +150,8 @@ class WherrySession(BaseSession):
             timeout: Seconds for the whole request, None for the session's own.
 
         Raises:
-            TelegramNetworkError: No answer came, or not in time; the message names the proxy that failed.
+            TelegramNetworkError: No answer came, or not in time; the message names the proxy that
+                failed.
             TelegramAPIError: The Bot API answered with an error; subclasses say which.
         """
         session = await self.create_session()
@@ -142,10 +162,16 @@ class WherrySession(BaseSession):
             async with session.post(url, data=form, timeout=limits) as response:
                 content = await response.text()
         except TimeoutError as exc:
-            raise TelegramNetworkError(method=method, message=joined("Request timeout error", exc)) from exc
+            raise TelegramNetworkError(
+                method=method, message=joined("Request timeout error", exc)
+            ) from exc
         except ClientError as exc:
-            raise TelegramNetworkError(method=method, message=f"{type(exc).__name__}: {exc}") from exc
-        checked = self.check_response(bot=bot, method=method, status_code=response.status, content=content)
+            raise TelegramNetworkError(
+                method=method, message=f"{type(exc).__name__}: {exc}"
+            ) from exc
+        checked = self.check_response(
+            bot=bot, method=method, status_code=response.status, content=content
+        )
         return cast("TelegramType", checked.result)
 
     async def stream_content(
@@ -167,7 +193,10 @@ class WherrySession(BaseSession):
         """
         session = await self.create_session()
         async with session.get(
-            url, timeout=as_timeout(timeout), headers=headers or {}, raise_for_status=raise_for_status
+            url,
+            timeout=as_timeout(timeout),
+            headers=headers or {},
+            raise_for_status=raise_for_status,
         ) as response:
             async for chunk in response.content.iter_chunked(chunk_size):
                 yield chunk

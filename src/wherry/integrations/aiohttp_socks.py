@@ -1,7 +1,8 @@
 """What programs import from aiohttp-socks, over wherry: for drop-in mode.
 
-Where the package is not there, or came before drop-in mode, these are its names: each connector is a `TCPConnector`
-whose every route passes its proxies.  Where it is there, its own connectors are `adopt`ed.
+Where the package is not there, or came before drop-in mode, these are its names: each connector is
+a `TCPConnector` whose every route passes its proxies.  Where it is there, its own connectors are
+`adopt`ed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ __all__ = (
     "parse_proxy_url",
 )
 
-# There, three kinds of error; here, what the same failures raise.  A tuple serves in an except clause as a class does.
+# There, three kinds of error; here, what the same failures raise.  A tuple serves in an except
+# clause as a class does.
 ProxyError = (ClientHttpProxyError, ClientProxyConnectionError)
 ProxyConnectionError = ClientProxyConnectionError
 ProxyTimeoutError = ConnectionTimeoutError
@@ -74,10 +76,17 @@ class ThroughProxies(TCPConnector):
     _forwards = False
 
     def route_for(
-        self, url: Any, *, ssl: Any = True, server_hostname: str | None = None, hops: tuple[ProxyHop, ...] = ()
+        self,
+        url: Any,
+        *,
+        ssl: Any = True,
+        server_hostname: str | None = None,
+        hops: tuple[ProxyHop, ...] = (),
     ) -> Any:
         """The way to `url`, through the proxies unless the request has its own."""
-        return super().route_for(url, ssl=ssl, server_hostname=server_hostname, hops=hops or self._hops)
+        return super().route_for(
+            url, ssl=ssl, server_hostname=server_hostname, hops=hops or self._hops
+        )
 
 
 class ProxyConnector(ThroughProxies):
@@ -106,7 +115,9 @@ class ProxyConnector(ThroughProxies):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._hops = (hop_of(ProxyInfo(proxy_type, host, port, username, password, rdns), proxy_ssl),)
+        self._hops = (
+            hop_of(ProxyInfo(proxy_type, host, port, username, password, rdns), proxy_ssl),
+        )
 
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Self:
@@ -148,7 +159,9 @@ def parse_proxy_url(url: str) -> tuple[ProxyType, str, int, str, str]:
         ValueError: It is not a proxy's URL.
     """
     (hop,) = proxy_hops(url)
-    kind = {"http": ProxyType.HTTP, "socks4": ProxyType.SOCKS4, "socks5": ProxyType.SOCKS5}.get(hop.scheme)
+    kind = {"http": ProxyType.HTTP, "socks4": ProxyType.SOCKS4, "socks5": ProxyType.SOCKS5}.get(
+        hop.scheme
+    )
     if kind is None:
         raise ValueError(f"Invalid scheme component: {hop.scheme}")
     return kind, hop.host, hop.port, hop.username or "", hop.password or ""
@@ -164,12 +177,20 @@ def hop_of(info: ProxyInfo, proxy_ssl: Any = None) -> ProxyHop:
     else:
         scheme = "socks5" if info.rdns is False else "socks5h"
     (hop,) = proxy_hops(
-        ProxyHop(scheme, info.host, info.port, info.username or None, info.password or None, (), proxy_ssl)
+        ProxyHop(
+            scheme,
+            info.host,
+            info.port,
+            info.username or None,
+            info.password or None,
+            (),
+            proxy_ssl,
+        )
     )
     return hop
 
 
-# --- the package's own classes ----------------------------------------------------------------------------------
+# --- the package's own classes --------------------------------------------------------------------
 
 
 def adopt(package: Any) -> None:
@@ -181,7 +202,8 @@ def adopt(package: Any) -> None:
         package: The module, imported in drop-in mode.
 
     Raises:
-        AttributeError: It is made otherwise than the versions that we know; its connectors then dial for themselves.
+        AttributeError: It is made otherwise than the versions that we know; its connectors then
+            dial for themselves.
     """
     module, shared = package.connector, package.connector._BaseProxyConnector
     unreached = _both(ClientProxyConnectionError, package.ProxyConnectionError)
@@ -199,7 +221,13 @@ def adopt(package: Any) -> None:
         try:
             return await TCPConnector._create_connection(self, req, traces, timeout)
         except ClientHttpProxyError as exc:
-            error = refused(exc.request_info, exc.history, status=exc.status, message=exc.message, headers=exc.headers)
+            error = refused(
+                exc.request_info,
+                exc.history,
+                status=exc.status,
+                message=exc.message,
+                headers=exc.headers,
+            )
             error.error_code = exc.status
             raise error from exc
         except ClientSSLError:
@@ -222,7 +250,9 @@ def adopt(package: Any) -> None:
 
 def _both(ours: type[Exception], theirs: type[Exception]) -> Any:
     """An error that both families' except clauses catch."""
-    return type(theirs.__name__, (ours, theirs), {"__module__": theirs.__module__, "error_code": None})
+    return type(
+        theirs.__name__, (ours, theirs), {"__module__": theirs.__module__, "error_code": None}
+    )
 
 
 def _hops_of(connector: Any) -> tuple[ProxyHop, ...]:

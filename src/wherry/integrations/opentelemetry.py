@@ -1,7 +1,9 @@
-"""OpenTelemetry for a session's requests: client spans, the duration metric, and the context in their fields.
+"""OpenTelemetry for a session's requests: client spans, the duration metric, and the context in
+their fields.
 
-It listens by a `TraceConfig`, so it needs nothing but the public names, and follows the stable HTTP semantic
-conventions (client spans and ``http.client.request.duration``).  Needs the extra ``opentelemetry``.
+It listens by a `TraceConfig`, so it needs nothing but the public names, and follows the stable HTTP
+semantic conventions (client spans and ``http.client.request.duration``).  Needs the extra
+``opentelemetry``.
 
     session = wherry.ClientSession(trace_configs=[create_trace_config()])
 """
@@ -37,7 +39,9 @@ _SCHEMA = "https://opentelemetry.io/schemas/1.27.0"
 # Seconds; the conventions ask for exactly these.
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 # RFC 9110 9, RFC 5789; any other is "_OTHER", so that a caller cannot make attributes without end.
-_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
+_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
 # Parameters that grant access by themselves (the conventions' list for url.full and url.query).
 _SECRET_PARAMETERS = frozenset({"AWSAccessKeyId", "Signature", "X-Goog-Signature", "sig"})
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -48,7 +52,9 @@ ResponseHook = Callable[[Span, TraceRequestEndParams | TraceRequestExceptionPara
 
 
 def redacted_url(url: URL) -> str:
-    """The URL as ``url.full`` may have it: without fragment, with credentials and signatures made unreadable."""
+    """The URL as ``url.full`` may have it: without fragment, with credentials and signatures made
+    unreadable.
+    """
     if url.raw_user is not None:
         url = url.with_user("REDACTED")
     if url.raw_password is not None:
@@ -56,7 +62,9 @@ def redacted_url(url: URL) -> str:
     if url.raw_fragment:
         url = url.with_fragment(None)
     if url.raw_query_string and not _SECRET_PARAMETERS.isdisjoint(url.query):
-        url = url.with_query([(k, "REDACTED" if k in _SECRET_PARAMETERS else v) for k, v in url.query.items()])
+        url = url.with_query(
+            [(k, "REDACTED" if k in _SECRET_PARAMETERS else v) for k, v in url.query.items()]
+        )
     return str(url)
 
 
@@ -93,7 +101,9 @@ class _Context:
 
 
 class _Recorder:
-    """Turns signals into spans and measurements: a span for each attempt, redirects and retries included."""
+    """Turns signals into spans and measurements: a span for each attempt, redirects and retries
+    included.
+    """
 
     def __init__(
         self,
@@ -110,15 +120,19 @@ class _Recorder:
         self._response_hook = response_hook
 
     async def start(self, session: Any, context: _Context, params: TraceRequestStartParams) -> None:
-        if not otel_context.get_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY) and not otel_context.get_value(
-            otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY
-        ):
+        if not otel_context.get_value(
+            otel_context._SUPPRESS_INSTRUMENTATION_KEY
+        ) and not otel_context.get_value(otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY):
             self._begin(context, params.method, params.url, params.headers)
             if self._request_hook is not None and context.attempt is not None:
                 self._request_hook(context.attempt.span, params)
 
-    async def redirect(self, session: Any, context: _Context, params: TraceRequestRedirectParams) -> None:
-        """The response ends one attempt, and the next begins, so that its context goes with its fields."""
+    async def redirect(
+        self, session: Any, context: _Context, params: TraceRequestRedirectParams
+    ) -> None:
+        """The response ends one attempt, and the next begins, so that its context goes with its
+        fields.
+        """
         location = params.response.headers.get("Location")
         if context.attempt is None or not location:
             return
@@ -133,7 +147,9 @@ class _Recorder:
         context.resends += 1
         self._begin(context, params.method, url, params.headers)
 
-    async def sent(self, session: Any, context: _Context, params: TraceRequestHeadersSentParams) -> None:
+    async def sent(
+        self, session: Any, context: _Context, params: TraceRequestHeadersSentParams
+    ) -> None:
         if context.attempt is not None:
             self._settle(context)
             if params.method != context.attempt.attributes["http.request.method"]:
@@ -162,12 +178,17 @@ class _Recorder:
             self._response_hook(attempt.span, params)
         self._finish(attempt)
 
-    async def exception(self, session: Any, context: _Context, params: TraceRequestExceptionParams) -> None:
+    async def exception(
+        self, session: Any, context: _Context, params: TraceRequestExceptionParams
+    ) -> None:
         attempt = context.attempt
         if attempt is None:
             return
-        if context.redirected is not None and isinstance(params.exception, TooManyRedirects | RedirectClientError):
-            # Nothing was sent after the redirect: the failure is that of the response that redirects.
+        if context.redirected is not None and isinstance(
+            params.exception, TooManyRedirects | RedirectClientError
+        ):
+            # Nothing was sent after the redirect: the failure is that of the response that
+            # redirects.
             attempt = context.attempt = context.redirected
             context.redirected = None
         self._settle(context)
@@ -179,7 +200,10 @@ class _Recorder:
     def _begin(self, context: _Context, method: str, url: URL, headers: Any) -> None:
         """Start the span of one attempt and put its context into the request's fields."""
         known = method if method in _METHODS else "_OTHER"
-        attributes: dict[str, Any] = {"http.request.method": known, "server.address": url.host or ""}
+        attributes: dict[str, Any] = {
+            "http.request.method": known,
+            "server.address": url.host or "",
+        }
         port = url.explicit_port or _DEFAULT_PORTS.get(url.scheme)
         if port is not None:
             attributes["server.port"] = port
@@ -189,7 +213,9 @@ class _Recorder:
         if context.resends:
             more["http.request.resend_count"] = context.resends
         span = self._tracer.start_span(
-            known if known == method else "HTTP", kind=SpanKind.CLIENT, attributes={**attributes, **more}
+            known if known == method else "HTTP",
+            kind=SpanKind.CLIENT,
+            attributes={**attributes, **more},
         )
         context.attempt = _Attempt(span, attributes)
         propagate.inject(headers, context=trace.set_span_in_context(span))
@@ -217,7 +243,11 @@ class _Recorder:
     @staticmethod
     def _take_failure(attempt: _Attempt, exception: BaseException) -> None:
         kind = type(exception)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        name = (
+            kind.__qualname__
+            if kind.__module__ == "builtins"
+            else f"{kind.__module__}.{kind.__qualname__}"
+        )
         found: dict[str, Any] = {"error.type": name}
         status = getattr(exception, "status", None)
         if isinstance(status, int) and status >= 400:
@@ -237,7 +267,9 @@ class _Recorder:
     def _finish(self, attempt: _Attempt) -> None:
         attempt.stop()
         attempt.span.end(attempt.ended_ns)
-        self._duration.record(attempt.seconds, attempt.attributes, context=trace.set_span_in_context(attempt.span))
+        self._duration.record(
+            attempt.seconds, attempt.attributes, context=trace.set_span_in_context(attempt.span)
+        )
 
 
 def create_trace_config(
@@ -247,7 +279,8 @@ def create_trace_config(
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: metrics.MeterProvider | None = None,
 ) -> TraceConfig:
-    """A `TraceConfig` that records each request, redirects and retries included, as a span and a measurement.
+    """A `TraceConfig` that records each request, redirects and retries included, as a span and a
+    measurement.
 
     A span ends when the response's head is here, as does the measured time.
 

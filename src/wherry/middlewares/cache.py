@@ -1,7 +1,7 @@
 """`CacheMiddleware`: an HTTP cache (RFC 9111) of the program's own, as a client middleware.
 
-What may be kept and served is `cache_policy`'s to say, where it lies `cache_storage`'s; here requests go out, and
-responses are read, kept and made from what was kept.
+What may be kept and served is `cache_policy`'s to say, where it lies `cache_storage`'s; here
+requests go out, and responses are read, kept and made from what was kept.
 """
 
 from __future__ import annotations
@@ -46,8 +46,17 @@ _logger = logging.getLogger("wherry.client")
 _BACKGROUND_SECONDS = 60.0
 _SERVER_ERRORS = frozenset({500, 502, 503, 504})
 # What servers usually vary on: requests that differ in one of these do not wait for one another.
-_USUAL_VARIANTS = ("Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cookie", "Origin", "User-Agent")
-# Of how many URLs it is remembered that their answers may not be kept, so that nobody waits for one in vain.
+_USUAL_VARIANTS = (
+    "Accept",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Authorization",
+    "Cookie",
+    "Origin",
+    "User-Agent",
+)
+# Of how many URLs it is remembered that their answers may not be kept, so that nobody waits for one
+# in vain.
 _MAX_PASSED = 1024
 
 
@@ -61,25 +70,29 @@ class _Lead:
         self.cancelled = False
 
 
-# The leads that the running task is within: a middleware's own request never waits for the one that it serves.
+# The leads that the running task is within: a middleware's own request never waits for the one that
+# it serves.
 _leading: ContextVar[tuple[_Lead, ...]] = ContextVar("wherry_cache_leading", default=())
 
 
 class CacheMiddleware:
     """Answers GET requests from what was answered before, as far as RFC 9111 lets a private cache.
 
-    A response that comes from here has a `Cache-Status` field (RFC 9211) and an `Age`; cookies are not kept.  What
-    a request's Authorization is makes another variant, so that users of one session are not mixed up.  Put it before
-    (outside of) middlewares that change the URL, and after those that add what a server varies on.
+    A response that comes from here has a `Cache-Status` field (RFC 9211) and an `Age`; cookies are
+    not kept.  What a request's Authorization is makes another variant, so that users of one session
+    are not mixed up.  Put it before (outside of) middlewares that change the URL, and after those
+    that add what a server varies on.
 
-    Of equal requests at the same time one goes out; the others wait until its answer is kept, and are served from it
-    (RFC 9111 4).  Where it may not be, or the request failed, each goes out by itself.
+    Of equal requests at the same time one goes out; the others wait until its answer is kept, and
+    are served from it (RFC 9111 4).  Where it may not be, or the request failed, each goes out by
+    itself.
 
     Args:
         storage: Where responses are kept; in memory by default.
         max_body: The largest body that is kept, in bytes, 8 MiB by default.
-        heuristic: Whether a response that does not say how long it is fresh counts as fresh for a tenth of the time
-            since it was changed (RFC 9111 4.2.2); otherwise the server is asked each time.
+        heuristic: Whether a response that does not say how long it is fresh counts as fresh for a
+            tenth of the time since it was changed (RFC 9111 4.2.2); otherwise the server is asked
+            each time.
 
     `await cache.close()` ends what is still being validated, and closes the storage.
 
@@ -92,7 +105,11 @@ class CacheMiddleware:
     """
 
     def __init__(
-        self, storage: CacheStorage | None = None, *, max_body: int = 8 * MEBIBYTE, heuristic: bool = False
+        self,
+        storage: CacheStorage | None = None,
+        *,
+        max_body: int = 8 * MEBIBYTE,
+        heuristic: bool = False,
     ) -> None:
         self._storage: CacheStorage = MemoryCacheStorage() if storage is None else storage
         self._max_body = max_body
@@ -130,14 +147,17 @@ class CacheMiddleware:
             if stored is not None:
                 verdict, age = judge(stored, headers, time.time(), heuristic=self._heuristic)
                 if verdict is not Verdict.VALIDATE:
-                    return await self._serve(key, stored, age, request, handler, verdict=verdict, status=status)
+                    return await self._serve(
+                        key, stored, age, request, handler, verdict=verdict, status=status
+                    )
             place = None if alone else self._place(key, stored, request)
             lead = None if place is None else self._leads.get(place)
             if lead is None or lead in _leading.get():
                 break
             status = f"fwd={'miss' if stored is None else 'stale'}; collapsed"  # RFC 9211 2.6
             await lead.done.wait()
-            # Who was cancelled says nothing about the answer: the first of those who waited goes in its place.
+            # Who was cancelled says nothing about the answer: the first of those who waited goes in
+            # its place.
             alone = not lead.cancelled
         if place is None or lead is not None:
             return await self._go(key, stored, request, handler)
@@ -154,7 +174,9 @@ class CacheMiddleware:
             del self._leads[place]
             lead.done.set()
 
-    def _place(self, key: str, stored: StoredResponse | None, request: ClientRequest) -> tuple[Any, ...] | None:
+    def _place(
+        self, key: str, stored: StoredResponse | None, request: ClientRequest
+    ) -> tuple[Any, ...] | None:
         """Where equal requests meet; None for one that no other's answer can be good for."""
         headers = request.headers
         if key in self._passed or not may_be_shared(stored, headers, heuristic=self._heuristic):
@@ -180,13 +202,18 @@ class CacheMiddleware:
         return response
 
     async def _go(
-        self, key: str, stored: StoredResponse | None, request: ClientRequest, handler: ClientHandlerType
+        self,
+        key: str,
+        stored: StoredResponse | None,
+        request: ClientRequest,
+        handler: ClientHandlerType,
     ) -> ClientResponse:
         """What the cache has does not do: ask, unless the request forbids it."""
         if request._traces is not None:
             await request._traces.cache_miss(request.method, request.url, stale=stored is not None)
         if "only-if-cached" in directives(request.headers):
-            return _class_of(request).from_parts(request, 504, "Gateway Timeout", ())  # RFC 9111 5.2.1.7
+            # RFC 9111 5.2.1.7.
+            return _class_of(request).from_parts(request, 504, "Gateway Timeout", ())
         if stored is None:
             return await self._fetch(key, request, handler)
         return await self._validate(key, stored, request, handler)
@@ -220,17 +247,24 @@ class CacheMiddleware:
             await self._drop(key)
         return response
 
-    async def _fetch(self, key: str, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def _fetch(
+        self, key: str, request: ClientRequest, handler: ClientHandlerType
+    ) -> ClientResponse:
         asked_at = time.time()
         response = await handler(request)
         self._passed.pop(key, None)
-        if not await self._keep(key, request, response, asked_at) and response.content.exception() is None:
+        if (
+            not await self._keep(key, request, response, asked_at)
+            and response.content.exception() is None
+        ):
             if len(self._passed) >= _MAX_PASSED:
                 del self._passed[next(iter(self._passed))]
             self._passed[key] = None
         return response
 
-    async def _keep(self, key: str, request: ClientRequest, response: ClientResponse, asked_at: float) -> bool:
+    async def _keep(
+        self, key: str, request: ClientRequest, response: ClientResponse, asked_at: float
+    ) -> bool:
         """Keep a response if it may be kept; it can be read as before."""
         headers = response.headers
         if not may_store(request.headers, response.status, headers, heuristic=self._heuristic):
@@ -256,11 +290,15 @@ class CacheMiddleware:
         return True
 
     async def _read(self, response: ClientResponse) -> bytes | None:
-        """The body, which is then put back; None where it is larger than what is kept, bad, or was read in part."""
+        """The body, which is then put back; None where it is larger than what is kept, bad, or was
+        read in part.
+        """
         if response._body is not None:  # a middleware further in has read it
             return response._body if len(response._body) <= self._max_body else None
         content = response.content
-        limit = self._max_body if content.max_size is None else min(self._max_body, content.max_size)
+        limit = (
+            self._max_body if content.max_size is None else min(self._max_body, content.max_size)
+        )
         length = response.content_length
         if length is not None and length > limit:
             return None
@@ -284,7 +322,9 @@ class CacheMiddleware:
     async def _validate(
         self, key: str, stored: StoredResponse, request: ClientRequest, handler: ClientHandlerType
     ) -> ClientResponse:
-        """Ask whether a stored response is still good; what is given back is it, or what came instead."""
+        """Ask whether a stored response is still good; what is given back is it, or what came
+        instead.
+        """
         headers = request.headers
         asked = conditions(stored)
         headers.update(asked)
@@ -300,7 +340,9 @@ class CacheMiddleware:
                 headers.popall(name, None)
         if response is None or response.status in _SERVER_ERRORS:
             now = time.time()
-            if response is None or may_serve_on_error(stored, headers, now, heuristic=self._heuristic):
+            if response is None or may_serve_on_error(
+                stored, headers, now, heuristic=self._heuristic
+            ):
                 if response is not None:
                     response.release()
                 _, age = judge(stored, headers, now, heuristic=self._heuristic)
@@ -356,7 +398,9 @@ def _class_of(request: ClientRequest) -> type[ClientResponse]:
     return request.response_class or ClientResponse
 
 
-def _made(request: ClientRequest, stored: StoredResponse, age: float, status: str) -> ClientResponse:
+def _made(
+    request: ClientRequest, stored: StoredResponse, age: float, status: str
+) -> ClientResponse:
     """A response from what was kept."""
     return _class_of(request).from_parts(
         request, stored.status, stored.reason, served_headers(stored, age, status), stored.body

@@ -1,6 +1,8 @@
-"""RFC 9111 for a private cache, as pure functions: what may be kept, how fresh it is, and what is to be asked.
+"""RFC 9111 for a private cache, as pure functions: what may be kept, how fresh it is, and what is
+to be asked.
 
-Times are seconds since the epoch and come in as arguments.  No clock, no storage and no request object is known here.
+Times are seconds since the epoch and come in as arguments.  No clock, no storage and no request
+object is known here.
 """
 
 from __future__ import annotations
@@ -43,13 +45,21 @@ _NOT_KEPT = frozenset(
     }
 )
 # A request that asks its own condition, or for a part, is not for a cache to answer.
-_CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range", "Range")
+_CONDITIONS = (
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Match",
+    "If-Unmodified-Since",
+    "If-Range",
+    "Range",
+)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # Real servers leave quotes out where a token would not do.
 _BARE = re.compile(r"[^\s,;]*+")
 # RFC 9111 1.2.2: larger numbers count as this one.
 _FOREVER = 2**31
-# The Age field that a response came with is kept under this name: the one it is served with is another.
+# The Age field that a response came with is kept under this name: the one it is served with is
+# another.
 AGE_AT_ARRIVAL = "X-Wherry-Age"
 _HEURISTIC_PART = 0.1
 _HEURISTIC_MOST = 7 * 24 * 3600.0
@@ -73,7 +83,8 @@ class StoredResponse(NamedTuple):
         body: The content, its codings undone.
         asked_at: When the request was sent.
         came_at: When the response arrived.
-        variant: What of the request selected it: lower-case names of fields, and hashes of their values.
+        variant: What of the request selected it: lower-case names of fields, and hashes of their
+            values.
     """
 
     status: int
@@ -86,12 +97,16 @@ class StoredResponse(NamedTuple):
 
     def fields(self) -> CIMultiDictProxy[str]:
         """The header fields by name."""
-        return CIMultiDictProxy(CIMultiDict([(name.decode("latin-1"), _text(value)) for name, value in self.headers]))
+        return CIMultiDictProxy(
+            CIMultiDict([(name.decode("latin-1"), _text(value)) for name, value in self.headers])
+        )
 
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        return len(self.body) + sum(len(name) + len(value) + 64 for name, value in self.headers) + 512
+        return (
+            len(self.body) + sum(len(name) + len(value) + 64 for name, value in self.headers) + 512
+        )
 
 
 def _text(value: bytes) -> str:
@@ -99,7 +114,9 @@ def _text(value: bytes) -> str:
 
 
 def directives(headers: Headers) -> dict[str, str | None]:
-    """The directives of Cache-Control by lower-case name; of two of one name the first counts (RFC 9111 4.2.1)."""
+    """The directives of Cache-Control by lower-case name; of two of one name the first counts (RFC
+    9111 4.2.1).
+    """
     found: dict[str, str | None] = {}
     values = headers.getall("Cache-Control", [])
     for value in values:
@@ -111,7 +128,9 @@ def directives(headers: Headers) -> dict[str, str | None]:
 
 
 def _directives_in(value: str) -> Iterator[tuple[str, str | None]]:
-    """The directives of one line, leniently: semicolons part them too, and what is no directive is passed over."""
+    """The directives of one line, leniently: semicolons part them too, and what is no directive is
+    passed over.
+    """
     for element in elements([value]):
         at = 0
         while at < len(element):
@@ -147,10 +166,14 @@ def is_for_cache(method: str, headers: Headers) -> bool:
 def variant_of(headers: Headers, response_headers: Headers) -> tuple[tuple[str, str], ...] | None:
     """What of a request selects a response (RFC 9111 4.1); None where nothing can (``Vary: *``).
 
-    Authorization always counts, so that a session that speaks for many never mixes them.  Values are kept as hashes:
-    no secret gets into a storage.
+    Authorization always counts, so that a session that speaks for many never mixes them.  Values
+    are kept as hashes: no secret gets into a storage.
     """
-    names = {name.strip().lower() for value in response_headers.getall("Vary", []) for name in value.split(",")}
+    names = {
+        name.strip().lower()
+        for value in response_headers.getall("Vary", [])
+        for name in value.split(",")
+    }
     if "*" in names:
         return None
     names.discard("")
@@ -161,7 +184,11 @@ def variant_of(headers: Headers, response_headers: Headers) -> tuple[tuple[str, 
 
 def _fingerprint(headers: Headers, name: str) -> str:
     values = [part.strip() for value in headers.getall(name, []) for part in value.split(",")]
-    return hashlib.sha256("\n".join(values).encode("utf-8", "surrogateescape")).hexdigest()[:32] if values else ""
+    return (
+        hashlib.sha256("\n".join(values).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        if values
+        else ""
+    )
 
 
 def select(stored: Iterable[StoredResponse], headers: Headers) -> StoredResponse | None:
@@ -177,7 +204,9 @@ def select(stored: Iterable[StoredResponse], headers: Headers) -> StoredResponse
 
 
 def lifetime(stored: StoredResponse, fields: Headers, *, heuristic: bool) -> float:
-    """For how many seconds a response is fresh (RFC 9111 4.2.1), by a guess where it does not say and one is wanted."""
+    """For how many seconds a response is fresh (RFC 9111 4.2.1), by a guess where it does not say
+    and one is wanted.
+    """
     control = directives(fields)
     if "max-age" in control:
         # An argument that cannot be read makes the response stale.
@@ -206,7 +235,12 @@ def age(stored: StoredResponse, fields: Headers, now: float) -> float:
 def may_store(headers: Headers, status: int, response_headers: Headers, *, heuristic: bool) -> bool:
     """Whether the response to a GET with these fields may be kept, and is worth it (RFC 9111 3)."""
     control = directives(response_headers)
-    if status < 200 or status in {206, 304} or "no-store" in control or "no-store" in directives(headers):
+    if (
+        status < 200
+        or status in {206, 304}
+        or "no-store" in control
+        or "no-store" in directives(headers)
+    ):
         return False
     if "must-understand" in control and status not in _CACHEABLE:
         return False
@@ -221,7 +255,8 @@ def may_store(headers: Headers, status: int, response_headers: Headers, *, heuri
 
 
 def may_be_shared(stored: StoredResponse | None, headers: Headers, *, heuristic: bool) -> bool:
-    """Whether the answer to another request like this one could serve it (RFC 9111 4, "collapse requests").
+    """Whether the answer to another request like this one could serve it (RFC 9111 4, "collapse
+    requests").
 
     Args:
         stored: What is kept and must be validated; None where nothing is.
@@ -234,13 +269,16 @@ def may_be_shared(stored: StoredResponse | None, headers: Headers, *, heuristic:
     if stored is None:
         return True
     fields = stored.fields()
-    return "no-cache" not in directives(fields) and lifetime(stored, fields, heuristic=heuristic) > 0
+    return (
+        "no-cache" not in directives(fields) and lifetime(stored, fields, heuristic=heuristic) > 0
+    )
 
 
 def kept_headers(raw: RawHeaders) -> RawHeaders:
     """The fields of a response that are kept (RFC 9111 3.1).
 
-    Those that ``no-cache="..."`` names may not be used again without asking (5.2.2.4), so they are not.
+    Those that ``no-cache="..."`` names may not be used again without asking (5.2.2.4), so they are
+    not.
     """
     named = {
         option.strip().lower()
@@ -249,9 +287,15 @@ def kept_headers(raw: RawHeaders) -> RawHeaders:
         for option in value.decode("latin-1").split(",")
     }
     control = CIMultiDict(
-        [("Cache-Control", value.decode("latin-1")) for name, value in raw if name.lower() == b"cache-control"]
+        [
+            ("Cache-Control", value.decode("latin-1"))
+            for name, value in raw
+            if name.lower() == b"cache-control"
+        ]
     )
-    named |= {option.strip().lower() for option in (directives(control).get("no-cache") or "").split(",")}
+    named |= {
+        option.strip().lower() for option in (directives(control).get("no-cache") or "").split(",")
+    }
     kept = []
     for name, value in raw:
         lower = name.decode("latin-1").lower()
@@ -262,8 +306,12 @@ def kept_headers(raw: RawHeaders) -> RawHeaders:
     return tuple(kept)
 
 
-def judge(stored: StoredResponse, headers: Headers, now: float, *, heuristic: bool = False) -> tuple[Verdict, float]:
-    """(what to do with a stored response for a request with these fields, its age in seconds) (RFC 9111 4)."""
+def judge(
+    stored: StoredResponse, headers: Headers, now: float, *, heuristic: bool = False
+) -> tuple[Verdict, float]:
+    """(what to do with a stored response for a request with these fields, its age in seconds) (RFC
+    9111 4).
+    """
     fields = stored.fields()
     asked, told = directives(headers), directives(fields)
     old = age(stored, fields, now)
@@ -285,7 +333,9 @@ def judge(stored: StoredResponse, headers: Headers, now: float, *, heuristic: bo
     return Verdict.VALIDATE, old
 
 
-def may_serve_on_error(stored: StoredResponse, headers: Headers, now: float, *, heuristic: bool = False) -> bool:
+def may_serve_on_error(
+    stored: StoredResponse, headers: Headers, now: float, *, heuristic: bool = False
+) -> bool:
     """Whether a stale response may be served since the origin cannot be reached (RFC 5861 4)."""
     fields = stored.fields()
     told = directives(fields)
@@ -310,11 +360,17 @@ def conditions(stored: StoredResponse) -> dict[str, str]:
 def is_about(stored: StoredResponse, response_headers: Headers) -> bool:
     """Whether a 304 speaks of this stored response (RFC 9111 4.3.4), and not of another variant."""
     told = response_headers.get("ETag")
-    return told is None or told.removeprefix("W/") == stored.fields().get("ETag", "").removeprefix("W/")
+    return told is None or told.removeprefix("W/") == stored.fields().get("ETag", "").removeprefix(
+        "W/"
+    )
 
 
-def freshened(stored: StoredResponse, raw: RawHeaders, asked_at: float, came_at: float) -> StoredResponse:
-    """A stored response after a 304 (RFC 9111 3.2): what the 304 says takes the place of what was kept."""
+def freshened(
+    stored: StoredResponse, raw: RawHeaders, asked_at: float, came_at: float
+) -> StoredResponse:
+    """A stored response after a 304 (RFC 9111 3.2): what the 304 says takes the place of what was
+    kept.
+    """
     news = kept_headers(raw)
     names = {name.lower() for name, _ in news} | {AGE_AT_ARRIVAL.lower().encode()}
     kept = tuple(pair for pair in stored.headers if pair[0].lower() not in names)
@@ -322,7 +378,9 @@ def freshened(stored: StoredResponse, raw: RawHeaders, asked_at: float, came_at:
 
 
 def served_headers(stored: StoredResponse, old: float, status: str) -> RawHeaders:
-    """The fields of a response that comes from the cache: with its Age, and Cache-Status (RFC 9211)."""
+    """The fields of a response that comes from the cache: with its Age, and Cache-Status (RFC
+    9211).
+    """
     marker = AGE_AT_ARRIVAL.lower().encode()
     kept = tuple(pair for pair in stored.headers if pair[0].lower() != marker)
     return (
@@ -339,7 +397,9 @@ def cache_key(url: URL) -> str:
 
 
 def invalidated(method: str, url: URL, status: int, headers: Mapping[str, str]) -> list[str]:
-    """The keys that an exchange makes invalid: those of an unsafe method that succeeded (RFC 9111 4.4)."""
+    """The keys that an exchange makes invalid: those of an unsafe method that succeeded (RFC 9111
+    4.4).
+    """
     if method in _SAFE or not 200 <= status < 400:
         return []
     keys = [cache_key(url)]

@@ -1,6 +1,7 @@
 """Where `CacheMiddleware` keeps responses: in memory, or in an SQLite file.
 
-A storage keeps and finds; it judges nothing.  Both forget what was used longest ago when they are full.
+A storage keeps and finds; it judges nothing.  Both forget what was used longest ago when they are
+full.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 MEBIBYTE = 1024 * 1024
-# How many variants of one URL are kept: a server that varies on something random must not fill the storage.
+# How many variants of one URL are kept: a server that varies on something random must not fill the
+# storage.
 MAX_VARIANTS = 32
 
 
@@ -116,13 +118,17 @@ class SQLiteCacheStorage:
             self._thread = import_module("concurrent.futures").ThreadPoolExecutor(
                 max_workers=1, thread_name_prefix="wherry-cache"
             )
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: job(self._open()))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: job(self._open())
+        )
 
     def _open(self) -> sqlite3.Connection:
         database = self._database
         if database is None:
             # A twentieth of the time that `import wherry` takes, for a storage that few use.
-            database = import_module("sqlite3").connect(self._path, timeout=10, isolation_level=None)
+            database = import_module("sqlite3").connect(
+                self._path, timeout=10, isolation_level=None
+            )
             try:
                 database.execute("PRAGMA journal_mode=WAL")
                 database.execute("PRAGMA synchronous=NORMAL")
@@ -137,7 +143,9 @@ class SQLiteCacheStorage:
         """All responses that are kept under `key`."""
 
         def job(database: sqlite3.Connection) -> list[StoredResponse]:
-            rows = database.execute("SELECT head, body FROM responses WHERE key = ?", (key,)).fetchall()
+            rows = database.execute(
+                "SELECT head, body FROM responses WHERE key = ?", (key,)
+            ).fetchall()
             if rows:
                 database.execute("UPDATE responses SET used = ? WHERE key = ?", (time.time(), key))
             return [_unpack(head, body) for head, body in rows]
@@ -146,7 +154,14 @@ class SQLiteCacheStorage:
 
     async def save(self, key: str, stored: StoredResponse) -> None:
         """Keep a response; it takes the place of the one of the same `variant`."""
-        row = (key, json.dumps(stored.variant), _pack(stored), stored.body, stored.size, time.time())
+        row = (
+            key,
+            json.dumps(stored.variant),
+            _pack(stored),
+            stored.body,
+            stored.size,
+            time.time(),
+        )
 
         def job(database: sqlite3.Connection) -> None:
             with _transaction(database):
@@ -156,11 +171,11 @@ class SQLiteCacheStorage:
                     "(SELECT variant FROM responses WHERE key = ? ORDER BY used DESC LIMIT ?)",
                     (key, key, MAX_VARIANTS),
                 )
-                self._make_room(database)
+                self._make_place(database)
 
         await self._run(job)
 
-    def _make_room(self, database: sqlite3.Connection) -> None:
+    def _make_place(self, database: sqlite3.Connection) -> None:
         (total,) = database.execute("SELECT total(size) FROM responses").fetchone()
         while total > self._max_bytes:
             key, variant, size = database.execute(
@@ -205,10 +220,20 @@ class _transaction:  # noqa: N801  (reads as a statement)
 
 def _pack(stored: StoredResponse) -> str:
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in stored.headers]
-    return json.dumps([stored.status, stored.reason, headers, stored.asked_at, stored.came_at, stored.variant])
+    return json.dumps(
+        [stored.status, stored.reason, headers, stored.asked_at, stored.came_at, stored.variant]
+    )
 
 
 def _unpack(head: str, body: bytes) -> StoredResponse:
     status, reason, headers, asked_at, came_at, variant = json.loads(head)
     raw = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers)
-    return StoredResponse(status, reason, raw, body, asked_at, came_at, tuple((name, value) for name, value in variant))
+    return StoredResponse(
+        status,
+        reason,
+        raw,
+        body,
+        asked_at,
+        came_at,
+        tuple((name, value) for name, value in variant),
+    )

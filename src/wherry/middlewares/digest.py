@@ -1,8 +1,10 @@
-"""`DigestAuthMiddleware`: answers Digest challenges (RFC 7616) of the origin that its credentials are for.
+"""`DigestAuthMiddleware`: answers Digest challenges (RFC 7616) of the origin that its credentials
+are for.
 
-The arithmetic is `auth.digest`'s; here are the counters, and the rule to whom an answer may go.  A middleware meets
-every hop of a chain of redirects, so it must know by itself whose credentials it holds: they belong to the origin
-of the first request that it meets, and to what that origin names as its protection space.
+The arithmetic is `auth.digest`'s; here are the counters, and the rule to whom an answer may go.  A
+middleware meets every hop of a chain of redirects, so it must know by itself whose credentials it
+holds: they belong to the origin of the first request that it meets, and to what that origin names
+as its protection space.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from wherry.auth.digest import (
     read_authentication_info,
     respond,
 )
-from wherry.client.head_fields import decoded_fields
+from wherry.client.headers.derived import decoded_fields
 from wherry.client.origin import origin_of, url_of
 from wherry.errors import ClientError
 
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 # How many URIs of a `domain` are kept, and the counts of how many nonces.
 _MAX_DOMAIN = 64
 _MAX_NONCES = 256
-# How much of a response is read ahead to check the server's proof, in bytes, and how long that may take, in seconds.
+# How much of a response is read ahead to check the server's proof, in bytes, and how long that may
+# take, in seconds.
 PROOF_LIMIT = 1024 * 1024
 PROOF_SECONDS = 5.0
 
@@ -58,13 +61,24 @@ class DigestUser:
         self._password = password
         self._counts: dict[str, int] = {}
 
-    async def _answer(self, request: ClientRequest, challenge: DigestChallenge, target: str) -> DigestAnswer:
+    async def _answer(
+        self, request: ClientRequest, challenge: DigestChallenge, target: str
+    ) -> DigestAnswer:
         """The answer for `request`, whose request line names `target`."""
         payload = request.payload
         qop = choose_qop(challenge.qops, 0 if payload is None else payload.size)
         body = await payload.as_bytes() if payload is not None and qop == "auth-int" else b""
         count = self._count(challenge.nonce)
-        return respond(challenge, self._login, self._password, request.method, target, qop=qop, body=body, count=count)
+        return respond(
+            challenge,
+            self._login,
+            self._password,
+            request.method,
+            target,
+            qop=qop,
+            body=body,
+            count=count,
+        )
 
     def _count(self, nonce: str) -> int:
         """How often `nonce` is used with this request; no count goes out twice (RFC 7616 3.4)."""
@@ -91,13 +105,15 @@ def check_replayable(request: ClientRequest, asker: object) -> None:
 class DigestAuthMiddleware(DigestUser):
     """Digest authentication, as a client middleware.
 
-    The credentials are for the origin of the first request that the middleware meets, and for what this origin
-    lists as its protection space (`domain`).  Requests to other origins, redirects among them, pass through untouched.
+    The credentials are for the origin of the first request that the middleware meets, and for what
+    this origin lists as its protection space (`domain`).  Requests to other origins, redirects
+    among them, pass through untouched.
 
     Args:
         login: The user's name.
         password: The password.
-        preemptive: Whether later requests in the protection space are authenticated before they are asked to be.
+        preemptive: Whether later requests in the protection space are authenticated before they are
+            asked to be.
 
     Raises:
         ValueError: A part is None, or the name holds a colon (RFC 7616 3.4.2 joins with colons).
@@ -125,7 +141,8 @@ class DigestAuthMiddleware(DigestUser):
         """Send `request`, and send it once more if a challenge comes that can be answered.
 
         Raises:
-            ClientError: The body cannot be sent again, or the server proves to know another password.
+            ClientError: The body cannot be sent again, or the server proves to know another
+                password.
         """
         origin = origin_of(request.url)
         if self._home is None:
@@ -165,7 +182,9 @@ class DigestAuthMiddleware(DigestUser):
         origin = origin_of(url)
         if not (in_space(url, self._space) if self._space else origin == self._home):
             return None
-        return self._challenges.get(origin) or (self._challenges.get(self._home) if self._home else None)
+        return self._challenges.get(origin) or (
+            self._challenges.get(self._home) if self._home else None
+        )
 
     def _keep(self, origin: URL, challenge: DigestChallenge) -> None:
         self._challenges[origin] = challenge
@@ -173,12 +192,15 @@ class DigestAuthMiddleware(DigestUser):
             # Only the home says how far its credentials reach: nobody else may widen it.
             self._space = protection_space(origin, challenge.domain)
 
-    async def _learn(self, response: ClientResponse, origin: URL, answer: DigestAnswer | None) -> None:
+    async def _learn(
+        self, response: ClientResponse, origin: URL, answer: DigestAnswer | None
+    ) -> None:
         """Take what Authentication-Info says (RFC 7616 3.5), in the head or in the trailer.
 
-        A proof is checked before the response is given away where that costs little: see `_whole_of`.  Of a longer
-        body the trailer is looked at when it comes, and a proof that covers the content ("auth-int") is left
-        unchecked; so it is under a content coding, which is undone as it comes.
+        A proof is checked before the response is given away where that costs little: see
+        `_whole_of`.  Of a longer body the trailer is looked at when it comes, and a proof that
+        covers the content ("auth-int") is left unchecked; so it is under a content coding, which is
+        undone as it comes.
 
         Raises:
             ClientError: The server's proof is wrong.
@@ -208,12 +230,20 @@ class DigestAuthMiddleware(DigestUser):
             raise _unproven(origin)
         self._take_next_nonce(origin, answer, info)
 
-    def _learn_at_the_end(self, response: ClientResponse, origin: URL, answer: DigestAnswer) -> None:
-        """Look at the trailer when it is here; a wrong proof is the error of whoever still reads the body."""
+    def _learn_at_the_end(
+        self, response: ClientResponse, origin: URL, answer: DigestAnswer
+    ) -> None:
+        """Look at the trailer when it is here; a wrong proof is the error of whoever still reads
+        the body.
+        """
         content, exchange = response.content, response._exchange
 
         def ended() -> None:
-            value = None if exchange is None else decoded_fields(exchange.trailers).get("Authentication-Info")
+            value = (
+                None
+                if exchange is None
+                else decoded_fields(exchange.trailers).get("Authentication-Info")
+            )
             if value is None:
                 return
             info = read_authentication_info(value)
@@ -234,15 +264,18 @@ class DigestAuthMiddleware(DigestUser):
 
 
 def _unproven(origin: URL) -> ClientError:
-    return ClientError(f"{origin} did not prove in Authentication-Info that it knows the password (rspauth)")
+    return ClientError(
+        f"{origin} did not prove in Authentication-Info that it knows the password (rspauth)"
+    )
 
 
 async def _whole_of(response: ClientResponse) -> bytes | None:
-    """The content, if all of it is here within `PROOF_LIMIT` bytes and `PROOF_SECONDS`; it can be read again.
+    """The content, if all of it is here within `PROOF_LIMIT` bytes and `PROOF_SECONDS`; it can be
+    read again.
 
     Returns:
-        None for content that is longer, or takes longer: a server must not choose how much is held, or how long
-        the program waits for a response whose head is here.
+        None for content that is longer, or takes longer: a server must not choose how much is held,
+        or how long the program waits for a response whose head is here.
     """
     if response._body is not None:
         return response._body
@@ -267,18 +300,22 @@ async def _whole_of(response: ClientResponse) -> bytes | None:
     return body if whole else None
 
 
-def _challenge_in(response: ClientResponse, request: ClientRequest, origin: URL) -> DigestChallenge | None:
+def _challenge_in(
+    response: ClientResponse, request: ClientRequest, origin: URL
+) -> DigestChallenge | None:
     """What a response asks, if it is `origin` that asks and there is an answer."""
     if response.status != 401:
         return None
-    # A middleware further in may have sent the request elsewhere, or taken an answer from elsewhere.
+    # A middleware further in may have sent the request elsewhere, or taken an answer from
+    # elsewhere.
     if origin_of(request.url) != origin or origin_of(response.url) != origin:
         return None
     return choose_challenge(parse_challenges(response.headers.getall("WWW-Authenticate", ())))
 
 
 def protection_space(origin: URL, domain: tuple[str, ...]) -> tuple[URL, ...]:
-    """The URLs under which credentials are good (RFC 7616 3.3, `domain`); () means all of the origin.
+    """The URLs under which credentials are good (RFC 7616 3.3, `domain`); () means all of the
+    origin.
 
     Another server may be listed, but never one that is reached by a lesser scheme.
     """
@@ -289,7 +326,9 @@ def protection_space(origin: URL, domain: tuple[str, ...]) -> tuple[URL, ...]:
             listed = origin_of(url)
         except ValueError:
             continue
-        if url.scheme == origin.scheme or (origin.scheme == "http" and url.scheme == "https" and listed.host):
+        if url.scheme == origin.scheme or (
+            origin.scheme == "http" and url.scheme == "https" and listed.host
+        ):
             space.append(url.with_fragment(None))
     return tuple(space)
 

@@ -1,7 +1,8 @@
-"""`OAuth2ClientCredentials`: a bearer token by the client credentials grant (RFC 6749 4.4), kept and renewed.
+"""`OAuth2ClientCredentials`: a bearer token by the client credentials grant (RFC 6749 4.4), kept
+and renewed.
 
-It knows the token endpoint and one place for the token.  The token goes to the origins that it is meant for and to
-nobody else, whoever redirects there.
+It knows the token endpoint and one place for the token.  The token goes to the origins that it is
+meant for and to nobody else, whoever redirects there.
 """
 
 from __future__ import annotations
@@ -56,18 +57,19 @@ class OAuth2Error(ClientError):
 class OAuth2ClientCredentials:
     """Authorizes requests with a bearer token that it fetches by the client credentials grant.
 
-    The token is fetched at the first request and again shortly before it ends, or when a server refuses it: once,
-    however many requests wait for it.
+    The token is fetched at the first request and again shortly before it ends, or when a server
+    refuses it: once, however many requests wait for it.
 
     Args:
         token_url: The token endpoint; https, or a loopback address.
         client_id: The client's identifier.
         client_secret: Its secret.
         scope: Scopes, as a string or several.
-        origins: Where the token may go: URLs, of which scheme, host and port count.  By default to the origin of the
-            first request that the middleware meets.
+        origins: Where the token may go: URLs, of which scheme, host and port count.  By default to
+            the origin of the first request that the middleware meets.
         extra: More parameters of the token request (``{"audience": ...}``).
-        auth_method: How the client tells who it is: "basic" (RFC 6749 2.3.1) or "post", in the body.
+        auth_method: How the client tells who it is: "basic" (RFC 6749 2.3.1) or "post", in the
+            body.
         leeway: Seconds before its end at which a token is renewed.
 
     Raises:
@@ -97,7 +99,9 @@ class OAuth2ClientCredentials:
         scopes = scope if isinstance(scope, str) else " ".join(scope)
         if scopes:
             self._form["scope"] = scopes
-        self._origins = None if origins is None else frozenset(origin_of(URL(origin)) for origin in origins)
+        self._origins = (
+            None if origins is None else frozenset(origin_of(URL(origin)) for origin in origins)
+        )
         self._auth_method = auth_method
         self._leeway = leeway
         self._token: str | None = None
@@ -175,20 +179,29 @@ class OAuth2ClientCredentials:
         token = answer.get("access_token")
         if status != 200 or not isinstance(token, str) or not token:
             error = _shown(answer.get("error"), 100)
-            told = f"{error} {_shown(answer.get('error_description'), 300)}".strip() or "no access_token in it"
-            raise OAuth2Error(f"{origin_of(self._token_url)} gave no token: status {status}, {told}", error)
+            told = (
+                f"{error} {_shown(answer.get('error_description'), 300)}".strip()
+                or "no access_token in it"
+            )
+            raise OAuth2Error(
+                f"{origin_of(self._token_url)} gave no token: status {status}, {told}", error
+            )
         if _IS_TOKEN(token) is None:
             raise OAuth2Error(
                 f"{origin_of(self._token_url)} gave a token with characters that no header field may have"
             )
         kind = answer.get("token_type", "bearer")
         if not isinstance(kind, str) or kind.lower() != "bearer":
-            raise OAuth2Error(f"{origin_of(self._token_url)} gave a token of an unknown type: {_shown(kind, 100)!r}")
+            raise OAuth2Error(
+                f"{origin_of(self._token_url)} gave a token of an unknown type: {_shown(kind, 100)!r}"
+            )
         return token, _lifetime(answer.get("expires_in"))
 
 
 def _shown(value: Any, most: int) -> str:
-    """What a server says of an error, without what could do something to a terminal or a log (RFC 6749 5.2)."""
+    """What a server says of an error, without what could do something to a terminal or a log (RFC
+    6749 5.2).
+    """
     return _NOT_SHOWN.sub("?", value[:most]) if isinstance(value, str) else ""
 
 

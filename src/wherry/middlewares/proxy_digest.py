@@ -1,7 +1,8 @@
 """`ProxyDigestAuthMiddleware`: answers Digest challenges (RFC 7616) of an HTTP proxy.
 
-A plain request that a proxy forwards brings the challenge as its response.  A tunnel is dialled below the client, where
-no middleware is known: the request lends the dialler a function that answers (`connect.ask.ProxyAnswer`).
+A plain request that a proxy forwards brings the challenge as its response.  A tunnel is dialled
+below the client, where no middleware is known: the request lends the dialler a function that
+answers (`connect.ask.ProxyAnswer`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 
 class ProxyDigestAuthMiddleware(DigestUser):
-    """Digest authentication with an HTTP proxy, for what it forwards and for the tunnels that it opens.
+    """Digest authentication with an HTTP proxy, for what it forwards and for the tunnels that it
+    opens.
 
-    The credentials are for the first proxy that asks, or forwards, and no other sees them.  Give the proxy itself
-    without credentials: those would be sent to it by Basic authentication.
+    The credentials are for the first proxy that asks, or forwards, and no other sees them.  Give
+    the proxy itself without credentials: those would be sent to it by Basic authentication.
 
     Args:
         login: The user's name.
@@ -77,7 +79,9 @@ class ProxyDigestAuthMiddleware(DigestUser):
         self._challenge = _challenge_in(response) or self._challenge
         return response
 
-    def _answer_for_tunnel(self, hop: ProxyHop, target: str, challenges: Sequence[str]) -> str | None:
+    def _answer_for_tunnel(
+        self, hop: ProxyHop, target: str, challenges: Sequence[str]
+    ) -> str | None:
         """What to say to a proxy that is asked for a tunnel; see `ProxyAnswer`."""
         if not _is_for_digest(hop) or self._home not in (None, hop):
             return None
@@ -90,17 +94,24 @@ class ProxyDigestAuthMiddleware(DigestUser):
         if challenge is None or self._home is None:
             return None
         qop, count = choose_qop(challenge.qops, 0), self._count(challenge.nonce)
-        return respond(challenge, self._login, self._password, "CONNECT", target, qop=qop, count=count).value
+        return respond(
+            challenge, self._login, self._password, "CONNECT", target, qop=qop, count=count
+        ).value
 
     async def _authorize(self, request: ClientRequest, challenge: DigestChallenge) -> None:
         url = request.url
-        # RFC 7616 3.4: `uri` is what the request line has, and a proxy is sent all of the URL (RFC 9112 3.2.2).
+        # RFC 7616 3.4: `uri` is what the request line has, and a proxy is sent all of the URL (RFC
+        # 9112 3.2.2).
         target = f"{url.scheme}://{url.host_port_subcomponent}{url.raw_path_qs}"
-        request.headers["Proxy-Authorization"] = (await self._answer(request, challenge, target)).value
+        request.headers["Proxy-Authorization"] = (
+            await self._answer(request, challenge, target)
+        ).value
 
 
 def forwarder_of(request: ClientRequest) -> ProxyHop | None:
-    """The proxy that forwards a request, None where a tunnel or no proxy at all leads to the origin."""
+    """The proxy that forwards a request, None where a tunnel or no proxy at all leads to the
+    origin.
+    """
     if not request.hops or request.url.scheme != "http" or request.upgrade is not None:
         return None
     return request.hops[-1] if _is_for_digest(request.hops[-1]) else None

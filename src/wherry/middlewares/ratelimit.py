@@ -1,7 +1,9 @@
-"""Middlewares that hold requests back: so many a second (`RateLimitMiddleware`), so many at once (`ConcurrencyLimit`).
+"""Middlewares that hold requests back: so many a second (`RateLimitMiddleware`), so many at once
+(`ConcurrencyLimit`).
 
-Both count by origin.  The rate is the generic cell rate algorithm: one number for each origin, the time at which
-its bucket will be full again, from which every wait follows; so waiting costs no task and no timer but its own.
+Both count by origin.  The rate is the generic cell rate algorithm: one number for each origin, the
+time at which its bucket will be full again, from which every wait follows; so waiting costs no task
+and no timer but its own.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ class TokenBuckets:
 
 
 class RateLimitMiddleware:
-    """Lets so many requests a second through to each origin; the others wait in line, first come first served.
+    """Lets so many requests a second through to each origin; the others wait in line, first come
+    first served.
 
     Args:
         rate: Requests in each `period`.
@@ -69,7 +72,9 @@ class RateLimitMiddleware:
         if burst is None:
             burst = max(1, int(rate))
         if rate <= 0 or period <= 0 or burst < 1:
-            raise ValueError(f"a rate limit needs positive numbers: rate={rate}, period={period}, burst={burst}")
+            raise ValueError(
+                f"a rate limit needs positive numbers: rate={rate}, period={period}, burst={burst}"
+            )
         self._buckets = TokenBuckets(period / rate, burst)
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -88,8 +93,9 @@ class RateLimitMiddleware:
 class ConcurrencyLimit:
     """Lets so many requests be on their way to each origin at once.
 
-    A request is on its way until its response's body has ended, or the response was closed, released or forgotten.
-    A middleware outside of this one that asks again must release its first response before, as `RetryMiddleware` does.
+    A request is on its way until its response's body has ended, or the response was closed,
+    released or forgotten.  A middleware outside of this one that asks again must release its first
+    response before, as `RetryMiddleware` does.
 
     Args:
         limit: How many at once.
@@ -104,8 +110,11 @@ class ConcurrencyLimit:
             raise ValueError(f"at least one request must be let through: limit={limit}")
         self._limit = limit
         self._per_origin = per_origin
-        # An origin nobody asks for any more is forgotten with the last request that holds its semaphore.
-        self._places: weakref.WeakValueDictionary[URL | None, asyncio.Semaphore] = weakref.WeakValueDictionary()
+        # An origin nobody asks for any more is forgotten with the last request that holds its
+        # semaphore.
+        self._places: weakref.WeakValueDictionary[URL | None, asyncio.Semaphore] = (
+            weakref.WeakValueDictionary()
+        )
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request` when there is a place for it."""

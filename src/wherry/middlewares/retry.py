@@ -1,7 +1,9 @@
-"""`RetryMiddleware`: tries again what may be tried again, and no more often than a sick server can bear.
+"""`RetryMiddleware`: tries again what may be tried again, and no more often than a sick server can
+bear.
 
-When to try, how long to wait and whether the budget allows it are decided by values and pure functions; the
-middleware itself only waits and sends.  Nothing here knows connections: what was sent is read off the errors.
+When to try, how long to wait and whether the budget allows it are decided by values and pure
+functions; the middleware itself only waits and sends.  Nothing here knows connections: what was
+sent is read off the errors.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yarl import URL
 
-from wherry.client.field_rules import IDEMPOTENT_METHODS
+from wherry.client.headers.validation import IDEMPOTENT_METHODS
 from wherry.client.origin import origin_of
 from wherry.errors import (
     ClientConnectionError,
@@ -60,8 +62,8 @@ class RetryEvent(NamedTuple):
 class RetryBudget:
     """How many retries an origin may cost, as a bucket of tokens for each origin.
 
-    Every retry takes a token, every first try puts back a part of one: in the long run retries are at most that part
-    of the requests, so that clients do not bury a server that is dying already.
+    Every retry takes a token, every first try puts back a part of one: in the long run retries are
+    at most that part of the requests, so that clients do not bury a server that is dying already.
 
     Args:
         ratio: Tokens that a first try puts back; 0.2 lets one retry through for five requests.
@@ -72,7 +74,9 @@ class RetryBudget:
 
     def __init__(self, ratio: float = 0.2, capacity: float = 10) -> None:
         if ratio < 0 or capacity < 0:
-            raise ValueError(f"a retry budget has no negative parts: ratio={ratio}, capacity={capacity}")
+            raise ValueError(
+                f"a retry budget has no negative parts: ratio={ratio}, capacity={capacity}"
+            )
         self.ratio = ratio
         self.capacity = capacity
         self._tokens: dict[URL, float] = {}
@@ -99,7 +103,8 @@ class RetryBudget:
 
 
 def backoff_limit(attempt: int, base: float, cap: float) -> float:
-    """The longest wait after try number `attempt`, in seconds; full jitter takes a random part of it.
+    """The longest wait after try number `attempt`, in seconds; full jitter takes a random part of
+    it.
 
     Args:
         attempt: The try that failed; the first is 1.
@@ -110,7 +115,8 @@ def backoff_limit(attempt: int, base: float, cap: float) -> float:
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """The seconds that a Retry-After field asks for (RFC 9110 10.2.3), None where it says nothing that can be read.
+    """The seconds that a Retry-After field asks for (RFC 9110 10.2.3), None where it says nothing
+    that can be read.
 
     Args:
         value: A number of seconds or a date.
@@ -126,11 +132,13 @@ def retry_after(value: str | None, now: float) -> float | None:
     return None if date is None else max(0.0, date - now)
 
 
-def may_try_again(request: ClientRequest, methods: Collection[str], error: BaseException | None) -> bool:
+def may_try_again(
+    request: ClientRequest, methods: Collection[str], error: BaseException | None
+) -> bool:
     """Whether sending `request` again can do no harm.
 
-    A request that may have reached the server is sent again only if its method is one of `methods`; one of which
-    nothing was sent, always.  Either way its body must be there once more.
+    A request that may have reached the server is sent again only if its method is one of `methods`;
+    one of which nothing was sent, always.  Either way its body must be there once more.
 
     Args:
         request: What was sent.
@@ -141,31 +149,38 @@ def may_try_again(request: ClientRequest, methods: Collection[str], error: BaseE
         return False
     if isinstance(error, (ClientConnectorCertificateError, ServerFingerprintMismatch)):
         return False  # whoever answers there is not who was meant, and will not be next time
-    if isinstance(error, (ClientConnectorError, ConnectionTimeoutError)) or getattr(error, "resend_safe", False):
+    if isinstance(error, (ClientConnectorError, ConnectionTimeoutError)) or getattr(
+        error, "resend_safe", False
+    ):
         return True
     return request.method in methods
 
 
 class RetryMiddleware:
-    """Tries again after statuses that pass, and after connections that fail, with a growing random wait.
+    """Tries again after statuses that pass, and after connections that fail, with a growing random
+    wait.
 
     Args:
         attempts: Tries in all, the first included.
-        backoff: The longest wait after the first try, in seconds; it doubles with every further one.
+        backoff: The longest wait after the first try, in seconds; it doubles with every further
+            one.
         max_backoff: The longest wait at all, in seconds; a Retry-After beyond it ends the tries.
         statuses: Statuses to try again after.
-        methods: Methods of which a request may reach the server twice (RFC 9110 9.2.2); "POST" if yours may.
-        jitter: Whether a wait is a random part of its limit, so that clients do not come back all at once.
+        methods: Methods of which a request may reach the server twice (RFC 9110 9.2.2); "POST" if
+            yours may.
+        jitter: Whether a wait is a random part of its limit, so that clients do not come back all
+            at once.
         respect_retry_after: Whether a Retry-After field, in seconds or as a date, sets the wait.
-        budget: What bounds all retries together; one for each middleware by default, None for no bound.
-        on_retry: Called, and awaited if it is a coroutine function, before each wait.  Traces hear of it too, by
-            their `on_request_retry`.
+        budget: What bounds all retries together; one for each middleware by default, None for no
+            bound.
+        on_retry: Called, and awaited if it is a coroutine function, before each wait.  Traces hear
+            of it too, by their `on_request_retry`.
 
     Raises:
         ValueError: A number is out of its range.
 
-    When the tries are used up, the last response is returned or the last error raised.  A wait that would pass
-    `ClientTimeout.total` is not begun.
+    When the tries are used up, the last response is returned or the last error raised.  A wait that
+    would pass `ClientTimeout.total` is not begun.
 
     Example::
 
@@ -188,9 +203,13 @@ class RetryMiddleware:
         on_retry: Callable[[RetryEvent], Awaitable[None] | None] | None = None,
     ) -> None:
         if attempts < 1:
-            raise ValueError(f"attempts counts the first try too, so it is at least 1, not {attempts}")
+            raise ValueError(
+                f"attempts counts the first try too, so it is at least 1, not {attempts}"
+            )
         if backoff < 0 or max_backoff < 0:
-            raise ValueError(f"a wait cannot be negative: backoff={backoff}, max_backoff={max_backoff}")
+            raise ValueError(
+                f"a wait cannot be negative: backoff={backoff}, max_backoff={max_backoff}"
+            )
         self._attempts = attempts
         self._backoff = backoff
         self._max_backoff = max_backoff
@@ -198,7 +217,9 @@ class RetryMiddleware:
         self._methods = frozenset(method.upper() for method in methods)
         self._jitter = jitter
         self._respect_retry_after = respect_retry_after
-        self._budget = (RetryBudget() if budget is True else None) if isinstance(budget, bool) else budget
+        self._budget = (
+            (RetryBudget() if budget is True else None) if isinstance(budget, bool) else budget
+        )
         self._on_retry = on_retry
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -241,7 +262,11 @@ class RetryMiddleware:
             await asyncio.sleep(delay)
 
     def _wait_after(
-        self, request: ClientRequest, attempt: int, response: ClientResponse | None, error: BaseException | None
+        self,
+        request: ClientRequest,
+        attempt: int,
+        response: ClientResponse | None,
+        error: BaseException | None,
     ) -> float | None:
         """Seconds until the next try, None for no more."""
         if attempt >= self._attempts or not may_try_again(request, self._methods, error):
@@ -258,7 +283,9 @@ class RetryMiddleware:
     async def _tell(self, event: RetryEvent) -> None:
         traces = event.request._traces
         if traces is not None:
-            await traces.request_retry(event.attempt + 1, event.error, event.response, event.request.headers)
+            await traces.request_retry(
+                event.attempt + 1, event.error, event.response, event.request.headers
+            )
         if self._on_retry is not None:
             told = self._on_retry(event)
             if inspect.isawaitable(told):

@@ -1,8 +1,10 @@
-"""What every protocol offers: a `Connection` carries exchanges, an `Exchange` is one request and its response.
+"""What every protocol offers: a `Connection` carries exchanges, an `Exchange` is one request and
+its response.
 
-The rooms above see only these classes and never learn which HTTP version is spoken.  Data is pushed: a
-connection gives the body to a `BodySink` as it arrives, and reports to its `ConnectionOwner` (the pool) the
-moment that it can carry another exchange.  Nothing here knows URLs, cookies, sessions or pools.
+The rooms above see only these classes and never learn which HTTP version is spoken.  Data is
+pushed: a connection gives the body to a `BodySink` as it arrives, and reports to its
+`ConnectionOwner` (the pool) the moment that it can carry another exchange.  Nothing here knows
+URLs, cookies, sessions or pools.
 """
 
 from __future__ import annotations
@@ -43,9 +45,9 @@ class BodySink(Protocol):
 class Exchange(ABC):
     """One request and its response on a connection.
 
-    `complete` is True once the response's last byte is in; `error` is what ended the exchange before that;
-    `sent` is False while no byte of the request was handed to the transport; `reused` tells whether the
-    connection had carried another exchange before.
+    `complete` is True once the response's last byte is in; `error` is what ended the exchange
+    before that; `sent` is False while no byte of the request was handed to the transport; `reused`
+    tells whether the connection had carried another exchange before.
     """
 
     __slots__ = (
@@ -77,7 +79,8 @@ class Exchange(ABC):
         self.informational: Callable[[ResponseHead], None] | None = None
         # Called when something of the response came, be it no head yet and no data.
         self.touched: Callable[[], None] | None = None
-        # The protocol says that the server did nothing about the request (RFC 9113 8.7): it may be sent again.
+        # The protocol says that the server did nothing about the request (RFC 9113 8.7): it may be
+        # sent again.
         self.unprocessed = False
         self._head_waiter: asyncio.Future[None] | None = None
         self._continue_waiter: asyncio.Future[None] | None = None
@@ -106,7 +109,9 @@ class Exchange(ABC):
         return self.head
 
     def tell(self, waiter: asyncio.Future[Any]) -> None:
-        """Wake `waiter` in place of `receive_head`: it is done when the head is here, or fails with the exchange."""
+        """Wake `waiter` in place of `receive_head`: it is done when the head is here, or fails with
+        the exchange.
+        """
         if self.error is not None:
             waiter.set_exception(self.error)
         elif self.head is not None:
@@ -115,7 +120,9 @@ class Exchange(ABC):
             self._head_waiter = waiter
 
     async def wait_continue(self, seconds: float) -> bool:
-        """Wait for 100 (Continue), but not for ever (RFC 9110 10.1.1); whether the body should be sent now."""
+        """Wait for 100 (Continue), but not for ever (RFC 9110 10.1.1); whether the body should be
+        sent now.
+        """
         waiter = self._continue_waiter = self.connection.loop.create_future()
 
         def interim(head: ResponseHead) -> None:
@@ -167,7 +174,8 @@ class Exchange(ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """Give up: HTTP/1 closes the connection, HTTP/2 and 3 reset the stream.  Harmless when it is over.
+        """Give up: HTTP/1 closes the connection, HTTP/2 and 3 reset the stream.  Harmless when it
+        is over.
 
         What `fail` was told stays the reason.
         """
@@ -212,7 +220,9 @@ class TunnelReceiver(Protocol):
 
 
 class Tunnel(ABC):
-    """The raw bytes of an upgraded exchange: an HTTP/1.1 connection after 101, or a stream of HTTP/2."""
+    """The raw bytes of an upgraded exchange: an HTTP/1.1 connection after 101, or a stream of
+    HTTP/2.
+    """
 
     __slots__ = ()
 
@@ -250,7 +260,9 @@ class Tunnel(ABC):
 
 
 class ConnectionOwner(Protocol):
-    """Who shares a connection out: the pool.  Both calls are made synchronously, where the fact is known."""
+    """Who shares a connection out: the pool.  Both calls are made synchronously, where the fact is
+    known.
+    """
 
     def connection_available(self, connection: Connection) -> None:
         """`capacity` rose from zero: another exchange may start."""
@@ -259,14 +271,20 @@ class ConnectionOwner(Protocol):
         """No exchange may start on the connection any more; called once."""
 
     def protocol_refused(self, connection: Connection) -> bool:
-        """The peer wants HTTP/1.1 on this route; whether connections that are made from now on speak it."""
+        """The peer wants HTTP/1.1 on this route; whether connections that are made from now on
+        speak it.
+        """
 
     def exchanges_refused(self, connection: Connection, carried: int) -> None:
-        """The peer ends the connection after `carried` exchanges, and leaves undone those that came after them."""
+        """The peer ends the connection after `carried` exchanges, and leaves undone those that came
+        after them.
+        """
 
 
 def not_started(reason: str) -> ClientConnectionResetError:
-    """The error of `Connection.start`: not a byte was written, so the request may be sent on another connection."""
+    """The error of `Connection.start`: not a byte was written, so the request may be sent on
+    another connection.
+    """
     error = ClientConnectionResetError(reason)
     error.resend_safe = True
     return error
@@ -275,8 +293,8 @@ def not_started(reason: str) -> ClientConnectionResetError:
 class Connection(ABC):
     """A live transport that speaks one protocol.
 
-    `capacity` is how many exchanges may start now: HTTP/1 has one place, HTTP/2 as many as the peer allows.
-    `start` takes a place; the end of an exchange gives it back and tells `owner`.
+    `capacity` is how many exchanges may start now: HTTP/1 has one place, HTTP/2 as many as the peer
+    allows.  `start` takes a place; the end of an exchange gives it back and tells `owner`.
     """
 
     __slots__ = (
@@ -286,17 +304,19 @@ class Connection(ABC):
         "idle_since",
         "loop",
         "owner",
-        "promised",
+        "reserved",
         "route",
         "timings",
         "version",
     )
 
     capacity: int
-    # What must live as long as the connection does: what a connector of the program's own had on the transport.
+    # What must live as long as the connection does: what a connector of the program's own had on
+    # the transport.
     companion: Any
-    # Places that the pool has promised to requests which will start an exchange when their task runs.
-    promised: int
+    # Places that the pool has promised to requests which will start an exchange when their task
+    # runs.
+    reserved: int
     # The pool's key for this connection, for its owner and for messages.
     route: Any
     # How long the steps of setting it up took, as the dialler noted them.
@@ -340,7 +360,9 @@ class Connection(ABC):
             self.close()
 
     def carry_at_most(self, exchanges: int) -> None:
-        """Carry no more than so many exchanges, at least one, where many can be under way at a time."""
+        """Carry no more than so many exchanges, at least one, where many can be under way at a
+        time.
+        """
         self.capacity = min(self.capacity, exchanges)
 
     @abstractmethod

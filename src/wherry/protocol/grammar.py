@@ -2,8 +2,8 @@
 
 Pure, and linear in what it is given: every repetition is possessive, so nothing is read twice.  It
 knows no field by its name; what a field means, and how lenient its reader is, belongs to the room
-that reads it.  Cookies have a grammar of their own (RFC 6265bis 5.6: no quoted strings, dates in any
-form) and take only `has_control` from here.
+that reads it.  Cookies have a grammar of their own (RFC 6265bis 5.6: no quoted strings, dates in
+any form) and take only `has_control` from here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ match_quoted = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL).match
 
 # An element up to the separator that is in no quoted string; a string without its end takes all.
 _STRING = r'"(?:[^"\\]++|\\.?)*+(?:"|\Z)'
-_ELEMENTS = {separator: re.compile(rf'(?:[^{separator}"]++|{_STRING})*+', re.DOTALL).match for separator in (",", ";")}
+_ELEMENTS = {
+    separator: re.compile(rf'(?:[^{separator}"]++|{_STRING})*+', re.DOTALL).match
+    for separator in (",", ";")
+}
 # In Link (RFC 8288 3) a target in angle brackets is one piece as well.
 _LINKS = {
     separator: re.compile(rf'(?:[^{separator}"<]++|{_STRING}|<[^>]*+(?:>|\Z))*+', re.DOTALL).match
@@ -87,7 +90,9 @@ def unescaped(text: str) -> str:
 
 
 def read_string(text: str, at: int) -> tuple[str, int] | None:
-    """(the value of the quoted string that begins at `at`, the place after it); None where none is there."""
+    """(the value of the quoted string that begins at `at`, the place after it); None where none is
+    there.
+    """
     found = match_quoted(text, at)
     return None if found is None else (unescaped(found[1]), found.end())
 
@@ -99,7 +104,9 @@ def skip_blanks(text: str, at: int) -> int:
 
 
 def skip_equals(text: str, at: int) -> int | None:
-    """The place after an equals sign and the blanks round it, which senders should not write; None where none is."""
+    """The place after an equals sign and the blanks round it, which senders should not write; None
+    where none is.
+    """
     found = _EQUALS.match(text, at)
     return None if found is None else found.end()
 
@@ -127,14 +134,18 @@ def split(text: str, separator: str, *, links: bool = False) -> list[str]:
 
 
 def elements(values: Iterable[str]) -> list[str]:
-    """The elements of a field that is a list (RFC 9110 5.6.1), over all its lines; empty ones are passed over."""
+    """The elements of a field that is a list (RFC 9110 5.6.1), over all its lines; empty ones are
+    passed over.
+    """
     return [item for value in values for part in split(value, ",") if (item := part.strip(" \t"))]
 
 
 def read_parameters(text: str, at: int) -> tuple[list[tuple[str, str | None]], int]:
-    """The parameters that begin at `at`, each after a semicolon (RFC 9110 5.6.6), and the place after the last one.
+    """The parameters that begin at `at`, each after a semicolon (RFC 9110 5.6.6), and the place
+    after the last one.
 
-    A parameter without a value has None.  Reading ends where the grammar does: whoever calls sees what is there.
+    A parameter without a value has None.  Reading ends where the grammar does: whoever calls sees
+    what is there.
     """
     found: list[tuple[str, str | None]] = []
     while True:

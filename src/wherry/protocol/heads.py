@@ -1,4 +1,5 @@
-"""What goes before a body: the head of a request and of a response, and the fields that many requests share.
+"""What goes before a body: the head of a request and of a response, and the fields that many
+requests share.
 
 Values only: how they are written belongs to each protocol, and what they mean to the rooms above.
 """
@@ -14,7 +15,8 @@ FieldPairs = list[tuple[str, str]] | tuple[tuple[str, str], ...]
 
 
 def has_bytes(text: str) -> bool:
-    """Whether `text` can go out in a field: as UTF-8, and as the bytes that came where they were none (PEP 383).
+    """Whether `text` can go out in a field: as UTF-8, and as the bytes that came where they were
+    none (PEP 383).
 
     Half a surrogate pair, which JSON can hold, is neither.
     """
@@ -47,8 +49,9 @@ EMPTY_BLOCK = FieldBlock()
 class RequestHead:
     """A request as a protocol needs it: everything but the body's bytes, unless these are at hand.
 
-    Framing belongs to the protocol: `fields` must not have Content-Length, Transfer-Encoding, Host or
-    Connection; they follow from `content_length`, `streamed`, `authority`, `close` and `upgrade`.
+    Framing belongs to the protocol: `fields` must not have Content-Length, Transfer-Encoding, Host
+    or Connection; they follow from `content_length`, `streamed`, `authority`, `close` and
+    `upgrade`.
 
     Args:
         method: The method, a token in the case that is sent.
@@ -60,7 +63,8 @@ class RequestHead:
         body: The whole body when it is at hand, else None.
         streamed: The body follows by `Exchange.send` and `Exchange.end`.
         content_length: The body's length in bytes; None with `streamed` means that it is not known.
-        expect_continue: Sends ``Expect: 100-continue``; the caller awaits `Exchange.wait_continue` first.
+        expect_continue: Sends ``Expect: 100-continue``; the caller awaits `Exchange.wait_continue`
+            first.
         upgrade: The protocol to upgrade to ("websocket"), None for an ordinary exchange.
         close: The connection ends with this exchange.
         version: The version that the user asked for; protocols other than HTTP/1 ignore it.
@@ -79,9 +83,9 @@ class RequestHead:
         "method",
         "scheme",
         "shared",
-        "stem",
         "streamed",
         "target",
+        "template",
         "upgrade",
         "version",
     )
@@ -118,39 +122,50 @@ class RequestHead:
         self.version = version
         # What the response's head may hold, where that is not what the connection was made for.
         self.limits: Any = None
-        # The head that this one was made like; see `like`.
-        self.stem: RequestHead | None = None
+        # The head that this one was made like; see `from_template`.
+        self.template: RequestHead | None = None
         # A head that is sent again and again is encoded once.
         self.encoded_http1: bytes | None = None
         # With the state of the compression that it was made in.
         self.encoded_http2: tuple[object, bytes] | None = None
 
-    def pattern(self) -> RequestHead:
+    def as_template(self) -> RequestHead:
         """The head without target and body, for others to be made like it."""
-        kept = self.like("", None)
+        kept = self.from_template("", None)
         kept.fields = tuple(self.fields)
-        kept.stem = None
+        kept.template = None
         return kept
 
-    def like(self, target: str, body: bytes | None) -> RequestHead:
-        """A head that has only target and body of its own; what both have in common is encoded once."""
+    def from_template(self, target: str, body: bytes | None) -> RequestHead:
+        """A head that has only target and body of its own; what both have in common is encoded
+        once.
+        """
         length = self.content_length if body is None else len(body)
         head = RequestHead(
-            self.method, self.scheme, self.authority, target, self.shared, self.fields, body, content_length=length
+            self.method,
+            self.scheme,
+            self.authority,
+            target,
+            self.shared,
+            self.fields,
+            body,
+            content_length=length,
         )
         head.limits = self.limits
-        head.stem = self
+        head.template = self
         return head
 
 
 class ResponseHead:
-    """Status line and header fields, as they came; never changed, so one may serve several equal responses.
+    """Status line and header fields, as they came; never changed, so one may serve several equal
+    responses.
 
     Args:
         status: The status code.
         reason: The reason phrase ("" in HTTP/2 and 3).
         version: The version of the response.
-        raw: The field lines in order, names in their original case, values without surrounding blanks.
+        raw: The field lines in order, names in their original case, values without surrounding
+            blanks.
     """
 
     __slots__ = ("derived", "raw", "reason", "status", "version")
@@ -174,4 +189,6 @@ class ResponseHead:
     def get_all(self, name: bytes) -> list[bytes]:
         """All values of the field `name` (lower case), in order."""
         length = len(name)
-        return [value for field, value in self.raw if len(field) == length and field.lower() == name]
+        return [
+            value for field, value in self.raw if len(field) == length and field.lower() == name
+        ]

@@ -81,7 +81,9 @@ def _ask(
     headers: Mapping[str, str] | None = None,
     **query: Any,
 ) -> Any:
-    return api.request(url, method, {**(query_param or {}), **query} or None, headers, body, model=model)
+    return api.request(
+        url, method, {**(query_param or {}), **query} or None, headers, body, model=model
+    )
 
 
 class RestClient:
@@ -110,7 +112,10 @@ class RestClient:
         return self
 
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -153,7 +158,7 @@ class RestClient:
         )
         return self._session
 
-    # --- requests -------------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------
 
     @overload
     async def request(
@@ -197,7 +202,8 @@ class RestClient:
             query_param: Added to the query.
             headers: Fields of this request.
             body: Sent as JSON; with any method.
-            model: What the body is to be: a dataclass, a msgspec or pydantic model, ``list[Model]``, dict ...
+            model: What the body is to be: a dataclass, a msgspec or pydantic model,
+                ``list[Model]``, dict ...
 
         Raises:
             RestError: The status is 400 or above, or the body is not of the model.
@@ -228,7 +234,13 @@ class RestClient:
                 raise ValueError("it is empty")
             return decode(self.config.loads(text), model)
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as exc:
-            wanted = "JSON" if model is Any else model.__name__ if isinstance(model, type) else repr(model)
+            wanted = (
+                "JSON"
+                if model is Any
+                else model.__name__
+                if isinstance(model, type)
+                else repr(model)
+            )
             text = await response.text(errors="replace")
             raise RestError.of(response, f"the body is no {wanted}: {exc}", None, text) from exc
 
@@ -264,16 +276,18 @@ class RestClient:
         Args:
             url: The first page.
             model: What each item is.
-            items: The member of a page that has the items, ``"data.rows"`` for one in another; None where the page is
-                the list.
-            cursor: The member that has the next page's cursor; None follows ``Link: <...>; rel="next"`` (RFC 8288).
+            items: The member of a page that has the items, ``"data.rows"`` for one in another; None
+                where the page is the list.
+            cursor: The member that has the next page's cursor; None follows ``Link: <...>;
+                rel="next"`` (RFC 8288).
             cursor_param: The query parameter that takes the cursor.
             max_pages: Pages at most; a server that never ends must not keep a program for ever.
             headers: Fields of each request.
             **query_param: The query.
 
         Raises:
-            RestError: A page is a failure or not what was asked for, leads to another origin, or is one too many.
+            RestError: A page is a failure or not what was asked for, leads to another origin, or is
+                one too many.
             ClientError: No response came.
         """
         query: dict[str, Any] | None = query_param or None
@@ -327,8 +341,12 @@ def _next_page(response: ClientResponse) -> str | None:
     try:
         there = following.origin()
     except ValueError as exc:
-        raise RestError.of(response, f"its next page has no origin: {str(following)[:200]!r}", None, "") from exc
-    upgraded = asked.scheme == "http" and asked.with_scheme("https").with_port(None).origin() == there
+        raise RestError.of(
+            response, f"its next page has no origin: {str(following)[:200]!r}", None, ""
+        ) from exc
+    upgraded = (
+        asked.scheme == "http" and asked.with_scheme("https").with_port(None).origin() == there
+    )
     if there != asked.origin() and not upgraded:
         raise RestError.of(response, f"its next page is at another origin, {there}", None, "")
     return str(following)

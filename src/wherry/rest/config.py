@@ -21,7 +21,8 @@ class RestConfig:
     """How a `RestClient` talks.
 
     Args:
-        base_url: What paths are relative to; a path in it is kept, with or without a slash at its end.
+        base_url: What paths are relative to; a path in it is kept, with or without a slash at its
+            end.
         verify_ssl: Whether certificates are checked; an SSLContext or a Fingerprint serves too.
         tcp_connections: Connections at most.
         timeout: A `ClientTimeout`, or seconds in all; the session's default where it is None.

@@ -11,7 +11,8 @@ from wherry import ClientResponse, ClientResponseError
 class RestError(ClientResponseError):
     """A response of status 400 or above, or one that is not what was asked for.
 
-    `problem` is the problem document (RFC 9457) or whatever JSON the body was, None for neither; `text` is the body.
+    `problem` is the problem document (RFC 9457) or whatever JSON the body was, None for neither;
+    `text` is the body.
     """
 
     problem: Any = None
@@ -20,7 +21,11 @@ class RestError(ClientResponseError):
     @classmethod
     def of(cls, response: ClientResponse, message: str, problem: Any, text: str) -> RestError:
         error = cls(
-            response.request_info, response.history, status=response.status, message=message, headers=response.headers
+            response.request_info,
+            response.history,
+            status=response.status,
+            message=message,
+            headers=response.headers,
         )
         error.problem, error.text = problem, text
         return error
@@ -41,5 +46,7 @@ async def failure_of(response: ClientResponse, loads: Callable[[str], Any]) -> R
         except (ValueError, RecursionError):
             problem = None
     told = problem if isinstance(problem, Mapping) else {}
-    message = told.get("detail") or told.get("title") or told.get("message") or response.reason or ""
+    message = (
+        told.get("detail") or told.get("title") or told.get("message") or response.reason or ""
+    )
     return RestError.of(response, str(message), problem, text)

@@ -1,6 +1,7 @@
 """Between JSON and typed objects: pure, and by the types' own annotations.
 
-Dataclasses and the standard library's types are done here; pydantic's and msgspec's models do it themselves.
+Dataclasses and the standard library's types are done here; pydantic's and msgspec's models do it
+themselves.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ def encode(value: Any) -> Any:
 def decode(value: Any, model: Any) -> Any:
     """Make a `model` out of decoded JSON.
 
-    Dataclasses, lists, dicts, tuples, optional and union types, enums, times, UUIDs and decimals are made here; models
-    that know how (pydantic's ``model_validate``, msgspec's structs) do it themselves.  Members that a dataclass does
-    not have are passed over.
+    Dataclasses, lists, dicts, tuples, optional and union types, enums, times, UUIDs and decimals
+    are made here; models that know how (pydantic's ``model_validate``, msgspec's structs) do it
+    themselves.  Members that a dataclass does not have are passed over.
 
     Raises:
         ValueError: The value does not fit.
@@ -118,7 +119,10 @@ def _decode_typed_dict(value: Any, model: Any) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(f"expected an object for {model.__name__}, got {value!r}")  # noqa: TRY004
     # Where annotations are text, `__required_keys__` knows nothing of NotRequired.
-    marks = {name: typing.get_origin(hint) for name, hint in typing.get_type_hints(model, include_extras=True).items()}
+    marks = {
+        name: typing.get_origin(hint)
+        for name, hint in typing.get_type_hints(model, include_extras=True).items()
+    }
     made = {}
     for name, hint in typing.get_type_hints(model).items():
         if name in value:

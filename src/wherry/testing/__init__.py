@@ -1,4 +1,5 @@
-"""For tests and demonstrations: an embedded server, applications without one, and the pytest plugin.
+"""For tests and demonstrations: an embedded server, applications without one, and the pytest
+plugin.
 
 The server needs the extra ``wherry[testing]``.  Nothing of the client knows of this room.
 """
@@ -37,7 +38,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    # The plugin is loaded in every run of pytest: it must bring neither the client nor the server with it.
+    # The plugin is loaded in every run of pytest: it must bring neither the client nor the server
+    # with it.
     if name in _HOME:
         return getattr(importlib.import_module(f"wherry.testing.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

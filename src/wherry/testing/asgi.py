@@ -1,4 +1,5 @@
-"""The little of ASGI that the embedded application needs: a request, an answer, and a table of routes.
+"""The little of ASGI that the embedded application needs: a request, an answer, and a table of
+routes.
 
 It knows nothing of what the endpoints do, and nothing of the server that runs it.
 """
@@ -31,8 +32,12 @@ class Request:
         self._receive = receive
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
-        self.query: list[tuple[str, str]] = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        self.fields: Fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        self.query: list[tuple[str, str]] = parse_qsl(
+            scope["query_string"].decode("latin-1"), keep_blank_values=True
+        )
+        self.fields: Fields = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+        ]
         self.body = b""
 
     async def read(self) -> bytes:
@@ -92,16 +97,22 @@ class Answer:
     __slots__ = ("body", "fields", "status")
 
     def __init__(
-        self, body: bytes | AsyncIterator[bytes] = b"", status: int = 200, fields: Iterable[tuple[str, str]] = ()
+        self,
+        body: bytes | AsyncIterator[bytes] = b"",
+        status: int = 200,
+        fields: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.body = body
         self.status = status
         self.fields = list(fields)
 
     async def send(self, send: Send, *, without_body: bool) -> None:
-        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.fields]
+        fields = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.fields
+        ]
         body = self.body
-        # RFC 9110 8.6: neither 1xx nor 204 has a Content-Length; 304's would be that of the 200 it stands for.
+        # RFC 9110 8.6: neither 1xx nor 204 has a Content-Length; 304's would be that of the 200 it
+        # stands for.
         if isinstance(body, bytes) and self.status not in (204, 304):
             fields.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": fields})
@@ -134,7 +145,9 @@ class Routes:
         self._rows: list[tuple[str, re.Pattern[str], frozenset[str], Endpoint]] = []
 
     def add(self, path: str, endpoint: Endpoint, methods: str = "GET HEAD") -> None:
-        pattern = _SEGMENT.sub(lambda found: f"(?P<{found[1]}>{r'[0-9]{1,12}' if found[2] else '[^/]+'})", path)
+        pattern = _SEGMENT.sub(
+            lambda found: f"(?P<{found[1]}>{r'[0-9]{1,12}' if found[2] else '[^/]+'})", path
+        )
         self._rows.append((path, re.compile(pattern), frozenset(methods.split()), endpoint))
 
     @property

@@ -1,4 +1,5 @@
-"""`ASGIConnector`: a session's requests go to an ASGI 3 application in the same event loop, without a socket.
+"""`ASGIConnector`: a session's requests go to an ASGI 3 application in the same event loop, without
+a socket.
 
 It speaks ASGI's http, websocket and lifespan scopes; what an exchange is, `inprocess` knows.
 """
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from wherry import BaseConnector
-from wherry.connect.ask import ConnectAsk
+from wherry.connect.connect_request import ConnectRequest
 from wherry.protocol.connection import Connection
 from wherry.testing.asgi import Receive, Scope, Send
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange, reason_of
@@ -25,8 +26,8 @@ _STOP_SECONDS = 2.0
 class ASGIConnector(BaseConnector):
     """Serves every request, whatever its host, by calling an ASGI application.
 
-    The application starts (lifespan) with the first request and stops when the connector is closed.  An exception of
-    the application is raised where the request was made.
+    The application starts (lifespan) with the first request and stops when the connector is
+    closed.  An exception of the application is raised where the request was made.
 
     Args:
         app: The ASGI 3 application.
@@ -51,12 +52,12 @@ class ASGIConnector(BaseConnector):
         self._lifespan = _Lifespan(app)
         super().__init__(limit=0)
 
-    def _dialler(self) -> Callable[[ConnectAsk], Awaitable[Connection]]:
+    def _dialler(self) -> Callable[[ConnectRequest], Awaitable[Connection]]:
         return self._reach
 
-    async def _reach(self, ask: ConnectAsk) -> Connection:
+    async def _reach(self, connect_request: ConnectRequest) -> Connection:
         await self._lifespan.start()
-        return InProcessConnection(ask, self._call, self._tasks, outlives=True)
+        return InProcessConnection(connect_request, self._call, self._tasks, outlives=True)
 
     async def _finish_close(self) -> None:
         await super()._finish_close()
@@ -150,11 +151,15 @@ class _Answer:
             if not message.get("more_body", False) and not self._has_trailers:
                 exchange.finish()
         elif kind == "http.response.trailers":
-            self._trailers += [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+            self._trailers += [
+                (bytes(name), bytes(value)) for name, value in message.get("headers", ())
+            ]
             if not message.get("more_trailers", False):
                 exchange.finish(self._trailers)
         else:
-            raise RuntimeError(f"the application sent {kind!r}, which has no place in an http scope")
+            raise RuntimeError(
+                f"the application sent {kind!r}, which has no place in an http scope"
+            )
 
 
 class _Lifespan:
@@ -200,11 +205,16 @@ class _Lifespan:
             raise RuntimeError(f"the application did not stop: {self._failure}")
 
     async def _run(self) -> None:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
         try:
             await self._app(scope, self._to_app.get, self._send)
         except Exception as exc:
-            # ASGI: an application that raises before it has started does not know of lifespans, and goes without.
+            # ASGI: an application that raises before it has started does not know of lifespans, and
+            # goes without.
             if self._known:
                 self._failure = repr(exc)
         finally:

@@ -24,7 +24,10 @@ _SAMPLE = {
     "slideshow": {
         "title": "Sample",
         "author": "wherry",
-        "slides": [{"title": "A boat", "type": "all"}, {"title": "A ferry", "type": "all", "items": ["oar", "sail"]}],
+        "slides": [
+            {"title": "A boat", "type": "all"},
+            {"title": "A ferry", "type": "all", "items": ["oar", "sail"]},
+        ],
     }
 }
 
@@ -34,7 +37,12 @@ def add_bodies(routes: Routes) -> None:
     routes.add("/bytes/{size:int}", _bytes)
     routes.add("/stream/{lines:int}", _stream)
     routes.add("/drip", _drip)
-    for name, coding in (("gzip", "gzip"), ("deflate", "deflate"), ("brotli", "br"), ("zstd", "zstd")):
+    for name, coding in (
+        ("gzip", "gzip"),
+        ("deflate", "deflate"),
+        ("brotli", "br"),
+        ("zstd", "zstd"),
+    ):
         routes.add(f"/{name}", partial(_coded, coding=coding))
 
 
@@ -61,7 +69,11 @@ async def _bytes(request: Request, size: str) -> Answer:
     if total > _MAX_BYTES:
         raise ValueError("that is too many bytes")
     etag = f'"{hashlib.sha256(size.encode()).hexdigest()[:16]}"'
-    fields = [("content-type", "application/octet-stream"), ("accept-ranges", "bytes"), ("etag", etag)]
+    fields = [
+        ("content-type", "application/octet-stream"),
+        ("accept-ranges", "bytes"),
+        ("etag", etag),
+    ]
     asked = _RANGE.fullmatch(request.field("range"))
     if request.field("if-range", etag) != etag:
         asked = None
@@ -75,7 +87,10 @@ async def _bytes(request: Request, size: str) -> Answer:
         refusal = problem(416, "the range is outside of the content")
         refusal.fields.append(("content-range", f"bytes */{total}"))
         return refusal
-    part = [("content-range", f"bytes {start}-{stop - 1}/{total}"), ("content-length", str(stop - start))]
+    part = [
+        ("content-range", f"bytes {start}-{stop - 1}/{total}"),
+        ("content-length", str(stop - start)),
+    ]
     return Answer(_filling(start, stop), 206, [*fields, *part])
 
 
@@ -108,7 +123,9 @@ def _encoder(coding: str) -> Callable[[bytes], bytes] | None:
         return partial(gzip.compress, mtime=0)
     if coding == "deflate":
         return zlib.compress
-    for module in {"br": ("brotli", "brotlicffi"), "zstd": ("compression.zstd", "backports.zstd")}[coding]:
+    for module in {"br": ("brotli", "brotlicffi"), "zstd": ("compression.zstd", "backports.zstd")}[
+        coding
+    ]:
         try:
             found: Any = importlib.import_module(module)
         except ImportError:

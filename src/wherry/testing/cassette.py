@@ -1,7 +1,7 @@
 """`Cassette`: real exchanges are recorded once to a JSON file, and played from it afterwards.
 
-It stands where connections are made, so it sees what goes over the wire, bodies still coded.  Secrets are left out
-before anything is kept.  It knows nothing of pytest.
+It stands where connections are made, so it sees what goes over the wire, bodies still coded.
+Secrets are left out before anything is kept.  It knows nothing of pytest.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, Literal, Self
 from multidict import CIMultiDict
 from yarl import URL
 
-from wherry.client.field_rules import SECRET_FIELDS
-from wherry.connect.ask import ConnectAsk
+from wherry.client.headers.validation import SECRET_FIELDS
+from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.route import Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection, Exchange, FlowControl
@@ -38,7 +38,9 @@ _MAX_BODY = 64 * 1024 * 1024
 _FULL = 256 * 1024
 # What is another for each WebSocket, and what its server's end says by itself.
 _OF_ONE_HANDSHAKE = frozenset({"sec-websocket-key", "sec-websocket-accept"})
-_OF_AN_UPGRADE = frozenset({"connection", "upgrade", "sec-websocket-protocol", "sec-websocket-accept"})
+_OF_AN_UPGRADE = frozenset(
+    {"connection", "upgrade", "sec-websocket-protocol", "sec-websocket-accept"}
+)
 
 
 class NotOnTape(AssertionError):
@@ -52,12 +54,13 @@ class Cassette(Interception):
 
     Args:
         path: The file; its folder is made.
-        mode: "once" records if there is no file, else plays; "none" only plays; "new" plays what is there and records
-            the rest; "all" records anew.
-        filter_headers: Fields to leave out, beside Authorization, Proxy-Authorization, Cookie and Set-Cookie.
+        mode: "once" records if there is no file, else plays; "none" only plays; "new" plays what is
+            there and records the rest; "all" records anew.
+        filter_headers: Fields to leave out, beside Authorization, Proxy-Authorization, Cookie and
+            Set-Cookie.
         filter_query: Names in the query whose values are left out.
-        filter_body: Takes the bytes of a request's or response's body, or of a WebSocket's message, and gives what is
-            kept of them.
+        filter_body: Takes the bytes of a request's or response's body, or of a WebSocket's message,
+            and gives what is kept of them.
         match_body: Whether requests must have the same body, beside method and URL.
 
     Raises:
@@ -78,7 +81,11 @@ class Cassette(Interception):
             raise ValueError(f"a cassette's mode is once, none, all or new; not {mode!r}")
         self.path = Path(path)
         self.mode = mode
-        self._secret_fields = {"set-cookie", *SECRET_FIELDS, *(name.lower() for name in filter_headers)}
+        self._secret_fields = {
+            "set-cookie",
+            *SECRET_FIELDS,
+            *(name.lower() for name in filter_headers),
+        }
         self._secret_names = frozenset(filter_query)
         self._filter_body = filter_body
         self._match_body = match_body
@@ -92,7 +99,7 @@ class Cassette(Interception):
         #: The requests that were not on the tape.
         self.missing: list[str] = []
 
-    # --- the tape ---------------------------------------------------------------------------------------------
+    # --- the tape ---------------------------------------------------------------------------------
 
     def _load(self) -> None:
         exists = self.path.exists()
@@ -108,7 +115,9 @@ class Cassette(Interception):
         if not self._changed:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"wherry_cassette": _FORMAT, "exchanges": self._tape}, indent=2, ensure_ascii=False)
+        text = json.dumps(
+            {"wherry_cassette": _FORMAT, "exchanges": self._tape}, indent=2, ensure_ascii=False
+        )
         unfinished = self.path.with_name(self.path.name + ".part")
         unfinished.write_text(text + "\n", "utf-8")
         unfinished.replace(self.path)
@@ -124,12 +133,19 @@ class Cassette(Interception):
     def _without_secrets(self, url: URL) -> str:
         if self._secret_names.intersection(url.query):
             url = url.with_query(
-                [(name, _FILTERED if name in self._secret_names else value) for name, value in url.query.items()]
+                [
+                    (name, _FILTERED if name in self._secret_names else value)
+                    for name, value in url.query.items()
+                ]
             )
         return str(url)
 
     def _fields(self, pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
-        return [[name, value] for name, value in pairs if name.lower() not in self._secret_fields | _OF_ONE_HANDSHAKE]
+        return [
+            [name, value]
+            for name, value in pairs
+            if name.lower() not in self._secret_fields | _OF_ONE_HANDSHAKE
+        ]
 
     def _keep(self, body: bytes) -> bytes:
         return body if self._filter_body is None or not body else self._filter_body(body)
@@ -145,7 +161,9 @@ class Cassette(Interception):
         keys = ["method", "url", *(("body", "body_base64") if self._match_body else ())]
         for entry in self._tape:
             request = entry["request"]
-            if id(entry) not in self._played and all(request.get(key) == wanted.get(key) for key in keys):
+            if id(entry) not in self._played and all(
+                request.get(key) == wanted.get(key) for key in keys
+            ):
                 self._played.add(id(entry))
                 response: dict[str, Any] = entry["response"]
                 return response
@@ -168,9 +186,11 @@ class Cassette(Interception):
         )
         return f"{name} is not on the cassette {self.path} (mode {self.mode!r}); there are:{rows or ' none'}"
 
-    # --- exchanges --------------------------------------------------------------------------------------------
+    # --- exchanges --------------------------------------------------------------------------------
 
-    async def _serve(self, exchange: InProcessExchange, dial: Callable[[], Awaitable[Connection]]) -> None:
+    async def _serve(
+        self, exchange: InProcessExchange, dial: Callable[[], Awaitable[Connection]]
+    ) -> None:
         body = await exchange.read_body() if exchange.request.upgrade is None else b""
         wanted = self._request(exchange, body)
         found = self._find(wanted)
@@ -178,12 +198,20 @@ class Cassette(Interception):
             await self._play_socket(exchange, found, f"{wanted['method']} {wanted['url']}")
             return
         if found is not None:
-            raw = found["body"].encode() if "body" in found else base64.b64decode(found["body_base64"])
-            fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in found["headers"]]
+            raw = (
+                found["body"].encode()
+                if "body" in found
+                else base64.b64decode(found["body_base64"])
+            )
+            fields = [
+                (name.encode("latin-1"), value.encode("latin-1"))
+                for name, value in found["headers"]
+            ]
             exchange.respond(found["status"], fields, found["reason"])
             await exchange.write(raw)
             if found.get("cut") and "Content-Length" in CIMultiDict(found["headers"]):
-                # The recording ends where the program had enough; there is no telling what a reader of more would get.
+                # The recording ends where the program had enough; there is no telling what a reader
+                # of more would get.
                 await exchange.disconnected.wait()
             exchange.finish()
             return
@@ -194,7 +222,11 @@ class Cassette(Interception):
         await self._record(exchange, wanted, body, await dial())
 
     async def _record(
-        self, exchange: InProcessExchange, wanted: dict[str, Any], body: bytes, connection: Connection
+        self,
+        exchange: InProcessExchange,
+        wanted: dict[str, Any],
+        body: bytes,
+        connection: Connection,
     ) -> None:
         sink = _Passing()
         entry: dict[str, Any] = {"request": wanted, "response": {}}
@@ -203,7 +235,9 @@ class Cassette(Interception):
         try:
             real = connection.start(_with_body(exchange.request, body), sink)
             head = await real.receive_head()
-            fields = self._fields((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.raw)
+            fields = self._fields(
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.raw
+            )
             entry["response"] = {"status": head.status, "reason": head.reason, "headers": fields}
             self._played.add(id(entry))
             self._tape.append(entry)
@@ -232,7 +266,9 @@ class Cassette(Interception):
             if is_whole:
                 self._finish_entry(entry, taken)
 
-    async def _record_socket(self, exchange: InProcessExchange, response: dict[str, Any], real: Exchange) -> None:
+    async def _record_socket(
+        self, exchange: InProcessExchange, response: dict[str, Any], real: Exchange
+    ) -> None:
         self._changed = True
         response["messages"] = messages = list[dict[str, Any]]()
         assert real.head is not None
@@ -243,7 +279,9 @@ class Cassette(Interception):
             await socket.send(_accepting(response["headers"]))
         await socket.record(real, _MAX_BODY)
 
-    async def _play_socket(self, exchange: InProcessExchange, response: dict[str, Any], name: str) -> None:
+    async def _play_socket(
+        self, exchange: InProcessExchange, response: dict[str, Any], name: str
+    ) -> None:
         socket = TapedSocket(exchange, response["messages"], self._keep)
         await socket.send(_accepting(response["headers"]))
         await socket.play(lambda said: self.missing.append(f"{name}: the message {said}"))
@@ -256,9 +294,15 @@ class Cassette(Interception):
             entry["response"]["cut"] = True
         self._changed = True
 
-    async def _dial(self, route: Route, settings: Any, ask: ConnectAsk, really: Dial) -> Connection:
+    async def _dial(
+        self, route: Route, settings: Any, connect_request: ConnectRequest, really: Dial
+    ) -> Connection:
         return InProcessConnection(
-            ask, lambda exchange: self._serve(exchange, lambda: really(route, settings, ask)), self._tasks
+            connect_request,
+            lambda exchange: self._serve(
+                exchange, lambda: really(route, settings, connect_request)
+            ),
+            self._tasks,
         )
 
     def __enter__(self) -> Self:
@@ -266,7 +310,10 @@ class Cassette(Interception):
         return super().__enter__()
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         super().__exit__(exc_type, exc, tb)
         for entry, taken in list(self._recording.values()):
@@ -278,7 +325,11 @@ def _with_body(head: RequestHead, body: bytes) -> RequestHead:
     """The same request, its body at hand."""
     length = None if head.content_length is None and not body else len(body)
     # Messages of a WebSocket are kept as they are read: compression is not offered.
-    fields = [pair for pair in head.fields if head.upgrade is None or pair[0].lower() != "sec-websocket-extensions"]
+    fields = [
+        pair
+        for pair in head.fields
+        if head.upgrade is None or pair[0].lower() != "sec-websocket-extensions"
+    ]
     real = RequestHead(
         head.method, head.scheme, head.authority, head.target, head.shared, fields, body or None,
         content_length=length, close=head.upgrade is None, upgrade=head.upgrade,
@@ -288,15 +339,21 @@ def _with_body(head: RequestHead, body: bytes) -> RequestHead:
 
 
 def _accepting(headers: list[list[str]]) -> dict[str, Any]:
-    """How a server's end accepts a WebSocket with these fields; those of the handshake it makes itself."""
-    protocol = next((value for name, value in headers if name.lower() == "sec-websocket-protocol"), None)
+    """How a server's end accepts a WebSocket with these fields; those of the handshake it makes
+    itself.
+    """
+    protocol = next(
+        (value for name, value in headers if name.lower() == "sec-websocket-protocol"), None
+    )
     kept = [pair for pair in headers if pair[0].lower() not in _OF_AN_UPGRADE]
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept]
     return {"type": "websocket.accept", "subprotocol": protocol, "headers": pairs}
 
 
 class _Passing:
-    """A sink whose pieces go on to a reader as they come; it stops the peer while the reader is behind."""
+    """A sink whose pieces go on to a reader as they come; it stops the peer while the reader is
+    behind.
+    """
 
     def __init__(self) -> None:
         self.flow: FlowControl | None = None

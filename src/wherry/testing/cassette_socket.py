@@ -1,8 +1,10 @@
-"""WebSockets of a cassette: what both ends say is written down in order, and the server's part played from it later.
+"""WebSockets of a cassette: what both ends say is written down in order, and the server's part
+played from it later.
 
-A message on the tape is ``{"from": "server", "text": ...}``, with ``"base64"`` in place of ``"text"`` for a binary one,
-``"close"`` (the code) and ``"reason"`` for the end, or ``"lost": true`` where the connection broke.  PING and PONG are
-not kept, and nothing is compressed: the real server is not offered that.
+A message on the tape is ``{"from": "server", "text": ...}``, with ``"base64"`` in place of
+``"text"`` for a binary one, ``"close"`` (the code) and ``"reason"`` for the end, or ``"lost":
+true`` where the connection broke.  PING and PONG are not kept, and nothing is compressed: the real
+server is not offered that.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from contextlib import suppress
 from typing import Any
 
 from wherry.protocol.connection import Exchange, Tunnel
-from wherry.protocol.websocket import FrameReader, FrameWriter
-from wherry.protocol.websocket_messages import WSMsgType
+from wherry.protocol.websocket.frames import FrameReader, FrameWriter
+from wherry.protocol.websocket.messages import WSMsgType
 from wherry.testing.inprocess import InProcessExchange
 from wherry.testing.inprocess_socket import InProcessSocket
 
@@ -39,7 +41,9 @@ class TapedSocket(InProcessSocket):
 
     __slots__ = ("_keep", "_paused", "_tape", "_tunnel", "_writer")
 
-    def __init__(self, exchange: InProcessExchange, tape: list[Taped], keep: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, exchange: InProcessExchange, tape: list[Taped], keep: Callable[[bytes], bytes]
+    ) -> None:
         super().__init__(exchange)
         self._tape = tape
         self._keep = keep
@@ -57,10 +61,12 @@ class TapedSocket(InProcessSocket):
             return {"from": who, "text": self._keep(message["text"].encode()).decode()}
         return {"from": who, "base64": base64.b64encode(self._keep(message["bytes"])).decode()}
 
-    # --- recording ------------------------------------------------------------------------------------------------
+    # --- recording --------------------------------------------------------------------------------
 
     async def record(self, real: Exchange, max_size: int) -> None:
-        """Pass on what both ends say, until one of them ends it; `real` is the exchange with the server."""
+        """Pass on what both ends say, until one of them ends it; `real` is the exchange with the
+        server.
+        """
         self._tunnel = tunnel = real.upgrade(_Far(self, FrameReader(max_size)))
         try:
             while await self._pass_on(await self.receive(), tunnel):
@@ -94,7 +100,9 @@ class TapedSocket(InProcessSocket):
             self._tape.append(self._taped("server", message))
             await self.send({**message, "type": "websocket.send"})
         elif kind == "server.close":
-            self._tape.append({"from": "server", "close": message["code"], "reason": message["reason"]})
+            self._tape.append(
+                {"from": "server", "close": message["code"], "reason": message["reason"]}
+            )
             await self._say_close(message["code"], message["reason"])
         elif kind == "server.lost":
             if not self._is_over:
@@ -111,7 +119,11 @@ class TapedSocket(InProcessSocket):
         if kind == "websocket.receive":
             self._tape.append(self._taped("client", message))
             text = message.get("text")
-            opcode, data = (WSMsgType.BINARY, message["bytes"]) if text is None else (WSMsgType.TEXT, text.encode())
+            opcode, data = (
+                (WSMsgType.BINARY, message["bytes"])
+                if text is None
+                else (WSMsgType.TEXT, text.encode())
+            )
             tunnel.write(self._writer.encode(opcode, data))
             return True
         code, reason = message["code"], message["reason"]
@@ -120,7 +132,9 @@ class TapedSocket(InProcessSocket):
         with suppress(ValueError):  # it is gone without a word, or with one that must not be sent
             empty = code == _NO_STATUS
             tunnel.write(
-                self._writer.encode(WSMsgType.CLOSE, b"") if empty else self._writer.encode_close(code, reason.encode())
+                self._writer.encode(WSMsgType.CLOSE, b"")
+                if empty
+                else self._writer.encode_close(code, reason.encode())
             )
         return False
 
@@ -134,13 +148,14 @@ class TapedSocket(InProcessSocket):
         else:
             await self.send({"type": "websocket.close", "code": code, "reason": reason})
 
-    # --- playing --------------------------------------------------------------------------------------------------
+    # --- playing ----------------------------------------------------------------------------------
 
     async def play(self, complain: Callable[[str], None]) -> None:
         """Say what the server said, each after what the program had said before it.
 
         Args:
-            complain: Told of a message of the program's that is not on the tape, which then closes with 1011.
+            complain: Told of a message of the program's that is not on the tape, which then closes
+                with 1011.
         """
         script = iter(self._tape)
         try:
@@ -157,7 +172,11 @@ class TapedSocket(InProcessSocket):
         except ConnectionResetError:
             pass  # the program has closed it
         finally:
-            said = [self._taped("client", each) for each in self._unread() if each["type"] == "websocket.receive"]
+            said = [
+                self._taped("client", each)
+                for each in self._unread()
+                if each["type"] == "websocket.receive"
+            ]
             left = [taped for taped in script if taped["from"] == "client" and "close" not in taped]
             if said != left[: len(said)]:
                 complain(str(said))
@@ -172,7 +191,9 @@ class TapedSocket(InProcessSocket):
             await self.send({"type": "websocket.send", "bytes": base64.b64decode(taped["base64"])})
 
     async def _hears(self, wanted: Taped | None, complain: Callable[[str], None]) -> bool:
-        """Whether the program says what it said then; False as well when it has closed the WebSocket."""
+        """Whether the program says what it said then; False as well when it has closed the
+        WebSocket.
+        """
         while (message := await self.receive())["type"] == "websocket.connect":
             pass
         if message["type"] == "websocket.disconnect":
@@ -206,7 +227,9 @@ class _Far:
                 elif kind is WSMsgType.PING:
                     tell("server.ping", bytes=bytes(message.data))
                 elif kind is WSMsgType.CLOSE:
-                    tell("server.close", code=message.data or _NO_STATUS, reason=message.extra or "")
+                    tell(
+                        "server.close", code=message.data or _NO_STATUS, reason=message.extra or ""
+                    )
             if reader.error is not None:
                 tell("server.lost")
             if not (reader.eventful and reader.stalled):

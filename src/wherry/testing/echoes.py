@@ -1,4 +1,6 @@
-"""Endpoints that tell a client what it sent: /get, /post, /headers, /cookies, /upload, redirects and statuses."""
+"""Endpoints that tell a client what it sent: /get, /post, /headers, /cookies, /upload, redirects
+and statuses.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from email.parser import BytesParser
 from typing import Any
 from urllib.parse import parse_qsl
 
+from wherry.cookies.cookie import coded_for_sending, morsel_of
 from wherry.cookies.parse import unquote
-from wherry.cookies.record import coded_for_sending, morsel_of
 from wherry.testing.asgi import Answer, Request, Routes, json_answer
 
 _MAX_DELAY = 60.0
@@ -114,7 +116,10 @@ async def _cookies(request: Request) -> Answer:
 
 
 async def _set_cookies(request: Request) -> Answer:
-    pairs = {name: coded_for_sending(morsel_of(name, value), quoting=True) for name, value in request.query}
+    pairs = {
+        name: coded_for_sending(morsel_of(name, value), quoting=True)
+        for name, value in request.query
+    }
     fields = [("set-cookie", f"{name}={value}; Path=/") for name, value in pairs.items()]
     return Answer(b"", 302, [("location", "/cookies"), *fields])
 

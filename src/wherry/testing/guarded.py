@@ -47,7 +47,9 @@ async def _basic(request: Request, user: str, password: str) -> Answer:
         pair = base64.b64decode(told, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         pair = ""
-    if scheme.lower() == "basic" and hmac.compare_digest(pair.encode(), f"{user}:{password}".encode()):
+    if scheme.lower() == "basic" and hmac.compare_digest(
+        pair.encode(), f"{user}:{password}".encode()
+    ):
         return _welcome(user)
     return _refusal(f'Basic realm="{REALM}", charset="UTF-8"')
 
@@ -56,10 +58,15 @@ def _signature(random: str) -> str:
     return hmac.new(_KEY, random.encode(), "sha256").hexdigest()[:16]
 
 
-async def _digest(request: Request, qop: str, user: str, password: str, algorithm: str = "MD5") -> Answer:
+async def _digest(
+    request: Request, qop: str, user: str, password: str, algorithm: str = "MD5"
+) -> Answer:
     algorithm = algorithm.upper()
     if qop not in ("auth", "auth-int", "none") or algorithm.removesuffix("-SESS") not in _HASHES:
-        return problem(404, "qop is auth, auth-int or none; the algorithm MD5, SHA, SHA-256 or SHA-512, or one -sess")
+        return problem(
+            404,
+            "qop is auth, auth-int or none; the algorithm MD5, SHA, SHA-256 or SHA-512, or one -sess",
+        )
     scheme, _, told = request.field("authorization").partition(" ")
     if scheme.lower() == "digest":
         given = {name: quoted or plain for name, quoted, plain in _PARAMETER.findall(told)}
@@ -67,7 +74,9 @@ async def _digest(request: Request, qop: str, user: str, password: str, algorith
             return _welcome(user)
     random = secrets.token_hex(8)
     asked = "" if qop == "none" else f', qop="{qop}"'
-    return _refusal(f'Digest realm="{REALM}", nonce="{random}{_signature(random)}", algorithm={algorithm}{asked}')
+    return _refusal(
+        f'Digest realm="{REALM}", nonce="{random}{_signature(random)}", algorithm={algorithm}{asked}'
+    )
 
 
 def _is_right(request: Request, given: dict[str, str], expected: tuple[str, str, str, str]) -> bool:
@@ -81,7 +90,11 @@ def _is_right(request: Request, given: dict[str, str], expected: tuple[str, str,
     nonce = given.get("nonce", "")
     target = request.url.split("//", 1)[1]
     target = target[target.index("/") :]
-    if given.get("username") != user or nonce[16:] != _signature(nonce[:16]) or given.get("uri") != target:
+    if (
+        given.get("username") != user
+        or nonce[16:] != _signature(nonce[:16])
+        or given.get("uri") != target
+    ):
         return False
     first = digest(user, REALM, password)
     if algorithm.endswith("-SESS"):
@@ -89,5 +102,9 @@ def _is_right(request: Request, given: dict[str, str], expected: tuple[str, str,
     second = [request.method, target]
     if qop == "auth-int":
         second.append(str(make(request.body).hexdigest()))
-    middle = [nonce] if qop == "none" else [nonce, given.get("nc", ""), given.get("cnonce", ""), given.get("qop", "")]
+    middle = (
+        [nonce]
+        if qop == "none"
+        else [nonce, given.get("nc", ""), given.get("cnonce", ""), given.get("qop", "")]
+    )
     return hmac.compare_digest(digest(first, *middle, digest(*second)), given.get("response", ""))

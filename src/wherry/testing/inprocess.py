@@ -1,7 +1,9 @@
-"""Exchanges inside the process: a `Connection` whose other end is a coroutine of the program, with no socket.
+"""Exchanges inside the process: a `Connection` whose other end is a coroutine of the program, with
+no socket.
 
-Everything above it (redirects, cookies, middlewares, tracing, time limits, streams) is the client's own and does not
-notice.  A connection carries one exchange, so nothing is ever sent a second time because a kept one was dead.
+Everything above it (redirects, cookies, middlewares, tracing, time limits, streams) is the client's
+own and does not notice.  A connection carries one exchange, so nothing is ever sent a second time
+because a kept one was dead.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 from multidict import CIMultiDict
 from yarl import URL
 
-from wherry.connect.ask import ConnectAsk
+from wherry.connect.connect_request import ConnectRequest
 from wherry.errors import ClientConnectionError, ClientPayloadError, ServerDisconnectedError
 from wherry.protocol.connection import BodySink, Connection, Exchange, Tunnel, TunnelReceiver
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
@@ -27,7 +29,12 @@ __all__ = ("InProcessConnection", "InProcessExchange", "Serve", "reason_of")
 _FULL = 64 * 1024
 
 # RFC 9110's, where older Pythons have those of RFC 7231.
-_REASONS = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+_REASONS = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 _REASONS = {status.value: status.phrase for status in http.HTTPStatus} | _REASONS
 
 
@@ -37,11 +44,25 @@ def reason_of(status: int) -> str:
 
 
 class InProcessExchange(Exchange):
-    """One request and its response; the serving side reads by `next_part` and answers by `respond` and `write`."""
+    """One request and its response; the serving side reads by `next_part` and answers by `respond`
+    and `write`.
+    """
 
-    __slots__ = ("_arrived", "_parts", "_room", "_sent_size", "_took", "_whole", "disconnected", "request", "socket")
+    __slots__ = (
+        "_arrived",
+        "_parts",
+        "_room",
+        "_sent_size",
+        "_took",
+        "_whole",
+        "disconnected",
+        "request",
+        "socket",
+    )
 
-    def __init__(self, connection: InProcessConnection, sink: BodySink, request: RequestHead) -> None:
+    def __init__(
+        self, connection: InProcessConnection, sink: BodySink, request: RequestHead
+    ) -> None:
         super().__init__(connection, sink, reused=False)
         self.request = request
         self.sent = True
@@ -56,7 +77,7 @@ class InProcessExchange(Exchange):
         self._room = asyncio.Event()  # the reader takes more
         self._room.set()
 
-    # --- the client's side --------------------------------------------------------------------------------------
+    # --- the client's side ------------------------------------------------------------------------
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         if self.error is not None:
@@ -96,7 +117,7 @@ class InProcessExchange(Exchange):
         tunnel: Tunnel = self.socket
         return tunnel
 
-    # --- the serving side ---------------------------------------------------------------------------------------
+    # --- the serving side -------------------------------------------------------------------------
 
     @property
     def url(self) -> URL:
@@ -116,7 +137,9 @@ class InProcessExchange(Exchange):
         return fields
 
     async def next_part(self) -> tuple[bytes, bool] | None:
-        """The next bytes of the request's body, and whether more may follow; None once the client is gone."""
+        """The next bytes of the request's body, and whether more may follow; None once the client
+        is gone.
+        """
         while not self._parts and not self._whole and not self.disconnected.is_set():
             self._arrived.clear()
             await self._arrived.wait()
@@ -164,7 +187,11 @@ class InProcessExchange(Exchange):
 
     def _has_content(self) -> bool:
         # RFC 9110 6.4.1: these have no content, whatever the application gives.
-        return self.request.method != "HEAD" and self.head is not None and self.head.status not in (204, 304)
+        return (
+            self.request.method != "HEAD"
+            and self.head is not None
+            and self.head.status not in (204, 304)
+        )
 
     def _finish(self) -> None:
         self.disconnected.set()
@@ -180,24 +207,30 @@ class InProcessConnection(Connection):
     """A connection to `serve`, for one exchange.
 
     Args:
-        ask: Whose need it meets.
+        connect_request: Whose need it meets.
         serve: Answers the exchange; what it raises is raised where the request was made.
         tasks: The tasks that serve are kept here while they run.
-        outlives: Whether `serve` goes on when the client is gone, and sees `disconnected`; else it is cancelled.
+        outlives: Whether `serve` goes on when the client is gone, and sees `disconnected`; else it
+            is cancelled.
     """
 
     __slots__ = ("_closed", "_exchange", "_outlives", "_serve", "_task", "_tasks")
 
     def __init__(
-        self, ask: ConnectAsk, serve: Serve, tasks: set[asyncio.Task[None]], *, outlives: bool = False
+        self,
+        connect_request: ConnectRequest,
+        serve: Serve,
+        tasks: set[asyncio.Task[None]],
+        *,
+        outlives: bool = False,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.owner = None
-        self.route = ask.route
-        self.timings = ask.timings
+        self.route = connect_request.route
+        self.timings = connect_request.timings
         self.companion = None
         self.capacity = 1
-        self.promised = 0
+        self.reserved = 0
         self.exchanges = 0
         self.idle_since = 0.0
         self.version = HttpVersion11
@@ -222,15 +255,23 @@ class InProcessConnection(Connection):
         try:
             await self._serve(exchange)
         except asyncio.CancelledError:
-            exchange.fail(ServerDisconnectedError("Server disconnected: the application was cancelled"))
+            exchange.fail(
+                ServerDisconnectedError("Server disconnected: the application was cancelled")
+            )
             raise
-        except Exception as exc:  # the client's task raises it; once the client is gone nobody wants it
+        except (
+            Exception
+        ) as exc:  # the client's task raises it; once the client is gone nobody wants it
             exchange.fail(exc)
         if exchange.head is None:
-            exchange.fail(ServerDisconnectedError("Server disconnected: the application gave no response"))
+            exchange.fail(
+                ServerDisconnectedError("Server disconnected: the application gave no response")
+            )
         elif not exchange.complete:
             exchange.fail(
-                ClientPayloadError("Response payload is not completed: the application ended inside the body")
+                ClientPayloadError(
+                    "Response payload is not completed: the application ended inside the body"
+                )
             )
 
     def is_usable(self) -> bool:
@@ -247,7 +288,11 @@ class InProcessConnection(Connection):
         self.capacity = 0
         if self._exchange is not None:
             self._exchange.cancel()
-            if not self._outlives and self._task is not None and self._task is not asyncio.current_task(self.loop):
+            if (
+                not self._outlives
+                and self._task is not None
+                and self._task is not asyncio.current_task(self.loop)
+            ):
                 self._task.cancel()
         owner, self.owner = self.owner, None
         if owner is not None:

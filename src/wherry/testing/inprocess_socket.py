@@ -1,6 +1,8 @@
-"""A WebSocket inside the process: the tunnel of an exchange, whose other end is an ASGI application.
+"""A WebSocket inside the process: the tunnel of an exchange, whose other end is an ASGI
+application.
 
-The client's frames (RFC 6455 5.2) are read here, and the application's are made; it agrees to no extension.
+The client's frames (RFC 6455 5.2) are read here, and the application's are made; it agrees to no
+extension.
 """
 
 from __future__ import annotations
@@ -22,9 +24,21 @@ _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
 
 class InProcessSocket(Tunnel):
-    """Both ends of a WebSocket: the client writes frames, the application receives and sends ASGI's messages."""
+    """Both ends of a WebSocket: the client writes frames, the application receives and sends ASGI's
+    messages.
+    """
 
-    __slots__ = ("_buffer", "_closed", "_exchange", "_message", "_opcode", "_queue", "_receiver", "_room", "_waiting")
+    __slots__ = (
+        "_buffer",
+        "_closed",
+        "_exchange",
+        "_message",
+        "_opcode",
+        "_queue",
+        "_receiver",
+        "_room",
+        "_waiting",
+    )
 
     def __init__(self, exchange: InProcessExchange) -> None:
         self._exchange = exchange
@@ -40,7 +54,7 @@ class InProcessSocket(Tunnel):
         self._closed = False
         exchange.socket = self
 
-    # --- the application's side ---------------------------------------------------------------------------------
+    # --- the application's side -------------------------------------------------------------------
 
     async def receive(self) -> dict[str, Any]:
         return await self._queue.get()
@@ -52,7 +66,11 @@ class InProcessSocket(Tunnel):
         if kind == "websocket.accept":
             key = exchange.fields.get("Sec-WebSocket-Key", "").encode()
             accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
-            fields = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", accept)]
+            fields = [
+                (b"Upgrade", b"websocket"),
+                (b"Connection", b"Upgrade"),
+                (b"Sec-WebSocket-Accept", accept),
+            ]
             if message.get("subprotocol"):
                 fields.append((b"Sec-WebSocket-Protocol", message["subprotocol"].encode()))
             fields += [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
@@ -65,10 +83,14 @@ class InProcessSocket(Tunnel):
             self._give(_CLOSE, code + (message.get("reason") or "").encode())
         elif kind == "websocket.send":
             text = message.get("text")
-            self._give(_TEXT, text.encode()) if text is not None else self._give(_BINARY, bytes(message["bytes"]))
+            self._give(_TEXT, text.encode()) if text is not None else self._give(
+                _BINARY, bytes(message["bytes"])
+            )
             await self._room.wait()
         else:
-            raise RuntimeError(f"the application sent {kind!r}, which has no place in a websocket scope")
+            raise RuntimeError(
+                f"the application sent {kind!r}, which has no place in a websocket scope"
+            )
 
     def _give(self, opcode: int, data: bytes) -> None:
         size = len(data)
@@ -83,7 +105,7 @@ class InProcessSocket(Tunnel):
         else:
             self._receiver.data_received(head + data)
 
-    # --- the client's side --------------------------------------------------------------------------------------
+    # --- the client's side ------------------------------------------------------------------------
 
     def attach(self, receiver: TunnelReceiver) -> None:
         """The client takes the tunnel; what was sent before follows as soon as it waits for it."""
@@ -116,7 +138,9 @@ class InProcessSocket(Tunnel):
             return False
         # RFC 6455 5.3: what a client sends is masked.
         key = (bytes(buffer[at : at + 4]) * (size // 4 + 1))[:size]
-        plain = (int.from_bytes(buffer[at + 4 : at + 4 + size]) ^ int.from_bytes(key)).to_bytes(size)
+        plain = (int.from_bytes(buffer[at + 4 : at + 4 + size]) ^ int.from_bytes(key)).to_bytes(
+            size
+        )
         first = buffer[0]
         del buffer[: at + 4 + size]
         self._take(first & 0x0F, bool(first & 0x80), plain)
@@ -129,7 +153,9 @@ class InProcessSocket(Tunnel):
             code = int.from_bytes(data[:2]) if data else 1005
             # Before the application wakes: its end cuts what is not answered yet.
             asyncio.get_running_loop().call_soon(self._answer_close, data)
-            self._queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": data[2:].decode()})
+            self._queue.put_nowait(
+                {"type": "websocket.disconnect", "code": code, "reason": data[2:].decode()}
+            )
         elif opcode != _PONG:
             self._opcode = opcode or self._opcode
             self._message += data

@@ -1,6 +1,8 @@
-"""What stands where connections are made, for every session of the process, as long as it is entered.
+"""What stands where connections are made, for every session of the process, as long as it is
+entered.
 
-Connections that were kept from before would pass it by: they carry what they carry to the end, and nothing more.
+Connections that were kept from before would pass it by: they carry what they carry to the end, and
+nothing more.
 """
 
 from __future__ import annotations
@@ -12,16 +14,16 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
-from wherry.connect import base
-from wherry.connect.ask import ConnectAsk
+from wherry.connect import base_connector
+from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
 
 __all__ = ("Interception",)
 
-Dial = Callable[[Route, Any, ConnectAsk], Awaitable[Connection]]
+Dial = Callable[[Route, Any, ConnectRequest], Awaitable[Connection]]
 # The one place where connections are made: connectors look `dial` up there each time.
-_DIALLING: Any = base
+_DIALLING: Any = base_connector
 
 
 class Interception(ABC):
@@ -30,7 +32,9 @@ class Interception(ABC):
     _before: Dial | None = None
 
     @abstractmethod
-    async def _dial(self, route: Route, settings: Any, ask: ConnectAsk, really: Dial) -> Connection:
+    async def _dial(
+        self, route: Route, settings: Any, connect_request: ConnectRequest, really: Dial
+    ) -> Connection:
         """A connection; `really` makes one as it would have been made."""
 
     def __enter__(self) -> Self:
@@ -38,15 +42,20 @@ class Interception(ABC):
             raise RuntimeError(f"this {type(self).__name__} is entered already")
         self._before = really = _DIALLING.dial
 
-        def dial(route: Route, settings: Any, ask: ConnectAsk) -> Awaitable[Connection]:
-            return self._dial(route, settings, ask, really)
+        def dial(
+            route: Route, settings: Any, connect_request: ConnectRequest
+        ) -> Awaitable[Connection]:
+            return self._dial(route, settings, connect_request, really)
 
         _DIALLING.dial = dial
         _retire_connections()
         return self
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         _DIALLING.dial, self._before = self._before, None
         _retire_connections()
@@ -64,12 +73,14 @@ def _retire_connections() -> None:
             loop.call_soon_threadsafe(_retire_all, connector)
 
 
-def _all_connectors() -> list[base.BaseConnector]:
+def _all_connectors() -> list[base_connector.BaseConnector]:
     """Every connector that there is; nobody else wants to know, so nobody keeps a list."""
-    return [found for found in gc.get_objects() if issubclass(type(found), base.BaseConnector)]
+    return [
+        found for found in gc.get_objects() if issubclass(type(found), base_connector.BaseConnector)
+    ]
 
 
-def _retire_all(connector: base.BaseConnector) -> None:
+def _retire_all(connector: base_connector.BaseConnector) -> None:
     for connection in list(connector.pool.all_connections()):
         if connection.is_idle or connection.version.major > 1:
             connection.retire()

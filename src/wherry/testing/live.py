@@ -25,7 +25,9 @@ async def _events(request: Request) -> Answer:
             yield f"id: {number}\nevent: tick\ndata: event {number}\n\n".encode()
             await asyncio.sleep(pause)
 
-    return Answer(each(), 200, [("content-type", "text/event-stream"), ("cache-control", "no-store")])
+    return Answer(
+        each(), 200, [("content-type", "text/event-stream"), ("cache-control", "no-store")]
+    )
 
 
 async def serve_websocket(scope: Scope, receive: Receive, send: Send) -> None:

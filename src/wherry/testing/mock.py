@@ -1,7 +1,7 @@
 """`Mock`: answers for URLs, given inside the process; what nobody foresaw fails loudly.
 
-It answers below the client, as a connection: requests and responses are the real ones, and so are redirects, cookies,
-middlewares and time limits.  It knows nothing of pytest.
+It answers below the client, as a connection: requests and responses are the real ones, and so are
+redirects, cookies, middlewares and time limits.  It knows nothing of pytest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiDict
 from yarl import URL
 
 from wherry import BaseConnector
-from wherry.connect.ask import ConnectAsk
+from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange, reason_of
@@ -116,7 +116,9 @@ class Reply:
             self.headers.setdefault("Content-Length", str(len(body)))
         reason = reason_of(self.status)
         exchange.respond(
-            self.status, [(name.encode(), value.encode("utf-8")) for name, value in self.headers.items()], reason
+            self.status,
+            [(name.encode(), value.encode("utf-8")) for name, value in self.headers.items()],
+            reason,
         )
         if isinstance(body, bytes):
             await exchange.write(body)
@@ -137,7 +139,12 @@ class MockRoute:
     """
 
     def __init__(
-        self, method: str, url: Pattern, query: Mapping[str, str] | None, replies: list[Any], times: int | None
+        self,
+        method: str,
+        url: Pattern,
+        query: Mapping[str, str] | None,
+        replies: list[Any],
+        times: int | None,
     ) -> None:
         self.method = method.upper()
         self.pattern = url
@@ -202,7 +209,9 @@ class MockRoute:
         return reply
 
     def __repr__(self) -> str:
-        pattern = self.pattern.pattern if isinstance(self.pattern, re.Pattern) else str(self.pattern)
+        pattern = (
+            self.pattern.pattern if isinstance(self.pattern, re.Pattern) else str(self.pattern)
+        )
         query = "" if self._query is None or self._exact else f" query={dict(self._query)}"
         return f"{self.method} {pattern}{query}" + (" (used up)" if self.exhausted else "")
 
@@ -223,8 +232,8 @@ class SocketRoute(MockRoute):
 class Mock(Interception):
     """A table of URLs and answers.
 
-    As a context manager it answers for every session that dials meanwhile, in whatever code; `connector()` gives a
-    connector for one session, and nothing else is touched.
+    As a context manager it answers for every session that dials meanwhile, in whatever code;
+    `connector()` gives a connector for one session, and nothing else is touched.
 
     Args:
         passthrough: Hosts that are really asked.
@@ -259,8 +268,8 @@ class Mock(Interception):
             method: A method, or "*" for all.
             url: A URL (its query, where it has one, must be equal), a template (``https://h/users/{id}``), or an
                 expression that is searched for in the URL.
-            replies: Answers one after the other, the last for all that follow; a callable (async or not) takes the
-                `Call` and gives a `Reply`.
+            replies: Answers one after the other, the last for all that follow; a callable (async or
+                not) takes the `Call` and gives a `Reply`.
             query: What the query must have among others.
             times: How often the route answers; None for always.
             reply: The arguments of one `Reply`, in place of `replies`.
@@ -309,18 +318,20 @@ class Mock(Interception):
 
         Args:
             url: A ws or wss URL, as for `add`.
-            handler: Talks to the program (an async function that takes a `MockWebSocket`); the WebSocket is closed
-                when it returns. None keeps it open until the program closes it.
+            handler: Talks to the program (an async function that takes a `MockWebSocket`); the
+                WebSocket is closed when it returns. None keeps it open until the program closes it.
             messages: Sent first: str, bytes, or values that are sent as JSON.
             protocol: The subprotocol to choose.
             query: As for `add`.
             times: As for `add`.
         """
-        route = SocketRoute("GET", url, query, [handler, list(messages), protocol, self.failures], times)
+        route = SocketRoute(
+            "GET", url, query, [handler, list(messages), protocol, self.failures], times
+        )
         self.routes.append(route)
         return route
 
-    # --- afterwards -------------------------------------------------------------------------------------------
+    # --- afterwards -------------------------------------------------------------------------------
 
     def assert_all_called(self) -> None:
         """Fail if there are routes that nobody asked for.
@@ -333,7 +344,8 @@ class Mock(Interception):
             raise AssertionError("mocked, but never requested: " + ", ".join(unused))
 
     def assert_all_matched(self) -> None:
-        """Fail if a request found no route, even if the program took the error for another, or a handler failed.
+        """Fail if a request found no route, even if the program took the error for another, or a
+        handler failed.
 
         Raises:
             UnmatchedRequest: One did.
@@ -348,7 +360,7 @@ class Mock(Interception):
         known = "".join(f"\n  {route!r}" for route in self.routes) or " none"
         return f"no mocked route answers {call.method} {call.url}; there are:{known}"
 
-    # --- answering --------------------------------------------------------------------------------------------
+    # --- answering --------------------------------------------------------------------------------
 
     async def _answer(self, exchange: InProcessExchange) -> None:
         url, method = exchange.url, exchange.request.method
@@ -356,30 +368,41 @@ class Mock(Interception):
             url = url.with_scheme("wss" if url.scheme == "https" else "ws")
         call = Call(method, url, exchange.fields, await exchange.read_body())
         self.calls.append(call)
-        route = next((row for row in self.routes if not row.exhausted and row.matches(method, url)), None)
+        route = next(
+            (row for row in self.routes if not row.exhausted and row.matches(method, url)), None
+        )
         if route is None:
             self.unmatched.append(call)
             raise UnmatchedRequest(self._complaint(call))
         await route.answer(exchange, call)
 
-    def _reach(self, ask: ConnectAsk) -> Connection:
+    def _reach(self, connect_request: ConnectRequest) -> Connection:
         # A WebSocket's handler sees its client go; any other answer is not wanted any more then.
-        is_socket = getattr(ask.request, "upgrade", None) is not None
-        return InProcessConnection(ask, self._answer, self._tasks, outlives=is_socket)
+        is_socket = getattr(connect_request.request, "upgrade", None) is not None
+        return InProcessConnection(connect_request, self._answer, self._tasks, outlives=is_socket)
 
     def connector(self) -> BaseConnector:
         """A connector for a session that asks this table; nothing else is touched."""
         return _MockConnector(self)
 
-    async def _dial(self, route: Route, settings: Any, ask: ConnectAsk, really: Dial) -> Connection:
-        # A request that a proxy forwards has the proxy for its origin; who is asked stands in the request.
-        host = getattr(getattr(ask.request, "url", None), "raw_host", None) or route.origin.host
+    async def _dial(
+        self, route: Route, settings: Any, connect_request: ConnectRequest, really: Dial
+    ) -> Connection:
+        # A request that a proxy forwards has the proxy for its origin; who is asked stands in the
+        # request.
+        host = (
+            getattr(getattr(connect_request.request, "url", None), "raw_host", None)
+            or route.origin.host
+        )
         if host in self.passthrough:
-            return await really(route, settings, ask)
-        return self._reach(ask)
+            return await really(route, settings, connect_request)
+        return self._reach(connect_request)
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         super().__exit__(exc_type, exc, tb)
         for task in self._tasks:
@@ -395,7 +418,7 @@ class _MockConnector(BaseConnector):
         super().__init__(limit=0)
 
     def _dialler(self) -> Any:
-        async def reach(ask: ConnectAsk) -> Connection:
-            return self._mock._reach(ask)
+        async def reach(connect_request: ConnectRequest) -> Connection:
+            return self._mock._reach(connect_request)
 
         return reach

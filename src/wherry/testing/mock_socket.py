@@ -1,4 +1,6 @@
-"""WebSockets of a mock: what the program meets there is a coroutine of its own, or a list of messages."""
+"""WebSockets of a mock: what the program meets there is a coroutine of its own, or a list of
+messages.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ Handler = Callable[["MockWebSocket"], Awaitable[None]]
 
 
 class MockWebSocket:
-    """The server's end of a WebSocket that a mock opened.  Iterate over it for what the program sends.
+    """The server's end of a WebSocket that a mock opened.  Iterate over it for what the program
+    sends.
 
     Attributes:
         call: The request that opened it; its `messages` are what the program has sent.
@@ -74,8 +77,12 @@ class MockWebSocket:
         except EOFError:
             raise StopAsyncIteration from None
 
-    async def serve(self, messages: Iterable[Any], handler: Handler | None, protocol: str | None) -> None:
-        """Accept, send `messages`, and let `handler` talk; without one, take what comes until the program closes."""
+    async def serve(
+        self, messages: Iterable[Any], handler: Handler | None, protocol: str | None
+    ) -> None:
+        """Accept, send `messages`, and let `handler` talk; without one, take what comes until the
+        program closes.
+        """
         await self._socket.send({"type": "websocket.accept", "subprotocol": protocol})
         try:
             for message in messages:

@@ -1,6 +1,7 @@
 """The pytest plugin: fixtures for programs that use wherry.
 
-Its entry point is named like this module, so that a conftest which loads it too does not load it twice.
+Its entry point is named like this module, so that a conftest which loads it too does not load it
+twice.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def wherry_cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
-    """A `Cassette` in ``cassettes/`` beside the test's file; a request that is not on it fails the test."""
+    """A `Cassette` in ``cassettes/`` beside the test's file; a request that is not on it fails the
+    test.
+    """
     name = re.sub(r"[^\w.-]+", "_", request.node.name)
     path = request.path.parent / "cassettes" / request.path.stem / f"{name}.json"
     with testing.Cassette(path, request.config.getoption("--wherry-cassettes")) as cassette:

@@ -25,7 +25,9 @@ try:
     import trustme
     from hypercorn.config import Config
 except ImportError as exc:  # pragma: no cover
-    raise ImportError("wherry.testing needs hypercorn and trustme: pip install 'wherry[testing]'") from exc
+    raise ImportError(
+        "wherry.testing needs hypercorn and trustme: pip install 'wherry[testing]'"
+    ) from exc
 
 __all__ = ("LocalServer",)
 
@@ -35,11 +37,13 @@ _STOP_SECONDS = 5.0
 
 
 class LocalServer:
-    """A server on loopback: HTTP/1.1, HTTP/2 (over TLS by ALPN, in the clear by prior knowledge) and WebSocket.
+    """A server on loopback: HTTP/1.1, HTTP/2 (over TLS by ALPN, in the clear by prior knowledge)
+    and WebSocket.
 
     Args:
         app: An ASGI application; the httpbin-like one of `wherry.testing.app` by default.
-        tls: Whether it speaks TLS, with a certificate for localhost and 127.0.0.1 of an authority of its own.
+        tls: Whether it speaks TLS, with a certificate for localhost and 127.0.0.1 of an authority
+            of its own.
         http2: Whether HTTP/2 is offered.
 
     Attributes:
@@ -53,7 +57,9 @@ class LocalServer:
         http://127.0.0.1:.../get
     """
 
-    def __init__(self, app: ASGIApplication | None = None, *, tls: bool = False, http2: bool = True) -> None:
+    def __init__(
+        self, app: ASGIApplication | None = None, *, tls: bool = False, http2: bool = True
+    ) -> None:
         self._app: ASGIApplication = app if app is not None else application.app
         self._tls = tls
         self._http2 = http2
@@ -120,7 +126,7 @@ class LocalServer:
                 self._loop.call_soon_threadsafe(self._end.set)
         thread.join(_STOP_SECONDS * 2)
 
-    # --- in the thread ----------------------------------------------------------------------------------------
+    # --- in the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
@@ -136,7 +142,10 @@ class LocalServer:
 
     async def _serve(self) -> None:
         self._end = asyncio.Event()
-        with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener, tempfile.TemporaryDirectory() as place:
+        with (
+            socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
+            tempfile.TemporaryDirectory() as place,
+        ):
             self.port = listener.getsockname()[1]
             config = self._configuration(Path(place))
             # Hypercorn closes what it serves on: it gets a descriptor of its own.
@@ -149,7 +158,8 @@ class LocalServer:
             ending = asyncio.ensure_future(self._end.wait())
             await asyncio.wait([serving, ending], return_when=asyncio.FIRST_COMPLETED)
             ending.cancel()
-            # From Python 3.12 on a server waits for its connections, also for those that clients keep idle.
+            # From Python 3.12 on a server waits for its connections, also for those that clients
+            # keep idle.
             await asyncio.wait([serving], timeout=config.graceful_timeout)
             await _cancel_the_rest()
             if not serving.cancelled():
@@ -179,13 +189,16 @@ class LocalServer:
                 self.clients.add(tuple(scope["client"]))
         await self._app(scope, receive, send)
 
-    # --- as a context -----------------------------------------------------------------------------------------
+    # --- as a context -----------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -193,7 +206,10 @@ class LocalServer:
         return await asyncio.to_thread(self.start)
 
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         await asyncio.to_thread(self.stop)
 

@@ -1,4 +1,6 @@
-"""The names that programs import from aiohttp's package and its submodules, and what stands for them."""
+"""The names that programs import from aiohttp's package and its submodules, and what stands for
+them.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ OURS = (
 
 
 async def page(request: web.Request) -> web.Response:
-    return web.Response(headers={"Content-Disposition": 'attachment; filename="a.txt"'}, text="x" * 100)
+    return web.Response(
+        headers={"Content-Disposition": 'attachment; filename="a.txt"'}, text="x" * 100
+    )
 
 
 async def main() -> None:
@@ -82,11 +86,18 @@ async def main() -> None:
     assert (url, auth) == (URL("http://host/"), BasicAuth("me", "secret"))
     assert strip_auth_from_url(url) == (url, None)
     mimetype = parse_mimetype('text/html; charset="utf-8"')
-    assert (mimetype.type, mimetype.subtype, mimetype.parameters["charset"]) == ("text", "html", "utf-8")
+    assert (mimetype.type, mimetype.subtype, mimetype.parameters["charset"]) == (
+        "text",
+        "html",
+        "utf-8",
+    )
     # A function of aiohttp's own finds our objects.
     proxy, auth = aiohttp.helpers.get_env_proxy_for_url(URL("http://elsewhere.test/"))
     assert (proxy, auth) == (URL("http://127.0.0.1:9/"), BasicAuth("a", "b"))
-    async with serving(web.get("/", page)) as base, ClientSession(auth=auth, timeout=sentinel) as session:
+    async with (
+        serving(web.get("/", page)) as base,
+        ClientSession(auth=auth, timeout=sentinel) as session,
+    ):
         asked = session.get(base)
         assert isinstance(asked, _RequestContextManager)
         async with asked as response:

@@ -1,4 +1,6 @@
-"""What programs override that aiohttp does not document, and find there: look-ups, connections, requests, answers."""
+"""What programs override that aiohttp does not document, and find there: look-ups, connections,
+requests, answers.
+"""
 
 from __future__ import annotations
 
@@ -71,12 +73,22 @@ async def patched(base: str) -> str:
     async def resolve(self: Any, host: str, port: int, traces: Any = None) -> Any:
         if host != "boat.test":
             return await usual(self, host, port, traces)
-        found = {"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+        found = {
+            "hostname": host,
+            "host": "127.0.0.1",
+            "port": port,
+            "family": socket.AF_INET,
+            "proto": 0,
+            "flags": 0,
+        }
         return [found]
 
     aiohttp.TCPConnector._resolve_host = resolve
     try:
-        async with aiohttp.ClientSession() as session, session.get(base.replace("127.0.0.1", "boat.test")) as response:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(base.replace("127.0.0.1", "boat.test")) as response,
+        ):
             return await response.text()
     finally:
         aiohttp.TCPConnector._resolve_host = usual
@@ -93,20 +105,33 @@ async def main() -> None:
                 await session.get(base.replace("127.0.0.1", "127.0.0.2"))
             except aiohttp.ClientError as error:
                 print(error, guard.asked)
-        async with aiohttp.ClientSession(connector=Direct(), request_class=Request, response_class=Response) as session:
+        async with aiohttp.ClientSession(
+            connector=Direct(), request_class=Request, response_class=Response
+        ) as session:
             async with session.get(base + "/a") as response:
                 print(await response.text(), response.noted, Direct.made)
             # As ccxt looks for messages to take, and kubernetes_asyncio names its channels.
-            ws = await session._ws_connect(base + "/ws", headers={"sec-websocket-protocol": "v4.channel"})
-            print(ws._conn.protocol._payload is None or ws._conn.protocol._payload._buffer, ws.closed)
+            ws = await session._ws_connect(
+                base + "/ws", headers={"sec-websocket-protocol": "v4.channel"}
+            )
+            print(
+                ws._conn.protocol._payload is None or ws._conn.protocol._payload._buffer, ws.closed
+            )
             await ws.close()
         print(await patched(base))
-        session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), cookies={"a": "b"})
+        session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.CookieJar(unsafe=True), cookies={"a": "b"}
+        )
         async with session.get(base) as response:
             await response.read()
         session.cookie_jar._cookies.clear()
         connector = session.connector
-        print(connector._limit, len(connector._acquired), len(connector._conns), dict(session.cookie_jar._cookies))
+        print(
+            connector._limit,
+            len(connector._acquired),
+            len(connector._conns),
+            dict(session.cookie_jar._cookies),
+        )
         # As fsspec closes what it cannot await any more.
         connector._close()
         print(session.closed)

@@ -11,7 +11,9 @@ from aiohttp import web
 
 @asynccontextmanager
 async def serving(*routes: web.RouteDef, path: str | None = None) -> AsyncIterator[str]:
-    """The URL of a server with these routes, on loopback or on a Unix socket; the client's names must be wherry's."""
+    """The URL of a server with these routes, on loopback or on a Unix socket; the client's names
+    must be wherry's.
+    """
     assert aiohttp.ClientSession.__module__.startswith("wherry.")
     app = web.Application()
     app.add_routes(routes)

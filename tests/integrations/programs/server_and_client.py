@@ -59,7 +59,9 @@ async def passed_on(request: web.Request) -> web.Response:
     """A reverse proxy: what comes is sent on as it comes."""
     async with aiohttp.ClientSession() as session:
         headers = {"Content-Type": request.headers["Content-Type"]}
-        async with session.post(request.url.with_path("/upload"), data=request.content, headers=headers) as answer:
+        async with session.post(
+            request.url.with_path("/upload"), data=request.content, headers=headers
+        ) as answer:
             return web.Response(body=await answer.read())
 
 
@@ -87,7 +89,11 @@ async def main() -> None:
         for path in ("/parts", "/frames"):
             async with session.get(path) as response:
                 reader = aiohttp.MultipartReader.from_response(response)
-                print([await part.text() async for part in reader] if path == "/parts" else len(await response.read()))
+                print(
+                    [await part.text() async for part in reader]
+                    if path == "/parts"
+                    else len(await response.read())
+                )
         async with session.get("/tagged", headers={"If-None-Match": '"v"'}) as response:
             print(response.status)
         response = await session.get("/endless")
@@ -99,7 +105,9 @@ async def main() -> None:
     app = web.Application()
     app.add_routes(routes)
     login = aiohttp.BasicAuth("ann", "secret")
-    async with TestClient(TestServer(app), timeout=aiohttp.ClientTimeout(total=5), auth=login) as client:
+    async with TestClient(
+        TestServer(app), timeout=aiohttp.ClientTimeout(total=5), auth=login
+    ) as client:
         response = await client.post("/upload", data=form())
         assert isinstance(response, aiohttp.ClientResponse)
         print(type(client.session) is aiohttp.ClientSession, await response.text())

@@ -44,7 +44,13 @@ class Socket(aiohttp.ClientWebSocketResponse):
 class Session(aiohttp.ClientSession):
     def __init__(self, *args: Any, **options: Any) -> None:
         self.asked: list[str] = []
-        super().__init__(*args, request_class=Request, response_class=Response, ws_response_class=Socket, **options)
+        super().__init__(
+            *args,
+            request_class=Request,
+            response_class=Response,
+            ws_response_class=Socket,
+            **options,
+        )
 
     async def _request(self, method: str, url: Any, **options: Any) -> Any:
         self.asked.append(method)
@@ -103,7 +109,14 @@ async def wrapped(base: str) -> str:
     aiohttp.ClientSession._request = spy
     try:
         async with aiohttp.ClientSession(base) as session:
-            for call in (session.get, session.post, session.put, session.patch, session.delete, session.options):
+            for call in (
+                session.get,
+                session.post,
+                session.put,
+                session.patch,
+                session.delete,
+                session.options,
+            ):
                 async with call("/") as response:
                     assert type(response) is aiohttp.ClientResponse
             async with session.head("/"), session.request("GET", "/"):
@@ -120,7 +133,9 @@ async def main() -> None:
             async with session.get("/") as response:
                 assert type(response) is Response
                 mine = (await response.json())["mine"]
-            assert mine == {"X-Class": "Request GET", "X-Session": "mine", "Cookie": "jar=mine"}, mine
+            assert mine == {"X-Class": "Request GET", "X-Session": "mine", "Cookie": "jar=mine"}, (
+                mine
+            )
             async with session.post("/", data={"a": "b"}) as response:
                 assert (await response.json())["mine"]["X-Class"] == "Request POST"
             try:

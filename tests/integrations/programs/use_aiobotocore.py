@@ -24,10 +24,16 @@ async def main(endpoint: str) -> None:
         answer = await s3.get_object(Bucket="hold", Key="a.bin", Range="bytes=5-9")
         assert await answer["Body"].read() == b"cargo"
         upload = (await s3.create_multipart_upload(Bucket="hold", Key="b.bin"))["UploadId"]
-        part = await s3.upload_part(Bucket="hold", Key="b.bin", UploadId=upload, PartNumber=1, Body=b"x" * 5_000_000)
+        part = await s3.upload_part(
+            Bucket="hold", Key="b.bin", UploadId=upload, PartNumber=1, Body=b"x" * 5_000_000
+        )
         parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
-        await s3.complete_multipart_upload(Bucket="hold", Key="b.bin", UploadId=upload, MultipartUpload=parts)
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket="hold", PaginationConfig={"PageSize": 1})
+        await s3.complete_multipart_upload(
+            Bucket="hold", Key="b.bin", UploadId=upload, MultipartUpload=parts
+        )
+        pages = s3.get_paginator("list_objects_v2").paginate(
+            Bucket="hold", PaginationConfig={"PageSize": 1}
+        )
         listed = [(item["Key"], item["Size"]) async for page in pages for item in page["Contents"]]
         try:
             await s3.get_object(Bucket="hold", Key="none")

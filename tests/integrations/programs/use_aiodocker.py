@@ -1,4 +1,6 @@
-"""aiodocker against a daemon on a Unix socket: JSON, a streamed log, and exec, whose 101 leaves a raw stream."""
+"""aiodocker against a daemon on a Unix socket: JSON, a streamed log, and exec, whose 101 leaves a
+raw stream.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ async def container(_request: web.Request) -> web.Response:
 
 
 async def logs(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/vnd.docker.multiplexed-stream"})
+    response = web.StreamResponse(
+        headers={"Content-Type": "application/vnd.docker.multiplexed-stream"}
+    )
     await response.prepare(request)
     for line in (b"one\n", b"two\n"):
         await response.write(framed(1, line))

@@ -15,7 +15,9 @@ asked: list[str] = []
 
 async def page(request: web.Request) -> web.Response:
     asked.append(request.query_string)
-    response = web.json_response({"asked": len(asked)}, headers={"ETag": '"1"', "Link": '</next>; rel="next"'})
+    response = web.json_response(
+        {"asked": len(asked)}, headers={"ETag": '"1"', "Link": '</next>; rel="next"'}
+    )
     response.set_cookie("deck", "a")
     return response
 

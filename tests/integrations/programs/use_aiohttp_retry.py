@@ -1,4 +1,6 @@
-"""aiohttp-retry: statuses and errors tried again, a session of the program's own, evaluation of the body."""
+"""aiohttp-retry: statuses and errors tried again, a session of the program's own, evaluation of the
+body.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""aiohttp-socks itself, whose connectors override `_wrap_create_connection`: one proxy, a chain, TLS, errors."""
+"""aiohttp-socks itself, whose connectors override `_wrap_create_connection`: one proxy, a chain,
+TLS, errors.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ async def main() -> None:
     assert aiohttp.ClientSession.__module__.startswith("wherry.")
     trust = ssl.create_default_context(cafile=ca)
     got = []
-    for connector in (ProxyConnector.from_url(one, rdns=True), ChainProxyConnector.from_urls(chain)):
+    for connector in (
+        ProxyConnector.from_url(one, rdns=True),
+        ChainProxyConnector.from_urls(chain),
+    ):
         async with aiohttp.ClientSession(connector=connector) as session:
             for url in (plain, secure, secure, plain):
                 async with session.get(url, ssl=trust) as response:

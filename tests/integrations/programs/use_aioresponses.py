@@ -15,7 +15,9 @@ async def main() -> None:
         mock.get("http://x.test/a", payload={"a": 1}, headers={"X-Hold": "full"})
         mock.get("http://x.test/b", status=500)
         mock.get("http://x.test/c", exception=aiohttp.ClientConnectionError("no"))
-        mock.post("http://x.test/d", callback=lambda _url, **_asked: CallbackResult(body=b"zz" * 10))
+        mock.post(
+            "http://x.test/d", callback=lambda _url, **_asked: CallbackResult(body=b"zz" * 10)
+        )
         async with aiohttp.ClientSession() as session:
             async with session.get("http://x.test/a") as response:
                 found += [response.status, await response.json(), response.headers["X-Hold"]]

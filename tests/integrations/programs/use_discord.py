@@ -1,4 +1,6 @@
-"""A bot by discord.py: its WebSocket class derives from aiohttp's, its gateway is compressed as one stream."""
+"""A bot by discord.py: its WebSocket class derives from aiohttp's, its gateway is compressed as one
+stream.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ posted: list[Any] = []
 
 
 def answer(data: Any) -> web.Response:
-    return web.Response(body=json.dumps(data).encode(), headers={"Content-Type": "application/json"})
+    return web.Response(
+        body=json.dumps(data).encode(), headers={"Content-Type": "application/json"}
+    )
 
 
 async def api(request: web.Request) -> web.Response:
@@ -52,14 +56,29 @@ async def gateway(request: web.Request) -> web.WebSocketResponse:
     stream = zlib.compressobj()
 
     async def send(message: dict[str, Any]) -> None:
-        await socket.send_bytes(stream.compress(json.dumps(message).encode()) + stream.flush(zlib.Z_SYNC_FLUSH))
+        await socket.send_bytes(
+            stream.compress(json.dumps(message).encode()) + stream.flush(zlib.Z_SYNC_FLUSH)
+        )
 
     await send({"op": 10, "d": {"heartbeat_interval": 40000}})
     async for message in socket:
         if json.loads(message.data)["op"] == 2:
             url = f"ws://{request.host}/ws"
-            ready = {"v": 10, "user": ME, "guilds": [], "session_id": "s", "resume_gateway_url": url}
-            await send({"op": 0, "t": "READY", "s": 1, "d": ready | {"application": {"id": "1", "flags": 0}}})
+            ready = {
+                "v": 10,
+                "user": ME,
+                "guilds": [],
+                "session_id": "s",
+                "resume_gateway_url": url,
+            }
+            await send(
+                {
+                    "op": 0,
+                    "t": "READY",
+                    "s": 1,
+                    "d": ready | {"application": {"id": "1", "flags": 0}},
+                }
+            )
             await send({"op": 0, "t": "MESSAGE_CREATE", "s": 2, "d": MESSAGE})
     return socket
 
@@ -72,7 +91,9 @@ class Bot(discord.Client):
 
 
 async def main() -> None:
-    async with serving(web.route("*", "/api/{path:.*}", api), web.get("/ws{_:/?}", gateway)) as base:
+    async with serving(
+        web.route("*", "/api/{path:.*}", api), web.get("/ws{_:/?}", gateway)
+    ) as base:
         Route.BASE = f"{base}/api"
         DiscordWebSocket.DEFAULT_GATEWAY = URL(base.replace("http:", "ws:") + "/ws")
         bot = Bot(intents=discord.Intents.all())

@@ -28,7 +28,9 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 async def in_parts(request: web.Request) -> web.StreamResponse:
     """As the multipart subscription protocol has it: heartbeats, and results under `payload`."""
-    answer = web.StreamResponse(headers={"Content-Type": "multipart/mixed;boundary=graphql;subscriptionSpec=1.0"})
+    answer = web.StreamResponse(
+        headers={"Content-Type": "multipart/mixed;boundary=graphql;subscriptionSpec=1.0"}
+    )
     await answer.prepare(request)
     await answer.write(b"--graphql\r\nContent-Type: application/json\r\n\r\n{}\r\n")
     for tide in (4, 5):
@@ -47,7 +49,9 @@ async def subscribe(request: web.Request) -> web.WebSocketResponse:
             await socket.send_json({"type": "connection_ack"})
         elif told["type"] == "subscribe":
             for tide in (1, 2, 3):
-                await socket.send_json({"type": "next", "id": told["id"], "payload": {"data": {"tide": tide}}})
+                await socket.send_json(
+                    {"type": "next", "id": told["id"], "payload": {"data": {"tide": tide}}}
+                )
             await socket.send_json({"type": "complete", "id": told["id"]})
     return socket
 
@@ -65,7 +69,9 @@ async def main() -> None:
             sent = gql("mutation ($file: Upload!) { size(file: $file) }")
             sent.variable_values = {"file": FileVar(__file__)}
             stored = await session.execute(sent, upload_files=True)
-            parts = [result["tide"] async for result in session.subscribe(gql("subscription { tide }"))]
+            parts = [
+                result["tide"] async for result in session.subscribe(gql("subscription { tide }"))
+            ]
         tides = []
         async with Client(transport=AIOHTTPWebsocketsTransport(f"{base}/graphql")) as session:
             async for result in session.subscribe(gql("subscription { tide }")):

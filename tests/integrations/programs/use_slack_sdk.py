@@ -22,7 +22,9 @@ async def api(request: web.Request) -> web.Response:
     assert request.headers["Authorization"] == "Bearer xoxb"
     method = request.match_info["method"]
     if method == "conversations.list" and seen.append(method) is None and seen.count(method) == 1:
-        return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": "0"})
+        return web.json_response(
+            {"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": "0"}
+        )
     if method == "files.upload":
         form = await request.post()
         return web.json_response({"ok": True, "size": len(form["file"].file.read())})  # type: ignore[union-attr]
@@ -44,7 +46,9 @@ async def socket_mode(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     await socket.send_json({"type": "hello"})
-    await socket.send_json({"type": "events_api", "envelope_id": "e1", "payload": {"event": "tide"}})
+    await socket.send_json(
+        {"type": "events_api", "envelope_id": "e1", "payload": {"event": "tide"}}
+    )
     async for message in socket:
         seen.append(json.loads(message.data)["envelope_id"])
         acknowledged.set()
@@ -60,20 +64,28 @@ async def main() -> None:
         web.get("/socket", socket_mode),
     )
     async with serving(*routes) as base:
-        client = AsyncWebClient("xoxb", f"{base}/api/", retry_handlers=[AsyncRateLimitErrorRetryHandler()])
+        client = AsyncWebClient(
+            "xoxb", f"{base}/api/", retry_handlers=[AsyncRateLimitErrorRetryHandler()]
+        )
         said = await client.chat_postMessage(channel="C1", text="ahoy")
         await client.conversations_list()
         try:
             await client.users_info(user="U1")
         except SlackApiError as error:
             refused = error.response["error"]
-        sent = await client.api_call("files.upload", files={"file": __file__}, data={"channels": "C1"})
+        sent = await client.api_call(
+            "files.upload", files={"file": __file__}, data={"channels": "C1"}
+        )
         echoed = await AsyncWebhookClient(f"{base}/hook").send(text="land")
 
         async def listen(mode: SocketModeClient, request: object) -> None:
-            await mode.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))  # type: ignore[attr-defined]
+            await mode.send_socket_mode_response(
+                SocketModeResponse(envelope_id=request.envelope_id)
+            )  # type: ignore[attr-defined]
 
-        mode = SocketModeClient("xapp", web_client=AsyncWebClient("xapp", f"{base}/api/"), ping_interval=5)
+        mode = SocketModeClient(
+            "xapp", web_client=AsyncWebClient("xapp", f"{base}/api/"), ping_interval=5
+        )
         mode.socket_mode_request_listeners.append(listen)
         await mode.connect()
         await asyncio.wait_for(acknowledged.wait(), 10)

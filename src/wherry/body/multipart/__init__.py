@@ -1,0 +1,1 @@
+"""Multipart bodies, read and written (RFC 2046, RFC 7578)."""

@@ -1,0 +1,1 @@
+"""Payloads: what a request's body can be made of, and how it is written."""

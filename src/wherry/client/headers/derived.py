@@ -1,0 +1,77 @@
+"""A response's fields as the client and the program need them, made once for each head and on first
+touch.
+"""
+
+from __future__ import annotations
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from wherry.body.charset import is_json_type
+from wherry.protocol.heads import ResponseHead
+from wherry.types import RawHeaders
+
+# Letters of a field's name that is remembered for the life of the process.
+LONGEST_REMEMBERED = 64
+_names: dict[bytes, str] = {}
+
+
+def decode_name(name: bytes) -> str:
+    """A field's name as text; the usual ones come from a cache."""
+    text = _names.get(name)
+    if text is None:
+        text = name.decode("utf-8", "surrogateescape")
+        # Peers choose them: the memory that they can fill is bounded.
+        if len(_names) < 2048 and len(name) <= LONGEST_REMEMBERED:
+            _names[name] = text
+    return text
+
+
+class DerivedFields:
+    """What was made of a head's fields, kept with the head for the next response that has the same."""
+
+    __slots__ = ("content_encoding", "headers", "is_json", "set_cookies")
+
+    def __init__(
+        self, set_cookies: list[str] | None, content_encoding: str | None, is_json: bool
+    ) -> None:
+        self.set_cookies = set_cookies
+        self.content_encoding = content_encoding
+        self.is_json = is_json  # plainly: application/json without parameters
+        self.headers: CIMultiDictProxy[str] | None = None
+
+
+def derive(head: ResponseHead) -> DerivedFields:
+    """Look once through the fields for those that the client itself must know."""
+    set_cookies: list[str] | None = None
+    codings: list[str] = []
+    is_json = False
+    for name, value in head.raw:
+        length = len(name)
+        if length == 10 and name.lower() == b"set-cookie":
+            if set_cookies is None:
+                set_cookies = []
+            set_cookies.append(value.decode("utf-8", "surrogateescape"))
+        elif length == 16 and name.lower() == b"content-encoding":
+            codings.append(value.decode("latin-1"))
+        elif length == 12 and value == b"application/json" and name.lower() == b"content-type":
+            is_json = True
+    derived = head.derived = DerivedFields(
+        set_cookies, ", ".join(codings) if codings else None, is_json
+    )
+    return derived
+
+
+def decoded_fields(raw: RawHeaders) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(
+        CIMultiDict(
+            [(decode_name(name), value.decode("utf-8", "surrogateescape")) for name, value in raw]
+        )
+    )
+
+
+def type_matches(actual: str, expected: str | None) -> bool:
+    if expected is None:
+        return True
+    if expected == "application/json":
+        return is_json_type(actual)
+    return expected in actual

@@ -1,0 +1,95 @@
+"""What `session.get(...)` gives: something to await, or to enter with ``async with``."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast
+
+from wherry.client.response import ClientResponse
+from wherry.client.websocket.websocket import ClientWebSocketResponse
+
+_T = TypeVar("_T")
+
+
+class _BaseRequestContextManager(Coroutine[Any, Any, _T], Generic[_T]):
+    """What a verb gives: to be awaited for the response, or entered with ``async with``."""
+
+    __slots__ = ("_coro", "_resp")
+
+    def __init__(self, coro: Coroutine[Any, Any, _T]) -> None:
+        self._coro = coro
+
+    def send(self, value: Any) -> Any:
+        return self._coro.send(value)
+
+    def throw(self, *args: Any, **kwargs: Any) -> Any:
+        return self._coro.throw(*args, **kwargs)
+
+    def close(self) -> None:
+        self._coro.close()
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        return self._coro.__await__()
+
+    def __iter__(self) -> Generator[Any, Any, _T]:
+        return self.__await__()
+
+    async def __aenter__(self) -> _T:
+        self._resp = await self._coro
+        return await cast("Any", self._resp).__aenter__()  # type: ignore[no-any-return]
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await cast("Any", self._resp).__aexit__(exc_type, exc, tb)
+
+
+class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
+    """A request that was asked for."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        # Only what is not there comes here, most often what a response has.
+        hint = (
+            "; it becomes a response by `async with` or `await`"
+            if hasattr(ClientResponse, name)
+            else ""
+        )
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self
+        )
+
+    async def __aenter__(self) -> ClientResponse:
+        self._resp = response = await self._coro
+        try:  # noqa: SIM105  (the hot path)
+            response._in_context = True
+        except AttributeError:
+            pass  # not ours: a session's own `_request` may answer with what it likes
+        return response
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        response = self._resp
+        try:
+            response._in_context = False
+            waits = response._upload or response._payload_closing or response._payload is not None
+        except AttributeError:
+            waits = None
+        if waits:
+            await response.wait_for_close()
+        response.release()
+
+
+class _WSRequestContextManager(_BaseRequestContextManager[ClientWebSocketResponse]):
+    """A WebSocket that was asked for."""
+
+    __slots__ = ()

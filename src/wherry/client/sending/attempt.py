@@ -1,0 +1,226 @@
+"""The heart of the onion: one exchange of a request on one connection, until the response's head is
+here.
+
+What is sent is decided by `ClientRequest.wire_head`; how bytes travel is the matter of the rooms
+below.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from yarl import URL
+
+from wherry.body.stream.decoders import decoder_for
+from wherry.body.stream.reader import StreamReader
+from wherry.client.headers.derived import derive
+from wherry.client.options import NO_OPTIONS, RequestOptions
+from wherry.client.request import ClientRequest
+from wherry.client.response import ClientResponse
+from wherry.client.sending.acquire import ExchangeStarter, acquire
+from wherry.client.sending.retry_rules import failed, leave
+from wherry.client.sending.upload import upload_body
+from wherry.client.timeouts import ClientTimeout, TimedSink
+from wherry.client.tracing.emit import emit_connection, emit_sent
+from wherry.compat.aiohttp.request_overrides import (
+    AcquiredConnection,
+    response_for,
+    sent_by_class,
+    start,
+)
+from wherry.connect.base_connector import BaseConnector
+from wherry.protocol.connection import Connection, Exchange
+from wherry.protocol.heads import RequestHead, ResponseHead
+
+if TYPE_CHECKING:
+    from wherry.client.session import ClientSession
+    from wherry.connect.route import Route
+
+
+async def send(
+    request: ClientRequest,
+    options: RequestOptions,
+    timeout: ClientTimeout,
+    taken: AcquiredConnection | None = None,
+) -> ClientResponse:
+    """Carry one request over one connection (`taken`, where its class is sending it) until the
+    response's head is here.
+
+    Raises:
+        ClientConnectorError: No connection could be made.
+        ServerDisconnectedError: The connection ended without a response.
+        ClientResponseError: What came is not HTTP.
+    """
+    session = request._session
+    if session is None or (connector := session._connector) is None:
+        raise RuntimeError("Session is closed")
+    started = connected = monotonic()
+    pool = connector.pool
+    route, head = request._ready or (session._route_for(request), None)
+    # What a connector of the program's own is shown it may still change.
+    if head is None and (taken or not (request.sends_itself or connector.shows_requests)):
+        head = _head_for(request, route, connector, taken and taken.connection)
+    traces, timings, early, limit = (
+        request._traces,
+        None,
+        None,
+        options.read_bufsize or session._read_bufsize,
+    )
+    if taken is not None:
+        connection, (started, connected, timings) = taken.connection, taken.moments
+    elif (free := pool.take(route)) and (not traces or await emit_connection(free, pool, traces)):
+        connection = free
+    else:
+        early = ExchangeStarter(head, limit)
+        connection, timings = await acquire(request, connector, route, timeout, traces, early)
+        connected = early.moment or monotonic()
+    if head is None:
+        if request.sends_itself:
+            taken = AcquiredConnection(
+                connection, (started, connected, timings), response_for(request)
+            )
+            return await sent_by_class(
+                request, pool, taken, lambda: send(request, options, timeout, taken)
+            )
+        head = _head_for(request, route, connector, connection)
+    timed: TimedSink | None = None
+    if early is not None and early.exchange is not None:
+        content, exchange = early.content, early.exchange
+    else:
+        content = StreamReader(limit)
+        timed = TimedSink(content, session._wheel, timeout.sock_read) if timeout.sock_read else None
+        try:
+            exchange = connection.start(head, timed or content)
+        except BaseException:
+            connector.pool.put_back(connection)
+            raise
+    upload = (
+        session._loop.create_task(upload_body(request, exchange, head)) if head.streamed else None
+    )
+    if timed is not None:
+        timed.watch_after(upload, exchange)
+    response_head, cls, url = (
+        exchange.head,
+        request.response_class or session._response_class,
+        request.original_url,
+    )
+    try:
+        if response_head is None or traces is not None:
+            if traces is not None:
+                await emit_sent(request, head, connection, exchange, traces)
+            response_head = await exchange.receive_head()
+        # A class of the program's own may fail.
+        response = (
+            taken.response
+            if taken
+            else cls(request.method, url, loop=session._loop, session=session)
+        )
+    except BaseException as exc:
+        failure = failed(request, exchange, upload, exc)
+        if failure is exc:
+            raise
+        raise failure from exc
+    if (
+        response_head.status == 421
+        and exchange.reused
+        and not taken
+        and await leave(request, route, exchange, upload)
+    ):
+        return await send(request, options, timeout)
+    response._begin(request, response_head, exchange, content, upload)
+    response._moments = (started, connected, monotonic(), timings)
+    _apply_head(session, request.url, response, response_head, exchange, options)
+    return response
+
+
+def _head_for(
+    request: ClientRequest, route: Route, connector: BaseConnector, taken: Connection | None
+) -> RequestHead:
+    """What goes out for a request that was not built before; if it cannot, what was taken for it
+    goes back.
+    """
+    try:
+        head = request.wire_head(route, connector.force_close)
+    except BaseException:
+        if taken is not None:
+            connector.pool.put_back(taken)
+        raise
+    if request._upload_tracker is not None:
+        request._upload_tracker.start_attempt(head.streamed)
+    return head
+
+
+def _apply_head(
+    session: ClientSession,
+    url: URL,
+    response: ClientResponse,
+    head: ResponseHead,
+    exchange: Exchange,
+    options: RequestOptions,
+) -> None:
+    """What the fields ask of the client: cookies go to the jar, a content coding is undone."""
+    content, derived = response.content, head.derived or derive(head)
+    if derived.set_cookies is not None:
+        try:
+            session._cookie_jar.store(derived.set_cookies, url)
+        except BaseException:
+            response.close()  # a jar of the program's own may fail
+            raise
+    if derived.content_encoding is not None:
+        decompress = (
+            session._auto_decompress if options.auto_decompress is None else options.auto_decompress
+        )
+        # A response without content has nothing to decode, whatever it says (RFC 9110 8.4, 9.3.2,
+        # 15.4.5).
+        if decompress and not (exchange.complete and not content.total_raw_bytes):
+            content.decoder = decoder_for(derived.content_encoding)
+    limit = options.max_body_size if options.max_body_size is not None else session._max_body_size
+    if limit is not None:
+        content.max_size = limit
+
+
+def max_body_size(session: ClientSession, options: RequestOptions) -> int | None:
+    """What holds for answers of middlewares; those that come from servers meet it in `_apply_head`."""
+    return options.max_body_size if options.max_body_size is not None else session._max_body_size
+
+
+class Sender:
+    """The innermost handler, for middlewares: sends a request with the call's options.
+
+    A middleware that asks again has done with the answer before, unless it has read it: an unread
+    body would hold its connection, and with it the place that the next try may be waiting for.
+    """
+
+    __slots__ = ("_last", "_options", "_timeout")
+
+    def __init__(self, options: RequestOptions, timeout: ClientTimeout) -> None:
+        self._options = options
+        self._timeout = timeout
+        self._last: ClientResponse | None = None
+
+    async def __call__(self, request: ClientRequest) -> ClientResponse:
+        _make_ready(request, self._last)
+        self._last = response = await send(request, self._options, self._timeout)
+        if request.session._starts_responses:
+            await start(response)
+        return response
+
+
+async def send_built(request: ClientRequest) -> ClientResponse:
+    """The innermost handler of a session's own onion, for requests without options; see `Sender`."""
+    _make_ready(request, request._last)
+    request._last = response = await send(
+        request, NO_OPTIONS, request._timeout or request.session._timeout
+    )
+    return response
+
+
+def _make_ready(request: ClientRequest, last: ClientResponse | None) -> None:
+    """Let go of what came for the last try, and of what was built before and does not hold any
+    more.
+    """
+    if request._ready is not None and request.changed:
+        request._ready = None  # a middleware has changed it
+    if last is not None and not last.closed:
+        last.release()

@@ -1,0 +1,202 @@
+"""Where a redirect leads, and what may go there: every rule of it, in one pure function.
+
+A `Hop` is one station of a chain of redirects.  `next_hop` takes a hop and the response that came
+and gives the next hop, or None.  A secret that is dropped on the way to another origin stays
+dropped for the rest of the chain, even when a later hop returns (RFC 9110 15.4, 11.4; the WHATWG
+Fetch standard 4.4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yarl import URL
+
+from wherry.auth.basic import BasicAuth
+from wherry.client.headers.validation import SECRET_FIELDS, field_pairs
+from wherry.client.origin import origin_of, url_of
+from wherry.errors import (
+    ClientPayloadError,
+    InvalidUrlRedirectClientError,
+    NonHttpUrlRedirectClientError,
+)
+from wherry.types import LooseHeaders
+
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+# What belongs to one origin: its secrets, its name, and what was signed for one of its targets (RFC
+# 9421, RFC 9449).
+_SECRETS = SECRET_FIELDS | {"dpop", "host", "signature", "signature-input"}
+_SECURE = frozenset({"https", "wss"})
+# RFC 9110 15.4: fields that tell of content go when the content goes; so do all that begin with
+# "content-" (8, 14.4), and what a method that changes things is told (the Idempotency-Key, and what
+# covers the content: RFC 9421 7.2.8).
+_CONTENT_FIELDS = frozenset(
+    {
+        "digest",
+        "expect",
+        "idempotency-key",
+        "last-modified",
+        "repr-digest",
+        "signature",
+        "signature-input",
+        "trailer",
+        "transfer-encoding",
+    }
+)
+
+
+class Hop:
+    """One station: what is sent where, and whether the secrets of the first station still go along.
+
+    Args:
+        method: The method.
+        url: Where to, without credentials.
+        headers: The request's own fields.
+        data: The body, or None.
+        auth: Basic authentication for this hop; the URL itself has no credentials any more.
+        trusted: Whether session-wide secrets (fields, `auth=`, cookies of the request) may be sent.
+        left: Hosts whose own credentials (those of ~/.netrc) were dropped on the way.
+    """
+
+    __slots__ = ("auth", "data", "headers", "left", "method", "trusted", "url")
+
+    def __init__(
+        self,
+        method: str,
+        url: URL,
+        headers: LooseHeaders | None,
+        data: Any,
+        auth: BasicAuth | None,
+        trusted: bool = True,
+        left: frozenset[str] = frozenset(),
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.data = data
+        self.auth = auth
+        self.trusted = trusted
+        self.left = left
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what a GET of its URL alone would be: nothing was given, and nothing was
+        dropped.
+        """
+        given = self.headers or self.data is not None or self.auth is not None
+        return self.method == "GET" and self.trusted and not (given or self.left)
+
+
+def split_credentials(url: URL) -> tuple[BasicAuth | None, URL]:
+    """The credentials in a URL, and the URL without them: they are neither shown nor sent in it
+    (RFC 9110 4.2.4).
+
+    Raises:
+        ValueError: The name holds a colon (RFC 7617 2).
+    """
+    return BasicAuth.from_url(url), url.with_user(None)
+
+
+def redirect_method(method: str, status: int) -> str:
+    """The method of the next request (RFC 9110 15.4.2 to 15.4.4)."""
+    if status == 303 and method != "HEAD":
+        return "GET"
+    if status in (301, 302) and method == "POST":
+        return "GET"
+    return method
+
+
+def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
+    """The absolute URL that a Location means (RFC 9110 10.2.2).
+
+    Raises:
+        InvalidUrlRedirectClientError: It is no URL, or has no host.
+        NonHttpUrlRedirectClientError: It is neither http nor https.
+    """
+    try:
+        target = url_of(location, encoded=not requote)
+        joined = url_of(location, base, encoded=not requote)
+    except ValueError as exc:
+        raise InvalidUrlRedirectClientError(
+            location,
+            f"Server attempted redirecting to a location that does not look like a URL: {exc}",
+        ) from exc
+    if joined.scheme not in ("http", "https"):
+        raise NonHttpUrlRedirectClientError(joined)
+    try:
+        # "http:path" has a scheme and is relative all the same; "http://" has room for a host, and none in it.
+        host = (
+            target.raw_host
+            if target.scheme and location.partition(":")[2].startswith("//")
+            else joined.raw_host
+        )
+    except ValueError as exc:
+        raise InvalidUrlRedirectClientError(joined, str(exc)) from exc
+    if not host:
+        raise InvalidUrlRedirectClientError(joined, "the URL has no host")
+    if base.raw_fragment and not joined.raw_fragment:
+        joined = joined.with_fragment(base.fragment)
+    return joined
+
+
+def next_hop(
+    hop: Hop, sent_to: URL, status: int, location: str | None, *, requote: bool = True
+) -> Hop | None:
+    """The hop after `hop`, or None when the response is not a redirect that can be followed.
+
+    Args:
+        hop: What was sent.
+        sent_to: The URL of the request as it went out, to which Location is relative.
+        status: The response's status.
+        location: Its Location, or None.
+        requote: Whether the URL is quoted anew (`requote_redirect_url`).
+
+    Raises:
+        InvalidUrlRedirectClientError: Location is not a URL.
+        NonHttpUrlRedirectClientError: Location has another scheme.
+        ClientPayloadError: The body would have to be sent again and cannot be.
+    """
+    if status not in REDIRECT_STATUSES or not location:
+        return None
+    url = redirect_url(sent_to, location, requote=requote)
+    method = redirect_method(hop.method, status)
+    dropped: frozenset[str] = frozenset()
+    data = hop.data
+    # RFC 9110 15.4.4: what a 303 asks for is a retrieval, whatever the method was.
+    without_content = method != hop.method or status == 303
+    if without_content:
+        data = None
+        dropped = _CONTENT_FIELDS
+    elif data is not None and not data.replayable:
+        raise ClientPayloadError(
+            f"Cannot follow redirect {status} to {url} with a consumed request body. "
+            "Use bytes, a seekable file-like object, or set allow_redirects=False."
+        )
+    auth, trusted, left = hop.auth, hop.trusted, hop.left
+    if origin_of(url) != origin_of(sent_to):
+        dropped |= _SECRETS
+        auth, trusted = None, False
+        left |= {sent_to.raw_host or ""}
+        if sent_to.scheme in _SECURE and url.scheme not in _SECURE:
+            left |= {url.raw_host or ""}
+    if url.raw_user is not None or url.raw_password is not None:
+        # Those of the new URL supersede: who redirects knows them already.
+        try:
+            auth, url = split_credentials(url)
+        except ValueError as exc:
+            raise InvalidUrlRedirectClientError(url.with_user(None), str(exc)) from exc
+        dropped |= {"authorization"}
+    headers = _kept(hop.headers, dropped, without_content=without_content)
+    return Hop(method, url, headers, data, auth, trusted, left)
+
+
+def _kept(headers: LooseHeaders | None, dropped: frozenset[str], *, without_content: bool) -> Any:
+    """The fields that go along; nothing is made of them where all do."""
+    if not headers or not dropped:
+        return headers
+    return [
+        (name, value)
+        for name, value in field_pairs(headers)
+        if (lower := name.lower()) not in dropped
+        and not (without_content and lower.startswith("content-"))
+    ]

@@ -1,0 +1,1 @@
+"""Tracing: the signals, their parameters, and where a request emits them."""

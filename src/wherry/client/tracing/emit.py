@@ -1,0 +1,89 @@
+"""When listeners are told of a request's steps, and what must hold while they listen.
+
+What a request passes on its way calls these, and only for requests that somebody listens to.  What
+the steps are called, and who hears of them, is known to `tracing`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from multidict import CIMultiDict, getversion
+
+from wherry.client.tracing.signals import Traces
+from wherry.protocol.connection import Connection, Exchange
+from wherry.protocol.heads import RequestHead
+
+if TYPE_CHECKING:
+    from wherry.client.request import ClientRequest
+    from wherry.client.session import ClientSession
+
+
+async def emit_start(
+    session: ClientSession, request: ClientRequest, headers: CIMultiDict[str], traces: Traces
+) -> ClientRequest | None:
+    """The request with its traces, its listeners told; None if what they did makes another request
+    of it.
+    """
+    seen: Any = headers  # for getversion, whose types want another one
+    version = getversion(seen)
+    traces.follow(request.method, request.original_url, headers)
+    await traces.request_start()
+    if getversion(seen) != version or not session._still_holds(request, request.url):
+        return None
+    traced = request.copy()
+    traced._traces = traces
+    if session._onion is None and "on_request_headers_sent" in traces.subscribed:
+        if request._listed is None:
+            request._listed = request.copy().headers
+        traced._headers = request._listed.copy()
+    return traced
+
+
+async def emit_connection(
+    connection: Connection, pool: Any, traces: Traces, *, reused: bool = True
+) -> bool:
+    """Let listeners hear of a connection that was taken, while its place is kept.
+
+    Args:
+        connection: The connection.
+        pool: Where it was taken from.
+        traces: Who listens.
+        reused: Whether it has carried another exchange before.
+
+    Returns:
+        Whether an exchange can still be started on it.
+    """
+    if not traces.queued and not (reused and "on_connection_reuseconn" in traces.subscribed):
+        return True
+    connection.reserved += 1
+    try:
+        await traces.connection_acquired(reused=reused)
+    except BaseException:
+        connection.reserved -= 1
+        pool.put_back(connection)
+        raise
+    connection.reserved -= 1
+    if not connection.is_usable():
+        connection.retire()
+        return False
+    return connection.capacity > 0
+
+
+async def emit_sent(
+    request: ClientRequest,
+    head: RequestHead,
+    connection: Connection,
+    exchange: Exchange,
+    traces: Traces,
+) -> None:
+    """The head is on its way, and with it a body that was at hand."""
+    subscribed = traces.subscribed
+    if "on_stream_start" in subscribed:
+        stream_id = getattr(exchange, "stream_id", None)
+        if stream_id:
+            await traces.stream_start(stream_id, connection.version)
+    if "on_request_headers_sent" in subscribed:
+        await traces.request_headers(request.method, request.url, request.headers)
+    if head.body is not None:
+        await traces.request_chunk_sent(request.method, request.url, head.body)

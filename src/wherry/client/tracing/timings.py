@@ -1,0 +1,56 @@
+"""How long the steps of one request took.
+
+A response keeps the moments; what lies between them is worked out when somebody asks.
+"""
+
+from __future__ import annotations
+
+from wherry.connect.connect_request import ConnectTimings
+
+
+class Timings:
+    """Seconds that the steps of one request took; None for a step that did not happen, or has not
+    ended.
+
+    The hops of a redirect are requests of their own, each with its own timings in
+    `ClientResponse.history`.
+
+    Args:
+        queued: In line for a connection.
+        dns: Resolving the name.
+        connect: Connecting, through proxies where there are any.
+        tls: The TLS handshake with the origin.
+        send: Sending a streamed body; one that was at hand goes out with the head at once.
+        first_byte: From the moment that there was a connection until the response's head was here.
+        total: From the request's start until the body's last byte.
+    """
+
+    __slots__ = ("connect", "dns", "first_byte", "queued", "send", "tls", "total")
+
+    def __init__(
+        self,
+        started: float,
+        connected: float,
+        head: float,
+        *,
+        sent: float | None = None,
+        ended: float | None = None,
+        steps: ConnectTimings | None = None,
+    ) -> None:
+        self.queued = None if steps is None else steps.queued
+        self.dns = None if steps is None else steps.dns
+        self.connect = None if steps is None else steps.connect
+        self.tls = None if steps is None else steps.tls
+        self.send = None if sent is None else sent - connected
+        self.first_byte = head - connected
+        # The body may have ended in the read that brought the head, an instant before it was looked
+        # at.
+        self.total = None if ended is None else max(ended, head) - started
+
+    def __repr__(self) -> str:
+        steps = ", ".join(
+            f"{name}={value:.6f}"
+            for name in self.__slots__
+            if (value := getattr(self, name)) is not None
+        )
+        return f"<Timings {steps}>"

@@ -1,0 +1,451 @@
+"""`WebSocketChannel`: a WebSocket on a tunnel; bytes come in, messages are kept until somebody
+takes them.
+
+It is what a tunnel pushes its bytes to.  It answers pings, watches the heartbeat, stops a peer that
+sends faster than the program reads, and closes in bounded time.  What a program sees of it is
+`ClientWebSocketResponse`; the channel never knows that one, so a program that forgets its WebSocket
+can be told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from wherry.client.websocket.heartbeat import Heartbeat
+from wherry.client.websocket.large_messages import LargeMessages
+from wherry.errors import ClientConnectionResetError, WebSocketError
+from wherry.protocol.connection import Tunnel
+from wherry.protocol.websocket.frames import FrameReader, FrameWriter, Message
+from wherry.protocol.websocket.masking import Buffer
+from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType, may_be_sent
+from wherry.protocol.write_gate import WriteGate
+
+# Bytes of messages that nobody has taken, after which the peer is stopped.
+HIGH_WATER = 256 * 1024
+# How long a connection may take to close after its last Close frame, in seconds.
+LINGER_SECONDS = 1.0
+
+CLOSED_MESSAGE = WSMessage(WSMsgType.CLOSED, None, None)
+CLOSING_MESSAGE = WSMessage(WSMsgType.CLOSING, None, None)
+
+
+class WebSocketChannel:
+    """Both directions of an open WebSocket.
+
+    Args:
+        loop: The event loop.
+        reader: Turns bytes into messages.
+        writer: Turns messages into frames.
+        autoping: Whether pings are answered, and pongs swallowed, here.
+        heartbeat: Seconds of silence after which a ping goes out; half of it later there must be an
+            answer.
+        on_end: Called once, when the channel is lost.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_autoping",
+        "_close_waiter",
+        "_early",
+        "_feed",
+        "_finished",
+        "_late_pong",
+        "_linger",
+        "_loop",
+        "_lost_early",
+        "_on_end",
+        "_paused",
+        "_reader",
+        "_size",
+        "_tunnel",
+        "close_code",
+        "close_sent",
+        "encode",
+        "exception",
+        "heard_at",
+        "heartbeat",
+        "held",
+        "is_closing",
+        "large",
+        "lost",
+        "messages",
+        "peer_close",
+        "sealed",
+        "waiter",
+        "write",
+        "write_gate",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        reader: FrameReader,
+        writer: FrameWriter,
+        *,
+        autoping: bool = True,
+        heartbeat: float | None = None,
+        on_end: Callable[[WebSocketChannel], None] | None = None,
+    ) -> None:
+        self.messages: deque[Message] = deque()
+        self.waiter: asyncio.Future[None] | None = None
+        self.write_gate = WriteGate()
+        self.close_sent = False
+        self.peer_close: Message | None = None
+        self.lost = False
+        # Nothing can be sent any more: a Close frame was, or the peer is gone.
+        self.sealed = False
+        # Something waits for the messages to be taken: the peer, more messages, or the end.
+        self.held = False
+        self.close_code: int | None = None
+        self.exception: BaseException | None = None
+        self.heartbeat = Heartbeat(self, loop, heartbeat) if heartbeat else None
+        self.heard_at = 0.0
+        self._loop = loop
+        self._reader = reader
+        self.writer = writer
+        self.encode = writer.encode
+        # None where nothing is compressed, and all messages are sent in one step.
+        self.large = None if writer.deflater is None else LargeMessages(self, writer.deflater)
+        self._autoping = autoping
+        self._on_end = on_end
+        self._size = 0
+        self._paused = False
+        self._finished = False
+        self._late_pong: bytes | None = None
+        self._close_waiter: asyncio.Future[None] | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._tunnel: Tunnel | None = None
+        # Until `attach`, bytes that come early are kept; then each one is a call of the part in
+        # question itself.
+        self._early: list[bytes] = []
+        self._lost_early: tuple[BaseException | None] | None = None
+        self._feed: Callable[[bytes], list[Message]] = self._keep_early
+        self.write: Callable[[Any], None] = _no_tunnel
+        self.is_closing: Callable[[], bool] = bool
+
+    def attach(self, tunnel: Tunnel) -> None:
+        """Begin, on the tunnel that this channel is the receiver of."""
+        self._tunnel = tunnel
+        transport = tunnel.transport
+        self.write = tunnel.write if transport is None else transport.write
+        self.is_closing = tunnel.is_closing if transport is None else transport.is_closing
+        self._feed = self._reader.receive
+        if self.heartbeat is not None:
+            self.heartbeat.start()
+        early, self._early = self._early, []
+        for data in early:
+            self.data_received(data)
+        if self._lost_early is not None:
+            self.connection_lost(*self._lost_early)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if self._tunnel is None or self._finished:
+            return default
+        return self._tunnel.get_extra_info(name, default)
+
+    @property
+    def ended(self) -> bool:
+        """It was closed, or the peer is gone and all that it sent was taken."""
+        return self._finished or (self.lost and len(self.messages) <= 1)
+
+    # --- bytes come in ----------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self.heartbeat is not None:
+            self.heard_at = self._loop.time()
+        messages = self._feed(data)
+        eventful = self._reader.eventful
+        if eventful:
+            messages = self._sort_out(messages)
+        if self.messages:
+            self._size += len(data)
+            self.messages.extend(messages)
+        elif messages:
+            self._size = len(data)
+            self.messages.extend(messages)
+            waiter = self.waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+        if eventful and self._reader.error is not None:
+            self._refuse(self._reader.error)
+        elif self._size > HIGH_WATER or (eventful and self._reader.stalled):
+            self._hold()
+
+    def taken(self) -> None:
+        """The last message was taken, and `held` is set: what comes next may come."""
+        while not self.messages and self._reader.stalled:
+            self.data_received(b"")
+        if self.messages:
+            return
+        if self.lost:
+            self.messages.append(CLOSED_MESSAGE)
+        else:
+            self._resume()
+
+    def _resume(self) -> None:
+        self.held = False
+        if self._paused:
+            self._paused = False
+            if self._tunnel is not None:
+                self._tunnel.resume_reading()
+
+    def _hold(self) -> None:
+        """Stop the peer, unless there is nothing to take before it goes on."""
+        self.held = True
+        if (
+            self.messages
+            and not self._paused
+            and self._tunnel is not None
+            and self.peer_close is None
+        ):
+            self._paused = True
+            self._tunnel.pause_reading()
+
+    def _keep_early(self, data: bytes) -> list[Message]:
+        self._early.append(data)
+        return []
+
+    def _sort_out(self, messages: list[Message]) -> list[Message]:
+        """See to the control frames; give what is left for the program, in order."""
+        if not self._reader.controls:
+            return messages
+        kept = []
+        for message in messages:
+            kind = message[0]
+            if kind is WSMsgType.CLOSE:
+                self.peer_close = message
+                self._feed = _drop
+                if self.heartbeat is not None:
+                    self.heartbeat.stop()
+                if self._close_waiter is not None and not self._close_waiter.done():
+                    self._close_waiter.set_result(None)
+            elif self._autoping and kind is WSMsgType.PING:
+                self._pong(message[1])
+                continue
+            elif self._autoping and kind is WSMsgType.PONG:
+                continue
+            kept.append(message)
+        return kept
+
+    def _pong(self, payload: bytes) -> None:
+        """Answer a ping; while the peer takes nothing, only the last one (RFC 6455 5.5.3)."""
+        if self.write_gate.paused:
+            self._late_pong = payload
+        elif not self.close_sent and not self.is_closing():
+            self.write(self.encode(WSMsgType.PONG, payload))
+
+    def _refuse(self, error: WebSocketError) -> None:
+        """The peer broke the protocol: say so and let go, when it has had the time to read it (RFC
+        6455 7.1.7).
+        """
+        if self._feed is _drop:
+            return
+        self._feed = _drop
+        self.exception = error
+        self.close_code = error.code
+        self._resume()
+        if self.close_sent:
+            self._end_now(WSMessage(WSMsgType.ERROR, error, None))
+            return
+        self.send_close(error.code, str(error).encode()[:120].decode(errors="ignore").encode())
+        self._close_within(LINGER_SECONDS)
+        self._announce(WSMessage(WSMsgType.ERROR, error, None))
+
+    def eof_received(self) -> None:
+        """The peer sends no more; `connection_lost` follows."""
+        if self._tunnel is not None and not self.is_closing():
+            self._tunnel.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._tunnel is None:
+            self._lost_early = (exc,)
+            return
+        if self.lost:
+            return
+        self.lost = self.held = self.sealed = True
+        self.stop_timers()
+        if self._close_waiter is not None and not self._close_waiter.done():
+            self._close_waiter.set_result(None)
+        if self.close_code is None and self.peer_close is None:
+            self.close_code = WSCloseCode.ABNORMAL_CLOSURE
+            if self.exception is None:
+                self.exception = exc or ClientConnectionResetError(
+                    "the connection ended without a Close frame"
+                )
+        self.write_gate.lose()
+        self.heartbeat = self.large = None
+        if not self._reader.stalled:
+            self._feed = _drop
+            self._announce(CLOSED_MESSAGE)
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(self)
+
+    def _announce(self, message: WSMessage) -> None:
+        self.messages.append(message)
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def interrupt(self) -> None:
+        """Wake whoever receives, because the WebSocket is being closed."""
+        if self.waiter is not None:
+            self._announce(CLOSING_MESSAGE)
+
+    # --- messages go out --------------------------------------------------------------------------
+
+    def send(self, opcode: int, payload: Buffer, compress: int | None = None) -> None:
+        """Send one message or control frame.
+
+        Raises:
+            ClientConnectionResetError: The WebSocket is closing, or its connection is gone.
+        """
+        if self.sealed or self.is_closing():
+            raise ClientConnectionResetError("Cannot write to closing transport")
+        if isinstance(payload, memoryview):
+            payload = bytes(payload)  # its items may be of several bytes
+        self.write(self.encode(opcode, payload, compress))
+
+    def send_close(self, code: int, reason: bytes = b"") -> None:
+        """Send the Close frame, if none was sent and there is a way."""
+        if not self.close_sent:
+            frame = self.writer.encode_close(code, reason)
+            self.close_sent = self.sealed = True
+            if not self.lost and not self.is_closing():
+                self.write(frame)
+
+    async def drain(self) -> None:
+        """Wait until the peer takes more."""
+        await self.write_gate.wait()
+
+    def pause_writing(self) -> None:
+        self.write_gate.paused = True
+
+    def resume_writing(self) -> None:
+        self.write_gate.paused = False
+        payload, self._late_pong = self._late_pong, None
+        if payload is not None:
+            self._pong(payload)
+        self.write_gate.resume()
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def finish(self, code: int, reason: bytes, seconds: float | None) -> None:
+        """Close: send a Close frame, wait for the peer's, end the connection.
+
+        Args:
+            code: The close code; where the peer closed first, its code is echoed.
+            reason: UTF-8, at most 123 bytes.
+            seconds: How long the peer may take; None for as long as it likes.
+        """
+        self._finished = True
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+        peer_close = self.peer_close
+        if peer_close is not None and may_be_sent(peer_close.data):
+            code = peer_close.data
+        self.send_close(code, reason)
+        if self.lost:
+            return
+        if peer_close is None and self._linger is None:
+            await self._await_close(seconds)
+        if self.peer_close is not None:
+            self.close_code = self.peer_close.data
+        # A peer that has answered our Close frame has had all that we said.
+        self.end(answered=peer_close is None and self.peer_close is not None)
+
+    async def _await_close(self, seconds: float | None) -> None:
+        """Drop what comes, until the peer's Close frame."""
+        waiter = self._close_waiter
+        if waiter is None:  # the program and its session may wait at once
+            self._close_waiter = waiter = self._loop.create_future()
+        if self._feed == self._reader.receive:
+            self._feed = self._find_close
+            self.data_received(b"")
+        self._resume()
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(waiter)
+        except BaseException as exc:
+            self.close_code = WSCloseCode.ABNORMAL_CLOSURE
+            if not isinstance(exc, TimeoutError):
+                self.abort()
+                raise
+            self.exception = exc
+            self.abort()
+
+    def _find_close(self, data: bytes) -> list[Message]:
+        """Of what comes, only the Close frame."""
+        reader = self._reader
+        self._size = -len(data)  # nothing is held
+        found = [message for message in reader.receive(data) if message[0] is WSMsgType.CLOSE]
+        while reader.stalled:
+            found += [message for message in reader.receive(b"") if message[0] is WSMsgType.CLOSE]
+        reader.controls = len(found)
+        reader.eventful = bool(found) or reader.error is not None
+        return found
+
+    def end(self, *, answered: bool = False) -> None:
+        """Close the connection once what was written is out; at once, if the peer takes nothing.
+
+        Args:
+            answered: Both sides have said all that they will.
+        """
+        self.stop_timers()
+        if self._tunnel is not None and not self.lost:
+            if self.write_gate.paused:
+                self._tunnel.abort()
+            else:
+                if answered:
+                    self._tunnel.leave()
+                else:
+                    self._tunnel.close()
+                self._close_within(LINGER_SECONDS)
+
+    def _close_within(self, seconds: float) -> None:
+        if self._linger is None and not self.lost:
+            self._linger = self._loop.call_later(seconds, self.abort)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.stop_timers()
+        if self._tunnel is not None and not self.lost:
+            self._tunnel.abort()
+
+    def fail(self, error: BaseException) -> None:
+        """The peer is dead."""
+        if not self.lost and self.peer_close is None:
+            self.exception = error
+            self.close_code = WSCloseCode.ABNORMAL_CLOSURE
+            self._end_now(WSMessage(WSMsgType.ERROR, error, None))
+
+    def _end_now(self, message: WSMessage) -> None:
+        self.close_sent = self.sealed = True
+        self._feed = _drop
+        self._announce(message)
+        self.abort()
+
+    def stop_timers(self) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+
+    @property
+    def is_paused(self) -> bool:
+        """The peer is stopped, because nobody takes what it sent."""
+        return self._paused
+
+
+def _drop(data: bytes) -> list[Message]:
+    """Nothing that comes now counts."""
+    return []
+
+
+def _no_tunnel(data: bytes) -> None:
+    raise ClientConnectionResetError("Cannot write to closing transport")

@@ -1,0 +1,85 @@
+"""The heartbeat of a WebSocket: a ping after silence, and the end of a peer that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from wherry.errors import ClientConnectionResetError, ServerTimeoutError
+from wherry.protocol.websocket.masking import Buffer
+from wherry.protocol.websocket.messages import WSMsgType
+from wherry.protocol.write_gate import WriteGate
+
+
+class Watched(Protocol):
+    """What a heartbeat asks of its channel."""
+
+    heard_at: float
+    write_gate: WriteGate
+
+    @property
+    def is_paused(self) -> bool: ...
+
+    def send(self, opcode: int, payload: Buffer) -> None: ...
+
+    def fail(self, error: BaseException) -> None: ...
+
+
+class Heartbeat:
+    """Sends a ping after a time of silence, and ends a channel whose peer stays silent after that.
+
+    Args:
+        channel: The channel.
+        loop: The event loop.
+        seconds: The time of silence; half of it is the time for the answer.
+    """
+
+    __slots__ = ("_channel", "_loop", "_seconds", "_timer")
+
+    def __init__(self, channel: Watched, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._channel = channel
+        self._loop = loop
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._channel.heard_at = self._loop.time()
+        self._timer = self._loop.call_at(self._channel.heard_at + self._seconds, self._tick)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        """One timer for all: data that came moves a time stamp, and the timer looks at that when it
+        fires.
+        """
+        channel = self._channel
+        now = self._loop.time()
+        due = channel.heard_at + self._seconds
+        if now < due:
+            self._timer = self._loop.call_at(due, self._tick)
+            return
+        if not channel.write_gate.paused:
+            try:
+                channel.send(WSMsgType.PING, b"")
+            except ClientConnectionResetError as exc:
+                channel.fail(exc)
+                return
+        self._timer = self._loop.call_later(self._seconds / 2, self._expect, now)
+
+    def _expect(self, asked_at: float) -> None:
+        """The answer must be here; whatever came counts, and nothing can have come while reading is
+        stopped.
+        """
+        channel = self._channel
+        if channel.is_paused:
+            channel.heard_at = self._loop.time()
+        if channel.heard_at >= asked_at:
+            self._timer = self._loop.call_at(channel.heard_at + self._seconds, self._tick)
+        else:
+            self._timer = None
+            channel.fail(
+                ServerTimeoutError(f"No PONG received after {self._seconds / 2:g} seconds")
+            )

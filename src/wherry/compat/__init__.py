@@ -1,0 +1,1 @@
+"""What exists for programs that were written for another library."""

@@ -1,0 +1,136 @@
+"""Names of aiohttp's connectors that are private there, and that programs look into, or turn at,
+all the same.
+
+Views of the pool, made when somebody looks; nothing of ours uses them.  Whoever derives a class and
+overrides what is never called here is told so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from wherry.connect.pool.pool import Pool
+from wherry.connect.route import Origin, Route
+from wherry.protocol.connection import Connection
+
+if TYPE_CHECKING:
+    from wherry.connect.pool.route_pool import Waiter
+
+
+# Methods of a connector in aiohttp that are never called here.
+UNHEARD = frozenset(
+    {
+        "_available_connections", "_create_proxy_connection", "_get", "_get_ssl_context", "_release",
+        "_start_tls_connection", "_wrap_existing_connection",
+    }
+)  # fmt: skip
+
+
+# Methods that are called, be they a class's own or put on one connector.
+HONOURED = frozenset(
+    {
+        "connect",
+        "_create_connection",
+        "_create_direct_connection",
+        "_resolve_host",
+        "_wrap_create_connection",
+    }
+)
+
+
+def is_own(method: Any, plain: Any) -> bool:
+    """Whether a connector's method is the program's, not the function `plain`."""
+    return getattr(method, "__func__", None) is not plain
+
+
+def warn_of_unheard(cls: type, names: Iterable[str]) -> None:
+    """Warn where a class is made that overrides some of these methods.
+
+    Args:
+        cls: The class.
+        names: The methods that are never called.
+    """
+    for name in sorted(set(names) & cls.__dict__.keys()):
+        warnings.warn(
+            f"{cls.__qualname__}.{name} will not be called: wherry does in another way what aiohttp does by it",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+class KnownNames:
+    """What `BaseConnector` has of them."""
+
+    pool: Pool
+
+    def __init_subclass__(cls) -> None:
+        warn_of_unheard(cls, UNHEARD)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in HONOURED and "pool" in self.__dict__:
+            self._detect_overrides()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in HONOURED and "pool" in self.__dict__:
+            self._detect_overrides()
+
+    @abstractmethod
+    def _detect_overrides(self) -> None:
+        """Look which of the methods in `HONOURED` are the program's own."""
+
+    @property
+    def _conns(self) -> dict[Route, list[tuple[Connection, float]]]:
+        """(connection, idle since) of what is free, by route."""
+        route_pools = self.pool._route_pools.items()
+        return {
+            route: [(made, made.idle_since) for made in route_pool.free]
+            for route, route_pool in route_pools
+            if route_pool.free
+        }
+
+    @property
+    def _acquired(self) -> set[Connection]:
+        """The connections that carry exchanges."""
+        return {connection for connection in self.pool.all_connections() if not connection.is_idle}
+
+    @property
+    def _acquired_per_host(self) -> dict[Origin, set[Connection]]:
+        """The connections that carry exchanges, by origin."""
+        found: dict[Origin, set[Connection]] = {}
+        for connection in self._acquired:
+            found.setdefault(connection.route.origin, set()).add(connection)
+        return found
+
+    @property
+    def _waiters(self) -> dict[Route, list[Waiter]]:
+        """Who waits for a connection, by route."""
+        return {
+            route: list(route_pool.waiters)
+            for route, route_pool in self.pool._route_pools.items()
+            if route_pool.waiters
+        }
+
+    @property
+    def _limit(self) -> int:
+        return self.pool.connection_limits.limit
+
+    @_limit.setter
+    def _limit(self, limit: int) -> None:
+        self.pool.connection_limits.limit = limit
+
+    @property
+    def _limit_per_host(self) -> int:
+        return self.pool.connection_limits.limit_per_host
+
+    @_limit_per_host.setter
+    def _limit_per_host(self, limit: int) -> None:
+        self.pool.connection_limits.limit_per_host = limit
+
+    @property
+    def _force_close(self) -> bool:
+        return self.pool.force_close

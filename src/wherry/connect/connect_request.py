@@ -1,0 +1,122 @@
+"""`ConnectRequest`: what one request tells the pool and the dialler about the connection that it
+needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol
+
+from wherry.connect.route import ProxyHop, Route
+from wherry.errors import ClientConnectionError, ServerDisconnectedError, printable
+from wherry.protocol.connection import Connection
+
+
+class ConnectTimings:
+    """Seconds that the steps of getting a connection took; None for a step that was not needed."""
+
+    __slots__ = ("connect", "dns", "queued", "tls")
+
+    def __init__(self) -> None:
+        self.queued: float | None = None
+        self.dns: float | None = None
+        self.connect: float | None = None
+        self.tls: float | None = None
+
+
+class ConnectObserver(Protocol):
+    """Who is told of the steps: the request's traces."""
+
+    def connection_queued_start(self) -> Awaitable[object]:
+        """There is no room: the request waits in line."""
+
+    def connection_create_start(self) -> Awaitable[object]: ...
+
+    def connection_create_end(self) -> Awaitable[object]: ...
+
+    def dns_resolve_start(self, host: str) -> Awaitable[object]: ...
+
+    def dns_resolve_end(self, host: str) -> Awaitable[object]: ...
+
+    def dns_cache_hit(self, host: str) -> Awaitable[object]: ...
+
+    def dns_cache_miss(self, host: str) -> Awaitable[object]: ...
+
+
+class Start(Protocol):
+    """Starts an exchange on a connection that is free now; `waiter` is done when the response's
+    head is there.
+    """
+
+    def __call__(self, connection: Connection, waiter: asyncio.Future[Any]) -> None: ...
+
+
+class ProxyAnswer(Protocol):
+    """Says who asks, to a proxy that wants to know more than Basic tells."""
+
+    def __call__(self, hop: ProxyHop, target: str, challenges: Sequence[str]) -> str | None:
+        """A Proxy-Authorization field for a CONNECT to `target`; None where there is nothing to
+        say.
+
+        Args:
+            hop: The proxy.
+            target: What CONNECT names.
+            challenges: Its Proxy-Authenticate fields; none before it was asked anything.
+        """
+
+
+class ConnectRequest:
+    """One request's need of a connection.
+
+    Args:
+        route: The way to go.
+        sock_connect: Seconds that dialling one address chain may take, None for no limit.
+        observer: Told of the steps, None when nobody listens.
+        request: Who asks: nothing to us, shown to connectors of the program's own.
+        start: What begins the exchange on the connection that the request gets, before its task
+            runs; None where more than that is to be done first.
+        answer: Answers the challenges of proxies, None where nobody does.
+    """
+
+    __slots__ = ("answer", "observer", "request", "route", "sock_connect", "start", "timings")
+
+    def __init__(
+        self,
+        route: Route,
+        sock_connect: float | None = None,
+        observer: ConnectObserver | None = None,
+        request: Any = None,
+        start: Start | None = None,
+        answer: ProxyAnswer | None = None,
+    ) -> None:
+        self.answer = answer
+        self.start = start
+        self.request = request
+        self.route = route
+        self.sock_connect = sock_connect
+        self.observer = observer
+        self.timings = ConnectTimings()
+
+
+def dial_error(connect_request: ConnectRequest, cause: BaseException) -> Exception | None:
+    """What a request meets whose dial failed; None for what ends the program.
+
+    A dial may be cancelled although its request waits on: a resolver or a listener has waited for
+    what was cancelled.
+    """
+    if not isinstance(cause, asyncio.CancelledError):
+        return cause if isinstance(cause, Exception) else None
+    error = ClientConnectionError(f"Cannot connect to {connect_request.route.origin}: {cause!r}")
+    error.__cause__ = cause
+    return error
+
+
+def ended_at_once(connect_request: ConnectRequest) -> ServerDisconnectedError:
+    """What a request meets whose new connection was over before it could begin."""
+    said = (
+        f"Server disconnected: {connect_request.route.origin} takes no request on a new connection"
+    )
+    error = ServerDisconnectedError(printable(said))
+    error.resend_safe = True
+    return error

@@ -1,0 +1,156 @@
+"""What a connector says of every connection that it makes, and how errors name what was dialled.
+
+Values only: nothing here does any I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol
+
+from aiohappyeyeballs import AddrInfoType, SocketFactoryType
+from yarl import URL
+
+from wherry.connect.connect_request import ConnectObserver, ConnectRequest
+from wherry.connect.dns.address_rules import AllowAddress
+from wherry.connect.dns.cache import DNSCache
+from wherry.connect.dns.resolver import ResolveResult
+from wherry.connect.happy_eyeballs import reason
+from wherry.connect.route import ProxyHop, Route
+from wherry.connect.tls import contexts as tls
+from wherry.errors import ConnectionTimeoutError, printable
+from wherry.protocol.connection import Connection
+from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits
+from wherry.protocol.http2.flow_control import FlowOptions
+from wherry.types import ConnectionKey
+
+
+class DialOverrides(Protocol):
+    """How a connector of the program's own dials."""
+
+    async def __call__(self, connect_request: ConnectRequest) -> Connection:
+        """As its class says."""
+
+    async def usual(self, connect_request: ConnectRequest) -> Connection:
+        """As its class says, `_create_connection` left aside."""
+
+    async def straight(self, connect_request: ConnectRequest) -> Connection:
+        """As its class says, `_create_connection` and `_create_direct_connection` left aside."""
+
+
+class Lookup(Protocol):
+    """How a connector of the program's own finds addresses."""
+
+    async def __call__(
+        self, host: str, port: int, observer: ConnectObserver | None
+    ) -> list[ResolveResult]:
+        """As its class says.
+
+        Raises:
+            OSError: There are none.
+        """
+
+
+class DialSettings:
+    """What a connector says of every connection that it makes.
+
+    Args:
+        loop: The event loop.
+        names: Where names are resolved.
+        family: The address family, `socket.AF_UNSPEC` for both.
+        local_addresses: What sockets are bound to.
+        happy_eyeballs_delay: Seconds before the next address is tried beside those before it, None
+            for never.
+        interleave: How many addresses of the first family come before one of the other.
+        socket_factory: Makes the sockets.
+        ssl_shutdown_timeout: Seconds that the closing TLS handshake may take.
+        allow_address: Asked before any address is connected to; None allows all.
+        limits: What a server may send in a head.
+        http2: Windows and patience of HTTP/2 connections, None for the usual.
+
+    A connector that dials in a way of its own puts it in `overrides`, and its own look-up of hosts
+    in `lookup`.
+    """
+
+    __slots__ = (
+        "allow_address",
+        "family",
+        "happy_eyeballs_delay",
+        "http2",
+        "interleave",
+        "limits",
+        "local_addresses",
+        "lookup",
+        "loop",
+        "names",
+        "overrides",
+        "plain_sockets",
+        "sessions",
+        "socket_factory",
+        "ssl_shutdown_timeout",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        names: DNSCache | None = None,
+        *,
+        family: int = socket.AF_UNSPEC,
+        local_addresses: list[AddrInfoType] | None = None,
+        happy_eyeballs_delay: float | None = 0.25,
+        interleave: int | None = None,
+        socket_factory: SocketFactoryType | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        allow_address: AllowAddress | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        http2: FlowOptions | None = None,
+    ) -> None:
+        self.loop = loop
+        self.names = names
+        self.family = family
+        self.local_addresses = local_addresses
+        self.happy_eyeballs_delay = happy_eyeballs_delay
+        self.interleave = interleave
+        self.socket_factory = socket_factory
+        self.ssl_shutdown_timeout = ssl_shutdown_timeout
+        self.allow_address = allow_address
+        self.limits = limits
+        self.http2 = http2
+        # Nothing but an address is asked of a socket.
+        self.plain_sockets = local_addresses is None and socket_factory is None
+        self.overrides: DialOverrides | None = None
+        self.lookup: Lookup | None = None
+        self.sessions = tls.Sessions()
+
+
+def server_name(route: Route) -> str:
+    """The name for SNI and for the certificate's check; certificates carry names without the last
+    dot.
+    """
+    return (route.server_hostname or route.origin.host).rstrip(".")
+
+
+def connection_key(route: Route) -> ConnectionKey:
+    """What errors show of a route."""
+    origin = route.origin
+    proxy = URL(str(route.hops[-1])) if route.hops else None
+    return ConnectionKey(origin.host, origin.port, route.is_tls, route.asked_ssl, proxy, None, None)
+
+
+def hop_key(hop: ProxyHop) -> ConnectionKey:
+    """What errors show of a proxy."""
+    ssl = True if hop.ssl is None else hop.ssl
+    return ConnectionKey(hop.host, hop.port, hop.scheme == "https", ssl, None, None, None)
+
+
+def timed_out(
+    key: ConnectionKey, connect_request: ConnectRequest, tried: str
+) -> ConnectionTimeoutError:
+    said = f"Connection timeout to host {key.host}:{key.port} after {connect_request.sock_connect} seconds [{tried}]"
+    return ConnectionTimeoutError(printable(said))
+
+
+def told(exc: BaseException, where: str) -> OSError:
+    """`exc` as an OSError that says where it happened."""
+    return OSError(getattr(exc, "errno", None), f"{reason(exc)} ({where})")

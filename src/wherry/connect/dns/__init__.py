@@ -1,0 +1,1 @@
+"""Names: who resolves them, what is remembered, and which addresses are allowed."""

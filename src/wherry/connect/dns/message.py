@@ -1,0 +1,184 @@
+"""DNS messages (RFC 1035 4): a question for addresses, and the addresses in an answer.  Pure."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import NamedTuple
+
+TYPE_A = 1
+TYPE_AAAA = 28
+NXDOMAIN = 3
+_TYPE_CNAME = 5
+_CLASS_IN = 1
+_RECURSION_DESIRED = 0x0100
+_RESPONSE = 0x8000
+_OPCODE = 0x7800
+_TRUNCATED = 0x0200
+_HEADER = struct.Struct("!6H")
+_KIND = struct.Struct("!HH")
+_RECORD = struct.Struct("!HHIH")
+MAX_RECORDS = 512
+# RFC 1035 2.3.4: 255 bytes with the root's.
+_MAX_NAME = 254
+
+# A name as its labels in lower case (RFC 4343).
+Name = tuple[bytes, ...]
+
+
+class Answer(NamedTuple):
+    """What a server said.
+
+    Args:
+        code: The response code (RFC 1035 4.1.1), 0 for no error.
+        addresses: The addresses, numeric, each once.
+        ttl: Seconds that the shortest-lived of what leads to them may be kept; 0 without any.
+    """
+
+    code: int
+    addresses: list[str]
+    ttl: int
+
+
+def question(name: str, kind: int) -> bytes:
+    """A recursive question for `name`'s records of `kind`; its id is 0, which HTTP caches like (RFC
+    8484 4.1).
+
+    Raises:
+        ValueError: The name is not one that DNS can carry.
+    """
+    encoded = bytearray()
+    for label in name.rstrip(".").encode("ascii").split(b"."):
+        if not 0 < len(label) < 64:
+            raise ValueError(f"{name!r} is no name for DNS: a label has 1 to 63 bytes")
+        encoded += bytes((len(label),)) + label
+    if len(encoded) > _MAX_NAME:
+        raise ValueError(f"{name!r} is no name for DNS: it has more than 253 bytes")
+    return (
+        _HEADER.pack(0, _RECURSION_DESIRED, 1, 0, 0, 0)
+        + bytes(encoded)
+        + b"\0"
+        + _KIND.pack(kind, _CLASS_IN)
+    )
+
+
+def read_answer(data: bytes, asked: bytes) -> Answer:
+    """The addresses in the answer to a question.
+
+    Those of other names count only where CNAMEs lead to them; the server followed these.
+
+    Args:
+        data: The answer.
+        asked: The question, as `question` made it.
+
+    Raises:
+        ValueError: `data` is no answer, not one to this question, or not whole.
+    """
+    try:
+        number, flags, questions, answers, _, _ = _HEADER.unpack_from(data)
+        if not flags & _RESPONSE or flags & _OPCODE or number:
+            raise ValueError("a DNS message that is no answer to a question of ours")
+        code = flags & 0x000F
+        if flags & _TRUNCATED:
+            raise ValueError("a DNS message that is truncated")  # RFC 2181 9: it is not to be used
+        if questions > 1 or answers > MAX_RECORDS:
+            raise ValueError(f"a DNS message of {questions} questions and {answers} answers")
+        name, kind, _ = _read_question(asked, _HEADER.size)
+        place = _HEADER.size
+        if questions:
+            *about, place = _read_question(data, place)
+            if about != [name, kind]:
+                raise ValueError("a DNS message that answers another question")
+        elif not code:
+            raise ValueError("a DNS message that does not say what it answers")
+        addresses, ttl = _read_records(data, place, answers, name, kind)
+    except struct.error as exc:
+        raise ValueError("a DNS message that ends too early") from exc
+    return Answer(code, addresses, ttl)
+
+
+def _read_question(data: bytes, place: int) -> tuple[Name, int, int]:
+    name, place = _read_name(data, place)
+    kind, family = _KIND.unpack_from(data, place)
+    if family != _CLASS_IN:
+        raise ValueError(f"a DNS message of class {family}")
+    return name, kind, place + _KIND.size
+
+
+def _read_records(
+    data: bytes, place: int, count: int, name: Name, kind: int
+) -> tuple[list[str], int]:
+    """The addresses of `name`, and for how many seconds they hold."""
+    aliases: dict[Name, tuple[Name, int]] = {}
+    found: list[tuple[Name, str, int]] = []
+    for _ in range(count):
+        owner, place = _read_name(data, place)
+        what, family, ttl, length = _RECORD.unpack_from(data, place)
+        place += _RECORD.size
+        value = data[place : place + length]
+        if len(value) != length:
+            raise ValueError("a DNS message that ends inside a record")
+        if ttl >= 1 << 31:
+            ttl = 0  # RFC 2181 8
+        if family == _CLASS_IN and what == kind:
+            found.append(
+                (
+                    owner,
+                    socket.inet_ntop(
+                        socket.AF_INET6 if kind == TYPE_AAAA else socket.AF_INET, value
+                    ),
+                    ttl,
+                )
+            )
+        elif family == _CLASS_IN and what == _TYPE_CNAME:
+            target, end = _read_name(data, place)
+            if end != place + length:
+                raise ValueError("a DNS message with a CNAME that is longer than its record")
+            aliases.setdefault(owner, (target, ttl))
+        place += length
+    # Where the aliases lead, from name to name; who comes back to where it was has been everywhere.
+    names: dict[Name, None] = {name: None}
+    ttls: list[int] = []
+    while name in aliases and aliases[name][0] not in names:
+        name, ttl = aliases[name]
+        names[name] = None
+        ttls.append(ttl)
+    used = [(address, ttl) for owner, address, ttl in found if owner in names]
+    if not used:
+        return [], 0
+    return list(dict.fromkeys(address for address, _ in used)), min(
+        *ttls, *(ttl for _, ttl in used), 2**31
+    )
+
+
+def _read_name(data: bytes, place: int) -> tuple[Name, int]:
+    """The name at `place`, and where it ends there; the rest of it may lie before (RFC 1035 4.1.4)."""
+    labels: list[bytes] = []
+    end = size = 0
+    start = place
+    while True:
+        if place >= len(data):
+            raise ValueError("a DNS message that ends inside a name")
+        length = data[place]
+        if length & 0xC0 == 0xC0:
+            if place + 1 >= len(data):
+                raise ValueError("a DNS message that ends inside a name")
+            end = end or place + 2
+            place = (length & 0x3F) << 8 | data[place + 1]
+            if place >= start:
+                raise ValueError("a DNS message with a name that does not point back")
+            start = place
+            continue
+        if length & 0xC0:
+            raise ValueError("a DNS message with a label of unknown kind")
+        place += 1
+        if not length:
+            return tuple(labels), end or place
+        size += 1 + length
+        if size > _MAX_NAME:
+            raise ValueError("a DNS message with a name of more than 253 bytes")
+        label = data[place : place + length]
+        if len(label) != length:
+            raise ValueError("a DNS message that ends inside a name")
+        labels.append(label.lower())
+        place += length

@@ -1,0 +1,1 @@
+"""The pool: which connection carries which request, and who waits for one."""

@@ -1,0 +1,549 @@
+"""The pool: which connection carries which request.
+
+It keeps connections by route, makes room for new ones within the limits, and lets requests wait in
+line.  A waiter takes whatever comes first, a freed connection or its own dial; the loser of that
+race is kept for the next request.  A freed place goes to its next user inside the read that ended
+the exchange before it (`handover`): that keeps the slowest request near the median.  The pool opens
+no socket itself (`dial` does) and never learns which protocol a connection speaks: it counts places
+(`Connection.capacity`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from time import monotonic
+
+from wherry.connect.connect_request import ConnectRequest, ConnectTimings, dial_error, ended_at_once
+from wherry.connect.pool.connection_limits import ConnectionLimits
+from wherry.connect.pool.dispatcher import EarlyDispatcher
+from wherry.connect.pool.route_pool import (
+    Negotiated,
+    PoolStats,
+    RoutePool,
+    Undertaker,
+    Waiter,
+    wait_for_all,
+)
+from wherry.connect.pool.wait_queue import ROUTE_GRACE, WaitQueue
+from wherry.connect.route import Route
+from wherry.errors import ClientConnectionError
+from wherry.protocol.connection import Connection
+from wherry.types import HttpVersion11
+
+
+class Pool:
+    """Connections by route, within limits.
+
+    Args:
+        loop: The event loop.
+        dial: Makes a new connection.
+        limit: Connections at most, 0 for no limit.
+        limit_per_host: Connections at most to one (host, port, is_ssl), 0 for no limit.
+        keepalive_timeout: Seconds that an unused connection is kept, None for ever.
+        force_close: Connections carry one exchange each.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        dial: Callable[[ConnectRequest], Awaitable[Connection]],
+        *,
+        limit: int = 100,
+        limit_per_host: int = 0,
+        keepalive_timeout: float | None = 15.0,
+        force_close: bool = False,
+    ) -> None:
+        self._loop = loop
+        self._dial = dial
+        self.connection_limits = ConnectionLimits(limit, limit_per_host)
+        self.keepalive_timeout = keepalive_timeout
+        self.force_close = force_close
+        self.closed = False
+        self._route_pools: dict[Route, RoutePool] = {}
+        self._negotiated = Negotiated()
+        self._wait_queue = WaitQueue()
+        self._dispatcher = EarlyDispatcher(loop)
+        self._dials: set[asyncio.Task[None]] = set()
+        self._closing: set[Connection] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._review: asyncio.TimerHandle | None = None
+        self._opened = 0
+        self._reused = 0
+
+    # --- taking -----------------------------------------------------------------------------------
+
+    def take(self, route: Route) -> Connection | None:
+        """A connection that can start an exchange now, or None.
+
+        Whoever takes a connection starts an exchange on it before anything else runs, or gives it
+        back by `put_back`.
+        """
+        route_pool: RoutePool | None = route.route_pool
+        if route_pool is None or route_pool.forgotten:
+            route_pool = self._route_pools.get(route)
+            if route_pool is None:
+                return None
+            route.route_pool = route_pool
+        # First come, first served.
+        return None if route_pool.waiters else self._take_free(route_pool)
+
+    def _take_free(self, route_pool: RoutePool) -> Connection | None:
+        free = route_pool.free
+        while free:
+            connection = free[-1]
+            places = connection.capacity - connection.reserved
+            if places <= 1 or self.force_close:
+                free.pop()
+            if places < 1:
+                continue
+            if connection.is_usable():
+                self._reused += 1
+                return connection
+            if free and free[-1] is connection:
+                free.pop()
+            connection.retire()
+        return None
+
+    def carries_tunnels(self, route: Route) -> bool:
+        """Whether there is a connection on `route` that takes an upgrade beside its other
+        exchanges.
+        """
+        route_pool = self._route_pools.get(route)
+        return route_pool is not None and any(
+            made.carries_tunnels and made.is_usable() for made in route_pool.connections
+        )
+
+    def put_back(self, connection: Connection) -> None:
+        """Give back what was taken, and on which nothing was started."""
+        if connection.owner is self and connection.capacity > 0:
+            self.connection_available(connection)
+
+    async def acquire(self, connect_request: ConnectRequest) -> Connection:
+        """A connection for `ask.route`, waiting in line or dialling as needed.
+
+        If `ask.start` was called meanwhile, it carries the request's exchange already, and the head
+        is there.
+
+        Raises:
+            ClientConnectionError: The pool is closed, or no connection could be made.
+        """
+        route = connect_request.route
+        while True:
+            if self.closed:
+                raise ClientConnectionError("Connector is closed")
+            route_pool = self._route_pools.get(route)
+            if route_pool is None:
+                route_pool = self._route_pools[route] = RoutePool(
+                    route, not self.force_close and self._negotiated.multiplexes(route)
+                )
+            elif not route_pool.waiters and (free := self._take_free(route_pool)) is not None:
+                return free
+            waiter = Waiter(route_pool, connect_request, self._loop.create_future(), monotonic())
+            route_pool.waiters.append(waiter)
+            self._dial_or_queue(waiter)
+            try:
+                if waiter.queued and connect_request.observer is not None:
+                    await connect_request.observer.connection_queued_start()
+                connection: Connection = await waiter.future
+            except BaseException:
+                self._leave(waiter)
+                raise
+            if waiter.carrier is not None:
+                return waiter.carrier
+            connection.reserved -= 1
+            # another's connection came first: the steps of ours do not count.
+            if connection.timings is not connect_request.timings:
+                if waiter.dial is not None:
+                    # Our own dial goes on, and tells the old ones.
+                    connect_request.timings = ConnectTimings()
+                connect_request.timings.queued = monotonic() - waiter.since
+            if connection.is_usable():
+                return connection
+            # Who dials again and again may do so for ever.
+            if not (connection.exchanges or self.closed):
+                raise ended_at_once(connect_request)
+            if connection.is_idle:  # others may be at work on one that only has no place left
+                connection.close()
+
+    def _leave(self, waiter: Waiter) -> None:
+        """A waiter gives up, or its dial failed: what was meant for it goes to the next."""
+        route_pool, future = waiter.route_pool, waiter.future
+        if waiter.carrier is not None:
+            return  # whoever started the exchange ends it
+        if future.done() and not future.cancelled() and future.exception() is None:
+            connection = future.result()
+            connection.reserved -= 1
+            self.put_back(connection)
+            return
+        self._serve(waiter)
+        route_pool.give_up(waiter)
+        self._forget(route_pool)
+
+    def _serve(self, waiter: Waiter) -> None:
+        """Take a waiter out of its route pool, and out of the line."""
+        route_pool = waiter.route_pool
+        if waiter in route_pool.waiters:
+            route_pool.waiters.remove(waiter)
+        if waiter.queued:
+            self._wait_queue.leave(waiter)
+
+    # --- making room ------------------------------------------------------------------------------
+
+    def _dial_or_queue(self, waiter: Waiter) -> None:
+        route_pool = waiter.route_pool
+        if route_pool.expects_places:
+            return  # the connection that is being made may carry this request too
+        # Where somebody stands in line nothing is idle: it would have made room for them.
+        if self.connection_limits.is_full() and (
+            self.connection_limits.limit_per_host or not self._wait_queue
+        ):
+            self._evict_idle(ROUTE_GRACE if route_pool.size else 0.0)
+        if self.connection_limits.has(route_pool.route.origin):
+            self._start_dial(waiter)
+        else:
+            self._wait_queue.append(waiter)
+
+    def _start_dial(self, waiter: Waiter) -> None:
+        route_pool = waiter.route_pool
+        route_pool.dialling += 1
+        self.connection_limits.take(route_pool.route.origin)
+        dial = self._loop.create_task(self._dial_for(waiter))
+        if dial.done():
+            return  # an eager task that failed at once
+        waiter.dial = dial
+        self._dials.add(dial)
+        dial.add_done_callback(lambda done: self._dial_ended(waiter, done))
+
+    def _dial_ended(self, waiter: Waiter, dial: asyncio.Task[None]) -> None:
+        self._dials.discard(dial)
+        if waiter.dial is dial:
+            # Cancelled before its first step, so nothing of it ran and its place is still taken.
+            self._dial_failed(waiter)
+
+    def _dial_failed(self, waiter: Waiter) -> None:
+        route_pool = waiter.route_pool
+        route_pool.dialling -= 1
+        waiter.dial = None
+        # Those who waited for this dial do not wait for one another too.
+        route_pool.multiplexes = False
+        self._release_place(route_pool)
+        self._dial_for_the_rest(route_pool)
+        self._forget(route_pool)
+
+    async def _dial_for(self, waiter: Waiter) -> None:
+        route_pool = waiter.route_pool
+        waiter.connect_request.route = self._negotiated.way(route_pool.route)
+        try:
+            connection = await self._dial(waiter.connect_request)
+        except BaseException as exc:
+            if (
+                waiter in route_pool.waiters
+                and not waiter.future.done()
+                and (error := dial_error(waiter.connect_request, exc))
+            ):
+                self._serve(waiter)
+                waiter.future.set_exception(error)
+            self._dial_failed(waiter)
+            if not isinstance(exc, Exception):
+                raise
+            return
+        route_pool.dialling -= 1
+        waiter.dial = None
+        if self.closed:
+            connection.abort()
+            self._release_place(route_pool)
+            return
+        connection.route = route_pool.route
+        route_pool.route.route_pool = route_pool
+        connection.owner = self
+        route_pool.connections.add(connection)
+        self._opened += 1
+        route_pool.multiplexes = connection.version.major > 1 and not self.force_close
+        self._negotiated.learn(route_pool, connection)
+        self.connection_available(connection)
+        self._dial_for_the_rest(route_pool)
+
+    def _dial_for_the_rest(self, route_pool: RoutePool) -> None:
+        """Waiters who counted on a dial or a connection that is gone get one of their own, as far
+        as there is room.
+        """
+        if self.closed:
+            return
+        for waiter in tuple(route_pool.waiters):
+            if (
+                len(route_pool.waiters) <= route_pool.dialling + route_pool.queued
+                or route_pool.expects_places
+            ):
+                return
+            if not waiter.queued and waiter.dial is None:
+                self._dial_or_queue(waiter)
+
+    def _evict_idle(self, seconds: float) -> bool:
+        """Close the connection that has been idle longest, whatever its route, to make room.
+
+        Args:
+            seconds: How long it must have been idle, lest it be in demand again at once.
+        """
+        idle = (
+            (made, route_pool)
+            for route_pool in self._route_pools.values()
+            for made in route_pool.free
+            if made.is_idle and not made.reserved
+        )
+        oldest = min(idle, key=lambda pair: pair[0].idle_since, default=None)
+        if oldest is None:
+            return False
+        if seconds and monotonic() - oldest[0].idle_since < seconds:
+            self._look_again()
+            return False
+        self._retire(*oldest)
+        return True
+
+    def _look_again(self) -> None:
+        """Somebody waits beside an idle connection: see later whether that has been for too long."""
+        if self._review is None:
+            self._review = self._loop.call_later(ROUTE_GRACE, self._make_place)
+
+    def _make_place(self) -> None:
+        self._review = None
+        while (
+            not self.closed
+            and self.connection_limits.is_full()
+            and (first := self._wait_queue.first(self.connection_limits.admits)) is not None
+        ):
+            if not self._wait_queue.is_due(first, monotonic(), self._reused):
+                self._look_again()
+                return
+            if not self._evict_idle(ROUTE_GRACE if first.route_pool.size else 0.0):
+                return
+
+    def _retire(self, connection: Connection, route_pool: RoutePool) -> None:
+        """Close an idle connection; its place is free at once, for it carries nothing any more."""
+        route_pool.connections.discard(connection)
+        if connection in route_pool.free:  # one with places left is there while it is at work, too
+            route_pool.free.remove(connection)
+        self._close_in_background(connection)
+        self._release_place(route_pool)
+
+    def _close_in_background(self, connection: Connection) -> None:
+        connection.owner = Undertaker(self._closing)
+        self._closing.add(connection)
+        connection.close()
+
+    def _release_place(self, route_pool: RoutePool) -> None:
+        self.connection_limits.give_back(route_pool.route.origin)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Let the waiters who stand first in line dial, as far as there is room."""
+        while self._wait_queue and not self.closed and not self.connection_limits.is_full():
+            waiter = self._wait_queue.first(self.connection_limits.admits)
+            if waiter is None:
+                return
+            self._wait_queue.leave(waiter)
+            if not waiter.future.done():
+                waiter.connect_request.timings.queued = monotonic() - waiter.since
+                self._start_dial(waiter)
+
+    # --- ConnectionOwner: what connections report -------------------------------------------------
+
+    def connection_available(self, connection: Connection) -> None:
+        route_pool: RoutePool | None = connection.route.route_pool
+        if route_pool is None or route_pool.forgotten or self.closed:
+            connection.close()
+            return
+        if self.force_close and connection.exchanges:
+            connection.retire()
+            return
+        waiters = route_pool.waiters
+        if connection.version is HttpVersion11:
+            # By far the most usual: nobody waits for anything, or the first in line waits for this.
+            wait_queue = self._wait_queue.waiters
+            if not waiters and not wait_queue:
+                route_pool.free.append(connection)
+                connection.idle_since = monotonic()
+                if self._expiry is None and self.keepalive_timeout is not None:
+                    self._expiry = self._loop.call_later(
+                        self.keepalive_timeout, self._close_expired
+                    )
+                return
+            if (
+                waiters
+                and wait_queue
+                and waiters[0] is wait_queue[0]
+                and not (waiter := wait_queue[0]).future.done()
+            ):
+                del waiters[0], wait_queue[0]
+                self._hand(connection, waiter)
+                return
+        while waiters and connection.capacity > connection.reserved:
+            waiter = waiters[0]
+            if waiter.future.done():
+                self._serve(waiter)
+                continue
+            if (
+                self._wait_queue
+                and connection.is_idle
+                and self.connection_limits.is_full()
+                and self._goes_elsewhere(waiter)
+            ):
+                self._retire(connection, route_pool)
+                self._dial_for_the_rest(route_pool)
+                return
+            self._serve(waiter)
+            self._hand(connection, waiter)
+            if self.force_close:
+                return
+        if connection.capacity <= connection.reserved:
+            return
+        if (
+            not waiters
+            and connection.is_idle
+            and not connection.reserved
+            and self._someone_needs_place(route_pool)
+        ):
+            self._retire(connection, route_pool)
+            return
+        if connection not in route_pool.free:
+            route_pool.free.append(connection)
+        connection.idle_since = monotonic()
+        if self._expiry is None and self.keepalive_timeout is not None:
+            self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
+
+    def _hand(self, connection: Connection, waiter: Waiter) -> None:
+        """Give a place to a waiter who has left the line for it."""
+        if waiter.queued:
+            waiter.queued = False
+            waiter.route_pool.queued -= 1
+        if connection.exchanges:
+            self._reused += 1
+        self._dispatcher.give(connection, waiter, self.put_back)
+
+    def connection_lost(self, connection: Connection) -> None:
+        route_pool = self._route_pools.get(connection.route)
+        if route_pool is None or connection not in route_pool.connections:
+            return
+        route_pool.connections.discard(connection)
+        if connection in route_pool.free:
+            route_pool.free.remove(connection)
+        self._release_place(route_pool)
+        self._dial_for_the_rest(route_pool)
+        self._forget(route_pool)
+
+    def protocol_refused(self, connection: Connection) -> bool:
+        if not self._negotiated.step_down(connection.route):
+            return False
+        if (route_pool := self._route_pools.get(connection.route)) is not None:
+            route_pool.step_down()
+            self._dial_for_the_rest(route_pool)
+        return True
+
+    def exchanges_refused(self, connection: Connection, carried: int) -> None:
+        self._negotiated.allow(connection.route, carried, self._route_pools.get(connection.route))
+
+    def _goes_elsewhere(self, waiter: Waiter) -> bool:
+        """Whether the place of the connection that `waiter` would get is due to the first in line."""
+        first = next(iter(self._wait_queue))
+        elsewhere = first.route_pool is not waiter.route_pool and self.connection_limits.admits(
+            first.route_pool.route.origin
+        )
+        return elsewhere and self._wait_queue.deserves(
+            first, waiter.route_pool, monotonic(), self._reused, waiter.since
+        )
+
+    def _someone_needs_place(self, route_pool: RoutePool) -> bool:
+        """Whether another route's waiter should have the place of a connection of `route pool` that
+        is idle now.
+        """
+        if not self._wait_queue or not (
+            self.connection_limits.is_full() or self.connection_limits.limit_per_host
+        ):
+            return False
+        own = route_pool.route.origin
+        for waiter in self._wait_queue:
+            origin = waiter.route_pool.route.origin
+            if origin == own:
+                return True
+            if self.connection_limits.admits(origin):
+                if self._wait_queue.deserves(waiter, route_pool, monotonic(), self._reused):
+                    return True
+                self._look_again()
+                return False
+        return False
+
+    def _forget(self, route_pool: RoutePool) -> None:
+        if (
+            not route_pool.size
+            and not route_pool.waiters
+            and self._route_pools.get(route_pool.route) is route_pool
+        ):
+            del self._route_pools[route_pool.route]
+            route_pool.forgotten = True
+            route_pool.route.route_pool = None  # they held each other
+
+    # --- growing old, and the end -----------------------------------------------------------------
+
+    def _close_expired(self) -> None:
+        self._expiry = None
+        timeout = self.keepalive_timeout
+        if timeout is None:
+            return
+        now = monotonic()
+        earliest: float | None = None
+        for route_pool in list(self._route_pools.values()):
+            for connection in tuple(route_pool.free):
+                if not connection.is_idle or connection.reserved:
+                    continue
+                if connection.idle_since + timeout <= now:
+                    self._retire(connection, route_pool)
+                elif earliest is None or connection.idle_since < earliest:
+                    earliest = connection.idle_since
+            self._forget(route_pool)
+        if earliest is not None and not self.closed:
+            self._expiry = self._loop.call_later(earliest + timeout - now, self._close_expired)
+
+    def all_connections(self) -> Iterator[Connection]:
+        """Every connection that is open, closing ones too."""
+        for route_pool in self._route_pools.values():
+            yield from route_pool.connections
+        yield from self._closing
+
+    def stats(self) -> PoolStats:
+        """Counts of what is and what was; see `PoolStats`."""
+        return PoolStats.of(self._route_pools.values(), self._opened, self._reused)
+
+    def shut(self) -> list[Connection]:
+        """Begin the end: nobody waits any more, dials stop, connections close.  Gives back those to
+        wait for.
+        """
+        if self.closed:
+            return list(self.all_connections())
+        self.closed = True
+        for timer in filter(None, (self._expiry, self._review)):
+            timer.cancel()
+        self._expiry = self._review = None
+        self._wait_queue.clear()
+        for route_pool in self._route_pools.values():
+            for waiter in route_pool.waiters:
+                if not waiter.future.done():
+                    waiter.future.set_exception(ClientConnectionError("Connector is closed"))
+            route_pool.waiters.clear()
+        for dial in self._dials:
+            dial.cancel()
+        connections = list(self.all_connections())
+        for connection in connections:
+            connection.close()
+        return connections
+
+    async def close(self, timeout: float = 2.0) -> None:
+        """Close everything and return when every transport is closed.
+
+        Args:
+            timeout: Seconds after which transports that did not end in order are cut.
+        """
+        connections = self.shut()
+        if self._dials:
+            await asyncio.wait(self._dials)
+        await wait_for_all(connections, timeout)
+        self._route_pools.clear()

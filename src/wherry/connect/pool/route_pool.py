@@ -1,0 +1,261 @@
+"""What the pool keeps for one route: its connections, who waits for one, and the counts that users
+see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from time import monotonic
+from typing import Any
+
+from wherry.connect.connect_request import ConnectRequest
+from wherry.connect.route import Route
+from wherry.protocol.connection import Connection
+from wherry.types import HttpVersion11
+
+# Of how many routes it is remembered what ALPN chose.
+NEGOTIATIONS_KEPT = 1024
+# For how many seconds it is remembered that a server ends its connections after so many exchanges.
+ALLOWANCE_SECONDS = 60.0
+# Nearly every pool meets no server that refuses what it is offered, and keeps no dictionary of its
+# own for that.
+_AS_GIVEN: dict[Route, Route] = {}
+
+
+class Waiter:
+    """One request that stands in line for a connection."""
+
+    __slots__ = ("carrier", "connect_request", "dial", "future", "queued", "route_pool", "since")
+
+    def __init__(
+        self,
+        route_pool: RoutePool,
+        connect_request: ConnectRequest,
+        future: asyncio.Future[Any],
+        since: float,
+    ) -> None:
+        self.route_pool = route_pool
+        self.connect_request = connect_request
+        self.future = future
+        self.since = since
+        self.dial: asyncio.Task[None] | None = None
+        self.carrier: Connection | None = None  # where the exchange has been started already
+        self.queued = False  # stands in the pool's line for room
+
+
+class RoutePool:
+    """All that the pool has for one route."""
+
+    __slots__ = (
+        "allowance",
+        "connections",
+        "dialling",
+        "forgotten",
+        "free",
+        "left",
+        "multiplexes",
+        "queued",
+        "route",
+        "waiters",
+    )
+
+    def __init__(self, route: Route, multiplexes: bool | None) -> None:
+        self.route = route
+        self.connections: set[Connection] = set()
+        self.free: list[Connection] = []  # with places to give; the freshest last
+        self.waiters: deque[Waiter] = deque()
+        self.dialling = 0
+        self.left: tuple[Waiter, ...] = ()  # who gave up, and whose dial went on for others
+        self.forgotten = False  # the pool has another route pool for the route now, or none
+        self.queued = 0
+        # Whether this route's connections carry many exchanges: None until the first one told.
+        self.multiplexes = multiplexes
+        # How many exchanges a connection carries before its server ends it, where there is such a
+        # number.
+        self.allowance: int | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.connections) + self.dialling
+
+    @property
+    def expects_places(self) -> bool:
+        """Whether the connections that are being made may carry all who wait for no others."""
+        if self.multiplexes is False or not self.dialling:
+            return False
+        return (
+            self.allowance is None
+            or len(self.waiters) - self.queued <= self.dialling * self.allowance
+        )
+
+    def give_up(self, waiter: Waiter) -> None:
+        """`waiter` is in line no more; dials that nobody is left for end, and give their room back."""
+        left = [other for other in (*self.left, waiter) if other.dial is not None]
+        for _ in range(min(self.dialling - len(self.waiters), len(left))):
+            dial = left.pop().dial
+            if dial is not None:
+                dial.cancel()
+        self.left = tuple(left)
+
+    def step_down(self) -> None:
+        """The server wants HTTP/1.1: what speaks something else carries its exchanges to their end,
+        and no more.
+        """
+        self.multiplexes = False
+        for connection in tuple(self.connections):
+            if connection.version > HttpVersion11:
+                connection.retire()
+
+
+class Negotiated:
+    """What ALPN chose on routes that offered a choice, and which servers want, or allow, less than
+    that.
+    """
+
+    __slots__ = ("_allowances", "_chosen", "_ways")
+
+    def __init__(self) -> None:
+        self._chosen: dict[Route, bool] = {}
+        self._ways = _AS_GIVEN
+        self._allowances: dict[Route, tuple[int, float]] | None = None
+
+    def allow(self, route: Route, carried: int, route_pool: RoutePool | None) -> None:
+        """A server ended a connection after `carried` exchanges and refused others: no other is to
+        carry more.
+        """
+        known = self._allowance(route)
+        allowance = max(carried if known is None else min(carried, known), 1)
+        if self._allowances is None or len(self._allowances) >= NEGOTIATIONS_KEPT:
+            self._allowances = {}
+        self._allowances[route] = allowance, monotonic() + ALLOWANCE_SECONDS
+        if route_pool is not None:
+            route_pool.allowance = allowance
+
+    def _allowance(self, route: Route) -> int | None:
+        if not self._allowances or (known := self._allowances.get(route)) is None:
+            return None
+        allowance, until = known
+        if monotonic() < until:
+            return allowance
+        del self._allowances[route]
+        return None
+
+    def way(self, route: Route) -> Route:
+        """`route` as it is dialled: without the protocols that its server refused."""
+        return self._ways.get(route, route)
+
+    def step_down(self, route: Route) -> bool:
+        """The server wants HTTP/1.1 (RFC 9113 7): whether it will get that from now on."""
+        if "http/1.1" not in route.protocols:
+            return False
+        if self._ways is _AS_GIVEN or len(self._ways) >= NEGOTIATIONS_KEPT:
+            self._ways = {}
+        self._ways[route] = route.offering("http/1.1")
+        return True
+
+    def multiplexes(self, route: Route) -> bool | None:
+        """Whether connections of `route` carry many exchanges, as far as that is known before one
+        is there.
+        """
+        route = self.way(route)
+        if route.is_tls:
+            return self._chosen.get(route) if "h2" in route.protocols else False
+        return "h2c" in route.protocols
+
+    def learn(self, route_pool: RoutePool, connection: Connection) -> None:
+        """A connection of `route pool` was made, and `route pool.multiplexes` is known; what else
+        is known holds for it.
+        """
+        route = route_pool.route
+        if "h2" in route.protocols:
+            if len(self._chosen) >= NEGOTIATIONS_KEPT:
+                self._chosen.clear()
+            self._chosen[route] = bool(route_pool.multiplexes)
+        route_pool.allowance = self._allowance(route)
+        if route_pool.allowance is not None:
+            connection.carry_at_most(route_pool.allowance)
+
+
+class PoolStats:
+    """What the pool has done and has: counts.
+
+    Args:
+        open: Connections now.
+        idle: Of these, the ones without an exchange.
+        waiting: Requests in line.
+        opened: Connections ever opened.
+        reused: Requests that got a connection which had carried another before.
+        by_route: (open, idle, waiting) by route.
+    """
+
+    __slots__ = ("by_route", "idle", "open", "opened", "reused", "waiting")
+
+    def __init__(self, opened: int, reused: int, by_route: dict[str, tuple[int, int, int]]) -> None:
+        self.opened = opened
+        self.reused = reused
+        self.by_route = by_route
+        self.open = sum(row[0] for row in by_route.values())
+        self.idle = sum(row[1] for row in by_route.values())
+        self.waiting = sum(row[2] for row in by_route.values())
+
+    @classmethod
+    def of(cls, route_pools: Iterable[RoutePool], opened: int, reused: int) -> PoolStats:
+        """Count what `route pools` have now."""
+        rows: dict[str, tuple[int, int, int]] = {}
+        for route_pool in route_pools:
+            # Routes to one origin may differ in TLS, or in the proxies on the way.
+            name = " -> ".join(map(str, (*route_pool.route.hops, route_pool.route.origin)))
+            others = rows.get(name, (0, 0, 0))
+            rows[name] = (
+                others[0] + len(route_pool.connections),
+                others[1] + sum(connection.is_idle for connection in route_pool.connections),
+                others[2] + len(route_pool.waiters),
+            )
+        return cls(opened, reused, rows)
+
+    @property
+    def busy(self) -> int:
+        return self.open - self.idle
+
+    def __repr__(self) -> str:
+        return (
+            f"<PoolStats open={self.open} idle={self.idle} busy={self.busy} waiting={self.waiting} "
+            f"opened={self.opened} reused={self.reused}>"
+        )
+
+
+class Undertaker:
+    """Owns connections that are on their way out."""
+
+    __slots__ = ("_closing",)
+
+    def __init__(self, closing: set[Connection]) -> None:
+        self._closing = closing
+
+    def connection_available(self, connection: Connection) -> None:
+        connection.close()
+
+    def connection_lost(self, connection: Connection) -> None:
+        self._closing.discard(connection)
+
+    def protocol_refused(self, connection: Connection) -> bool:
+        return False
+
+    def exchanges_refused(self, connection: Connection, carried: int) -> None:
+        pass
+
+
+async def wait_for_all(connections: list[Connection], timeout: float) -> None:
+    """Return when every one of `connections` is closed; those that are not after `timeout` seconds
+    are cut.
+    """
+    if not connections:
+        return
+    waits = [asyncio.ensure_future(connection.wait_closed()) for connection in connections]
+    _, pending = await asyncio.wait(waits, timeout=timeout)
+    if pending:
+        for connection in connections:
+            connection.abort()
+        await asyncio.wait(pending)

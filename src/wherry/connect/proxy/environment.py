@@ -1,0 +1,227 @@
+"""Which proxy the environment names for an origin: HTTP_PROXY and its family, and NO_PROXY.
+
+Pure functions over a mapping, and one function that reads the process's own environment.  Nothing
+is dialled here, and nothing is remembered but the last environment seen.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from wherry.errors import InvalidURL
+
+# The schemes of a request, and the name that is asked before ALL_PROXY.
+SCHEMES = ("http", "https", "ws", "wss")
+# Both cases of each, the lower one first: it wins, as in curl and urllib.
+VARIABLES = tuple(
+    variable
+    for name in (*SCHEMES, "all", "no")
+    for variable in (f"{name}_proxy", f"{name}_proxy".upper())
+)
+PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _system() -> Any:
+    """What knows the system's own settings.  Only Windows and macOS have any, and importing it
+    takes 5 ms.
+    """
+    return import_module("urllib.request")
+
+
+class NoProxy:
+    """The hosts that are reached directly, as NO_PROXY lists them.
+
+    Args:
+        text: Entries between commas or blanks: ``*``; a name, which means its subdomains too, with
+            or without a dot or ``*.`` before it; an address; a network (``10.0.0.0/8``); and each
+            but the last with ``:port`` after it.
+    """
+
+    __slots__ = ("_everything", "_names", "_networks")
+
+    def __init__(self, text: str = "") -> None:
+        self._everything = False
+        self._names: list[tuple[str, int | None]] = []
+        self._networks: list[tuple[Network, int | None]] = []
+        for entry in text.replace(",", " ").split():
+            if entry == "*":
+                self._everything = True
+                continue
+            network, port = as_network(entry)
+            if network is not None:
+                self._networks.append((network, port))
+                continue
+            name, port = split_port(entry)
+            name = name.lower().removeprefix("*").strip(".")
+            if name:
+                self._names.append((name, port))
+
+    def matches(self, host: str, port: int) -> bool:
+        """Whether `host` (a name, or an address without brackets) at `port` is to be reached
+        directly.
+        """
+        if self._everything:
+            return True
+        if self._networks and (address := as_address(host)) is not None:
+            return any(
+                (only is None or only == port)
+                and address.version == network.version
+                and address in network
+                for network, only in self._networks
+            )
+        host = host.lower().rstrip(".")
+        return any(
+            (only is None or only == port) and (host == name or host.endswith("." + name))
+            for name, only in self._names
+        )
+
+    def __bool__(self) -> bool:
+        return self._everything or bool(self._names) or bool(self._networks)
+
+
+class ProxySettings:
+    """What an environment says of proxies.
+
+    Args:
+        proxies: Proxy URLs by the scheme of the request, and "all".
+        no_proxy: The hosts to reach directly.
+        ask_system: Ask the operating system's own list of exceptions too.
+    """
+
+    __slots__ = ("_no_proxy", "_proxies", "ask_system")
+
+    def __init__(
+        self, proxies: Mapping[str, str], no_proxy: str = "", *, ask_system: bool = False
+    ) -> None:
+        self._proxies = dict(proxies)
+        self._no_proxy = NoProxy(no_proxy)
+        self.ask_system = ask_system
+
+    def __bool__(self) -> bool:
+        return bool(self._proxies)
+
+    def proxy_for(self, scheme: str, host: str, port: int | None = None) -> str | None:
+        """The URL of the proxy for an origin, None to reach it directly.
+
+        Args:
+            scheme: "http", "https", "ws" or "wss".
+            host: The origin's host, without brackets.
+            port: The origin's port, None for the scheme's own.
+
+        Raises:
+            InvalidURL: (a ValueError) The environment has something that is not a proxy's URL.
+        """
+        proxy = self._proxies.get(scheme) or self._proxies.get("all")
+        if not proxy:
+            return None
+        if self._no_proxy and self._no_proxy.matches(host, port or PORTS.get(scheme, 0)):
+            return None
+        if self.ask_system and _system().proxy_bypass(host):
+            return None
+        return proxy
+
+
+def read_environment(environ: Mapping[str, str]) -> ProxySettings:
+    """The settings of an environment.
+
+    Args:
+        environ: Variables; each is looked for in lower case and then in upper case.  An empty one
+            counts as none.
+    """
+    proxies = {}
+    for scheme in (*SCHEMES, "all"):
+        value = environ.get(f"{scheme}_proxy")
+        # CVE-2016-5385: in a CGI program HTTP_PROXY is the request's own header "Proxy".
+        if value is None and not (scheme == "http" and "REQUEST_METHOD" in environ):
+            value = environ.get(f"{scheme}_proxy".upper())
+        if value and value.strip():
+            proxies[scheme] = with_scheme(value.strip())
+    no_proxy = environ.get("no_proxy")
+    if no_proxy is None:
+        no_proxy = environ.get("NO_PROXY", "")
+    return ProxySettings(proxies, no_proxy)
+
+
+def environment_proxies() -> ProxySettings:
+    """The settings of this process: its environment, or else those of the operating system.
+
+    It is looked at anew each time, so that a change of ``os.environ`` holds from then on.
+    """
+    get = os.environ.get
+    return settings_of(
+        tuple([get(variable) for variable in VARIABLES]), "REQUEST_METHOD" in os.environ
+    )
+
+
+@lru_cache(maxsize=4)
+def settings_of(values: tuple[str | None, ...], is_cgi: bool) -> ProxySettings:
+    environ = {
+        variable: value
+        for variable, value in zip(VARIABLES, values, strict=True)
+        if value is not None
+    }
+    if is_cgi:
+        environ["REQUEST_METHOD"] = ""
+    settings = read_environment(environ)
+    if settings or sys.platform not in {"darwin", "win32"}:
+        return settings
+    named = _system().getproxies()
+    system = {
+        scheme: with_scheme(url) for scheme, url in named.items() if scheme in {*SCHEMES, "all"}
+    }
+    return ProxySettings(
+        system, environ.get("no_proxy", environ.get("NO_PROXY", "")), ask_system=True
+    )
+
+
+def with_scheme(value: str) -> str:
+    """A proxy as the environment may name it: without a scheme it is an HTTP proxy."""
+    if "://" in value:
+        return value
+    if value.startswith("//"):
+        return "http:" + value
+    if any(mark.isspace() for mark in value):
+        raise InvalidURL(
+            value.rpartition("@")[2], "the environment names this as a proxy, and it is no URL"
+        )
+    return "http://" + value
+
+
+def as_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that `text` is; an IPv4 address mapped into IPv6 is the IPv4 address."""
+    try:
+        address = ipaddress.ip_address(text.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def as_network(entry: str) -> tuple[Network | None, int | None]:
+    """The network, or the one address, that an entry of NO_PROXY is, and its port."""
+    if "/" in entry:
+        try:
+            return ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False), None
+        except ValueError:
+            return None, None
+    # An IPv6 address without brackets has colons and no port.
+    host, port = (
+        (entry, None) if entry.count(":") > 1 and not entry.startswith("[") else split_port(entry)
+    )
+    address = as_address(host)
+    return (ipaddress.ip_network(address), port) if address is not None else (None, None)
+
+
+def split_port(entry: str) -> tuple[str, int | None]:
+    """``host:port`` in its parts; a port that is no number belongs to the name."""
+    host, colon, port = entry.rpartition(":")
+    if colon and host and port.isascii() and port.isdigit() and not host.endswith(":"):
+        return host, int(port)
+    return entry, None

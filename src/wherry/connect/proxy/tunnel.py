@@ -1,0 +1,326 @@
+"""Tunnels: from the hops of a route to a wire that ends at its origin.
+
+Each hop is dialled through those before it, spoken to in its own protocol (TLS first where it wants
+it), and asked for the next.  Here is the I/O, and here failures get the name of the hop where they
+happened; what is said and what an answer means is in `proxy_http` and `proxy_socks`.  Never shows a
+credential, and never sees a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from wherry.connect.connect_request import ConnectRequest
+from wherry.connect.dial_settings import DialSettings, hop_key, timed_out
+from wherry.connect.handshake_stream import HandshakeStream
+from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.http import (
+    MAX_HEAD,
+    MAX_INTERIM,
+    NotHttp,
+    authority,
+    connect_answer,
+    connect_request,
+    forward_fields,
+)
+from wherry.connect.proxy.socks import Refusal, Steps, literal, socks4, socks5
+from wherry.connect.route import ProxyHop, Route
+from wherry.connect.tls.contexts import selected_protocol
+from wherry.connect.tls.start_tls import secure
+from wherry.errors import (
+    ClientConnectorAddressBlocked,
+    ClientConnectorError,
+    ClientHttpProxyError,
+    ClientProxyConnectionError,
+    ConnectionTimeoutError,
+    ServerFingerprintMismatch,
+)
+from wherry.protocol.heads import ResponseHead
+
+__all__ = ("TunnelInfo", "forward_fields", "open_tunnel", "proxy_failure", "proxy_hops")
+
+DialFirst = Callable[[ProxyHop], Awaitable[HandshakeStream]]
+
+HTTP_SCHEMES = frozenset({"http", "https"})
+# A proxy is spoken to in HTTP/1.1 (RFC 9110 9.3.6).
+PROXY_PROTOCOLS = ("http/1.1",)
+
+
+class TunnelInfo(NamedTuple):
+    """What was asked of a proxy that answered with an error, as
+    `ClientHttpProxyError.request_info`.
+
+    Args:
+        url: The end of the tunnel.
+        method: "CONNECT".
+        headers: Header fields that were sent, without the credentials.
+        real_url: The proxy, without its credentials.
+    """
+
+    url: URL
+    method: str
+    headers: CIMultiDictProxy[str]
+    real_url: URL
+
+
+async def open_tunnel(
+    route: Route,
+    hops: Sequence[ProxyHop],
+    dial_first: DialFirst,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+) -> HandshakeStream:
+    """A wire through `hops`; its other end is the route's origin, still without the origin's TLS.
+
+    Args:
+        route: The way to go.
+        hops: The proxies to pass, at least one.
+        dial_first: Opens a wire to the first of them, directly.
+        settings: The connector's.
+        connect_request: Whose connection this will be; its `sock_connect` limits each hop.
+
+    Raises:
+        ClientConnectorAddressBlocked: `allow_address` refused every address of the first hop.
+        ClientProxyConnectionError: A hop could not be reached, or did not speak its protocol.
+        ClientHttpProxyError: An HTTP hop answered with an error.
+        ConnectionTimeoutError: A hop took longer than `ask.sock_connect`.
+    """
+    ends = [(hop.host, hop.port) for hop in hops[1:]] + [(route.origin.host, route.origin.port)]
+    if connect_request.answer is None:
+        return await pass_hops(list(hops), ends, dial_first, settings, connect_request)
+    answers = [
+        connect_request.answer(hop, authority(*end), ())
+        for hop, end in zip(hops, ends, strict=True)
+    ]
+    challenged: set[int] = set()
+    while True:
+        told = [
+            hop if field is None else authorized(hop, field)
+            for hop, field in zip(hops, answers, strict=True)
+        ]
+        try:
+            return await pass_hops(told, ends, dial_first, settings, connect_request)
+        except ClientHttpProxyError as exc:
+            at = next(
+                (
+                    place
+                    for place, hop in enumerate(hops)
+                    if exc.request_info.real_url == URL(str(hop))
+                ),
+                -1,
+            )
+            field = None
+            if exc.status == 407 and at >= 0 and at not in challenged and exc.headers is not None:
+                field = connect_request.answer(
+                    hops[at], authority(*ends[at]), exc.headers.getall("Proxy-Authenticate", ())
+                )
+            if field is None:
+                raise
+            challenged.add(at)  # each is answered once
+            answers[at] = field
+
+
+async def pass_hops(
+    hops: list[ProxyHop],
+    ends: list[tuple[str, int]],
+    dial_first: DialFirst,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+) -> HandshakeStream:
+    """A wire through `hops`, each of which opens a tunnel to its end."""
+    try:
+        stream = await dial_first(hops[0])
+    except ClientConnectorAddressBlocked:
+        raise  # refused by the program's own guard, so no failure of the proxy
+    except ClientConnectorError as exc:
+        raise proxy_failure(hops[0], exc) from exc
+    try:
+        for hop, (host, port) in zip(hops, ends, strict=True):
+            await pass_hop(stream, hop, host, port, settings, connect_request)
+    except BaseException:
+        stream.abort()
+        raise
+    return stream
+
+
+def authorized(hop: ProxyHop, field: str) -> ProxyHop:
+    """The same proxy, told `field` besides."""
+    return hop._replace(headers=(*hop.headers, ("Proxy-Authorization", field)))
+
+
+async def pass_hop(
+    stream: HandshakeStream,
+    hop: ProxyHop,
+    host: str,
+    port: int,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+) -> None:
+    """Ask `hop`, at the other end of `stream`, for a tunnel to `host`; errors name the hop."""
+    towards = authority(host, port)
+    try:
+        if hop.scheme == "https":
+            await enter_tls(stream, hop, settings, connect_request)
+        async with asyncio.timeout(connect_request.sock_connect):
+            if hop.scheme in HTTP_SCHEMES:
+                await ask_http(stream, hop, host, port)
+            else:
+                await ask_socks(
+                    stream, await socks_steps(hop, host, port, settings, connect_request)
+                )
+        if stream.unread:
+            # A client speaks first in HTTP and in TLS: these bytes would be taken for an answer.
+            raise Refusal(errno.EPROTO, f"{stream.unread} bytes came before anything was asked")
+    except TimeoutError as exc:
+        if exc.errno is not None:
+            raise proxy_failure(hop, exc, towards) from exc
+        if isinstance(exc, ConnectionTimeoutError):
+            raise
+        raise timed_out(
+            hop_key(hop), connect_request, f"{hop} gave no tunnel to {towards}"
+        ) from exc
+    except Refusal as exc:
+        raise proxy_failure(hop, OSError(exc.number, exc.reason), towards) from exc
+    except ServerFingerprintMismatch as exc:
+        raise proxy_failure(hop, OSError(errno.EPROTO, str(exc))) from exc
+    except OSError as exc:
+        raise proxy_failure(hop, exc, towards) from exc
+    except ValueError as exc:
+        # No HTTP came, or too much of it.
+        raise proxy_failure(hop, OSError(errno.EPROTO, str(exc)), towards) from exc
+
+
+async def enter_tls(
+    stream: HandshakeStream, hop: ProxyHop, settings: DialSettings, connect_request: ConnectRequest
+) -> None:
+    """TLS with a proxy, inside whatever the wire is in already."""
+    await secure(
+        stream,
+        settings,
+        connect_request,
+        ssl_option=hop.ssl,
+        server_hostname=hop.host.rstrip("."),
+        protocols=PROXY_PROTOCOLS,
+        key=hop_key(hop),
+        names=PROXY_PROTOCOLS,
+    )
+    chosen = selected_protocol(stream.transport)
+    if chosen not in {None, *PROXY_PROTOCOLS}:
+        raise NotHttp(f"the proxy chose {chosen!r} by ALPN, which was not offered")
+
+
+async def ask_http(stream: HandshakeStream, hop: ProxyHop, host: str, port: int) -> None:
+    """CONNECT (RFC 9110 9.3.6)."""
+    stream.write(connect_request(hop, host, port))
+    for _ in range(MAX_INTERIM + 1):
+        head = connect_answer(await stream.read_until(b"\r\n\r\n", MAX_HEAD))
+        # RFC 9110 15.2: interim answers may come at any time; 101 was not asked for.
+        if head.status == 101 or head.status >= 200:
+            break
+    else:
+        raise NotHttp(f"more than {MAX_INTERIM} interim answers")
+    # Whatever the answer says of its length, after a 2xx the tunnel begins (RFC 9110 9.3.6).
+    if not 200 <= head.status < 300:
+        raise http_refusal(hop, host, port, head)
+
+
+def http_refusal(hop: ProxyHop, host: str, port: int, head: ResponseHead) -> ClientHttpProxyError:
+    """What a caller meets when an HTTP proxy answered with an error."""
+    sent = CIMultiDict({"Host": authority(host, port)})
+    sent.extend(
+        (name, value) for name, value in hop.headers if name.lower() != "proxy-authorization"
+    )
+    got = CIMultiDict(
+        (name.decode("ascii"), value.decode("utf-8", "surrogateescape")) for name, value in head.raw
+    )
+    end = host if ":" not in host else f"[{host}]"
+    info = TunnelInfo(
+        URL(f"https://{end}:{port}"), "CONNECT", CIMultiDictProxy(sent), URL(str(hop))
+    )
+    return ClientHttpProxyError(
+        info, (), status=head.status, message=head.reason, headers=CIMultiDictProxy(got)
+    )
+
+
+async def socks_steps(
+    hop: ProxyHop, host: str, port: int, settings: DialSettings, connect_request: ConnectRequest
+) -> Steps:
+    """The handshake for a SOCKS hop, the name resolved here where its scheme says so."""
+    if hop.scheme in {"socks4", "socks5"} and literal(host) is None:
+        host = await own_address(
+            host, port, settings, connect_request, only_ipv4=hop.scheme == "socks4"
+        )
+    if hop.scheme in {"socks4", "socks4a"}:
+        return socks4(host, port, hop.username)
+    return socks5(host, port, hop.username, hop.password)
+
+
+async def own_address(
+    host: str,
+    port: int,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+    *,
+    only_ipv4: bool,
+) -> str:
+    """The address of `host`, as this side resolves it."""
+    if settings.names is None:
+        raise Refusal(
+            errno.EINVAL,
+            f"this connector resolves no names, and the proxy is to get {host}'s address",
+        )
+    try:
+        found = [
+            result["host"]
+            for result in await settings.names.resolve(host, port, connect_request.observer)
+        ]
+    except OSError as exc:
+        raise Refusal(
+            exc.errno or errno.EHOSTUNREACH, f"{host} was not found: {exc.strerror or exc}"
+        ) from exc
+    allow = settings.allow_address
+    addresses = [address for text in found if (address := literal(text)) is not None]
+    if allow is not None:
+        addresses = [address for address in addresses if allow(address)]
+    # A proxy with IPv6 has IPv4 too; the contrary is common.
+    addresses = [address for address in addresses if address.version == 4] or (
+        [] if only_ipv4 else addresses
+    )
+    if not addresses:
+        raise Refusal(errno.EAFNOSUPPORT, f"{host} has no address that may be given to the proxy")
+    return str(addresses[0])
+
+
+async def ask_socks(stream: HandshakeStream, steps: Steps) -> None:
+    """Let `steps` speak over `stream`."""
+    try:
+        data, size = next(steps)
+        while True:
+            if data:
+                stream.write(data)
+            data, size = steps.send(await stream.read(size))
+    except StopIteration:
+        return
+
+
+def proxy_failure(
+    hop: ProxyHop, exc: OSError, towards: str | None = None
+) -> ClientProxyConnectionError:
+    """What a caller meets when `hop` failed with `exc`.
+
+    Args:
+        hop: The proxy.
+        exc: What happened.
+        towards: Where the proxy was asked to connect to, where it got that far.
+    """
+    cause = exc.os_error if isinstance(exc, ClientConnectorError) else exc
+    way = f"{hop} towards {towards}" if towards else str(hop)
+    return ClientProxyConnectionError(
+        hop_key(hop), OSError(cause.errno, f"{way}: {cause.strerror or cause}")
+    )

@@ -1,0 +1,95 @@
+"""TLS over a wire that is there already: through proxies, over Unix sockets, inside TLS.
+
+A handshake that fails, ends late or shows the wrong certificate closes the wire and raises the
+error that the caller of a request knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+from wherry.connect.connect_request import ConnectRequest
+from wherry.connect.dial_settings import DialSettings, timed_out, told
+from wherry.connect.handshake_stream import HandshakeStream
+from wherry.connect.tls import contexts as tls
+from wherry.errors import ClientConnectorError, ServerFingerprintMismatch
+from wherry.types import ConnectionKey
+
+
+async def secure(
+    stream: HandshakeStream,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+    *,
+    ssl_option: Any,
+    server_hostname: str,
+    protocols: tuple[str, ...],
+    key: ConnectionKey,
+    names: tuple[str, ...] | None = None,
+) -> None:
+    """TLS over a wire, checked as `ssl_option` says; on failure the wire is closed.
+
+    Args:
+        stream: The bytes to run over, maybe TLS themselves.
+        settings: The connector's.
+        connect_request: Whose connection this will be.
+        ssl_option: True, False, an SSLContext or a Fingerprint.
+        server_hostname: The name to send and to check.
+        protocols: ALPN identifiers in order of wish.
+        key: What errors show.
+        names: What to offer by ALPN whatever the context offers, None for what follows from
+            `protocols`.
+
+    Raises:
+        ClientSSLError: TLS failed.
+        ConnectionTimeoutError: `ask.sock_connect` passed.
+        ServerFingerprintMismatch: The certificate is not the one that was asked for.
+    """
+    names = tls.offered(protocols) if names is None else names
+    context = settings.sessions.resuming(await tls.context_for(ssl_option, protocols), names)
+    try:
+        async with asyncio.timeout(connect_request.sock_connect):
+            await stream.start_tls(
+                context,
+                server_hostname,
+                timeout=_no_shorter(connect_request.sock_connect),
+                shutdown_timeout=settings.ssl_shutdown_timeout,
+            )
+    except TimeoutError as exc:
+        raise timed_out(key, connect_request, "the TLS handshake did not end") from exc
+    except (ssl.SSLError, ssl.CertificateError) as exc:
+        context.forget(server_hostname)
+        raise tls.client_error(key, exc) from exc
+    except OSError as exc:
+        context.forget(server_hostname)
+        raise ClientConnectorError(key, told(exc, "in the TLS handshake")) from exc
+    except ValueError as exc:
+        # Python's ssl encodes the name by IDNA: no empty label, none of more than 63 bytes, no NUL.
+        refused = OSError(None, f"{server_hostname[:300]!r} is no host name for TLS: {exc}")
+        raise ClientConnectorError(key, refused) from exc
+    if stream.ssl_object is not None:
+        context.remember(server_hostname, stream.ssl_object)
+    if isinstance(ssl_option, tls.Fingerprint):
+        try:
+            check_fingerprint(ssl_option, stream.transport, key)
+        except ServerFingerprintMismatch:
+            stream.abort()
+            raise
+
+
+def check_fingerprint(
+    fingerprint: tls.Fingerprint, transport: asyncio.BaseTransport, key: ConnectionKey
+) -> None:
+    try:
+        fingerprint.check(transport)
+    except ServerFingerprintMismatch as exc:
+        raise ServerFingerprintMismatch(exc.expected, exc.got, key.host, key.port or 0) from None
+
+
+def _no_shorter(seconds: float | None) -> float | None:
+    """A loop's limit for a handshake: ours comes first, so it only has to be no shorter, and above
+    zero.
+    """
+    return None if seconds is None else seconds + 1.0

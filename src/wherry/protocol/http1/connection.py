@@ -1,0 +1,470 @@
+"""HTTP/1.1 on the wire (RFC 9112): one exchange at a time on a connection.
+
+`Http1Connection` is an asyncio `BufferedProtocol` that receives into one buffer that its loop's
+connections share, so that no memory is taken for a read.  llhttp (httptools) parses, strictly; this
+module knows which bytes belong to which exchange.  A message counts as whole only when the read
+that ended it holds nothing more: bytes that nobody asked for end the connection, and are never
+given to the next exchange (RFC 9112 9.2, 11.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import ssl
+from typing import Any, cast
+
+import httptools
+
+from wherry.errors import (
+    BadHttpMessage,
+    ClientConnectionError,
+    ClientConnectionResetError,
+    ClientPayloadError,
+)
+from wherry.protocol.connection import BodySink, Exchange, Tunnel, TunnelReceiver, not_started
+from wherry.protocol.heads import RequestHead, ResponseHead
+from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits, encode_head, is_framed
+from wherry.protocol.http1.exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
+from wherry.protocol.http1.parser import Http1Parsing
+from wherry.protocol.receive_buffer import read_remaining, receive_buffer
+from wherry.protocol.write_gate import WriteGate
+from wherry.types import HttpVersion11
+
+# A body up to this size goes out with its head in one write; copying it is cheaper than a second
+# system call.
+JOIN_LIMIT = 32 * 1024
+# How large a response is looked up whole, how large and how many heads are kept, and after how many
+# unknown ones in a row a connection stops to look.
+MEMO_LIMIT = 16 * 1024
+MEMO_KEY_LIMIT = 2048
+MEMO_HEADS = 256
+MEMO_MISSES = 32
+_CONTENT_LENGTH = b"content-length"
+
+_new_poll = getattr(select, "poll", None)  # Windows has none
+
+
+class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
+    """A transport that speaks HTTP/1.1, or 1.0 where the server does.
+
+    Args:
+        loop: The event loop.
+        limits: What a server may send.
+    """
+
+    __slots__ = (
+        "_closed_waiter",
+        "_early",
+        "_head_size",
+        "_memo_key",
+        "_memo_misses",
+        "_open",
+        "_own_limits",
+        "_poll",
+        "_tunnel",
+        "_write_gate",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(loop, limits, receive_buffer(loop))
+        self._own_limits = limits
+        self.owner = None
+        self.route: Any = None
+        self.timings: Any = None
+        self.capacity = 1
+        self.reserved = 0
+        self.exchanges = 0
+        self.idle_since = 0.0
+        self.version = HttpVersion11
+        self._open = False
+        self._memo_key: bytes | None = None
+        self._memo_misses = 0
+        self._head_size = 0
+        self._poll: Any = None
+        self._write_gate = WriteGate()
+        self._closed_waiter: asyncio.Future[None] | None = None
+        self._early = b""
+        self._tunnel: TunnelReceiver | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._transport is None else "idle" if self.exchange is None else "busy"
+        return f"<Http1Connection {self.route} {state} exchanges={self.exchanges}>"
+
+    # --- what the pool and the pipeline see -------------------------------------------------------
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._transport
+
+    @property
+    def is_idle(self) -> bool:
+        return self.exchange is None
+
+    def is_usable(self) -> bool:
+        transport = self._transport
+        if (
+            transport is None
+            or not self._open
+            or self.exchange is not None
+            or transport.is_closing()
+        ):
+            return False
+        # A fresh connection may hold what the server says first, TLS tickets for one.
+        poll = self._poll
+        return self.exchanges == 0 or not (
+            self._has_unread(transport) if poll is None else poll.poll(0)
+        )
+
+    def _has_unread(self, transport: asyncio.Transport) -> bool:
+        """Whether bytes, or the end, have come that the event loop has not read yet: nobody asked
+        for them.
+        """
+        sock = transport.get_extra_info("socket")
+        if sock is None or _new_poll is None:
+            return False
+        poll = self._poll = _new_poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def start(self, head: RequestHead, sink: BodySink) -> Exchange:
+        transport = self._transport
+        if transport is None or not self._open:
+            raise not_started(f"Connection to {self._peer()} is closed")
+        if self.exchange is not None:
+            raise RuntimeError("HTTP/1.1 carries one exchange at a time")
+        data = head.encoded_http1
+        if data is None:
+            data = head.encoded_http1 = encode_head(head)
+        self.capacity = 0
+        exchange = Http1Exchange(self, sink, self.exchanges > 0, head)
+        self.exchanges += 1
+        self.exchange = exchange
+        sink.flow = exchange
+        # RFC 9112 6.3: a response to HEAD has no body whatever its fields say.
+        self._body_allowed = head.method != "HEAD"
+        self._interim = 0
+        self._head_size = 0
+        self._memo_key = None
+        self._limits = head.limits or self._own_limits
+        body = head.body
+        exchange.sent = True
+        if not body:
+            transport.write(data)
+        elif len(body) <= JOIN_LIMIT:
+            transport.write(data + body)
+        else:
+            transport.write(data)
+            transport.write(body)
+        return exchange
+
+    def close(self) -> None:
+        self._retire(ClientConnectionError("Connection closed"))
+        self._close_once()
+
+    def abort(self) -> None:
+        self._retire(ClientConnectionError("Connection closed"))
+        if self._transport is not None:
+            self._transport.abort()
+
+    def abandon(self) -> None:
+        """The exchange under way is given up: what follows on this transport belongs to nobody."""
+        self._retire(ClientConnectionError("Connection closed"))
+        if self._write_gate.paused and self._transport is not None:
+            self._transport.abort()
+        else:
+            self._close_once()
+
+    async def wait_closed(self) -> None:
+        if self._transport is None:
+            return
+        if self._closed_waiter is None:
+            self._closed_waiter = self.loop.create_future()
+        await asyncio.shield(self._closed_waiter)
+
+    async def drain(self) -> None:
+        """Wait until the transport takes more data, or fail with the connection."""
+        await self._write_gate.wait()
+
+    def open_tunnel(self, exchange: Http1Exchange, receiver: TunnelReceiver) -> Tunnel:
+        """Hand the raw bytes to `receiver` (RFC 9110 7.8)."""
+        if exchange is not self.exchange or exchange.head is None or exchange.head.status != 101:
+            raise RuntimeError("this exchange did not switch protocols")
+        if self._transport is None:
+            raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
+        exchange.complete = True
+        self.exchange = None
+        self._tunnel = receiver
+        early, self._early = self._early, b""
+        if early:
+            receiver.data_received(early)
+        self._transport.set_protocol(TunnelProtocol(self, receiver))
+        self.resume_reading()
+        return Http1Tunnel(self)
+
+    # --- the transport's side ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._open = True
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        buffer = self._buffer
+        if buffer.borrower is not None:
+            slow = buffer.take_back()
+            if slow is not None and slow is self._borrower:
+                self._reads_ahead = True
+        return buffer.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        exchange = self.exchange
+        if (
+            nbytes < MEMO_LIMIT
+            and self._memo_misses < MEMO_MISSES
+            and exchange is not None
+            and not self._head_size
+            and exchange.head is None
+            and self._body_allowed
+            and self._recognise(exchange, bytes(self._buffer.view[:nbytes]))
+        ):
+            return
+        self._receive(self._buffer.view[:nbytes])
+
+    def _recognise(self, exchange: Http1Exchange, data: bytes) -> bool:
+        """Whether `data` is one whole response whose head, byte for byte, was parsed before.
+
+        Servers say the same head again and again; what the parser made of it then holds now, so the
+        parser need not see it: all that can differ is the body, and its length is known.
+        """
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            return False
+        key = data[:end]
+        known = self._limits.known_heads.get(key)
+        if known is None:
+            self._memo_misses += 1
+            self._memo_key = key
+            return False
+        head, length = known
+        if len(data) - end != length:
+            return False
+        self._memo_misses = 0
+        self.exchange = None
+        exchange.head = head
+        exchange.complete = True
+        if length:
+            exchange.sink.feed_data(data[end:])
+        exchange.sink.feed_eof()
+        waiter = exchange._head_waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if exchange._continue_waiter is not None:
+            exchange.head_arrived(head)
+        owner = self.owner
+        if self._open and owner is not None and exchange._ended:
+            self.capacity = 1
+            owner.connection_available(self)
+        else:
+            self._drop()
+        return True
+
+    def _remember(self, head: ResponseHead, key: bytes) -> None:
+        """Keep a head for `_recognise`: one whose body's length it tells, and after which the
+        connection goes on.
+        """
+        length = head.get(_CONTENT_LENGTH)
+        if length is None or not self._keep_alive or self._surplus or len(key) > MEMO_KEY_LIMIT:
+            return
+        if head.get(b"transfer-encoding") is not None or head.get(b"set-cookie") is not None:
+            return
+        if head.status in (204, 304):  # RFC 9112 6.3: no body, whatever the length says
+            return
+        known = self._limits.known_heads
+        if len(known) >= MEMO_HEADS:
+            known.clear()
+        known[key] = head, int(length)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that arrived before this connection was the transport's protocol."""
+        if data:
+            self._receive(memoryview(data))
+
+    def _receive(self, data: memoryview) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self._drop()  # nobody asked for these bytes
+            return
+        if exchange.head is not None and exchange.head.status == 101:
+            self._early += bytes(data)  # bounded: reading is paused
+            return
+        if self._left > 0:
+            self._receive_counted(exchange, data)
+            if self._message_done:
+                self._message_ended(exchange)
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switch:
+            self._message_done = False
+            self._early = bytes(data[switch.args[0] :])
+            return
+        except httptools.HttpParserError as exc:
+            if not self._message_done:
+                cause = (
+                    exc.__context__ if isinstance(exc, httptools.HttpParserCallbackError) else None
+                )
+                self._broken(
+                    cause
+                    if isinstance(cause, BadHttpMessage)
+                    else BadHttpMessage(str(exc), bytes(data[:64]))
+                )
+                return
+            self._surplus = True
+        if self._message_done:
+            self._message_ended(exchange)
+            return
+        self._memo_key = None
+        if exchange.head is None:
+            self._head_size += len(data)
+            if self._head_size > self._limits.max_head_size:
+                self._broken(
+                    BadHttpMessage(
+                        f"the response's head does not end within {self._head_size} bytes"
+                    )
+                )
+        elif self._left < 0:
+            self._begin_to_count(exchange.head)
+        elif self._is_padding(len(data)):
+            self._broken(
+                BadHttpMessage(
+                    f"more than {self._limits.max_head_size} bytes of the body's framing are no data"
+                )
+            )
+        if exchange.touched is not None:
+            exchange.touched()
+
+    def eof_received(self) -> bool:
+        if self._tunnel is not None:
+            self._tunnel.eof_received()
+            return False
+        self._ended(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.exchange is not None and not self._paused:
+            self._open, self._borrower = False, None
+            # RFC 9112 9.5: a write has failed, but the server may have said why before it closed.
+            read_remaining(self._transport, self._receive)
+        self._ended(exc)
+        self._transport = None
+        if self._tunnel is not None:
+            self._tunnel.connection_lost(exc)
+            self._tunnel = None
+        if self._closed_waiter is not None and not self._closed_waiter.done():
+            self._closed_waiter.set_result(None)
+        self._write_gate.lose()
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.connection_lost(self)
+        self._parser = cast("Any", None)  # the parser and the connection hold each other
+
+    def pause_writing(self) -> None:
+        self._write_gate.paused = True
+        if self._tunnel is not None:
+            self._tunnel.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._write_gate.resume()
+        if self._tunnel is not None:
+            self._tunnel.resume_writing()
+
+    # --- how an exchange ends ---------------------------------------------------------------------
+
+    def _message_ended(self, exchange: Http1Exchange) -> None:
+        """The response is whole: give the connection back, here and now, before its reader even
+        wakes.
+        """
+        self._message_done = False
+        head = exchange.head
+        if head is None or (head.status == 101 and self._parser.should_upgrade()):
+            return
+        if self._memo_key is not None:
+            if self._interim == 0:
+                self._remember(head, self._memo_key)
+            self._memo_key = None
+        self.exchange = None
+        exchange.complete = True
+        if not self._body_allowed:
+            # The parser may wait for a body that will never come.
+            self._parser = httptools.HttpResponseParser(self)
+        if self._paused:
+            self.resume_reading()
+        exchange.sink.feed_eof()
+        if (
+            self._keep_alive
+            and not self._surplus
+            and exchange.request_ended
+            and self._open
+            and self.owner is not None
+        ):
+            self.capacity = 1
+            self.owner.connection_available(self)
+        else:
+            self._drop()
+
+    def _ended(self, exc: Exception | None) -> None:
+        """The peer will send no more."""
+        self.capacity = 0
+        self._open = False
+        exchange = self.exchange
+        if exchange is None:
+            return
+        head = exchange.head
+        if head is not None and exc is None and head.status != 101 and not is_framed(head):
+            # RFC 9112 6.3 (8): a response without length or chunks ends with its connection.  Over
+            # TLS (9.8) it is the peer who must have said that this is the end.
+            if self._transport is None or not self._transport.get_extra_info("truncated"):
+                self._keep_alive = False
+                self._message_ended(exchange)
+                return
+            exc = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "there was no close_notify (RFC 9112 9.8)")
+        self.exchange = None
+        exchange.fail(ended_early(head, exc, self._peer()))
+
+    def _broken(self, error: BadHttpMessage) -> None:
+        """The peer does not speak HTTP: nothing on this transport can be trusted from here on."""
+        exchange, self.exchange = self.exchange, None
+        self.capacity = 0
+        self._open = False
+        if exchange is not None:
+            if exchange.head is None:
+                exchange.fail(error)
+            else:
+                payload_error = ClientPayloadError(
+                    f"Response payload is not completed: {error} ({self._peer()})"
+                )
+                payload_error.__cause__ = error
+                exchange.fail(payload_error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _drop(self) -> None:
+        self.capacity = 0
+        self._open = False
+        self._close_once()
+
+    def _close_once(self) -> None:
+        # asyncio's TLS transport loses hold of its protocol at a second close(), and could not be
+        # aborted then.
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+
+    def _retire(self, error: ClientConnectionError) -> None:
+        self.capacity = 0
+        self._open = False
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.fail(error)
+
+    def _peer(self) -> str:
+        return "the server" if self.route is None else str(self.route.origin)

@@ -1,0 +1,100 @@
+"""Heads of HTTP/1.1 messages: how a request's is written, and what a response's says of framing and
+persistence.
+"""
+
+from __future__ import annotations
+
+from wherry.argument_checks import whole_number
+from wherry.protocol.heads import RequestHead, ResponseHead
+from wherry.types import HttpVersion10, HttpVersion11
+
+
+class Limits:
+    """What a server may send before it counts as an attack.
+
+    Args:
+        max_line_size: The status line's reason and a field's name, in bytes.
+        max_field_size: A field's value, in bytes.
+        max_headers: How many field lines a head (and a trailer section) may have.
+    """
+
+    __slots__ = ("known_heads", "max_field_size", "max_head_size", "max_headers", "max_line_size")
+
+    def __init__(
+        self, max_line_size: int = 8190, max_field_size: int = 8190, max_headers: int = 128
+    ) -> None:
+        self.max_line_size = max_line_size = whole_number("max_line_size", max_line_size)
+        self.max_field_size = max_field_size = whole_number("max_field_size", max_field_size)
+        self.max_headers = max_headers = whole_number("max_headers", max_headers)
+        # Heads that were parsed under these limits, by their bytes: see
+        # `Http1Connection._recognise`.
+        self.known_heads: dict[bytes, tuple[ResponseHead, int]] = {}
+        self.max_head_size = max_line_size + max_field_size * 32 + max_headers * 256
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def encode_head(head: RequestHead) -> bytes:
+    """The bytes of a request's head, up to and with the empty line (RFC 9112 3 to 6)."""
+    template = head.template
+    if template is not None:
+        common = template.encoded_http1
+        if common is None:
+            common = template.encoded_http1 = _between_target_and_length(template)
+        start = f"{head.method} {head.target}".encode("utf-8", "surrogateescape")
+        if head.content_length is None:
+            return b"%b%b\r\n" % (start, common)
+        return b"%b%bContent-Length: %d\r\n\r\n" % (start, common, head.content_length)
+    version = "1.0" if head.version == HttpVersion10 else "1.1"
+    shared = head.shared
+    block = shared.encoded_http1
+    if block is None:
+        block = shared.encoded_http1 = "".join(
+            [f"{name}: {value}\r\n" for name, value in shared.pairs]
+        ).encode("utf-8", "surrogateescape")
+    lines = [f"{name}: {value}\r\n" for name, value in head.fields] if head.fields else []
+    if head.content_length is not None:
+        lines.append(f"Content-Length: {head.content_length}\r\n")
+    elif head.streamed:
+        lines.append("Transfer-Encoding: chunked\r\n")
+    if head.expect_continue:
+        lines.append("Expect: 100-continue\r\n")
+    if head.upgrade is not None:
+        lines.append(f"Connection: Upgrade\r\nUpgrade: {head.upgrade}\r\n")
+    elif head.close:
+        lines.append("Connection: close\r\n")
+    elif version == "1.0":
+        lines.append("Connection: keep-alive\r\n")
+    line = f"{head.method} {head.target} HTTP/{version}\r\nHost: {head.authority}\r\n"
+    start = line.encode("utf-8", "surrogateescape")
+    if not lines:
+        return b"%b%b\r\n" % (start, block)
+    return b"%b%b%b\r\n" % (start, block, "".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def _between_target_and_length(template: RequestHead) -> bytes:
+    """What heads that are `from_template` this one have in common."""
+    pairs = (*template.shared.pairs, *template.fields)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in pairs])
+    return f" HTTP/1.1\r\nHost: {template.authority}\r\n{lines}".encode("utf-8", "surrogateescape")
+
+
+def is_framed(head: ResponseHead) -> bool:
+    """Whether the fields say where the body ends (RFC 9112 6.3)."""
+    if head.get(b"content-length") is not None:
+        return True
+    codings = head.get_all(b"transfer-encoding")
+    return bool(codings) and codings[-1].rsplit(b",", 1)[-1].strip().lower() == b"chunked"
+
+
+def persists(head: ResponseHead) -> bool:
+    """Whether the connection stays open after this message (RFC 9112 9.3), its framing left aside."""
+    options = {
+        option.strip().lower()
+        for value in head.get_all(b"connection")
+        for option in value.split(b",")
+    }
+    if b"close" in options:
+        return False
+    return head.version == HttpVersion11 or b"keep-alive" in options

@@ -1,0 +1,214 @@
+"""One request and its response on an HTTP/1.1 connection, and the raw bytes after a switch of
+protocols.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import Any
+
+from wherry.errors import (
+    ClientConnectionError,
+    ClientConnectionResetError,
+    ClientError,
+    ClientOSError,
+    ClientPayloadError,
+    ServerDisconnectedError,
+)
+from wherry.protocol.connection import BodySink, Connection, Exchange, Tunnel, TunnelReceiver
+from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
+
+
+class Http1Carrier(Connection):
+    """What exchanges and tunnels ask of the connection that carries them."""
+
+    __slots__ = ()
+
+    exchange: Http1Exchange | None
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait until the transport takes more data."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """The exchange under way is given up."""
+
+    @abstractmethod
+    def pause_reading(self) -> None: ...
+
+    @abstractmethod
+    def resume_reading(self) -> None: ...
+
+    @abstractmethod
+    def open_tunnel(self, exchange: Http1Exchange, receiver: TunnelReceiver) -> Tunnel:
+        """Hand the raw bytes to `receiver` (RFC 9110 7.8)."""
+
+    @abstractmethod
+    def eof_received(self) -> bool: ...
+
+    @abstractmethod
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+    @abstractmethod
+    def pause_writing(self) -> None: ...
+
+    @abstractmethod
+    def resume_writing(self) -> None: ...
+
+
+class Http1Exchange(Exchange):
+    """One request and its response on an HTTP/1 connection."""
+
+    __slots__ = ("_chunked", "_ended")
+
+    connection: Http1Carrier
+
+    def __init__(
+        self, connection: Http1Carrier, sink: BodySink, reused: bool, head: RequestHead
+    ) -> None:
+        super().__init__(connection, sink, reused)
+        self._ended = not head.streamed
+        self._chunked = head.content_length is None
+
+    @property
+    def request_ended(self) -> bool:
+        return self._ended
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        if self._ended:
+            raise RuntimeError("the request's body has ended")
+        if not data:
+            return  # an empty chunk would end the body
+        transport = self._writable()
+        if self._chunked:
+            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        else:
+            transport.write(data)
+
+    async def drain(self) -> None:
+        await self.connection.drain()
+
+    def end(self, trailers: FieldPairs = ()) -> None:
+        if self._ended:
+            return
+        if self._chunked:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in trailers])
+            self._writable().write(b"0\r\n%b\r\n" % lines.encode("utf-8", "surrogateescape"))
+        self._ended = True
+
+    def _writable(self) -> asyncio.Transport:
+        transport = self.connection.transport
+        if self.error is not None:
+            raise self.error
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("Cannot write to a closing transport")
+        return transport
+
+    def cancel(self) -> None:
+        if not self.complete and self.connection.exchange is self:
+            self.fail(ClientConnectionError("Connection closed"))
+            self.connection.abandon()
+
+    def pause_reading(self) -> None:
+        self.connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        self.connection.resume_reading()
+
+    def upgrade(self, receiver: TunnelReceiver) -> Tunnel:
+        return self.connection.open_tunnel(self, receiver)
+
+
+class Http1Tunnel(Tunnel):
+    """The transport of an HTTP/1 connection after 101 Switching Protocols."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Http1Carrier) -> None:
+        self._connection = connection
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._connection.transport
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        transport = self._connection.transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("Cannot write to closing transport")
+        transport.write(data)
+
+    def pause_reading(self) -> None:
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._connection.resume_reading()
+
+    def is_closing(self) -> bool:
+        transport = self._connection.transport
+        return transport is None or transport.is_closing()
+
+    def close(self) -> None:
+        if not self.is_closing() and self._connection.transport is not None:
+            self._connection.transport.close()
+
+    def abort(self) -> None:
+        if self._connection.transport is not None:
+            self._connection.transport.abort()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        transport = self._connection.transport
+        return default if transport is None else transport.get_extra_info(name, default)
+
+
+class TunnelProtocol(asyncio.Protocol):
+    """What the transport gives a tunnel's bytes to: they go straight to the receiver, in no buffer
+    of the connection.
+
+    Args:
+        connection: Hears of all else, and passes it on.
+        receiver: Takes the bytes.
+    """
+
+    __slots__ = ("_connection", "data_received")
+
+    def __init__(self, connection: Http1Carrier, receiver: TunnelReceiver) -> None:
+        self._connection = connection
+        self.data_received = receiver.data_received  # type: ignore[method-assign]
+
+    def eof_received(self) -> bool:
+        return self._connection.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+
+def ended_early(head: ResponseHead | None, cause: Exception | None, peer: str) -> ClientError:
+    """The error of an exchange whose connection ended before the response was whole.
+
+    Args:
+        head: The response's head, None where none came.
+        cause: What the transport said, None for an orderly end.
+        peer: The server's name, for the message.
+    """
+    error: ClientError
+    if head is not None and head.status != 101:
+        error = ClientPayloadError(
+            f"Response payload is not completed: the connection to {peer} ended inside the body"
+            + (f" ({cause!r})" if cause is not None else "")
+        )
+    elif cause is None:
+        error = ServerDisconnectedError(f"Server disconnected: {peer} closed without a response")
+    elif isinstance(cause, OSError):
+        error = ClientOSError(cause.errno, f"{cause.strerror or cause} ({peer})")
+    else:
+        error = ClientConnectionError(f"{cause!r} ({peer})")
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,225 @@
+"""The parser's side of an HTTP/1.1 connection: what llhttp's callbacks mean for the exchange under
+way.
+
+It gathers a message and marks where it ends; what follows from that is the connection's matter.  A
+large body of known length needs no parser: its bytes are counted, and lent to a reader that waits
+for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import httptools
+
+from wherry.errors import BadHttpMessage
+from wherry.protocol.heads import ResponseHead
+from wherry.protocol.http1.encoding import Limits, persists
+from wherry.protocol.http1.exchange import Http1Exchange
+from wherry.protocol.http1.read_pacing import Http1ReadPacing
+from wherry.protocol.receive_buffer import Borrower, ReceiveBuffer
+from wherry.types import HttpVersion10, HttpVersion11
+
+MAX_INTERIM_RESPONSES = 32
+# The least that must be left of a body for its bytes to be counted, and the least that is lent of
+# it.
+COUNT_FROM = 256 * 1024
+# What a chunk's size and line ends take.
+CHUNK_FRAME = 16
+ZERO_COPY_FROM = 32 * 1024
+_VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
+
+
+class Http1Parsing(Http1ReadPacing):
+    """The state of the message that is being read, and the callbacks that change it.
+
+    `_message_done` is set when a message is whole, `_surplus` when bytes follow that nobody asked
+    for, `_keep_alive` when the message lets the connection go on.
+    """
+
+    __slots__ = (
+        "_body_allowed",
+        "_borrower",
+        "_buffer",
+        "_chunks",
+        "_excess",
+        "_fed",
+        "_fields",
+        "_interim",
+        "_keep_alive",
+        "_left",
+        "_limits",
+        "_message_done",
+        "_parser",
+        "_reads_ahead",
+        "_reason",
+        "_surplus",
+        "exchange",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: Limits, buffer: ReceiveBuffer
+    ) -> None:
+        super().__init__(loop)
+        self.exchange: Http1Exchange | None = None
+        self._limits = limits
+        self._parser = httptools.HttpResponseParser(self)
+        self._body_allowed = True
+        self._message_done = False
+        self._keep_alive = False
+        self._surplus = False
+        self._interim = 0
+        self._reason = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._buffer = buffer
+        # Bytes of the body that came through the parser since they were last looked at.
+        self._fed = 0
+        self._chunks = 0  # and how many chunks ended
+        # What came with chunks and after them and was neither data nor the least they need.
+        self._excess = 0
+        self._left = 0  # bytes of the body that are still to be counted; -1 while nobody has looked
+        self._borrower: Borrower | None = None
+        self._reads_ahead = False  # the loop has read again before who was waiting could run
+
+    def on_message_begin(self) -> None:
+        if self._message_done:
+            self._surplus = True
+        self._reason = b""
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+        if len(self._reason) > self._limits.max_line_size:
+            raise BadHttpMessage(
+                f"the status line has more than {self._limits.max_line_size} bytes"
+            )
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if value and value[-1] in b" \t":
+            value = value.rstrip(b" \t")
+        self._fields.append((name, value))
+        limits = self._limits
+        if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
+            raise BadHttpMessage(
+                f"the header field {name[:64]!r} has more than {limits.max_field_size} bytes"
+            )
+        if len(self._fields) > limits.max_headers:
+            raise BadHttpMessage(f"the response has more than {limits.max_headers} header fields")
+
+    def on_headers_complete(self) -> None:
+        exchange = self.exchange
+        if exchange is None or self._message_done:
+            self._surplus = True
+            return
+        parser = self._parser
+        status = parser.get_status_code()
+        version = _VERSIONS.get(parser.get_http_version())
+        if version is None:
+            raise BadHttpMessage(f"the response is of version {parser.get_http_version()}")
+        head = ResponseHead(
+            status, self._reason.decode("utf-8", "surrogateescape"), version, tuple(self._fields)
+        )
+        self._fields = []
+        if 100 <= status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_RESPONSES:
+                raise BadHttpMessage(f"more than {MAX_INTERIM_RESPONSES} interim responses")
+            if exchange.informational is not None:
+                exchange.informational(head)
+            return
+        if not self._body_allowed:
+            self._keep_alive = persists(head)
+            self._message_done = True
+        self._fed = self._chunks = self._excess = 0
+        self._left = -1
+        exchange.head_arrived(head)
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None or self._message_done:
+            self._surplus = True
+        else:
+            self._fed += len(data)
+            exchange.sink.feed_data(data)
+
+    def on_chunk_complete(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and not self._message_done:
+            self._chunks += 1
+            exchange.sink.chunk_ended()
+
+    def on_message_complete(self) -> None:
+        exchange = self.exchange
+        if exchange is None or exchange.head is None or self._message_done:
+            return  # an interim response, or the no-body message that ended with its head
+        self._message_done = True
+        self._keep_alive = self._parser.should_keep_alive()
+        if self._fields:
+            exchange.trailers = tuple(self._fields)
+            self._fields = []
+        if exchange.head.status == 101:
+            # RFC 9110 15.2: no content, be the switch to a protocol that it names (which the parser
+            # tells) or to none.
+            self._keep_alive = False
+            if self._parser.should_upgrade():
+                exchange.pause_reading()
+                exchange.sink.feed_eof()
+
+    def _begin_to_count(self, head: ResponseHead) -> None:
+        """A read has ended inside the body: from here on its bytes are counted, if they are many
+        and have a length.
+        """
+        self._left = 0
+        length = head.get(b"content-length")
+        exchange = self.exchange
+        if length is None or exchange is None or head.get(b"transfer-encoding") is not None:
+            return
+        left = int(length) - self._fed  # the parser has checked the digits
+        if left >= COUNT_FROM:
+            self._left = left
+            self._keep_alive = self._parser.should_keep_alive()
+            sink = exchange.sink
+            self._borrower = (
+                cast("Borrower", sink) if self._buffer.lends and hasattr(sink, "lend") else None
+            )
+
+    def _is_padding(self, size: int) -> bool:
+        """Whether too much of what comes is no data, now that `size` bytes were read (RFC 9112
+        7.1.1, 7.1.2).
+
+        Chunk extensions, zeros before a size and trailers cost the peer nothing, and the parser
+        keeps a trailer's value until it ends.  A chunk may have as much again as twice its data,
+        and a few bytes.
+        """
+        excess = self._excess + size - 3 * self._fed - CHUNK_FRAME * self._chunks
+        self._fed = self._chunks = 0
+        self._excess = excess = max(excess, 0)
+        return excess > self._limits.max_head_size
+
+    def _receive_counted(self, exchange: Http1Exchange, data: memoryview) -> None:
+        size = len(data)
+        self._left = left = self._left - size
+        if left > 0:
+            borrower = self._borrower
+            full = size == len(self._buffer.view)
+            # A loop that reads on does so after a read that left no room.
+            if (
+                size >= ZERO_COPY_FROM
+                and borrower is not None
+                and borrower.lend(data, full and self._reads_ahead)
+            ):
+                self._buffer.borrower = borrower
+                if full:
+                    self._rested = False
+                elif left >= COUNT_FROM:
+                    self._rest(size)
+            else:
+                exchange.sink.feed_data(bytes(data))
+            return
+        self._left = 0
+        self._borrower = None
+        self._parser = httptools.HttpResponseParser(self)  # the one before still waits for the body
+        exchange.sink.feed_data(bytes(data[: size + left]))
+        if self.exchange is exchange:
+            self._message_done = True
+            self._surplus = left < 0

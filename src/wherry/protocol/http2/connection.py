@@ -1,0 +1,455 @@
+"""HTTP/2 on the wire (RFC 9113): many exchanges at a time on a connection, each a stream.
+
+`Http2Connection` is an asyncio `BufferedProtocol` over the loop's one buffer.  It cuts frames by
+hand, acts at once on the two that every response is made of, and leaves what goes out to `Sender`,
+the frames that steer the connection to `http2_control`, and a stream's own state to
+`Http2Exchange`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import Any, cast
+
+from wherry.errors import (
+    BadHttpMessage,
+    ClientConnectionError,
+    ServerDisconnectedError,
+)
+from wherry.protocol.connection import BodySink, Exchange, not_started
+from wherry.protocol.heads import RequestHead
+from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits
+from wherry.protocol.http2.exchange import Http2Exchange
+from wherry.protocol.http2.flow_control import DEFAULT_FLOW, FlowOptions
+from wherry.protocol.http2.frame_handlers import FRAME_ACTIONS
+from wherry.protocol.http2.frames import (
+    DEFAULT_WINDOW,
+    MAX_STREAM_ID,
+    PREFACE,
+    ConnectionFault,
+    ErrorCode,
+    Setting,
+    StreamFault,
+    goaway,
+    ping,
+    rst_stream,
+    settings_frame,
+    window_update,
+)
+from wherry.protocol.http2.keepalive import KeepAlive
+from wherry.protocol.http2.receiver import ALIVE, Reader, StreamKeeper
+from wherry.protocol.http2.sender import Sender
+from wherry.protocol.http2.state import Control
+from wherry.protocol.receive_buffer import receive_buffer
+from wherry.types import HttpVersion20
+
+# RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.
+ASSUMED_STREAMS = 100
+# Seconds after a fault in which the transport may still bring GOAWAY out.
+_FAREWELL = 1.0
+_HANG_UP = getattr(select, "POLLRDHUP", 0)
+
+
+class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
+    """A transport that speaks HTTP/2.
+
+    Args:
+        loop: The event loop.
+        limits: What a server may send in a response's head.
+        flow: Windows, keep-alive and patience.
+    """
+
+    __slots__ = (
+        "_active",
+        "_buffer",
+        "_closed_waiter",
+        "_farewell",
+        "_flow",
+        "_held",
+        "_last_id",
+        "_poll",
+        "_reader",
+        "_transport",
+        "control",
+        "next_id",
+        "sender",
+        "streams",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: Limits = DEFAULT_LIMITS,
+        flow: FlowOptions = DEFAULT_FLOW,
+    ) -> None:
+        self.loop = loop
+        self.owner = None
+        self.route: Any = None
+        self.timings: Any = None
+        self.capacity = ASSUMED_STREAMS
+        self.reserved = 0
+        self.exchanges = 0
+        self.idle_since = 0.0
+        self.version = HttpVersion20
+        self.control = Control(ASSUMED_STREAMS, limits.max_head_size)
+        self._flow = flow
+        self._transport: asyncio.Transport | None = None
+        self._buffer = receive_buffer(loop)
+        self.sender = Sender(loop)
+        self.streams: dict[int, Http2Exchange] = {}
+        self._held: list[tuple[Http2Exchange, RequestHead]] = []  # wait for the server's SETTINGS
+        self._reader = Reader(self, FRAME_ACTIONS, limits, flow)
+        self._active = 0
+        self.next_id = 1
+        self._last_id = MAX_STREAM_ID - 1
+        self._farewell: asyncio.TimerHandle | None = None
+        self._closed_waiter: asyncio.Future[None] | None = None
+        self._poll: Any = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._transport is None else f"{self._active} streams"
+        return f"<Http2Connection {self.route} {state} exchanges={self.exchanges}>"
+
+    # --- what the pool and the pipeline see -------------------------------------------------------
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._transport
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._active
+
+    @property
+    def carries_tunnels(self) -> bool:
+        return self.control.connect_protocol
+
+    @property
+    def writing_paused(self) -> bool:
+        return self.sender.paused
+
+    def is_usable(self) -> bool:
+        transport = self._transport
+        if transport is None or self.capacity <= 0 or transport.is_closing():
+            return False
+        return bool(self._active) or not self.exchanges or not self._has_hung_up(transport)
+
+    def _has_hung_up(self, transport: asyncio.Transport) -> bool:
+        """Whether the peer has closed its side without the event loop having read that yet.
+
+        Unread bytes alone say nothing here: a server may send PING or SETTINGS whenever it likes.
+        """
+        poll = self._poll
+        if poll is None:
+            sock = transport.get_extra_info("socket")
+            if sock is None or not _HANG_UP:
+                return False
+            poll = self._poll = select.poll()
+            poll.register(sock.fileno(), _HANG_UP)
+        return bool(poll.poll(0))
+
+    def start(self, head: RequestHead, sink: BodySink) -> Exchange:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise not_started(f"Connection to {self._peer()} is closed")
+        if self.capacity <= 0:
+            raise not_started(f"Connection to {self._peer()} takes no more streams")
+        exchange = Http2Exchange(
+            self,
+            sink,
+            self.exchanges > 0,
+            bodyless=head.method == "HEAD",
+            tunnelled=head.upgrade is not None,
+        )
+        self.capacity -= 1
+        self.exchanges += 1
+        self._active += 1
+        sink.flow = exchange
+        if exchange.tunnelled and not self.control.connect_protocol:
+            if self.control.settings_seen:
+                self._refuse_tunnel(exchange)
+            else:
+                self._held.append((exchange, head))
+        else:
+            self._open(exchange, head)
+        return exchange
+
+    def _open(self, exchange: Http2Exchange, head: RequestHead) -> None:
+        stream_id = exchange.stream_id = self.next_id
+        self.next_id = stream_id + 2
+        self.streams[stream_id] = exchange
+        exchange.receive_window = self._flow.initial_window
+        self.sender.open(exchange, head)
+        if stream_id >= self._last_id:
+            self.retire()
+
+    def _refuse_tunnel(self, exchange: Http2Exchange) -> None:
+        exchange.fail(
+            ClientConnectionError(f"{self._peer()} does not offer extended CONNECT (RFC 8441)")
+        )
+        self._release(exchange)
+
+    def carry_at_most(self, exchanges: int) -> None:
+        super().carry_at_most(exchanges)
+        self._last_id = 2 * exchanges - 1
+
+    def retire(self) -> None:
+        """No exchange starts any more; the connection closes when those under way have ended."""
+        self.control.draining = True
+        self.capacity = 0
+        if not self._active:
+            self.close()
+
+    def close(self) -> None:
+        self._end_all(ClientConnectionError("Connection closed"))
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self.sender.write(goaway(ErrorCode.NO_ERROR))
+            self.sender.flush()
+            transport.close()
+
+    def abort(self) -> None:
+        self._end_all(ClientConnectionError("Connection closed"))
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        if self._transport is None:
+            return
+        if self._closed_waiter is None:
+            self._closed_waiter = self.loop.create_future()
+        await asyncio.shield(self._closed_waiter)
+
+    # --- what exchanges ask for -------------------------------------------------------------------
+
+    def send_body(self, exchange: Http2Exchange, data: memoryview | None) -> None:
+        self.sender.send_body(exchange, data)
+
+    def reset(self, exchange: Http2Exchange, code: ErrorCode) -> None:
+        """End one stream at once, if that is still to be done; the others never notice (RFC 9113
+        5.4.2).
+        """
+        if self.streams.get(exchange.stream_id) is not exchange:
+            if all(held is not exchange for held, _ in self._held):
+                return
+        else:
+            self._reader.closed.remember(exchange.stream_id, exchange.receive_window)
+            if self._transport is not None and not self._transport.is_closing():
+                self.sender.write(rst_stream(exchange.stream_id, code))
+        self._release(exchange)
+
+    def replenish(self, exchange: Http2Exchange) -> None:
+        self._reader.replenish(exchange)
+
+    # --- the transport's side ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = self.sender.transport = cast("asyncio.Transport", transport)
+        flow = self._flow
+        settings = {
+            Setting.ENABLE_PUSH: 0,
+            Setting.INITIAL_WINDOW_SIZE: flow.initial_window,
+            Setting.MAX_HEADER_LIST_SIZE: self.control.max_block_size,
+        }
+        self.sender.write(PREFACE + settings_frame(settings))
+        if flow.connection_window > DEFAULT_WINDOW:
+            self._reader.window = flow.connection_window
+            self.sender.write(window_update(0, flow.connection_window - DEFAULT_WINDOW))
+        if flow.ping_interval is not None:
+            self._reader.alive = KeepAlive(
+                self.loop,
+                flow.ping_interval,
+                flow.ping_timeout,
+                self._ask_for_life,
+                self._answerless,
+            )
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        buffer = self._buffer
+        if buffer.borrower is not None:
+            buffer.take_back()
+        return buffer.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._reader.receive(self._buffer.view[:nbytes])
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that arrived before this connection was the transport's protocol."""
+        if data:
+            self._reader.receive(data)
+
+    def eof_received(self) -> bool:
+        self._lose(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(exc)
+        self._transport = self.sender.transport = None
+        self._reader.let_go()
+        if self._reader.alive is not None:
+            self._reader.alive.stop()
+        if self._farewell is not None:
+            self._farewell.cancel()
+        if self._closed_waiter is not None and not self._closed_waiter.done():
+            self._closed_waiter.set_result(None)
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.connection_lost(self)
+
+    def pause_writing(self) -> None:
+        self.sender.paused = True
+
+    def resume_writing(self) -> None:
+        self.sender.resume()
+        for exchange in tuple(self.streams.values()):
+            if exchange.writers and not exchange.backlog_size:
+                exchange.wake_writers()
+
+    # --- what frames that steer the connection ask for --------------------------------------------
+
+    def settings_applied(self, first: bool) -> None:
+        """The server's SETTINGS are in force: room may have changed, and tunnels may wait for the
+        first.
+        """
+        held, self._held = self._held, []
+        for exchange, head in held if first else ():
+            if self.control.connect_protocol:
+                self._open(exchange, head)
+            else:
+                self._refuse_tunnel(exchange)
+        self._make_place()
+
+    def give_back(self, last_stream_id: int, reason: str, *, orderly: bool) -> None:
+        """GOAWAY: streams after the last one were not and will not be processed (RFC 9113 6.8)."""
+        self.capacity = 0
+        refused = [
+            exchange
+            for exchange in (*(exchange for exchange, _ in self._held), *self.streams.values())
+            if not 0 < exchange.stream_id <= last_stream_id
+        ]
+        if refused and orderly and self.owner is not None:
+            self.owner.exchanges_refused(self, (last_stream_id + 1) // 2)
+        for exchange in refused:
+            exchange.unprocessed = True
+            exchange.fail(
+                ServerDisconnectedError(f"{self._peer()} did not process the request: {reason}")
+            )
+            self._release(exchange)
+        if not self._active:
+            self.close()
+
+    def give_way(self) -> bool:
+        """The server wants HTTP/1.1 (RFC 9113 7): whether the next connection will speak it."""
+        return self.owner is not None and self.owner.protocol_refused(self)
+
+    def stream_reset(self, exchange: Http2Exchange, code: int, name: str) -> None:
+        """The server reset a stream."""
+        if exchange.head is None:
+            # Who is asked to come again by HTTP/1.1 has not been served (RFC 9113 7, 9.2.1).
+            exchange.unprocessed = code == ErrorCode.REFUSED_STREAM or (
+                code == ErrorCode.HTTP_1_1_REQUIRED and self.give_way()
+            )
+        exchange.fail(exchange.failure(f"{self._peer()} reset the stream: {name}", None))
+        self._release(exchange)
+
+    # --- how streams, and the connection, end -----------------------------------------------------
+
+    def finish(self, exchange: Http2Exchange) -> None:
+        """The response is whole: give its place back, here and now, before its reader even wakes."""
+        if exchange.received != exchange.expected >= 0 and not exchange.bodyless:
+            raise StreamFault(
+                ErrorCode.PROTOCOL_ERROR,
+                f"the body has {exchange.received} bytes instead of {exchange.expected}",
+            )
+        if not exchange.request_ended:
+            # RFC 9113 8.1: the response does not wait for the rest of the request, and nor do we.
+            self.sender.write(rst_stream(exchange.stream_id, ErrorCode.CANCEL))
+        exchange.complete = True
+        exchange.sink.feed_eof()
+        if exchange.backlog:
+            exchange.backlog = None
+            exchange.backlog_size = 0
+            exchange.wake_writers()
+        self._release(exchange)
+
+    def _release(self, exchange: Http2Exchange) -> None:
+        """A stream is over: its place is free."""
+        if self.streams.pop(exchange.stream_id, None) is None:
+            self._held = [entry for entry in self._held if entry[0] is not exchange]
+        self._active -= 1
+        self.sender.forget(exchange)
+        self._make_place()
+
+    def _make_place(self) -> None:
+        control = self.control
+        if control.ended:
+            return
+        if control.draining:
+            if not self._active:
+                self.close()
+            return
+        before = self.capacity
+        left = (self._last_id - self.next_id) // 2 + 1
+        self.capacity = max(min(control.max_streams - self._active, left), 0)
+        if not control.max_streams and not self._active:
+            self.close()  # of no use to anyone, and a place of the pool
+        if self.owner is not None and self.capacity and (before <= 0 or not self._active):
+            self.idle_since = self.loop.time()
+            self.owner.connection_available(self)
+
+    def stream_broken(self, stream_id: int, fault: StreamFault) -> None:
+        """The peer broke a rule on one stream: that stream ends, the others go on."""
+        exchange = self.streams.get(stream_id)
+        if exchange is not None:
+            exchange.fail(exchange.failure(str(fault), BadHttpMessage(str(fault))))
+            self.reset(exchange, fault.code)
+
+    def broken(self, fault: ConnectionFault) -> None:
+        """The peer does not speak HTTP/2: say so, and trust nothing from here on (RFC 9113 5.4.1)."""
+        self.sender.write(goaway(fault.code, str(fault)))
+        self.sender.flush()
+        self._fail_all(str(fault), BadHttpMessage(str(fault)))
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.close()
+            self._farewell = self.loop.call_later(_FAREWELL, transport.abort)
+
+    def _lose(self, exc: Exception | None) -> None:
+        """The peer will send no more."""
+        reason = f"the connection to {self._peer()} ended"
+        if self.control.goaway:
+            reason += f" after {self.control.goaway}"
+        self._fail_all(reason, exc)
+
+    def _fail_all(self, reason: str, cause: BaseException | None) -> None:
+        for exchange in self._take_all():
+            exchange.unprocessed = not exchange.sent
+            exchange.fail(exchange.failure(reason, cause))
+
+    def _end_all(self, error: ClientConnectionError) -> None:
+        for exchange in self._take_all():
+            exchange.fail(error)
+
+    def _take_all(self) -> list[Http2Exchange]:
+        """Every exchange under way, none of which is so from here on."""
+        exchanges = [*self.streams.values(), *(exchange for exchange, _ in self._held)]
+        self.streams.clear()
+        self._held = []
+        self._active = 0
+        self.capacity = 0
+        self.control.ended = True
+        return exchanges
+
+    def _ask_for_life(self) -> None:
+        self.sender.write(ping(ALIVE))
+
+    def _answerless(self) -> None:
+        self._fail_all(
+            f"{self._peer()} did not answer PING within {self._flow.ping_timeout:g} seconds", None
+        )
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _peer(self) -> str:
+        return "the server" if self.route is None else str(self.route.origin)

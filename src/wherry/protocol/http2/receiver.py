@@ -1,0 +1,353 @@
+"""The receiving half of an HTTP/2 connection: from bytes to frames, and from frames to exchanges.
+
+`Reader` cuts frames by hand, acts at once on the two that every response is made of, and leaves the
+others to `http2_actions`.  It keeps what must be remembered between reads; it writes by way of
+`Sender` and leaves the life and death of streams to `Http2Connection`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import cast
+
+from wherry.protocol.heads import ResponseHead
+from wherry.protocol.http1.encoding import Limits
+from wherry.protocol.http1.parser import MAX_INTERIM_RESPONSES
+from wherry.protocol.http2.exchange import EarlySink, Http2Carrier, Http2Exchange
+from wherry.protocol.http2.flow_control import FlowOptions, FrameFloodLimit, WindowTuner
+from wherry.protocol.http2.frames import (
+    DATA,
+    DEFAULT_FRAME_SIZE,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEADER_SIZE,
+    HEADERS,
+    MAX_STREAM_ID,
+    PADDED,
+    PRIORITY_FLAG,
+    ConnectionFault,
+    ErrorCode,
+    StreamFault,
+    ping,
+    unpack_header,
+    unpadded,
+    window_update,
+)
+from wherry.protocol.http2.headers import FieldReader
+from wherry.protocol.http2.keepalive import KeepAlive
+from wherry.protocol.http2.sender import Sender
+from wherry.protocol.http2.state import ClosedStreams, Control, check_expected
+
+# A read up to this size is copied whole: slices of bytes are cheaper than those of a view.
+_COPY_SIZE = 16 * 1024
+_MEASURE = b"wherry-w"
+ALIVE = b"wherry-k"
+
+# By its stream, its flags and its payload.
+FrameAction = Callable[["Reader", int, int, bytes], None]
+
+
+class StreamKeeper(Http2Carrier):
+    """What the receiving half asks of its connection: the life and death of streams."""
+
+    __slots__ = ()
+
+    control: Control
+    sender: Sender
+    streams: dict[int, Http2Exchange]
+    next_id: int
+
+    @abstractmethod
+    def settings_applied(self, first: bool) -> None:
+        """The server's SETTINGS are in force."""
+
+    @abstractmethod
+    def give_back(self, last_stream_id: int, reason: str, *, orderly: bool) -> None:
+        """GOAWAY: streams after the last one were not and will not be processed (RFC 9113 6.8)."""
+
+    @abstractmethod
+    def give_way(self) -> bool:
+        """The server wants HTTP/1.1 (RFC 9113 7)."""
+
+    @abstractmethod
+    def stream_reset(self, exchange: Http2Exchange, code: int, name: str) -> None:
+        """RST_STREAM came."""
+
+    @abstractmethod
+    def finish(self, exchange: Http2Exchange) -> None:
+        """The response is whole."""
+
+    @abstractmethod
+    def stream_broken(self, stream_id: int, fault: StreamFault) -> None:
+        """The peer broke the rules of one stream."""
+
+    @abstractmethod
+    def broken(self, fault: ConnectionFault) -> None:
+        """The peer broke the rules of the connection."""
+
+
+class Reader:
+    """What comes in on one connection.
+
+    Args:
+        connection: Whose streams it feeds.
+        actions: What frames other than DATA and HEADERS do, by type.
+        limits: What a server may send in a response's head.
+        flow: Windows and patience.
+    """
+
+    __slots__ = (
+        "_actions",
+        "_connection",
+        "_fields",
+        "_flood_limit",
+        "_flow",
+        "_loop",
+        "_rest",
+        "_tuner",
+        "_wanted",
+        "alive",
+        "closed",
+        "control",
+        "sender",
+        "streams",
+        "window",
+    )
+
+    def __init__(
+        self,
+        connection: StreamKeeper,
+        actions: dict[int, FrameAction],
+        limits: Limits,
+        flow: FlowOptions,
+    ) -> None:
+        self._connection = connection
+        self._actions = actions
+        self._loop = connection.loop
+        self._flow = flow
+        self._fields = FieldReader(limits)
+        self._rest = bytearray()  # the beginning of a frame whose end has not come
+        self._wanted = 0  # how long it will be
+        self._tuner = WindowTuner(flow.initial_window, flow.max_window)
+        self._flood_limit = FrameFloodLimit(
+            flow.max_noise, flow.noise_period, connection.loop.time()
+        )
+        self.control: Control = connection.control
+        self.sender = connection.sender
+        self.streams: dict[int, Http2Exchange] = connection.streams
+        self.closed = ClosedStreams()
+        self.alive: KeepAlive | None = None
+        self.window = DEFAULT_WINDOW  # what the peer may still send on all streams together
+
+    @property
+    def connection(self) -> StreamKeeper:
+        return self._connection
+
+    def let_go(self) -> None:
+        """The connection is over: nothing here holds it, or an exchange of its, any more."""
+        self._connection = cast("StreamKeeper", None)
+        self._tuner.stop()
+
+    def receive(self, data: memoryview | bytes) -> None:
+        if self.control.ended:
+            return
+        if self.alive is not None:
+            self.alive.silent = False
+        rest = self._rest
+        if rest:
+            rest += data
+            if len(rest) < self._wanted:
+                return
+            data = bytes(rest)
+            rest.clear()
+        elif len(data) <= _COPY_SIZE:
+            data = bytes(data)
+        position = 0
+        size = len(data)
+        control = self.control
+        try:
+            while True:
+                start = position + FRAME_HEADER_SIZE
+                if start > size:
+                    self._wanted = FRAME_HEADER_SIZE
+                    break
+                word, flags, stream_id = unpack_header(data, position)
+                end = start + (word >> 8)
+                kind = word & 0xFF
+                stream_id &= MAX_STREAM_ID
+                if control.expecting:
+                    check_expected(control, data, kind, flags, stream_id)
+                if end - start > DEFAULT_FRAME_SIZE:
+                    raise ConnectionFault(
+                        ErrorCode.FRAME_SIZE_ERROR, f"a frame of {end - start} bytes"
+                    )
+                if end > size:
+                    self._wanted = end - position
+                    break
+                try:
+                    if kind == DATA:
+                        self._data(stream_id, flags, data, start, end)
+                    elif kind == HEADERS:
+                        self._headers(stream_id, flags, bytes(data[start:end]))
+                    else:
+                        action = self._actions.get(kind)
+                        if action is None:
+                            self.count_no_progress()  # RFC 9113 5.5: unknown types are ignored
+                        else:
+                            action(self, stream_id, flags, bytes(data[start:end]))
+                except StreamFault as fault:
+                    self._connection.stream_broken(stream_id, fault)
+                if control.ended:
+                    return
+                position = end
+        except ConnectionFault as fault:
+            self._connection.broken(fault)
+            return
+        if position < size:
+            rest += data[position:]
+
+    def _data(
+        self, stream_id: int, flags: int, data: memoryview | bytes, start: int, end: int
+    ) -> None:
+        size = end - start
+        window = self.window = self.window - size
+        whole = self._flow.connection_window
+        if window < 0:
+            raise ConnectionFault(
+                ErrorCode.FLOW_CONTROL_ERROR, f"DATA passes the connection's window by {-window}"
+            )
+        if window * 2 < whole:
+            # Whoever reads slowly holds back its own stream, never the others.
+            self.window = whole
+            self.sender.write(window_update(0, whole - window))
+        payload = bytes(data[start:end])
+        if flags & PADDED:
+            payload = unpadded(payload, flags, "DATA")
+        exchange = self.streams.get(stream_id)
+        if exchange is None:
+            self.look_up_closed(stream_id, "DATA", size)
+            return
+        window = exchange.receive_window = exchange.receive_window - size
+        if window < 0:
+            raise StreamFault(
+                ErrorCode.FLOW_CONTROL_ERROR, f"DATA passes the stream's window by {-window}"
+            )
+        if exchange.head is None:
+            raise StreamFault(
+                ErrorCode.PROTOCOL_ERROR, "DATA came before the response's header section"
+            )
+        if payload:
+            received = exchange.received = exchange.received + len(payload)
+            if received > exchange.expected >= 0:
+                raise StreamFault(
+                    ErrorCode.PROTOCOL_ERROR, f"the body is longer than {exchange.expected} bytes"
+                )
+            exchange.sink.feed_data(payload)
+        elif not flags & END_STREAM:
+            self.count_no_progress()
+        if flags & END_STREAM:
+            self._connection.finish(exchange)
+        elif not exchange.paused and window * 2 <= self._tuner.target:
+            self.replenish(exchange)
+
+    def _headers(self, stream_id: int, flags: int, payload: bytes) -> None:
+        if flags & (PADDED | PRIORITY_FLAG):
+            payload = unpadded(payload, flags, "HEADERS")
+        if flags & END_HEADERS:
+            self.header_block(stream_id, flags, payload)
+        else:
+            if stream_id not in self.streams:
+                self.look_up_closed(stream_id, "HEADERS", 0)
+            self.control.begin_block(stream_id, flags, payload)
+
+    def header_block(self, stream_id: int, flags: int, block: bytes) -> None:
+        """A whole header block: a response's head, an interim response, or trailers (RFC 9113 8.1)."""
+        exchange = self.streams.get(stream_id)
+        if exchange is None:
+            self.look_up_closed(stream_id, "HEADERS", 0)
+            self._fields.skip(block)
+            return
+        if exchange.head is not None:
+            exchange.trailers = self._fields.trailer_section(block)
+            if not flags & END_STREAM:
+                raise StreamFault(
+                    ErrorCode.PROTOCOL_ERROR, "a trailer section does not end its stream"
+                )
+            self._connection.finish(exchange)
+            return
+        head, length = self._fields.header_section(block)
+        status = head.status
+        if status < 200:
+            self._interim(exchange, head, flags)
+            return
+        exchange.expected = 0 if exchange.bodyless or status in {204, 304} else length
+        if exchange.tunnelled:
+            if 200 <= status < 300:
+                exchange.expected = -1
+                exchange.sink = EarlySink(exchange)
+            else:
+                exchange.end()
+        exchange.head_arrived(head)
+        if flags & END_STREAM:
+            self._connection.finish(exchange)
+
+    def _interim(self, exchange: Http2Exchange, head: ResponseHead, flags: int) -> None:
+        if flags & END_STREAM:
+            raise StreamFault(
+                ErrorCode.PROTOCOL_ERROR, f"the interim response {head.status} ends its stream"
+            )
+        exchange.interim += 1
+        if exchange.interim > MAX_INTERIM_RESPONSES:
+            raise StreamFault(
+                ErrorCode.ENHANCE_YOUR_CALM, f"more than {MAX_INTERIM_RESPONSES} interim responses"
+            )
+        if exchange.informational is not None:
+            exchange.informational(head)
+        if exchange.touched is not None:
+            exchange.touched()
+
+    def count_no_progress(self) -> None:
+        """Count a frame that moves no request on.
+
+        Raises:
+            ConnectionFault: There were too many of them.
+        """
+        if self.sender.data_frames:
+            self._flood_limit.credit(2 * self.sender.data_frames)
+            self.sender.data_frames = 0
+        if not self._flood_limit.try_patience(self._loop.time()):
+            raise ConnectionFault(
+                ErrorCode.ENHANCE_YOUR_CALM,
+                f"more than {self._flow.max_noise} frames to no purpose in {self._flow.noise_period:g} seconds",
+            )
+
+    def look_up_closed(self, stream_id: int, name: str, size: int) -> None:
+        """A frame on a stream that is not open: return where it may be ignored (RFC 9113 5.1).
+
+        Raises:
+            ConnectionFault: It may not.
+        """
+        self.closed.look_up(stream_id, self._connection.next_id, name, size)
+        if not size:
+            self.count_no_progress()
+
+    def measured(self, payload: bytes) -> None:
+        """A PING of ours came back."""
+        stream = self._tuner.measured
+        if payload == _MEASURE and isinstance(stream, Http2Exchange):
+            self._tuner.finish(stream.received)
+        elif payload != ALIVE:
+            self.count_no_progress()
+
+    def replenish(self, exchange: Http2Exchange) -> None:
+        """Let the peer send more on a stream whose reader keeps up."""
+        tuner = self._tuner
+        window = exchange.receive_window
+        if window * 2 > tuner.target or exchange.stream_id not in self.streams:
+            return
+        exchange.receive_window = tuner.target
+        self.sender.write(window_update(exchange.stream_id, tuner.target - window))
+        if tuner.begin(exchange, exchange.received):
+            self.sender.write(ping(_MEASURE))
