@@ -324,7 +324,8 @@ class ServerFingerprintMismatch(ServerConnectionError):
         self.args = (expected, got, host, port)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} expected={self.expected!r} got={self.got!r} host={self.host!r} port={self.port!r}>"
+        name, where = type(self).__name__, f"host={self.host!r} port={self.port!r}"
+        return f"<{name} expected={self.expected!r} got={self.got!r} {where}>"
 
     def __str__(self) -> str:
         shown = f"{self.host}:{self.port} showed a certificate {self.got.hex()}, expected {self.expected.hex()}"

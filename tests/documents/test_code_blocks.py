@@ -292,9 +292,9 @@ def run_section(section: Section, web: Web, names: dict[str, Any]) -> None:
     names |= {"asyncio": asyncio, "ssl": ssl, "zlib": zlib, "json": json, "URL": URL, "Path": Path}
     names |= {
         "Optional": typing.Optional,
-        "Dict": typing.Dict,
+        "Dict": typing.Dict,  # noqa: UP006
         "log": logging.getLogger("documents"),
-    }  # noqa: UP006
+    }
     if not any(
         "run_until_complete" in code or "asyncio.run(" in code for _, code in section.pieces
     ):

@@ -105,9 +105,9 @@ class BotApi:
         }
         return web.json_response({"ok": True, "result": result})
 
-    async def answer_sendMessage(
+    async def answer_sendMessage(  # noqa: N802
         self, request: web.Request, fields: dict[str, str]
-    ) -> web.StreamResponse:  # noqa: N802
+    ) -> web.StreamResponse:
         chat_id = int(fields["chat_id"])
         if chat_id in ERRORS:
             status, body = ERRORS[chat_id]
@@ -122,9 +122,9 @@ class BotApi:
             await asyncio.Event().wait()
         return self.message(chat_id, text=fields["text"])
 
-    async def answer_sendDocument(
+    async def answer_sendDocument(  # noqa: N802
         self, request: web.Request, fields: dict[str, str]
-    ) -> web.Response:  # noqa: N802
+    ) -> web.Response:
         key = fields["document"].removeprefix("attach://")
         name, data = self.files[key]
         document = {

@@ -309,8 +309,12 @@ class PayloadRegistry:
         raise LookupError(f"no payload is registered for {type(data).__name__}")
 
     def register(
-        self, factory: Callable[..., Payload], type: Any, *, order: Order = Order.normal
-    ) -> None:  # noqa: A002
+        self,
+        factory: Callable[..., Payload],
+        type: Any,  # noqa: A002  (the public API's name)
+        *,
+        order: Order = Order.normal,
+    ) -> None:
         """Let `factory` make the payload for objects of `type` (a class, or a tuple of them)."""
         if order is Order.try_first:
             self._first.append((factory, type))
@@ -334,8 +338,11 @@ def get_payload(data: Any, *args: Any, **kwargs: Any) -> Payload:
 
 
 def register_payload(
-    factory: Callable[..., Payload], type: Any, *, order: Order = Order.normal
-) -> None:  # noqa: A002
+    factory: Callable[..., Payload],
+    type: Any,  # noqa: A002  (the public API's name)
+    *,
+    order: Order = Order.normal,
+) -> None:
     """Let `factory` make the payload for objects of `type`."""
     PAYLOAD_REGISTRY.register(factory, type, order=order)
 
