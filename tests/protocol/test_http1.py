@@ -15,6 +15,7 @@ import wherry
 
 Start = Callable[..., Awaitable[RawServer]]
 OK = response(b"next")
+SWITCH = {"Connection": "Upgrade", "Upgrade": "x"}
 
 
 async def _bad_then_good(
@@ -53,6 +54,26 @@ BROKEN_HEADS = {
     "another version": b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     "a version before 1.0": b"HTTP/0.9 200 OK\r\nContent-Length: 0\r\n\r\n",
     "a status of two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
+    "status 000": b"HTTP/1.1 000 None\r\nContent-Length: 0\r\n\r\n",
+    "status 099": b"HTTP/1.1 099\r\nContent-Length: 0\r\n\r\n",
+    "status 0 of HTTP/1.0": b"HTTP/1.0 001 OK\r\n\r\nbody",
+    "a status of four digits": b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+    "RTSP": b"RTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "ICE": b"ICE/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "RTSP after an interim response": b"HTTP/1.1 100 Continue\r\n\r\nRTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "status 000 after an interim response": b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 000 OK\r\nContent-Length: 0\r\n\r\n",
+    "an empty line first": b"\r\n\r\n" + response(),
+    "a line end between interim and final": b"HTTP/1.1 100 Continue\r\n\r\n\r\n" + response(),
+    "a blank first": b" " + response(),
+    "a byte order mark first": b"\xef\xbb\xbf" + response(),
+    "a folded first field": b"HTTP/1.1 200 OK\r\n X: a\r\nContent-Length: 0\r\n\r\n",
+    "NUL in the reason": b"HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n",
+    "ESC in the reason": b"HTTP/1.1 200 \x1b]8;;http://evil\x1b\\\r\nContent-Length: 0\r\n\r\n",
+    "bare CR in the reason": b"HTTP/1.1 200 O\rK\r\nContent-Length: 0\r\n\r\n",
+    "LF alone after the status": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+    "a switch that nobody asked for": b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    "a switch to nothing that nobody asked for": b"HTTP/1.1 101 Switching\r\n\r\n",
+    "a switch after an interim response": b"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 101 S\r\n\r\n",
     "bytes of no protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "HTML without a head": b"<html>hello</html>",
     "too many interim responses": b"HTTP/1.1 102 Processing\r\n\r\n" * 40 + response(),
@@ -430,7 +451,7 @@ async def test_a_switch_of_protocols_leaves_the_connection_to_the_program(
 ) -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
     server = await raw_server([answer])
-    async with wherry.ClientSession() as session, session.get(server.url) as reply:
+    async with wherry.ClientSession() as session, session.get(server.url, headers=SWITCH) as reply:
         assert reply.status == 101
         assert reply.connection is not None
 
@@ -446,7 +467,7 @@ async def test_a_switch_to_no_protocol_has_no_body_to_wait_for(
 
     server = await raw_server(script)
     async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=5)) as session:
-        async with session.get(server.url) as reply:
+        async with session.get(server.url, headers=SWITCH) as reply:
             assert reply.status == 101
             assert await reply.read() == b""
         await server.until(lambda server: server.lost == 1)
@@ -458,7 +479,7 @@ async def test_a_switch_to_no_protocol_takes_no_place(raw_server: Start) -> None
     async with wherry.ClientSession(
         connector=connector, timeout=wherry.ClientTimeout(total=5)
     ) as session:
-        odd = await session.get(server.url)
+        odd = await session.get(server.url, headers=SWITCH)
         assert (odd.status, await odd.read()) == (101, b"")
         async with session.get(server.url) as reply:
             assert await reply.text() == "next"

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import ssl
 import sys
+from contextlib import suppress
 from typing import Any, cast
 
 from wherry.protocol.receive_buffer import OnePerLoop
@@ -206,6 +208,28 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._shake()
         elif self._protocol is not None:
             self._deliver()
+
+    def read_now(self) -> None:
+        """Take in what has come and the event loop has not read yet; nothing where that cannot be
+        done.
+        """
+        below = self._below
+        if isinstance(below, TlsTransport):
+            below.read_now()
+            return
+        sock = below.get_extra_info("socket")
+        if (
+            sys.platform == "win32"
+            or sock is None
+            or self._paused
+            or self._closing
+            or below.is_closing()
+        ):
+            return
+        with suppress(OSError):  # there is nothing, or an end: the loop will find it
+            size = os.readv(sock.fileno(), [self._raw])
+            if size:
+                self.buffer_updated(size)
 
     def eof_received(self) -> bool:
         if self._secured and not self._closing:

@@ -26,7 +26,7 @@ from wherry.protocol.connection import BodySink, Exchange, Tunnel, TunnelReceive
 from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits, encode_head, is_framed
 from wherry.protocol.http1.exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
-from wherry.protocol.http1.parser import Http1Parsing
+from wherry.protocol.http1.parser import LINE_END, Http1Parsing
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.protocol.write_gate import WriteGate
 from wherry.types import HttpVersion11
@@ -57,7 +57,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         "_closed_waiter",
         "_early",
         "_head_size",
-        "_memo_key",
         "_memo_misses",
         "_open",
         "_own_limits",
@@ -78,7 +77,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self.idle_since = 0.0
         self.version = HttpVersion11
         self._open = False
-        self._memo_key: bytes | None = None
         self._memo_misses = 0
         self._head_size = 0
         self._poll: Any = None
@@ -110,16 +108,20 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             or transport.is_closing()
         ):
             return False
-        # A fresh connection may hold what the server says first, TLS tickets for one.
         poll = self._poll
-        return self.exchanges == 0 or not (
-            self._has_unread(transport) if poll is None else poll.poll(0)
-        )
+        return not (self._has_unread(transport) if poll is None else poll.poll(0))
 
     def _has_unread(self, transport: asyncio.Transport) -> bool:
         """Whether bytes, or the end, have come that the event loop has not read yet: nobody asked
         for them.
         """
+        if self.exchanges == 0 and transport.get_extra_info("ssl_object") is not None:
+            # RFC 8446 4.6.1: a fresh one may hold tickets.  Only who decrypts it knows whether
+            # there is an answer, too.
+            read_now = getattr(transport, "read_now", None)
+            if read_now is not None:
+                read_now()
+            return not self._open or transport.is_closing()
         sock = transport.get_extra_info("socket")
         if sock is None or _new_poll is None:
             return False
@@ -145,6 +147,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self._body_allowed = head.method != "HEAD"
         self._interim = 0
         self._head_size = 0
+        self._begun = False
         self._memo_key = None
         self._limits = head.limits or self._own_limits
         body = head.body
@@ -237,7 +240,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         parser need not see it: all that can differ is the body, and its length is known.
         """
         end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
+        if end < 4 or not data.startswith(b"HTTP/1."):
             return False
         key = data[:end]
         known = self._limits.known_heads.get(key)
@@ -302,11 +305,31 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             if self._message_done:
                 self._message_ended(exchange)
             return
+        size = len(data)
         try:
-            self._parser.feed_data(data)
+            if self._begun:
+                if size > 1 and data[-1] in LINE_END:
+                    self._feed_but_last(data)
+                else:
+                    self._parser.feed_data(data)
+            else:
+                # Nearly always all of the first line is there, and no interim response.
+                start = bytes(data[:10])
+                if start[:7] == b"HTTP/1." and start[9:] not in (b"", b"1"):
+                    self._begun = True
+                else:
+                    data = self._begin(data)
+                self._parser.feed_data(data)
+                if self._message_done and data[-1] in LINE_END and self._ends_before(data):
+                    self._surplus = True
         except httptools.HttpParserUpgrade as switch:
-            self._message_done = False
-            self._early = bytes(data[switch.args[0] :])
+            if not self._surplus:
+                self._message_done = False
+                self._early = bytes(data[switch.args[0] :])
+                return
+            # Another message, behind the one that was asked for: nobody's (RFC 9112 9.2).
+        except BadHttpMessage as exc:
+            self._broken(exc)
             return
         except httptools.HttpParserError as exc:
             if not self._message_done:
@@ -323,9 +346,13 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if self._message_done:
             self._message_ended(exchange)
             return
+        self._goes_on(exchange, size)
+
+    def _goes_on(self, exchange: Http1Exchange, size: int) -> None:
+        """A read of `size` bytes did not end the message."""
         self._memo_key = None
         if exchange.head is None:
-            self._head_size += len(data)
+            self._head_size += size
             if self._head_size > self._limits.max_head_size:
                 self._broken(
                     BadHttpMessage(
@@ -334,7 +361,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
                 )
         elif self._left < 0:
             self._begin_to_count(exchange.head)
-        elif self._is_padding(len(data)):
+        elif self._is_padding(size):
             self._broken(
                 BadHttpMessage(
                     f"more than {self._limits.max_head_size} bytes of the body's framing are no data"

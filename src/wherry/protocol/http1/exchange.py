@@ -61,7 +61,7 @@ class Http1Carrier(Connection):
 class Http1Exchange(Exchange):
     """One request and its response on an HTTP/1 connection."""
 
-    __slots__ = ("_chunked", "_ended")
+    __slots__ = ("_chunked", "_ended", "asks_to_switch")
 
     connection: Http1Carrier
 
@@ -71,6 +71,7 @@ class Http1Exchange(Exchange):
         super().__init__(connection, sink, reused)
         self._ended = not head.streamed
         self._chunked = head.content_length is None
+        self.asks_to_switch = head.upgrade is not None
 
     @property
     def request_ended(self) -> bool:

@@ -9,6 +9,7 @@ for them.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import cast
 
 import httptools
@@ -29,6 +30,12 @@ COUNT_FROM = 256 * 1024
 CHUNK_FRAME = 16
 ZERO_COPY_FROM = 32 * 1024
 _VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
+_BEGINNING = b"HTTP/1."
+# The parser passes over these between messages without a word; they are surplus like any other
+# bytes.
+LINE_END = b"\r\n"
+# RFC 9112 4: a reason phrase has no control characters but the tab.
+_bad_reason = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
 class Http1Parsing(Http1ReadPacing):
@@ -39,6 +46,8 @@ class Http1Parsing(Http1ReadPacing):
     """
 
     __slots__ = (
+        "_beginning",
+        "_begun",
         "_body_allowed",
         "_borrower",
         "_buffer",
@@ -50,6 +59,7 @@ class Http1Parsing(Http1ReadPacing):
         "_keep_alive",
         "_left",
         "_limits",
+        "_memo_key",
         "_message_done",
         "_parser",
         "_reads_ahead",
@@ -64,7 +74,10 @@ class Http1Parsing(Http1ReadPacing):
         super().__init__(loop)
         self.exchange: Http1Exchange | None = None
         self._limits = limits
+        self._memo_key: bytes | None = None  # the head that is read, if it came whole in one read
         self._parser = httptools.HttpResponseParser(self)
+        self._begun = False  # the final response is known to begin as one must
+        self._beginning: bytearray | None = None  # what came of messages before that is known
         self._body_allowed = True
         self._message_done = False
         self._keep_alive = False
@@ -81,6 +94,65 @@ class Http1Parsing(Http1ReadPacing):
         self._left = 0  # bytes of the body that are still to be counted; -1 while nobody has looked
         self._borrower: Borrower | None = None
         self._reads_ahead = False  # the loop has read again before who was waiting could run
+
+    def _begin(self, data: memoryview) -> memoryview:
+        """Look at how messages begin, which the parser does not tell: it knows other protocols than
+        HTTP/1 too.
+
+        Interim responses are parsed here, each by itself, so that what follows each is looked at as
+        well.
+
+        Returns:
+            What there is of the final response, nothing before its status is there.
+
+        Raises:
+            BadHttpMessage: This is not HTTP/1.
+        """
+        self._memo_key = None
+        known = self._beginning
+        if known is None:
+            known = self._beginning = bytearray()
+        searched = max(len(known) - 3, 0)
+        known += data
+        while True:
+            # RFC 9112 2.2 lets a server pass over an empty line before a message; a client has no
+            # such leave.
+            if not _BEGINNING.startswith(known[:7]):
+                raise BadHttpMessage(f"this is no HTTP/1 response: {bytes(known[:64])!r}")
+            status = known[9:12]
+            if not status or (status[:1] == b"1" and len(status) < 3):
+                return data[:0]
+            if status[:1] != b"1" or status == b"101":
+                self._begun, self._beginning = True, None
+                return memoryview(bytes(known))
+            end = known.find(b"\r\n\r\n", searched)
+            if end < 0:
+                return data[:0]
+            head = bytes(known[: end + 4])
+            del known[: end + 4]
+            searched = 0
+            self._parser.feed_data(head)
+
+    def _feed_but_last(self, data: memoryview) -> None:
+        """Parse a read that ends with CR or LF: whether that is of the message shows when it is
+        parsed by itself.
+        """
+        self._parser.feed_data(data[:-1])
+        if self._message_done:
+            self._surplus = True
+            return
+        try:
+            self._parser.feed_data(data[-1:])
+        except httptools.HttpParserUpgrade:
+            raise httptools.HttpParserUpgrade(len(data)) from None
+
+    def _ends_before(self, data: memoryview) -> bool:
+        """Whether a message that came whole in one read, `data`, ends before `data` does."""
+        whole = bytes(data)
+        head = self.exchange.head if self.exchange is not None else None
+        if head is not None and head.get(b"transfer-encoding") is not None:
+            return not whole.endswith(b"\r\n\r\n") or whole[-5] in LINE_END
+        return len(whole) != whole.find(b"\r\n\r\n") + 4 + self._fed
 
     def on_message_begin(self) -> None:
         if self._message_done:
@@ -116,6 +188,12 @@ class Http1Parsing(Http1ReadPacing):
         version = _VERSIONS.get(parser.get_http_version())
         if version is None:
             raise BadHttpMessage(f"the response is of version {parser.get_http_version()}")
+        if status < 100:  # RFC 9110 15: there is no such class, and above 599 all count as 5xx
+            raise BadHttpMessage(f"the response's status is {status:03}")
+        if self._reason and _bad_reason(self._reason):
+            raise BadHttpMessage(
+                f"the reason phrase has a control character: {self._reason[:64]!r}"
+            )
         head = ResponseHead(
             status, self._reason.decode("utf-8", "surrogateescape"), version, tuple(self._fields)
         )
@@ -127,6 +205,10 @@ class Http1Parsing(Http1ReadPacing):
             if exchange.informational is not None:
                 exchange.informational(head)
             return
+        if status == 101 and not exchange.asks_to_switch:
+            raise BadHttpMessage(
+                "the response is 101 to a request that asked for no other protocol (RFC 9110 7.8)"
+            )
         if not self._body_allowed:
             self._keep_alive = persists(head)
             self._message_done = True
@@ -152,12 +234,15 @@ class Http1Parsing(Http1ReadPacing):
         exchange = self.exchange
         if exchange is None or exchange.head is None or self._message_done:
             return  # an interim response, or the no-body message that ended with its head
+        head = exchange.head
         self._message_done = True
-        self._keep_alive = self._parser.should_keep_alive()
+        self._keep_alive = self._parser.should_keep_alive() and (
+            head.version is HttpVersion11 or persists(head)
+        )
         if self._fields:
             exchange.trailers = tuple(self._fields)
             self._fields = []
-        if exchange.head.status == 101:
+        if head.status == 101:
             # RFC 9110 15.2: no content, be the switch to a protocol that it names (which the parser
             # tells) or to none.
             self._keep_alive = False
