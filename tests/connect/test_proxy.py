@@ -490,7 +490,9 @@ async def test_one_context_serves_a_proxy_and_an_origin_of_http2(authority: trus
             assert selected_protocol(stream.transport) == "h2"
             stream.abort()
             stream = await dial_stream("127.0.0.1", other, settings, connect_request, key=key)
-            await secure(stream, settings, connect_request, protocols=("http/1.1",), **options)
+            await secure(
+                stream, settings, connect_request, protocols=("http/1.1",), chosen=True, **options
+            )
             assert selected_protocol(stream.transport) == "http/1.1"
             stream.abort()
 

@@ -17,7 +17,6 @@ from typing import Any
 import certifi
 import pytest
 import trustme
-import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,8 +35,6 @@ from wherry.errors import (
     FingerprintMismatch,
     ServerFingerprintMismatch,
 )
-
-from .conftest import Serve
 
 UTC = dt.UTC
 
@@ -501,66 +498,6 @@ async def test_a_protocol_that_was_not_offered_is_refused(
     async with TCPConnector(ssl=client_context) as connector:
         with pytest.raises(ClientConnectorSSLError, match="spdy/3"):
             await get(connector, f"https://localhost:{port}/")
-
-
-# --- sessions -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
-def test_a_new_connection_takes_up_the_last_session(
-    get, ca, client_context, version, new_loop
-) -> None:
-    async def run() -> list[bool]:
-        serve = Serve()
-        port = await serve(ssl=server_with(ca.issue_cert("localhost"), maximum_version=version))
-        async with TCPConnector(ssl=client_context, force_close=True) as connector:
-            for _ in range(4):
-                await get(connector, f"https://localhost:{port}/")
-            sessions = connector._settings.sessions.resuming(client_context)
-            resumed = list(sessions.resumed().values())
-        await serve.stop()
-        return resumed
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        assert runner.run(run()) == [True]
-
-
-async def test_a_session_is_never_taken_up_for_another_name_or_another_trust(
-    get, serve, ca, client_context
-) -> None:
-    port = await serve(ssl=server_with(ca.issue_cert("localhost", "127.0.0.1")))
-    async with TCPConnector(force_close=True) as connector:
-        await get(connector, f"https://localhost:{port}/", ssl=False)
-        await get(connector, f"https://localhost:{port}/", ssl=False)
-        with pytest.raises(ClientConnectorCertificateError):
-            await get(connector, f"https://localhost:{port}/")
-        await get(connector, f"https://localhost:{port}/", ssl=client_context)
-        assert connector._settings.sessions.resuming(client_context).resumed() == {
-            "localhost": False
-        }
-
-
-async def test_a_fingerprint_is_checked_on_a_resumed_session_too(get, serve, ca) -> None:
-    leaf = ca.issue_cert("localhost")
-    port = await serve(ssl=server_with(leaf))
-    async with TCPConnector(force_close=True) as connector:
-        for _ in range(2):
-            await get(connector, f"https://localhost:{port}/", ssl=Fingerprint(digest_of(leaf)))
-        with pytest.raises(ServerFingerprintMismatch):
-            await get(connector, f"https://localhost:{port}/", ssl=Fingerprint(b"0" * 32))
-
-
-async def test_sessions_are_bounded(get, serve, ca, client_context) -> None:
-    names = [f"h{number}.test.example" for number in range(tls.MAX_SESSIONS + 3)]
-    port = await serve(ssl=server_with(ca.issue_cert("*.test.example")))
-    async with TCPConnector(ssl=client_context, force_close=True) as connector:
-        await asyncio.gather(
-            *(get(connector, f"https://127.0.0.1:{port}/", server_hostname=name) for name in names)
-        )
-        assert (
-            len(connector._settings.sessions.resuming(client_context).resumed()) == tls.MAX_SESSIONS
-        )
 
 
 # --- the deprecated forms -------------------------------------------------------------------------

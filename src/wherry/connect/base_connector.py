@@ -27,7 +27,7 @@ from wherry.connect.dial_settings import DialSettings
 from wherry.connect.handshake_stream import HandshakeStream
 from wherry.connect.pool.pool import Pool
 from wherry.connect.pool.route_pool import PoolStats
-from wherry.connect.route import Origin, ProxyHop, Route
+from wherry.connect.route import Origin, ProxyHop, Route, decoded_host
 from wherry.connect.tls.contexts import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
 from wherry.connect.tls.transport import TlsTransport
 from wherry.protocol.connection import Connection
@@ -173,7 +173,9 @@ class BaseConnector(KnownNames):
         self.shows_requests = dials or self.overrides_connect
 
     def _dial_settings(self) -> DialSettings:
-        return DialSettings(self._loop, limits=self._limits)
+        return DialSettings(
+            self._loop, limits=self._limits, chooses_protocols=self._protocols != DEFAULT_PROTOCOLS
+        )
 
     def _dialler(self) -> Callable[[ConnectRequest], Awaitable[Connection]]:
         """What makes the pool's connections."""
@@ -317,7 +319,7 @@ class BaseConnector(KnownNames):
         protocols = DEFAULT_PROTOCOLS if is_websocket else self._protocols
         is_tls = scheme == "https"
         return Route(
-            Origin(scheme, url.raw_host or "", url.port or 0),
+            Origin(scheme, decoded_host(url.raw_host or ""), url.port or 0),
             hops,
             # Plain connections are shared whatever was said of TLS.
             ssl=ssl if is_tls else True,

@@ -77,6 +77,10 @@ class TCPConnector(BaseConnector):
         allow_address: Asked with each `ipaddress` address before it is connected to, proxies' too,
             redirects' too; `public_addresses_only` makes URLs from strangers safe.
         limits: What a server may send in a response's head.
+        tls_resumption: Whether TLS sessions are resumed, which checks no certificate again (RFC
+            8446 2.2).  None, the default: those of contexts that wherry made, for nobody else can
+            change them.  True: those of SSLContexts of your own as well, which promises that their
+            certificates and authorities stay the same.  False: none.
     """
 
     allowed_protocol_schema_set = HTTP_SCHEMES | {"tcp"}
@@ -110,6 +114,7 @@ class TCPConnector(BaseConnector):
         allow_address: AllowAddress | None = None,
         limits: Limits = DEFAULT_LIMITS,
         http2: FlowOptions | None = None,
+        tls_resumption: bool | None = None,
     ) -> None:
         loop = loop or running_loop(type(self).__name__)
         if http2 is not None and not isinstance(http2, FlowOptions):
@@ -141,6 +146,7 @@ class TCPConnector(BaseConnector):
         self._socket_factory = socket_factory
         self._allow_address = allow_address
         self._http2 = http2
+        self._tls_resumption = tls_resumption
         super().__init__(
             keepalive_timeout=keepalive_timeout,
             force_close=force_close,
@@ -264,6 +270,8 @@ class TCPConnector(BaseConnector):
             allow_address=self._allow_address,
             limits=self._limits,
             http2=self._http2,
+            tls_resumption=self._tls_resumption,
+            chooses_protocols=self._protocols != DEFAULT_PROTOCOLS,
         )
 
     @property

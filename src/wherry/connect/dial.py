@@ -42,6 +42,7 @@ from wherry.connect.happy_eyeballs import (
 from wherry.connect.proxy.tunnel import open_tunnel, proxy_failure
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls import contexts as tls
+from wherry.connect.tls.sessions import Handshake
 from wherry.connect.tls.start_tls import check_fingerprint, secure
 from wherry.connect.tls.transport import TlsTransport
 from wherry.errors import (
@@ -114,10 +115,9 @@ async def _dial_direct(
 ) -> Connection:
     origin = route.origin
     key = connection_key(route)
-    context: tls.ResumingContext | None = None
+    handshake: Handshake | None = None
     if route.is_tls:
-        inner = await tls.context_for(route.ssl, route.protocols)
-        context = settings.sessions.resuming(inner, tls.offered(route.protocols))
+        handshake = await handshake_for(route, settings, connect_request)
     dialled = _Dialled(origin.host, origin.port, key, ClientConnectorError)
     return cast(
         "Connection",
@@ -125,10 +125,29 @@ async def _dial_direct(
             settings,
             connect_request,
             protocol_factory(route, settings),
-            context=context,
+            handshake=handshake,
             route=route,
         ),
     )
+
+
+async def handshake_for(
+    route: Route, settings: DialSettings, connect_request: ConnectRequest
+) -> Handshake:
+    """The TLS handshake with the origin of a route."""
+    return await settings.sessions.handshake(
+        route.ssl,
+        route.protocols,
+        trust_of(route, connect_request),
+        chosen=settings.chooses_protocols,
+    )
+
+
+def trust_of(route: Route, connect_request: ConnectRequest) -> Route | None:
+    """What a session with the route's origin is kept under: the route, unless that does not name
+    the proxies' users.
+    """
+    return route if connect_request.answer is None else None
 
 
 async def _dial_path(
@@ -231,6 +250,8 @@ async def finish(
                 server_hostname=server_name(route),
                 protocols=route.protocols,
                 key=connection_key(route),
+                trust=trust_of(route, connect_request),
+                chosen=settings.chooses_protocols,
             )
             connect_request.timings.tls = settings.loop.time() - started
         connection = connection_for(stream.transport, route, settings)
@@ -271,7 +292,7 @@ class _Dialled:
         connect_request: ConnectRequest,
         factory: Factory,
         *,
-        context: tls.ResumingContext | None = None,
+        handshake: Handshake | None = None,
         route: Route | None = None,
     ) -> Any:
         """A protocol of `factory` (or another, if ALPN says so) on a connected transport."""
@@ -286,7 +307,7 @@ class _Dialled:
             attempts = Attempts(loop)
             try:
                 return await self._attempt(
-                    remaining, attempts, settings, connect_request, factory, context, route
+                    remaining, attempts, settings, connect_request, factory, handshake, route
                 )
             except (ClientConnectorError, ConnectionTimeoutError, ServerFingerprintMismatch) as exc:
                 # What a peer said is worth more than that another address was silent.
@@ -310,7 +331,7 @@ class _Dialled:
         settings: DialSettings,
         connect_request: ConnectRequest,
         factory: Factory,
-        context: tls.ResumingContext | None,
+        handshake: Handshake | None,
         route: Route | None,
     ) -> Any:
         loop = settings.loop
@@ -318,13 +339,16 @@ class _Dialled:
         transport: TlsTransport | None = None
         try:
             async with asyncio.timeout(connect_request.sock_connect):
-                if context is None or route is None:
+                if handshake is None or route is None:
                     protocol = await self._connect(addresses, attempts, settings, factory)
                     connect_request.timings.connect = loop.time() - started
                     return protocol
                 name, waits = server_name(route), settings.ssl_shutdown_timeout
                 transport = await self._connect(
-                    addresses, attempts, settings, lambda: TlsTransport(loop, context, name, waits)
+                    addresses,
+                    attempts,
+                    settings,
+                    lambda: TlsTransport(loop, handshake, name, waits),
                 )
                 connected = loop.time()
                 connect_request.timings.connect = connected - started
@@ -337,19 +361,19 @@ class _Dialled:
                 raise self.failure(self.key, OSError(exc.errno, self._told(exc, attempts))) from exc
             raise timed_out(self.key, connect_request, attempts.describe()) from exc
         except (ssl.SSLError, ssl.CertificateError) as exc:
-            if context is not None and route is not None:
-                context.forget(server_name(route))
+            if handshake is not None:
+                handshake.failed()
             raise tls.client_error(self.key, exc) from exc
         except (OSError, RuntimeError) as exc:
             self._report(attempts, settings)
-            if transport is not None and context is not None and route is not None:
-                context.forget(server_name(route))
+            if transport is not None and handshake is not None:
+                handshake.failed()
                 raise self.failure(
                     self.key, told(exc, f"in the TLS handshake with {show(attempts.reached)}")
                 ) from exc
             errno = exc.errno if isinstance(exc, OSError) else None
             raise self.failure(self.key, OSError(errno, self._told(exc, attempts))) from exc
-        return self._accept(cast("TlsTransport", transport), context, route, settings)
+        return self._accept(cast("TlsTransport", transport), handshake, route, settings)
 
     async def _connect(
         self,
@@ -385,21 +409,18 @@ class _Dialled:
         return protocol
 
     def _accept(
-        self,
-        transport: TlsTransport,
-        context: tls.ResumingContext,
-        route: Route,
-        settings: DialSettings,
+        self, transport: TlsTransport, handshake: Handshake, route: Route, settings: DialSettings
     ) -> Connection:
         """The certificate is the right one, and the connection speaks what ALPN chose."""
         try:
-            context.remember(server_name(route), transport.get_extra_info("ssl_object"))
             if isinstance(route.ssl, tls.Fingerprint):
                 check_fingerprint(route.ssl, transport, self.key)
             connection = connection_for(transport, route, settings)
         except BaseException:
+            handshake.failed()
             transport.abort()
             raise
+        handshake.succeeded(transport.get_extra_info("ssl_object"), identified=transport.identified)
         transport.set_protocol(cast("asyncio.BaseProtocol", connection))
         cast("TransportTaker", connection).connection_made(transport)
         return connection
@@ -539,7 +560,7 @@ def addr_info(result: ResolveResult) -> AddrInfoType:
     if zone:
         try:
             scope = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
-        except (OSError, OverflowError):
+        except (OSError, OverflowError, ValueError):
             bare = host
     return (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (bare, port, 0, scope))
 

@@ -18,7 +18,7 @@ from wherry.connect.dns.cache import DNSCache
 from wherry.connect.dns.resolver import ResolveResult
 from wherry.connect.happy_eyeballs import reason
 from wherry.connect.route import ProxyHop, Route
-from wherry.connect.tls import contexts as tls
+from wherry.connect.tls.sessions import SessionTable
 from wherry.errors import ConnectionTimeoutError, printable
 from wherry.protocol.connection import Connection
 from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits
@@ -68,6 +68,9 @@ class DialSettings:
         allow_address: Asked before any address is connected to; None allows all.
         limits: What a server may send in a head.
         http2: Windows and patience of HTTP/2 connections, None for the usual.
+        tls_resumption: Which TLS sessions are resumed; see `SessionTable`.
+        chooses_protocols: Whether the connector names the protocols to offer by ALPN, whatever a
+            context offers.
 
     A connector that dials in a way of its own puts it in `overrides`, and its own look-up of hosts
     in `lookup`.
@@ -75,6 +78,7 @@ class DialSettings:
 
     __slots__ = (
         "allow_address",
+        "chooses_protocols",
         "family",
         "happy_eyeballs_delay",
         "http2",
@@ -105,6 +109,8 @@ class DialSettings:
         allow_address: AllowAddress | None = None,
         limits: Limits = DEFAULT_LIMITS,
         http2: FlowOptions | None = None,
+        tls_resumption: bool | None = None,
+        chooses_protocols: bool = False,
     ) -> None:
         self.loop = loop
         self.names = names
@@ -121,14 +127,21 @@ class DialSettings:
         self.plain_sockets = local_addresses is None and socket_factory is None
         self.overrides: DialOverrides | None = None
         self.lookup: Lookup | None = None
-        self.sessions = tls.Sessions()
+        self.sessions = SessionTable(tls_resumption)
+        self.chooses_protocols = chooses_protocols
 
 
 def server_name(route: Route) -> str:
-    """The name for SNI and for the certificate's check; certificates carry names without the last
-    dot.
+    """The name for SNI and for the certificate's check."""
+    return certificate_name(route.server_hostname or route.origin.host)
+
+
+def certificate_name(host: str) -> str:
+    """What a certificate may call `host`: a name without a last dot, an address without zone (RFC
+    9110 4.3.5).
     """
-    return (route.server_hostname or route.origin.host).rstrip(".")
+    host = host.rstrip(".")
+    return host.partition("%")[0] if ":" in host else host
 
 
 def connection_key(route: Route) -> ConnectionKey:

@@ -16,7 +16,7 @@ import ssl
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
-from wherry.connect.tls.transport import TlsTransport
+from wherry.connect.tls.transport import TlsTransport, WrapsBio
 
 _NO_SET_PROTOCOL = asyncio.BaseTransport.set_protocol
 
@@ -150,7 +150,7 @@ class HandshakeStream(asyncio.Protocol):
 
     async def start_tls(
         self,
-        context: ssl.SSLContext,
+        context: WrapsBio,
         server_hostname: str,
         timeout: float | None = None,
         shutdown_timeout: float | None = None,
@@ -158,7 +158,7 @@ class HandshakeStream(asyncio.Protocol):
         """Go on inside TLS, which works inside TLS too.  On failure the transport is closed.
 
         Args:
-            context: The TLS settings.
+            context: A context, or what stands for one.
             server_hostname: The name to send and to check.
             timeout: Seconds that the handshake may take, None for 60.
             shutdown_timeout: Seconds that the closing handshake may take, None for 30.
@@ -236,6 +236,11 @@ class HandshakeStream(asyncio.Protocol):
     def ssl_object(self) -> ssl.SSLObject | None:
         """The innermost TLS session, None outside TLS."""
         return cast("ssl.SSLObject | None", self.transport.get_extra_info("ssl_object"))
+
+    @property
+    def identified(self) -> bool:
+        """Whether the innermost TLS peer asked for a certificate of ours."""
+        return isinstance(self.transport, TlsTransport) and self.transport.identified
 
     # --- the transport's side ---------------------------------------------------------------------
 

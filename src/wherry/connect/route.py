@@ -7,6 +7,16 @@ here and no socket opened.
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+
+def decoded_host(host: str) -> str:
+    """A URL's host as sockets know it: the zone of an IPv6 address is quoted there (RFC 6874 2).
+
+    A zone that is not ("fe80::1%eth0") is what people write, and stays.
+    """
+    address, _, zone = host.partition("%25")
+    return f"{address}%{unquote(zone)}" if zone and ":" in address else host
 
 
 class Origin(NamedTuple):

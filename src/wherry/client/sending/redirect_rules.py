@@ -56,9 +56,10 @@ class Hop:
         auth: Basic authentication for this hop; the URL itself has no credentials any more.
         trusted: Whether session-wide secrets (fields, `auth=`, cookies of the request) may be sent.
         left: Hosts whose own credentials (those of ~/.netrc) were dropped on the way.
+        keeps_tls: Whether what the request said of TLS holds: of its first origin, and of no other.
     """
 
-    __slots__ = ("auth", "data", "headers", "left", "method", "trusted", "url")
+    __slots__ = ("auth", "data", "headers", "keeps_tls", "left", "method", "trusted", "url")
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Hop:
         auth: BasicAuth | None,
         trusted: bool = True,
         left: frozenset[str] = frozenset(),
+        keeps_tls: bool = True,
     ) -> None:
         self.method = method
         self.url = url
@@ -77,6 +79,7 @@ class Hop:
         self.auth = auth
         self.trusted = trusted
         self.left = left
+        self.keeps_tls = keeps_tls
 
     @property
     def is_plain(self) -> bool:
@@ -172,10 +175,11 @@ def next_hop(
             f"Cannot follow redirect {status} to {url} with a consumed request body. "
             "Use bytes, a seekable file-like object, or set allow_redirects=False."
         )
-    auth, trusted, left = hop.auth, hop.trusted, hop.left
+    auth, trusted, left, keeps_tls = hop.auth, hop.trusted, hop.left, hop.keeps_tls
     if origin_of(url) != origin_of(sent_to):
         dropped |= _SECRETS
         auth, trusted = None, False
+        keeps_tls = keeps_tls and is_upgrade(sent_to, url)
         left |= {sent_to.raw_host or ""}
         if sent_to.scheme in _SECURE and url.scheme not in _SECURE:
             left |= {url.raw_host or ""}
@@ -187,7 +191,7 @@ def next_hop(
             raise InvalidUrlRedirectClientError(url.with_user(None), str(exc)) from exc
         dropped |= {"authorization"}
     headers = _kept(hop.headers, dropped, without_content=without_content)
-    return Hop(method, url, headers, data, auth, trusted, left)
+    return Hop(method, url, headers, data, auth, trusted, left, keeps_tls)
 
 
 def _kept(headers: LooseHeaders | None, dropped: frozenset[str], *, without_content: bool) -> Any:
@@ -200,3 +204,16 @@ def _kept(headers: LooseHeaders | None, dropped: frozenset[str], *, without_cont
         if (lower := name.lower()) not in dropped
         and not (without_content and lower.startswith("content-"))
     ]
+
+
+def is_upgrade(old: URL, new: URL) -> bool:
+    """Whether a host asks for TLS in place of none, each at its usual port.
+
+    What a request for http said of TLS can only have been meant for that.
+    """
+    return (
+        (old.scheme, new.scheme) in {("http", "https"), ("ws", "wss")}
+        and old.raw_host == new.raw_host
+        and old.is_default_port()
+        and new.is_default_port()
+    )

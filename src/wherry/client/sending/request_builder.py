@@ -346,10 +346,12 @@ class RequestBuilder:
             loop=self._loop,
             response_class=self._response_class,
             session=cast("ClientSession", self),
-            ssl=options.ssl,
+            # Another origin is trusted as the session says, and shown no certificate that was meant
+            # for the first.
+            ssl=options.ssl if hop.keeps_tls else True,
             traces=traces,
             trust_env=self._trust_env,
-            server_hostname=options.server_hostname,
+            server_hostname=options.server_hostname if hop.keeps_tls else None,
             shared=shared,
             cookie_line=cookie_line,
             upgrade=options.upgrade,

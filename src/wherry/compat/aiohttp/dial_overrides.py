@@ -20,7 +20,7 @@ from aiohappyeyeballs import AddrInfoType
 
 from wherry.connect.alpn import connection_for
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest
-from wherry.connect.dial import addr_info, addresses_of, checked, dial_route, finish
+from wherry.connect.dial import addr_info, addresses_of, checked, dial_route, finish, handshake_for
 from wherry.connect.dial_settings import DialSettings, connection_key, hop_key, server_name
 from wherry.connect.dns.address_rules import is_literal
 from wherry.connect.dns.resolver import ResolveResult
@@ -135,9 +135,8 @@ class DialOverrides:
         origin = route.origin
         context = None
         if route.is_tls:
-            context = settings.sessions.resuming(
-                await tls.context_for(route.ssl, route.protocols), tls.offered(route.protocols)
-            )
+            # The transport is the program's to make, so no session of it can be kept.
+            context = (await handshake_for(route, settings, connect_request)).context
         transport, protocol = await self._wrap(
             origin.host, origin.port, connection_key(route), connect_request, context
         )

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 from yarl import URL
 
-from wherry.connect.route import ProxyHop
+from wherry.connect.route import ProxyHop, decoded_host
 from wherry.errors import InvalidURL
 from wherry.protocol.grammar import is_token
 from wherry.protocol.heads import has_bytes
@@ -171,7 +171,9 @@ def hop_of_url(value: str | URL, proxy_ssl: Any = None) -> ProxyHop:
     username, password = url.user, url.password
     if username is None and password is not None:
         username = ""
-    return ProxyHop(scheme, host, port or DEFAULT_PORTS[scheme], username, password, (), proxy_ssl)
+    return ProxyHop(
+        scheme, decoded_host(host), port or DEFAULT_PORTS[scheme], username, password, (), proxy_ssl
+    )
 
 
 def field_pairs(fields: LooseHeaders) -> tuple[tuple[str, str], ...]:

@@ -17,7 +17,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from wherry.connect.connect_request import ConnectRequest
-from wherry.connect.dial_settings import DialSettings, hop_key, timed_out
+from wherry.connect.dial_settings import DialSettings, certificate_name, hop_key, timed_out
 from wherry.connect.handshake_stream import HandshakeStream
 from wherry.connect.proxy.hops import proxy_hops
 from wherry.connect.proxy.http import (
@@ -140,9 +140,11 @@ async def pass_hops(
         raise  # refused by the program's own guard, so no failure of the proxy
     except ClientConnectorError as exc:
         raise proxy_failure(hops[0], exc) from exc
+    passed: list[ProxyHop] = []
     try:
         for hop, (host, port) in zip(hops, ends, strict=True):
-            await pass_hop(stream, hop, host, port, settings, connect_request)
+            passed.append(hop)
+            await pass_hop(stream, tuple(passed), host, port, settings, connect_request)
     except BaseException:
         stream.abort()
         raise
@@ -156,17 +158,18 @@ def authorized(hop: ProxyHop, field: str) -> ProxyHop:
 
 async def pass_hop(
     stream: HandshakeStream,
-    hop: ProxyHop,
+    hops: tuple[ProxyHop, ...],
     host: str,
     port: int,
     settings: DialSettings,
     connect_request: ConnectRequest,
 ) -> None:
-    """Ask `hop`, at the other end of `stream`, for a tunnel to `host`; errors name the hop."""
+    """Ask the last of `hops`, at the other end of `stream`, for a tunnel to `host`; errors name it."""
+    hop = hops[-1]
     towards = authority(host, port)
     try:
         if hop.scheme == "https":
-            await enter_tls(stream, hop, settings, connect_request)
+            await enter_tls(stream, hops, settings, connect_request)
         async with asyncio.timeout(connect_request.sock_connect):
             if hop.scheme in HTTP_SCHEMES:
                 await ask_http(stream, hop, host, port)
@@ -197,18 +200,25 @@ async def pass_hop(
 
 
 async def enter_tls(
-    stream: HandshakeStream, hop: ProxyHop, settings: DialSettings, connect_request: ConnectRequest
+    stream: HandshakeStream,
+    hops: tuple[ProxyHop, ...],
+    settings: DialSettings,
+    connect_request: ConnectRequest,
 ) -> None:
-    """TLS with a proxy, inside whatever the wire is in already."""
+    """TLS with the last of `hops`, inside whatever the wire is in already."""
+    hop = hops[-1]
     await secure(
         stream,
         settings,
         connect_request,
         ssl_option=hop.ssl,
-        server_hostname=hop.host.rstrip("."),
+        server_hostname=certificate_name(hop.host),
         protocols=PROXY_PROTOCOLS,
         key=hop_key(hop),
-        names=PROXY_PROTOCOLS,
+        # The way to this proxy; who is named as its user by an `answer` alone is not a part of
+        # that.
+        trust=None if connect_request.answer is not None else hops,
+        chosen=True,
     )
     chosen = selected_protocol(stream.transport)
     if chosen not in {None, *PROXY_PROTOCOLS}:

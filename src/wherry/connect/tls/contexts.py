@@ -1,8 +1,7 @@
-"""TLS: whose certificates are trusted, how a context comes about, and how a session is taken up
-again.
+"""TLS: whose certificates are trusted, and how a context comes about.
 
 Contexts are made at first use, in a thread (reading the trust store takes some 20 ms), once for the
-process.  Knows nothing of sockets or routes; what it gives is put into an event loop's own TLS.
+process.  A context that a program made is never changed.  Knows nothing of sockets or routes.
 """
 
 from __future__ import annotations
@@ -14,12 +13,10 @@ import os
 import ssl
 import sys
 import threading
-import time
 import warnings
-from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
-from weakref import WeakSet
 
 from wherry.errors import (
     ClientConnectorCertificateError,
@@ -35,10 +32,6 @@ except ImportError:
     truststore = None  # type: ignore[assignment,unused-ignore]
 
 DEFAULT_PROTOCOLS = ("http/1.1",)
-# Hosts whose TLS session is kept; each may hold some 30 KiB of OpenSSL's memory.
-MAX_SESSIONS = 64
-# Seconds in which one session is taken up again and again before a newer one is asked for.
-SESSION_REUSE = 60.0
 
 
 class Fingerprint:
@@ -221,71 +214,65 @@ async def context_for(ssl_option: Any, protocols: tuple[str, ...]) -> ssl.SSLCon
     return context
 
 
-# --- sessions that are taken up again -------------------------------------------------------------
+# --- a context of the program's, with other protocols by ALPN -------------------------------------
+
+# What of a context's policy can be seen; a TLS object gets a copy of it when it is made.
+_POLICY = (
+    "verify_mode",
+    "verify_flags",
+    "options",
+    "minimum_version",
+    "maximum_version",
+    "post_handshake_auth",
+    "hostname_checks_common_name",
+)
+# The type of the record that a ClientHello is in (RFC 8446 B.1).
+_HANDSHAKE = 22
+# Extensions of a ClientHello that differ from one to the next, or that are ours to choose (RFC 8446
+# 4.2, RFC 7685).
+_ALPN, _PADDING, _SESSION_TICKET, _KEY_SHARE = 16, 21, 35, 51
+_CHANGING = frozenset({_ALPN, _PADDING, _SESSION_TICKET, _KEY_SHARE})
 
 
-class Resumable:
-    """What is kept of the last handshakes with one host.
-
-    Asking OpenSSL for a session costs as much as half a handshake, so one that was taken up lately
-    is taken again.  Not for long: who reuses a ticket can be recognized by it (RFC 8446 C.4).
+def policy_of(context: ssl.SSLContext) -> tuple[Any, ...]:
+    """What a context demands of a peer now, as far as it can be seen: its owner may change it at
+    any time.
     """
-
-    __slots__ = ("asked", "session", "wrapped")
-
-    def __init__(self, wrapped: ssl.SSLObject) -> None:
-        self.wrapped = wrapped
-        self.session: ssl.SSLSession | None = None
-        self.asked = 0.0
-
-    def succeed(self, wrapped: ssl.SSLObject) -> None:
-        """Another handshake went well: if it had to begin from nothing, the old session is of no
-        use any more.
-        """
-        self.wrapped = wrapped
-        if not wrapped.session_reused:
-            self.session = None
-
-    def last_session(self) -> ssl.SSLSession | None:
-        """The session to take up; TLS 1.3 sends it after the handshake, so it is asked for as late
-        as can be.
-        """
-        now = time.monotonic()
-        if self.session is None or now - self.asked > SESSION_REUSE:
-            self.session, self.asked = self.wrapped.session, now
-        return self.session
+    return (context.check_hostname, *(getattr(context, name) for name in _POLICY))
 
 
-# Contexts whose ALPN was set here.
-_alpn_set: WeakSet[ssl.SSLContext] = WeakSet()
+class AlpnContext(ssl.SSLContext):
+    """Offers other protocols by ALPN than a context of the program's, and is that context in all
+    else.
 
-
-class ResumingContext(ssl.SSLContext):
-    """Wraps a context so that an event loop's TLS takes up the last session with each host (RFC
-    8446 2.2).
-
-    Loops call `wrap_bio` and cannot be told of sessions; this one is the inner context's, with a
-    session.  The inner context stays as it is and may be changed by its owner at any time.
+    A context belongs to who made it, and cannot be copied; ALPN can be set on contexts only.  So a
+    TLS object is made here, where ALPN and the policy that can be seen are set, and is given to the
+    program's context before it says its first word.  Certificates, authorities, ciphers and the key
+    log are looked up there from then on.
 
     Args:
-        inner: The context.
-        names: What is offered by ALPN, () for what `inner` offers.  It is set when a handshake
-            begins: one context may serve an origin of HTTP/2 and the proxy on the way to it, which
-            is spoken to in HTTP/1.1.
+        inner: The program's context.
+        names: What to offer.
     """
 
     inner: ssl.SSLContext
-    names: tuple[str, ...]
-    _hosts: OrderedDict[str, Resumable]
+    _seen: tuple[Any, ...]
+    _is_faithful: bool
 
-    def __new__(cls, inner: ssl.SSLContext, names: tuple[str, ...] = ()) -> ResumingContext:  # noqa: PYI034
-        self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+    def __new__(cls, inner: ssl.SSLContext, names: tuple[str, ...]) -> AlpnContext:  # noqa: PYI034
+        with warnings.catch_warnings():
+            # Whether an old version of TLS is a good idea was between the program and its own
+            # context.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self = super().__new__(cls, inner.protocol)
         self.inner = inner
-        self.names = names
-        self._hosts = OrderedDict()
+        self.sslobject_class = inner.sslobject_class
+        self.set_alpn_protocols(names)
+        self._seen = ()
+        self._is_faithful = False
         return self
 
-    def __init__(self, inner: ssl.SSLContext, names: tuple[str, ...] = ()) -> None:
+    def __init__(self, inner: ssl.SSLContext, names: tuple[str, ...]) -> None:
         """Everything is done in `__new__`, where the base class wants it."""
 
     def wrap_bio(
@@ -296,67 +283,81 @@ class ResumingContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        """The inner context's TLS object, with the host's last session where there is one."""
-        known = self._hosts.get(str(server_hostname))
-        if session is None and known is not None:
-            session = known.last_session()
-        # What an earlier handshake offered must not stay for one that wants HTTP/1.1 alone.
-        if names := self.names or (DEFAULT_PROTOCOLS if self.inner in _alpn_set else ()):
-            self.inner.set_alpn_protocols(names)
-            _alpn_set.add(self.inner)
-        try:
-            return self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        except ValueError:
-            if session is None:
-                raise
-            return self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname)
+        """A TLS object of the program's context that offers other protocols.
 
-    def remember(self, server_hostname: str, wrapped: ssl.SSLObject) -> None:
-        """The handshake succeeded: its session may be taken up by the next one."""
-        known = self._hosts.get(server_hostname)
-        if known is not None:
-            known.succeed(wrapped)
-            self._hosts.move_to_end(server_hostname)
-            return
-        self._hosts[server_hostname] = Resumable(wrapped)
-        if len(self._hosts) > MAX_SESSIONS:
-            self._hosts.popitem(last=False)
-
-    def forget(self, server_hostname: str) -> None:
-        """The handshake failed: the next one begins from nothing."""
-        self._hosts.pop(server_hostname, None)
-
-    def resumed(self) -> dict[str, bool]:
-        """Whether the last handshake with each host took up a session."""
-        return {host: bool(known.wrapped.session_reused) for host, known in self._hosts.items()}
-
-
-class Sessions:
-    """The resuming contexts of one connector, by the contexts that they wrap."""
-
-    __slots__ = ("_contexts",)
-
-    def __init__(self) -> None:
-        self._contexts: dict[tuple[ssl.SSLContext, tuple[str, ...]], ResumingContext] = {}
-
-    def resuming(self, context: ssl.SSLContext, names: tuple[str, ...] = ()) -> ResumingContext:
-        """`context` with memory.  Programs that make a context a request do not make us keep them
-        all.
-
-        Args:
-            context: The context.
-            names: What is to be offered by ALPN, () for what the context offers.
+        Where the context has settings that cannot be carried over (its curves, say), what it offers
+        by ALPN is its own affair: no setting of the program's is ever lost.
         """
-        key = (context, names)
-        found = self._contexts.get(key)
-        if found is None:
-            found = self._contexts[key] = ResumingContext(context, names)
-            if len(self._contexts) > MAX_SESSIONS:
-                del self._contexts[next(iter(self._contexts))]
-        return found
+        seen = policy_of(self.inner)
+        if seen != self._seen:
+            self._follow(seen)
+        if not self._is_faithful:
+            return self.inner.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        made = self._wrap(incoming, outgoing, server_hostname)
+        if session is not None:
+            made.session = session
+        return made
 
-    def clear(self) -> None:
-        self._contexts.clear()
+    def _wrap(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, server_hostname: str | bytes | None
+    ) -> ssl.SSLObject:
+        made = super().wrap_bio(incoming, outgoing, False, server_hostname)
+        made.context = self.inner
+        return made
+
+    def _follow(self, seen: tuple[Any, ...]) -> None:
+        """Take over the policy, and see whether that makes the same ClientHello but for ALPN."""
+        self._seen, self._is_faithful = seen, False
+        if type(self.inner).wrap_bio is not ssl.SSLContext.wrap_bio:
+            return  # it makes TLS objects in a way of its own: truststore's does
+        try:
+            self._set(seen)
+        except ValueError:
+            return  # a context for one version of TLS lets nobody change that
+        theirs = first_words(self.inner.wrap_bio, "localhost")
+        ours = first_words(lambda *given: self._wrap(given[0], given[1], given[3]), "localhost")
+        self._is_faithful = bool(theirs) and hello_says(theirs) == hello_says(ours)
+
+    def _set(self, seen: tuple[Any, ...]) -> None:
+        # True goes with no verify_mode but CERT_REQUIRED, which may come only now.
+        self.check_hostname = False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for name, value in zip(_POLICY, seen[1:], strict=True):
+                if getattr(self, name) != value:
+                    setattr(self, name, value)
+        self.check_hostname = seen[0]
+
+
+def first_words(wrap: Callable[..., ssl.SSLObject], server_hostname: str) -> bytes:
+    """The ClientHello that a context would send; nothing where it cannot make one."""
+    outgoing = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLError):
+        wrap(ssl.MemoryBIO(), outgoing, False, server_hostname).do_handshake()
+    words = outgoing.read()
+    return words if words[:1] == bytes([_HANDSHAKE]) else b""  # else it is an alert
+
+
+def hello_says(record: bytes) -> tuple[bytes, dict[int, bytes]]:
+    """What a ClientHello asks for (RFC 8446 4.1.2): cipher suites, and the extensions that do not
+    change each time.
+
+    Args:
+        record: The hello as one record, as OpenSSL writes it.
+    """
+    at = 5 + 4 + 2 + 32  # the record's header, the message's, the version, and the random bytes
+    at += 1 + record[at]  # the session's id
+    size = int.from_bytes(record[at : at + 2])
+    ciphers = record[at + 2 : at + 2 + size]
+    at += 2 + size
+    at += 1 + record[at] + 2  # compression, and how long the extensions are
+    extensions = {}
+    while at < len(record):
+        kind, size = int.from_bytes(record[at : at + 2]), int.from_bytes(record[at + 2 : at + 4])
+        if kind not in _CHANGING:
+            extensions[kind] = record[at + 4 : at + 4 + size]
+        at += 4 + size
+    return ciphers, extensions
 
 
 # --- failure --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Hashable
 from typing import Any
 
 from wherry.connect.connect_request import ConnectRequest
@@ -27,7 +28,8 @@ async def secure(
     server_hostname: str,
     protocols: tuple[str, ...],
     key: ConnectionKey,
-    names: tuple[str, ...] | None = None,
+    trust: Hashable = None,
+    chosen: bool = False,
 ) -> None:
     """TLS over a wire, checked as `ssl_option` says; on failure the wire is closed.
 
@@ -39,20 +41,20 @@ async def secure(
         server_hostname: The name to send and to check.
         protocols: ALPN identifiers in order of wish.
         key: What errors show.
-        names: What to offer by ALPN whatever the context offers, None for what follows from
-            `protocols`.
+        trust: Under what else a session is kept than the context and its policy; None to keep none.
+        chosen: Whether `protocols` are offered by a context of the program's too, whatever they
+            are.
 
     Raises:
         ClientSSLError: TLS failed.
         ConnectionTimeoutError: `ask.sock_connect` passed.
         ServerFingerprintMismatch: The certificate is not the one that was asked for.
     """
-    names = tls.offered(protocols) if names is None else names
-    context = settings.sessions.resuming(await tls.context_for(ssl_option, protocols), names)
+    handshake = await settings.sessions.handshake(ssl_option, protocols, trust, chosen=chosen)
     try:
         async with asyncio.timeout(connect_request.sock_connect):
             await stream.start_tls(
-                context,
+                handshake,
                 server_hostname,
                 timeout=_no_shorter(connect_request.sock_connect),
                 shutdown_timeout=settings.ssl_shutdown_timeout,
@@ -60,23 +62,23 @@ async def secure(
     except TimeoutError as exc:
         raise timed_out(key, connect_request, "the TLS handshake did not end") from exc
     except (ssl.SSLError, ssl.CertificateError) as exc:
-        context.forget(server_hostname)
+        handshake.failed()
         raise tls.client_error(key, exc) from exc
     except OSError as exc:
-        context.forget(server_hostname)
+        handshake.failed()
         raise ClientConnectorError(key, told(exc, "in the TLS handshake")) from exc
     except ValueError as exc:
         # Python's ssl encodes the name by IDNA: no empty label, none of more than 63 bytes, no NUL.
         refused = OSError(None, f"{server_hostname[:300]!r} is no host name for TLS: {exc}")
         raise ClientConnectorError(key, refused) from exc
-    if stream.ssl_object is not None:
-        context.remember(server_hostname, stream.ssl_object)
     if isinstance(ssl_option, tls.Fingerprint):
         try:
             check_fingerprint(ssl_option, stream.transport, key)
         except ServerFingerprintMismatch:
+            handshake.failed()
             stream.abort()
             raise
+    handshake.succeeded(stream.ssl_object, identified=stream.identified)
 
 
 def check_fingerprint(

@@ -14,8 +14,9 @@ import os
 import ssl
 import sys
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
+from wherry.connect.tls.sessions import shows_certificate
 from wherry.protocol.receive_buffer import OnePerLoop
 
 # Seconds that a handshake may take where nobody sets a limit, and that a peer may take to end in
@@ -41,6 +42,18 @@ def _receive_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
     return _buffers.of(loop)
 
 
+class WrapsBio(Protocol):
+    """A context, as far as a transport needs one."""
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        *,
+        server_hostname: str | None = None,
+    ) -> ssl.SSLObject: ...
+
+
 class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     """The client's side of TLS.
 
@@ -49,7 +62,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     Args:
         loop: The event loop.
-        context: The TLS settings.
+        context: A context, or what stands for one: it makes the TLS object.
         server_hostname: The name to send and to check.
         shutdown_timeout: Seconds that the peer may take to end in order, None for
             `SHUTDOWN_TIMEOUT`; 0 does not wait.
@@ -77,12 +90,13 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_tls",
         "_truncated",
         "_waiter",
+        "identified",
     )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        context: ssl.SSLContext,
+        context: WrapsBio,
         server_hostname: str,
         shutdown_timeout: float | None = None,
     ) -> None:
@@ -109,6 +123,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         # What waits for a handshake in the middle of the connection.
         self._backlog: list[memoryview] = []
         self._discarded = 0
+        #: The server asked for a certificate, and was given one or none.
+        self.identified = False
 
     def __repr__(self) -> str:
         state = "closing" if self._closing else "open" if self._secured else "in handshake"
@@ -161,17 +177,26 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
+            self._look_at_flight()
             self._flush()
             return
         except (ssl.SSLError, ssl.CertificateError) as exc:
             self._fail(exc)
             return
+        self._look_at_flight()
         # What ends the handshake goes out with the first request, which is a moment away: one write
         # less.
         self._loop.call_later(FLUSH_SECONDS, self._flush)
         self._secured = True
         if not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _look_at_flight(self) -> None:
+        """Whether the server has asked who the client is can be seen from what goes out only."""
+        if self._outgoing.pending and not self.identified:
+            flight = self._outgoing.read()
+            self.identified = shows_certificate(flight, self._tls)
+            self._outgoing.write(flight)
 
     def _fail(self, exc: Exception) -> None:
         """TLS is broken: the peer is told why, and nothing more is taken from it."""
@@ -428,7 +453,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if name == "ssl_object":
             return self._tls
         if name == "sslcontext":
-            return self._context
+            return self._context if self._tls is None else self._tls.context
         if name == "peercert":
             return self._tls.getpeercert()
         if name == "cipher":
