@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import quote as percent_encode
 
 from wherry.auth.challenge import Challenge, parse_params
+from wherry.errors import ClientError
 from wherry.protocol.grammar import has_control, quoted
 
 Hash = Callable[[bytes], str]
@@ -207,7 +208,7 @@ def respond(
         cnonce: The client's nonce; a random one by default.
 
     Raises:
-        UnicodeEncodeError: Name or password have letters that the server's charset has not.
+        ClientError: Name or password have letters that the server's charset has not.
     """
     hashed, encoding = challenge.hash, challenge.encoding
     nonce = challenge.nonce
@@ -215,9 +216,14 @@ def respond(
     nc = f"{count:08x}"
     # RFC 7616 4: in Normalization Form C.
     login, password = unicodedata.normalize("NFC", login), unicodedata.normalize("NFC", password)
-    a1 = hashed(
-        b":".join((login.encode(encoding), _octets(challenge.realm), password.encode(encoding)))
-    )
+    try:
+        secret = (login.encode(encoding), _octets(challenge.realm), password.encode(encoding))
+    except UnicodeEncodeError:
+        # Without its cause, which holds the password.
+        raise ClientError(
+            f"the server takes name and password in {encoding.upper()}, which cannot write them"
+        ) from None
+    a1 = hashed(b":".join(secret))
     if challenge.is_session:
         a1 = hashed(_octets(f"{a1}:{nonce}:{cnonce}"))
 

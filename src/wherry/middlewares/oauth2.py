@@ -209,6 +209,8 @@ def _lifetime(value: Any) -> float:
     """The seconds that a token lives (RFC 6749 5.1), an hour where that is not said."""
     if isinstance(value, str):
         value = decimal(value, _LONGEST_LIFE)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return _USUAL_LIFE
+    if isinstance(value, float) and math.isnan(value):
         return _USUAL_LIFE
     return float(min(max(value, 0), _LONGEST_LIFE))

@@ -94,10 +94,19 @@ def split_credentials(url: URL) -> tuple[BasicAuth | None, URL]:
     """The credentials in a URL, and the URL without them: they are neither shown nor sent in it
     (RFC 9110 4.2.4).
 
+    They go out in ISO-8859-1 where that can write them, as they always did, and else in UTF-8 (RFC 7617 2.1).
+
     Raises:
         ValueError: The name holds a colon (RFC 7617 2).
     """
-    return BasicAuth.from_url(url), url.with_user(None)
+    auth = BasicAuth.from_url(url)
+    if auth is not None and not _fits_latin1(auth.login + auth.password):
+        auth = BasicAuth(auth.login, auth.password, "utf-8")
+    return auth, url.with_user(None)
+
+
+def _fits_latin1(text: str) -> bool:
+    return text.isascii() or max(text) <= "\xff"
 
 
 def redirect_method(method: str, status: int) -> str:

@@ -183,6 +183,8 @@ class DialOverrides:
             ) from exc
         except ClientError:
             raise
+        except UnicodeError as exc:
+            raise failure(key, OSError(None, f"{host[:300]!r} is no host name: {exc}")) from exc
         except OSError as exc:
             raise failure(key, exc) from exc
         return cast("tuple[asyncio.Transport, Any]", made)

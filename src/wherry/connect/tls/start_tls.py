@@ -67,10 +67,6 @@ async def secure(
     except OSError as exc:
         handshake.failed()
         raise ClientConnectorError(key, told(exc, "in the TLS handshake")) from exc
-    except ValueError as exc:
-        # Python's ssl encodes the name by IDNA: no empty label, none of more than 63 bytes, no NUL.
-        refused = OSError(None, f"{server_hostname[:300]!r} is no host name for TLS: {exc}")
-        raise ClientConnectorError(key, refused) from exc
     if isinstance(ssl_option, tls.Fingerprint):
         try:
             check_fingerprint(ssl_option, stream.transport, key)

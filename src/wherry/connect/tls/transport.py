@@ -150,9 +150,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         seconds = HANDSHAKE_TIMEOUT if timeout is None else timeout
         timer = self._loop.call_later(seconds, self._took_too_long, seconds)
         try:
-            self._tls = self._context.wrap_bio(
-                self._incoming, self._outgoing, server_hostname=self._server_hostname
-            )
+            self._tls = self._wrapped()
             self._shake()
             await self._waiter
             if self.is_closing():
@@ -167,6 +165,19 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             raise
         finally:
             timer.cancel()
+
+    def _wrapped(self) -> ssl.SSLObject:
+        """The TLS object.
+
+        Raises:
+            OSError: The name is none that TLS can send and check.
+        """
+        name = self._server_hostname
+        try:
+            return self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        except ValueError as exc:
+            # Python's ssl encodes it by IDNA: no empty label, none of more than 63 bytes, no NUL.
+            raise OSError(None, f"{name[:300]!r} is no host name for TLS: {exc}") from exc
 
     def _took_too_long(self, seconds: float) -> None:
         self._fail(
