@@ -1,4 +1,4 @@
-"""Classes of the program's own whose requests send themselves, and whose responses start
+"""Custom classes whose requests send themselves, and whose responses start
 themselves.
 """
 

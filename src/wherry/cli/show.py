@@ -1,6 +1,6 @@
 """What a person sees: bodies, heads, times, progress, errors.
 
-Bodies go to standard output, all else to standard error; what a stranger's server says never drives
+Bodies go to standard output, all else to standard error; what an untrusted server says never drives
 the terminal.
 """
 

@@ -38,8 +38,8 @@ from wherry.client.headers.validation import (
 )
 from wherry.client.origin import authority_of
 from wherry.client.request_info import RequestInfo
-from wherry.compat.aiohttp.private_names import warn_of_unheard
-from wherry.compat.aiohttp.request_overrides import UNHEARD
+from wherry.compat.aiohttp.private_names import warn_of_never_called
+from wherry.compat.aiohttp.request_overrides import NEVER_CALLED
 from wherry.connect.proxy.hops import proxy_hops
 from wherry.connect.proxy.http import forward_fields
 from wherry.connect.route import ProxyHop, Route
@@ -191,7 +191,7 @@ class ClientRequest:
             self.chunked = chunked
 
     def __init_subclass__(cls) -> None:
-        warn_of_unheard(cls, UNHEARD)
+        warn_of_never_called(cls, NEVER_CALLED)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.url}>"

@@ -293,7 +293,7 @@ class ClientResponse(ResponseFacts):
     # --- the end ----------------------------------------------------------------------------------
 
     async def start(self, _connection: Any) -> ClientResponse:
-        """Wait for the head; for classes of the program's own to override."""
+        """Wait for the head; for custom classes to override."""
         if isinstance(self._starting, asyncio.Task):
             await self._starting
         return self

@@ -496,7 +496,7 @@ class ClientSession(SessionFacts):
             if self._websockets:
                 await close_websockets(self._websockets)
         if self._closing_payloads:
-            # A class of the program's own must not hold the session up for ever.
+            # A custom class must not hold the session up for ever.
             _, late = await asyncio.wait(self._closing_payloads, timeout=PAYLOAD_CLOSE_SECONDS)
             for task in late:
                 task.cancel()

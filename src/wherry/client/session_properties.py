@@ -1,4 +1,4 @@
-"""What a session was told: its properties, as programs read them.
+"""A session's properties, as programs read them.
 
 Most of it never changes; `headers` may, and the requests that follow have what it says then.
 """

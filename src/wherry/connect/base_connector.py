@@ -93,7 +93,7 @@ class BaseConnector(KnownNames):
 
     _closed = True  # until __init__ is through
     _ending = False  # there is, or was, an end to wait for
-    #: Whether requests are shown to a class of the program's own, which may change them.
+    #: Whether requests are shown to a custom class, which may change them.
     shows_requests = False
     #: Whether such a class, or the program, has a `connect` of its own.
     overrides_connect = False
@@ -208,7 +208,7 @@ class BaseConnector(KnownNames):
         )
 
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
-        """Dial for a request: what connectors of the program's own override.
+        """Dial for a request: what custom connectors override.
 
         Args:
             req: As for `connect`.
@@ -237,7 +237,7 @@ class BaseConnector(KnownNames):
         )
 
     def _factory(self) -> HandshakeStream:
-        """A protocol for transports that connectors of the program's own make."""
+        """A protocol for transports that custom connectors make."""
         return HandshakeStream(self._loop)
 
     # --- routes -----------------------------------------------------------------------------------

@@ -26,10 +26,10 @@ class ConnectTimings:
 
 
 class ConnectObserver(Protocol):
-    """Who is told of the steps: the request's traces."""
+    """Who is notified of the steps: the request's traces."""
 
     def connection_queued_start(self) -> Awaitable[object]:
-        """There is no room: the request waits in line."""
+        """There is no room: the request waits in the queue."""
 
     def connection_create_start(self) -> Awaitable[object]: ...
 
@@ -73,7 +73,7 @@ class ConnectRequest:
         route: The way to go.
         sock_connect: Seconds that dialling one address chain may take, None for no limit.
         observer: Told of the steps, None when nobody listens.
-        request: Who asks: nothing to us, shown to connectors of the program's own.
+        request: Who asks: nothing to us, shown to custom connectors.
         start: What begins the exchange on the connection that the request gets, before its task
             runs; None where more than that is to be done first.
         answer: Answers the challenges of proxies, None where nobody does.

@@ -75,7 +75,8 @@ class TCPConnector(BaseConnector):
             without TLS).
         http2: Windows, and whether quiet connections are asked for a sign of life: `Http2Options`.
         allow_address: Asked with each `ipaddress` address before it is connected to, proxies' too,
-            redirects' too; `public_addresses_only` makes URLs from strangers safe.
+            redirects' too; `public_addresses_only` makes untrusted
+            URLs safe.
         limits: What a server may send in a response's head.
         tls_resumption: Whether TLS sessions are resumed, which checks no certificate again (RFC
             8446 2.2).  None, the default: those of contexts that wherry made, for nobody else can
@@ -194,7 +195,7 @@ class TCPConnector(BaseConnector):
         Args:
             host: A name, or a literal address.
             port: The port.
-            traces: Who hears of the look-up.
+            traces: Who is notified of the look-up.
 
         Raises:
             OSError: There are none.
@@ -230,7 +231,7 @@ class TCPConnector(BaseConnector):
         timeout: Any,
         **kwargs: Any,
     ) -> tuple[asyncio.Transport, Any]:
-        """A protocol of `factory` on a transport: what connectors of the program's own override, or
+        """A protocol of `factory` on a transport: what custom connectors override, or
         come back to.
 
         Args:

@@ -24,7 +24,7 @@ from wherry.connect.dial_settings import (
     hop_key,
     server_name,
     timed_out,
-    told,
+    with_place,
 )
 from wherry.connect.dns.address_rules import is_canonical, is_literal, parse_literal, takes
 from wherry.connect.dns.resolver import ResolveResult
@@ -65,7 +65,7 @@ async def dial(route: Route, settings: DialSettings, connect_request: ConnectReq
 
     Raises:
         ClientConnectorError: It could not be made; subclasses say which step failed.
-        ConnectionTimeoutError: `ask.sock_connect` passed.
+        ConnectionTimeoutError: `connect_request.sock_connect` passed.
         ServerFingerprintMismatch: The certificate is not the one that was asked for.
         ServerDisconnectedError: The connection was made, and the server has ended it or allows no
             request.
@@ -369,7 +369,7 @@ class _Dialled:
             if transport is not None and handshake is not None:
                 handshake.failed()
                 raise self.failure(
-                    self.key, told(exc, f"in the TLS handshake with {show(attempts.reached)}")
+                    self.key, with_place(exc, f"in the TLS handshake with {show(attempts.reached)}")
                 ) from exc
             errno = exc.errno if isinstance(exc, OSError) else None
             raise self.failure(self.key, OSError(errno, self._told(exc, attempts))) from exc
@@ -403,7 +403,7 @@ class _Dialled:
             try:
                 _, protocol = await settings.loop.create_connection(factory, sock=sock)
             except BaseException:
-                sock.close()  # a factory of the program's own may make sockets of another kind
+                sock.close()  # a custom factory may make sockets of another kind
                 raise
         self._report(attempts, settings)
         return protocol

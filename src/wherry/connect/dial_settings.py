@@ -27,7 +27,7 @@ from wherry.types import ConnectionKey
 
 
 class DialOverrides(Protocol):
-    """How a connector of the program's own dials."""
+    """How a custom connector dials."""
 
     async def __call__(self, connect_request: ConnectRequest) -> Connection:
         """As its class says."""
@@ -40,7 +40,7 @@ class DialOverrides(Protocol):
 
 
 class Lookup(Protocol):
-    """How a connector of the program's own finds addresses."""
+    """How a custom connector finds addresses."""
 
     async def __call__(
         self, host: str, port: int, observer: ConnectObserver | None
@@ -67,7 +67,7 @@ class DialSettings:
         ssl_shutdown_timeout: Seconds that the closing TLS handshake may take.
         allow_address: Asked before any address is connected to; None allows all.
         limits: What a server may send in a head.
-        http2: Windows and patience of HTTP/2 connections, None for the usual.
+        http2: Windows and flood limits of HTTP/2 connections, None for the usual.
         tls_resumption: Which TLS sessions are resumed; see `SessionTable`.
         chooses_protocols: Whether the connector names the protocols to offer by ALPN, whatever a
             context offers.
@@ -164,6 +164,6 @@ def timed_out(
     return ConnectionTimeoutError(printable(said))
 
 
-def told(exc: BaseException, where: str) -> OSError:
+def with_place(exc: BaseException, where: str) -> OSError:
     """`exc` as an OSError that says where it happened."""
     return OSError(getattr(exc, "errno", None), f"{reason(exc)} ({where})")

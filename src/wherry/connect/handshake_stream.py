@@ -1,9 +1,9 @@
 """A `HandshakeStream`: bytes in both directions over a transport, before anything speaks HTTP on
 it.
 
-Proxy handshakes and TLS upgrades run over a wire; then the transport is handed to the connection
-that keeps it.  A transport of the program's own may know no protocol but the one that it was made
-with: the wire stays on it, and passes on what it is told.  A wire knows nothing of routes or
+Proxy handshakes and TLS upgrades run over a stream; then the transport is handed to the connection
+that keeps it.  A custom transport may know no protocol but the one that it was made
+with: this stream stays on it, and passes on what it is told.  It knows nothing of routes or
 protocols.  It never holds more than a handshake may
 need: past that, reading stops until somebody reads.
 """
@@ -25,7 +25,7 @@ HIGH_WATER = 64 * 1024
 
 
 class TransportTaker(Protocol):
-    """What a wire can be handed to: a connection of any protocol."""
+    """What a stream can be handed to: a connection of any protocol."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
 
@@ -41,7 +41,7 @@ class TransportTaker(Protocol):
 
 
 class _PushingTransport:
-    """A transport of the program's own that pushes its bytes: what it does not offer, it need not
+    """A custom transport that pushes its bytes: what it does not offer, it need not
     do.
     """
 
@@ -93,7 +93,7 @@ class HandshakeStream(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
-    # What must live as long as the wire does.
+    # What must live as long as the stream does.
     companion: Any
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -183,7 +183,7 @@ class HandshakeStream(asyncio.Protocol):
         upgraded.set_protocol(self)
 
     def hand_over(self, connection: TransportTaker) -> None:
-        """Give the transport, and bytes that are left, to `connection`; the wire is done.
+        """Give the transport, and bytes that are left, to `connection`; the stream is done.
 
         Raises:
             ConnectionError: The connection is gone.
@@ -216,7 +216,7 @@ class HandshakeStream(asyncio.Protocol):
     @property
     def can_leave(self) -> bool:
         """Whether the transport takes another protocol: a program's own that pushes its bytes at
-        the wire may not.
+        the stream may not.
         """
         return (
             getattr(type(self.transport), "set_protocol", _NO_SET_PROTOCOL) is not _NO_SET_PROTOCOL

@@ -1,6 +1,6 @@
 """What a session asks of a cookie jar, and the jar that keeps nothing.
 
-A program's own jar subclasses `AbstractCookieJar` and implements `clear`, `clear_domain`,
+A custom jar subclasses `AbstractCookieJar` and implements `clear`, `clear_domain`,
 `update_cookies`, `filter_cookies`, ``__iter__`` and ``__len__``; what a request needs beyond that
 follows from these.
 """

@@ -1,4 +1,4 @@
-"""`CacheMiddleware`: an HTTP cache (RFC 9111) of the program's own, as a client middleware.
+"""`CacheMiddleware`: an HTTP cache (RFC 9111) that belongs to the program, as a client middleware.
 
 What may be kept and served is `cache_policy`'s to say, where it lies `cache_storage`'s; here
 requests go out, and responses are read, kept and made from what was kept.

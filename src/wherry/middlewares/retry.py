@@ -287,6 +287,6 @@ class RetryMiddleware:
                 event.attempt + 1, event.error, event.response, event.request.headers
             )
         if self._on_retry is not None:
-            told = self._on_retry(event)
-            if inspect.isawaitable(told):
-                await told
+            outcome = self._on_retry(event)
+            if inspect.isawaitable(outcome):
+                await outcome

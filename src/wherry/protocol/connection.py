@@ -311,7 +311,7 @@ class Connection(ABC):
     )
 
     capacity: int
-    # What must live as long as the connection does: what a connector of the program's own had on
+    # What must live as long as the connection does: what a custom connector had on
     # the transport.
     companion: Any
     # Places that the pool has promised to requests which will start an exchange when their task

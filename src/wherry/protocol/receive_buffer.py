@@ -113,7 +113,7 @@ def read_remaining(transport: Any, receive: Callable[[memoryview], None]) -> Non
     if not isinstance(sock, TransportSocket) or transport.get_extra_info("ssl_object") is not None:
         return
     with suppress(OSError), sock.dup() as unread:
-        heard = 0
-        while heard < MOST_REMAINING and (data := unread.recv(BUFFER_SIZE)):
-            heard += len(data)
+        received = 0
+        while received < MOST_REMAINING and (data := unread.recv(BUFFER_SIZE)):
+            received += len(data)
             receive(memoryview(data))

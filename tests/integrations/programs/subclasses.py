@@ -1,4 +1,4 @@
-"""Sub-classing what the client is made of: each class of the program's own is the one that is used."""
+"""Sub-classing what the client is made of: each custom class is the one that is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""aiohttp-retry: statuses and errors tried again, a session of the program's own, evaluation of the
+"""aiohttp-retry: statuses and errors tried again, a custom session, evaluation of the
 body.
 """
 

@@ -201,7 +201,7 @@ class JsonBytesPayload(BytesPayload):
         super().__init__(dumps(value), headers, content_type, filename, encoding)
 
 
-# Classes of the program's own may say something else each time that they are asked.
+# Custom classes may say something else each time that they are asked.
 _OWN = frozenset({BytesPayload, StringPayload, StringIOPayload, JsonPayload, JsonBytesPayload})
 
 PAYLOAD_REGISTRY.register(BytesPayload, (bytes, bytearray, memoryview))

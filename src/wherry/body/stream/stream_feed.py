@@ -2,7 +2,7 @@
 
 `StreamFeed` keeps what comes as it came.  It stops the connection when it is full and lets it go on
 when there is room; it knows the limits and who waits, but not how anything is taken out
-(`outflow`).
+(`stream_take`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A connection for a request, in line or by a dial, and the start of its exchange.
+"""A connection for a request, from the pool's queue or by a dial, and the start of its exchange.
 
 The pool decides who waits for what.  Here a request says what it needs, and that its exchange may
 start when there is a connection, before its task runs: that then wakes once, with the answer.

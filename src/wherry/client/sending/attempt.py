@@ -58,7 +58,7 @@ async def send(
     started = connected = monotonic()
     pool = connector.pool
     route, head = request._ready or (session._route_for(request), None)
-    # What a connector of the program's own is shown it may still change.
+    # What a custom connector is shown it may still change.
     if head is None and (taken or not (request.sends_itself or connector.shows_requests)):
         head = _head_for(request, route, connector, taken and taken.connection)
     traces, timings, early, limit = (
@@ -110,7 +110,7 @@ async def send(
             if traces is not None:
                 await emit_sent(request, head, connection, exchange, traces)
             response_head = await exchange.receive_head()
-        # A class of the program's own may fail.
+        # A custom class may fail.
         response = (
             taken.response
             if taken
@@ -165,7 +165,7 @@ def _apply_head(
         try:
             session._cookie_jar.store(derived.set_cookies, url)
         except BaseException:
-            response.close()  # a jar of the program's own may fail
+            response.close()  # a custom jar may fail
             raise
     if derived.content_encoding is not None:
         decompress = (

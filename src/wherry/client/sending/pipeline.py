@@ -2,7 +2,7 @@
 
 `fetch` is all of it: its deadline, its listeners, and its first hop, which for most requests is the
 only one.  Further hops are a `RedirectLoop`; one exchange on one connection is `sending.send`.
-Redirects and retries loop here and in `journey`, and nowhere else.
+Redirects and retries loop here and in `redirect_loop`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def fetch_sending(
 
 
 async def close_payload(payload: Payload) -> None:
-    """Close a body of the program's own class; what goes wrong there is no fault of the request."""
+    """Close a custom body class; what goes wrong there is no fault of the request."""
     try:
         await payload.close()
     except Exception:

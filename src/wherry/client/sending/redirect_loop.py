@@ -1,7 +1,7 @@
 """The way of one request from hop to hop: redirects are followed, and what a dead kept connection
 lost is sent again.
 
-Where a redirect leads, and what may go there, is `redirects.next_hop`'s to say.
+Where a redirect leads, and what may go there, is `redirect_rules.next_hop`'s to say.
 """
 
 from __future__ import annotations

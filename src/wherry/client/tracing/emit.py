@@ -1,7 +1,7 @@
-"""When listeners are told of a request's steps, and what must hold while they listen.
+"""When listeners are notified of a request's steps, and what must hold while they listen.
 
 What a request passes on its way calls these, and only for requests that somebody listens to.  What
-the steps are called, and who hears of them, is known to `tracing`.
+the steps are called, and who is notified, `signals` knows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 async def emit_start(
     session: ClientSession, request: ClientRequest, headers: CIMultiDict[str], traces: Traces
 ) -> ClientRequest | None:
-    """The request with its traces, its listeners told; None if what they did makes another request
+    """The request with its traces, its listeners notified; None if what they did makes another request
     of it.
     """
     seen: Any = headers  # for getversion, whose types want another one
@@ -43,7 +43,7 @@ async def emit_start(
 async def emit_connection(
     connection: Connection, pool: Any, traces: Traces, *, reused: bool = True
 ) -> bool:
-    """Let listeners hear of a connection that was taken, while its place is kept.
+    """Notify listeners of a connection that was taken, while its place is kept.
 
     Args:
         connection: The connection.

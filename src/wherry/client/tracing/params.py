@@ -1,4 +1,4 @@
-"""What listeners of a `TraceConfig` are told: one class for each signal, of values that never
+"""What listeners of a `TraceConfig` are given: one class for each signal, of values that never
 change.
 """
 

@@ -247,7 +247,7 @@ class Traces:
 
     @property
     def started(self) -> bool:
-        """Whether listeners were told that the request begins."""
+        """Whether listeners were notified that the request begins."""
         return bool(self._started)
 
     def follow(self, method: str, url: URL, headers: CIMultiDict[str]) -> None:
@@ -342,7 +342,7 @@ class Traces:
     # --- ConnectObserver --------------------------------------------------------------------------
 
     def connect_observer(self) -> Traces:
-        """Who is told of the connector's steps."""
+        """Who is notified of the connector's steps."""
         return self
 
     def connection_queued_start(self) -> Awaitable[object]:

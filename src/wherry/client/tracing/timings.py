@@ -16,7 +16,7 @@ class Timings:
     `ClientResponse.history`.
 
     Args:
-        queued: In line for a connection.
+        queued: Waiting for a connection.
         dns: Resolving the name.
         connect: Connecting, through proxies where there are any.
         tls: The TLS handshake with the origin.

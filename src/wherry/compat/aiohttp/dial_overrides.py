@@ -1,4 +1,4 @@
-"""Connectors of the program's own, which have methods of their own in the place of those that
+"""Custom connectors, which have methods of their own in the place of those that
 aiohttp's dial by.
 
 `connect` gives a connection to a request, `_create_connection` makes a whole one,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # Methods of a connector in aiohttp that are never called here.
-UNHEARD = frozenset(
+NEVER_CALLED = frozenset(
     {
         "_available_connections", "_create_proxy_connection", "_get", "_get_ssl_context", "_release",
         "_start_tls_connection", "_wrap_existing_connection",
@@ -46,7 +46,7 @@ def is_own(method: Any, plain: Any) -> bool:
     return getattr(method, "__func__", None) is not plain
 
 
-def warn_of_unheard(cls: type, names: Iterable[str]) -> None:
+def warn_of_never_called(cls: type, names: Iterable[str]) -> None:
     """Warn where a class is made that overrides some of these methods.
 
     Args:
@@ -67,7 +67,7 @@ class KnownNames:
     pool: Pool
 
     def __init_subclass__(cls) -> None:
-        warn_of_unheard(cls, UNHEARD)
+        warn_of_never_called(cls, NEVER_CALLED)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -1,4 +1,4 @@
-"""Classes of the program's own: requests that send themselves, responses that start themselves, and
+"""Custom classes: requests that send themselves, responses that start themselves, and
 what neither can.
 
 Sessions that know only our classes never come here.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
 
 # Methods of a request in aiohttp that are never called here: what they do is done otherwise.
-UNHEARD = frozenset(
+NEVER_CALLED = frozenset(
     {
         "update_auth", "update_auto_headers", "update_body_from_data", "update_content_encoding", "update_cookies",
         "update_expect_continue", "update_headers", "update_host", "update_proxy", "update_transfer_encoding",

@@ -1,6 +1,6 @@
 """Names: what resolvers found is remembered here, asked for once, and put in the order to try.
 
-Knows resolvers and time, and who wants to hear about look-ups; never sockets.
+Knows resolvers and time, and who is notified of look-ups; never sockets.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 It keeps connections by route, makes room for new ones within the limits, and lets requests wait in
 line.  A waiter takes whatever comes first, a freed connection or its own dial; the loser of that
 race is kept for the next request.  A freed place goes to its next user inside the read that ended
-the exchange before it (`handover`): that keeps the slowest request near the median.  The pool opens
+the exchange before it (`dispatcher`): that keeps the slowest request near the median.  The pool opens
 no socket itself (`dial` does) and never learns which protocol a connection speaks: it counts places
 (`Connection.capacity`).
 """
@@ -120,9 +120,9 @@ class Pool:
             self.connection_available(connection)
 
     async def acquire(self, connect_request: ConnectRequest) -> Connection:
-        """A connection for `ask.route`, waiting in line or dialling as needed.
+        """A connection for `connect_request.route`, waiting in the queue or dialling as needed.
 
-        If `ask.start` was called meanwhile, it carries the request's exchange already, and the head
+        If `connect_request.start` was called meanwhile, it carries the request's exchange already, and the head
         is there.
 
         Raises:
@@ -194,7 +194,7 @@ class Pool:
         route_pool = waiter.route_pool
         if route_pool.expects_places:
             return  # the connection that is being made may carry this request too
-        # Where somebody stands in line nothing is idle: it would have made room for them.
+        # Where somebody waits in the queue nothing is idle: it would have made room for them.
         if self.connection_limits.is_full() and (
             self.connection_limits.limit_per_host or not self._wait_queue
         ):
@@ -336,7 +336,7 @@ class Pool:
         self._fill()
 
     def _fill(self) -> None:
-        """Let the waiters who stand first in line dial, as far as there is room."""
+        """Let the waiters who are first in the queue dial, as far as there is room."""
         while self._wait_queue and not self.closed and not self.connection_limits.is_full():
             waiter = self._wait_queue.first(self.connection_limits.admits)
             if waiter is None:
@@ -358,7 +358,7 @@ class Pool:
             return
         waiters = route_pool.waiters
         if connection.version is HttpVersion11:
-            # By far the most usual: nobody waits for anything, or the first in line waits for this.
+            # By far the most usual: nobody waits for anything, or the first in the queue waits for this.
             wait_queue = self._wait_queue.waiters
             if not waiters and not wait_queue:
                 route_pool.free.append(connection)
@@ -443,7 +443,7 @@ class Pool:
         self._negotiated.allow(connection.route, carried, self._route_pools.get(connection.route))
 
     def _goes_elsewhere(self, waiter: Waiter) -> bool:
-        """Whether the place of the connection that `waiter` would get is due to the first in line."""
+        """Whether the place of the connection that `waiter` would get is due to the first in the queue."""
         first = next(iter(self._wait_queue))
         elsewhere = first.route_pool is not waiter.route_pool and self.connection_limits.admits(
             first.route_pool.route.origin

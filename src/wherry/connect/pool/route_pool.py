@@ -25,7 +25,7 @@ _AS_GIVEN: dict[Route, Route] = {}
 
 
 class Waiter:
-    """One request that stands in line for a connection."""
+    """One request that waits in the queue for a connection."""
 
     __slots__ = ("carrier", "connect_request", "dial", "future", "queued", "route_pool", "since")
 
@@ -91,7 +91,7 @@ class RoutePool:
         )
 
     def give_up(self, waiter: Waiter) -> None:
-        """`waiter` is in line no more; dials that nobody is left for end, and give their room back."""
+        """`waiter` is out of the queue; dials that nobody is left for end, and give their room back."""
         left = [other for other in (*self.left, waiter) if other.dial is not None]
         for _ in range(min(self.dialling - len(self.waiters), len(left))):
             dial = left.pop().dial
@@ -184,7 +184,7 @@ class PoolStats:
     Args:
         open: Connections now.
         idle: Of these, the ones without an exchange.
-        waiting: Requests in line.
+        waiting: Requests in the queue.
         opened: Connections ever opened.
         reused: Requests that got a connection which had carried another before.
         by_route: (open, idle, waiting) by route.

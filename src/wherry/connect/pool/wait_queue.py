@@ -2,7 +2,7 @@
 could keep.
 
 Places are few (`limit`), and a connection serves one route.  So a place that comes free is either
-kept, for the next request to the same route, or given up for the first in line.  Dialling costs ten
+kept, for the next request to the same route, or given up for the first in the queue.  Dialling costs ten
 requests: who gives up too readily does nothing else, and who keeps too long lets the others stand.
 Pure policy: what time it is, callers say.
 """
@@ -88,7 +88,7 @@ class WaitQueue:
         """Whether a place that `keeper` could keep should be that of `first`.
 
         Args:
-            first: The first in line.
+            first: The first in the queue.
             keeper: The route pool whose place it is.
             now: The time, in seconds.
             served: How many requests kept connections have served so far.

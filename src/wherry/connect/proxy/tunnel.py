@@ -1,8 +1,8 @@
-"""Tunnels: from the hops of a route to a wire that ends at its origin.
+"""Tunnels: from the hops of a route to a stream that ends at its origin.
 
 Each hop is dialled through those before it, spoken to in its own protocol (TLS first where it wants
 it), and asked for the next.  Here is the I/O, and here failures get the name of the hop where they
-happened; what is said and what an answer means is in `proxy_http` and `proxy_socks`.  Never shows a
+happened; what is said and what an answer means is in `proxy.http` and `proxy.socks`.  Never shows a
 credential, and never sees a request.
 """
 
@@ -76,12 +76,12 @@ async def open_tunnel(
     settings: DialSettings,
     connect_request: ConnectRequest,
 ) -> HandshakeStream:
-    """A wire through `hops`; its other end is the route's origin, still without the origin's TLS.
+    """A stream through `hops`; its other end is the route's origin, still without the origin's TLS.
 
     Args:
         route: The way to go.
         hops: The proxies to pass, at least one.
-        dial_first: Opens a wire to the first of them, directly.
+        dial_first: Opens a stream to the first of them, directly.
         settings: The connector's.
         connect_request: Whose connection this will be; its `sock_connect` limits each hop.
 
@@ -89,7 +89,7 @@ async def open_tunnel(
         ClientConnectorAddressBlocked: `allow_address` refused every address of the first hop.
         ClientProxyConnectionError: A hop could not be reached, or did not speak its protocol.
         ClientHttpProxyError: An HTTP hop answered with an error.
-        ConnectionTimeoutError: A hop took longer than `ask.sock_connect`.
+        ConnectionTimeoutError: A hop took longer than `connect_request.sock_connect`.
     """
     ends = [(hop.host, hop.port) for hop in hops[1:]] + [(route.origin.host, route.origin.port)]
     if connect_request.answer is None:
@@ -133,7 +133,7 @@ async def pass_hops(
     settings: DialSettings,
     connect_request: ConnectRequest,
 ) -> HandshakeStream:
-    """A wire through `hops`, each of which opens a tunnel to its end."""
+    """A stream through `hops`, each of which opens a tunnel to its end."""
     try:
         stream = await dial_first(hops[0])
     except ClientConnectorAddressBlocked:
@@ -205,7 +205,7 @@ async def enter_tls(
     settings: DialSettings,
     connect_request: ConnectRequest,
 ) -> None:
-    """TLS with the last of `hops`, inside whatever the wire is in already."""
+    """TLS with the last of `hops`, inside whatever the stream is in already."""
     hop = hops[-1]
     await secure(
         stream,

@@ -127,7 +127,7 @@ class SessionTable:
     """The TLS sessions of one connector, each found by all that it was trusted under.
 
     Args:
-        resumption: True to keep sessions of the program's own contexts as well, False to keep none,
+        resumption: True to keep custom sessions contexts as well, False to keep none,
             None to keep those of contexts that were made here.  What certificates and authorities a
             context has cannot be seen, so only the program can promise that they stay the same.
     """

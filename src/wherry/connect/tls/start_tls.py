@@ -1,6 +1,6 @@
-"""TLS over a wire that is there already: through proxies, over Unix sockets, inside TLS.
+"""TLS over a stream that is there already: through proxies, over Unix sockets, inside TLS.
 
-A handshake that fails, ends late or shows the wrong certificate closes the wire and raises the
+A handshake that fails, ends late or shows the wrong certificate closes the stream and raises the
 error that the caller of a request knows.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from wherry.connect.connect_request import ConnectRequest
-from wherry.connect.dial_settings import DialSettings, timed_out, told
+from wherry.connect.dial_settings import DialSettings, timed_out, with_place
 from wherry.connect.handshake_stream import HandshakeStream
 from wherry.connect.tls import contexts as tls
 from wherry.errors import ClientConnectorError, ServerFingerprintMismatch
@@ -31,7 +31,7 @@ async def secure(
     trust: Hashable = None,
     chosen: bool = False,
 ) -> None:
-    """TLS over a wire, checked as `ssl_option` says; on failure the wire is closed.
+    """TLS over a stream, checked as `ssl_option` says; on failure the stream is closed.
 
     Args:
         stream: The bytes to run over, maybe TLS themselves.
@@ -47,7 +47,7 @@ async def secure(
 
     Raises:
         ClientSSLError: TLS failed.
-        ConnectionTimeoutError: `ask.sock_connect` passed.
+        ConnectionTimeoutError: `connect_request.sock_connect` passed.
         ServerFingerprintMismatch: The certificate is not the one that was asked for.
     """
     handshake = await settings.sessions.handshake(ssl_option, protocols, trust, chosen=chosen)
@@ -66,7 +66,7 @@ async def secure(
         raise tls.client_error(key, exc) from exc
     except OSError as exc:
         handshake.failed()
-        raise ClientConnectorError(key, told(exc, "in the TLS handshake")) from exc
+        raise ClientConnectorError(key, with_place(exc, "in the TLS handshake")) from exc
     if isinstance(ssl_option, tls.Fingerprint):
         try:
             check_fingerprint(ssl_option, stream.transport, key)

@@ -2,7 +2,7 @@
 
 `Http2Connection` is an asyncio `BufferedProtocol` over the loop's one buffer.  It cuts frames by
 hand, acts at once on the two that every response is made of, and leaves what goes out to `Sender`,
-the frames that steer the connection to `http2_control`, and a stream's own state to
+the frames that steer the connection to `state`, and a stream's own state to
 `Http2Exchange`.
 """
 
@@ -57,7 +57,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     Args:
         loop: The event loop.
         limits: What a server may send in a response's head.
-        flow: Windows, keep-alive and patience.
+        flow: Windows, keep-alive and flood limits.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Flow control and patience on an HTTP/2 connection, as pure arithmetic.
+"""Flow control and the frame-flood limit on an HTTP/2 connection, as pure arithmetic.
 
 How large a window a stream needs is measured (`WindowTuner`), what a peer may add to ours is
 checked (`widen`), and frames that move no request on are counted (`FrameFloodLimit`).  Knows no

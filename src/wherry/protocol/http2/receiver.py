@@ -1,7 +1,7 @@
 """The receiving half of an HTTP/2 connection: from bytes to frames, and from frames to exchanges.
 
 `Reader` cuts frames by hand, acts at once on the two that every response is made of, and leaves the
-others to `http2_actions`.  It keeps what must be remembered between reads; it writes by way of
+others to `frame_handlers`.  It keeps what must be remembered between reads; it writes by way of
 `Sender` and leaves the life and death of streams to `Http2Connection`.
 """
 
@@ -95,7 +95,7 @@ class Reader:
         connection: Whose streams it feeds.
         actions: What frames other than DATA and HEADERS do, by type.
         limits: What a server may send in a response's head.
-        flow: Windows and patience.
+        flow: Windows and flood limits.
     """
 
     __slots__ = (

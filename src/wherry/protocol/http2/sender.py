@@ -65,7 +65,7 @@ class Sender:
         self.window = DEFAULT_WINDOW  # of the connection
         self.initial_window = DEFAULT_WINDOW  # of a new stream
         self.paused = False  # the transport's buffer is full
-        self.data_frames = 0  # sent, and not yet credited to the peer's patience account
+        self.data_frames = 0  # sent, and not yet credited to the peer's flood limit
         self._out: list[bytes | memoryview] = []
         self._size = 0
         self._scheduled = False

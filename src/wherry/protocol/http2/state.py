@@ -1,7 +1,7 @@
 """The frames that steer an HTTP/2 connection, and what they leave behind: SETTINGS, GOAWAY,
 windows, resets.
 
-`Control` is the state; what each type of frame does to it is `http2_actions`' to say.
+`Control` is the state; what each type of frame does to it is `frame_handlers`' to say.
 """
 
 from __future__ import annotations
