@@ -526,23 +526,28 @@ async def test_cookies_are_not_kept(peer: Any, session: Any, cache: CacheMiddlew
     assert len(client.cookie_jar) == 0
 
 
-async def test_a_program_with_its_own_condition_is_left_alone(
-    peer: Any, session: Any, cache: CacheMiddleware
+@pytest.mark.parametrize("name", ["If-Match", "If-Unmodified-Since"])
+async def test_a_condition_that_only_the_origin_can_judge_goes_there(
+    peer: Any, session: Any, cache: CacheMiddleware, name: str
 ) -> None:
+    """RFC 9110 13.1.1, 13.1.4"""
     server: Peer = await peer(
         lambda asked: (
-            reply(304)
-            if "If-None-Match" in asked.headers
-            else reply(200, "x", {"ETag": '"e"', "Cache-Control": "max-age=60"})
+            reply(412)
+            if name in asked.headers
+            else reply(200, "x", {"Cache-Control": "max-age=60"})
         )
     )
     client = session(middlewares=(cache,))
     assert await bodies(client, server.url(), 1) == ["x"]
-    async with client.get(server.url(), headers={"If-None-Match": '"e"'}) as response:
-        assert response.status == 304
-    async with client.get(server.url(), headers={"Range": "bytes=0-1"}) as response:
+    async with client.get(
+        server.url(), headers={name: '"e"' if name == "If-Match" else DATE}
+    ) as response:
+        assert response.status == 412
         assert "Cache-Status" not in response.headers
-    assert len(server.asked) == 3
+    assert len(server.asked) == 2
+    assert await bodies(client, server.url(), 1) == ["x"]
+    assert len(server.asked) == 2
 
 
 async def test_a_storage_that_fails_costs_no_request(

@@ -56,7 +56,7 @@ async def get(client: wherry.ClientSession, url: str, **options: Any) -> tuple[s
 async def waits(count: int, cache: CacheMiddleware) -> None:
     """Until `count` requests wait for another."""
     async with asyncio.timeout(5):
-        while sum(len(lead.done._waiters) for lead in cache._leads.values()) < count:  # type: ignore[attr-defined]
+        while sum(len(lead.done._waiters) for lead in cache._flights._leads.values()) < count:  # type: ignore[attr-defined]
             await asyncio.sleep(0)
 
 
@@ -207,7 +207,7 @@ async def test_who_waits_goes_in_the_place_of_who_is_cancelled(peer: Any, sessio
         ]
         assert {answer[0] for answer in answers if isinstance(answer, tuple)} == {"2"}
         assert len(gate.asked) == 2
-        assert not cache._leads
+        assert not len(cache._flights)
 
 
 async def test_a_time_limit_of_who_goes_first_is_not_the_others(peer: Any, session: Any) -> None:

@@ -15,7 +15,7 @@ from importlib import import_module
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from wherry.middlewares.cache_policy import StoredResponse
+from wherry.middlewares.cache_fields import StoredResponse
 
 if TYPE_CHECKING:
     import sqlite3

@@ -1,0 +1,98 @@
+"""Requests of a cache that are under way: who may wait for whom, and whose answer is out of date.
+
+Nothing is sent or kept here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from typing import Any
+
+Place = tuple[Any, ...]
+# Of how many URLs it is remembered that their answers may not be kept, so that nobody waits for one
+# in vain.
+_MAX_PASSED = 1024
+
+
+class Flight:
+    """A request that is on its way, and whose answer may be kept.
+
+    Equal requests may wait for it.  Once an unsafe request to the same URL has succeeded it is
+    `outdated`: what it brings tells of a state that is gone (RFC 9111 4.4).
+    """
+
+    __slots__ = ("cancelled", "done", "key", "outdated", "place")
+
+    def __init__(self, key: str, place: Place | None) -> None:
+        self.key = key
+        self.place = place
+        self.done = asyncio.Event()
+        self.cancelled = False
+        self.outdated = False
+
+
+# The flights that the running task is within: a middleware's own request never waits for the one
+# that it serves.
+leading: ContextVar[tuple[Flight, ...]] = ContextVar("wherry_cache_leading", default=())
+
+
+class Flights:
+    """All that are under way, by key."""
+
+    def __init__(self) -> None:
+        self._leads: dict[Place, Flight] = {}
+        self._by_key: dict[str, set[Flight]] = {}
+        # The URLs whose last answer was not kept.
+        self._passed: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_key.values()))
+
+    def lead(self, place: Place) -> Flight | None:
+        """Whom a request that belongs at `place` may wait for."""
+        return self._leads.get(place)
+
+    def begin(self, key: str, place: Place | None = None) -> Flight:
+        """Set out; equal requests wait at `place`."""
+        flight = Flight(key, place)
+        if place is not None:
+            self._leads[place] = flight
+        self._by_key.setdefault(key, set()).add(flight)
+        return flight
+
+    def land(self, flight: Flight) -> None:
+        """It is over; whoever waited may look.  Nothing happens the second time."""
+        self._unlist(flight)
+        flights = self._by_key.get(flight.key)
+        if flights is not None:
+            flights.discard(flight)
+            if not flights:
+                del self._by_key[flight.key]
+        flight.done.set()
+
+    def outdate(self, key: str) -> None:
+        """What is under way for `key` may be kept no more, and nobody may join it."""
+        for flight in self._by_key.get(key, ()):
+            flight.outdated = True
+            self._unlist(flight)
+
+    def _unlist(self, flight: Flight) -> None:
+        if flight.place is not None and self._leads.get(flight.place) is flight:
+            del self._leads[flight.place]
+
+    # Where waiting was in vain.
+
+    def was_passed(self, key: str) -> bool:
+        """Whether the last answer was not kept."""
+        return key in self._passed
+
+    def note_passed(self, key: str) -> None:
+        """Nobody need wait for an answer here."""
+        if len(self._passed) >= _MAX_PASSED:
+            del self._passed[next(iter(self._passed))]
+        self._passed[key] = None
+
+    def forget_passed(self, key: str) -> None:
+        """The next answer may be another."""
+        self._passed.pop(key, None)
