@@ -63,8 +63,8 @@ TOP_MAY = {
     "compat": {"integrations", "client", "protocol", *MIDDLE},
     "cli": {"testing"},
     "__main__": {"cli"},
-    # It has a Connection of its own, whose other end is in the process; its server quotes cookies as
-    # the client does.
+    # It has a Connection of its own, whose other end is in the process; its server quotes cookies
+    # as the client does.
     "testing": {"client", "connect", "cookies", "protocol"},
 }
 
@@ -86,8 +86,9 @@ TOLERATED_EDGES: set[tuple[str, str]] = {
 # Distributions that may be missing: only these may be imported inside a function.
 OPTIONAL = {
     "aiodns", "aiogram", "backports", "brotli", "brotlicffi", "certifi", "chardetng_py",
-    "charset_normalizer", "compression", "hypercorn", "isal", "jh2", "msgspec", "opentelemetry", "orjson",
-    "publicsuffixlist", "pydantic", "qh3", "truststore", "trustme", "uvloop", "websockets", "zlib_ng",
+    "charset_normalizer", "compression", "hypercorn", "isal", "jh2", "msgspec", "opentelemetry",
+    "orjson", "publicsuffixlist", "pydantic", "qh3", "truststore", "trustme", "uvloop",
+    "websockets", "zlib_ng",
 }  # fmt: skip
 # Our own modules that need one of these, and are therefore imported where they are used.
 NEEDS_OPTIONAL = {"wherry.testing.server", "wherry.cli.app", "wherry.connect.aiodns"}

@@ -74,7 +74,8 @@ def test_a_module_runs_unchanged(tmp_path):
 def test_installed_late_it_reaches_names_already_imported(tmp_path):
     (tmp_path / "late.py").write_text("import aiohttp\nfrom aiohttp import ClientSession, web\n")
     code = (
-        "import late, wherry.dropin as d; assert d.report() == {}; d.install(); d.install(); import wherry;"
+        "import late, wherry.dropin as d; assert d.report() == {}; d.install(); d.install(); "
+        "import wherry;"
         "assert late.ClientSession is late.aiohttp.ClientSession is wherry.ClientSession;"
         "print('ClientSession' in d.report()['aiohttp.client'])"
     )

@@ -26,16 +26,17 @@ MISSING: set[str] = set()
 # which no document describes and which stand on rooms that we have not.
 INNER = {
     "ClientRequest": {
-        "ATTRS", "DEFAULT_HEADERS", "GET_METHODS", "POST_METHODS", "ALL_METHODS", "loop", "connection_key",
-        "send", "terminate", "write_bytes", "keep_alive", "update_auth", "update_auto_headers",
-        "update_body_from_data", "update_content_encoding", "update_cookies", "update_expect_continue",
-        "update_headers", "update_host", "update_proxy", "update_transfer_encoding", "update_version", "request_info",
+        "ATTRS", "DEFAULT_HEADERS", "GET_METHODS", "POST_METHODS", "ALL_METHODS", "loop",
+        "connection_key", "send", "terminate", "write_bytes", "keep_alive", "update_auth",
+        "update_auto_headers", "update_body_from_data", "update_content_encoding", "update_cookies",
+        "update_expect_continue", "update_headers", "update_host", "update_proxy",
+        "update_transfer_encoding", "update_version", "request_info",
     },
     "ClientResponse": {"ATTRS", "start", "method", "reason", "status", "version"},
     "ClientSession": {"ATTRS"},
     "CookieJar": {
-        "DATE_DAY_OF_MONTH_RE", "DATE_HMS_TIME_RE", "DATE_MONTH_RE", "DATE_TOKENS_RE", "DATE_YEAR_RE", "MAX_TIME",
-        "SUB_MAX_TIME",
+        "DATE_DAY_OF_MONTH_RE", "DATE_HMS_TIME_RE", "DATE_MONTH_RE", "DATE_TOKENS_RE",
+        "DATE_YEAR_RE", "MAX_TIME", "SUB_MAX_TIME",
     },
     "Fingerprint": {"HASHFUNC_BY_DIGESTLEN"},
     "StreamReader": {"feed_data", "feed_eof", "total_bytes"},

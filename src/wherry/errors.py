@@ -209,7 +209,8 @@ class ClientConnectorError(ClientOSError):
     def __str__(self) -> str:
         mode = "default" if self.ssl is True else self.ssl
         return printable(
-            f"Cannot connect to host {self.host}:{self.port} ssl:{mode} [{self.strerror or self._os_error}]"
+            f"Cannot connect to host {self.host}:{self.port} ssl:{mode} "
+            f"[{self.strerror or self._os_error}]"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -252,7 +253,8 @@ class UnixClientConnectorError(ClientConnectorError):
     def __str__(self) -> str:
         mode = "default" if self.ssl is True else self.ssl
         return printable(
-            f"Cannot connect to unix socket {self.path} ssl:{mode} [{self.strerror or self._os_error}]"
+            f"Cannot connect to unix socket {self.path} ssl:{mode} "
+            f"[{self.strerror or self._os_error}]"
         )
 
 
@@ -328,7 +330,10 @@ class ServerFingerprintMismatch(ServerConnectionError):
         return f"<{name} expected={self.expected!r} got={self.got!r} {where}>"
 
     def __str__(self) -> str:
-        shown = f"{self.host}:{self.port} showed a certificate {self.got.hex()}, expected {self.expected.hex()}"
+        shown = (
+            f"{self.host}:{self.port} showed a certificate {self.got.hex()}, expected "
+            f"{self.expected.hex()}"
+        )
         return printable(shown)
 
 

@@ -44,7 +44,8 @@ class DoHResolver(AbstractResolver):
     (RFC 6761 6.3).
 
     Args:
-        url: The server's, as in ``https://dns.example/dns-query``; a template's ``{?dns}`` at its end is left out.
+        url: The server's, as in ``https://dns.example/dns-query``; a template's
+            ``{?dns}`` at its end is left out.
         addresses: The server's own addresses; without them the system resolves its name.
         ssl: TLS for the server: True, False, an SSLContext or a Fingerprint.
         timeout: Seconds that one question may take.

@@ -18,7 +18,8 @@ from wherry.auth.digest import (
 
 RFC7616_MD5 = (
     'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5, '
-    'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
+    'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", '
+    'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
 )
 RFC7616_SHA256 = RFC7616_MD5.replace("MD5", "SHA-256")
 CNONCE = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"

@@ -1,4 +1,6 @@
-"""Content-Disposition: the cases of RFC 6266's test suite, RFC 2231, and what clients meet besides."""
+"""Content-Disposition: the cases of RFC 6266's test suite, RFC 2231, and what clients meet
+besides.
+"""
 
 from __future__ import annotations
 

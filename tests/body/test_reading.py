@@ -128,8 +128,8 @@ async def test_a_resolver_is_asked_when_nothing_names_the_charset(answer):
 
 
 TEXT = (
-    "Der schnelle braune Fuchs springt über den faulen Hund, während die Möwen über dem Fluß kreisen. "
-    * 5
+    "Der schnelle braune Fuchs springt über den faulen Hund, während die Möwen über dem Fluß "
+    "kreisen. " * 5
 )
 
 

@@ -811,7 +811,9 @@ async def test_a_body_whose_class_has_an_end_of_its_own_is_ended(
 async def test_a_body_whose_source_breaks_ends_its_request(
     session, raw_server, broken, raised, answered
 ):
-    """At once, be it before or in the answer; a body that awaits what was cancelled is broken too."""
+    """At once, be it before or in the answer; a body that awaits what was cancelled is broken
+    too.
+    """
 
     async def peer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")

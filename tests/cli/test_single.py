@@ -368,7 +368,8 @@ def test_bash_completes(tmp_path):
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wherry.cli "$@"\n')
     program.chmod(0o755)
     script = (
-        'eval "$(wherry completion bash)" && complete -p wherry >&2 && COMP_WORDS=(wherry fetch --per) COMP_CWORD=2 && '
+        'eval "$(wherry completion bash)" && complete -p wherry >&2 && COMP_WORDS=(wherry fetch '
+        "--per) COMP_CWORD=2 && "
         '_wherry_completion wherry && printf "%s\\n" "${COMPREPLY[@]}"'
     )
     env = {

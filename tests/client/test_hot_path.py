@@ -1,4 +1,6 @@
-"""The way of a usual request: what it costs, and that its short cuts give what the long way gives."""
+"""The way of a usual request: what it costs, and that its short cuts give what the long way
+gives.
+"""
 
 from __future__ import annotations
 

@@ -201,7 +201,9 @@ async def test_a_time_limit_ends_the_stream(answer: bytes, limits: dict[str, flo
 async def test_whatever_becomes_of_requests_their_streams_are_free_again(
     server: Http2Server, pki: Pki
 ) -> None:
-    """Read, left early, too slow, silent for too long, cancelled: all at once, on few connections."""
+    """Read, left early, too slow, silent for too long, cancelled: all at once, on few
+    connections.
+    """
     base = f"https://localhost:{server.tls_port}"
     dice = random.Random(5)
     ends: set[str] = set()

@@ -18,7 +18,9 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Lines:
-    """Puts each line into a queue; ends after a line that says so, and fails on one that is wrong."""
+    """Puts each line into a queue; ends after a line that says so, and fails on one that is
+    wrong.
+    """
 
     def __init__(self, queue: DataQueue[bytes]) -> None:
         self.queue = queue

@@ -139,7 +139,9 @@ each_way = pytest.mark.parametrize(
 def test_every_kind_of_proxy(
     proxies: ProxyFarm, pki: Pki, kind: tuple[str, str], scheme: str, loop: str
 ) -> None:
-    """S000-04 to 06, S000-14, S000-16, S001-117, S001-118, S001-123, S001-129, S001-130, S001-132"""
+    """S000-04 to 06, S000-14, S000-16, S001-117, S001-118, S001-123, S001-129, S001-130,
+    S001-132
+    """
     proxy = proxies.get(*kind)
     go(loop, pki, [(proxy, proxy.url)], scheme)
 

@@ -1,4 +1,6 @@
-"""Time limits: each expiry raises its class and says what was waited for; the next request works."""
+"""Time limits: each expiry raises its class and says what was waited for; the next request
+works.
+"""
 
 from __future__ import annotations
 

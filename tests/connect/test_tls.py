@@ -1,4 +1,6 @@
-"""TLS: trust, names, fingerprints, client certificates, ALPN and sessions that are taken up again."""
+"""TLS: trust, names, fingerprints, client certificates, ALPN and sessions that are taken up
+again.
+"""
 
 from __future__ import annotations
 
@@ -247,7 +249,9 @@ async def test_a_name_with_a_last_dot_is_checked_without_it(
 
 
 def answer_in_a_thread(listener: socket.socket, context: ssl.SSLContext) -> None:
-    """asyncio's servers do not send the alert that says which version they want; blocking ones do."""
+    """asyncio's servers do not send the alert that says which version they want; blocking ones
+    do.
+    """
     while True:
         try:
             sock, _ = listener.accept()
@@ -263,7 +267,9 @@ def answer_in_a_thread(listener: socket.socket, context: ssl.SSLContext) -> None
 
 
 async def test_tls_1_0_is_refused_and_can_be_accepted(get, ca, client_context) -> None:
-    """S001-107: no certificate was in question, so it is ClientConnectorSSLError, an ssl.SSLError."""
+    """S001-107: no certificate was in question, so it is ClientConnectorSSLError, an
+    ssl.SSLError.
+    """
     server = server_with(ca.issue_cert("localhost"))
     server.set_ciphers("ALL:@SECLEVEL=0")
     server.options &= ~(ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1)

@@ -175,7 +175,9 @@ async def test_what_ends_the_handshake_goes_out_with_what_follows_or_a_moment_la
 
 
 async def test_an_end_that_nobody_waits_for_is_no_error_of_the_loop(pair) -> None:
-    """A dial that is cancelled, or loses its race, has a transport whose handshake has not begun."""
+    """A dial that is cancelled, or loses its race, has a transport whose handshake has not
+    begun.
+    """
     told = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     pair.near.connection_lost(None)

@@ -738,7 +738,9 @@ async def redirect_to(serve: Serve, where: str, context: ssl.SSLContext, **optio
 async def test_what_was_said_of_tls_is_for_the_first_origin_alone(
     serve, known_ca, tmp_path, said
 ) -> None:
-    """A redirect may lead anywhere: there the session's own policy holds, and no identity is shown."""
+    """A redirect may lead anywhere: there the session's own policy holds, and no identity is
+    shown.
+    """
     stranger = trustme.CA()
     first = stranger.issue_cert("localhost")
     first_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -152,7 +152,9 @@ def answer(asked: Asked) -> Reply:
 
 
 class Web:
-    """The server in a thread of its own: a document's program may bring, and close, its own loop."""
+    """The server in a thread of its own: a document's program may bring, and close, its own
+    loop.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -19,7 +19,9 @@ from wherry.middlewares.cache_storage import CacheStorage, MemoryCacheStorage, S
 
 
 class Gate:
-    """Answers that wait: each request is counted when it comes, and answered when the gate opens."""
+    """Answers that wait: each request is counted when it comes, and answered when the gate
+    opens.
+    """
 
     def __init__(self, answer: Callable[[Asked, int], Reply]) -> None:
         self.answer = answer

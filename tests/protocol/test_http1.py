@@ -21,7 +21,9 @@ SWITCH = {"Connection": "Upgrade", "Upgrade": "x"}
 async def _bad_then_good(
     raw_server: Start, answer: bytes, method: str = "GET", **options: Any
 ) -> BaseException:
-    """Ask a server that answers `answer` and closes; then, of the same session, one that behaves."""
+    """Ask a server that answers `answer` and closes; then, of the same session, one that
+    behaves.
+    """
     bad = await raw_server([answer])
     good = await raw_server([OK])
     async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=5)) as session:
@@ -203,7 +205,9 @@ async def test_bytes_on_an_idle_connection_never_reach_the_next_request(raw_serv
 
 
 async def test_a_dead_kept_connection_costs_a_get_nothing(raw_server: Start) -> None:
-    """The server closes a kept connection as the second request arrives: a GET is sent again, once."""
+    """The server closes a kept connection as the second request arrives: a GET is sent again,
+    once.
+    """
     asked = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -154,7 +154,9 @@ def test_the_compiled_decoder_is_nobodys_but_the_callers() -> None:
 
 @pytest.mark.parametrize("kind", [Http1Connection, Http2Connection])
 def test_loops_of_one_thread_share_no_buffer(kind: type[Http1Connection | Http2Connection]) -> None:
-    """One of them may go on in another thread: then two threads would receive into the same memory."""
+    """One of them may go on in another thread: then two threads would receive into the same
+    memory.
+    """
     loops = [asyncio.new_event_loop() for _ in range(2)]
     first, again, second = (kind(loop) for loop in (loops[0], loops[0], loops[1]))
     assert first._buffer is again._buffer

@@ -97,7 +97,10 @@ class Apache(RealServer):
             digest = hashlib.md5(f"{login}:{REALM}:{self.password}".encode()).hexdigest()
             lines += f"{login}:{REALM}:{digest}\n"
         self.write("users.digest", lines)
-        names = "mpm_event authn_core authn_file authz_core authz_user auth_digest ssl http2 socache_shmcb"
+        names = (
+            "mpm_event authn_core authn_file authz_core authz_user auth_digest ssl http2 "
+            "socache_shmcb"
+        )
         modules = "\n".join(
             f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in names.split()
         )

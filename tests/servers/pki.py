@@ -1,4 +1,6 @@
-"""An authority of the tests: contexts of servers that it vouches for, and of clients that trust it."""
+"""An authority of the tests: contexts of servers that it vouches for, and of clients that trust
+it.
+"""
 
 from __future__ import annotations
 

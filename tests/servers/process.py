@@ -155,7 +155,9 @@ class Farm:
             setattr(self, name, server)
 
     def __getattr__(self, name: str) -> Any:
-        """A server that is missing leaves out the test that asks for it; in CI it fails the test."""
+        """A server that is missing leaves out the test that asks for it; in CI it fails the
+        test.
+        """
         exc = self.__dict__.get("_missing", {}).get(name)
         if exc is not None:
             raise type(exc)(exc.msg)
@@ -234,7 +236,9 @@ class RealServer:
 
     @contextlib.contextmanager
     def logs(self, *words: str) -> Iterator[None]:
-        """A line with every one of `words` comes into the log while the block runs, or soon after."""
+        """A line with every one of `words` comes into the log while the block runs, or soon
+        after.
+        """
         begin = len(self.log)
         yield
         end = time.monotonic() + _STOP_SECONDS

@@ -58,7 +58,10 @@ class BasicAuth(_BasicAuth):
 
     def __repr__(self) -> str:
         # The password would go wherever a session's options are logged.
-        return f"{type(self).__name__}(login={self.login!r}, password='***', encoding={self.encoding!r})"
+        return (
+            f"{type(self).__name__}(login={self.login!r}, password='***', "
+            f"encoding={self.encoding!r})"
+        )
 
     @classmethod
     def decode(cls, auth_header: str, encoding: str = "latin1") -> BasicAuth:

@@ -62,7 +62,9 @@ class Netrc:
 
 
 def netrc_path(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Where the file is: $NETRC, or .netrc (on Windows _netrc, too) at home; None without a home."""
+    """Where the file is: $NETRC, or .netrc (on Windows _netrc, too) at home; None without a
+    home.
+    """
     named = (os.environ if environ is None else environ).get("NETRC")
     if named:
         return Path(named)

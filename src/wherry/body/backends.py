@@ -23,7 +23,9 @@ __all__ = (
 
 
 class ZlibBackend(Protocol):
-    """A module that can be put in zlib's place, such as ``isal.isal_zlib`` or ``zlib_ng.zlib_ng``."""
+    """A module that can be put in zlib's place, such as ``isal.isal_zlib`` or
+    ``zlib_ng.zlib_ng``.
+    """
 
     MAX_WBITS: int
 

@@ -52,10 +52,13 @@ _LABELS = {
     "iso8859-3": "iso88593 iso885931988 latin3 l3 csisolatin3 isoir109",
     "iso8859-4": "iso88594 iso885941988 latin4 l4 csisolatin4 isoir110",
     "iso8859-5": "iso88595 iso885951988 cyrillic csisolatincyrillic isoir144",
-    "iso8859-6": "iso88596 iso885961987 iso88596e iso88596i csiso88596e csiso88596i arabic asmo708 ecma114"
+    "iso8859-6": "iso88596 iso885961987 iso88596e iso88596i csiso88596e csiso88596i arabic"
+    " asmo708 ecma114"
     " csisolatinarabic isoir127",
-    "iso8859-7": "iso88597 iso885971987 greek greek8 ecma118 elot928 csisolatingreek isoir126 suneugreek",
-    "iso8859-8": "iso88598 iso885981988 iso88598e iso88598i csiso88598e csiso88598i hebrew visual logical"
+    "iso8859-7": "iso88597 iso885971987 greek greek8 ecma118 elot928 csisolatingreek isoir126"
+    " suneugreek",
+    "iso8859-8": "iso88598 iso885981988 iso88598e iso88598i csiso88598e csiso88598i hebrew visual"
+    " logical"
     " csisolatinhebrew isoir138",
     "iso8859-9": "iso88599 iso885991989 latin5 l5 csisolatin5 isoir148",
     "iso8859-10": "iso885910 latin6 l6 csisolatin6 isoir157",
@@ -81,7 +84,8 @@ _LABELS = {
     "iso2022_jp": "iso2022jp csiso2022jp",
     "shift_jis": "shiftjis sjis xsjis mskanji csshiftjis",
     "cp932": "windows31j ms932 cp932",
-    "euc_kr": "euckr cseuckr csksc56011987 isoir149 korean ksc56011987 ksc56011989 ksc5601 kscksc5601",
+    "euc_kr": "euckr cseuckr csksc56011987 isoir149 korean ksc56011987 ksc56011989 ksc5601"
+    " kscksc5601",
     "cp949": "windows949 cp949 ms949",
 }
 _CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
@@ -180,7 +184,9 @@ def bom_encoding(body: bytes) -> str | None:
 
 
 def is_json_type(content_type: str) -> bool:
-    """Whether it is ``application/json``, or of any type with the ``+json`` suffix (RFC 6839 3.1)."""
+    """Whether it is ``application/json``, or of any type with the ``+json`` suffix (RFC 6839
+    3.1).
+    """
     parsed = parse_mimetype(content_type)
     if parsed.suffix:
         # RFC 6838 4.2.8: what follows the last plus.

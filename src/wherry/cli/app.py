@@ -87,7 +87,8 @@ class _CliGroup(click.Group):
         close = difflib.get_close_matches(word, self.commands, 1, 0.8) if word.isalpha() else ()
         if close:
             ctx.fail(
-                f"no command is named {word!r}; did you mean {close[0]!r}? (A host of that name: http://{word}/)"
+                f"no command is named {word!r}; did you mean {close[0]!r}? (A host of that name: "
+                f"http://{word}/)"
             )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -126,7 +126,10 @@ class Demonstration:
         step.status = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
         times.sort()
         p99 = times[min(len(times) - 1, len(times) * 99 // 100)]
-        step.note = f"{requests / step.seconds:.0f} a second; p50 {_ms(statistics.median(times))}, p99 {_ms(p99)}"
+        step.note = (
+            f"{requests / step.seconds:.0f} a second; p50 {_ms(statistics.median(times))}, p99 "
+            f"{_ms(p99)}"
+        )
 
 
 async def run_demo(url: URL | None, requests: int | None, at_once: int | None) -> int:
@@ -157,7 +160,8 @@ async def run_demo(url: URL | None, requests: int | None, at_once: int | None) -
         stats = connector.stats()
     console.print(_table(demonstration.steps))
     console.print(
-        f"{sum(step.exchanges for step in demonstration.steps)} exchanges over {stats.opened} connections "
+        f"{sum(step.exchanges for step in demonstration.steps)} exchanges over {stats.opened} "
+        "connections "
         f"in {time.perf_counter() - began:.2f} s"
     )
     return 0

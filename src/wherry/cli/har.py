@@ -32,7 +32,9 @@ class Recorder:
         body: bytes | None,
         seconds: dict[str, float | None],
     ) -> None:
-        """Add a response, and the redirects that led to it; a body of None was too large to keep."""
+        """Add a response, and the redirects that led to it; a body of None was too large to
+        keep.
+        """
         began = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds.get("total") or 0.0)
         chain = [*response.history, response]
         for step in chain:

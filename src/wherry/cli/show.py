@@ -104,7 +104,9 @@ def timings(seconds: Seconds) -> None:
 
 
 def encoding_of(response: wherry.ClientResponse) -> str:
-    """The encoding of a body's text: what the response says, if a server may choose it, else UTF-8."""
+    """The encoding of a body's text: what the response says, if a server may choose it, else
+    UTF-8.
+    """
     try:
         return response.get_encoding()
     except RuntimeError:  # nothing was said, and the body went by without being kept

@@ -188,7 +188,9 @@ def check_event_stream(response: ClientResponse) -> None:
 async def read_events(
     response: ClientResponse, parser: EventParser
 ) -> AsyncIterator[ServerSentEvent]:
-    """The events of one response, as they come; an event that the stream's end cuts off is dropped."""
+    """The events of one response, as they come; an event that the stream's end cuts off is
+    dropped.
+    """
     check_event_stream(response)
     async for piece in response.content.iter_any():
         for event in parser.feed(piece):

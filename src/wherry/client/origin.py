@@ -43,7 +43,8 @@ def url_of(text: str, base: URL | None = None, *, encoded: bool = False) -> URL:
         encoded: Whether `text` is to be taken as it is, without being quoted anew.
 
     Raises:
-        ValueError: It is no URL, whatever yarl says of it (an IndexError of ``https://[::1]:43@/``, for example).
+        ValueError: It is no URL, whatever yarl says of it (an IndexError of
+            ``https://[::1]:43@/``, for example).
     """
     try:
         url = URL(text, encoded=encoded)

@@ -264,7 +264,8 @@ class ClientRequest:
             raise TypeError("BasicAuth() tuple is required instead")
         if "authorization" in names:
             raise ValueError(
-                "Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in URL"
+                "Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in "
+                "URL"
             )
         if "authorization" in self._shared.names:
             self._shared = FieldBlock(

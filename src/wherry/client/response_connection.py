@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 class ResponseConnection:
-    """What `ClientResponse.connection` shows: the transport under an exchange, and how to end it."""
+    """What `ClientResponse.connection` shows: the transport under an exchange, and how to end
+    it.
+    """
 
     __slots__ = ("_exchange", "_response")
 

@@ -186,7 +186,9 @@ class BaseConnector(KnownNames):
         return ssl
 
     def _overrides_dialling(self) -> tuple[bool, bool]:
-        """Whether the program dials origins in a way of its own, and whether it dials addresses so."""
+        """Whether the program dials origins in a way of its own, and whether it dials addresses
+        so.
+        """
         return False, False
 
     async def connect(

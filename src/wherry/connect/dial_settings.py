@@ -160,7 +160,10 @@ def hop_key(hop: ProxyHop) -> ConnectionKey:
 def timed_out(
     key: ConnectionKey, connect_request: ConnectRequest, tried: str
 ) -> ConnectionTimeoutError:
-    said = f"Connection timeout to host {key.host}:{key.port} after {connect_request.sock_connect} seconds [{tried}]"
+    said = (
+        f"Connection timeout to host {key.host}:{key.port} after {connect_request.sock_connect} "
+        f"seconds [{tried}]"
+    )
     return ConnectionTimeoutError(printable(said))
 
 

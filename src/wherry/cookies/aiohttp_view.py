@@ -1,4 +1,6 @@
-"""`CookiesByPlace`: a jar's cookies as aiohttp's jar keeps them, for programs that look into that."""
+"""`CookiesByPlace`: a jar's cookies as aiohttp's jar keeps them, for programs that look into
+that.
+"""
 
 from __future__ import annotations
 

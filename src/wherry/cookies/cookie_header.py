@@ -60,7 +60,9 @@ def _octets(text: str) -> int:
 
 
 def merge_cookie_lines(weaker: str, stronger: str) -> str:
-    """Both lines' cookies in one line; of the weaker only those whose names the stronger has not."""
+    """Both lines' cookies in one line; of the weaker only those whose names the stronger has
+    not.
+    """
     if not weaker or not stronger:
         return weaker or stronger
     names = {pair.partition("=")[0].strip() for pair in stronger.split(";")}

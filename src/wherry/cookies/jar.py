@@ -145,7 +145,9 @@ class CookieJar(AbstractCookieJar):
 
     @property
     def cookies(self) -> Mapping[tuple[str, str], SimpleCookie]:
-        """The cookies by (domain, path without its last slash), each domain's longest paths first."""
+        """The cookies by (domain, path without its last slash), each domain's longest paths
+        first.
+        """
         self._expire()
         found: dict[tuple[str, str], SimpleCookie] = {}
         for cookie in self._index:
@@ -172,7 +174,9 @@ class CookieJar(AbstractCookieJar):
 
     @property
     def host_only_cookies(self) -> frozenset[tuple[str, str, str]]:
-        """(domain, path without its last slash, name) of the cookies that go to exactly one host."""
+        """(domain, path without its last slash, name) of the cookies that go to exactly one
+        host.
+        """
         self._expire()
         return frozenset((c.domain, c.path.rstrip("/"), c.name) for c in self._index if c.host_only)
 
@@ -368,7 +372,9 @@ class CookieJar(AbstractCookieJar):
             self._forget_lines()
 
     def _covers_secure_one(self, cookie: Cookie) -> bool:
-        """Whether a Secure cookie stands where one from an insecure origin wants to (5.7 step 18)."""
+        """Whether a Secure cookie stands where one from an insecure origin wants to (5.7 step
+        18).
+        """
         same_name = self._index.secure_named(cookie.name)
         return bool(same_name) and any(
             (
@@ -382,7 +388,9 @@ class CookieJar(AbstractCookieJar):
     # --- dropping ---------------------------------------------------------------------------------
 
     def clear(self, predicate: ClearCookiePredicate | None = None) -> None:
-        """Drop all cookies, or those for which `predicate`, called with each one's Morsel, is true."""
+        """Drop all cookies, or those for which `predicate`, called with each one's Morsel, is
+        true.
+        """
         if predicate is None:
             self._index.clear()
         else:

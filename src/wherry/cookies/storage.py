@@ -167,7 +167,9 @@ def _text(value: Any) -> str:
 
 
 def _ending(record: Mapping[str, Any], now: float) -> float:
-    """When a cookie of aiohttp's ends; its older files tell no more than what the server had said."""
+    """When a cookie of aiohttp's ends; its older files tell no more than what the server had
+    said.
+    """
     if "expires_timestamp" in record:
         return _moment(record["expires_timestamp"])
     ends = expiry(record, now)

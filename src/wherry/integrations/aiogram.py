@@ -52,7 +52,8 @@ class WherrySession(BaseSession):
         proxy: A proxy's URL, a ``(url, BasicAuth)`` pair, or an iterable of these: a chain.  http,
             https, socks4, socks4a, socks5 and socks5h; BasicAuth wins over credentials in the URL.
         limit: Connections at most; 100 by default.
-        ssl: An SSLContext, for the Bot API and for https:// proxies; certifi's authorities by default.
+        ssl: An SSLContext, for the Bot API and for https:// proxies; certifi's
+            authorities by default.
         **kwargs: For aiogram's BaseSession: `api`, `json_loads`, `json_dumps`, `timeout` (60
             seconds by default).
 
@@ -208,7 +209,9 @@ class WherrySession(BaseSession):
 
 @cache
 def certifi_context() -> ssl_module.SSLContext:
-    """The context that aiogram's own session has; reads a file of authorities, so not for the loop."""
+    """The context that aiogram's own session has; reads a file of authorities, so not for the
+    loop.
+    """
     return ssl_module.create_default_context(cafile=certifi.where())
 
 

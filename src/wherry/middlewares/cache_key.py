@@ -157,7 +157,9 @@ def languages(headers: Headers) -> list[tuple[str, float]]:
 
 
 def _is_preferred(stored: StoredResponse, headers: Headers) -> bool:
-    """Whether a response is in the language that a request likes best: no server could do better."""
+    """Whether a response is in the language that a request likes best: no server could do
+    better.
+    """
     wanted = languages(headers)
     spoken = stored.fields().get("Content-Language", "").strip().lower()
     best = max((weight for _, weight in wanted), default=0.0)

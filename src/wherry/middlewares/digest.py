@@ -97,8 +97,10 @@ def check_replayable(request: ClientRequest, asker: object) -> None:
     """
     if request.payload is not None and not request.payload.replayable:
         raise ClientError(
-            f"{asker} asks for Digest authentication, but the body of {request.method} {request.url} was consumed "
-            "and cannot be sent again: give bytes or a seekable file, or make a request without a body first"
+            f"{asker} asks for Digest authentication, but the body of {request.method} "
+            f"{request.url} was consumed "
+            "and cannot be sent again: give bytes or a seekable file, or make a request without a "
+            "body first"
         )
 
 
@@ -135,7 +137,10 @@ class DigestAuthMiddleware(DigestUser):
         self._challenges: dict[URL, DigestChallenge] = {}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._login!r} for {self._home or 'the first origin that it meets'}>"
+        return (
+            f"<{type(self).__name__} {self._login!r} for "
+            f"{self._home or 'the first origin that it meets'}>"
+        )
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request`, and send it once more if a challenge comes that can be answered.
@@ -178,7 +183,9 @@ class DigestAuthMiddleware(DigestUser):
         return answer
 
     def _challenge_for(self, url: URL) -> DigestChallenge | None:
-        """What to answer unasked: in the listed space, by default all of the home (RFC 7616 3.6)."""
+        """What to answer unasked: in the listed space, by default all of the home (RFC 7616
+        3.6).
+        """
         origin = origin_of(url)
         if not (in_space(url, self._space) if self._space else origin == self._home):
             return None
@@ -334,7 +341,9 @@ def protection_space(origin: URL, domain: tuple[str, ...]) -> tuple[URL, ...]:
 
 
 def in_space(url: URL, space: tuple[URL, ...]) -> bool:
-    """Whether one of the URLs of `space` is a prefix of `url`, whole segments of its path counted."""
+    """Whether one of the URLs of `space` is a prefix of `url`, whole segments of its path
+    counted.
+    """
     origin, path = origin_of(url), url.raw_path
     for root in space:
         start = root.raw_path

@@ -188,12 +188,14 @@ class OAuth2ClientCredentials:
             )
         if _IS_TOKEN(token) is None:
             raise OAuth2Error(
-                f"{origin_of(self._token_url)} gave a token with characters that no header field may have"
+                f"{origin_of(self._token_url)} gave a token with characters that no header field "
+                "may have"
             )
         kind = answer.get("token_type", "bearer")
         if not isinstance(kind, str) or kind.lower() != "bearer":
             raise OAuth2Error(
-                f"{origin_of(self._token_url)} gave a token of an unknown type: {_shown(kind, 100)!r}"
+                f"{origin_of(self._token_url)} gave a token of an unknown type: "
+                f"{_shown(kind, 100)!r}"
             )
         return token, _lifetime(answer.get("expires_in"))
 

@@ -38,7 +38,8 @@ class ProxyDigestAuthMiddleware(DigestUser):
     Example::
 
         digest = ProxyDigestAuthMiddleware(login="user", password="password")
-        async with ClientSession(proxy="http://proxy.example:3128", middlewares=(digest,)) as session:
+        proxy = "http://proxy.example:3128"
+        async with ClientSession(proxy=proxy, middlewares=(digest,)) as session:
             async with session.get("http://example.com/") as response:
                 print(response.status)
     """
@@ -49,7 +50,10 @@ class ProxyDigestAuthMiddleware(DigestUser):
         self._challenge: DigestChallenge | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._login!r} for {self._home or 'the first proxy that it meets'}>"
+        return (
+            f"<{type(self).__name__} {self._login!r} for "
+            f"{self._home or 'the first proxy that it meets'}>"
+        )
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request`, and send it once more if its proxy asks who sends it.

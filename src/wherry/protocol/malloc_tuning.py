@@ -1,4 +1,6 @@
-"""One word to the C library's allocator, for whole messages and chunks of bodies that come and go."""
+"""One word to the C library's allocator, for whole messages and chunks of bodies that come and
+go.
+"""
 
 from __future__ import annotations
 

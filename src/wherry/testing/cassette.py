@@ -184,7 +184,10 @@ class Cassette(Interception):
             + (" (played)" if id(entry) in self._played else "")
             for entry in self._tape
         )
-        return f"{name} is not on the cassette {self.path} (mode {self.mode!r}); there are:{rows or ' none'}"
+        return (
+            f"{name} is not on the cassette {self.path} (mode {self.mode!r}); there "
+            f"are:{rows or ' none'}"
+        )
 
     # --- exchanges --------------------------------------------------------------------------------
 

@@ -52,7 +52,9 @@ class TapedSocket(InProcessSocket):
         self._paused = False
 
     def _unread(self) -> Iterator[dict[str, Any]]:
-        """What the program said that nobody has received: it may close, and be gone, at any time."""
+        """What the program said that nobody has received: it may close, and be gone, at any
+        time.
+        """
         while not self._queue.empty():
             yield self._queue.get_nowait()
 

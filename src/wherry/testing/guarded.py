@@ -65,7 +65,8 @@ async def _digest(
     if qop not in ("auth", "auth-int", "none") or algorithm.removesuffix("-SESS") not in _HASHES:
         return problem(
             404,
-            "qop is auth, auth-int or none; the algorithm MD5, SHA, SHA-256 or SHA-512, or one -sess",
+            "qop is auth, auth-int or none; the algorithm MD5, SHA, SHA-256 or SHA-512, or one "
+            "-sess",
         )
     scheme, _, told = request.field("authorization").partition(" ")
     if scheme.lower() == "digest":
@@ -75,7 +76,8 @@ async def _digest(
     random = secrets.token_hex(8)
     asked = "" if qop == "none" else f', qop="{qop}"'
     return _refusal(
-        f'Digest realm="{REALM}", nonce="{random}{_signature(random)}", algorithm={algorithm}{asked}'
+        f'Digest realm="{REALM}", nonce="{random}{_signature(random)}", '
+        f"algorithm={algorithm}{asked}"
     )
 
 

@@ -266,8 +266,8 @@ class Mock(Interception):
 
         Args:
             method: A method, or "*" for all.
-            url: A URL (its query, where it has one, must be equal), a template (``https://h/users/{id}``), or an
-                expression that is searched for in the URL.
+            url: A URL (its query, where it has one, must be equal), a template
+                (``https://h/users/{id}``), or an expression that is searched for in the URL.
             replies: Answers one after the other, the last for all that follow; a callable (async or
                 not) takes the `Call` and gives a `Reply`.
             query: What the query must have among others.

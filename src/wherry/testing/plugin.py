@@ -49,7 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--wherry-cassettes",
         default="once",
         choices=("once", "none", "all", "new"),
-        help="what wherry_cassette does: record once (default), only play (none), record anew (all), add (new)",
+        help="what wherry_cassette does: record once (default), only play (none), record anew "
+        "(all), add (new)",
     )
 
 

@@ -57,10 +57,11 @@ SUBMODULES = [
     "typedefs",
 ]
 OURS = (
-    ClientResponse, ClientSession, _RequestContextManager, _RequestOptions, _WSRequestContextManager,
-    ClientConnectorError, ClientRequest, ContentDisposition, RequestInfo, Connection, TCPConnector, BasicAuth,
-    BodyPartReader, MultipartWriter, parse_content_disposition, Payload, register_payload, ThreadedResolver,
-    StreamReader, TraceConfig, AbstractCookieJar, AbstractResolver, parse_mimetype, strip_auth_from_url,
+    ClientResponse, ClientSession, _RequestContextManager, _RequestOptions,
+    _WSRequestContextManager, ClientConnectorError, ClientRequest, ContentDisposition, RequestInfo,
+    Connection, TCPConnector, BasicAuth, BodyPartReader, MultipartWriter, parse_content_disposition,
+    Payload, register_payload, ThreadedResolver, StreamReader, TraceConfig, AbstractCookieJar,
+    AbstractResolver, parse_mimetype, strip_auth_from_url,
 )  # fmt: skip
 
 

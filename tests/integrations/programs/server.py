@@ -1,4 +1,6 @@
-"""The server that the programs here talk to: the real aiohttp's, which drop-in mode leaves alone."""
+"""The server that the programs here talk to: the real aiohttp's, which drop-in mode leaves
+alone.
+"""
 
 from __future__ import annotations
 

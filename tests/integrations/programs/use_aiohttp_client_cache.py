@@ -1,4 +1,6 @@
-"""aiohttp-client-cache: its session overrides `_request`; answers come from memory and from SQLite."""
+"""aiohttp-client-cache: its session overrides `_request`; answers come from memory and from
+SQLite.
+"""
 
 from __future__ import annotations
 

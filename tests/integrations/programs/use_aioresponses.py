@@ -1,4 +1,6 @@
-"""aioresponses: it patches the class's `_request` and answers with responses that it makes by hand."""
+"""aioresponses: it patches the class's `_request` and answers with responses that it makes by
+hand.
+"""
 
 from __future__ import annotations
 

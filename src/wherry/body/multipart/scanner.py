@@ -119,7 +119,9 @@ class Scanner:
         return b""
 
     def _pass_boundary(self) -> bool:
-        """Look at what follows the boundary that the buffer begins with, and pass it if it is one."""
+        """Look at what follows the boundary that the buffer begins with, and pass it if it is
+        one.
+        """
         buffer = self._buffer
         at = len(self._delimiter)
         size = len(buffer)
@@ -173,7 +175,8 @@ class Scanner:
         for name, value in fields:
             if has_control_bytes(value):
                 raise BadMultipart(
-                    f"a control character in the header field {name[:100]!r} of a part: {value[:100]!r}"
+                    f"a control character in the header field {name[:100]!r} of a part: "
+                    f"{value[:100]!r}"
                 )
         self._buffer[:0] = b"\r\n"
         self._invented = 2

@@ -55,7 +55,8 @@ class MultipartWriter(Payload):
             raise ValueError("boundary should contain ASCII only chars")
         elif not 0 < len(boundary) <= LONGEST_BOUNDARY or boundary[-1] == " ":
             raise ValueError(
-                f"a boundary has 1 to {LONGEST_BOUNDARY} characters and no blank at its end: {boundary!r}"
+                f"a boundary has 1 to {LONGEST_BOUNDARY} characters and no blank at its end: "
+                f"{boundary!r}"
             )
         elif _CONTROL.search(boundary):
             raise ValueError("boundary value contains invalid characters")

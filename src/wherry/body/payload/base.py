@@ -154,7 +154,9 @@ class Payload(ABC):
 
     @property
     def replayable(self) -> bool:
-        """Whether `write` can write all of the body now, be it for the first or for another time."""
+        """Whether `write` can write all of the body now, be it for the first or for another
+        time.
+        """
         return not self.consumed
 
     @property
@@ -234,7 +236,8 @@ class Payload(ABC):
 
     def _consumed_error(self) -> ClientPayloadError:
         return ClientPayloadError(
-            f"the request's body ({type(self._value).__name__}) was consumed and cannot be sent again: "
+            f"the request's body ({type(self._value).__name__}) was consumed and cannot be sent "
+            "again: "
             "give bytes or a seekable file, or do not follow redirects"
         )
 

@@ -53,7 +53,8 @@ def encoder_for(coding: str, *, level: int | None = None, strategy: int | None =
         return packing
     if coding not in {"gzip", "deflate"}:
         raise ValueError(
-            f"cannot encode content-encoding {coding!r}: know gzip, deflate, and br and zstd if installed"
+            f"cannot encode content-encoding {coding!r}: know gzip, deflate, and br and zstd if "
+            "installed"
         )
     options: dict[str, int] = {"wbits": 31 if coding == "gzip" else 15}
     if level is not None:

@@ -51,7 +51,9 @@ _preadv: Final[Any] = getattr(os, "preadv", None) if _NO_WAIT else None
 
 
 def guess_filename(file: Any, default: str | None = None) -> str | None:
-    """The last part of a file's name; `default` where it has none, as a pipe or a stream in memory."""
+    """The last part of a file's name; `default` where it has none, as a pipe or a stream in
+    memory.
+    """
     name = getattr(file, "name", None)
     if isinstance(name, str) and name and name[0] != "<" and name[-1] != ">":
         return PurePath(name).name
@@ -140,7 +142,9 @@ class IOBasePayload(Payload):
                 raise
 
     def _go_to(self, at: int) -> None:
-        """Put the file where reading goes on; a file that cannot be put anywhere can be read once."""
+        """Put the file where reading goes on; a file that cannot be put anywhere can be read
+        once.
+        """
         if self._value.tell() == at:
             return
         try:
@@ -456,7 +460,9 @@ def _unwrapped(file: Any) -> Any:
 
 
 def _regular_fd(file: Any) -> int | None:
-    """The descriptor of a regular file whose bytes are those that reading gives; None for all else."""
+    """The descriptor of a regular file whose bytes are those that reading gives; None for all
+    else.
+    """
     # A GzipFile, a file in an archive and the like have a descriptor too, of other bytes.
     file = _unwrapped(file)
     raw = file.raw if type(file) in {io.BufferedReader, io.BufferedRandom} else file

@@ -96,7 +96,8 @@ class FormData:
             and not content_transfer_encoding
         ):
             warnings.warn(
-                "bytes without a filename will not be sent as a file in future: pass filename=, or an io.BytesIO",
+                "bytes without a filename will not be sent as a file in future: pass filename=, or "
+                "an io.BytesIO",
                 DeprecationWarning,
                 stacklevel=2,
             )
@@ -119,7 +120,8 @@ class FormData:
         if content_transfer_encoding is not None:
             if not isinstance(content_transfer_encoding, str):
                 raise TypeError(
-                    f"content_transfer_encoding must be an instance of str. Got: {content_transfer_encoding!r}"
+                    "content_transfer_encoding must be an instance of str. Got: "
+                    f"{content_transfer_encoding!r}"
                 )
             warnings.warn(
                 "content_transfer_encoding is deprecated and not sent",
@@ -135,14 +137,16 @@ class FormData:
         if isinstance(value, tuple):
             if not 2 <= len(value) <= 4:
                 raise TypeError(
-                    f"a file ({name!r}) is (file name, content[, type[, fields]]): {len(value)} values"
+                    f"a file ({name!r}) is (file name, content[, type[, fields]]): {len(value)} "
+                    "values"
                 )
             filename, content, content_type, more = (*value, None, None)[:4]
         if content is None:
             return
         if isinstance(content, list | tuple | dict) or not isinstance(filename, str | None):
             raise TypeError(
-                f"a file ({name!r}) is a file, bytes, a str, or (file name, content[, type[, fields]])"
+                f"a file ({name!r}) is a file, bytes, a str, or (file name, content[, type[, "
+                "fields]])"
             )
         headers: CIMultiDict[str] = CIMultiDict(more or ())
         if content_type is None and filename is not None:
@@ -168,7 +172,8 @@ class FormData:
                 self.add_field(field[0], field[1])
             else:
                 raise TypeError(
-                    "Only io.IOBase, multidict and (name, file) pairs allowed, use .add_field() for passing "
+                    "Only io.IOBase, multidict and (name, file) pairs allowed, use .add_field() "
+                    "for passing "
                     f"more complex parameters, got {field!r}"
                 )
 
@@ -190,7 +195,8 @@ class FormData:
             if isinstance(value, Mapping):
                 # Its keys alone would be sent.
                 raise TypeError(
-                    f"the field {name!r} of a form cannot be a mapping: give json=, or fields of its own"
+                    f"the field {name!r} of a form cannot be a mapping: give json=, or fields of "
+                    "its own"
                 )
         return BytesPayload(
             urlencode(pairs, doseq=True, encoding=charset).encode(), content_type=content_type
@@ -219,7 +225,8 @@ class FormData:
             part = get_payload(value, **options)
         except Exception as exc:
             raise TypeError(
-                f"Can not serialize value type: {type(value)!r}\n headers: {headers!r}\n value: {value!r}"
+                f"Can not serialize value type: {type(value)!r}\n headers: {headers!r}\n value: "
+                f"{value!r}"
             ) from exc
         if part is value:
             part.headers.update(headers)
@@ -252,8 +259,10 @@ def _refuse_file_tuple(name: str, value: list[Any] | tuple[Any, ...]) -> None:
     )
     if strange or typed or (len(value) > 1 and value[0] is None):
         raise TypeError(
-            f"the field {name!r} of a form is a tuple that looks like (file name, content, type): write "
-            f"files={{{name!r}: (...)}}, or FormData().add_field({name!r}, content, filename=..., content_type=...)"
+            f"the field {name!r} of a form is a tuple that looks like (file name, content, type): "
+            "write "
+            f"files={{{name!r}: (...)}}, or FormData().add_field({name!r}, content, filename=..., "
+            f"content_type=...)"
         )
 
 
@@ -290,7 +299,8 @@ def _pairs(fields: Any, where: str) -> Iterable[tuple[str, Any]]:
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], str):
             raise TypeError(
-                f"{where}= takes a mapping or pairs of a name and a value, not {type(pair).__name__}"
+                f"{where}= takes a mapping or pairs of a name and a value, not "
+                f"{type(pair).__name__}"
             )
     return pairs
 

@@ -108,7 +108,9 @@ class Written:
 
 
 class streamer:  # noqa: N801  (the public API's name)
-    """Decorator: ``async def body(writer, ...)`` writes a body; deprecated, use an async generator."""
+    """Decorator: ``async def body(writer, ...)`` writes a body; deprecated, use an async
+    generator.
+    """
 
     def __init__(self, coro: Callable[..., Awaitable[None]]) -> None:
         warnings.warn(

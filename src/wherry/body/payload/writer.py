@@ -141,7 +141,8 @@ class BodyWriter:
             if size > self.length:
                 # RFC 9112 6.3: what exceeds the length would be taken for the next request.
                 raise ClientPayloadError(
-                    f"the body has more than the {self.promised} bytes that its Content-Length promised"
+                    f"the body has more than the {self.promised} bytes that its Content-Length "
+                    "promised"
                 )
             self.length -= size
         self._exchange.send(chunk)
@@ -169,7 +170,8 @@ class BodyWriter:
                 self._send(rest)
         if self.length:
             raise ClientPayloadError(
-                f"the body ended {self.length} bytes before the {self.promised} that its Content-Length promised"
+                f"the body ended {self.length} bytes before the {self.promised} that its "
+                "Content-Length promised"
             )
         self._ended = True
         self._exchange.end(trailers)

@@ -88,7 +88,9 @@ class _MemberDecoder(Decoder):
 
     @abstractmethod
     def _begin(self) -> bool:
-        """Get ready for a member that begins at the input's place; False if none can begin there."""
+        """Get ready for a member that begins at the input's place; False if none can begin
+        there.
+        """
 
     @abstractmethod
     def _step(self, window: memoryview, max_length: int) -> tuple[bytes, int, bool, bool]:
@@ -135,7 +137,9 @@ class _MemberDecoder(Decoder):
             raise ClientPayloadError(f"the body ended before its content-encoding {self.name} did")
 
     def _ignore_rest(self) -> bool:
-        """What follows the last member is not in the coding: padding, which all clients pass over."""
+        """What follows the last member is not in the coding: padding, which all clients pass
+        over.
+        """
         self._over = True
         return False
 

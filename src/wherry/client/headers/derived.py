@@ -27,7 +27,9 @@ def decode_name(name: bytes) -> str:
 
 
 class DerivedFields:
-    """What was made of a head's fields, kept with the head for the next response that has the same."""
+    """What was made of a head's fields, kept with the head for the next response that has the
+    same.
+    """
 
     __slots__ = ("content_encoding", "headers", "is_json", "set_cookies")
 

@@ -100,7 +100,8 @@ def check_field(name: str, value: str) -> str:
         raise ValueError(f"the value of header field {name} holds half a surrogate pair: {value!r}")
     if has_control(value):
         raise ValueError(
-            f"Newline, carriage return, null byte or another control character detected in the value of header field "
+            "Newline, carriage return, null byte or another control character detected in the "
+            "value of header field "
             f"{name}; this may be header injection"
         )
     return lower

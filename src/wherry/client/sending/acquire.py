@@ -111,7 +111,8 @@ async def acquire(
         if isinstance(exc, ClientError) or not timeout.connect:
             raise
         raise ConnectionTimeoutError(
-            f"Connection timeout to host {request.url}: no connection within {timeout.connect:g} seconds"
+            f"Connection timeout to host {request.url}: no connection within {timeout.connect:g} "
+            "seconds"
         ) from exc
     except BaseException as exc:
         if early.exchange is None:

@@ -181,7 +181,9 @@ def _apply_head(
 
 
 def max_body_size(session: ClientSession, options: RequestOptions) -> int | None:
-    """What holds for answers of middlewares; those that come from servers meet it in `_apply_head`."""
+    """What holds for answers of middlewares; those that come from servers meet it in
+    `_apply_head`.
+    """
     return options.max_body_size if options.max_body_size is not None else session._max_body_size
 
 
@@ -208,7 +210,9 @@ class Sender:
 
 
 async def send_built(request: ClientRequest) -> ClientResponse:
-    """The innermost handler of a session's own onion, for requests without options; see `Sender`."""
+    """The innermost handler of a session's own onion, for requests without options; see
+    `Sender`.
+    """
     _make_ready(request, request._last)
     request._last = response = await send(
         request, NO_OPTIONS, request._timeout or request.session._timeout

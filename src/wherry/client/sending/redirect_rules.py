@@ -94,7 +94,8 @@ def split_credentials(url: URL) -> tuple[BasicAuth | None, URL]:
     """The credentials in a URL, and the URL without them: they are neither shown nor sent in it
     (RFC 9110 4.2.4).
 
-    They go out in ISO-8859-1 where that can write them, as they always did, and else in UTF-8 (RFC 7617 2.1).
+    They go out in ISO-8859-1 where that can write them, as they always did, and else in UTF-8 (RFC
+    7617 2.1).
 
     Raises:
         ValueError: The name holds a colon (RFC 7617 2).
@@ -136,7 +137,8 @@ def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
     if joined.scheme not in ("http", "https"):
         raise NonHttpUrlRedirectClientError(joined)
     try:
-        # "http:path" has a scheme and is relative all the same; "http://" has room for a host, and none in it.
+        # "http:path" has a scheme and is relative all the same; "http://" has room for a host, and
+        # none in it.
         host = (
             target.raw_host
             if target.scheme and location.partition(":")[2].startswith("//")

@@ -404,7 +404,9 @@ class RequestBuilder:
         return netrc.lookup(url.raw_host, default=trusted)
 
     def _is_at_base(self, url: URL) -> bool:
-        """Whether session-wide secrets may go to `url`: with a `base_url`, they are for its origin."""
+        """Whether session-wide secrets may go to `url`: with a `base_url`, they are for its
+        origin.
+        """
         return self._base_origin is None or base_origin_of(url) == self._base_origin
 
     def _given_away(self, given: StrOrURL, kwargs: dict[str, Any]) -> dict[str, Any]:

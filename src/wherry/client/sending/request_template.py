@@ -77,7 +77,9 @@ class RequestTemplate:
 
     @staticmethod
     def fits(request: ClientRequest) -> bool:
-        """Whether nothing but the start line and Content-Length follows from path, query and body."""
+        """Whether nothing but the start line and Content-Length follows from path, query and
+        body.
+        """
         assert request._ready is not None
         route, head = request._ready
         usual = (

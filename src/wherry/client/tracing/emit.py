@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 async def emit_start(
     session: ClientSession, request: ClientRequest, headers: CIMultiDict[str], traces: Traces
 ) -> ClientRequest | None:
-    """The request with its traces, its listeners notified; None if what they did makes another request
-    of it.
+    """The request with its traces, its listeners notified; None if what they did makes another
+    request of it.
     """
     seen: Any = headers  # for getversion, whose types want another one
     version = getversion(seen)

@@ -1,4 +1,6 @@
-"""The heartbeat of a WebSocket: a ping after silence, and the end of a peer that does not answer."""
+"""The heartbeat of a WebSocket: a ping after silence, and the end of a peer that does not
+answer.
+"""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ from wherry.integrations import aiohttp_socks
 __all__ = ("install", "report")
 
 CLIENT_MODULES = (
-    "abc", "base_protocol", "client", "client_exceptions", "client_middleware_digest_auth", "client_middlewares",
-    "client_proto", "client_reqrep", "client_ws", "connector", "cookiejar", "formdata", "hdrs", "helpers", "http",
-    "http_exceptions", "http_websocket", "multipart", "payload", "payload_streamer", "resolver", "streams", "tracing",
-    "typedefs",
+    "abc", "base_protocol", "client", "client_exceptions", "client_middleware_digest_auth",
+    "client_middlewares", "client_proto", "client_reqrep", "client_ws", "connector", "cookiejar",
+    "formdata", "hdrs", "helpers", "http", "http_exceptions", "http_websocket", "multipart",
+    "payload", "payload_streamer", "resolver", "streams", "tracing", "typedefs",
 )  # fmt: skip
 SERVER_MODULES = ("web", "test_utils", "pytest_plugin")
 API_VERSION = "3.14.0"

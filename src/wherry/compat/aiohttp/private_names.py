@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # Methods of a connector in aiohttp that are never called here.
 NEVER_CALLED = frozenset(
     {
-        "_available_connections", "_create_proxy_connection", "_get", "_get_ssl_context", "_release",
-        "_start_tls_connection", "_wrap_existing_connection",
+        "_available_connections", "_create_proxy_connection", "_get", "_get_ssl_context",
+        "_release", "_start_tls_connection", "_wrap_existing_connection",
     }
 )  # fmt: skip
 
@@ -55,7 +55,8 @@ def warn_of_never_called(cls: type, names: Iterable[str]) -> None:
     """
     for name in sorted(set(names) & cls.__dict__.keys()):
         warnings.warn(
-            f"{cls.__qualname__}.{name} will not be called: wherry does in another way what aiohttp does by it",
+            f"{cls.__qualname__}.{name} will not be called: wherry does in another way what "
+            "aiohttp does by it",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 # Methods of a request in aiohttp that are never called here: what they do is done otherwise.
 NEVER_CALLED = frozenset(
     {
-        "update_auth", "update_auto_headers", "update_body_from_data", "update_content_encoding", "update_cookies",
-        "update_expect_continue", "update_headers", "update_host", "update_proxy", "update_transfer_encoding",
-        "update_version", "write_bytes",
+        "update_auth", "update_auto_headers", "update_body_from_data", "update_content_encoding",
+        "update_cookies", "update_expect_continue", "update_headers", "update_host", "update_proxy",
+        "update_transfer_encoding", "update_version", "write_bytes",
     }
 )  # fmt: skip
 

@@ -152,7 +152,9 @@ def _read_records(
 
 
 def _read_name(data: bytes, place: int) -> tuple[Name, int]:
-    """The name at `place`, and where it ends there; the rest of it may lie before (RFC 1035 4.1.4)."""
+    """The name at `place`, and where it ends there; the rest of it may lie before (RFC 1035
+    4.1.4).
+    """
     labels: list[bytes] = []
     end = size = 0
     start = place

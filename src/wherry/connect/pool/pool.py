@@ -3,9 +3,9 @@
 It keeps connections by route, makes room for new ones within the limits, and lets requests wait in
 line.  A waiter takes whatever comes first, a freed connection or its own dial; the loser of that
 race is kept for the next request.  A freed place goes to its next user inside the read that ended
-the exchange before it (`dispatcher`): that keeps the slowest request near the median.  The pool opens
-no socket itself (`dial` does) and never learns which protocol a connection speaks: it counts places
-(`Connection.capacity`).
+the exchange before it (`dispatcher`): that keeps the slowest request near the median.  The pool
+opens no socket itself (`dial` does) and never learns which protocol a connection speaks: it counts
+places (`Connection.capacity`).
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ class Pool:
     async def acquire(self, connect_request: ConnectRequest) -> Connection:
         """A connection for `connect_request.route`, waiting in the queue or dialling as needed.
 
-        If `connect_request.start` was called meanwhile, it carries the request's exchange already, and the head
-        is there.
+        If `connect_request.start` was called meanwhile, it carries the request's exchange already,
+        and the head is there.
 
         Raises:
             ClientConnectionError: The pool is closed, or no connection could be made.
@@ -301,7 +301,9 @@ class Pool:
         return True
 
     def _look_again(self) -> None:
-        """Somebody waits beside an idle connection: see later whether that has been for too long."""
+        """Somebody waits beside an idle connection: see later whether that has been for too
+        long.
+        """
         if self._review is None:
             self._review = self._loop.call_later(ROUTE_GRACE, self._make_place)
 
@@ -358,7 +360,8 @@ class Pool:
             return
         waiters = route_pool.waiters
         if connection.version is HttpVersion11:
-            # By far the most usual: nobody waits for anything, or the first in the queue waits for this.
+            # By far the most usual: nobody waits for anything, or the first in the queue waits for
+            # this.
             wait_queue = self._wait_queue.waiters
             if not waiters and not wait_queue:
                 route_pool.free.append(connection)
@@ -443,7 +446,9 @@ class Pool:
         self._negotiated.allow(connection.route, carried, self._route_pools.get(connection.route))
 
     def _goes_elsewhere(self, waiter: Waiter) -> bool:
-        """Whether the place of the connection that `waiter` would get is due to the first in the queue."""
+        """Whether the place of the connection that `waiter` would get is due to the first in the
+        queue.
+        """
         first = next(iter(self._wait_queue))
         elsewhere = first.route_pool is not waiter.route_pool and self.connection_limits.admits(
             first.route_pool.route.origin

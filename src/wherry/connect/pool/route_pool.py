@@ -91,7 +91,9 @@ class RoutePool:
         )
 
     def give_up(self, waiter: Waiter) -> None:
-        """`waiter` is out of the queue; dials that nobody is left for end, and give their room back."""
+        """`waiter` is out of the queue; dials that nobody is left for end, and give their room
+        back.
+        """
         left = [other for other in (*self.left, waiter) if other.dial is not None]
         for _ in range(min(self.dialling - len(self.waiters), len(left))):
             dial = left.pop().dial

@@ -2,7 +2,8 @@
 could keep.
 
 Places are few (`limit`), and a connection serves one route.  So a place that comes free is either
-kept, for the next request to the same route, or given up for the first in the queue.  Dialling costs ten
+kept, for the next request to the same route, or given up for the first in the queue.  Dialling
+costs ten
 requests: who gives up too readily does nothing else, and who keeps too long lets the others stand.
 Pure policy: what time it is, callers say.
 """

@@ -55,7 +55,8 @@ def proxy_hops(
             iterable of these, a chain in its order.
         proxy_auth: Credentials of a single proxy; they win over those of its URL.
         proxy_headers: More header fields for a single HTTP proxy.
-        proxy_ssl: For https:// hops: True, False, an SSLContext or a Fingerprint; None for what holds for the origin.
+        proxy_ssl: For https:// hops: True, False, an SSLContext or a Fingerprint; None for
+            what holds for the origin.
 
     Raises:
         InvalidURL: (a ValueError) No such kind of proxy, or no host, or a bad port.
@@ -79,7 +80,8 @@ def proxy_hops(
             )
     else:
         raise TypeError(
-            f"proxy= must be a URL, a (URL, BasicAuth) pair or an iterable of these, not {type(proxy)!r}"
+            "proxy= must be a URL, a (URL, BasicAuth) pair or an iterable of these, not "
+            f"{type(proxy)!r}"
         )
     if len(members) > 1:
         if proxy_auth is not None:
@@ -192,7 +194,8 @@ def field_pairs(fields: LooseHeaders) -> tuple[tuple[str, str], ...]:
             raise ValueError(f"proxy_headers= has a name that is not a token: {name!r}")
         if any(mark in value for mark in "\r\n\0") or not has_bytes(value):
             raise ValueError(
-                f"proxy_headers= has a line break, NUL or half a surrogate pair in the value of {name}"
+                "proxy_headers= has a line break, NUL or half a surrogate pair in the value of "
+                f"{name}"
             )
         if lower in FORBIDDEN_FIELDS:
             raise ValueError(f"proxy_headers= cannot set {name}: a CONNECT has no body")

@@ -164,7 +164,9 @@ async def pass_hop(
     settings: DialSettings,
     connect_request: ConnectRequest,
 ) -> None:
-    """Ask the last of `hops`, at the other end of `stream`, for a tunnel to `host`; errors name it."""
+    """Ask the last of `hops`, at the other end of `stream`, for a tunnel to `host`; errors name
+    it.
+    """
     hop = hops[-1]
     towards = authority(host, port)
     try:

@@ -171,7 +171,9 @@ def make_context(
 
 
 def offered(protocols: tuple[str, ...]) -> tuple[str, ...]:
-    """What a handshake must offer by ALPN; () leaves it to the context, which suits HTTP/1.1 alone."""
+    """What a handshake must offer by ALPN; () leaves it to the context, which suits HTTP/1.1
+    alone.
+    """
     # Which protocols are spoken is the connector's to say; a context cannot be asked what it
     # offers.
     return () if protocols == DEFAULT_PROTOCOLS else tuple(alpn_names(protocols) or ())

@@ -87,7 +87,9 @@ class Handshake:
         *,
         server_hostname: str | None = None,
     ) -> ssl.SSLObject:
-        """The context's TLS object, with the last session where there is one that may be taken up."""
+        """The context's TLS object, with the last session where there is one that may be taken
+        up.
+        """
         session = None
         if self._table is not None:
             # The key is of this moment: OpenSSL checks neither chain nor name when it takes up a

@@ -364,7 +364,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         elif self._is_padding(size):
             self._broken(
                 BadHttpMessage(
-                    f"more than {self._limits.max_head_size} bytes of the body's framing are no data"
+                    f"more than {self._limits.max_head_size} bytes of the body's framing are no "
+                    "data"
                 )
             )
         if exchange.touched is not None:

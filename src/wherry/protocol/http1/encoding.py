@@ -89,7 +89,9 @@ def is_framed(head: ResponseHead) -> bool:
 
 
 def persists(head: ResponseHead) -> bool:
-    """Whether the connection stays open after this message (RFC 9112 9.3), its framing left aside."""
+    """Whether the connection stays open after this message (RFC 9112 9.3), its framing left
+    aside.
+    """
     if head.version != HttpVersion11 and head.get(b"transfer-encoding") is not None:
         # RFC 9112 6.1: HTTP/1.0 has no transfer codings, its framing is not to be trusted.
         return False

@@ -356,7 +356,9 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     # --- how streams, and the connection, end -----------------------------------------------------
 
     def finish(self, exchange: Http2Exchange) -> None:
-        """The response is whole: give its place back, here and now, before its reader even wakes."""
+        """The response is whole: give its place back, here and now, before its reader even
+        wakes.
+        """
         if exchange.received != exchange.expected >= 0 and not exchange.bodyless:
             raise StreamFault(
                 ErrorCode.PROTOCOL_ERROR,
@@ -406,7 +408,9 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             self.reset(exchange, fault.code)
 
     def broken(self, fault: ConnectionFault) -> None:
-        """The peer does not speak HTTP/2: say so, and trust nothing from here on (RFC 9113 5.4.1)."""
+        """The peer does not speak HTTP/2: say so, and trust nothing from here on (RFC 9113
+        5.4.1).
+        """
         self.sender.write(goaway(fault.code, str(fault)))
         self.sender.flush()
         self._fail_all(str(fault), BadHttpMessage(str(fault)))

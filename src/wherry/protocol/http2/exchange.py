@@ -185,8 +185,8 @@ class Http2Exchange(Exchange):
         error: BaseException
         if self.head is not None:
             error = ClientPayloadError(
-                f"Response payload is not completed: {reason} after {self.received} bytes of the body"
-                + (f" ({cause!r})" if isinstance(cause, OSError) else "")
+                f"Response payload is not completed: {reason} after {self.received} bytes of the "
+                "body" + (f" ({cause!r})" if isinstance(cause, OSError) else "")
             )
         elif isinstance(cause, BadHttpMessage):
             return cause

@@ -39,12 +39,13 @@ STATIC_FIELDS: tuple[tuple[bytes, bytes], ...] = (
     *(
         (name, b"")
         for name in (
-            b"accept-language accept-ranges accept access-control-allow-origin age allow authorization cache-control "
-            b"content-disposition content-encoding content-language content-length content-location content-range "
-            b"content-type cookie date etag expect expires from host if-match if-modified-since if-none-match if-range "
-            b"if-unmodified-since last-modified link location max-forwards proxy-authenticate proxy-authorization "
-            b"range referer refresh retry-after server set-cookie strict-transport-security transfer-encoding "
-            b"user-agent vary via www-authenticate"
+            b"accept-language accept-ranges accept access-control-allow-origin age allow "
+            b"authorization cache-control content-disposition content-encoding content-language "
+            b"content-length content-location content-range content-type cookie date etag expect "
+            b"expires from host if-match if-modified-since if-none-match if-range "
+            b"if-unmodified-since last-modified link location max-forwards proxy-authenticate "
+            b"proxy-authorization range referer refresh retry-after server set-cookie "
+            b"strict-transport-security transfer-encoding user-agent vary via www-authenticate"
         ).split()
     ),
 )

@@ -263,7 +263,9 @@ class Reader:
             self.control.begin_block(stream_id, flags, payload)
 
     def header_block(self, stream_id: int, flags: int, block: bytes) -> None:
-        """A whole header block: a response's head, an interim response, or trailers (RFC 9113 8.1)."""
+        """A whole header block: a response's head, an interim response, or trailers (RFC 9113
+        8.1).
+        """
         exchange = self.streams.get(stream_id)
         if exchange is None:
             self.look_up_closed(stream_id, "HEADERS", 0)
@@ -320,7 +322,8 @@ class Reader:
         if not self._flood_limit.try_patience(self._loop.time()):
             raise ConnectionFault(
                 ErrorCode.ENHANCE_YOUR_CALM,
-                f"more than {self._flow.max_noise} frames to no purpose in {self._flow.noise_period:g} seconds",
+                f"more than {self._flow.max_noise} frames to no purpose in "
+                f"{self._flow.noise_period:g} seconds",
             )
 
     def look_up_closed(self, stream_id: int, name: str, size: int) -> None:

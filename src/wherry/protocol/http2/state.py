@@ -86,7 +86,8 @@ class Control:
         ):
             raise ConnectionFault(
                 ErrorCode.ENHANCE_YOUR_CALM,
-                f"a header block of {len(self._block)} bytes in {self._continuations} CONTINUATION frames",
+                f"a header block of {len(self._block)} bytes in {self._continuations} CONTINUATION "
+                "frames",
             )
         if not flags & END_HEADERS:
             return None
@@ -160,5 +161,6 @@ def check_expected(
     if kind != CONTINUATION or stream_id != control.block_stream:
         raise ConnectionFault(
             ErrorCode.PROTOCOL_ERROR,
-            f"a frame of type {kind} on stream {stream_id} inside the header block of stream {control.block_stream}",
+            f"a frame of type {kind} on stream {stream_id} inside the header block of stream "
+            f"{control.block_stream}",
         )
