@@ -17,10 +17,11 @@ MODULES = {
 
 # Whom a room may import besides itself.  What stands on top (dropin, rest, integrations, cli,
 # testing) and the public modules use the public names, which `wherry` gives.
-BOTTOM = {"errors", "types", "argument_checks", "version", "hdrs"}
+BOTTOM = {"errors", "types", "argument_checks", "version", "hdrs", "redaction"}
 MIDDLE = {"connect", "body", "cookies", "auth"}
 MAY_IMPORT = {
-    "errors": {"types", "version", "hdrs"},
+    "errors": {"types", "version", "hdrs", "redaction"},
+    "redaction": set(),
     "types": {"version", "hdrs"},
     "argument_checks": set(),
     "version": set(),

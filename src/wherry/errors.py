@@ -13,6 +13,8 @@ import ssl
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
+from wherry.redaction import shown_fields, shown_url
+
 if TYPE_CHECKING:
     from multidict import MultiMapping
 
@@ -112,17 +114,17 @@ class ClientResponseError(ClientError):
 
     def __str__(self) -> str:
         url = getattr(self.request_info, "real_url", None)
-        return f"{self.status}, message={self.message!r}, url={str(url)!r}"
+        return f"{self.status}, message={self.message!r}, url={shown_url(url)!r}"
 
     def __repr__(self) -> str:
         more = "".join(
-            f", {name}={value!r}"
-            for name, value in (
-                ("status", self.status),
-                ("message", self.message),
-                ("headers", self.headers),
+            f", {name}={shown}"
+            for name, shown, said in (
+                ("status", self.status, self.status),
+                ("message", repr(self.message), self.message),
+                ("headers", shown_fields(self.headers), self.headers is not None),
             )
-            if value not in (0, "", None)
+            if said
         )
         return f"{type(self).__name__}({self.request_info!r}, {self.history!r}{more})"
 
@@ -411,7 +413,7 @@ def without_credentials(url: StrOrURL) -> str:
         text = str(url)
     except ValueError:  # a URL that was made with encoded=True may be none
         return f"<{type(url).__name__} with an invalid host or port>"
-    return _CREDENTIALS.sub(r"\1***@", text, count=1)
+    return shown_url(_CREDENTIALS.sub(r"\1***@", text, count=1))
 
 
 class InvalidURL(ClientError, ValueError):

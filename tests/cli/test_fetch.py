@@ -94,6 +94,44 @@ def test_urls_may_be_named(run, wherry_server, tmp_path):
     assert "there are no URLs" in run("fetch").err
 
 
+HOSTILE = [
+    b"[link=https://evil.test/]here[/link]",
+    b"[/red] [/] [/nothing]",
+    b"\\[bold]\\\\[blink]x",
+    b"[red]:smile:[@click=quit]",
+    b"\x1b]8;;https://evil.test/\x07x\x1b]8;;\x07".replace(b"\x1b", b"\xc2\x9b"),
+    b"\xff\xfe",
+    "\u202egnp.exe".encode(),
+]
+
+
+@pytest.mark.parametrize("reason", HOSTILE)
+async def test_what_a_server_says_is_no_markup(run, raw_server, tmp_path, reason):
+    """As it is, or as a sign that it cannot be shown: no link, no colour, no error."""
+
+    async def script(reader, writer):
+        await read_request(reader)
+        writer.write(
+            b"HTTP/1.1 404 " + reason + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+
+    server = await raw_server(script)
+    text = reason.decode("utf-8", "replace")
+    for words in (("fetch", "-o", tmp_path), ("--fail",), ("-v", "--fail")):
+        done = await asyncio.to_thread(
+            run, *words, server.url + "/a[red]b", env={"FORCE_COLOR": "1"}
+        )
+        assert done.status == 1, done
+        told = done.out.decode() + done.err
+        assert "Traceback" not in told
+        assert "\x1b]8" not in told
+        assert "\u202e" not in told
+        assert "\x9b" not in told
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", told)
+        if text.isascii():
+            assert " ".join(text.split()) in " ".join(shown.split())
+
+
 BODY = bytes(range(256)) * 4000
 
 

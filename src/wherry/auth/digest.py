@@ -181,6 +181,9 @@ class DigestAnswer(NamedTuple):
     cnonce: str
     nc: str
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} to the nonce {self.nonce!r}, nc={self.nc}>"
+
 
 def respond(
     challenge: DigestChallenge,

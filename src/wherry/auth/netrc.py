@@ -90,7 +90,10 @@ def read_netrc(path: Path | None = None) -> Netrc:
     try:
         return Netrc(netrc.netrc(path).hosts)
     except netrc.NetrcParseError as exc:
-        _logger.warning("Could not parse the netrc file %s: %s", path, exc)
+        # What it says of the fault quotes a word of the file, which may be a part of a password.
+        _logger.warning(
+            "Could not parse the netrc file %s: line %s is not as it should be", path, exc.lineno
+        )
     except FileNotFoundError:
         if os.environ.get("NETRC"):
             _logger.warning("The netrc file %s does not exist", path)

@@ -44,14 +44,14 @@ class Ask:
         tls: False for no checks of certificates, a context for others than the system's.
     """
 
-    url: URL
+    url: URL = field(repr=False)  # it may have credentials
     method: str = "GET"
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes | None = None
-    form: list[tuple[str, bytes, str | None]] = field(default_factory=list)
-    user: tuple[str, str] | None = None
-    proxies: list[str] = field(default_factory=list)
-    proxy_user: tuple[str, str] | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    form: list[tuple[str, bytes, str | None]] = field(default_factory=list, repr=False)
+    user: tuple[str, str] | None = field(default=None, repr=False)
+    proxies: list[str] = field(default_factory=list, repr=False)
+    proxy_user: tuple[str, str] | None = field(default=None, repr=False)
     timeout: float | None = None
     follow: bool = True
     http2: bool = False

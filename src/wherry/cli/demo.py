@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from yarl import URL
 
 import wherry
@@ -152,10 +153,12 @@ async def run_demo(url: URL | None, requests: int | None, at_once: int | None) -
         )
         demonstration = Demonstration(session, connector)
         if url is None:
-            console.print(f"wherry {wherry.__version__} on the embedded server at {base}")
+            console.print(
+                f"wherry {wherry.__version__} on the embedded server at {base}", markup=False
+            )
             await _local_steps(demonstration, base, requests or 500, at_once or 50)
         else:
-            console.print(f"wherry {wherry.__version__} on {url}", markup=False)
+            console.print(show.plain(f"wherry {wherry.__version__} on {url}"), markup=False)
             await _site_steps(demonstration, url, requests or 500, at_once or 50)
         stats = connector.stats()
     console.print(_table(demonstration.steps))
@@ -202,7 +205,8 @@ def _table(steps: list[Step]) -> Table:
     table.add_column("reused", justify="right")
     table.add_column("what happened", overflow="fold")
     for step in steps:
+        note = Text(show.plain(step.note))
         table.add_row(
-            step.name, step.status, _ms(step.seconds), str(step.opened), str(step.reused), step.note
+            step.name, step.status, _ms(step.seconds), str(step.opened), str(step.reused), note
         )
     return table

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 from yarl import URL
 
 import wherry
@@ -220,11 +221,17 @@ def _print_table(jobs: list[Job], seconds: float) -> None:
         else [job for job in jobs if job.error or job.attempts > 1]
     )
     for job in shown:
-        note = f"[red]{_escaped(job.error)}[/red]" if job.error else ""
+        note = Text(show.plain(job.error or ""), "red")
         if job.resumed_from:
-            note = f"went on from {job.resumed_from}"
+            note = Text(f"went on from {job.resumed_from}")
+        # Never markup: what a server said, and what names it chose, must not colour, link or break
+        # anything.
         table.add_row(
-            _escaped(job.file), str(job.size), str(job.attempts), f"{job.seconds:.2f} s", note
+            Text(show.plain(job.file)),
+            str(job.size),
+            str(job.attempts),
+            f"{job.seconds:.2f} s",
+            note,
         )
     if shown:
         console.print(table)
@@ -233,7 +240,3 @@ def _print_table(jobs: list[Job], seconds: float) -> None:
     console.print(
         f"{len(jobs) - failed} of {len(jobs)} downloads, {total / 1e6:.1f} MB in {seconds:.2f} s"
     )
-
-
-def _escaped(text: str) -> str:
-    return show.plain(text).replace("[", r"\[")

@@ -19,6 +19,13 @@ import wherry
 
 # C0 and C1 controls but tab and line feed: a terminal takes them for commands.
 _CONTROLS = {code: "\ufffd" for code in [*range(0x20), *range(0x7F, 0xA0)] if code not in (9, 10)}
+# What turns the direction of writing shows another name, or host, than the one that is there
+# (Unicode TR36 2.5).
+_CONTROLS |= dict.fromkeys(
+    [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"
+)
+# Bytes of a field that are no UTF-8 (surrogate escapes) can be written nowhere.
+_CONTROLS |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 STEPS = ("queued", "dns", "connect", "tls", "first byte", "total")
 
 Seconds = dict[str, float | None]
@@ -55,7 +62,9 @@ def heads(response: wherry.ClientResponse) -> None:
     console = errors()
     for step in (*response.history, response):
         info = step.request_info
-        console.print(Text(f"> {info.method} {info.url.raw_path_qs} {_protocol(step)}", "bold"))
+        console.print(
+            Text(plain(f"> {info.method} {info.url.raw_path_qs} {_protocol(step)}"), "bold")
+        )
         if "Host" not in info.headers:
             console.print(_field(">", "Host", info.url.authority))
         _fields(console, ">", info.headers.items())
@@ -169,7 +178,7 @@ def progress_bars() -> rich.progress.Progress:
     """Bars on standard error; nothing is drawn where that is no terminal."""
     console = errors()
     return rich.progress.Progress(
-        rich.progress.TextColumn("{task.description}"),
+        rich.progress.TextColumn("{task.description}", markup=False),
         rich.progress.BarColumn(),
         rich.progress.DownloadColumn(),
         rich.progress.TransferSpeedColumn(),

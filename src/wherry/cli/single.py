@@ -88,7 +88,7 @@ async def run_single(ask: Ask, output: Output) -> None:
 
 
 def _advance(bars: Progress, name: str) -> Callable[[int, int | None], None]:
-    task = bars.add_task(name, total=None)
+    task = bars.add_task(show.plain(name), total=None)
 
     def advance(size: int, total: int | None) -> None:
         bars.update(task, completed=size, total=total)

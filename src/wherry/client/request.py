@@ -45,6 +45,7 @@ from wherry.connect.proxy.http import forward_fields
 from wherry.connect.route import ProxyHop, Route
 from wherry.cookies.cookie_header import merge_cookie_lines, request_cookie_line
 from wherry.protocol.heads import EMPTY_BLOCK, FieldBlock, RequestHead
+from wherry.redaction import shown_url
 from wherry.types import HttpVersion, HttpVersion10, HttpVersion11, LooseCookies, LooseHeaders
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class ClientRequest:
         warn_of_never_called(cls, NEVER_CALLED)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.method} {self.url}>"
+        return f"<{type(self).__name__} {self.method} {shown_url(self.url)}>"
 
     def copy(self) -> Self:
         """A twin of a request that was not sent: middlewares may change it, and this one stays as

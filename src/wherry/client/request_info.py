@@ -7,6 +7,8 @@ from typing import NamedTuple, Self
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from wherry.redaction import shown_fields, shown_url
+
 
 class _RequestInfo(NamedTuple):
     url: URL
@@ -26,6 +28,13 @@ class RequestInfo(_RequestInfo):
     """
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        """As errors show it: without what the fields, or the URLs, hold of secrets."""
+        return (
+            f"{type(self).__name__}(url=URL({shown_url(self.url)!r}), method={self.method!r}, "
+            f"headers={shown_fields(self.headers)}, real_url=URL({shown_url(self.real_url)!r}))"
+        )
 
     def __new__(
         cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None

@@ -34,6 +34,7 @@ from wherry.errors import (
 from wherry.protocol.connection import Exchange
 from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
+from wherry.redaction import shown_fields, shown_url
 from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
 if TYPE_CHECKING:
@@ -167,9 +168,9 @@ class ClientResponse(ResponseFacts):
             self._loop.call_exception_handler(context)
 
     def __repr__(self) -> str:
-        url = str(self.url).encode("ascii", "backslashreplace").decode()
+        url = shown_url(self.url).encode("ascii", "backslashreplace").decode()
         reason = (self.reason or "").encode("ascii", "backslashreplace").decode()
-        headers = self.headers if self._head or self._headers else None
+        headers = shown_fields(self.headers if self._head or self._headers else None)
         return f"<{type(self).__name__}({url}) [{self.status} {reason}]>\n{headers}\n"
 
     # --- the body ---------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def check_line(line: str) -> str:
         CookieError: It has control characters, or half a surrogate pair.
     """
     if _unsendable(line):
-        raise CookieError(f"a cookie has control characters, or half a surrogate pair: {line!r}")
+        raise CookieError("a cookie has control characters, or half a surrogate pair")
     return line
 
 

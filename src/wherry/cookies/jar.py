@@ -25,7 +25,7 @@ from wherry.cookies.cookie import Cookie, coded_for_sending, loose_pairs, morsel
 from wherry.cookies.cookie_header import joined, within_limits
 from wherry.cookies.index import Change, CookieIndex
 from wherry.cookies.match import domain_match, is_ip_address, is_localhost, path_match
-from wherry.cookies.parse import ReceivedMorsel, parse_one, unquote
+from wherry.cookies.parse import OwnCookies, ReceivedMorsel, parse_one, unquote
 from wherry.cookies.storage_rules import Offered, admitted
 from wherry.types import LooseCookies, StrOrURL
 
@@ -151,7 +151,7 @@ class CookieJar(AbstractCookieJar):
         self._expire()
         found: dict[tuple[str, str], SimpleCookie] = {}
         for cookie in self._index:
-            group = found.setdefault((cookie.domain, cookie.path.rstrip("/")), SimpleCookie())
+            group = found.setdefault((cookie.domain, cookie.path.rstrip("/")), OwnCookies())
             # Where a host-only cookie stands beside one for the whole domain, the host's own is
             # shown.
             if cookie.host_only or cookie.name not in group:
@@ -223,7 +223,7 @@ class CookieJar(AbstractCookieJar):
                 stacklevel=2,
             )
             request_url = URL(request_url)
-        filtered: BaseCookie[str] = BaseCookie()
+        filtered: BaseCookie[str] = OwnCookies()
         if not self._index.size:
             return filtered
         self._expire()

@@ -17,11 +17,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from wherry.cookies.date import parse_cookie_date
 from wherry.protocol.grammar import has_control
+from wherry.redaction import HIDDEN
 
 __all__ = (
     "MAX_ATTRIBUTE_LENGTH",
     "MAX_LIFETIME",
     "MAX_PAIR_LENGTH",
+    "OwnCookies",
     "OwnMorsel",
     "ReceivedMorsel",
     "SetCookie",
@@ -69,6 +71,10 @@ class OwnMorsel(Morsel[str]):
     _reserved_defaults = dict.fromkeys(_reserved, "")
     _flags = Morsel._flags | {"partitioned"}  # type: ignore[attr-defined]
 
+    def __repr__(self) -> str:
+        """Without its value, which is often all that protects a session; `OutputString` has it."""
+        return f"<{type(self).__name__}: {self.key}={HIDDEN}>"
+
     def copy(self) -> OwnMorsel:
         """A copy of the same kind: a received cookie stays one."""
         return _restored(type(self), dict(self), self.__dict__)
@@ -87,6 +93,13 @@ class ReceivedMorsel(OwnMorsel):
     """A cookie that a server sent: its coded value goes back as it came, and the rules for
     responses hold for it.
     """
+
+
+class OwnCookies(SimpleCookie):
+    """Cookies by their names, whose repr does not show their values."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {' '.join(f'{name}={HIDDEN}' for name in self)}>"
 
 
 def _restored(
@@ -111,6 +124,9 @@ class SetCookie(NamedTuple):
     name: str
     value: str
     attributes: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}={HIDDEN}>"
 
 
 def parse_one(field: str) -> SetCookie | None:
@@ -251,7 +267,7 @@ def parse_set_cookie(values: Iterable[str]) -> SimpleCookie:
     Args:
         values: The values of the response's Set-Cookie fields, in order.
     """
-    cookies = SimpleCookie()
+    cookies = OwnCookies()
     for name, morsel in set_cookie_pairs(values):
         dict.__setitem__(cookies, name, morsel)
     return cookies

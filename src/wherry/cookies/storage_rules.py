@@ -14,6 +14,7 @@ from yarl import URL
 from wherry.cookies.cookie import Cookie
 from wherry.cookies.match import default_path, domain_match, is_public_suffix, prefix_allows
 from wherry.cookies.parse import MAX_LIFETIME, expiry
+from wherry.redaction import HIDDEN
 
 __all__ = ("Offered", "admitted")
 
@@ -38,6 +39,9 @@ class Offered(NamedTuple):
     sent: str
     attributes: Mapping[str, Any]
     received: bool
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}={HIDDEN}>"
 
 
 def admitted(offered: Offered, url: URL, host: str, now: float) -> Cookie | None:

@@ -68,6 +68,10 @@ class ProxyInfo(NamedTuple):
     password: str | None = None
     rdns: bool | None = None
 
+    def __repr__(self) -> str:
+        """The proxy without its credentials: tracebacks and logs show it."""
+        return f"<ProxyInfo {self.proxy_type.name.lower()}://{self.host}:{self.port}>"
+
 
 class ThroughProxies(TCPConnector):
     """A connector all of whose connections pass the same proxies."""

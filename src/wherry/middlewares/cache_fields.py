@@ -77,6 +77,9 @@ class StoredResponse(NamedTuple):
     came_at: float
     variant: tuple[tuple[str, str], ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status}, {len(self.body)} bytes>"
+
     def fields(self) -> CIMultiDictProxy[str]:
         """The header fields by name."""
         return fields_of(self.headers)

@@ -42,12 +42,12 @@ class RestConfig:
     verify_ssl: Any = True
     tcp_connections: int = 5
     timeout: ClientTimeout | float | None = None
-    headers: Mapping[str, str] | None = None
-    auth: BasicAuth | None = None
+    headers: Mapping[str, str] | None = dataclasses.field(default=None, repr=False)
+    auth: BasicAuth | None = dataclasses.field(default=None, repr=False)
     retries: int = 0
     requests_per_second: float | None = None
     middlewares: Sequence[ClientMiddlewareType] = ()
-    proxy: Any = None
+    proxy: Any = dataclasses.field(default=None, repr=False)
     trust_env: bool = False
     max_body_size: int | None = None
     dumps: Callable[[Any], str] = dumps

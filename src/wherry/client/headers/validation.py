@@ -93,11 +93,9 @@ def check_field(name: str, value: str) -> str:
         if len(_known_names) < 2048 and len(name) <= 64:
             _known_names[str(name)] = lower
     if not isinstance(value, str):
-        raise TypeError(
-            f"the value of header field {name} must be str, not {type(value).__name__}: {value!r}"
-        )
+        raise TypeError(f"the value of header field {name} must be str, not {type(value).__name__}")
     if not (value.isascii() or has_bytes(value)):
-        raise ValueError(f"the value of header field {name} holds half a surrogate pair: {value!r}")
+        raise ValueError(f"the value of header field {name} holds half a surrogate pair")
     if has_control(value):
         raise ValueError(
             "Newline, carriage return, null byte or another control character detected in the "

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
-from multidict import CIMultiDict
+from multidict import CIMultiDict, MultiMapping
 from yarl import URL
 
+from wherry.redaction import shown_fields, shown_url
 from wherry.types import HttpVersion
 
 if TYPE_CHECKING:
@@ -51,8 +52,17 @@ class _Told:
         return hash((type(self), *map(id, self.__dict__.values())))
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        fields = ", ".join(f"{name}={_shown(value)}" for name, value in self.__dict__.items())
         return f"{type(self).__name__}({fields})"
+
+
+def _shown(value: Any) -> str:
+    """A value without secrets: fields without those that let somebody in, bodies not at all."""
+    if isinstance(value, MultiMapping):
+        return shown_fields(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{len(value)} bytes>"
+    return f"URL({shown_url(value)!r})" if isinstance(value, URL) else repr(value)
 
 
 class _Head(_Told):

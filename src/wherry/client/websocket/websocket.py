@@ -20,6 +20,7 @@ from wherry.client.websocket.channel import CLOSED_MESSAGE, WebSocketChannel
 from wherry.errors import ClientConnectionResetError, NestedTooDeeply, WSMessageTypeError
 from wherry.protocol.websocket.frames import FrameWriter, Message
 from wherry.protocol.websocket.messages import WSCloseCode, WSMsgType
+from wherry.redaction import shown_url
 from wherry.types import JSONBytesEncoder, JSONDecoder, JSONEncoder
 
 _TEXT = WSMsgType.TEXT
@@ -94,7 +95,8 @@ class ClientWebSocketResponse:
         self._loop.call_soon_threadsafe(channel.abort)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._response.url} {'closed' if self.closed else 'open'}>"
+        state = "closed" if self.closed else "open"
+        return f"<{type(self).__name__} {shown_url(self._response.url)} {state}>"
 
     # --- what is known of it ----------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ from wherry.errors import (
     ServerFingerprintMismatch,
 )
 from wherry.protocol.heads import ResponseHead
+from wherry.redaction import shown_fields
 
 __all__ = ("TunnelInfo", "forward_fields", "open_tunnel", "proxy_failure", "proxy_hops")
 
@@ -67,6 +68,13 @@ class TunnelInfo(NamedTuple):
     method: str
     headers: CIMultiDictProxy[str]
     real_url: URL
+
+    def __repr__(self) -> str:
+        """As errors show it: a program's own fields for its proxy may hold secrets."""
+        return (
+            f"{type(self).__name__}(url={self.url!r}, method={self.method!r}, "
+            f"headers={shown_fields(self.headers)}, real_url={self.real_url!r})"
+        )
 
 
 async def open_tunnel(

@@ -1,0 +1,246 @@
+"""No repr and no message of an error holds a secret, whichever way it was given and whatever shows
+it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import traceback
+from collections.abc import Callable
+from http.cookies import BaseCookie, CookieError, Morsel
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+import wherry
+from wherry.auth.digest import DigestChallenge, respond
+from wherry.auth.netrc import read_netrc
+from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.tunnel import TunnelInfo
+from wherry.cookies.parse import parse_one
+from wherry.cookies.storage_rules import Offered
+from wherry.integrations.aiohttp_socks import ProxyInfo, ProxyType
+from wherry.middlewares.cache_fields import StoredResponse
+from wherry.redaction import shown_fields, shown_url
+from wherry.rest import RestClient
+from wherry.rest.config import RestConfig
+
+from .conftest import Asked, Peer, reply
+
+MINE = "Sesame"
+GIVEN = {
+    "Authorization": f"Bearer {MINE}",
+    "cookie": f"id={MINE}",
+    "Proxy-Authorization": f"Basic {MINE}",
+    "X-API-Key": MINE,
+    "X-Auth-Token": MINE,
+    "X-Amz-Security-Token": MINE,
+    "DPoP": MINE,
+    "Referer": f"https://me:{MINE}@h.test/?page=1&access_token={MINE}",
+}
+CAME = [
+    ("Set-Cookie", f"id={MINE}; HttpOnly"),
+    ("Location", f"/next?token={MINE}"),
+    ("Link", f'<https://h.test/?page=2&api_key={MINE}>; rel="next"'),
+    ("X-Seen", "plain"),
+]
+
+
+def shows(thing: object) -> str:
+    """Everything that a log, a debugger or a traceback would show."""
+    # `str` of a cookie is what goes into a field.
+    texts = (
+        [repr(thing)]
+        if isinstance(thing, (BaseCookie, Morsel))
+        else [repr(thing), str(thing), f"{thing}"]
+    )
+    if isinstance(thing, BaseException):
+        texts += traceback.format_exception(thing)
+    if isinstance(thing, wherry.ClientResponseError):
+        texts += [repr(thing.args)]
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+async def test_errors_and_responses_show_no_secret(
+    peer: Any, session: Any, redirected: bool
+) -> None:
+    def answer(asked: Asked) -> Any:
+        if redirected and asked.target.startswith("/?"):
+            return reply(302, "", CAME)
+        return reply(403, "no", [*CAME[:1], *CAME[2:]])
+
+    server: Peer = await peer(answer)
+    told: list[Any] = []
+    trace = wherry.TraceConfig()
+    for signal in (
+        "on_request_start",
+        "on_request_end",
+        "on_request_redirect",
+        "on_request_headers_sent",
+    ):
+
+        async def hear(_session: Any, _context: Any, params: Any) -> None:
+            told.append(params)
+
+        getattr(trace, signal).append(hear)
+    client = session(trace_configs=[trace], cookies={"mine": MINE}, auth=None)
+    url = URL(server.url("/", user=f"me:{MINE}")).with_query(token=MINE, page="1")
+    fields = {name: value for name, value in GIVEN.items() if name != "Authorization"}
+    response = await client.get(url, headers=fields)
+    with pytest.raises(wherry.ContentTypeError) as typed:
+        await response.json()
+    with pytest.raises(wherry.ClientResponseError) as caught:
+        response.raise_for_status()
+    things = [
+        response, response.request_info, response.cookies, list(response.cookies.values()), caught.value, typed.value,
+        *response.history, client.cookie_jar, list(client.cookie_jar), client.cookie_jar.filter_cookies(url), *told,
+        response.method, client, client.connector,
+    ]  # fmt: skip
+    for thing in things:
+        assert MINE not in shows(thing), type(thing)
+    assert "'x-seen': 'plain'" in repr(response).lower()
+    assert "page=1" in repr(response.request_info)
+    # They are hidden where they are shown, and nowhere else.
+    assert response.request_info.headers["X-API-Key"] == MINE
+    assert response.headers["Set-Cookie"].startswith(f"id={MINE}")
+    assert response.cookies["id"].value == MINE
+    assert str(response.cookies["id"]).startswith(f"Set-Cookie: id={MINE}")
+
+
+async def test_requests_show_no_secret(peer: Any, session: Any) -> None:
+    seen: list[str] = []
+
+    async def look(request: wherry.ClientRequest, handler: Any) -> wherry.ClientResponse:
+        seen.append(shows(request) + shows(request.request_info))
+        response: wherry.ClientResponse = await handler(request)
+        return response
+
+    server: Peer = await peer()
+    client = session(middlewares=(look,), headers=GIVEN)
+    async with client.get(server.url(f"/?apikey={MINE}"), data=MINE.encode()) as response:
+        assert response.status == 200
+    assert "/?apikey=***" in seen[0]
+    assert MINE not in seen[0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: wherry.BasicAuth("me", MINE),
+        lambda: proxy_hops(f"http://me:{MINE}@p.test:1", None, {"Proxy-Authorization": MINE}, None),
+        lambda: ProxyInfo(ProxyType.SOCKS5, "p.test", 1, "me", MINE),
+        lambda: RestConfig(
+            "http://h.test",
+            headers=GIVEN,
+            auth=wherry.BasicAuth("me", MINE),
+            proxy=f"http://me:{MINE}@p.test",
+        ),
+        lambda: RestClient(base_url="http://h.test", headers=GIVEN).config,
+        lambda: TunnelInfo(
+            URL("http://h.test"),
+            "CONNECT",
+            CIMultiDictProxy(CIMultiDict(GIVEN)),
+            URL("http://p.test"),
+        ),
+        lambda: wherry.DigestAuthMiddleware("me", MINE),
+        lambda: wherry.ProxyDigestAuthMiddleware("me", MINE),
+        lambda: wherry.OAuth2ClientCredentials("https://h.test/token", "me", MINE),
+        lambda: respond(DigestChallenge("r", "n"), "me", MINE, "GET", "/"),
+        lambda: parse_one(f"id={MINE}; Path=/"),
+        lambda: Offered("id", MINE, MINE, MINE, {}, True),
+        lambda: StoredResponse(
+            200, "OK", ((b"Set-Cookie", MINE.encode()),), MINE.encode(), 0.0, 0.0
+        ),
+        lambda: wherry.InvalidURL(f"http://me:{MINE}@h.test:x/?token={MINE}", "no"),
+        lambda: wherry.NonHttpUrlClientError(URL(f"gopher://me:{MINE}@h.test/?token={MINE}")),
+        lambda: wherry.testing.Cassette("/nowhere/tape.json"),
+    ],
+    ids=lambda make: "",
+)
+def test_what_holds_a_secret_does_not_show_it(make: Callable[[], Any]) -> None:
+    made = make()
+    assert MINE not in shows(made)
+    if dataclasses.is_dataclass(made):
+        assert "h.test" in repr(made)
+
+
+def test_a_command_lines_request_shows_no_secret() -> None:
+    ask = pytest.importorskip("wherry.cli.ask")
+    made = ask.Ask(
+        URL(f"http://me:{MINE}@h.test/"), headers=list(GIVEN.items()), body=MINE.encode(), user=("me", MINE),
+        form=[("password", MINE.encode(), None)], proxies=[f"http://me:{MINE}@p.test"], proxy_user=("me", MINE),
+    )  # fmt: skip
+    assert MINE not in shows(made)
+
+
+@pytest.mark.parametrize("value", [f"{MINE}\n", f"{MINE}\0", f"{MINE}\ud800", MINE.encode()])
+@pytest.mark.parametrize("name", ["Authorization", "Cookie"])
+async def test_a_field_that_is_refused_is_not_quoted(
+    peer: Any, session: Any, name: str, value: Any
+) -> None:
+    server: Peer = await peer()
+    client = session()
+    with pytest.raises((ValueError, TypeError)) as caught:
+        await client.get(server.url(), headers={name: value})
+    assert MINE not in "\n".join(map(str, (caught.value, repr(caught.value))))
+    assert name in str(caught.value)
+
+
+async def test_a_cookie_that_is_refused_is_not_quoted(peer: Any, session: Any) -> None:
+    server: Peer = await peer()
+    with pytest.raises(CookieError, match="cookie") as caught:
+        await session().get(server.url(), cookies={"id": f"{MINE}\ud800"})
+    assert MINE not in repr(caught.value)
+
+
+def test_a_netrc_file_that_cannot_be_read_is_not_quoted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "netrc"
+    path.write_text(f"machine h.test login me password my {MINE}\n")
+    with caplog.at_level(logging.DEBUG):
+        assert not read_netrc(path)
+    assert "line" in caplog.text
+    assert MINE not in caplog.text
+
+
+@given(
+    st.sampled_from(
+        ["Authorization", "COOKIE", "set-cookie", "x-my-token", "Api_Key", "client-secret"]
+    ),
+    st.text(min_size=1),
+    st.sampled_from([dict, CIMultiDict, lambda pairs: CIMultiDictProxy(CIMultiDict(pairs)), list]),
+)
+def test_fields_are_shown_in_any_form_without_what_is_secret(
+    name: str, value: str, form: Any
+) -> None:
+    shown = shown_fields(form([("A", "b"), (name, f"<<{value}>>")]))
+    assert repr(f"<<{value}>>")[1:-1] not in shown
+    assert "'A'" in shown
+    assert "'b'" in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h/a?b=c#d", "http://h/a?b=c#d"),
+        ("http://u@h/", "http://***@h/"),
+        ("http://u:p%40@h/?q=a@b", "http://***@h/?q=a@b"),
+        ("http://h/?q=http://u:p@x/&r=1", "http://h/?q=http://***@x/&r=1"),
+        ("/x?Access_Token=1&a=2", "/x?Access_Token=***&a=2"),
+        ("/x?a=2;sig=1", "/x?a=2;sig=***"),
+        ("/cb#access_token=1&state=2", "/cb#access_token=***&state=2"),
+        ("/x?token=", "/x?token="),
+        ("/x?monkey=1&keyboard=2&tokens_left=3", "/x?monkey=1&keyboard=2&tokens_left=***"),
+        ("", ""),
+    ],
+)
+def test_urls_are_shown_without_what_is_secret(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
