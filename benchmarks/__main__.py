@@ -85,12 +85,10 @@ def table(samples: Samples, scenarios: list[Scenario], clients: list[str], loops
     ]
     for scenario in scenarios:
         row = [scenario.title, scenario.unit]
-        for client in clients:
-            row.append(
-                " / ".join(
-                    cell(samples[scenario.name, client, loop], scenario.kind) for loop in loops
-                )
-            )
+        row += [
+            " / ".join(cell(samples[scenario.name, client, loop], scenario.kind) for loop in loops)
+            for client in clients
+        ]
         lines.append("| " + " | ".join(row) + " |")
     lines += [
         "",
@@ -146,8 +144,9 @@ def main() -> None:
     print(text)
     where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     note = (
-        f"# Benchmarks\n\n`make bench` on {where}: medians of {options.rounds} interleaved rounds, the server on one "
-        "processor and the client on another. Read the ratios: absolute figures change from machine to machine.\n\n"
+        f"# Benchmarks\n\n`make bench` on {where}: medians of {options.rounds} interleaved rounds, "
+        "the server on one processor and the client on another. Read the ratios: absolute figures "
+        "change from machine to machine.\n\n"
     )
     options.output.write_text(note + text + "\n")
 

@@ -413,7 +413,8 @@ async def with_floor(at: Setting) -> AsyncIterator[Fetch]:
 
     idle: list[Protocol] = []
     places = asyncio.Semaphore(at.scenario.limit)
-    options = {"ssl": at.context, "server_hostname": "localhost"} if at.scenario.tls else {}
+    tls = {"ssl": at.context, "server_hostname": "localhost"}
+    options: dict[str, Any] = tls if at.scenario.tls else {}
 
     async def fetch() -> None:
         async with places if at.scenario.tasks > at.scenario.limit else contextlib.nullcontext():
@@ -422,7 +423,7 @@ async def with_floor(at: Setting) -> AsyncIterator[Fetch]:
                 protocol = idle.pop()
             else:
                 _, protocol = await loop.create_connection(
-                    Protocol, "127.0.0.1", url.port, **options
+                    Protocol, "127.0.0.1", url.port or 0, **options
                 )
             for head in heads:
                 body = await protocol.ask(head)

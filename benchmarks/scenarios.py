@@ -109,7 +109,8 @@ http {{
     root {root}/files; default_type application/json;
     location /json {{ return 200 '{{"id": 12345, "name": "wherry", "ok": true, "n": [1,2]}}'; }}
     location /close {{ keepalive_timeout 0; return 200 '{{}}'; }}
-    location /r3 {{ return 302 /r2; }} location /r2 {{ return 302 /r1; }} location /r1 {{ return 302 /json; }}
+    location /r3 {{ return 302 /r2; }} location /r2 {{ return 302 /r1; }}
+    location /r1 {{ return 302 /json; }}
   }}
 }}
 """
@@ -148,7 +149,7 @@ def other_addresses() -> list[str]:
 
 
 def sink(port: int) -> None:
-    """Take uploads in and throw them away: nginx would write them to disk, or not read them at all."""
+    """Take uploads in and throw them away: nginx would write them to disk, or not read them."""
     listener = socket.create_server(("127.0.0.1", port))
     buffer = memoryview(bytearray(MIB))
     while True:

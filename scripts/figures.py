@@ -79,10 +79,14 @@ def plot(table: Table) -> str:
                 f'<text x="{NAMES - 8}" y="{y}" text-anchor="end">{escape(client)}</text>'
             )
             shapes.append(
-                f'<rect x="{NAMES}" y="{y - 11}" width="{width:.1f}" height="{BAR - 3}" class="{kind}"/>'
+                f'<rect x="{NAMES}" y="{y - 11}" width="{width:.1f}" height="{BAR - 3}" '
+                f'class="{kind}"/>'
             )
             shapes.append(f'<text x="{NAMES + width + 6:.1f}" y="{y}">{value:g}</text>')
-    style = "text{font:12px sans-serif;fill:#777}.title{font-weight:bold;fill:#888}.own{fill:#2a7f9e}.other{fill:#b8c4ca}"
+    style = (
+        "text{font:12px sans-serif;fill:#777}.title{font-weight:bold;fill:#888}"
+        ".own{fill:#2a7f9e}.other{fill:#b8c4ca}"
+    )
     size = f'viewBox="0 0 {NAMES + LONGEST + 80} {y + 12}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{style}</style>\n'
     return head + "\n".join(shapes) + "\n</svg>\n"
@@ -109,7 +113,10 @@ def main(root: Path = ROOT) -> None:
     for name, content in (
         (
             "README.md",
-            f"![{table[1][0]}, on asyncio: the shorter the better](docs/figures.svg)\n\n{note.strip()}\n\n{summary(table)}",
+            (
+                f"![{table[1][0]}, on asyncio: the shorter the better](docs/figures.svg)\n\n"
+                f"{note.strip()}\n\n{summary(table)}"
+            ),
         ),
         (
             "docs/performance.md",

@@ -35,7 +35,7 @@ class Sink:
     def feed_eof(self) -> None:
         self.done.set_result(None)
 
-    def end_http_chunk_receiving(self) -> None:
+    def chunk_ended(self) -> None:
         pass
 
     def set_exception(self, exc: BaseException) -> None:
@@ -71,7 +71,13 @@ async def fetch(
     )
     head = await exchange.receive_head()
     await sink.done
-    return Answer(head.status, sink.data, connection, connect_request, tuple(head.version))
+    return Answer(
+        head.status,
+        sink.data,
+        connection,
+        connect_request,
+        (head.version.major, head.version.minor),
+    )
 
 
 async def answer_ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,7 +110,8 @@ class Serve:
             self.watched(answering), host, options.pop("port", 0), **options
         )
         self.servers.append(server)
-        return server.sockets[0].getsockname()[1]
+        port: int = server.sockets[0].getsockname()[1]
+        return port
 
     async def unix(self, path: str, answering: Answering = answer_ok, **options: Any) -> None:
         sock = socket.socket(socket.AF_UNIX)
@@ -216,4 +223,5 @@ def closed_port() -> int:
     """A port of loopback where nobody listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+        port: int = sock.getsockname()[1]
+        return port

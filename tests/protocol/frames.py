@@ -133,6 +133,9 @@ class Owner:
     def exchanges_refused(self, connection: Any, carried: int) -> None:
         self.refused.append(carried)
 
+    def protocol_refused(self, connection: Any) -> bool:
+        return False
+
 
 class Peer:
     """A scripted server with a connection to it.
@@ -150,7 +153,8 @@ class Peer:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.connection = Http2Connection(loop, limits or Limits(), flow or FlowOptions())
-        self.owner = self.connection.owner = Owner()
+        self.owner: Any = Owner()
+        self.connection.owner = self.owner
         self.transport = Transport(self.connection)
         self.encoder = hpack.Encoder()
         self.decoder = hpack.Decoder()

@@ -103,7 +103,7 @@ def _group_4() -> list[Case]:
 
 def _group_5() -> list[Case]:
     one, two = frame(TEXT, b"frag", fin=False), frame(0, b"ment")
-    whole = [(TEXT, "fragment")]
+    whole: list[tuple[int, object]] = [(TEXT, "fragment")]
     ping = frame(PING, b"p")
     return [
         Case("5.1 ping fragmented", frame(PING, b"a", fin=False) + frame(0, b"b"), [], 1002),

@@ -20,7 +20,7 @@ class _RecordingReader(asyncio.StreamReader):
         super().__init__(limit=2**24, loop=loop)
         self._record = record
 
-    def feed_data(self, data: bytes) -> None:
+    def feed_data(self, data: Any) -> None:
         self._record += data
         super().feed_data(data)
 
