@@ -23,7 +23,8 @@ from websockets.asyncio.server import serve
 import wherry
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1.connection import Http1Connection
-from wherry.protocol.http1.encoding import Limits, encode_head
+from wherry.protocol.http1.encoding import encode_head
+from wherry.protocol.limits import Limits
 
 Start = Callable[..., Awaitable[RawServer]]
 

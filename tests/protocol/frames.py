@@ -11,10 +11,10 @@ from typing import Any
 import hpack
 
 from wherry.protocol.heads import FieldBlock, RequestHead
-from wherry.protocol.http1.encoding import Limits
 from wherry.protocol.http2.connection import Http2Connection
 from wherry.protocol.http2.flow_control import FlowOptions
 from wherry.protocol.http2.frames import PREFACE, pack_header, unpack_header
+from wherry.protocol.limits import Limits
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 NAMES = [

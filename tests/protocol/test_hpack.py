@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hpack
 import pytest
 from hypothesis import given, settings
@@ -9,10 +11,13 @@ from hypothesis import strategies as st
 
 from wherry.protocol.heads import FieldBlock
 from wherry.protocol.http2.hpack import (
+    MOST_PASSED_OVER,
     HeaderDecoder,
     HeaderEncoder,
+    HeaderListFlood,
     HeaderListTooLarge,
     HpackError,
+    TooManyFields,
     encode_integer,
     encode_string,
     lower_fields,
@@ -131,8 +136,93 @@ def test_a_long_list_is_counted_to_its_end_so_that_the_table_stays_right() -> No
 def test_a_bomb_of_references_takes_no_memory() -> None:
     decoder = HeaderDecoder(max_list_size=65536)
     decoder.decode(b"\x40\x01a" + encode_string(b"x" * 4000))
-    with pytest.raises(HeaderListTooLarge):
+    with pytest.raises(HeaderListFlood):
         decoder.decode(b"\xbe" * 16000)
+
+
+@given(st.lists(field_lists, min_size=1, max_size=4), st.booleans(), st.integers(0, 5))
+def test_a_list_past_its_limit_changes_the_table_as_the_whole_list_does(
+    lists: list[Fields], huffman: bool, limit: int
+) -> None:
+    """RFC 9113 10.5.1: what is too large for us must be decoded all the same."""
+    encoder, whole, limited = hpack.Encoder(), HeaderDecoder(), HeaderDecoder()
+    for fields in lists:
+        block = encoder.encode(fields, huffman=huffman)
+        expected = whole.decode(block)
+        if len(fields) > limit:
+            with pytest.raises(TooManyFields):
+                limited.decode(block, max_fields=limit)
+        else:
+            assert limited.decode(block, max_fields=limit) == expected
+        assert limited._table == whole._table
+        assert limited._size == whole._size
+
+
+@given(octets, st.integers(0, 3))
+def test_what_is_malformed_past_the_limit_is_malformed(block: list[int], limit: int) -> None:
+    """Nothing but the code of strings that are thrown away is left unchecked."""
+    data = bytes(block)
+    try:
+        fields = HeaderDecoder().decode(data)
+    except HpackError as exc:
+        kinds: tuple[type[Exception], ...] = (HpackError,)
+        if "Huffman" in str(exc):
+            kinds = (HpackError, TooManyFields)
+        with pytest.raises(kinds):
+            HeaderDecoder().decode(data, max_fields=limit)
+    else:
+        if len(fields) > limit:
+            with pytest.raises(TooManyFields):
+                HeaderDecoder().decode(data, max_fields=limit)
+
+
+@pytest.mark.parametrize(
+    ("field", "strings"),
+    [
+        (b"\x88", 0),
+        (b"\x00\x81\x1f\x82\x1c\x64", 0),
+        (b"\x10\x81\x1f\x82\x1c\x64", 0),
+        (b"\x0f\x00\x82\x1c\x64", 0),
+        (b"\x40\x81\x1f\x83\x1c\x64\xff", 2),
+    ],
+)
+def test_what_comes_after_the_limit_costs_no_decoding(
+    field: bytes, strings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what goes into the table is decoded, and the end comes after a number of fields."""
+    asked = 0
+
+    def count(data: bytes) -> bytes:
+        nonlocal asked
+        asked += 1
+        return b"x"
+
+    monkeypatch.setattr("wherry.protocol.http2.hpack.decode_huffman", count)
+    for number in (500, 1000):
+        decoder = HeaderDecoder()
+        decoder._strings = _NoMemory()  # type: ignore[assignment]
+        asked = 0
+        with pytest.raises(TooManyFields):
+            decoder.decode(b"\x88" + field * number, max_fields=0)
+        assert asked == strings * number
+    steps = 0
+
+    class Counted(bytes):
+        def __getitem__(self, key: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            return super().__getitem__(key)
+
+    for number in (20_000, 40_000):
+        steps = 0
+        with pytest.raises(HeaderListFlood):
+            HeaderDecoder().decode(Counted(field * number), max_fields=0)
+        assert steps <= 6 * (MOST_PASSED_OVER + 1)
+
+
+class _NoMemory(dict[bytes, bytes]):
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        """Each string is decoded anew."""
 
 
 @given(st.integers(0, 2**28), st.sampled_from([0x0F, 0x1F, 0x3F, 0x7F]))

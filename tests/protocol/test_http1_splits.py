@@ -19,7 +19,7 @@ from tests.servers.raw import RawServer, read_request, response
 import wherry
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1.connection import Http1Connection
-from wherry.protocol.http1.encoding import Limits
+from wherry.protocol.limits import Limits
 
 Start = Callable[..., Awaitable[RawServer]]
 CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"

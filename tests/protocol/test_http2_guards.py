@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from tests.protocol.frames import (
@@ -28,15 +28,17 @@ from tests.protocol.frames import (
     SETTINGS,
     WINDOW,
     Peer,
+    Sink,
     frame,
     settings,
     word,
 )
 
 from wherry.errors import BadHttpMessage, ClientPayloadError
-from wherry.protocol.http1.encoding import Limits
+from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.flow_control import FlowOptions
 from wherry.protocol.http2.frames import ErrorCode
+from wherry.protocol.limits import Limits
 
 PROTOCOL = ErrorCode.PROTOCOL_ERROR
 SIZE = ErrorCode.FRAME_SIZE_ERROR
@@ -468,7 +470,7 @@ async def test_the_table_stays_right_after_a_list_that_is_too_long() -> None:
     peer = Peer(limits=Limits(max_line_size=100, max_field_size=100, max_headers=10))
     (exchange, _), (other, _) = peer.get(), peer.get()
     peer.say(peer.head(1, [*OK, ("x-new", "1"), *[("a", "b" * 90)] * 200]))
-    with pytest.raises(BadHttpMessage, match="bytes of header fields"):
+    with pytest.raises(BadHttpMessage, match="more than 10 header fields"):
         await exchange.receive_head()
     peer.say(peer.head(3, [*OK, ("x-new", "1")], end=True))
     assert other.head.get(b"x-new") == b"1"
@@ -625,3 +627,186 @@ async def test_a_transport_that_does_not_end_is_cut(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(peer.transport, "abort", lambda: peer.connection.connection_lost(None))
     peer.say(frame(PING, 0, 1, b"12345678"))
     await peer.connection.wait_closed()
+
+
+# --- SETTINGS by what they cost (RFC 9113 10.5) ---
+
+
+async def test_the_last_value_of_each_setting_is_applied_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peer = Peer()
+    exchanges = [peer.get()[0] for _ in range(20)]
+    moved: list[int] = []
+    resized: list[int] = []
+    sender = type(peer.connection.sender)
+    encoder = type(peer.connection.sender.encoder)
+    resize_windows, resize = sender.resize_windows, encoder.resize
+    monkeypatch.setattr(
+        sender,
+        "resize_windows",
+        lambda self, initial, streams: (
+            moved.append(initial),
+            resize_windows(self, initial, streams),
+        )[1],
+    )
+    monkeypatch.setattr(
+        encoder, "resize", lambda self, limit: (resized.append(limit), resize(self, limit))[1]
+    )
+    pairs = [(4, 70000 + at) for at in range(900)] + [(1, at) for at in range(900, 0, -1)]
+    pairs += [(3, at) for at in range(900)]
+    peer.say(settings(*pairs))
+    assert moved == [70899]
+    assert resized == [1, 1]
+    assert peer.connection.sender.initial_window == 70899
+    assert {exchange.send_window for exchange in exchanges} == {70899}
+    assert peer.connection.control.max_streams == 899
+
+
+async def test_the_smallest_table_of_one_frame_is_told_of() -> None:
+    """RFC 7541 4.2: the smallest size that was in force, then the last."""
+    peer = Peer()
+    peer.say(settings((1, 4096), (1, 0), (1, 100), (1, 4096)))
+    peer.get()
+    block = next(payload for kind, _, _, payload in await peer.heard() if kind == HEADERS)
+    assert block.startswith(b"\x20\x3f\xe1\x1f")
+
+
+@pytest.mark.parametrize("setting", [1, 3, 4, 99])
+async def test_full_frames_of_settings_are_soon_too_many(setting: int) -> None:
+    peer = Peer()
+    full = settings(*[(setting, 70000 + at) for at in range(2730)])
+    frames = 0
+    while not peer.transport.closing and frames < 30:
+        frames += 1
+        peer.say(full)
+    assert frames <= 12
+    assert (await peer.goaway())[0] == CALM
+
+
+async def test_windows_that_move_to_and_fro_cost_by_the_streams_they_move() -> None:
+    def frames_borne(streams: int) -> int:
+        peer = Peer(flow=FlowOptions(max_noise=200))
+        for _ in range(streams):
+            peer.get()
+        frames = 0
+        while not peer.transport.closing:
+            frames += 1
+            peer.say(settings((4, 70000 + frames % 2)))
+        return frames
+
+    assert frames_borne(1) == 201
+    assert frames_borne(64) <= 201 // 4
+
+
+async def test_a_usual_server_changes_its_settings_as_often_as_it_likes() -> None:
+    peer = Peer()
+    for at in range(900):
+        peer.say(settings((3, 100), (4, 65535), (5, 16384), (1, 4096), (6, 65536 + at)))
+    assert not peer.transport.closing
+
+
+@pytest.mark.parametrize(
+    ("flood", "words"),
+    [
+        (lambda p: frame(PING, 0, 0, b"12345678"), "to no purpose"),
+        (lambda p: frame(PRIORITY, 0, 1, b"\0\0\0\0\1"), "to no purpose"),
+        (lambda p: frame(WINDOW, 0, 0, word(1)), "to no purpose"),
+        (lambda p: frame(WINDOW, 0, 1, word(1)), "to no purpose"),
+        (lambda p: frame(DATA, 0, 1), "to no purpose"),
+        (lambda p: frame(DATA, PADDED, 1, b"\3abc"), "to no purpose"),
+        (lambda p: frame(SETTINGS, ACK, 0), "to no purpose"),
+        (lambda p: frame(0xEE, 0, 0, b"x" * 100), "to no purpose"),
+    ],
+)
+async def test_a_flood_ends_the_connection(flood: Callable[[Peer], bytes], words: str) -> None:
+    peer = Peer()
+    peer.get()
+    peer.say(peer.head(1))
+    piece = flood(peer)
+    for _ in range(1002):
+        if not peer.transport.closing:
+            peer.say(piece)
+    code, message = await peer.goaway()
+    assert code == CALM
+    assert words in message.decode()
+
+
+async def test_a_flood_of_continuations_ends_the_connection() -> None:
+    peer = Peer()
+    peer.get()
+    peer.say(frame(HEADERS, 0, 1, b"\x88"))
+    for _ in range(10):
+        if not peer.transport.closing:
+            peer.say(frame(CONTINUATION, 0, 1))
+    assert (await peer.goaway())[0] == CALM
+
+
+async def test_a_header_list_that_goes_on_past_its_limit_ends_the_connection() -> None:
+    peer = Peer()
+    peer.get()
+    peer.say(frame(HEADERS, END_HEADERS, 1, b"\x88" * 16000))
+    assert (await peer.goaway())[0] == CALM
+
+
+# --- a request's own limits ---
+
+
+LIMITED = [
+    (Limits(max_headers=3), [("a", "1")] * 4, "more than 3 header fields"),
+    (Limits(max_field_size=10), [("a", "1" * 11)], "more than 10 bytes"),
+    (Limits(max_line_size=10), [("a" * 11, "1")], "more than 10 bytes"),
+]
+
+
+@pytest.mark.parametrize(("limits", "fields", "words"), LIMITED)
+@pytest.mark.parametrize("where", ["connection", "request"])
+@pytest.mark.parametrize("part", ["head", "interim", "trailers"])
+async def test_the_limits_of_connection_and_request(
+    limits: Limits, fields: list[tuple[str, str]], words: str, where: str, part: str
+) -> None:
+    """And what one request may not have, another on the same connection may, known block or not."""
+    peer = Peer(limits=limits if where == "connection" else None)
+
+    def get(own: Limits | None) -> tuple[Any, Any]:
+        sink = Sink()
+        head = RequestHead("GET", "https", "a.example", "/")
+        head.limits = own
+        return peer.connection.start(head, sink), sink
+
+    def answer(stream: int) -> list[bytes]:
+        if part == "head":
+            return [peer.head(stream, [*OK, *fields], end=True)]
+        if part == "interim":
+            return [peer.head(stream, [(":status", "103"), *fields]), peer.head(stream, end=True)]
+        return [peer.head(stream), peer.head(stream, fields, end=True)]
+
+    loose = Limits()
+    for at in range(4):
+        strict = at % 2 == 1
+        own = (limits if where == "request" else None) if strict else loose
+        exchange, sink = get(own)
+        peer.say(*answer(exchange.stream_id))
+        if strict:
+            assert words in str(exchange.error)
+            assert not sink.ended
+        else:
+            assert exchange.error is None
+            assert sink.ended
+    assert not peer.transport.closing
+
+
+async def test_a_request_that_may_have_more_gets_more() -> None:
+    """What is cut into CONTINUATION frames is measured by the request's own limits, too."""
+    peer = Peer(limits=Limits(max_line_size=100, max_field_size=100, max_headers=10))
+    head = RequestHead("GET", "https", "a.example", "/")
+    head.limits = Limits(max_field_size=60_000)
+    sink = Sink()
+    exchange = peer.connection.start(head, sink)
+    block = peer.block([*OK, ("a", "\x7e" * 40_000)])
+    peer.say(frame(HEADERS, END_STREAM, 1, block[:16000]))
+    for at in range(16000, len(block), 16000):
+        last = END_HEADERS if at + 16000 >= len(block) else 0
+        peer.say(frame(CONTINUATION, last, 1, block[at : at + 16000]))
+    assert exchange.error is None
+    assert sink.ended

@@ -31,7 +31,7 @@ from wherry.connect.route import Origin, ProxyHop, Route, decoded_host
 from wherry.connect.tls.contexts import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
 from wherry.connect.tls.transport import TlsTransport
 from wherry.protocol.connection import Connection
-from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits
+from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.malloc_tuning import tune_malloc
 
 HTTP_SCHEMES = frozenset({"", "http", "https", "ws", "wss"})

@@ -24,8 +24,8 @@ from wherry.connect.dns.cache import DNSCache
 from wherry.connect.dns.resolver import AbstractResolver, DefaultResolver, ResolveResult
 from wherry.connect.happy_eyeballs import Attempts, connect_first
 from wherry.connect.tls.contexts import DEFAULT_PROTOCOLS, one_ssl
-from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2.flow_control import FlowOptions
+from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 
 __all__ = (
     "AddrInfoType",

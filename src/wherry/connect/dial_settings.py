@@ -21,8 +21,8 @@ from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls.sessions import SessionTable
 from wherry.errors import ConnectionTimeoutError, printable
 from wherry.protocol.connection import Connection
-from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2.flow_control import FlowOptions
+from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.types import ConnectionKey
 
 

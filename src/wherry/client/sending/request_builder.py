@@ -30,7 +30,7 @@ from wherry.connect.route import Route
 from wherry.cookies.abc import AbstractCookieJar
 from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError, without_credentials
 from wherry.protocol.heads import FieldBlock
-from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits
+from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.types import HttpVersion, JSONBytesEncoder, JSONEncoder, LooseHeaders, StrOrURL
 from wherry.version import SERVER_SOFTWARE
 

@@ -24,9 +24,10 @@ from wherry.errors import (
 )
 from wherry.protocol.connection import BodySink, Exchange, Tunnel, TunnelReceiver, not_started
 from wherry.protocol.heads import RequestHead, ResponseHead
-from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits, encode_head, is_framed
+from wherry.protocol.http1.encoding import encode_head, is_framed
 from wherry.protocol.http1.exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
 from wherry.protocol.http1.parser import LINE_END, Http1Parsing
+from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.protocol.write_gate import WriteGate
 from wherry.types import HttpVersion11

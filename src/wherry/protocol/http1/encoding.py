@@ -4,35 +4,8 @@ persistence.
 
 from __future__ import annotations
 
-from wherry.argument_checks import whole_number
 from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.types import HttpVersion10, HttpVersion11
-
-
-class Limits:
-    """What a server may send before it counts as an attack.
-
-    Args:
-        max_line_size: The status line's reason and a field's name, in bytes.
-        max_field_size: A field's value, in bytes.
-        max_headers: How many field lines a head (and a trailer section) may have.
-    """
-
-    __slots__ = ("known_heads", "max_field_size", "max_head_size", "max_headers", "max_line_size")
-
-    def __init__(
-        self, max_line_size: int = 8190, max_field_size: int = 8190, max_headers: int = 128
-    ) -> None:
-        self.max_line_size = max_line_size = whole_number("max_line_size", max_line_size)
-        self.max_field_size = max_field_size = whole_number("max_field_size", max_field_size)
-        self.max_headers = max_headers = whole_number("max_headers", max_headers)
-        # Heads that were parsed under these limits, by their bytes: see
-        # `Http1Connection._recognise`.
-        self.known_heads: dict[bytes, tuple[ResponseHead, int]] = {}
-        self.max_head_size = max_line_size + max_field_size * 32 + max_headers * 256
-
-
-DEFAULT_LIMITS = Limits()
 
 
 def encode_head(head: RequestHead) -> bytes:

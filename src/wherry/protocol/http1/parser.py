@@ -16,13 +16,13 @@ import httptools
 
 from wherry.errors import BadHttpMessage
 from wherry.protocol.heads import ResponseHead
-from wherry.protocol.http1.encoding import Limits, persists
+from wherry.protocol.http1.encoding import persists
 from wherry.protocol.http1.exchange import Http1Exchange
 from wherry.protocol.http1.read_pacing import Http1ReadPacing
+from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits
 from wherry.protocol.receive_buffer import Borrower, ReceiveBuffer
 from wherry.types import HttpVersion10, HttpVersion11
 
-MAX_INTERIM_RESPONSES = 32
 # The least that must be left of a body for its bytes to be counted, and the least that is lent of
 # it.
 COUNT_FROM = 256 * 1024
@@ -172,11 +172,9 @@ class Http1Parsing(Http1ReadPacing):
         self._fields.append((name, value))
         limits = self._limits
         if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
-            raise BadHttpMessage(
-                f"the header field {name[:64]!r} has more than {limits.max_field_size} bytes"
-            )
+            raise BadHttpMessage(limits.too_long(name))
         if len(self._fields) > limits.max_headers:
-            raise BadHttpMessage(f"the response has more than {limits.max_headers} header fields")
+            raise BadHttpMessage(limits.too_many())
 
     def on_headers_complete(self) -> None:
         exchange = self.exchange

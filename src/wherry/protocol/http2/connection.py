@@ -19,7 +19,6 @@ from wherry.errors import (
 )
 from wherry.protocol.connection import BodySink, Exchange, not_started
 from wherry.protocol.heads import RequestHead
-from wherry.protocol.http1.encoding import DEFAULT_LIMITS, Limits
 from wherry.protocol.http2.exchange import Http2Exchange
 from wherry.protocol.http2.flow_control import DEFAULT_FLOW, FlowOptions
 from wherry.protocol.http2.frame_handlers import FRAME_ACTIONS
@@ -41,6 +40,7 @@ from wherry.protocol.http2.keepalive import KeepAlive
 from wherry.protocol.http2.receiver import ALIVE, Reader, StreamKeeper
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import Control
+from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import receive_buffer
 from wherry.types import HttpVersion20
 
@@ -68,6 +68,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         "_flow",
         "_held",
         "_last_id",
+        "_limits",
         "_poll",
         "_reader",
         "_transport",
@@ -94,6 +95,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self.version = HttpVersion20
         self.control = Control(ASSUMED_STREAMS, limits.max_head_size)
         self._flow = flow
+        self._limits = limits
         self._transport: asyncio.Transport | None = None
         self._buffer = receive_buffer(loop)
         self.sender = Sender(loop)
@@ -161,6 +163,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             self.exchanges > 0,
             bodyless=head.method == "HEAD",
             tunnelled=head.upgrade is not None,
+            limits=head.limits or self._limits,
         )
         self.capacity -= 1
         self.exchanges += 1

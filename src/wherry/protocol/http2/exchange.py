@@ -29,6 +29,7 @@ from wherry.protocol.connection import (
 )
 from wherry.protocol.heads import FieldPairs
 from wherry.protocol.http2.frames import ErrorCode
+from wherry.protocol.limits import Limits
 
 # A tunnel's writer is told to pause when this much waits for the peer's window.
 TUNNEL_HIGH_WATER = 64 * 1024
@@ -66,6 +67,7 @@ class Http2Exchange(Exchange):
         reused: Whether the connection had carried another exchange before.
         bodyless: The response has no body whatever its fields say: the request is HEAD.
         tunnelled: The request is an extended CONNECT.
+        limits: What the response's head and trailers may hold.
     """
 
     __slots__ = (
@@ -75,6 +77,7 @@ class Http2Exchange(Exchange):
         "ending",
         "expected",
         "interim",
+        "limits",
         "paused",
         "receive_window",
         "received",
@@ -97,8 +100,10 @@ class Http2Exchange(Exchange):
         *,
         bodyless: bool,
         tunnelled: bool,
+        limits: Limits,
     ) -> None:
         super().__init__(connection, sink, reused)
+        self.limits = limits
         self.stream_id = 0
         self.bodyless = bodyless
         self.tunnelled = tunnelled

@@ -121,9 +121,9 @@ class FrameFloodLimit:
         """Bear more: what we send makes the peer answer."""
         self._count -= frames
 
-    def try_patience(self, now: float) -> bool:
-        """Count one frame; False when it is one too many."""
-        self._count += 1
+    def try_patience(self, now: float, cost: int = 1) -> bool:
+        """Count a frame that costs as much as so many; False when it is one too many."""
+        self._count += cost
         if self._count <= self._limit:
             return True
         if now - self._since < self._period:

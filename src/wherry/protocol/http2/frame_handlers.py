@@ -32,6 +32,9 @@ from wherry.protocol.http2.receiver import FrameAction, Reader
 
 # A server that says nothing of its limit has none; numbers stay small enough to reckon with.
 _MOST_STREAMS = 2**31 - 1
+# How many bytes of settings, and how many streams whose windows move, count as much as a frame.
+_SETTINGS_A_UNIT = 32 * 6
+_STREAMS_A_UNIT = 16
 
 
 def _on_settings(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
@@ -44,26 +47,36 @@ def _on_settings(reader: Reader, stream_id: int, flags: int, payload: bytes) -> 
         return
     control, sender = reader.control, reader.sender
     first = not control.settings_seen
+    # By what it costs: to read them all, and to move the windows of all streams.
+    cost = len(payload) // _SETTINGS_A_UNIT
+    settings = read_settings(payload)
+    last = settings.last
+    window = last.get(Setting.INITIAL_WINDOW_SIZE)
+    if window is not None and window != sender.initial_window:
+        cost += len(reader.streams) // _STREAMS_A_UNIT
     if first:
         # RFC 9113 6.5.2: without a limit there is none.
         control.max_streams = _MOST_STREAMS
     else:
-        reader.count_no_progress()
-    for key, value in read_settings(payload):
-        if key == Setting.HEADER_TABLE_SIZE:
-            sender.encoder.resize(value)
-        elif key == Setting.MAX_CONCURRENT_STREAMS:
-            control.max_streams = min(value, _MOST_STREAMS)
-        elif key == Setting.INITIAL_WINDOW_SIZE:
-            sender.resize_windows(value, list(reader.streams.values()))
-        elif key == Setting.MAX_FRAME_SIZE:
-            sender.frame_size = value
-        elif key == Setting.ENABLE_CONNECT_PROTOCOL:
-            if control.connect_protocol and not value:
-                raise ConnectionFault(
-                    ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_CONNECT_PROTOCOL is taken back"
-                )
-            control.connect_protocol = bool(value)
+        cost += 1
+    if cost:
+        reader.count_no_progress(cost)
+    if settings.smallest_table is not None:
+        sender.encoder.resize(settings.smallest_table)
+        sender.encoder.resize(last[Setting.HEADER_TABLE_SIZE])
+    if Setting.MAX_CONCURRENT_STREAMS in last:
+        control.max_streams = min(last[Setting.MAX_CONCURRENT_STREAMS], _MOST_STREAMS)
+    if window is not None:
+        sender.resize_windows(window, list(reader.streams.values()))
+    if Setting.MAX_FRAME_SIZE in last:
+        sender.frame_size = last[Setting.MAX_FRAME_SIZE]
+    connect_protocol = last.get(Setting.ENABLE_CONNECT_PROTOCOL)
+    if connect_protocol is not None:
+        if control.connect_protocol and not connect_protocol:
+            raise ConnectionFault(
+                ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_CONNECT_PROTOCOL is taken back"
+            )
+        control.connect_protocol = bool(connect_protocol)
     sender.write(SETTINGS_ACK)
     control.settings_seen = True
     if control.expecting:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_HEADER_SIZE: Final = 9
@@ -153,31 +153,46 @@ def headers_frames(stream_id: int, block: bytes, flags: int, max_size: int) -> b
     return b"".join(pieces)
 
 
-def read_settings(payload: bytes) -> list[tuple[int, int]]:
-    """The settings of a server, each checked by itself (RFC 9113 6.5.2).
+# RFC 9113 6.5.2 and RFC 8441 3: what a setting may be, and the error of any other value.
+_ALLOWED: Final[dict[int, tuple[int, int, ErrorCode]]] = {
+    Setting.ENABLE_PUSH: (0, 0, ErrorCode.PROTOCOL_ERROR),  # of a server
+    Setting.INITIAL_WINDOW_SIZE: (0, MAX_WINDOW, ErrorCode.FLOW_CONTROL_ERROR),
+    Setting.MAX_FRAME_SIZE: (DEFAULT_FRAME_SIZE, MAX_FRAME_SIZE, ErrorCode.PROTOCOL_ERROR),
+    Setting.ENABLE_CONNECT_PROTOCOL: (0, 1, ErrorCode.PROTOCOL_ERROR),
+}
+
+
+class ServerSettings(NamedTuple):
+    """What one SETTINGS frame says.
+
+    Args:
+        last: The last value of each: those before it were never in force for anything that is sent.
+        smallest_table: The smallest SETTINGS_HEADER_TABLE_SIZE, which must be acknowledged even if
+            a larger one follows (RFC 7541 4.2); None where there is none.
+    """
+
+    last: dict[int, int]
+    smallest_table: int | None
+
+
+def read_settings(payload: bytes) -> ServerSettings:
+    """The settings of a server, each checked by itself.
 
     Raises:
         ConnectionFault: One has a value that it may not have.
     """
     if len(payload) % 6:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
-    settings = list(_unpack_settings(payload))
-    for key, value in settings:
-        if key == Setting.ENABLE_PUSH and value:
-            raise ConnectionFault(
-                ErrorCode.PROTOCOL_ERROR, f"SETTINGS_ENABLE_PUSH of a server is {value}"
-            )
-        if key == Setting.INITIAL_WINDOW_SIZE and value > MAX_WINDOW:
-            raise ConnectionFault(
-                ErrorCode.FLOW_CONTROL_ERROR, f"SETTINGS_INITIAL_WINDOW_SIZE is {value}"
-            )
-        if key == Setting.MAX_FRAME_SIZE and not DEFAULT_FRAME_SIZE <= value <= MAX_FRAME_SIZE:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_MAX_FRAME_SIZE is {value}")
-        if key == Setting.ENABLE_CONNECT_PROTOCOL and value > 1:
-            raise ConnectionFault(
-                ErrorCode.PROTOCOL_ERROR, f"SETTINGS_ENABLE_CONNECT_PROTOCOL is {value}"
-            )
-    return settings
+    last: dict[int, int] = {}
+    smallest: int | None = None
+    for key, value in _unpack_settings(payload):
+        allowed = _ALLOWED.get(key)
+        if allowed is not None and not allowed[0] <= value <= allowed[1]:
+            raise ConnectionFault(allowed[2], f"SETTINGS_{Setting(key).name} is {value}")
+        if key == 1 and (smallest is None or value < smallest):
+            smallest = value
+        last[key] = value
+    return ServerSettings(last, smallest)
 
 
 def read_goaway(payload: bytes) -> tuple[int, int, bytes]:

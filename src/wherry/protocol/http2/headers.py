@@ -13,9 +13,16 @@ from typing import NamedTuple
 
 from wherry.protocol.grammar import LOWER_TCHAR
 from wherry.protocol.heads import ResponseHead
-from wherry.protocol.http1.encoding import Limits
 from wherry.protocol.http2.frames import ConnectionFault, ErrorCode, StreamFault
-from wherry.protocol.http2.hpack import Field, HeaderDecoder, HeaderListTooLarge, HpackError
+from wherry.protocol.http2.hpack import (
+    Field,
+    HeaderDecoder,
+    HeaderListFlood,
+    HeaderListTooLarge,
+    HpackError,
+    TooManyFields,
+)
+from wherry.protocol.limits import Limits
 from wherry.types import HttpVersion20, RawHeaders
 
 # RFC 9113 8.2.1, and RFC 9110 5.1: a token without upper case.
@@ -29,6 +36,8 @@ _FORBIDDEN = frozenset(
 )
 _MEMO_BLOCK_SIZE = 2048
 _MEMO_ITEMS = 64
+# Of a section that nobody waits for, nothing is kept.
+_NOTHING = Limits(0, 0, 0)
 
 
 class Section(NamedTuple):
@@ -37,52 +46,53 @@ class Section(NamedTuple):
     Args:
         head: The response's head.
         length: Content-Length, -1 where there is none.
+        limits: What it was checked against.
     """
 
     head: ResponseHead
     length: int
+    limits: Limits
 
 
 class FieldReader:
-    """Reads the header and trailer sections of one connection.
+    """Reads the header and trailer sections of one connection."""
 
-    Args:
-        limits: How many fields, and how large, a section may have.
-    """
+    __slots__ = ("_decoder", "_sections")
 
-    __slots__ = ("_decoder", "_limits", "_sections")
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._decoder = HeaderDecoder(limits.max_head_size)
+    def __init__(self) -> None:
+        self._decoder = HeaderDecoder()
         self._sections: dict[bytes, Section] = {}
 
-    def header_section(self, block: bytes) -> Section:
+    def header_section(self, block: bytes, limits: Limits) -> Section:
         """The section at a response's beginning.
+
+        Args:
+            block: Its bytes.
+            limits: What this response may have.
 
         Raises:
             StreamFault: The response is malformed, or its section too large.
             ConnectionFault: The block cannot be decoded.
         """
         section = self._sections.get(block)
-        if section is None:
-            fields = self._decode(block)
-            section = self._check(fields)
+        if section is None or section.limits is not limits:
+            fields = self._decode(block, limits, pseudo=1)
+            section = self._check(fields, limits)
             if self._decoder.stable and len(block) <= _MEMO_BLOCK_SIZE:
                 if len(self._sections) >= _MEMO_ITEMS:
                     self._sections.clear()
                 self._sections[block] = section
         return section
 
-    def trailer_section(self, block: bytes) -> RawHeaders:
+    def trailer_section(self, block: bytes, limits: Limits) -> RawHeaders:
         """The section after a response's body (RFC 9113 8.1): no pseudo-header fields.
 
         Raises:
             StreamFault: It is malformed, or too large.
             ConnectionFault: The block cannot be decoded.
         """
-        fields = self._decode(block)
-        self._check_fields(fields, 0)
+        fields = self._decode(block, limits)
+        _check_fields(fields, 0, limits)
         return fields
 
     def skip(self, block: bytes) -> None:
@@ -92,12 +102,16 @@ class FieldReader:
             ConnectionFault: The block cannot be decoded.
         """
         with contextlib.suppress(StreamFault):
-            self._decode(block)
+            self._decode(block, _NOTHING)
 
-    def _decode(self, block: bytes) -> tuple[Field, ...]:
+    def _decode(self, block: bytes, limits: Limits, pseudo: int = 0) -> tuple[Field, ...]:
         decoder = self._decoder
         try:
-            return decoder.decode(block)
+            return decoder.decode(block, limits.max_head_size, limits.max_headers + pseudo)
+        except TooManyFields as exc:
+            raise _malformed(limits.too_many()) from exc
+        except HeaderListFlood as exc:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, str(exc)) from exc
         except HpackError as exc:
             raise ConnectionFault(
                 ErrorCode.COMPRESSION_ERROR, f"a header block cannot be decoded: {exc}"
@@ -108,7 +122,7 @@ class FieldReader:
             if not decoder.stable and self._sections:
                 self._sections.clear()
 
-    def _check(self, fields: tuple[Field, ...]) -> Section:
+    def _check(self, fields: tuple[Field, ...], limits: Limits) -> Section:
         if not fields or fields[0][0] != b":status":
             raise _malformed("the response's header section does not begin with :status")
         status = fields[0][1]
@@ -117,35 +131,31 @@ class FieldReader:
         if status == b"101":
             # RFC 9113 8.6.
             raise _malformed("the response's :status is 101, which HTTP/2 does not have")
-        length = self._check_fields(fields, 1)
-        return Section(ResponseHead(int(status), "", HttpVersion20, fields[1:]), length)
+        length = _check_fields(fields, 1, limits)
+        return Section(ResponseHead(int(status), "", HttpVersion20, fields[1:]), length, limits)
 
-    def _check_fields(self, fields: tuple[Field, ...], start: int) -> int:
-        """Check ordinary fields, and give back Content-Length or -1."""
-        limits = self._limits
-        if len(fields) - start > limits.max_headers:
-            raise _malformed(f"the response has more than {limits.max_headers} header fields")
-        length = -1
-        for name, value in fields[start:]:
-            if not _is_name(name):
-                raise _malformed(f"the response has a field named {name[:64]!r}")
-            if name in _FORBIDDEN or (name == b"te" and value != b"trailers"):
-                raise _malformed(
-                    f"the response has the field {name.decode()!r}, which HTTP/2 does not have"
-                )
-            if _bad_value(value):
-                raise _malformed(
-                    f"the response's field {name.decode()!r} has the value {value[:64]!r}"
-                )
-            if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
-                raise _malformed(
-                    f"the header field {name[:64]!r} has more than {limits.max_field_size} bytes"
-                )
-            if name == b"content-length":
-                if not _is_length(value) or length not in (-1, int(value)):
-                    raise _malformed(f"the response's content-length is {value[:64]!r}")
-                length = int(value)
-        return length
+
+def _check_fields(fields: tuple[Field, ...], start: int, limits: Limits) -> int:
+    """Check ordinary fields, and give back Content-Length or -1."""
+    if len(fields) - start > limits.max_headers:
+        raise _malformed(limits.too_many())
+    length = -1
+    for name, value in fields[start:]:
+        if not _is_name(name):
+            raise _malformed(f"the response has a field named {name[:64]!r}")
+        if name in _FORBIDDEN or (name == b"te" and value != b"trailers"):
+            raise _malformed(
+                f"the response has the field {name.decode()!r}, which HTTP/2 does not have"
+            )
+        if _bad_value(value):
+            raise _malformed(f"the response's field {name.decode()!r} has the value {value[:64]!r}")
+        if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
+            raise _malformed(limits.too_long(name))
+        if name == b"content-length":
+            if not _is_length(value) or length not in (-1, int(value)):
+                raise _malformed(f"the response's content-length is {value[:64]!r}")
+            length = int(value)
+    return length
 
 
 def _malformed(message: str) -> StreamFault:

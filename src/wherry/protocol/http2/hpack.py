@@ -8,6 +8,7 @@ frames.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterable
 
@@ -25,6 +26,9 @@ Field = tuple[bytes, bytes]
 DEFAULT_TABLE_SIZE = 4096
 # RFC 7541 4.1: what an entry counts besides its bytes.
 ENTRY_OVERHEAD = 32
+# How many fields are passed over after a list's limit, so that one that is too long ends its stream
+# alone; where more come, the connection ends.
+MOST_PASSED_OVER = 1024
 # How much is remembered: strings and blocks longer than this are not, and a full memory is emptied.
 _MEMO_ITEM_SIZE = 512
 _MEMO_ITEMS = 256
@@ -52,7 +56,15 @@ class HpackError(ValueError):
 
 
 class HeaderListTooLarge(ValueError):
-    """A header list is larger than SETTINGS_MAX_HEADER_LIST_SIZE; the table is as it must be."""
+    """A header list is larger than what is allowed; the table is as it must be."""
+
+
+class TooManyFields(HeaderListTooLarge):
+    """The same by the number of its fields."""
+
+
+class HeaderListFlood(ValueError):
+    """A header list goes on and on after its limit; the table is not as it must be."""
 
 
 class HeaderDecoder:
@@ -79,13 +91,23 @@ class HeaderDecoder:
         # same again.
         self.stable = True
 
-    def decode(self, block: bytes) -> tuple[Field, ...]:
+    def decode(
+        self, block: bytes, max_size: int | None = None, max_fields: int = sys.maxsize
+    ) -> tuple[Field, ...]:
         """The fields of one header block.
+
+        Args:
+            block: Its bytes.
+            max_size: The size of the list at most, in bytes; `max_list_size` by default.
+            max_fields: How many fields it may have.
 
         Raises:
             HpackError: It is malformed.
-            HeaderListTooLarge: It is well-formed and too long.
+            HeaderListTooLarge: It is too long; for the table's sake alone it was read to its end.
+            HeaderListFlood: That end is too far.
         """
+        if max_size is None:
+            max_size = self.max_list_size
         fields: list[Field] = []
         table = self._table
         position = list_size = 0
@@ -105,10 +127,7 @@ class HeaderDecoder:
                 elif octet & 0xE0 == 0x20:  # 6.3: the table's size
                     if not fresh:
                         raise HpackError("the table's size changes after a field")
-                    size = octet & 0x1F
-                    if size == 0x1F:
-                        size, position = _integer(block, position, size)
-                    self._resize(size)
+                    position = self._size_update(block, position, octet & 0x1F)
                     continue
                 else:  # 6.2: a literal, to be indexed or not
                     prefix = 0x3F if octet & 0x40 else 0x0F
@@ -125,19 +144,62 @@ class HeaderDecoder:
                         self._insert(field)
                 fresh = False
                 list_size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
-                if list_size <= self.max_list_size:
-                    fields.append(field)
+                if list_size > max_size or len(fields) == max_fields:
+                    self._pass_over(block, position)
+                    if list_size <= max_size:
+                        raise TooManyFields(f"more than {max_fields} header fields")
+                    raise HeaderListTooLarge(f"more than {max_size} bytes of header fields")
+                fields.append(field)
         except IndexError:
             raise HpackError(
                 "an index is not in the table, or the block ends inside a field"
             ) from None
         except HuffmanError as exc:
             raise HpackError(str(exc)) from exc
-        if list_size > self.max_list_size:
-            raise HeaderListTooLarge(
-                f"{list_size} bytes of header fields, more than {self.max_list_size}"
-            )
         return tuple(fields)
+
+    def _pass_over(self, block: bytes, position: int) -> None:
+        """Do what the rest of a block does to the table, and nothing else.
+
+        Raises:
+            HeaderListFlood: It has too many fields.
+        """
+        end = len(block)
+        for _ in range(MOST_PASSED_OVER):
+            if position >= end:
+                return
+            octet = block[position]
+            prefix = 0x7F if octet & 0x80 else 0x3F if octet & 0x40 else 0x0F
+            if octet & 0xE0 == 0x20:
+                raise HpackError("the table's size changes after a field")
+            index = octet & prefix
+            position += 1
+            if index == prefix:
+                index, position = _integer(block, position, prefix)
+            if octet & 0x80:
+                self._field(index)
+            elif octet & 0x40:
+                if index:
+                    name = self._field(index)[0]
+                else:
+                    name, position = self._string(block, position)
+                value, position = self._string(block, position)
+                self._insert((name, value))
+            else:
+                if index:
+                    self._field(index)
+                else:
+                    position = _after_string(block, position)
+                position = _after_string(block, position)
+        if position < end:
+            raise HeaderListFlood(
+                f"a header block has {MOST_PASSED_OVER} fields and more after its limit"
+            )
+
+    def _field(self, index: int) -> Field:
+        if not index:
+            raise HpackError("index 0 is used")
+        return STATIC_FIELDS[index] if index < 62 else self._table[index - 62]
 
     def _string(self, block: bytes, position: int) -> tuple[bytes, int]:
         octet = block[position]
@@ -167,7 +229,10 @@ class HeaderDecoder:
         if self._size > self._limit:
             self._evict()
 
-    def _resize(self, size: int) -> None:
+    def _size_update(self, block: bytes, position: int, size: int) -> int:
+        """Take a dynamic table size update, and give back where it ends."""
+        if size == 0x1F:
+            size, position = _integer(block, position, size)
         if size > self._max_size:
             raise HpackError(
                 f"the table's size becomes {size}, more than the {self._max_size} that we allow"
@@ -175,6 +240,7 @@ class HeaderDecoder:
         self.stable = False
         self._limit = size
         self._evict()
+        return position
 
     def _evict(self) -> None:
         """RFC 7541 4.3, 4.4: an entry that is larger than the table empties it."""
@@ -195,6 +261,17 @@ def _integer(block: bytes, position: int, value: int) -> tuple[int, int]:
         if octet < 0x80:
             return value, position
     raise HpackError("an integer is too long")
+
+
+def _after_string(block: bytes, position: int) -> int:
+    """Where a string literal ends (RFC 7541 5.2)."""
+    size = block[position] & 0x7F
+    position += 1
+    if size == 0x7F:
+        size, position = _integer(block, position, size)
+    if position + size > len(block):
+        raise HpackError("the block ends inside a string")
+    return position + size
 
 
 def encode_integer(value: int, prefix: int, first: int) -> bytes:

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from typing import cast
 
 from wherry.protocol.heads import ResponseHead
-from wherry.protocol.http1.encoding import Limits
-from wherry.protocol.http1.parser import MAX_INTERIM_RESPONSES
 from wherry.protocol.http2.exchange import EarlySink, Http2Carrier, Http2Exchange
 from wherry.protocol.http2.flow_control import FlowOptions, FrameFloodLimit, WindowTuner
 from wherry.protocol.http2.frames import (
@@ -39,6 +37,7 @@ from wherry.protocol.http2.headers import FieldReader
 from wherry.protocol.http2.keepalive import KeepAlive
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import ClosedStreams, Control, check_expected
+from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits
 
 # A read up to this size is copied whole: slices of bytes are cheaper than those of a view.
 _COPY_SIZE = 16 * 1024
@@ -104,6 +103,7 @@ class Reader:
         "_fields",
         "_flood_limit",
         "_flow",
+        "_limits",
         "_loop",
         "_rest",
         "_tuner",
@@ -127,7 +127,8 @@ class Reader:
         self._actions = actions
         self._loop = connection.loop
         self._flow = flow
-        self._fields = FieldReader(limits)
+        self._limits = limits
+        self._fields = FieldReader()
         self._rest = bytearray()  # the beginning of a frame whose end has not come
         self._wanted = 0  # how long it will be
         self._tuner = WindowTuner(flow.initial_window, flow.max_window)
@@ -258,9 +259,11 @@ class Reader:
         if flags & END_HEADERS:
             self.header_block(stream_id, flags, payload)
         else:
-            if stream_id not in self.streams:
+            exchange = self.streams.get(stream_id)
+            if exchange is None:
                 self.look_up_closed(stream_id, "HEADERS", 0)
-            self.control.begin_block(stream_id, flags, payload)
+            limits = self._limits if exchange is None else exchange.limits
+            self.control.begin_block(stream_id, flags, payload, limits.max_head_size)
 
     def header_block(self, stream_id: int, flags: int, block: bytes) -> None:
         """A whole header block: a response's head, an interim response, or trailers (RFC 9113
@@ -272,14 +275,14 @@ class Reader:
             self._fields.skip(block)
             return
         if exchange.head is not None:
-            exchange.trailers = self._fields.trailer_section(block)
+            exchange.trailers = self._fields.trailer_section(block, exchange.limits)
             if not flags & END_STREAM:
                 raise StreamFault(
                     ErrorCode.PROTOCOL_ERROR, "a trailer section does not end its stream"
                 )
             self._connection.finish(exchange)
             return
-        head, length = self._fields.header_section(block)
+        head, length, _ = self._fields.header_section(block, exchange.limits)
         status = head.status
         if status < 200:
             self._interim(exchange, head, flags)
@@ -310,8 +313,11 @@ class Reader:
         if exchange.touched is not None:
             exchange.touched()
 
-    def count_no_progress(self) -> None:
+    def count_no_progress(self, cost: int = 1) -> None:
         """Count a frame that moves no request on.
+
+        Args:
+            cost: How many small ones it costs as much as.
 
         Raises:
             ConnectionFault: There were too many of them.
@@ -319,7 +325,7 @@ class Reader:
         if self.sender.data_frames:
             self._flood_limit.credit(2 * self.sender.data_frames)
             self.sender.data_frames = 0
-        if not self._flood_limit.try_patience(self._loop.time()):
+        if not self._flood_limit.try_patience(self._loop.time(), cost):
             raise ConnectionFault(
                 ErrorCode.ENHANCE_YOUR_CALM,
                 f"more than {self._flow.max_noise} frames to no purpose in "

@@ -35,6 +35,7 @@ class Control:
     __slots__ = (
         "_block",
         "_block_flags",
+        "_block_limit",
         "_block_stream",
         "_continuations",
         "connect_protocol",
@@ -61,14 +62,16 @@ class Control:
         self._block = bytearray()
         self._block_stream = 0
         self._block_flags = 0
+        self._block_limit = max_block_size
         self._continuations = 0
 
-    def begin_block(self, stream_id: int, flags: int, payload: bytes) -> None:
+    def begin_block(self, stream_id: int, flags: int, payload: bytes, max_size: int) -> None:
         """HEADERS without END_HEADERS: only CONTINUATION may follow (RFC 9113 6.10)."""
         self.expecting = MORE_OF_A_BLOCK
         self._block_stream = stream_id
         self._block_flags = flags
         self._continuations = 0
+        self._block_limit = max_size
         self._block += payload
 
     def continue_block(self, payload: bytes, flags: int) -> tuple[int, bytes] | None:
@@ -81,7 +84,7 @@ class Control:
         self._continuations += 1
         # An honest block fills its frames: what its size needs, and a few for good measure.
         if (
-            len(self._block) > self.max_block_size
+            len(self._block) > self._block_limit
             or self._continuations > 8 + len(self._block) // 1024
         ):
             raise ConnectionFault(
