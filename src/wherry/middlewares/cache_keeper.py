@@ -121,12 +121,7 @@ class Keeper:
             return False
         content = response.content
         limit = self._limit(response)
-        if (
-            response._body is None
-            and not content.is_eof()
-            and not content.total_bytes
-            and limit is not None
-        ):
+        if response._body is None and not content.is_eof() and limit is not None:
             self._keep_while_read(visit.key, response, made, flight, limit)
             return True
         body = await self.read(response)

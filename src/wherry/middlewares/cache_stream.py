@@ -95,7 +95,7 @@ class Tee:
                 stream.feed_data(piece)
                 if kept is None:
                     await self._open.wait()
-            if kept is not None:
+            if kept is not None and size == source.total_bytes:  # nobody had read of it before
                 await self._keep(b"".join(kept))
             stream.trailers = source.trailers
         except Exception as exc:
