@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import gzip
 import json
 from pathlib import Path
+from typing import Any
 
+import brotli
 import pytest
 from aiohttp import web
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from tests.servers.application import serving
+from tests.servers.raw import read_request, response
 
 import wherry
 from wherry.testing import Cassette, NotOnTape
+from wherry.testing.cassette_filter import SecretFilter
 
 
 async def asked(url, **options):
@@ -56,6 +64,122 @@ async def test_secrets_are_not_kept(tmp_path, wherry_server):
     assert "s3cret" not in path.read_text()
     with Cassette(path, **hidden):
         assert await asked(wherry_server.url("/get?key=another")) == (status, b"gone")
+
+
+SECRET = "s3cret/v4lue+x"
+QUOTED = "s3cret%2Fv4lue%2Bx"
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip", "br"])
+async def test_a_recording_holds_no_secret_wherever_it_stands(tmp_path, raw_server, coding):
+    """In redirects, links, forms, JSON under a coding, echoes; and it plays as it was recorded."""
+    path = tmp_path / "tape.json"
+    inside = {
+        "access": {"token": SECRET, "list": [{"key": SECRET, "n": 1}]},
+        "next": f"https://h.test/?page=2&key={QUOTED}",
+        "echo": {"headers": {"Authorization": f"Bearer {SECRET}"}},
+        f"of {SECRET}": True,
+    }
+    body = json.dumps(inside).encode()
+    body = {"gzip": gzip.compress, "br": brotli.compress, "identity": bytes}[coding](body)
+
+    async def script(reader, writer):
+        while True:
+            asked = await read_request(reader)
+            if asked.startswith(b"GET /start"):
+                writer.write(
+                    response(
+                        status="302 Found",
+                        fields=f"Location: /end?a=1&key={QUOTED}#key={QUOTED}\r\n"
+                        f"Set-Cookie: session={SECRET}\r\n",
+                    )
+                )
+                continue
+            assert b"FILTERED" not in asked
+            writer.write(
+                response(
+                    body,
+                    fields=f"Content-Type: application/json\r\nContent-Encoding: {coding}\r\n"
+                    f'Link: <https://h.test/?key={QUOTED}&page=2>; rel="next", </?KEY2=1>; rel=x\r\n'
+                    f"Content-Location: /end?key={QUOTED}\r\nRefresh: 1; url=/?key={QUOTED}\r\n"
+                    f"X-Echo: {SECRET}\r\n",
+                )
+            )
+
+    server = await raw_server(script)
+    form = wherry.FormData({"name": "me", "key": SECRET})
+    parts = wherry.FormData({"name": "me", "key": SECRET}, default_to_multipart=True)
+    calls = [
+        ("GET", f"/start?key={QUOTED}", {}),
+        ("POST", "/form", {"data": form}),
+        ("POST", "/json", {"json": {"key": SECRET, "deep": [{"access": {"token": SECRET}}]}}),
+        ("POST", "/text", {"data": f"key={QUOTED}&b=c".encode()}),
+        ("POST", "/parts", {"data": parts}),
+        ("GET", "/end?b=2", {"headers": {"Referer": f"https://h.test/?key={QUOTED}"}}),
+    ]
+    hidden = {"filter_query": ["key"], "filter_json": ["access.token", "$.deep.*.access.token"]}
+
+    async def run(secret: str) -> list[tuple[int, Any]]:
+        seen = []
+        auth = {"Authorization": f"Bearer {secret}"}
+        async with wherry.ClientSession(server.url, headers=auth) as session:
+            for method, target, options in calls:
+                async with session.request(method, target, **options) as answer:
+                    text = await answer.text()
+                    assert int(answer.headers["Content-Length"]) > 0
+                    seen.append((answer.status, json.loads(text)))
+        return seen
+
+    with Cassette(path, **hidden):
+        recorded = await run(SECRET)
+    assert all(answer == (200, inside) for answer in recorded)
+    tape = path.read_text()
+    for spelling in (SECRET, QUOTED, SECRET.replace("/", "\\/"), "v4lue"):
+        assert spelling not in tape
+    for entry in json.loads(tape)["exchanges"]:
+        for raw in (entry["request"].get("body_base64"), entry["response"].get("body_base64")):
+            kept = base64.b64decode(raw or "")
+            for opened in (bytes, gzip.decompress, brotli.decompress):
+                with contextlib.suppress(Exception):
+                    assert b"v4lue" not in opened(kept)
+    connections = server.connections
+    with Cassette(path, "none", **hidden) as cassette:
+        played = await run("another-secret")
+    cassette.assert_nothing_missing()
+    assert server.connections == connections
+    assert [status for status, _ in played] == [200] * len(calls)
+    assert played[0][1]["access"] == {"token": "FILTERED", "list": [{"key": "FILTERED", "n": 1}]}
+    assert played[0][1]["next"] == "https://h.test/?page=2&key=FILTERED"
+
+
+@given(st.binary(max_size=200), st.text(min_size=8, max_size=20))
+def test_what_has_no_secret_is_kept_byte_for_byte(body: bytes, secret: str) -> None:
+    filtered = SecretFilter(["x"], ["key"], ["a.b"]).body(body, {secret})
+    if b"key" not in body and secret.encode("utf-8", "surrogateescape") not in body:
+        plain = body.decode("utf-8", "surrogateescape")
+        assume(not plain.lstrip("\ufeff \t\r\n").startswith(("{", "[")))
+        assert filtered == body
+    assert filtered == SecretFilter(["x"], ["key"], ["a.b"]).body(filtered, {secret})
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("key=1", "key=FILTERED"),
+        ("a=1&key=1&b=2", "a=1&key=FILTERED&b=2"),
+        ("monkey=1&key2=1&x-key=1", "monkey=1&key2=1&x-key=1"),
+        ('{"key": null}', '{"key": "FILTERED"}'),
+        ('{"u": "/?key=1\\u0026b=2"}', '{"u": "/?key=FILTERED&b=2"}'),
+        ('{"a":1}', '{"a":1}'),
+        ("[" * 100_000, "[" * 100_000),
+        ('{"key": 1', '{"key": "FILTERED"'),
+        ('data: {"key": "a\\"b", "n": 1}\n\n', 'data: {"key": "FILTERED", "n": 1}\n\n'),
+        ('{"key":[1]}', '{"key": "FILTERED"}'),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_parameters_and_members_by_name(text: str, kept: str) -> None:
+    assert SecretFilter([], ["key"], []).body(text.encode()) == kept.encode()
 
 
 async def test_a_cookie_that_is_set_is_not_kept(tmp_path, wherry_server):

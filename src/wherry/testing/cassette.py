@@ -17,14 +17,15 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from multidict import CIMultiDict
-from yarl import URL
 
+from wherry.body.stream.decoders import Decoder, decoder_for
 from wherry.client.headers.validation import SECRET_FIELDS
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.route import Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection, Exchange, FlowControl
 from wherry.protocol.heads import RequestHead
+from wherry.testing.cassette_filter import SecretFilter
 from wherry.testing.cassette_socket import TapedSocket
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange
 from wherry.testing.interception import Dial, Interception
@@ -33,7 +34,6 @@ __all__ = ("Cassette", "NotOnTape")
 
 Mode = Literal["once", "none", "all", "new"]
 _FORMAT = 1
-_FILTERED = "FILTERED"
 _MAX_BODY = 64 * 1024 * 1024
 _FULL = 256 * 1024
 # What is another for each WebSocket, and what its server's end says by itself.
@@ -58,7 +58,9 @@ class Cassette(Interception):
             there and records the rest; "all" records anew.
         filter_headers: Fields to leave out, beside Authorization, Proxy-Authorization, Cookie and
             Set-Cookie.
-        filter_query: Names in the query whose values are left out.
+        filter_query: Names of parameters whose values are left out: in queries, in every field that
+            has a URL (Location, Link ...), in forms, and of members of JSON at any depth.
+        filter_json: Where in JSON there are more secrets: `"data.*.token"`, names joined by dots.
         filter_body: Takes the bytes of a request's or response's body, or of a WebSocket's message,
             and gives what is kept of them.
         match_body: Whether requests must have the same body, beside method and URL.
@@ -74,6 +76,7 @@ class Cassette(Interception):
         *,
         filter_headers: Iterable[str] = (),
         filter_query: Iterable[str] = (),
+        filter_json: Iterable[str] = (),
         filter_body: Callable[[bytes], bytes] | None = None,
         match_body: bool = False,
     ) -> None:
@@ -81,12 +84,10 @@ class Cassette(Interception):
             raise ValueError(f"a cassette's mode is once, none, all or new; not {mode!r}")
         self.path = Path(path)
         self.mode = mode
-        self._secret_fields = {
-            "set-cookie",
-            *SECRET_FIELDS,
-            *(name.lower() for name in filter_headers),
-        }
-        self._secret_names = frozenset(filter_query)
+        fields = ("set-cookie", *SECRET_FIELDS, *(name.lower() for name in filter_headers))
+        self._secrets = SecretFilter(fields, filter_query, filter_json)
+        # What requests and responses had of secrets: later answers may repeat it.
+        self._known: set[str] = set()
         self._filter_body = filter_body
         self._match_body = match_body
         self._tape: list[dict[str, Any]] = []
@@ -123,39 +124,49 @@ class Cassette(Interception):
         unfinished.replace(self.path)
 
     def _request(self, exchange: InProcessExchange, body: bytes) -> dict[str, Any]:
+        # Its own secrets only: what it is found by must not depend on what was asked before.
+        secrets = self._secrets_of(exchange)
+        headers = self._secrets.fields(exchange.fields.items(), _OF_ONE_HANDSHAKE, secrets)
+        kept = self._body(body, headers, secrets)
         return {
             "method": exchange.request.method,
-            "url": self._without_secrets(exchange.url),
-            "headers": self._fields(exchange.fields.items()),
-            **self._body(body),
+            "url": self._secrets.url(exchange.url, secrets),
+            "headers": headers,
+            **kept,
         }
 
-    def _without_secrets(self, url: URL) -> str:
-        if self._secret_names.intersection(url.query):
-            url = url.with_query(
-                [
-                    (name, _FILTERED if name in self._secret_names else value)
-                    for name, value in url.query.items()
-                ]
-            )
-        return str(url)
-
-    def _fields(self, pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
-        return [
-            [name, value]
-            for name, value in pairs
-            if name.lower() not in self._secret_fields | _OF_ONE_HANDSHAKE
-        ]
+    def _secrets_of(self, exchange: InProcessExchange) -> set[str]:
+        return self._secrets.secrets_of(exchange.url, exchange.fields.items())
 
     def _keep(self, body: bytes) -> bytes:
         return body if self._filter_body is None or not body else self._filter_body(body)
 
-    def _body(self, body: bytes) -> dict[str, str]:
-        body = self._keep(body)
+    def _body(
+        self, body: bytes, headers: list[list[str]], secrets: Iterable[str]
+    ) -> dict[str, str]:
+        """A body as it is kept; `headers` tell of it before and after."""
+        kept = self._filtered(self._keep(body), headers, secrets)
+        if kept != body:
+            for pair in headers:
+                if pair[0].lower() == "content-length":
+                    pair[1] = str(len(kept))
         try:
-            return {"body": body.decode()}
+            return {"body": kept.decode()}
         except UnicodeDecodeError:
-            return {"body_base64": base64.b64encode(body).decode()}
+            return {"body_base64": base64.b64encode(kept).decode()}
+
+    def _filtered(self, body: bytes, headers: list[list[str]], secrets: Iterable[str]) -> bytes:
+        """The body without secrets; what hides under a content coding is kept without it."""
+        coding = ",".join(value for name, value in headers if name.lower() == "content-encoding")
+        decoder = decoder_for(coding) if coding and body else None
+        if decoder is None:
+            return self._secrets.body(body, secrets)
+        plain = _decoded(decoder, body)
+        filtered = self._secrets.body(plain, secrets)
+        if filtered == plain:
+            return body
+        headers[:] = [pair for pair in headers if pair[0].lower() != "content-encoding"]
+        return filtered
 
     def _find(self, wanted: dict[str, Any]) -> dict[str, Any] | None:
         keys = ["method", "url", *(("body", "body_base64") if self._match_body else ())]
@@ -238,9 +249,9 @@ class Cassette(Interception):
         try:
             real = connection.start(_with_body(exchange.request, body), sink)
             head = await real.receive_head()
-            fields = self._fields(
-                (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.raw
-            )
+            came = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.raw]
+            self._known |= self._secrets_of(exchange) | self._secrets.secrets_of(None, came)
+            fields = self._secrets.fields(came, _OF_ONE_HANDSHAKE, self._known)
             entry["response"] = {"status": head.status, "reason": head.reason, "headers": fields}
             self._played.add(id(entry))
             self._tape.append(entry)
@@ -275,24 +286,30 @@ class Cassette(Interception):
         self._changed = True
         response["messages"] = messages = list[dict[str, Any]]()
         assert real.head is not None
-        socket = TapedSocket(exchange, messages, self._keep)
+        socket = TapedSocket(exchange, messages, self._message_filter(exchange))
         if real.head.status == 101:
             exchange.respond(101, real.head.raw, real.head.reason)
         else:  # RFC 8441 5: the program's own handshake is HTTP/1.1's
             await socket.send(_accepting(response["headers"]))
         await socket.record(real, _MAX_BODY)
 
+    def _message_filter(self, exchange: InProcessExchange) -> Callable[[bytes], bytes]:
+        """What is kept of a WebSocket's message, recorded or played."""
+        secrets = self._secrets_of(exchange)
+        return lambda data: self._secrets.body(self._keep(data), secrets)
+
     async def _play_socket(
         self, exchange: InProcessExchange, response: dict[str, Any], name: str
     ) -> None:
-        socket = TapedSocket(exchange, response["messages"], self._keep)
+        socket = TapedSocket(exchange, response["messages"], self._message_filter(exchange))
         await socket.send(_accepting(response["headers"]))
         await socket.play(lambda said: self.missing.append(f"{name}: the message {said}"))
 
     def _finish_entry(self, entry: dict[str, Any], taken: bytearray, *, cut: bool = False) -> None:
         if self._recording.pop(id(entry), None) is None:
             return
-        entry["response"].update(self._body(bytes(taken)))
+        response = entry["response"]
+        response.update(self._body(bytes(taken), response["headers"], self._known))
         if cut:
             entry["response"]["cut"] = True
         self._changed = True
@@ -322,6 +339,14 @@ class Cassette(Interception):
         for entry, taken in list(self._recording.values()):
             self._finish_entry(entry, taken, cut=True)  # the program had enough of it
         self._save()
+
+
+def _decoded(decoder: Decoder, body: bytes) -> bytes:
+    """A body without its content coding, as far as it came."""
+    pieces = [decoder.decode(body, _MAX_BODY)]
+    while not decoder.needs_input and sum(map(len, pieces)) <= _MAX_BODY:
+        pieces.append(decoder.decode(b"", _MAX_BODY))
+    return b"".join(pieces)
 
 
 def _with_body(head: RequestHead, body: bytes) -> RequestHead:
