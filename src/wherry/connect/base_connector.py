@@ -299,6 +299,7 @@ class BaseConnector(KnownNames):
             hops = tuple(_with_ssl(hop, self._ssl_of_proxies(ssl)) for hop in hops)
         scheme = _SCHEME_OF.get(url.scheme, "http")
         is_websocket = url.scheme in {"ws", "wss"}
+        origin = Origin(scheme, decoded_host(url.raw_host or ""), url.port or 0)
         forwards = (
             bool(hops)
             and scheme == "http"
@@ -316,12 +317,14 @@ class BaseConnector(KnownNames):
                 ssl=True if last.ssl is None else last.ssl,
                 protocols=DEFAULT_PROTOCOLS,
                 forward=last,
+                # The limit for a host is of the host that answers, as it is through a tunnel.
+                counted=origin if self.limit_per_host else None,
             )
         # A WebSocket begins as an HTTP/1.1 request (RFC 6455 4.1).
         protocols = DEFAULT_PROTOCOLS if is_websocket else self._protocols
         is_tls = scheme == "https"
         return Route(
-            Origin(scheme, decoded_host(url.raw_host or ""), url.port or 0),
+            origin,
             hops,
             # Plain connections are shared whatever was said of TLS.
             ssl=ssl if is_tls else True,

@@ -80,6 +80,8 @@ class Route:
             URL as their target, and the fields that are for this proxy.
         path: A Unix socket's path, or a named pipe's, instead of a network address.
         asked_ssl: What the request itself said of TLS, which is what errors show.
+        counted: Whose connection it is for the limit per host, where that is not `origin` but one
+            behind the proxy that forwards to it; then other hosts do not share the connection.
     """
 
     __slots__ = (
@@ -87,6 +89,7 @@ class Route:
         "_identity",
         "absolute_form",
         "asked_ssl",
+        "counted",
         "forward",
         "hops",
         "origin",
@@ -108,6 +111,7 @@ class Route:
         forward: ProxyHop | None = None,
         path: str | None = None,
         asked_ssl: Any = True,
+        counted: Origin | None = None,
     ) -> None:
         self.asked_ssl = asked_ssl
         self.origin = origin
@@ -118,9 +122,19 @@ class Route:
         self.forward = forward
         self.absolute_form = forward is not None
         self.path = path
+        self.counted = counted or origin
         # The pool's own place for this route, so that it need not look it up.
         self.route_pool: Any = None
-        self._identity = (origin, hops, ssl, server_hostname, protocols, forward, path)
+        self._identity = (
+            origin,
+            hops,
+            ssl,
+            server_hostname,
+            protocols,
+            forward,
+            path,
+            self.counted,
+        )
         self._hash = hash(self._identity)
 
     def offering(self, *protocols: str) -> Route:
@@ -134,6 +148,7 @@ class Route:
             forward=self.forward,
             path=self.path,
             asked_ssl=self.asked_ssl,
+            counted=self.counted,
         )
 
     @property

@@ -31,6 +31,10 @@ class ConnectionLimits:
         """Whether the limit for one host leaves a place."""
         return not self.limit_per_host or self._taken_by.get(origin, 0) < self.limit_per_host
 
+    def taken_by(self, origin: Origin) -> int:
+        """How many places one host has."""
+        return self._taken_by.get(origin, 0)
+
     def has(self, origin: Origin) -> bool:
         """Whether one more connection may be made."""
         return self.admits(origin) and not self.is_full()

@@ -20,13 +20,13 @@ from wherry.connect.pool.dispatcher import EarlyDispatcher
 from wherry.connect.pool.route_pool import (
     Negotiated,
     PoolStats,
+    Retirement,
     RoutePool,
-    Undertaker,
     Waiter,
     wait_for_all,
 )
 from wherry.connect.pool.wait_queue import ROUTE_GRACE, WaitQueue
-from wherry.connect.route import Route
+from wherry.connect.route import Origin, Route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
 from wherry.types import HttpVersion11
@@ -194,12 +194,20 @@ class Pool:
         route_pool = waiter.route_pool
         if route_pool.expects_places:
             return  # the connection that is being made may carry this request too
+        origin = route_pool.route.counted
+        if not self.connection_limits.admits(origin):
+            if route_pool.size >= self.connection_limits.taken_by(origin):
+                self._wait_queue.append(waiter)  # by far the most usual: all are of this route
+                return
+            # Only a place of the same host helps: an idle connection by another way, or with other
+            # TLS.
+            self._evict_idle(0.0, origin)
         # Where somebody waits in the queue nothing is idle: it would have made room for them.
-        if self.connection_limits.is_full() and (
+        elif self.connection_limits.is_full() and (
             self.connection_limits.limit_per_host or not self._wait_queue
         ):
             self._evict_idle(ROUTE_GRACE if route_pool.size else 0.0)
-        if self.connection_limits.has(route_pool.route.origin):
+        if self.connection_limits.has(origin):
             self._start_dial(waiter)
         else:
             self._wait_queue.append(waiter)
@@ -207,7 +215,7 @@ class Pool:
     def _start_dial(self, waiter: Waiter) -> None:
         route_pool = waiter.route_pool
         route_pool.dialling += 1
-        self.connection_limits.take(route_pool.route.origin)
+        self.connection_limits.take(route_pool.route.counted)
         dial = self._loop.create_task(self._dial_for(waiter))
         if dial.done():
             return  # an eager task that failed at once
@@ -227,7 +235,7 @@ class Pool:
         waiter.dial = None
         # Those who waited for this dial do not wait for one another too.
         route_pool.multiplexes = False
-        self._release_place(route_pool)
+        self._release_place(route_pool.route)
         self._dial_for_the_rest(route_pool)
         self._forget(route_pool)
 
@@ -252,7 +260,7 @@ class Pool:
         waiter.dial = None
         if self.closed:
             connection.abort()
-            self._release_place(route_pool)
+            self._release_place(route_pool.route)
             return
         connection.route = route_pool.route
         route_pool.route.route_pool = route_pool
@@ -279,15 +287,17 @@ class Pool:
             if not waiter.queued and waiter.dial is None:
                 self._dial_or_queue(waiter)
 
-    def _evict_idle(self, seconds: float) -> bool:
+    def _evict_idle(self, seconds: float, origin: Origin | None = None) -> bool:
         """Close the connection that has been idle longest, whatever its route, to make room.
 
         Args:
             seconds: How long it must have been idle, lest it be in demand again at once.
+            origin: Whose place it must have, None for anybody's.
         """
         idle = (
             (made, route_pool)
             for route_pool in self._route_pools.values()
+            if origin is None or route_pool.route.counted == origin
             for made in route_pool.free
             if made.is_idle and not made.reserved
         )
@@ -312,6 +322,7 @@ class Pool:
         while (
             not self.closed
             and self.connection_limits.is_full()
+            and not self._closing  # else there will be room in a moment
             and (first := self._wait_queue.first(self.connection_limits.admits)) is not None
         ):
             if not self._wait_queue.is_due(first, monotonic(), self._reused):
@@ -321,20 +332,22 @@ class Pool:
                 return
 
     def _retire(self, connection: Connection, route_pool: RoutePool) -> None:
-        """Close an idle connection; its place is free at once, for it carries nothing any more."""
+        """Close an idle connection; its place is free when it is closed."""
         route_pool.connections.discard(connection)
         if connection in route_pool.free:  # one with places left is there while it is at work, too
             route_pool.free.remove(connection)
-        self._close_in_background(connection)
-        self._release_place(route_pool)
-
-    def _close_in_background(self, connection: Connection) -> None:
-        connection.owner = Undertaker(self._closing)
         self._closing.add(connection)
-        connection.close()
+        Retirement(self._loop, connection, self._retired).begin()
 
-    def _release_place(self, route_pool: RoutePool) -> None:
-        self.connection_limits.give_back(route_pool.route.origin)
+    def _retired(self, connection: Connection) -> None:
+        """A connection that was retired is closed: its place goes to the first in line."""
+        self._closing.discard(connection)
+        self._release_place(connection.route)
+        if self._wait_queue and self._review is None:
+            self._make_place()  # for the next one
+
+    def _release_place(self, route: Route) -> None:
+        self.connection_limits.give_back(route.counted)
         self._fill()
 
     def _fill(self) -> None:
@@ -385,12 +398,7 @@ class Pool:
             if waiter.future.done():
                 self._serve(waiter)
                 continue
-            if (
-                self._wait_queue
-                and connection.is_idle
-                and self.connection_limits.is_full()
-                and self._goes_elsewhere(waiter)
-            ):
+            if self._wait_queue and connection.is_idle and self._goes_elsewhere(waiter):
                 self._retire(connection, route_pool)
                 self._dial_for_the_rest(route_pool)
                 return
@@ -430,7 +438,7 @@ class Pool:
         route_pool.connections.discard(connection)
         if connection in route_pool.free:
             route_pool.free.remove(connection)
-        self._release_place(route_pool)
+        self._release_place(route_pool.route)
         self._dial_for_the_rest(route_pool)
         self._forget(route_pool)
 
@@ -447,15 +455,21 @@ class Pool:
 
     def _goes_elsewhere(self, waiter: Waiter) -> bool:
         """Whether the place of the connection that `waiter` would get is due to the first in the
-        queue.
+        queue who could have it.
         """
-        first = next(iter(self._wait_queue))
-        elsewhere = first.route_pool is not waiter.route_pool and self.connection_limits.admits(
-            first.route_pool.route.origin
-        )
-        return elsewhere and self._wait_queue.deserves(
-            first, waiter.route_pool, monotonic(), self._reused, waiter.since
-        )
+        limits, own = self.connection_limits, waiter.route_pool
+        is_full = limits.is_full()
+        if not (is_full or limits.limit_per_host):
+            return False
+        for first in self._wait_queue:
+            if first.route_pool is own:
+                return False
+            origin = first.route_pool.route.counted
+            if origin == own.route.counted or (is_full and limits.admits(origin)):
+                return self._wait_queue.deserves(
+                    first, own, monotonic(), self._reused, waiter.since
+                )
+        return False
 
     def _someone_needs_place(self, route_pool: RoutePool) -> bool:
         """Whether another route's waiter should have the place of a connection of `route pool` that
@@ -465,9 +479,9 @@ class Pool:
             self.connection_limits.is_full() or self.connection_limits.limit_per_host
         ):
             return False
-        own = route_pool.route.origin
+        own = route_pool.route.counted
         for waiter in self._wait_queue:
-            origin = waiter.route_pool.route.origin
+            origin = waiter.route_pool.route.counted
             if origin == own:
                 return True
             if self.connection_limits.admits(origin):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
@@ -19,6 +19,8 @@ from wherry.types import HttpVersion11
 NEGOTIATIONS_KEPT = 1024
 # For how many seconds it is remembered that a server ends its connections after so many exchanges.
 ALLOWANCE_SECONDS = 60.0
+# A connection that was retired has so many seconds to close before it is cut.
+RETIREMENT_SECONDS = 1.0
 # Nearly every pool meets no server that refuses what it is offered, and keeps no dictionary of its
 # own for that.
 _AS_GIVEN: dict[Route, Route] = {}
@@ -228,19 +230,52 @@ class PoolStats:
         )
 
 
-class Undertaker:
-    """Owns connections that are on their way out."""
+class Retirement:
+    """Owns a connection that was idle and is on its way out: its place is free when it is closed.
 
-    __slots__ = ("_closing",)
+    An idle connection has nothing to say any more, so its end waits for no word of the peer's
+    (RFC 8446 6.1 lets it); who wants its place waits a turn of the event loop, not a round trip.
 
-    def __init__(self, closing: set[Connection]) -> None:
-        self._closing = closing
+    Args:
+        loop: The event loop.
+        connection: The connection.
+        ended: Called once, when its place is free.
+    """
+
+    __slots__ = ("_connection", "_ended", "_timer")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: Connection,
+        ended: Callable[[Connection], None],
+    ) -> None:
+        self._connection = connection
+        self._ended: Callable[[Connection], None] | None = ended
+        self._timer = loop.call_later(RETIREMENT_SECONDS, self._cut)
+
+    def begin(self) -> None:
+        """Close the connection."""
+        connection = self._connection
+        connection.owner = self
+        skip = getattr(connection.transport, "skip_closing_handshake", None)
+        if skip is not None:
+            skip()
+        connection.close()
+
+    def _cut(self) -> None:
+        # What it wrote last does not go out, or a custom transport tells nobody of its end.
+        self._connection.abort()
+        self.connection_lost(self._connection)
 
     def connection_available(self, connection: Connection) -> None:
         connection.close()
 
     def connection_lost(self, connection: Connection) -> None:
-        self._closing.discard(connection)
+        self._timer.cancel()
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(connection)
 
     def protocol_refused(self, connection: Connection) -> bool:
         return False

@@ -74,7 +74,7 @@ class WaitQueue:
 
     def first(self, has_room: Callable[[Origin], bool]) -> Waiter | None:
         """The first whose host's own limit lets it have a connection."""
-        return next((waiter for waiter in self if has_room(waiter.route_pool.route.origin)), None)
+        return next((waiter for waiter in self if has_room(waiter.route_pool.route.counted)), None)
 
     def leave(self, waiter: Waiter) -> None:
         """`waiter` has been served, or has room now."""

@@ -434,6 +434,14 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._below.resume_reading()
         self._discard()
 
+    def skip_closing_handshake(self) -> None:
+        """From now on `close` tells the peer and does not wait for what it says to that (RFC 8446
+        6.1), here and below.
+        """
+        self._shutdown_timeout = 0
+        if isinstance(self._below, TlsTransport):
+            self._below.skip_closing_handshake()
+
     def abort(self) -> None:
         self._closing = True
         self._below.abort()
