@@ -56,12 +56,12 @@ def _fastest_inflater() -> Any:
 
 
 def inflater() -> Any:
-    """The module that undoes gzip and deflate."""
+    """The module that decompresses gzip and deflate: `zlib`, or a faster one with its face."""
     return _chosen_backend[0] if _chosen_backend else _fastest_inflater()
 
 
 def deflater() -> Any:
-    """The module that applies them."""
+    """The module that compresses with gzip and deflate: the one that was set, else `zlib`."""
     return _chosen_backend[0] if _chosen_backend else zlib
 
 

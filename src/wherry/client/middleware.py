@@ -1,4 +1,4 @@
-"""The onion: middlewares round the sending of a request, the first in the list outermost."""
+"""Puts middlewares round the sending of a request: the first in the list is the outermost."""
 
 from __future__ import annotations
 

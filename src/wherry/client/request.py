@@ -98,7 +98,8 @@ class ClientRequest:
     # What came for it last, while middlewares may ask again.
     _last: ClientResponse | None = None
     _listed: CIMultiDict[str] | None = None  # the `headers` of twins that only show them
-    _proxy_answer: Any = None  # what a middleware answers proxies with (`connect.ask.ProxyAnswer`)
+    # What a middleware answers proxies with (`connect_request.ProxyAnswer`).
+    _proxy_answer: Any = None
     _limits: Any = None  # what the response's head may hold (`Limits`), None for the usual
     _max_body_size: int | None = None  # how much of a middleware's own answer may be read
     _headers_version = -1

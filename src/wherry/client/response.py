@@ -108,7 +108,7 @@ class ClientResponse(ResponseFacts):
         content: StreamReader,
         upload: asyncio.Task[None] | None = None,
     ) -> None:
-        """Take what has arrived; called once, by `sending.send`."""
+        """Take what has arrived; called once, by `attempt.send`."""
         self._request = request
         self._head = head
         self._exchange = exchange

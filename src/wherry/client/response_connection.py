@@ -1,4 +1,4 @@
-"""What a response shows of the connection under it."""
+"""`response.connection`: what a response shows of the connection under it."""
 
 from __future__ import annotations
 

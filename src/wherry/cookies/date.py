@@ -2,7 +2,7 @@
 read it.
 
 Pure: text in, seconds since 1970 out.  It is lenient on purpose, since servers write dates in every
-    form.
+form.
 """
 
 from __future__ import annotations

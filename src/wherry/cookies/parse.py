@@ -1,10 +1,9 @@
 """From the values of Set-Cookie fields to cookies, as browsers read them (RFC 6265bis 5.6).
 
 Pure: it knows what a field says, and neither who sent it nor what a jar does with it.  Values stay
-    as they were
-sent, quotes included; `Morsel` and `SimpleCookie` appear where a program looks at them.  What
-http.cookies checks and quotes has changed in patch releases of Python, so nothing here relies on
-either.
+as they were sent, quotes included; `Morsel` and `SimpleCookie` appear where a program looks at
+them.  What http.cookies checks and quotes has changed in patch releases of Python, so nothing here
+relies on either.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A plain request that a proxy forwards brings the challenge as its response.  A tunnel is dialled
 below the client, where no middleware is known: the request lends the dialler a function that
-answers (`connect.ask.ProxyAnswer`).
+answers (`connect_request.ProxyAnswer`).
 """
 
 from __future__ import annotations

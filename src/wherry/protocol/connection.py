@@ -182,11 +182,11 @@ class Exchange(ABC):
 
     @abstractmethod
     def pause_reading(self) -> None:
-        """The reader is full."""
+        """Stop the body: its reader has as much as it holds."""
 
     @abstractmethod
     def resume_reading(self) -> None:
-        """The reader has room."""
+        """Let the body go on: its reader has room again."""
 
     def upgrade(self, receiver: TunnelReceiver) -> Tunnel:
         """After a 101 (or a 2xx to an extended CONNECT): the bytes of both directions, raw.
@@ -367,7 +367,7 @@ class Connection(ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """End at once."""
+        """Close the transport at once; exchanges that are under way fail."""
 
     @abstractmethod
     async def wait_closed(self) -> None:

@@ -1,6 +1,4 @@
-"""One word to the C library's allocator, for whole messages and chunks of bodies that come and
-go.
-"""
+"""Keeps the C library from giving memory back to the system after each large body."""
 
 from __future__ import annotations
 

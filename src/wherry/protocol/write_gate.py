@@ -1,4 +1,4 @@
-"""The way out of a connection: whether its transport takes more, and who waits until it does."""
+"""`WriteGate`: whether a connection's transport takes more bytes, and who waits until it does."""
 
 from __future__ import annotations
 

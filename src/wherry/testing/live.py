@@ -1,4 +1,4 @@
-"""What goes on for longer than one answer: server-sent events, and WebSockets."""
+"""Endpoints that go on for longer than one answer: server-sent events, and WebSockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multipart bodies, both ways: the public names of this room's multipart modules."""
+"""Multipart bodies, both ways: the public names of the modules beside this one."""
 
 from wherry.body.disposition import (
     BadContentDispositionHeader,

@@ -183,9 +183,8 @@ class UploadTracker:
     runs.
 
     `attempts` counts how often the body was begun, redirects and retries included.
-    `upload_complete` is a
-    future: done when the body of the last attempt was sent in full, else it gets the error that
-        stopped it.
+    `upload_complete` is a future: done when the body of the last attempt was sent in full, else it
+    gets the error that stopped it.
 
     Raises:
         RuntimeError: There is no running event loop.

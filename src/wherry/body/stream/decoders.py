@@ -323,7 +323,7 @@ class _MissingDecoder(Decoder):
         raise ClientPayloadError(self._message)
 
     def finish(self) -> None:
-        """Nothing was taken in."""
+        """A coding that cannot be undone here has no end to check."""
 
 
 def _brotli_decoder(name: str) -> Decoder:

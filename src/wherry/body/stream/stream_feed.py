@@ -3,6 +3,17 @@
 `StreamFeed` keeps what comes as it came.  It stops the connection when it is full and lets it go on
 when there is room; it knows the limits and who waits, but not how anything is taken out
 (`stream_take`).
+
+Back-pressure.  A stream counts what it holds: raw bytes, bytes in the decoder, decoded bytes that
+nobody has read.  Above twice its limit it calls `flow.pause_reading`, below the limit
+`flow.resume_reading`.  What that means is the protocol's matter: HTTP/1.1 stops reading its socket,
+so TCP stops the peer; HTTP/2 stops widening the stream's window.  The gap between the two marks
+keeps a reader that is as fast as its peer from pausing at every piece.
+
+Raw bytes are counted, not decoded ones, because a stream decodes only as far as it is asked
+(`decoders`): a small compressed body can be a large one, and must not be made so before somebody
+wants it.  A body that is read whole (`read`, `json`) is not paused, since its reader wants all of
+it; `max_size` is what bounds it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ __all__ = ("ZeroCopyStream",)
 
 
 class ZeroCopyStream(StreamTake):
-    """A stream that can be lent to: it is `protocol.receiving`'s Borrower."""
+    """A stream that can be lent to: it is `receive_buffer`'s Borrower."""
 
     __slots__ = ()
 

@@ -1,5 +1,4 @@
-"""The heart of the onion: one exchange of a request on one connection, until the response's head is
-here.
+"""One attempt: one exchange of a request on one connection, until the response's head is here.
 
 What is sent is decided by `ClientRequest.wire_head`; how bytes travel is the matter of the rooms
 below.

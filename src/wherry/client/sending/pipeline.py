@@ -1,7 +1,7 @@
-"""The way of one request: build, onion, send, head, decide, response.
+"""The way of one request: build, middlewares, send, head, decide, response.
 
 `fetch` is all of it: its deadline, its listeners, and its first hop, which for most requests is the
-only one.  Further hops are a `RedirectLoop`; one exchange on one connection is `sending.send`.
+only one.  Further hops are a `RedirectLoop`; one exchange on one connection is `attempt.send`.
 Redirects and retries loop here and in `redirect_loop`, and nowhere else.
 """
 

@@ -4,6 +4,23 @@ A `Hop` is one station of a chain of redirects.  `next_hop` takes a hop and the 
 and gives the next hop, or None.  A secret that is dropped on the way to another origin stays
 dropped for the rest of the chain, even when a later hop returns (RFC 9110 15.4, 11.4; the WHATWG
 Fetch standard 4.4).
+
+Why for the rest of the chain?  Who controls one hop controls all that follow.  If a secret came
+back when the chain does, a.test -> evil.test -> a.test/log?... would let evil.test choose where
+a.test's secret is shown, and with which query.
+
+What is a secret, and whose it is:
+
+- Fields that a request or the session gives (Authorization, Cookie, ...) and `auth=` belong to the
+  origin of the first URL: scheme, host and port.  `Hop.trusted` says whether they may still go.
+- Credentials in a Location belong to the origin that it names, until the chain leaves that.
+- Entries of ~/.netrc belong to the host that they name, whoever leads there; `Hop.left` has the
+  hosts that were left, and whose entries are not taken up again.
+- Cookies of the jar go by the jar's own rules (RFC 6265bis 5.8.3), hop by hop.
+- Client certificates and pins (`ssl=`) hold for the first origin: `Hop.keeps_tls`.
+
+The body has rules of its own: 303, and 301 and 302 after a POST, turn into a GET without content,
+and every field that told of the content goes with it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Build: how a session makes a `ClientRequest` out of its defaults and what the program says of one
+"""How a session makes a `ClientRequest` out of its defaults and what the program says of one
 request.
 
 The fields that all requests share are put together once, and a plain GET is built once for as long

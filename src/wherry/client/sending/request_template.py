@@ -2,8 +2,7 @@
 built once.
 
 Pure: which requests are of one kind, and how the next is made of the last.  Whether session and jar
-    still say the same
-as they did then, the builder knows.
+still say the same as they did then, the builder knows.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 the letter.
 
 Middlewares, cookies, tracing, redirects and proxies are the pipeline's; what a server may answer is
-decided by the pure functions of `protocol.websocket_handshake`.
+decided by the pure functions of `protocol.websocket.handshake`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,16 @@ A request's task would wake for its connection, start the exchange, and sleep ag
 answer.  So exchanges that need no more than a connection are started here, before their task runs:
 all those together that one turn of the event loop found places for, when it has read what there
 was.  Their tasks wake once, with the answer.
+
+Why not at once, in the call that freed the connection?  That call is made in the middle of a read,
+with the parser on the stack.  And one read often frees several places (HTTP/2): started together,
+their heads leave in one write.  `call_soon` puts the start behind the reads of this turn and before
+the tasks that they woke.
+
+What can go wrong in between is settled in `_start`: the waiter may have been cancelled (the place
+goes back), or the connection may have ended (the task gets it as it is, finds it dead and takes
+another).  A waiter that has a dial of its own under way is served the plain way, because its task
+must look after the dial.
 """
 
 from __future__ import annotations
@@ -32,7 +42,7 @@ class EarlyDispatcher:
     def give(
         self, connection: Connection, waiter: Waiter, put_back: Callable[[Connection], None]
     ) -> None:
-        """A place on `connection` is promised to `waiter`, who has left every line for it.
+        """A place on `connection` is promised to `waiter`, who has left every queue for it.
 
         Args:
             connection: The connection.

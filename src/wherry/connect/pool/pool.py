@@ -4,8 +4,29 @@ It keeps connections by route, makes room for new ones within the limits, and le
 line.  A waiter takes whatever comes first, a freed connection or its own dial; the loser of that
 race is kept for the next request.  A freed place goes to its next user inside the read that ended
 the exchange before it (`dispatcher`): that keeps the slowest request near the median.  The pool
-opens no socket itself (`dial` does) and never learns which protocol a connection speaks: it counts
-places (`Connection.capacity`).
+opens no socket itself (`dial` does).  It counts places (`Connection.capacity`), so one code serves
+HTTP/1.1 and HTTP/2; HTTP/1.1 has a short way through it, for it is by far the most usual.
+
+The problem.  Requests to many routes share a few connections, and each connection serves one
+route.  A request may wait for a connection of its own route to come free, or for a place to dial
+one.  Which of these comes first nobody can know, so a waiter stands in two queues at once: the one
+of its route pool (for a freed connection) and, where it would need a place, the `WaitQueue` of the
+whole pool.  What serves it takes it out of both.
+
+Three rules hold everything together.  Who changes this file must keep them:
+
+1. No await between `take` and `Connection.start`.  `take` counts nothing; the start does.  A task
+   that suspended in between could find the last stream of an HTTP/2 connection gone, and if it
+   were cancelled, nobody would know of its HTTP/1.1 connection any more.  Where something must be
+   awaited (a listener, a custom class), the place is counted in `Connection.reserved` first, and
+   given up on each way out.
+2. A connection is found in at most one way: in `RoutePool.free`, reserved for a waiter, or carrying
+   exchanges.  `put_back` is how a place comes back on which nothing was started.  (HTTP/2 with
+   places left is free and at work.)
+3. Each place that `ConnectionLimits` gave is given back exactly once: when the connection is lost,
+   is retired, or its dial has failed.  Giving it back lets the next in the `WaitQueue` dial.
+
+Tests: a state machine (`tests/connect/test_pool_machine.py`) checks the rules after each step.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""The line of requests that wait for room, and who of them deserves a place that another route
+"""The queue of requests that wait for a place, and who of them deserves one that another route
 could keep.
 
 Places are few (`limit`), and a connection serves one route.  So a place that comes free is either
 kept, for the next request to the same route, or given up for the first in the queue.  Dialling
-costs ten
-requests: who gives up too readily does nothing else, and who keeps too long lets the others stand.
-Pure policy: what time it is, callers say.
+costs ten requests: who gives up too readily does nothing else, and who keeps too long lets the
+others stand.  Pure policy: what time it is, callers say.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ MOST_RELUCTANT = 32.0
 # grows less.
 LONGEST_PAUSE = 0.2
 
-# The line in which nobody has waited yet: a deque of its own would be a tenth of a session.
+# The queue in which nobody has waited yet: a deque of its own would be a tenth of a session.
 _NOBODY: deque[Waiter] = deque()
 _NEVER = (0.0, 0)
 

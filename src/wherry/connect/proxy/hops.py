@@ -1,9 +1,9 @@
 """What a program may write as `proxy=`, and the hops that it means.
 
 Pure: every documented form becomes a tuple of `ProxyHop`, in the order in which they are passed.
-    Knows URLs and
-credentials; never opens anything, and never puts a password into a message.  Credentials are taken
-by their shape (`login`, `password`, `encoding`), so this room need not know which room makes them.
+Knows URLs and credentials; never opens anything, and never puts a password into a message.
+Credentials are taken by their shape (`login`, `password`, `encoding`), so this room need not know
+which room makes them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What is said to an HTTP proxy, and how its answer to CONNECT is read.
 
 Pure: bytes and fields in, bytes and fields out (RFC 9110 9.3.6, RFC 9112 3.2.2 and 3.2.3).  Knows
-    hops; never
-learns what goes through the tunnel, and no field of the user's request comes here.
+hops; never learns what goes through the tunnel, and no field of the user's request comes here.
 """
 
 from __future__ import annotations

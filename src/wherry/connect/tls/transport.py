@@ -4,6 +4,22 @@ To the transport below it is a protocol, to the protocol above a transport, and 
 there is one `ssl.SSLObject`.  Event loops have TLS of their own: this one takes less time for a
 handshake and for a read, runs over whatever a proxy leaves, and tells an orderly end from one that
 anybody on the way could have made.
+
+How bytes go.  Up: the loop receives into one buffer that all connections of the loop share; the
+bytes go into the incoming `MemoryBIO` at once, are decrypted as far as they make whole records, and
+are pushed to the protocol.  Down: what the protocol writes is encrypted at once, and the outgoing
+`MemoryBIO` is emptied into the transport below.  Nothing plain waits here, so back-pressure is
+the transport's below: `pause_reading` stops that one, and its `pause_writing` is passed up.
+
+How it ends.  `close_notify` is the only end that proves that nothing was cut off (RFC 8446 6.1).
+An end of the socket without it is reported as such, and the protocol above decides whether its
+message was whole by its framing.  `close` sends our `close_notify`, reads over what is under way
+(up to `MAX_DISCARDED`) and waits for the peer's for a bounded time; `abort` asks nobody.
+
+Whoever changes this must know: the handshake's last bytes and the first request may leave in one
+write (`FLUSH_SECONDS`); TLS 1.3 tickets arrive after the handshake, with data; a peer may ask for a
+key update or a client certificate at any read; and a protocol may close or replace itself within
+any call that it gets from here.
 """
 
 from __future__ import annotations

@@ -442,7 +442,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             self._drop()
 
     def _ended(self, exc: Exception | None) -> None:
-        """The peer will send no more."""
+        """The peer has closed its side: whole bodies end here, cut ones fail."""
         self.capacity = 0
         self._open = False
         exchange = self.exchange

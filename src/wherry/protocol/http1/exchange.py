@@ -33,7 +33,7 @@ class Http1Carrier(Connection):
 
     @abstractmethod
     def abandon(self) -> None:
-        """The exchange under way is given up."""
+        """Give up the exchange under way, and the connection with it."""
 
     @abstractmethod
     def pause_reading(self) -> None: ...

@@ -2,8 +2,7 @@
 
 `Http2Connection` is an asyncio `BufferedProtocol` over the loop's one buffer.  It cuts frames by
 hand, acts at once on the two that every response is made of, and leaves what goes out to `Sender`,
-the frames that steer the connection to `state`, and a stream's own state to
-`Http2Exchange`.
+the frames that steer the connection to `state`, and a stream's own state to `Http2Exchange`.
 """
 
 from __future__ import annotations
@@ -423,7 +422,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             self._farewell = self.loop.call_later(_FAREWELL, transport.abort)
 
     def _lose(self, exc: Exception | None) -> None:
-        """The peer will send no more."""
+        """The connection is gone: every exchange under way fails."""
         reason = f"the connection to {self._peer()} ended"
         if self.control.goaway:
             reason += f" after {self.control.goaway}"

@@ -3,6 +3,20 @@
 How large a window a stream needs is measured (`WindowTuner`), what a peer may add to ours is
 checked (`widen`), and frames that move no request on are counted (`FrameFloodLimit`).  Knows no
 frames, streams or clocks: callers pass them in.
+
+There are two windows each way (RFC 9113 5.2): a stream's and the connection's.  What *we receive*
+is bounded by what we granted.  A stream's window is widened as its reader takes bytes, so a reader
+that pauses stops its own stream and no other.  The connection's window is widened as bytes arrive,
+whoever they are for: were it tied to the readers, one slow reader would stop all streams.  Memory
+stays bounded all the same, since no stream can hold more than its own window.  Bytes of a stream
+that is over count for the connection too; to forget them would lose its window bit by bit.
+
+What *we send* takes the smaller of the two windows.  A body that neither lets out waits in its
+exchange; `Sender` lets those that wait take turns, so that one upload does not starve the others.
+
+The peer's frames that move nothing on cost us work and the peer nothing.  They are counted, and a
+peer that sends more than it may is cut off (CVE-2019-9511 to 9518, CVE-2023-44487 and their like).
+What we send makes a peer answer, so it earns credit.
 """
 
 from __future__ import annotations
@@ -118,10 +132,10 @@ class FrameFloodLimit:
         self._count = 0
 
     def credit(self, frames: int) -> None:
-        """Bear more: what we send makes the peer answer."""
+        """Allow so many frames more: what we send makes the peer answer."""
         self._count -= frames
 
-    def try_patience(self, now: float, cost: int = 1) -> bool:
+    def allows(self, now: float, cost: int = 1) -> bool:
         """Count a frame that costs as much as so many; False when it is one too many."""
         self._count += cost
         if self._count <= self._limit:

@@ -143,7 +143,7 @@ def _on_rst_stream(reader: Reader, stream_id: int, flags: int, payload: bytes) -
 
 
 def _on_priority(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
-    """RFC 9113 5.3.2: nothing but its form counts."""
+    """PRIORITY is checked for its form and ignored (RFC 9113 5.3.2)."""
     if not stream_id:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
     reader.count_no_progress()

@@ -2,8 +2,7 @@
 payloads are read.
 
 Pure: bytes in, values out.  Whatever is wrong with a frame becomes a `ConnectionFault` or a
-    `StreamFault` that
-names the error code and says what came.
+`StreamFault` that names the error code and says what came.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ PRIORITY_FLAG: Final = 0x20
 
 
 class ErrorCode(IntEnum):
-    """RFC 9113 7."""
+    """Why a stream or a connection was ended (RFC 9113 7)."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
@@ -60,7 +59,7 @@ class ErrorCode(IntEnum):
 
 
 class Setting(IntEnum):
-    """RFC 9113 6.5.2 and RFC 8441 3."""
+    """What a SETTINGS frame may set (RFC 9113 6.5.2, RFC 8441 3)."""
 
     HEADER_TABLE_SIZE = 1
     ENABLE_PUSH = 2
@@ -135,7 +134,7 @@ def ping(payload: bytes, flags: int = 0) -> bytes:
 
 
 def goaway(code: ErrorCode, message: str = "") -> bytes:
-    """The server never opened a stream, so the last one is 0."""
+    """A GOAWAY frame; its last stream is 0, for the server has opened none."""
     payload = struct.pack(">II", 0, code) + message.encode()[:200]
     return pack_header(len(payload) << 8 | GOAWAY, 0, 0) + payload
 
@@ -204,7 +203,7 @@ def read_goaway(payload: bytes) -> tuple[int, int, bytes]:
 
 
 def read_word(payload: bytes, name: str) -> int:
-    """The payload of RST_STREAM and WINDOW_UPDATE."""
+    """The one number in the payload of RST_STREAM and WINDOW_UPDATE."""
     if len(payload) != 4:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{name} of {len(payload)} bytes")
     return int.from_bytes(payload, "big")

@@ -119,7 +119,7 @@ _steps: dict[int, tuple[int, bytes]] = {}
 
 
 def _walk(key: int) -> tuple[int, bytes]:
-    """One byte of input from one node on."""
+    """Where one byte of input leads from a node of the code's tree, and what it decodes to."""
     tree = _code().tree
     node, byte = key >> 8, key & 0xFF
     symbols = bytearray()

@@ -72,11 +72,11 @@ class StreamKeeper(Http2Carrier):
 
     @abstractmethod
     def stream_reset(self, exchange: Http2Exchange, code: int, name: str) -> None:
-        """RST_STREAM came."""
+        """The server has ended one stream by RST_STREAM."""
 
     @abstractmethod
     def finish(self, exchange: Http2Exchange) -> None:
-        """The response is whole."""
+        """The response is whole: free its stream."""
 
     @abstractmethod
     def stream_broken(self, stream_id: int, fault: StreamFault) -> None:
@@ -325,7 +325,7 @@ class Reader:
         if self.sender.data_frames:
             self._flood_limit.credit(2 * self.sender.data_frames)
             self.sender.data_frames = 0
-        if not self._flood_limit.try_patience(self._loop.time(), cost):
+        if not self._flood_limit.allows(self._loop.time(), cost):
             raise ConnectionFault(
                 ErrorCode.ENHANCE_YOUR_CALM,
                 f"more than {self._flow.max_noise} frames to no purpose in "

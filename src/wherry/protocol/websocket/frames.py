@@ -146,7 +146,7 @@ class FrameReader:
         return self._receive(data)
 
     def _receive(self, data: bytes) -> list[Message]:
-        """`receive`, for whatever comes."""
+        """What `receive` does where the short way for one whole frame does not fit."""
         messages: list[Message] = []
         self.controls = self._inflated = 0
         self.stalled = False
@@ -317,7 +317,7 @@ class FrameReader:
         self._decoder = None
 
     def _end(self) -> None:
-        """Nothing that comes from now on counts."""
+        """Ignore whatever arrives from now on (after a Close frame or an error)."""
         self._closed = True
         self._pending = b""
         self._reset()
