@@ -19,6 +19,7 @@ from wherry.cookies import match
         ("1.2.3.4", "4", False),
         ("::1", "1", False),
         ("example.com", "", False),
+        ("example.com.", "", False),
     ],
 )
 def test_domain_match(host: str, domain: str, expected: bool) -> None:
@@ -120,3 +121,27 @@ def test_a_value_without_a_name_cannot_pose_as_a_prefixed_cookie() -> None:
 )
 def test_public_suffixes(domain: str, expected: bool) -> None:
     assert match.is_public_suffix(domain) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("localhost", True), ("a.localhost", True), ("a.b.localhost", True), ("alocalhost", False),
+     ("localhost.test", False), ("", False)],
+)  # fmt: skip
+def test_is_localhost(host: str, expected: bool) -> None:
+    assert match.is_localhost(host) is expected
+
+
+@pytest.mark.parametrize("host", ["fe80::a", "::", "fe80::a%eth0", "1.2.3.4"])
+def test_addresses_are_known_whatever_they_end_with(host: str) -> None:
+    assert match.is_ip_address(host) is True
+
+
+def test_without_the_list_only_single_labels_are_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(match, "_PublicSuffixList", None)
+    match.is_public_suffix.cache_clear()
+    try:
+        assert match.is_public_suffix("com") is True
+        assert match.is_public_suffix("co.uk") is False
+    finally:
+        match.is_public_suffix.cache_clear()

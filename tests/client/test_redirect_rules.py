@@ -1,0 +1,262 @@
+"""The rules of redirects, one by one and without a network: every branch of them has its row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from wherry import (
+    BasicAuth,
+    ClientPayloadError,
+    InvalidUrlRedirectClientError,
+    NonHttpUrlRedirectClientError,
+)
+from wherry.body.payload.form import payload_of
+from wherry.client.sending.redirect_rules import (
+    REDIRECT_STATUSES,
+    Hop,
+    next_hop,
+    redirect_method,
+    redirect_url,
+    split_credentials,
+)
+
+MINE = BasicAuth("me", "mine")
+FIELDS = {
+    "Authorization": "a", "Cookie": "c", "Proxy-Authorization": "p", "Host": "h", "DPoP": "d",
+    "Signature": "s", "Signature-Input": "i", "X": "1", "Digest": "1", "Expect": "1",
+    "Idempotency-Key": "1", "Last-Modified": "1", "Repr-Digest": "1", "Trailer": "1",
+    "Transfer-Encoding": "1", "Content-Any": "1", "X-Content-Y": "1",
+}  # fmt: skip
+OF_ORIGIN = {
+    "Authorization", "Cookie", "Proxy-Authorization", "Host", "DPoP", "Signature", "Signature-Input",
+}  # fmt: skip
+OF_CONTENT = {
+    "Digest", "Expect", "Idempotency-Key", "Last-Modified", "Repr-Digest", "Signature",
+    "Signature-Input", "Trailer", "Transfer-Encoding", "Content-Any",
+}  # fmt: skip
+
+
+def hop(url: str = "https://a.test/x", **options: Any) -> Hop:
+    return Hop(
+        options.pop("method", "GET"),
+        URL(url),
+        options.pop("headers", FIELDS),
+        options.pop("data", None),
+        options.pop("auth", MINE),
+        **options,
+    )
+
+
+def after(start: Hop, location: str, status: int = 307, **options: Any) -> Hop:
+    following = next_hop(start, start.url, status, location, **options)
+    assert following is not None
+    return following
+
+
+def names(of: Hop) -> set[str]:
+    headers: Any = of.headers
+    return set(dict(headers))
+
+
+def test_the_statuses_that_lead_on() -> None:
+    assert frozenset({301, 302, 303, 307, 308}) == REDIRECT_STATUSES
+    for status in range(100, 600):
+        led = next_hop(hop(), URL("https://a.test/x"), status, "/y") is not None
+        assert led is (status in {301, 302, 303, 307, 308})
+        assert next_hop(hop(), URL("https://a.test/x"), status, None) is None
+        assert next_hop(hop(), URL("https://a.test/x"), status, "") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("POST", {301: "GET", 302: "GET", 303: "GET"}),
+        ("PUT", {303: "GET"}),
+        ("PATCH", {303: "GET"}),
+        ("DELETE", {303: "GET"}),
+        ("GET", {}),
+        ("HEAD", {}),
+    ],
+)
+def test_the_method_of_the_next_request(method: str, changes: dict[int, str]) -> None:
+    for status in REDIRECT_STATUSES:
+        assert redirect_method(method, status) == changes.get(status, method)
+
+
+@pytest.mark.parametrize(
+    ("there", "same"),
+    [("/y", True), ("https://A.test:443/y", True), ("http://a.test/y", False), ("https://b.test/", False),
+     ("https://a.test:444/", False)],
+)  # fmt: skip
+def test_what_belongs_to_an_origin_stays_with_it(there: str, same: bool) -> None:
+    following = after(hop(), there)
+    assert names(following) == (set(FIELDS) if same else set(FIELDS) - OF_ORIGIN)
+    assert following.auth == (MINE if same else None)
+    assert following.trusted is same
+    assert ("a.test" in following.left) is not same
+    if same:
+        assert following.headers is FIELDS
+        assert following.left == frozenset()
+
+
+@pytest.mark.parametrize("status", sorted(REDIRECT_STATUSES))
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT"])
+def test_what_tells_of_content_goes_with_it(method: str, status: int) -> None:
+    body = payload_of(b"x")
+    following = after(hop(method=method, data=body), "/y", status)
+    goes = status == 303 or (method == "POST" and status in (301, 302))
+    assert following.data is (None if goes else body)
+    assert names(following) == (set(FIELDS) - OF_CONTENT if goes else set(FIELDS))
+    assert following.auth == MINE  # it is the same origin's
+
+
+def test_without_fields_there_are_none_to_drop() -> None:
+    for none in (None, {}, ()):
+        following = after(hop(headers=none), "https://b.test/", 303)
+        assert not following.headers
+        assert following.trusted is False
+
+
+def test_hosts_that_were_left_are_remembered() -> None:
+    first = after(hop(), "https://b.test/")
+    assert first.left == {"a.test"}
+    second = after(first, "https://c.test/")
+    assert second.left == {"a.test", "b.test"}
+    assert second.trusted is False
+    assert after(second, "https://c.test/z").left == {"a.test", "b.test"}
+    assert after(second, "https://a.test/").trusted is False
+
+
+@pytest.mark.parametrize(
+    ("start", "there", "kept_back"),
+    [
+        ("https://a.test/", "http://b.test/", True),
+        ("wss://a.test/", "http://b.test/", True),
+        ("https://a.test/", "https://b.test/", False),
+        ("http://a.test/", "http://b.test/", False),
+        ("http://a.test/", "https://b.test/", False),
+    ],
+)
+def test_out_of_tls_the_new_hosts_own_password_is_kept_back(
+    start: str, there: str, kept_back: bool
+) -> None:
+    assert ("b.test" in after(hop(start), there).left) is kept_back
+
+
+def test_credentials_of_the_location_supersede() -> None:
+    for location in ("https://u:p@a.test/y", "https://u:p@b.test/y"):
+        following = after(hop(), location)
+        assert following.auth == BasicAuth("u", "p")
+        assert (following.url.raw_user, following.url.raw_password) == (None, None)
+        assert "Authorization" not in names(following)
+    assert after(hop(), "https://u@a.test/").auth == BasicAuth("u", "")
+    assert after(hop(), "https://:p@a.test/").auth == BasicAuth("", "p")
+    assert "Cookie" in names(after(hop(), "https://u:p@a.test/y"))
+    with pytest.raises(InvalidUrlRedirectClientError) as caught:
+        after(hop(), "https://u%3Av:secret@a.test/y")
+    assert "secret" not in str(caught.value)
+    assert split_credentials(URL("http://u:p@h/x")) == (BasicAuth("u", "p"), URL("http://h/x"))
+    assert split_credentials(URL("http://h/x")) == (None, URL("http://h/x"))
+
+
+def test_a_body_that_is_used_up_cannot_go_on() -> None:
+    async def stream() -> Any:
+        yield b"x"
+
+    used = payload_of(stream())
+    assert used is not None
+    used._consumed = True
+    with pytest.raises(
+        ClientPayloadError, match=r"redirect 307 to https://a\.test/y with a consumed"
+    ):
+        after(hop(method="POST", data=used), "/y")
+    assert after(hop(method="POST", data=used), "/y", 303).data is None
+
+
+@pytest.mark.parametrize(
+    ("options", "plain"),
+    [
+        ({"headers": None, "auth": None}, True),
+        ({"headers": {}, "auth": None}, True),
+        ({"headers": {"X": "1"}, "auth": None}, False),
+        ({"headers": None}, False),
+        ({"headers": None, "auth": None, "data": payload_of(b"")}, False),
+        ({"headers": None, "auth": None, "method": "HEAD"}, False),
+        ({"headers": None, "auth": None, "trusted": False}, False),
+        ({"headers": None, "auth": None, "left": frozenset({"a"})}, False),
+    ],
+)
+def test_a_plain_hop_is_nothing_but_its_url(options: dict[str, Any], plain: bool) -> None:
+    assert hop(**options).is_plain is plain
+
+
+@pytest.mark.parametrize(
+    ("base", "location", "meant"),
+    [
+        ("http://h/a/b#f", "c", "http://h/a/c#f"),
+        ("http://h/a/b#f", "c#g", "http://h/a/c#g"),
+        ("http://h/a", "c", "http://h/c"),
+        ("http://h/a", "//k/c", "http://k/c"),
+        ("https://h/a", "//k/c", "https://k/c"),
+        ("http://h/a", "http:c", "http://h/c"),
+        ("http://h/a#f", "https://k/", "https://k/#f"),
+    ],
+)
+def test_where_a_location_leads(base: str, location: str, meant: str) -> None:
+    assert redirect_url(URL(base), location) == URL(meant)
+    assert str(redirect_url(URL(base), location)) == meant
+
+
+@pytest.mark.parametrize(
+    "location", ["http://", "https://?x", "http://:80/", "http://h:port/", "http://[::1/"]
+)
+def test_a_location_without_a_host_is_none(location: str) -> None:
+    with pytest.raises(InvalidUrlRedirectClientError):
+        redirect_url(URL("http://h/"), location)
+
+
+@pytest.mark.parametrize(
+    "location", ["ftp://h/", "mailto:x", "ws://h/", "javascript:alert(1)", "file:///x"]
+)
+def test_a_location_is_http(location: str) -> None:
+    with pytest.raises(NonHttpUrlRedirectClientError):
+        redirect_url(URL("http://h/"), location)
+
+
+def test_a_location_is_quoted_anew_unless_it_is_taken_as_it_is() -> None:
+    base = URL("http://h/")
+    assert redirect_url(base, "/a b").raw_path == "/a%20b"
+    assert redirect_url(base, "/a%2fb", requote=False).raw_path == "/a%2fb"
+    assert after(hop(), "/a%2fb", requote=False).url.raw_path == "/a%2fb"
+
+
+@pytest.mark.parametrize(
+    ("start", "there", "keeps"),
+    [
+        ("http://a.test/", "https://a.test/", True),
+        ("ws://a.test/", "https://a.test/", False),
+        ("http://a.test/", "https://b.test/", False),
+        ("http://a.test:81/", "https://a.test/", False),
+        ("http://a.test/", "https://a.test:444/", False),
+        ("https://a.test/", "http://a.test/", False),
+        ("https://a.test/", "https://a.test/x", True),
+        ("https://a.test/", "https://b.test/", False),
+    ],
+)
+def test_what_was_said_of_tls_is_for_the_first_host(start: str, there: str, keeps: bool) -> None:
+    following = after(hop(start), there)
+    assert following.keeps_tls is keeps
+    assert after(following, there).keeps_tls is keeps
+    assert after(hop(start, keeps_tls=False), there).keeps_tls is False
+
+
+@pytest.mark.parametrize("name", ["und\xe9", "\u0438\u0432\u0430\u043d", "me\xff"])
+def test_credentials_in_a_url_go_out_in_an_encoding_that_has_them(name: str) -> None:
+    url = URL("http://h/").with_user(name).with_password("p\xff")
+    auth, _ = split_credentials(url)
+    assert auth is not None
+    assert (auth.login, auth.password) == (name, "p\xff")
+    assert auth.encoding == ("latin1" if max(name) <= "\xff" else "utf-8")
