@@ -147,9 +147,11 @@ def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
         target = url_of(location, encoded=not requote)
         joined = url_of(location, base, encoded=not requote)
     except ValueError as exc:
+        # The reason alone: `exc` quotes the location, which may hold a password.
         raise InvalidUrlRedirectClientError(
             location,
-            f"Server attempted redirecting to a location that does not look like a URL: {exc}",
+            "Server attempted redirecting to a location that does not look like a URL: "
+            f"{exc.__cause__ or exc}",
         ) from exc
     if joined.scheme not in ("http", "https"):
         raise NonHttpUrlRedirectClientError(joined)
