@@ -89,7 +89,7 @@ TOLERATED_EDGES: set[tuple[str, str]] = {
 OPTIONAL = {
     "aiodns", "aiogram", "backports", "brotli", "brotlicffi", "certifi", "chardetng_py",
     "charset_normalizer", "compression", "hypercorn", "isal", "jh2", "msgspec", "opentelemetry",
-    "orjson", "publicsuffixlist", "pydantic", "qh3", "truststore", "trustme", "uvloop",
+    "orjson", "publicsuffixlist", "pydantic", "qh3", "redis", "truststore", "trustme", "uvloop",
     "websockets", "zlib_ng",
 }  # fmt: skip
 # Our own modules that need one of these, and are therefore imported where they are used.

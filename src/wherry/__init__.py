@@ -97,6 +97,7 @@ from wherry.version import __version__
 
 if TYPE_CHECKING:
     from wherry.middlewares.cache import CacheMiddleware
+    from wherry.middlewares.cache_redis import RedisCacheStorage
     from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
 
 __all__ = (
@@ -204,6 +205,7 @@ __all__ = (
     "streamer",
     "CacheMiddleware",
     "MemoryCacheStorage",
+    "RedisCacheStorage",
     "SQLiteCacheStorage",
     *errors.__all__,
 )
@@ -212,6 +214,7 @@ __all__ = (
 _LATER = {
     "CacheMiddleware": "wherry.middlewares.cache",
     "MemoryCacheStorage": "wherry.middlewares.cache_storage",
+    "RedisCacheStorage": "wherry.middlewares.cache_redis",
     "SQLiteCacheStorage": "wherry.middlewares.cache_storage",
 }
 

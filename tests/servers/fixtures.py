@@ -29,6 +29,7 @@ from tests.servers.pki import Pki
 from tests.servers.process import RealServer
 from tests.servers.proxies import ProxyFarm
 from tests.servers.raw import RawServer, Script
+from tests.servers.redis_server import RedisServer
 from tests.servers.tls_fronts import Haproxy, Stunnel
 
 _S = TypeVar("_S", bound=RealServer)
@@ -116,6 +117,12 @@ def nginx(certificate_files: CertificateFiles) -> Iterator[Nginx]:
 @pytest.fixture(scope="session")
 def apache(certificate_files: CertificateFiles) -> Iterator[Apache]:
     with running(Apache, certificate_files) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with running(RedisServer) as server:
         yield server
 
 

@@ -27,6 +27,7 @@ nghttpd|nghttp2-server|tests of HTTP/2 that ask nghttpd|
 openssl|openssl|tests of TLS that ask openssl|
 sshd|openssh-server|tests of SOCKS4 and SOCKS4a proxies|
 ssh|openssh-client|tests of SOCKS4 and SOCKS4a proxies|
+redis-server|redis-server|tests of the cache that keep responses in Redis|
 curl|curl|tests of the curl commands that wherry prints|
 END
 }

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from importlib import import_module
 from os import PathLike, fspath
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from wherry.middlewares.cache_fields import StoredResponse
@@ -28,8 +29,19 @@ MEBIBYTE = 1024 * 1024
 MAX_VARIANTS = 32
 
 
+# For so long it is remembered that a URL was dropped: no request is under way for longer.
+TOMBSTONE_SECONDS = 86400
+# Of how many URLs at most; what was asked for before the oldest of them counts as dropped too.
+_MAX_TOMBSTONES = 10_000
+
+
 class CacheStorage(Protocol):
-    """What a storage offers; write your own to keep responses elsewhere."""
+    """What a storage offers; write your own to keep responses elsewhere.
+
+    One that several programs share should have `save_if_current` too, with the arguments of `save`:
+    it keeps nothing that was asked for (`StoredResponse.asked_at`) before the key was last dropped,
+    by whatever program.  Ours have it.
+    """
 
     async def load(self, key: str) -> list[StoredResponse]:
         """All responses that are kept under `key`."""
@@ -45,7 +57,8 @@ class CacheStorage(Protocol):
 
 
 class MemoryCacheStorage:
-    """Keeps responses in memory, for as long as the object lives.
+    """Keeps responses in memory, for as long as the object lives; event loops in several threads
+    may share it.
 
     Args:
         max_bytes: How much it keeps, 64 MiB by default.
@@ -54,28 +67,53 @@ class MemoryCacheStorage:
     def __init__(self, max_bytes: int = 64 * MEBIBYTE) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
+        # By key, what was used longest ago first; its variants, the oldest first.
         self._kept: OrderedDict[str, list[StoredResponse]] = OrderedDict()
+        self._dropped: OrderedDict[str, float] = OrderedDict()
+        self._all_dropped = 0.0
+        self._lock = Lock()
 
     async def load(self, key: str) -> list[StoredResponse]:
         """All responses that are kept under `key`."""
-        found = self._kept.get(key)
-        if found is None:
-            return []
-        self._kept.move_to_end(key)
-        return found
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                return []
+            self._kept.move_to_end(key)
+            return list(found)
 
     async def save(self, key: str, stored: StoredResponse) -> None:
         """Keep a response; it takes the place of the one of the same `variant`."""
-        others = [each for each in self._forget(key) if each.variant != stored.variant]
-        kept = [*others, stored][-MAX_VARIANTS:]
-        self._kept[key] = kept
-        self._bytes += sum(each.size for each in kept)
+        with self._lock:
+            self._save(key, stored)
+
+    async def save_if_current(self, key: str, stored: StoredResponse) -> None:
+        """The same, unless `key` was dropped after the response was asked for."""
+        with self._lock:
+            if stored.asked_at > self._dropped.get(key, self._all_dropped):
+                self._save(key, stored)
+
+    def _save(self, key: str, stored: StoredResponse) -> None:
+        kept = [each for each in self._forget(key) if each.variant != stored.variant]
+        if stored.size <= self._max_bytes:  # else all others would go, and then it as well
+            kept = [*kept, stored][-MAX_VARIANTS:]
+        if kept:
+            self._kept[key] = kept
+            self._bytes += sum(each.size for each in kept)
         while self._bytes > self._max_bytes:
-            self._forget(next(iter(self._kept)))
+            oldest, variants = next(iter(self._kept.items()))
+            self._bytes -= variants.pop(0).size
+            if not variants:
+                del self._kept[oldest]
 
     async def drop(self, key: str) -> None:
         """Forget all responses under `key`."""
-        self._forget(key)
+        with self._lock:
+            self._forget(key)
+            self._dropped[key] = time.time()
+            self._dropped.move_to_end(key)
+            if len(self._dropped) > _MAX_TOMBSTONES:
+                _, self._all_dropped = self._dropped.popitem(last=False)
 
     def _forget(self, key: str) -> list[StoredResponse]:
         gone = self._kept.pop(key, [])
@@ -84,8 +122,10 @@ class MemoryCacheStorage:
 
     async def close(self) -> None:
         """Forget everything."""
-        self._kept.clear()
-        self._bytes = 0
+        with self._lock:
+            self._kept.clear()
+            self._dropped.clear()
+            self._bytes = 0
 
 
 _SCHEMA = """
@@ -94,6 +134,8 @@ CREATE TABLE IF NOT EXISTS responses (
     size INTEGER NOT NULL, used REAL NOT NULL, PRIMARY KEY (key, variant)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_use ON responses (used);
+CREATE INDEX IF NOT EXISTS by_size ON responses (size);
+CREATE TABLE IF NOT EXISTS dropped (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -148,23 +190,31 @@ class SQLiteCacheStorage:
             ).fetchall()
             if rows:
                 database.execute("UPDATE responses SET used = ? WHERE key = ?", (time.time(), key))
-            return [_unpack(head, body) for head, body in rows]
+            return [unpack(head, body) for head, body in rows]
 
         return await self._run(job)
 
     async def save(self, key: str, stored: StoredResponse) -> None:
         """Keep a response; it takes the place of the one of the same `variant`."""
-        row = (
-            key,
-            json.dumps(stored.variant),
-            _pack(stored),
-            stored.body,
-            stored.size,
-            time.time(),
-        )
+        await self._save(key, stored, only_if_current=False)
+
+    async def save_if_current(self, key: str, stored: StoredResponse) -> None:
+        """Keep it unless some program dropped `key` after the response was asked for."""
+        await self._save(key, stored, only_if_current=True)
+
+    async def _save(self, key: str, stored: StoredResponse, *, only_if_current: bool) -> None:
+        variant, head = json.dumps(stored.variant), pack_head(stored)
+        row = (key, variant, head, stored.body, stored.size, time.time())
 
         def job(database: sqlite3.Connection) -> None:
             with _transaction(database):
+                if only_if_current and _was_dropped_since(database, key, stored.asked_at):
+                    return
+                if stored.size > self._max_bytes:  # else all others would go, and then it as well
+                    database.execute(
+                        "DELETE FROM responses WHERE key = ? AND variant = ?", (key, variant)
+                    )
+                    return
                 database.execute("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?)", row)
                 database.execute(
                     "DELETE FROM responses WHERE key = ? AND variant NOT IN "
@@ -188,7 +238,11 @@ class SQLiteCacheStorage:
         """Forget all responses under `key`."""
 
         def job(database: sqlite3.Connection) -> None:
-            database.execute("DELETE FROM responses WHERE key = ?", (key,))
+            with _transaction(database):
+                now = time.time()
+                database.execute("DELETE FROM responses WHERE key = ?", (key,))
+                database.execute("INSERT OR REPLACE INTO dropped VALUES (?, ?)", (key, now))
+                database.execute("DELETE FROM dropped WHERE at < ?", (now - TOMBSTONE_SECONDS,))
 
         await self._run(job)
 
@@ -215,17 +269,33 @@ class _transaction:  # noqa: N801  (reads as a statement)
         self._database.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, exc_type: Any, *_: object) -> None:
-        self._database.execute("COMMIT" if exc_type is None else "ROLLBACK")
+        if exc_type is not None:
+            self._database.execute("ROLLBACK")
+            return
+        try:
+            self._database.execute("COMMIT")
+        except BaseException:
+            # Of a full disk, for example: without this no transaction could begin any more.
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
 
 
-def _pack(stored: StoredResponse) -> str:
+def _was_dropped_since(database: sqlite3.Connection, key: str, moment: float) -> bool:
+    row = database.execute("SELECT at FROM dropped WHERE key = ?", (key,)).fetchone()
+    return row is not None and row[0] >= moment
+
+
+def pack_head(stored: StoredResponse) -> str:
+    """All of a response but its body, as one line of ASCII."""
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in stored.headers]
     return json.dumps(
         [stored.status, stored.reason, headers, stored.asked_at, stored.came_at, stored.variant]
     )
 
 
-def _unpack(head: str, body: bytes) -> StoredResponse:
+def unpack(head: str | bytes, body: bytes) -> StoredResponse:
+    """What `pack_head` made, and the body, as a response again."""
     status, reason, headers, asked_at, came_at, variant = json.loads(head)
     raw = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers)
     return StoredResponse(
