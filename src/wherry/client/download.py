@@ -170,7 +170,7 @@ class _PartFile:
             os.close(fd)
 
     def abandon(self) -> None:
-        """The download failed."""
+        """End after a failure: the part file is kept only where it may be resumed."""
         self.close()
         if not self.keep:
             self.drop()

@@ -151,7 +151,7 @@ class EventParser:
 
     @property
     def retry(self) -> float | None:
-        """Seconds to wait that no event has told yet."""
+        """The reconnection time that the stream has set since the last event, in seconds."""
         return self._retry
 
 
@@ -271,7 +271,7 @@ class EventSource:
         return self._events
 
     async def aclose(self) -> None:
-        """Leave the stream."""
+        """Close the connection to the stream; iteration ends."""
         await self._events.aclose()  # type: ignore[attr-defined]
 
     async def __aenter__(self) -> Self:

@@ -101,13 +101,13 @@ class RawStream:
             self._tunnel.abort()
 
     def pause_reading(self) -> None:
-        """The program has enough for now."""
+        """Stop reading: the program has enough for now."""
         self._reading_paused = True
         if self._tunnel is not None:
             self._tunnel.pause_reading()
 
     def resume_reading(self) -> None:
-        """The program has room again."""
+        """Read on: the program has room again."""
         self._reading_paused = False
         if self._tunnel is not None:
             self._tunnel.resume_reading()

@@ -24,7 +24,7 @@ from wherry.client.download import DownloadResult, Progress, download
 from wherry.client.events import EventParser, ServerSentEvent, read_events
 from wherry.client.headers.derived import DerivedFields, type_matches
 from wherry.client.response_connection import _NOOP, ResponseConnection
-from wherry.client.response_metadata import ResponseFacts
+from wherry.client.response_metadata import ResponseMetadata
 from wherry.errors import (
     ClientConnectionError,
     ClientResponseError,
@@ -50,7 +50,7 @@ DRAIN_LIMIT = 64 * 1024
 DRAIN_SECONDS = 1.0
 
 
-class ClientResponse(ResponseFacts):
+class ClientResponse(ResponseMetadata):
     """A response.
 
     Args:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _LARGEST = 2**63
 
 
-class ResponseFacts:
+class ResponseMetadata:
     """The part of a response that its head tells; `ClientResponse` adds the body and the end."""
 
     content: StreamReader

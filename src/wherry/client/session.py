@@ -44,7 +44,7 @@ from wherry.client.response import ClientResponse
 from wherry.client.sending import pipeline
 from wherry.client.sending.attempt import send_built
 from wherry.client.sending.proxy_choice import SessionProxies
-from wherry.client.session_properties import SessionFacts
+from wherry.client.session_properties import SessionProperties
 from wherry.client.timeouts import Deadline, DeadlineWheel
 from wherry.client.tracing.signals import TraceConfig, Traces
 from wherry.client.websocket.channel import WebSocketChannel
@@ -70,7 +70,7 @@ PAYLOAD_CLOSE_SECONDS = 1.0
 _NO_NAMES: frozenset[istr] = frozenset()
 
 
-class ClientSession(SessionFacts):
+class ClientSession(SessionProperties):
     """The way to make requests: holds defaults, cookies and connections.
 
     Args:

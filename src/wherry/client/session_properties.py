@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
 
 
-class SessionFacts(RequestBuilder):
+class SessionProperties(RequestBuilder):
     """The part of a session that tells of it; `ClientSession` sets what it tells."""
 
     _timeout: ClientTimeout

@@ -167,7 +167,7 @@ class DeadlineWheel:
             self.close()
 
     def close(self) -> None:
-        """Let go of the timer."""
+        """Cancel the timer; deadlines that are left never pass."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

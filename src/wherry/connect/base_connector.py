@@ -19,7 +19,7 @@ from yarl import URL
 
 from wherry.argument_checks import check_seconds, whole_number
 from wherry.compat.aiohttp.dial_overrides import DialOverrides, OverriddenPool
-from wherry.compat.aiohttp.private_names import KnownNames, is_own
+from wherry.compat.aiohttp.private_names import PrivateNames, is_own
 from wherry.connect.borrowed_connection import BorrowedConnection
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial import dial, dial_route
@@ -68,7 +68,7 @@ class Closing:
             yield from finish().__await__()
 
 
-class BaseConnector(KnownNames):
+class BaseConnector(PrivateNames):
     """What all connectors have in common.  Made inside a running event loop.
 
     Args:

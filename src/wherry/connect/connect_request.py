@@ -29,7 +29,7 @@ class ConnectObserver(Protocol):
     """Who is notified of the steps: the request's traces."""
 
     def connection_queued_start(self) -> Awaitable[object]:
-        """There is no room: the request waits in the queue."""
+        """The limits leave no place: the request waits in the queue."""
 
     def connection_create_start(self) -> Awaitable[object]: ...
 

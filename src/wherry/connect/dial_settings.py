@@ -30,10 +30,10 @@ class DialOverrides(Protocol):
     """How a custom connector dials."""
 
     async def __call__(self, connect_request: ConnectRequest) -> Connection:
-        """As its class says."""
+        """The connection for `connect_request`, made as the connector's class says."""
 
     async def usual(self, connect_request: ConnectRequest) -> Connection:
-        """As its class says, `_create_connection` left aside."""
+        """The same, without asking an overridden `_create_connection`."""
 
     async def straight(self, connect_request: ConnectRequest) -> Connection:
         """As its class says, `_create_connection` and `_create_direct_connection` left aside."""
@@ -145,14 +145,14 @@ def certificate_name(host: str) -> str:
 
 
 def connection_key(route: Route) -> ConnectionKey:
-    """What errors show of a route."""
+    """The `ConnectionKey` of a route, which errors show."""
     origin = route.origin
     proxy = URL(str(route.hops[-1])) if route.hops else None
     return ConnectionKey(origin.host, origin.port, route.is_tls, route.asked_ssl, proxy, None, None)
 
 
 def hop_key(hop: ProxyHop) -> ConnectionKey:
-    """What errors show of a proxy."""
+    """The `ConnectionKey` of a proxy, which errors show."""
     ssl = True if hop.ssl is None else hop.ssl
     return ConnectionKey(hop.host, hop.port, hop.scheme == "https", ssl, None, None, None)
 

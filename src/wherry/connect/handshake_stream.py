@@ -2,10 +2,9 @@
 it.
 
 Proxy handshakes and TLS upgrades run over a stream; then the transport is handed to the connection
-that keeps it.  A custom transport may know no protocol but the one that it was made
-with: this stream stays on it, and passes on what it is told.  It knows nothing of routes or
-protocols.  It never holds more than a handshake may
-need: past that, reading stops until somebody reads.
+that keeps it.  A custom transport may know no protocol but the one that it was made with: this
+stream stays on it, and passes on what it is told.  It knows nothing of routes or protocols.  It
+never holds more than a handshake may need: past that, reading stops until somebody reads.
 """
 
 from __future__ import annotations

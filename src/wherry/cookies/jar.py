@@ -260,7 +260,7 @@ class CookieJar(AbstractCookieJar):
             self._forget_lines()
 
     def _forget_lines(self) -> None:
-        """The jar has changed."""
+        """Forget the Cookie lines that were kept: the jar has changed."""
         self._lines.clear()
         self._kept = 0
 
@@ -409,7 +409,7 @@ class CookieJar(AbstractCookieJar):
         self._forget_lines()
 
     def _expire(self) -> None:
-        """Drop what has ended."""
+        """Drop the cookies whose time has ended."""
         if self._index.next_expiry <= (now := time.time()) and self._index.expire(now):
             self._forget_lines()
 

@@ -1,4 +1,4 @@
-"""The way of one request from hop to hop: redirects are followed, and what a dead kept connection
+"""One request from hop to hop: redirects are followed, and what a dead kept connection
 lost is sent again.
 
 Where a redirect leads, and what may go there, is `redirect_rules.next_hop`'s to say.

@@ -317,7 +317,7 @@ class RequestBuilder:
         return FieldBlock(pairs), tuple(engine)
 
     def _make_request(self, hop: Hop, options: RequestOptions, *, traces: Any) -> ClientRequest:
-        """The request of one hop, fresh for each try."""
+        """A new `ClientRequest` for one hop of a chain of redirects; each try has its own."""
         shared, engine = self._shared_block(
             hop.trusted and self._is_at_base(hop.url), options.skip_auto_headers
         )
@@ -432,7 +432,7 @@ class RequestBuilder:
         return kept
 
     def _route_for(self, request: ClientRequest) -> Route:
-        """The way that a request takes."""
+        """The `Route` of a request: its origin, its proxies, and what it says of TLS."""
         return self._require_connector().route_for(
             request.url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
         )

@@ -161,7 +161,7 @@ class TraceConnectionQueuedStartParams(_Told):
 
 
 class TraceConnectionQueuedEndParams(_Told):
-    """The wait is over."""
+    """A request has its connection, after it had to wait for one."""
 
 
 class TraceConnectionCreateStartParams(_Told):

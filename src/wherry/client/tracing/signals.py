@@ -350,7 +350,7 @@ class Traces:
         return self._emit("on_connection_queued_start", TraceConnectionQueuedStartParams)
 
     async def connection_queued_end(self) -> None:
-        """The wait is over, if there was one."""
+        """Emit `on_connection_queued_end`, if the request had to wait."""
         if self.queued:
             self.queued = False
             await self._emit("on_connection_queued_end", TraceConnectionQueuedEndParams)

@@ -379,7 +379,7 @@ class WebSocketChannel:
             self.abort()
 
     def _find_close(self, data: bytes) -> list[Message]:
-        """Of what comes, only the Close frame."""
+        """Look for the Close frame in what comes, and drop all else."""
         reader = self._reader
         self._size = -len(data)  # nothing is held
         found = [message for message in reader.receive(data) if message[0] is WSMsgType.CLOSE]
@@ -417,7 +417,7 @@ class WebSocketChannel:
             self._tunnel.abort()
 
     def fail(self, error: BaseException) -> None:
-        """The peer is dead."""
+        """End the connection: the heartbeat found that the peer is dead."""
         if not self.lost and self.peer_close is None:
             self.exception = error
             self.close_code = WSCloseCode.ABNORMAL_CLOSURE
@@ -443,7 +443,7 @@ class WebSocketChannel:
 
 
 def _drop(data: bytes) -> list[Message]:
-    """Nothing that comes now counts."""
+    """Ignore what comes now."""
     return []
 
 

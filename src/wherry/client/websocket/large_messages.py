@@ -1,5 +1,5 @@
 """Large messages of a WebSocket with compression: they are compressed in a thread, and keep their
-place in line.
+place in the order of messages.
 
 One compressor serves all messages, so whatever is sent while it is busy waits for its turn; control
 frames, which nothing compresses, do not.

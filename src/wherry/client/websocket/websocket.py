@@ -295,7 +295,7 @@ class ClientWebSocketResponse:
         return await self._other(message)
 
     async def _other(self, message: Message) -> Message:
-        """Act on what is no data."""
+        """Act on a control frame: PING, PONG or CLOSE."""
         kind = message[0]
         if kind is WSMsgType.CLOSE:
             self._channel.close_code = message[1]

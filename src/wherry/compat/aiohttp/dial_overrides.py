@@ -1,5 +1,4 @@
-"""Custom connectors, which have methods of their own in the place of those that
-aiohttp's dial by.
+"""Custom connectors, which have methods of their own in the place of those that aiohttp's dial by.
 
 `connect` gives a connection to a request, `_create_connection` makes a whole one,
 `_create_direct_connection` one without proxies, `_wrap_create_connection` a transport to an address

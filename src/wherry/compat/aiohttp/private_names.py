@@ -62,8 +62,8 @@ def warn_of_never_called(cls: type, names: Iterable[str]) -> None:
         )
 
 
-class KnownNames:
-    """What `BaseConnector` has of them."""
+class PrivateNames:
+    """The private names that `BaseConnector` offers."""
 
     pool: Pool
 

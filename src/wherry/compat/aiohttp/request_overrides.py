@@ -1,5 +1,5 @@
-"""Custom classes: requests that send themselves, responses that start themselves, and
-what neither can.
+"""Custom classes: requests that send themselves, responses that start themselves, and what neither
+can.
 
 Sessions that know only our classes never come here.
 """

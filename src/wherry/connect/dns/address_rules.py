@@ -1,8 +1,8 @@
 """Which addresses may be connected to: spellings of literal addresses, and a guard for untrusted
 URLs.  Pure.
 
-Programs that fetch untrusted URLs must not be led into their own network (SSRF), neither
-by a literal address in an odd spelling nor by a name that resolves to one.
+Programs that fetch untrusted URLs must not be led into their own network (SSRF), neither by a
+literal address in an odd spelling nor by a name that resolves to one.
 """
 
 from __future__ import annotations

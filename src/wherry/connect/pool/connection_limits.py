@@ -40,12 +40,12 @@ class ConnectionLimits:
         return self.admits(origin) and not self.is_full()
 
     def take(self, origin: Origin) -> None:
-        """A connection is being made."""
+        """Take a place, for a connection that is being made."""
         self.taken += 1
         self._taken_by[origin] = self._taken_by.get(origin, 0) + 1
 
     def give_back(self, origin: Origin) -> None:
-        """It was not made, or is gone."""
+        """Give a place back: its connection was not made, or is gone."""
         self.taken -= 1
         left = self._taken_by[origin] - 1
         if left:

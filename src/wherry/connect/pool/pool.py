@@ -1,7 +1,7 @@
 """The pool: which connection carries which request.
 
 It keeps connections by route, makes room for new ones within the limits, and lets requests wait in
-line.  A waiter takes whatever comes first, a freed connection or its own dial; the loser of that
+a queue.  A waiter takes whatever comes first, a freed connection or its own dial; the loser of that
 race is kept for the next request.  A freed place goes to its next user inside the read that ended
 the exchange before it (`dispatcher`): that keeps the slowest request near the median.  The pool
 opens no socket itself (`dial` does).  It counts places (`Connection.capacity`), so one code serves
@@ -493,7 +493,7 @@ class Pool:
         return False
 
     def _someone_needs_place(self, route_pool: RoutePool) -> bool:
-        """Whether another route's waiter should have the place of a connection of `route pool` that
+        """Whether another route's waiter should have the place of a connection of `route_pool` that
         is idle now.
         """
         if not self._wait_queue or not (

@@ -169,7 +169,7 @@ class Negotiated:
         return "h2c" in route.protocols
 
     def learn(self, route_pool: RoutePool, connection: Connection) -> None:
-        """A connection of `route pool` was made, and `route pool.multiplexes` is known; what else
+        """A connection of `route_pool` was made, and `route_pool.multiplexes` is known; what else
         is known holds for it.
         """
         route = route_pool.route
@@ -206,7 +206,7 @@ class PoolStats:
 
     @classmethod
     def of(cls, route_pools: Iterable[RoutePool], opened: int, reused: int) -> PoolStats:
-        """Count what `route pools` have now."""
+        """Count what `route_pools` have now."""
         rows: dict[str, tuple[int, int, int]] = {}
         for route_pool in route_pools:
             # Routes to one origin may differ in TLS, or in the proxies on the way.

@@ -76,7 +76,7 @@ class WaitQueue:
         return next((waiter for waiter in self if has_room(waiter.route_pool.route.counted)), None)
 
     def leave(self, waiter: Waiter) -> None:
-        """`waiter` has been served, or has room now."""
+        """Take `waiter` out: it has a connection, or a place to dial one."""
         waiter.queued = False
         waiter.route_pool.queued -= 1
         if self.waiters and self.waiters[0] is waiter:

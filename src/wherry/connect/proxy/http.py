@@ -57,7 +57,7 @@ def forward_fields(hop: ProxyHop) -> list[tuple[str, str]]:
 
 
 def basic_credentials(hop: ProxyHop) -> str:
-    """RFC 7617 2: the user name and the password."""
+    """The value of a Basic Proxy-Authorization field (RFC 7617 2)."""
     pair = f"{hop.username or ''}:{hop.password or ''}"
     try:
         raw = pair.encode(hop.encoding)

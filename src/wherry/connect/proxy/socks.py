@@ -128,7 +128,7 @@ def socks5(host: str, port: int, user: str | None = None, password: str | None =
 
 
 def sign_in(user: str, password: str) -> Steps:
-    """RFC 1929: a user name and a password."""
+    """The sub-negotiation of SOCKS5 that shows a user name and a password (RFC 1929)."""
     name, secret = user.encode(), password.encode()
     answer = yield (bytes([1, len(name)]) + name + bytes([len(secret)]) + secret, 2)
     # RFC 1929 2 wants version 1; proxies that answer 5 are known, and only the status decides.
@@ -139,7 +139,7 @@ def sign_in(user: str, password: str) -> Steps:
 
 
 def destination(host: str) -> bytes:
-    """ATYP and DST.ADDR (RFC 1928 5)."""
+    """A destination as SOCKS5 writes it: ATYP and DST.ADDR (RFC 1928 5)."""
     address = literal(host)
     if address is None:
         name = name_bytes(host)

@@ -160,7 +160,7 @@ async def pass_hops(
 
 
 def authorized(hop: ProxyHop, field: str) -> ProxyHop:
-    """The same proxy, told `field` besides."""
+    """`hop` with `field` among the fields that its CONNECT carries."""
     return hop._replace(headers=(*hop.headers, ("Proxy-Authorization", field)))
 
 
@@ -236,7 +236,7 @@ async def enter_tls(
 
 
 async def ask_http(stream: HandshakeStream, hop: ProxyHop, host: str, port: int) -> None:
-    """CONNECT (RFC 9110 9.3.6)."""
+    """Ask an HTTP proxy for a tunnel by CONNECT (RFC 9110 9.3.6)."""
     stream.write(connect_request(hop, host, port))
     for _ in range(MAX_INTERIM + 1):
         head = connect_answer(await stream.read_until(b"\r\n\r\n", MAX_HEAD))
@@ -289,7 +289,7 @@ async def own_address(
     *,
     only_ipv4: bool,
 ) -> str:
-    """The address of `host`, as this side resolves it."""
+    """The address of `host`, resolved here and not by the proxy."""
     if settings.names is None:
         raise Refusal(
             errno.EINVAL,
@@ -318,7 +318,7 @@ async def own_address(
 
 
 async def ask_socks(stream: HandshakeStream, steps: Steps) -> None:
-    """Let `steps` speak over `stream`."""
+    """Run a SOCKS handshake: send what `steps` yields, and give it the answers."""
     try:
         data, size = next(steps)
         while True:

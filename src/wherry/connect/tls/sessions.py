@@ -120,7 +120,7 @@ class Handshake:
             self._table.remember(self._key, wrapped)
 
     def failed(self) -> None:
-        """The next one begins from nothing."""
+        """Drop the session: the next handshake is a full one."""
         if self._table is not None:
             self._table.forget(self._key)
 
