@@ -2,12 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = [
-    "tests.servers.fixtures",
-    "tests.servers.http2",
-    "wherry.testing.plugin",
-    "pytester",
-]
+pytest_plugins = ["tests.servers.fixtures", "tests.servers.http2", "pytest_wherry", "pytester"]
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("wherry", deadline=None)

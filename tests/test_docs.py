@@ -247,7 +247,7 @@ def test_the_tests_of_a_page_pass(
         "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
-    pytester.plugins = ["wherry.testing.plugin"]  # an installed wherry brings it along by itself
+    pytester.plugins = ["pytest_wherry"]  # an installed wherry brings it along by itself
     done = pytester.runpytest_subprocess("-q")
     assert done.ret == 0, (done.outlines, done.errlines)
 

@@ -509,7 +509,7 @@ def test_the_fixture_keeps_a_file_for_each_test(pytester, monkeypatch, wherry_se
                 assert (await session.get("{wherry_server.url("/get")}")).status == 200
         """
     )
-    pytester.plugins = ["wherry.testing.plugin"]
+    pytester.plugins = ["pytest_wherry"]
     pytester.runpytest_subprocess("--wherry-cassettes=none").assert_outcomes(failed=1, errors=1)
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
     before = wherry_server.requests

@@ -308,8 +308,8 @@ async def test_websockets_elsewhere_are_refused(wherry_server):
 def test_the_plugin_gives_its_fixtures_to_other_programs(pytester, monkeypatch):
     """Loaded by its entry point, by name, or both, it is one plugin."""
     monkeypatch.setenv("PYTHONPATH", str(Path(wherry.__file__).parents[1]))
-    pytester.makeconftest('pytest_plugins = ["wherry.testing.plugin"]')
+    pytester.makeconftest('pytest_plugins = ["pytest_wherry"]')
     pytester.makepyfile(
         "def test_it(wherry_server):\n    assert wherry_server.url('/').startswith('http://')\n"
     )
-    pytester.runpytest_subprocess("-p", "wherry.testing.plugin").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "pytest_wherry").assert_outcomes(passed=1)

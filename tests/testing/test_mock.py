@@ -179,7 +179,7 @@ def test_the_fixture_fails_a_test_that_swallowed_an_unmatched_request(pytester, 
                     pass
         """
     )
-    pytester.plugins = ["wherry.testing.plugin"]
+    pytester.plugins = ["pytest_wherry"]
     done = pytester.runpytest_subprocess()
     done.assert_outcomes(passed=2, errors=1)
     done.stdout.fnmatch_lines(

@@ -1,5 +1,5 @@
-"""For tests and demonstrations: an embedded server, applications without one, and the pytest
-plugin.
+"""For tests and demonstrations: an embedded server, and applications without one; pytest_wherry has
+pytest's fixtures.
 
 The server needs the extra ``wherry[testing]``.  Nothing of the client knows of this room.
 """
@@ -38,8 +38,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    # The plugin is loaded in every run of pytest: it must bring neither the client nor the server
-    # with it.
+    # Who wants a mock need not have what the server needs.
     if name in _HOME:
         return getattr(importlib.import_module(f"wherry.testing.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

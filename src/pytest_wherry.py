@@ -1,7 +1,9 @@
 """The pytest plugin: fixtures for programs that use wherry.
 
-Its entry point is named like this module, so that a conftest which loads it too does not load it
-twice.
+pytest loads it in every run of everyone who has wherry installed, used or not.  So it stands
+outside the package, whose import costs more than all of pytest's, and imports nothing of it until
+a fixture is used.  Its entry point is named like this module, so that a conftest which loads it
+too does not load it twice.
 """
 
 from __future__ import annotations
@@ -11,8 +13,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-
-from wherry import testing
 
 if TYPE_CHECKING:
     from wherry.testing.cassette import Cassette
@@ -25,21 +25,27 @@ __all__ = ("wherry_cassette", "wherry_mock", "wherry_server", "wherry_tls_server
 @pytest.fixture(scope="session")
 def wherry_server() -> Iterator[LocalServer]:
     """A `LocalServer` in the clear, started at its first use and once for the run."""
-    with testing.LocalServer() as server:
+    from wherry.testing import LocalServer
+
+    with LocalServer() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def wherry_tls_server() -> Iterator[LocalServer]:
     """A `LocalServer` over TLS; its `client_context` trusts it."""
-    with testing.LocalServer(tls=True) as server:
+    from wherry.testing import LocalServer
+
+    with LocalServer(tls=True) as server:
         yield server
 
 
 @pytest.fixture
 def wherry_mock() -> Iterator[Mock]:
     """A `Mock` that answers for every session; a request that found no route fails the test."""
-    with testing.Mock() as mock:
+    from wherry.testing import Mock
+
+    with Mock() as mock:
         yield mock
     mock.assert_all_matched()
 
@@ -59,8 +65,10 @@ def wherry_cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
     """A `Cassette` in ``cassettes/`` beside the test's file; a request that is not on it fails the
     test.
     """
+    from wherry.testing import Cassette
+
     name = re.sub(r"[^\w.-]+", "_", request.node.name)
     path = request.path.parent / "cassettes" / request.path.stem / f"{name}.json"
-    with testing.Cassette(path, request.config.getoption("--wherry-cassettes")) as cassette:
+    with Cassette(path, request.config.getoption("--wherry-cassettes")) as cassette:
         yield cassette
     cassette.assert_nothing_missing()
