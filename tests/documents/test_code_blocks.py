@@ -33,6 +33,7 @@ import certifi
 import pytest
 import trustme
 from tests.client.conftest import Asked, Peer, Reply, reply
+from tests.left_out import needs
 from yarl import URL
 
 import wherry
@@ -283,6 +284,8 @@ def compiled(section: Section, code: str, web: Web) -> Any:
 
 
 def run_section(section: Section, web: Web, names: dict[str, Any]) -> None:
+    if any("chardetng_py" in code for _, code in section.pieces):
+        needs("chardetng_py")
     names |= {name: getattr(wherry, name) for name in wherry.__all__}
     names |= {
         "aiohttp": wherry,

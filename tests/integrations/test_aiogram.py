@@ -2,7 +2,12 @@
 proxies.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+from tests.left_out import needs
+
+needs("aiogram")
 
 import asyncio
 import io

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 from tests.integrations.bot_api import TOKEN, BotApi, bot_api
+from tests.left_out import needs
 from tests.servers.pki import Pki
 from tests.servers.proxies import ProxyFarm
 
 import wherry
+
+needs("aiogram")
 
 BOT = """
 import asyncio, json, sys

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.left_out import needs
 from tests.servers.origin import running_origin
 from tests.servers.pki import Pki
 from tests.servers.proxies import PASSWORD, USER, ProxyFarm
@@ -101,6 +102,7 @@ async def test_aiograms_own_session_prepares_its_connectors_with_them(
     """Half of what drop-in mode needs for aiogram: drop-in mode puts the modules there, here the
     test does.
     """
+    needs("aiogram")
     from aiogram.client.session import aiohttp as session_module
 
     utils = ModuleType("aiohttp_socks.utils")

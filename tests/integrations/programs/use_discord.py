@@ -5,8 +5,11 @@ stream.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import sys
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import discord
@@ -50,15 +53,28 @@ async def api(request: web.Request) -> web.Response:
     return answer({"users/@me": ME, "oauth2/applications/@me": APPLICATION}[path])
 
 
+def compressor(kind: str) -> Callable[[bytes], bytes]:
+    """One stream for the whole connection, flushed after each message; where it can, discord.py
+    asks for zstd.
+    """
+    if kind == "zstd-stream":
+        zstd = importlib.import_module(
+            "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        )
+        packer = zstd.ZstdCompressor()
+        return lambda data: packer.compress(data, packer.FLUSH_BLOCK)
+    assert kind == "zlib-stream"
+    stream = zlib.compressobj()
+    return lambda data: stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH)
+
+
 async def gateway(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse()
     await socket.prepare(request)
-    stream = zlib.compressobj()
+    compressed = compressor(request.query["compress"])
 
     async def send(message: dict[str, Any]) -> None:
-        await socket.send_bytes(
-            stream.compress(json.dumps(message).encode()) + stream.flush(zlib.Z_SYNC_FLUSH)
-        )
+        await socket.send_bytes(compressed(json.dumps(message).encode()))
 
     await send({"op": 10, "d": {"heartbeat_interval": 40000}})
     async for message in socket:
