@@ -64,7 +64,7 @@ TOP_MAY = {
     "dropin": {"compat"},
     # It stands in for classes of every package, and has a table of what has no public name.
     "compat": {"integrations", "client", "protocol", *MIDDLE},
-    "cli": {"testing"},
+    "cli": {"testing", "middlewares"},
     "__main__": {"cli"},
     # It has a Connection of its own, whose other end is in the process; its server quotes cookies
     # as the client does.

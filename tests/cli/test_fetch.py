@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -270,4 +271,7 @@ def test_pauses_grow_and_are_bounded():
     assert pause_before(50, None) == 60
     assert pause_before(0, "7") == 7
     assert pause_before(0, "99999") == 60
-    assert pause_before(0, "Wed, 21 Oct 2026 07:28:00 GMT") == 0.25
+    assert pause_before(0, "Wed, 21 Oct 2026 07:28:00 GMT") == 0.25  # past
+    assert pause_before(0, "²") == 0.25
+    assert pause_before(0, formatdate(time.time() + 30, usegmt=True)) == pytest.approx(30, abs=2)
+    assert pause_before(0, "Fri, 31 Dec 9999 23:59:59 GMT") == 60

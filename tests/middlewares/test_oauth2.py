@@ -10,8 +10,9 @@ from urllib.parse import parse_qs
 import pytest
 from tests.client.conftest import Asked, Peer, Reply, reply
 
-from wherry import BasicAuth
+from wherry import BasicAuth, ClientSession
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
+from wherry.testing import LocalServer
 
 
 class Issuer:
@@ -117,6 +118,68 @@ async def test_a_refused_token_is_renewed_once(peer: Any, session: Any) -> None:
     async with client.get(api.url()) as response:
         assert response.status == 401
     assert len(api.asked) == 4
+
+
+@pytest.mark.parametrize("refusal", [b"", b"no" * 10, b"x" * 300_000])
+@pytest.mark.parametrize("renewal", ["works", "fails"])
+async def test_a_renewal_needs_no_second_connection(
+    peer: Any, session: Any, refusal: bytes, renewal: str
+) -> None:
+    """The token comes from the same server, over the one connection that its own 401 holds."""
+    issuer = Issuer()
+
+    async def answer(asked: Asked) -> Reply:
+        if asked.target == "/token":
+            if issuer.issued and renewal == "fails":
+                issuer.status = 500
+            return await issuer(asked)
+        good = asked.headers["Authorization"] == "Bearer token-2"
+        return reply(200, b"there") if good else reply(401, refusal)
+
+    server: Peer = await peer(answer)
+    oauth = OAuth2ClientCredentials(server.url("/token"), "id", "secret")
+    client = session(limit=1, middlewares=(oauth,))
+    async with asyncio.timeout(8):
+        for _ in range(2):
+            if renewal == "fails":
+                with pytest.raises(OAuth2Error):
+                    await client.get(server.url("/api"))
+            else:
+                async with client.get(server.url("/api")) as response:
+                    assert await response.read() == b"there"
+        async with client.get(server.url("/token"), middlewares=()) as response:
+            assert response.status in (200, 500)  # nothing has leaked: there is room
+
+
+def test_the_token_belongs_to_no_event_loop(wherry_server: LocalServer) -> None:
+    """A second `asyncio.run` goes on with the same object, after a first in which many waited."""
+    fetched = 0
+
+    class Counted(OAuth2ClientCredentials):
+        async def _fetch(self, session: Any) -> tuple[str, float]:
+            nonlocal fetched
+            fetched += 1
+            await asyncio.sleep(0)
+            return f"token-{fetched}", 3600.0
+
+    oauth = Counted("http://127.0.0.1/token", "id", "secret")
+
+    async def crowd(*, anew: bool) -> None:
+        if anew:
+            oauth._ends_at = 0.0
+        async with ClientSession(middlewares=(oauth,)) as client:
+
+            async def one() -> None:
+                async with client.get(wherry_server.url("/get")) as response:
+                    told = (await response.json())["headers"]
+                    sent = {name.lower(): value for name, value in told.items()}
+                    assert sent["authorization"] == f"Bearer token-{fetched}"
+
+            await asyncio.gather(*(one() for _ in range(5)))
+
+    for anew in (False, True, False, True):
+        asyncio.run(crowd(anew=anew))
+    assert fetched == 3
 
 
 async def test_the_token_goes_to_its_origins_only(peer: Any, session: Any) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.client.conftest import Asked, Peer, Reply, reply
 from yarl import URL
 
@@ -70,6 +74,120 @@ async def test_a_cancelled_wait_gives_its_turn_back(peer: Any, session: Any) -> 
         await client.get(server.url(), timeout=wherry.ClientTimeout(total=0.02))
     now = asyncio.get_running_loop().time()
     assert middleware._buckets.take(URL(server.url()).origin(), now) <= 3600
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer when there is nothing else to do."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            self.now = max(self.now, self._scheduled[0]._when)  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+def ideal(arrivals: list[tuple[int, float | None]], interval: int, burst: int) -> dict[int, float]:
+    """When each request goes: in order, as soon as there is a token; who has left takes none.
+
+    Args:
+        arrivals: (when it comes, when it gives up), in order.
+        interval: Seconds in which one token comes.
+        burst: How many tokens there are at most.
+    """
+    went: dict[int, float] = {}
+    full_at = free_at = 0.0
+    for number, (came, leaves) in enumerate(arrivals):
+        # The queue is FIFO: nobody goes before whoever goes before it.
+        at = max(came, free_at, full_at - interval * (burst - 1))
+        if leaves is None or at < leaves:
+            went[number] = at
+            full_at = max(full_at, at) + interval
+            free_at = at
+    return went
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.none() | st.integers(0, 40).map(lambda wait: wait + 0.5)),
+        max_size=25,
+    ),
+    st.integers(1, 7),
+    st.integers(1, 4),
+)
+def test_whoever_leaves_the_line_the_others_go_as_an_ideal_line_lets_them(
+    plan: list[tuple[int, float | None]], interval: int, burst: int
+) -> None:
+    plan = sorted(plan, key=lambda row: row[0])
+    middleware = RateLimitMiddleware(1, period=interval, burst=burst)
+    went: dict[int, float] = {}
+    loop = VirtualLoop()
+
+    async def handle(request: Any) -> None:
+        went[request.number] = loop.time()
+
+    async def one(number: int, came: int, patience: float | None) -> None:
+        request = SimpleNamespace(url=URL("http://h/"), number=number)
+        await asyncio.sleep(came + number * 1e-7)  # timers of one moment fire in any order
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await middleware(request, handle)  # type: ignore[arg-type]
+
+    async def everybody() -> None:
+        await asyncio.gather(*(one(number, *row) for number, row in enumerate(plan)))
+
+    with contextlib.closing(loop):
+        loop.run_until_complete(everybody())
+    leaving = [(came, None if wait is None else came + wait) for came, wait in plan]
+    expected = ideal(leaving, interval, burst)
+    assert went.keys() == expected.keys()
+    assert all(abs(went[number] - expected[number]) < 1e-4 for number in went)
+    assert not middleware._lines
+
+
+async def test_who_is_cancelled_when_its_turn_has_come_hands_it_on() -> None:
+    middleware = RateLimitMiddleware(1, period=3600)
+    went: list[int] = []
+
+    async def go(number: int) -> None:
+        async def handle(_: Any) -> Any:
+            went.append(number)
+
+        await middleware(SimpleNamespace(url=URL("http://h/")), handle)  # type: ignore[arg-type]
+
+    await go(0)
+    tasks = [asyncio.create_task(go(number)) for number in (1, 2)]
+    await asyncio.sleep(0)
+    (line,) = middleware._lines.values()
+    middleware._buckets.put_back(URL("http://h"))  # a token comes
+    line.serve()
+    tasks[0].cancel()
+    await tasks[1]
+    assert went == [0, 2]
+    assert tasks[0].cancelled()
+    assert not middleware._lines
+
+
+def test_the_limits_belong_to_no_event_loop() -> None:
+    rate, places = RateLimitMiddleware(1000, burst=1), ConcurrencyLimit(1)
+
+    async def handle(_: Any) -> Any:
+        await asyncio.sleep(0)
+        return SimpleNamespace(on_settled=lambda settle: settle())
+
+    async def crowd() -> None:
+        request: Any = SimpleNamespace(url=URL("http://h/"))
+
+        async def one() -> None:
+            await rate(request, lambda same: places(same, handle))
+
+        await asyncio.gather(*(one() for _ in range(5)))
+
+    for _ in range(3):
+        asyncio.run(crowd())
 
 
 class Gate:

@@ -23,6 +23,7 @@ from yarl import URL
 import wherry
 from wherry.cli import show
 from wherry.cli.ask import Ask, UsageProblem, parse_url
+from wherry.middlewares.retry import retry_after
 
 # RFC 9110 15: what may go away by itself.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -108,15 +109,13 @@ def _unique(name: str, taken: Counter[str]) -> str:
     return candidate
 
 
-def pause_before(attempt: int, retry_after: str | None) -> float:
-    """Seconds to wait before a further try: doubled each time, or what the server asks for, at most
-    a minute.
+def pause_before(attempt: int, asked: str | None) -> float:
+    """Seconds to wait before a further try: doubled each time, or what the server asks for (in
+    seconds, or by a date that is to come), at most a minute.
     """
-    asked = (retry_after or "").strip(" \t")
-    # RFC 9110 10.2.3: ASCII digits; `isdigit` alone takes others ("²"), of which `float` makes
-    # nothing.
-    if asked.isascii() and asked.isdigit():
-        return min(float(asked[:12]), _LONGEST_PAUSE)
+    seconds = retry_after(asked, time.time())
+    if seconds:
+        return min(seconds, _LONGEST_PAUSE)
     return min(0.25 * 2.0**attempt, _LONGEST_PAUSE)
 
 

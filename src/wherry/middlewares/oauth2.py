@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
+from weakref import WeakKeyDictionary
 
 from yarl import URL
 
@@ -106,7 +108,10 @@ class OAuth2ClientCredentials:
         self._leeway = leeway
         self._token: str | None = None
         self._ends_at = 0.0
-        self._fetching: asyncio.Lock | None = None
+        # A lock belongs to an event loop, the token to none.
+        self._fetching: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._id!r} at {origin_of(self._token_url)}>"
@@ -128,23 +133,25 @@ class OAuth2ClientCredentials:
         replayable = request.payload is None or request.payload.replayable
         if response.status != 401 or origin_of(request.url) != origin or not replayable:
             return response
-        # RFC 6750 3.1: the token was revoked, or ended before its time.
-        renewed = await self._current(request.session, token)
+        # RFC 6750 3.1: the token was revoked, or ended before its time.  The answer goes first: the
+        # token may have to come over the connection that it holds.
         response.release()
+        renewed = await self._current(request.session, token)
         request.headers["Authorization"] = f"Bearer {renewed}"
         return await handler(request)
 
     async def _current(self, session: ClientSession, refused: str | None) -> str:
         """The token, fetched if there is none, or none but the one that was refused."""
-        now: Callable[[], float] = asyncio.get_running_loop().time
-        if self._token is not None and self._token != refused and now() < self._ends_at:
+        if self._token is not None and self._token != refused and monotonic() < self._ends_at:
             return self._token
-        if self._fetching is None:
-            self._fetching = asyncio.Lock()
+        loop = asyncio.get_running_loop()
+        fetching = self._fetching.get(loop)
+        if fetching is None:
+            fetching = self._fetching[loop] = asyncio.Lock()
         # Who comes first fetches for all; if it is cancelled or fails, the next in line tries.
-        async with self._fetching:
-            if self._token is None or self._token == refused or now() >= self._ends_at:
-                begun = now()
+        async with fetching:
+            if self._token is None or self._token == refused or monotonic() >= self._ends_at:
+                begun = monotonic()
                 self._token, lifetime = await self._fetch(session)
                 self._ends_at = begun + max(lifetime - self._leeway, lifetime / 2)
             return self._token

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
 
 _SWEEP_AT = 1024
+_Place = tuple[asyncio.AbstractEventLoop, URL]
+# Seconds; clocks and sums are no finer.
+_SAME_MOMENT = 1e-9
 
 
 class TokenBuckets:
@@ -49,10 +52,80 @@ class TokenBuckets:
         full_at[key] = start + self._interval
         return max(0.0, start - self._slack - now)
 
+    def due(self, key: URL, now: float) -> float:
+        """The seconds after which a token is there that nobody has taken on credit."""
+        full_at = self._full_at.get(key)
+        if full_at is None:
+            return 0.0
+        # Nobody is further ahead than an empty bucket: a clock that went back (another loop's)
+        # must not hold requests for as long as it did.
+        emptied = now + self._slack + self._interval
+        if full_at > emptied:
+            full_at = self._full_at[key] = emptied
+        return max(0.0, full_at - self._slack - now)
+
     def put_back(self, key: URL) -> None:
         """Give back a token that was not used."""
         if key in self._full_at:
             self._full_at[key] -= self._interval
+
+
+class _Line:
+    """Who waits for a token of one bucket in one event loop, first come first served.
+
+    A place in the line costs no token: one is taken when it is a request's turn.  So who leaves the
+    line changes nothing but that those behind move up.
+
+    Args:
+        place: The event loop, and which bucket.
+        buckets: Where the tokens are.
+        lines: The lines with somebody in them; this one enters, and leaves when it is empty.
+    """
+
+    __slots__ = ("_buckets", "_key", "_lines", "_loop", "_place", "_timer", "_waiters")
+
+    def __init__(self, place: _Place, buckets: TokenBuckets, lines: dict[_Place, _Line]) -> None:
+        self._place = place
+        self._loop, self._key = place
+        self._buckets = buckets
+        self._lines = lines
+        lines[place] = self
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiters: dict[asyncio.Future[None], None] = {}
+
+    async def wait(self) -> None:
+        """Return when it is the caller's turn, and its token taken."""
+        waiter = self._loop.create_future()
+        self._waiters[waiter] = None
+        if self._timer is None:
+            self.serve()
+        try:
+            await waiter
+        except BaseException:
+            self._waiters.pop(waiter, None)
+            if waiter.done() and not waiter.cancelled():
+                self._buckets.put_back(self._key)  # its turn had come, and is not used
+            self._lines.get(self._place, self).serve()
+            raise
+
+    def serve(self) -> None:
+        """Let through who may go now, and set the timer for the next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = self._loop.time()
+        while self._waiters:
+            delay = self._buckets.due(self._key, now)
+            if delay > _SAME_MOMENT:
+                self._timer = self._loop.call_later(delay, self.serve)
+                return
+            waiter = next(iter(self._waiters))
+            del self._waiters[waiter]
+            if not waiter.done():
+                self._buckets.take(self._key, now)
+                waiter.set_result(None)
+        if self._lines.get(self._place) is self:
+            del self._lines[self._place]
 
 
 class RateLimitMiddleware:
@@ -76,17 +149,21 @@ class RateLimitMiddleware:
                 f"a rate limit needs positive numbers: rate={rate}, period={period}, burst={burst}"
             )
         self._buckets = TokenBuckets(period / rate, burst)
+        # Lines with somebody in them; a waiter belongs to the event loop that it waits in.
+        self._lines: dict[_Place, _Line] = {}
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request` when its turn has come."""
         origin = origin_of(request.url)
-        wait = self._buckets.take(origin, asyncio.get_running_loop().time())
-        if wait:
-            try:
-                await asyncio.sleep(wait)
-            except BaseException:
-                self._buckets.put_back(origin)
-                raise
+        loop = asyncio.get_running_loop()
+        place = (loop, origin)
+        line = self._lines.get(place)
+        if line is None and self._buckets.due(origin, now := loop.time()) <= _SAME_MOMENT:
+            self._buckets.take(origin, now)
+        else:
+            if line is None:
+                line = _Line(place, self._buckets, self._lines)
+            await line.wait()
         return await handler(request)
 
 
@@ -112,13 +189,15 @@ class ConcurrencyLimit:
         self._per_origin = per_origin
         # An origin nobody asks for any more is forgotten with the last request that holds its
         # semaphore.
-        self._places: weakref.WeakValueDictionary[URL | None, asyncio.Semaphore] = (
-            weakref.WeakValueDictionary()
-        )
+        self._places: weakref.WeakValueDictionary[
+            tuple[asyncio.AbstractEventLoop, URL | None], asyncio.Semaphore
+        ] = weakref.WeakValueDictionary()
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request` when there is a place for it."""
-        key = origin_of(request.url) if self._per_origin else None
+        # A semaphore belongs to an event loop, a middleware to none.
+        loop = asyncio.get_running_loop()
+        key = (loop, origin_of(request.url) if self._per_origin else None)
         places = self._places.get(key)
         if places is None:
             places = self._places[key] = asyncio.Semaphore(self._limit)
