@@ -27,6 +27,7 @@ from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.response_metadata import ResponseMetadata
 from wherry.errors import (
     ClientConnectionError,
+    ClientPayloadError,
     ClientResponseError,
     ContentTypeError,
     NestedTooDeeply,
@@ -179,7 +180,7 @@ class ClientResponse(ResponseMetadata):
         """The whole body, decoded from its content coding.
 
         Raises:
-            ClientPayloadError: The body is not whole.
+            ClientPayloadError: The body is not whole, or was taken piece by piece to its end.
             ClientConnectionError: The response was released.
         """
         if self._body is None:
@@ -191,6 +192,8 @@ class ClientResponse(ResponseMetadata):
                 except BaseException:
                     self.close()
                     raise
+            if not body and content is not None and content.total_bytes:
+                raise self._taken(content.total_bytes)
             traces = None if self._request is None else self._request._traces
             if traces is not None:
                 await traces.response_chunk_received(self.method, self._url, body)
@@ -198,6 +201,13 @@ class ClientResponse(ResponseMetadata):
         elif self._released:
             raise ClientConnectionError("Connection closed")
         return self._body
+
+    def _taken(self, size: int) -> ClientPayloadError:
+        return ClientPayloadError(
+            f"nothing is left of the body of {self.method} {self._url.origin()}: its {size} bytes"
+            " were read piece by piece from response.content; keep the pieces, or await"
+            " response.read() first, which keeps the body"
+        )
 
     async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
         """The body as text.
@@ -250,13 +260,19 @@ class ClientResponse(ResponseMetadata):
                 message=f"Attempt to decode JSON with unexpected mimetype: {self.content_type}",
                 headers=self.headers,
             )
-        stripped = body.strip()
-        if not stripped:
+        if not body:
             return None
         if encoding is None:
-            encoding = "utf-8" if plain else self.get_encoding()
+            # UTF-8 shows in the first two bytes: JSON begins with ASCII, a mark with none, and
+            # UTF-16 and 32 have a NUL there.
+            usual = plain and 0 < body[0] < 0x80 and body[1:2] != b"\0"
+            encoding = "utf-8" if usual else self.get_encoding()
+        # RFC 8259 8.1: a byte order mark may be passed over.
+        text = body.decode(encoding).removeprefix("\ufeff").strip(" \t\n\r\v\f")
+        if not text:
+            return None
         try:
-            return loads(stripped.decode(encoding))
+            return loads(text)
         except RecursionError:
             raise NestedTooDeeply from None
 

@@ -4,6 +4,7 @@ as it arrived.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
@@ -184,8 +185,8 @@ class ResponseMetadata:
         return None if value is None else parse_content_disposition_field(value)
 
     def get_encoding(self) -> str:
-        """The encoding of the text: the charset parameter, UTF-8 for JSON, a byte order mark, or a
-        guess.
+        """The encoding of the text: the charset parameter, UTF-8 for JSON (UTF-16 and 32 where its
+        first bytes tell them), a byte order mark, or a guess.
 
         Raises:
             RuntimeError: A guess is needed and the body was not read.
@@ -197,7 +198,9 @@ class ResponseMetadata:
             if charset is not None:
                 return charset
             if media.type == "application" and media.subtype in ("json", "rdap"):
-                return "utf-8"  # RFC 8259 8.1, RFC 7483
+                # RFC 8259 8.1, RFC 7483: UTF-8.  Others are from before, and plain to see (RFC 4627
+                # 3).
+                return "utf-8" if self._body is None else json.detect_encoding(self._body)
         if self._body is None:
             raise RuntimeError("Cannot compute fallback encoding of a not yet read body")
         return bom_encoding(self._body) or self._resolve_charset(

@@ -227,7 +227,7 @@ class RestClient:
 
     async def _decoded(self, response: ClientResponse, model: Any) -> Any:
         try:
-            text = await response.text()
+            text = (await response.text()).removeprefix("\ufeff")
             if not text.strip():
                 if model in (None, type(None)):
                     return None

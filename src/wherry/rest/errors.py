@@ -42,7 +42,7 @@ async def failure_of(response: ClientResponse, loads: Callable[[str], Any]) -> R
     problem: Any = None
     if "json" in response.content_type:
         try:
-            problem = loads(text)
+            problem = loads(text.removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             problem = None
     told = problem if isinstance(problem, Mapping) else {}

@@ -222,8 +222,9 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
     async def json(self, *, encoding: str | None = None) -> Any:
         """All of the part as JSON; None if it is empty."""
         data = await self.read(decode=True)
+        text = data.decode(encoding or self.get_charset(json.detect_encoding(data)))
         try:
-            return json.loads(data.decode(encoding or self.get_charset("utf-8"))) if data else None
+            return json.loads(text.removeprefix("\ufeff")) if text.strip() else None
         except RecursionError:
             raise NestedTooDeeply from None
 

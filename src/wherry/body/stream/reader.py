@@ -226,7 +226,7 @@ class StreamReader(ZeroCopyStream):
         while True:
             if self._lent is not None:
                 return self._take_lent(self._lent, len(self._lent))
-            self._pull(self._high_water)
+            self._pull(max(self._high_water, 1))
             if self._ready:
                 return self._take(-1)
             if self._eof and self._exhausted():
@@ -283,7 +283,7 @@ class StreamReader(ZeroCopyStream):
         length = len(separator)
         got = bytearray()
         while True:
-            self._pull(self._low_water)
+            self._pull(max(self._low_water, 1))
             while self._buffer:
                 first = self._buffer[0]
                 if not got:
@@ -308,12 +308,17 @@ class StreamReader(ZeroCopyStream):
                     return bytes(got)
             if self._eof and self._exhausted():
                 return bytes(got)
-            try:
-                await self._wait("readuntil")
-            except BaseException:
-                # A line of which the end is missing is no line; `read` gives what there is of it.
-                self._put_back(bytes(got))
-                raise
+            await self._wait_for_line(got)
+
+    async def _wait_for_line(self, got: bytearray) -> None:
+        """Wait for more of a line; a line of which the end is missing is none: `read` gives it."""
+        if self._holds_more():
+            return  # its end may be here already: the network need not say another word
+        try:
+            await self._wait("readuntil")
+        except BaseException:
+            self._put_back(bytes(got))
+            raise
 
     async def readchunk(self) -> tuple[bytes, bool]:
         """(data, end_of_http_chunk): the flag is True where an HTTP/1.1 chunk ends; (b"", False) is
@@ -321,7 +326,7 @@ class StreamReader(ZeroCopyStream):
         """
         self._check()
         while True:
-            self._pull(self._low_water)
+            self._pull(max(self._low_water, 1))
             splits = self._splits if self.decoder is not None else self._marks
             while splits:
                 at = splits.popleft()

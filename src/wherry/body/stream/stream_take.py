@@ -67,6 +67,10 @@ class StreamTake(StreamFeed):
             and (self.decoder is None or self.decoder.needs_input)
         )
 
+    def _holds_more(self) -> bool:
+        """Whether more can be brought into the buffer now, without a word from the network."""
+        return self._job is None and not self._dropped and not self._drained()
+
     def _pull(self, want: int, *, offload: bool = True) -> None:
         """Bring what has arrived into the buffer, decoding until `want` bytes are there."""
         if self.decoder is not None:
