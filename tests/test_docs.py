@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import json
 import re
 import runpy
 import socket
@@ -73,6 +74,8 @@ async def anything(scope: Any, receive: Any, send: Any) -> None:
         path = scope["path"]
         if path == "/token":
             return await token(send)
+        if path == "/chat":
+            return await chat(send)
         if path.startswith("/pages/"):
             return await page(
                 path, b"cursor=" in scope["query_string"] or b"page=" in scope["query_string"], send
@@ -97,6 +100,18 @@ async def page(path: str, last: bool, send: Any) -> None:
 
 async def token(send: Any) -> None:
     await as_json(b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}', send)
+
+
+async def chat(send: Any) -> None:
+    """What an API of language models streams: deltas, and a last event that is no JSON."""
+    fields = [(b"content-type", b"text/event-stream; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    deltas = [{"role": "assistant"}, {"content": "one "}, {"content": "two "}, {"content": "three"}]
+    events = [json.dumps({"choices": [{"index": 0, "delta": delta}]}) for delta in deltas]
+    for data in (*events, "[DONE]"):
+        body = f"data: {data}\n\n".encode()
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def as_json(body: bytes, send: Any, more: Any = ()) -> None:

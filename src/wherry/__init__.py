@@ -37,7 +37,7 @@ from wherry.body.payload.writer import UploadTracker
 from wherry.body.stream.queues import DataQueue, FlowControlDataQueue
 from wherry.body.stream.reader import EMPTY_PAYLOAD, EofStream, StreamReader
 from wherry.client.download import DownloadResult
-from wherry.client.events import EventSource, ServerSentEvent
+from wherry.client.events import EventSource, EventStream, ServerSentEvent
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
 from wherry.client.oneshot import request
 from wherry.client.request import ClientRequest
@@ -134,6 +134,7 @@ __all__ = (
     "ETag",
     "EofStream",
     "EventSource",
+    "EventStream",
     "Fingerprint",
     "FlowControlDataQueue",
     "FormData",

@@ -14,14 +14,14 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from yarl import URL
 
 from wherry.body.stream.reader import StreamReader
 from wherry.client.download import DownloadResult, Progress, download
-from wherry.client.events import EventParser, ServerSentEvent, read_events
+from wherry.client.events import MAX_EVENT_SIZE, EventParser, EventStream
 from wherry.client.headers.derived import DerivedFields, type_matches
 from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.response_metadata import ResponseMetadata
@@ -276,15 +276,19 @@ class ClientResponse(ResponseMetadata):
         except RecursionError:
             raise NestedTooDeeply from None
 
-    def sse(self) -> AsyncIterator[ServerSentEvent]:
+    def sse(self, *, max_event_size: int = MAX_EVENT_SIZE) -> EventStream:
         """The server-sent events of this response, as they come; `ClientSession.events` connects
         again too.
+
+        Args:
+            max_event_size: Characters that one event may have; 1 MiB (2**20) by default.
 
         Raises:
             ContentTypeError: The response is of another type than text/event-stream.
             ClientResponseError: Its status is not 200.
+            ClientPayloadError: An event is larger than `max_event_size`.
         """
-        return read_events(self, EventParser())
+        return EventStream(self, EventParser(max_event_size=max_event_size))
 
     async def download(
         self,

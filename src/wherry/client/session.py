@@ -380,8 +380,8 @@ class ClientSession(SessionProperties):
 
         Args:
             url: Where they come from.
-            **kwargs: `reconnect` (seconds), `max_reconnects`, `last_event_id`, and all that
-                `request` takes.
+            **kwargs: `method`, `reconnect` (seconds), `max_reconnects`, `last_event_id`,
+                `max_event_size`, and all that `request` takes (``json=...``).
         """
         return EventSource(self, url, **kwargs)
 
