@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
+import re
 
 import pytest
 from aiohttp import web
@@ -36,9 +36,56 @@ async def file_server(web_server, tmp_path):
     return url, seen, source
 
 
-def leave_part(path, size, validator):
-    path.with_name(path.name + ".part").write_bytes(BODY[:size])
-    path.with_name(path.name + ".part.json").write_text(json.dumps({"validator": validator}))
+@pytest.fixture
+async def script(raw_server):
+    """Starts a server that gives one answer to each request, the last one to all that follow.
+
+    A number in an answer's place gives so much of BODY, and breaks off.
+    """
+
+    async def start(*answers):
+        seen = []
+
+        async def peer(reader, writer):
+            seen.append((await reader.readuntil(b"\r\n\r\n")).decode("latin-1"))
+            answer = answers[min(len(seen), len(answers)) - 1]
+            writer.write(
+                whole('ETag: "x"')[: 0 - len(BODY)] + BODY[:answer]
+                if isinstance(answer, int)
+                else answer
+            )
+
+        return await raw_server(peer), seen
+
+    return start
+
+
+def answering(status, body, *fields):
+    lines = "".join(f"{field}\r\n" for field in (*fields, f"Content-Length: {len(body)}"))
+    return f"HTTP/1.1 {status}\r\n{lines}Connection: close\r\n\r\n".encode() + body
+
+
+def whole(*fields):
+    return answering("200 OK", BODY, *fields)
+
+
+def slice_of(first, last, *fields, total=5_120_000):
+    """A 206 of BODY, which the same file gives."""
+    told = f"Content-Range: bytes {first}-{last}/{total}"
+    return answering(
+        "206 Partial Content", BODY[first : last + 1], told, *(fields or ('ETag: "x"',))
+    )
+
+
+async def broken_off(session, url, path, **options):
+    """The first try, of which the server cuts the answer."""
+    with pytest.raises(ClientPayloadError):
+        await session.download(url, path, resume=True, **options)
+
+
+def asked_range(request):
+    found = re.search(r"\r\nRange: (.*)\r\n", request)
+    return found and found[1]
 
 
 def names(path):
@@ -92,9 +139,9 @@ async def test_a_body_cut_short_leaves_no_file(session, answer, path, resume):
     with pytest.raises(ClientPayloadError):
         await session.download(url, path, resume=resume)
     assert path.read_bytes() == b"old"
-    assert names(path) == (
-        ["file.bin", "file.bin.part", "file.bin.part.json"] if resume else ["file.bin"]
-    )
+    assert names(path) == ["file.bin"]
+    kept = [each.suffix for each in path.parent.glob(".wherry-downloads/*")]
+    assert sorted(kept) == ([".json", ".part"] if resume else [])
 
 
 async def test_a_bad_status_is_raised_and_nothing_written(session, answer, path):
@@ -120,12 +167,9 @@ async def test_a_digest_is_checked(session, file_server, path):
             await session.download(url, path, digest=wrong)
 
 
-async def test_a_download_is_resumed_where_it_broke_off(session, file_server, path):
-    url, seen, source = file_server
-    await session.download(url, path, resume=True)
-    tag = wherry_etag(source)
-    path.unlink()
-    leave_part(path, 1000, tag)
+async def test_a_download_is_resumed_where_it_broke_off(session, script, path):
+    url, seen = await script(1000, slice_of(1000, len(BODY) - 1))
+    await broken_off(session, url, path)
     told = []
     result = await session.download(
         url,
@@ -136,96 +180,163 @@ async def test_a_download_is_resumed_where_it_broke_off(session, file_server, pa
     )
     assert result == (path, len(BODY), 1000)
     assert path.read_bytes() == BODY
-    assert seen[-1]["Range"] == "bytes=1000-"
-    assert seen[-1]["If-Range"] == tag
-    assert seen[-1]["Accept-Encoding"] == "identity"
+    assert "Range: bytes=1000-\r\n" in seen[1]
+    assert 'If-Range: "x"\r\n' in seen[1]
+    assert "Accept-Encoding: identity\r\n" in seen[1]
     assert told[-1] == (len(BODY), len(BODY))
     assert names(path) == ["file.bin"]
 
 
-def wherry_etag(source):
-    stat = source.stat()
-    return f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
-
-
-async def test_a_changed_file_is_downloaded_anew(session, file_server, path):
-    url, seen, _ = file_server
-    leave_part(path, 1000, '"another"')
-    result = await session.download(url, path, resume=True)
-    # This server takes no entity tag in If-Range, and answers with a part of the new file.
-    assert [request.get("Range") for request in seen] == ["bytes=1000-", None]
-    assert result.resumed_from == 0
-    assert path.read_bytes() == BODY
-
-
-async def test_a_part_without_notes_is_downloaded_anew(session, file_server, path):
-    url, seen, _ = file_server
-    path.with_name("file.bin.part").write_bytes(b"something")
-    await session.download(url, path, resume=True)
-    assert "Range" not in seen[-1]
-    assert path.read_bytes() == BODY
-
-
-@pytest.mark.parametrize("notes", ["", "[]", "{}", '{"validator": 1}'])
-async def test_broken_notes_do_no_harm(session, file_server, path, notes):
-    leave_part(path, 1000, "x")
-    path.with_name("file.bin.part.json").write_text(notes)
-    await session.download(file_server[0], path, resume=True)
-    assert path.read_bytes() == BODY
-
-
-async def test_a_part_that_is_the_whole_is_finished(session, answer, path):
-    leave_part(path, 1000, '"x"')
-    url = await answer(
-        b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */1000\r\nContent-Length: 0\r\n\r\n"
-    )
-    result = await session.download(url, path, resume=True)
-    assert result == (path, 1000, 1000)
-    assert path.read_bytes() == BODY[:1000]
-    assert names(path) == ["file.bin"]
-
-
-async def test_a_part_larger_than_the_file_is_downloaded_anew(session, raw_server, path):
-    leave_part(path, 1000, '"x"')
-
-    async def peer(reader, writer):
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            if b"range: bytes" in head.lower():
-                writer.write(
-                    b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */5\r\nContent-Length: 0\r\n\r\n"
-                )
-            else:
-                writer.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
-                )
-                return
-
-    await session.download(await raw_server(peer), path, resume=True)
-    assert path.read_bytes() == b"hello"
+OTHER = BODY[::-1]
+RANGED = "Content-Range: bytes 1000-5119999/5120000"
 
 
 @pytest.mark.parametrize(
     "came",
-    [b"bytes 999-1004/1005", b"bytes */1005", b"nonsense", b"", b"bytes 1000-1004/" + b"9" * 5000],
-)
-async def test_a_range_that_was_not_asked_for_is_an_error(session, answer, path, came):
-    leave_part(path, 1000, '"x"')
-    url = await answer(
-        b"HTTP/1.1 206 Partial\r\nContent-Range: %b\r\nContent-Length: 5\r\n\r\nhello" % came
-    )
-    with pytest.raises(ClientPayloadError, match="Content-Range"):
-        await session.download(url, path, resume=True)
-    assert path.with_name("file.bin.part").read_bytes() == BODY[:1000]
+    [
+        answering("206 Partial Content", OTHER[1000:], RANGED, 'ETag: "y"'),
+        answering("206 Partial Content", OTHER[1000:], RANGED, 'ETag: W/"x"'),
+        answering("206 Partial Content", OTHER[1000:], RANGED),
+        answering("206 Partial Content", OTHER[1000:], RANGED, 'ETag: "x"', "Content-Encoding: br"),
+        slice_of(1001, len(BODY) - 1),
+        slice_of(500, 900),
+        slice_of(0, 0),
+        slice_of(1000, len(BODY) - 1, total=len(BODY) + 1),
+        answering("206 Partial Content", OTHER[:1001], "Content-Range: bytes 1000-1999/5120000", 'ETag: "x"'),
+        answering("206 Partial Content", b"hello", "Content-Range: nonsense", 'ETag: "x"'),
+        answering("206 Partial Content", b"hello", "Content-Range: bytes */1005", 'ETag: "x"'),
+        answering("206 Partial Content", b"hello", "Content-Range: bytes 1000-999/1005", 'ETag: "x"'),
+        answering("206 Partial Content", b"hello", f"Content-Range: bytes 1000-1004/{'9' * 5000}", 'ETag: "x"'),
+        answering("206 Partial Content", b"hello", "Content-Range: bytes 1000-\u00b9004/1005", 'ETag: "x"'),
+        answering("206 Partial Content", b"hello", 'ETag: "x"'),
+        answering("200 OK", OTHER[1000:], RANGED, 'ETag: "x"'),
+        answering("200 OK", b"hello", "Content-Range: bytes 0-4/5120000", 'ETag: "x"'),
+        answering("304 Not Modified", b""),
+        answering("416 Range Not Satisfiable", b"", "Content-Range: bytes */5"),
+        answering("416 Range Not Satisfiable", b"", "Content-Range: bytes */*"),
+        answering("416 Range Not Satisfiable", b"", "Content-Range: bytes */1000"),
+        answering("416 Range Not Satisfiable", b""),
+    ],
+)  # fmt: skip
+async def test_what_does_not_go_on_with_the_part_is_not_put_behind_it(session, script, path, came):
+    """The whole is asked for instead, and the wrong answer is an error at no time."""
+    url, seen = await script(1000, came, whole('ETag: "y"'))
+    await broken_off(session, url, path)
+    result = await session.download(url, path, resume=True)
+    assert path.read_bytes() == BODY
+    assert result == (path, len(BODY), 0)
+    assert [asked_range(request) for request in seen] == [None, "bytes=1000-", None]
 
 
-async def test_a_range_shorter_than_the_rest_is_an_error(session, answer, path):
-    leave_part(path, 1000, '"x"')
-    url = await answer(
-        b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 1000-1004/2000\r\nContent-Length: 5\r\n\r\nhello"
+async def test_a_whole_answer_takes_the_place_of_the_part(session, script, path):
+    url, seen = await script(1000, answering("200 OK", OTHER, 'ETag: "y"'))
+    await broken_off(session, url, path)
+    assert await session.download(url, path, resume=True) == (path, len(OTHER), 0)
+    assert path.read_bytes() == OTHER
+    assert len(seen) == 2
+
+
+async def test_a_range_that_begins_earlier_cuts_the_part_back(session, script, path):
+    url, seen = await script(1000, slice_of(512, len(BODY) - 1))
+    await broken_off(session, url, path)
+    assert await session.download(url, path, resume=True) == (path, len(BODY), 512)
+    assert path.read_bytes() == BODY
+    assert len(seen) == 2
+
+
+async def test_a_range_shorter_than_the_rest_is_gone_on_with(session, script, path):
+    url, seen = await script(
+        1000, slice_of(1000, 1004), slice_of(1005, 300_000), slice_of(300_001, len(BODY) - 1)
     )
-    with pytest.raises(ClientPayloadError, match="1005 bytes came, 2000"):
+    await broken_off(session, url, path)
+    assert await session.download(url, path, resume=True) == (path, len(BODY), 1000)
+    assert path.read_bytes() == BODY
+    assert [asked_range(request) for request in seen[1:]] == [
+        "bytes=1000-",
+        "bytes=1005-",
+        "bytes=300001-",
+    ]
+
+
+async def test_a_range_that_is_shorter_than_it_says_is_gone_on_with(session, script, path):
+    short = answering("206 Partial Content", BODY[1000:1005], RANGED, 'ETag: "x"')
+    url, seen = await script(1000, short, slice_of(1005, len(BODY) - 1))
+    await broken_off(session, url, path)
+    assert (await session.download(url, path, resume=True)).resumed_from == 1000
+    assert path.read_bytes() == BODY
+    assert asked_range(seen[2]) == "bytes=1005-"
+
+
+async def test_a_server_that_sends_nothing_more_is_an_error_and_the_part_stays(
+    session, script, path
+):
+    nothing = answering("206 Partial Content", b"", RANGED, 'ETag: "x"')
+    url, seen = await script(1000, nothing, nothing, slice_of(1000, len(BODY) - 1))
+    await broken_off(session, url, path)
+    for _ in range(2):
+        with pytest.raises(ClientPayloadError, match="no more than 1000 bytes of 5120000"):
+            await session.download(url, path, resume=True)
+    assert (await session.download(url, path, resume=True)).resumed_from == 1000
+    assert len(seen) == 4
+
+
+async def test_a_part_that_is_the_whole_is_finished(session, script, path):
+    url, _ = await script(
+        1000,
+        answering(
+            "206 Partial Content",
+            BODY[1000:],
+            f"Content-Range: bytes 1000-{len(BODY) - 1}/*",
+            'ETag: "x"',
+        ),
+        answering("416 Range Not Satisfiable", b"", f"Content-Range: bytes */{len(BODY)}"),
+    )
+    await broken_off(session, url, path)
+    assert await session.download(url, path, resume=True) == (path, len(BODY), 1000)
+    assert path.read_bytes() == BODY
+    assert names(path) == ["file.bin"]
+
+
+async def test_an_error_of_the_server_leaves_the_part(session, script, path):
+    url, _ = await script(
+        1000,
+        answering("503 Service Unavailable", b"later"),
+        answering("302 Found", b""),
+        answering("204 No Content", b""),
+        slice_of(1000, len(BODY) - 1),
+    )
+    await broken_off(session, url, path)
+    for status in (503, 302, 204):
+        with pytest.raises(ClientResponseError) as caught:
+            await session.download(url, path, resume=True, allow_redirects=False)
+        assert caught.value.status == status
+    assert (await session.download(url, path, resume=True)).resumed_from == 1000
+    assert path.read_bytes() == BODY
+
+
+async def test_a_plain_request_that_gets_a_part_is_an_error(session, script, path):
+    """And the part of before stays, for the server may come to its senses."""
+    url, _ = await script(1000, slice_of(500, 900), slice_of(0, 99), slice_of(1000, len(BODY) - 1))
+    await broken_off(session, url, path)
+    with pytest.raises(ClientResponseError, match="not the file"):
         await session.download(url, path, resume=True)
-    assert not path.exists()
+    assert (await session.download(url, path, resume=True)).resumed_from == 1000
+    assert path.read_bytes() == BODY
+
+
+async def test_more_than_was_announced_is_an_error_and_is_not_kept(session, script, path):
+    """In chunks, where the length does not show it beforehand."""
+    excess = (
+        b'HTTP/1.1 206 Partial\r\nETag: "x"\r\nContent-Range: bytes 1000-1004/5120000\r\n'
+        b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n6\r\nstrang\r\n0\r\n\r\n"
+    )
+    url, seen = await script(1000, excess, slice_of(1000, len(BODY) - 1))
+    await broken_off(session, url, path)
+    with pytest.raises(ClientPayloadError, match="more bytes than"):
+        await session.download(url, path, resume=True)
+    assert (await session.download(url, path, resume=True)).resumed_from == 1000
+    assert path.read_bytes() == BODY
+    assert asked_range(seen[2]) == "bytes=1000-"
 
 
 @pytest.mark.parametrize("status", ["304 Not Modified", "302 Found", "206 Partial Content"])
@@ -252,7 +363,7 @@ async def test_a_weak_validator_is_not_resumed_by(session, answer, path):
     url = await answer(b'HTTP/1.1 200 OK\r\nETag: W/"x"\r\nContent-Length: 10\r\n\r\nhello')
     with pytest.raises(ClientPayloadError):
         await session.download(url, path, resume=True)
-    assert names(path) == ["file.bin.part"]
+    assert not list(path.parent.iterdir())
 
 
 @pytest.mark.parametrize(

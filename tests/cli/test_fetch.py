@@ -22,6 +22,11 @@ from wherry.cli.ask import UsageProblem
 from wherry.cli.fetch import file_name, pause_before, read_list
 
 
+def files(directory):
+    """The files, without the notes on them."""
+    return [path for path in directory.iterdir() if path.is_file()]
+
+
 def test_every_url_of_a_list_becomes_a_file(run, wherry_server, tmp_path):
     lines = tmp_path / "urls.txt"
     urls = [wherry_server.url(f"/bytes/{size}") for size in (10, 2000, 30_000, 2000)]
@@ -29,7 +34,7 @@ def test_every_url_of_a_list_becomes_a_file(run, wherry_server, tmp_path):
     report = tmp_path / "report.jsonl"
     done = run("fetch", "-i", lines, "-o", tmp_path / "out", "-n", "3", "--report", report)
     assert done.status == 0, done.err
-    assert {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()} == {
+    assert {path.name: path.stat().st_size for path in files(tmp_path / "out")} == {
         "10": 10,
         "2000": 2000,
         "30000": 30_000,
@@ -91,7 +96,7 @@ def test_urls_may_be_named(run, wherry_server, tmp_path):
         "fetch", "-o", tmp_path, wherry_server.url("/bytes/5"), wherry_server.url("/bytes/6")
     )
     assert done.status == 0, done.err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["5", "6"]
+    assert sorted(path.name for path in files(tmp_path)) == ["5", "6"]
     assert "there are no URLs" in run("fetch").err
 
 
@@ -251,6 +256,7 @@ def test_a_long_table_has_only_what_went_wrong(run, wherry_server, tmp_path):
         ("http://a.test/%00", "_"),
         ("http://a.test/...", "a.test"),
         ("http://a.test/" + "x" * 400, "x" * 200),
+        ("http://a.test/" + "ж" * 150 + ".txt", "ж" * 98 + ".txt"),
     ],
 )
 def test_names_cannot_lead_out_of_the_directory(url, name):
@@ -275,3 +281,73 @@ def test_pauses_grow_and_are_bounded():
     assert pause_before(0, "²") == 0.25
     assert pause_before(0, formatdate(time.time() + 30, usegmt=True)) == pytest.approx(30, abs=2)
     assert pause_before(0, "Fri, 31 Dec 9999 23:59:59 GMT") == 60
+
+
+async def test_a_second_run_fetches_nothing_again_and_leaves_the_users_files(
+    run, raw_server, tmp_path
+):
+    seen = []
+
+    async def script(reader, writer):
+        head = await read_request(reader)
+        seen.append(head)
+        if b'If-None-Match: "a"' in head:
+            writer.write(b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n")
+        else:
+            writer.write(response(b"new", fields='ETag: "a"\r\nConnection: close\r\n'))
+
+    server = await raw_server(script)
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"my own")
+    words = ("fetch", "-o", tmp_path, server.url + "/file", server.url + "/mine")
+    for _ in range(2):
+        done = await asyncio.to_thread(run, *words)
+        assert done.status == 1
+        assert "no download has made this file" in " ".join(done.out.decode().split())
+        assert mine.read_bytes() == b"my own"
+        assert (tmp_path / "file").read_bytes() == b"new"
+    assert len(seen) == 2  # the file, and whether it is still the same
+    done = await asyncio.to_thread(run, *words, "--no-continue")
+    assert done.status == 0, done.err
+    assert mine.read_bytes() == b"new"
+
+
+async def test_a_file_beside_one_that_is_called_its_part(run, raw_server, tmp_path):
+    """Names of a list cannot meet those of parts."""
+
+    async def script(reader, writer):
+        target = (await read_request(reader)).split()[1]
+        writer.write(response(target * 1000, fields='ETag: "same"\r\nConnection: close\r\n'))
+
+    server = await raw_server(script)
+    names = ["x", "x.part", "x.part.json", ".x.part", ".wherry-downloads"]
+    done = await asyncio.to_thread(
+        run, "fetch", "-o", tmp_path, *(f"{server.url}/{n}" for n in names)
+    )
+    assert done.status == 0, done.err
+    for name in names[:3]:
+        assert (tmp_path / name).read_bytes() == f"/{name}".encode() * 1000
+    assert len(files(tmp_path)) == len(names)
+
+
+async def test_a_large_file_over_several_connections(run, raw_server, tmp_path):
+    body = BODY * 12
+    at_once = asyncio.Barrier(2)
+    ranges = []
+
+    async def script(reader, writer):
+        found = re.search(rb"\r\nRange: bytes=(\d+)-(\d+)\r\n", await read_request(reader))
+        begin, end = int(found[1]), min(int(found[2]) + 1, len(body))
+        ranges.append((begin, end))
+        if begin:
+            await at_once.wait()  # each of two waits for the other
+        part = f'Content-Range: bytes {begin}-{end - 1}/{len(body)}\r\nETag: "a"\r\nConnection: close\r\n'
+        writer.write(response(body[begin:end], status="206 Partial Content", fields=part))
+
+    server = await raw_server(script)
+    words = ("fetch", "-o", tmp_path, "--connections", "4", server.url + "/file")
+    done = await asyncio.to_thread(run, *words)
+    assert done.status == 0, done.err
+    assert (tmp_path / "file").read_bytes() == body
+    assert min(ranges)[0] == 0
+    assert len(ranges) == 3

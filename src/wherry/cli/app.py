@@ -306,8 +306,13 @@ def get(url: str, **given: Any) -> None:
     help="Further tries after failures that may pass.",
 )
 @_option(
-    "--no-continue", is_flag=True, help="Begin anew what broke off, instead of going on with it."
+    "--connections",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Connections for one large file.",
 )
+@_option("--no-continue", is_flag=True, help="Begin anew, and replace what is there.")
 @_option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -354,6 +359,7 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
         options = _ask(URL(), given)
     plan = Plan(given["output"], given["concurrency"], given["per_host"], given["retries"])
     plan.resume, plan.report, plan.options = not given["no_continue"], given["report"], options
+    plan.connections = given["connections"]
     run(run_fetch(jobs, plan))
 
 

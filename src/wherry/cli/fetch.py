@@ -30,6 +30,8 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE = 60.0
 # A longer table hides what matters: it has only what did not go as it should.
 _LONGEST_TABLE = 40
+# In bytes; a number may be added.
+_LONGEST_NAME = 200
 _UNSAFE = re.compile(r"[^\w.\-+@=,()\[\] ]")
 
 
@@ -57,6 +59,7 @@ class Plan:
         per_host: Connections to one host at once.
         retries: Further tries of a download that failed in a way that may pass.
         resume: Go on with what broke off.
+        connections: Connections for one large file.
         report: A file for one line of JSON for each download.
         options: Headers, proxies and limits of every request.
     """
@@ -66,6 +69,7 @@ class Plan:
     per_host: int = 4
     retries: int = 2
     resume: bool = True
+    connections: int = 1
     report: Path | None = None
     options: Ask = field(default_factory=lambda: Ask(URL()))
 
@@ -94,7 +98,18 @@ def read_list(urls: Iterable[str], lines: Iterable[str] = ()) -> list[Job]:
 def file_name(url: URL) -> str:
     """The last segment of the path, safe in any directory; the host where there is none."""
     name = _UNSAFE.sub("_", url.name or "").strip(". ")
-    return (name or _UNSAFE.sub("_", url.host or "") or "download")[:200]
+    return _shortened(name or _UNSAFE.sub("_", url.host or "") or "download")
+
+
+def _shortened(name: str) -> str:
+    """At most 200 bytes of it, for file systems take 255; its suffix is kept."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or len(suffix) > 16:
+        stem, dot, suffix = name, "", ""
+    room = _LONGEST_NAME - len(f"{dot}{suffix}".encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + dot + suffix
 
 
 def _unique(name: str, taken: Counter[str]) -> str:
@@ -182,6 +197,9 @@ async def _fetch(session: wherry.ClientSession, job: Job, plan: Plan, bars: Prog
                     job.url,
                     plan.directory / job.file,
                     resume=plan.resume,
+                    # A file of the user's own stays, unless the list is to begin anew.
+                    replace=not plan.resume,
+                    connections=plan.connections,
                     progress=lambda size, total: bars.update(task, completed=size, total=total),
                     **options,
                 )

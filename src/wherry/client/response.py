@@ -301,7 +301,8 @@ class ClientResponse(ResponseMetadata):
 
         Args:
             path: The file; one that is there is replaced.  In a directory the name is the one that
-                the response gives, or its URL's last segment.
+                the response gives, or its URL's last segment; such a name replaces nothing, but is
+                numbered where it is taken.
             digest: What the file must have: "sha256:1f3a...", or another of hashlib's.
             progress: Called with (bytes so far, bytes in all or None) as the file grows.
 

@@ -391,6 +391,8 @@ class ClientSession(SessionProperties):
         path: str | os.PathLike[str],
         *,
         resume: bool = False,
+        connections: int = 1,
+        replace: bool = True,
         digest: str | None = None,
         progress: Progress | None = None,
         **kwargs: Any,
@@ -399,22 +401,39 @@ class ClientSession(SessionProperties):
 
         Args:
             url: What to GET.
-            path: The file; one that is there is replaced.
-            resume: Keep what came as ``path.part`` when the download breaks off, and go on from
-                there the next time, if the server says that it still has the same (RFC 9110 13.1.5,
-                14.2).
+            path: The file.  A directory takes a file of the name that the response gives, unless
+                there is `resume` or more than one connection.
+            resume: When the download breaks off, keep what came if the server named it by a strong
+                validator, and go on from there the next time if the server says that it has the
+                same still (RFC 9110 13.1.5, 14.2).  A file that is finished is not fetched again
+                while the server has it so.  Parts and notes are in `.wherry-downloads` beside the
+                file.
+            connections: Fetch a large file in ranges over so many connections; in one piece where
+                the server does not go along, or names no validator.
+            replace: Whether a file that is there is replaced; False refuses, but for one that a
+                download with `resume` has made.  A name that the server gives is numbered instead.
             digest: What the file must have: "sha256:1f3a...", or another of hashlib's.
             progress: Called with (bytes so far, bytes in all or None) as the file grows.
             **kwargs: As for `request`.
 
         Raises:
-            ClientResponseError: The status is none of success, or says that a part of the file
-                comes.
+            ClientResponseError: The answer is no file: neither 200 nor 203, or a part that was not
+                asked for.
             ClientPayloadError: The body is not whole, or has another digest.
-            OSError: The file cannot be written.
+            FileExistsError: Another download with `resume` makes this file; or there is one that
+                must not be replaced.
+            OSError: The file cannot be written; most of these come before anything is requested.
         """
         return await fetch_to_file(
-            self, url, path, resume=resume, digest=digest, progress=progress, **kwargs
+            self,
+            url,
+            path,
+            resume=resume,
+            connections=connections,
+            replace=replace,
+            digest=digest,
+            progress=progress,
+            **kwargs,
         )
 
     def ws_connect(

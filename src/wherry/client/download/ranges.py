@@ -1,0 +1,137 @@
+"""One file over several connections: slices of it, each by a range request.
+
+The first slice has told how long the file is and by which validator each further one is asked
+(RFC 9110 13.1.5).  Slices are taken in order, so that what there is without gaps is almost all
+there is, and a download that breaks off is resumed.  Whoever gets no slice (too many connections, a
+server that is busy) leaves it to the others; where the last one fails, the download fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Final, Protocol
+
+from wherry.client.download.part import Part
+from wherry.client.download.plan import Answer, Request, Step, decide
+from wherry.client.download.receive import ExcessError, receive
+from wherry.errors import ClientError
+
+__all__ = ("SLICE", "fetch")
+
+# Large against the cost of a request, small against what a connection may be behind the others.
+SLICE: Final = 2**22
+# Of one slice, without a byte of progress.
+TRIES: Final = 3
+
+
+class Job(Protocol):
+    """What fetches: its part, and how to ask."""
+
+    part: Part
+
+    def get(self, request: Request) -> Any: ...
+
+    def answer(self, response: Any) -> Answer: ...
+
+    def failure(self, response: Any) -> ClientError: ...
+
+    def _tell(self, size: int, total: int | None) -> None: ...
+
+
+class _Refused(Exception):
+    """The server does not go along with ranges."""
+
+
+async def fetch(job: Job, connections: int) -> bool:
+    """Fetch all that is missing behind `job.part.held.size`.
+
+    Returns:
+        False where the server does not answer with the ranges that are asked for.
+
+    Raises:
+        ClientError: The last connection failed.
+        OSError: The disk takes no more.
+    """
+    return await _Fetch(job, connections).run()
+
+
+class _Fetch:
+    def __init__(self, job: Job, connections: int) -> None:
+        held = job.part.held
+        assert held.total is not None
+        self._job = job
+        self._held = held
+        self._missing = deque(
+            (first, min(first + SLICE, held.total)) for first in range(held.size, held.total, SLICE)
+        )
+        self._workers = min(connections, len(self._missing))
+        self._size = held.size
+        self._error: BaseException | None = None
+
+    async def run(self) -> bool:
+        workers = self._workers
+        while self._missing:
+            before = self._size
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(workers):
+                        group.create_task(self._work())
+            except BaseExceptionGroup as failures:
+                # Of tasks that fail together the first one tells why.
+                if failures.subgroup(_Refused) is not None:
+                    return False
+                raise failures.exceptions[0] from None
+            if self._missing and self._size == before:
+                assert self._error is not None
+                raise self._error
+            # What was left by one when the others had ended.
+            workers = 1
+        return True
+
+    async def _work(self) -> None:
+        """Take slices until there are none."""
+        while self._missing:
+            first, end = self._missing.popleft()
+            tries = 0
+            while first < end:
+                try:
+                    got = await self._slice(first, end)
+                except (ClientError, TimeoutError) as exc:
+                    got, self._error = first, exc
+                if got > first:
+                    first, tries = got, 0
+                    continue
+                tries += 1
+                if tries == TRIES:
+                    # Others may have more luck; what is missing goes before all else.
+                    self._missing.appendleft((first, end))
+                    return
+
+    async def _slice(self, first: int, end: int) -> int:
+        """Ask for a slice; gives how far it came."""
+        held = self._held._replace(size=first)
+        request = Request(first, end - 1, held.validator)
+        reached = first
+
+        def tell(place: int) -> None:
+            nonlocal reached
+            self._size += place - reached
+            reached = place
+            self._job._tell(self._size, held.total)
+
+        async with self._job.get(request) as response:
+            answer = self._job.answer(response)
+            move = decide(held, request, answer)
+            if move.step is Step.ERROR:
+                raise self._job.failure(response)
+            if move.step is not Step.APPEND:
+                response.close()
+                raise _Refused
+            try:
+                return await receive(response, self._job.part, first, move.end, tell)
+            except ExcessError:
+                raise _Refused from None
+            except (ClientError, TimeoutError) as exc:
+                self._error = exc
+                return reached
