@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Iterable
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from wherry.redaction import shown_fields, shown_url
 
@@ -79,6 +82,71 @@ def printable(text: str) -> str:
     )
 
 
+class PastResponse(NamedTuple):
+    """What is left of a response in the `history` of an error that was pickled or copied deeply.
+
+    Args:
+        method: The method of its request.
+        url: The URL that answered.
+        status: The status code.
+        reason: The reason phrase.
+        headers: The header fields.
+    """
+
+    method: str
+    url: Any
+    status: int
+    reason: str | None
+    headers: Any
+
+    def __repr__(self) -> str:
+        answer = f"{shown_url(self.url)}) [{self.status} {self.reason}]"
+        return f"<{type(self).__name__}({answer}>\n{shown_fields(self.headers)}\n"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self[:4], _PackedFields.of(self.headers))
+
+
+def _past(response: Any) -> Any:
+    """A response of a history as it can leave its session; what is none of ours stays as it is."""
+    if isinstance(response, PastResponse) or not hasattr(response, "status"):
+        return response
+    return PastResponse(
+        getattr(response, "method", ""),
+        getattr(response, "url", None),
+        response.status,
+        getattr(response, "reason", None),
+        getattr(response, "headers", None),
+    )
+
+
+class _PackedFields:
+    """Header fields in a pickle or a deep copy, both of which multidict's proxies refuse."""
+
+    def __init__(self, fields: CIMultiDictProxy[str]) -> None:
+        self._pairs = list(fields.items())
+
+    @classmethod
+    def of(cls, fields: Any) -> Any:
+        return cls(fields) if isinstance(fields, CIMultiDictProxy) else fields
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return proxied, (self._pairs,)
+
+
+def proxied(pairs: Iterable[tuple[str, str]]) -> CIMultiDictProxy[str]:
+    """Header fields that cannot be changed."""
+    return CIMultiDictProxy(CIMultiDict(pairs))
+
+
+def _restored(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    """An exception as it was, whatever its class's `__init__` takes."""
+    made = cls.__new__(cls)
+    made.args = args
+    made.__dict__.update(state)
+    return made
+
+
 # --- a response came, and it is the error ---------------------------------------------------------
 
 
@@ -127,6 +195,16 @@ class ClientResponseError(ClientError):
             if said
         )
         return f"{type(self).__name__}({self.request_info!r}, {self.history!r}{more})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickles and deep copies: a response belongs to its session, a summary to nobody."""
+        history = tuple(map(_past, self.history))
+        state = {**self.__dict__, "history": history, "headers": _PackedFields.of(self.headers)}
+        return _restored, (type(self), (self.args[0], history, *self.args[2:]), state)
+
+    def __copy__(self) -> Self:
+        copied: Self = _restored(type(self), self.args, self.__dict__)
+        return copied
 
     @property
     def code(self) -> int:
@@ -375,6 +453,10 @@ class NestedTooDeeply(ClientPayloadError, JSONDecodeError):
 
     def __str__(self) -> str:
         return self.msg
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """`JSONDecodeError` leaves attributes behind."""
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class UploadAbortedError(ClientError):

@@ -30,6 +30,7 @@ from wherry.middlewares.cache_fields import StoredResponse
 from wherry.redaction import shown_fields, shown_url
 from wherry.rest import RestClient
 from wherry.rest.config import RestConfig
+from wherry.testing import Cassette
 
 from .conftest import Asked, Peer, reply
 
@@ -160,7 +161,7 @@ async def test_requests_show_no_secret(peer: Any, session: Any) -> None:
         ),
         lambda: wherry.InvalidURL(f"http://me:{MINE}@h.test:x/?token={MINE}", "no"),
         lambda: wherry.NonHttpUrlClientError(URL(f"gopher://me:{MINE}@h.test/?token={MINE}")),
-        lambda: wherry.testing.Cassette("/nowhere/tape.json"),
+        lambda: Cassette("/nowhere/tape.json"),
     ],
     ids=lambda make: "",
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from wherry.errors import proxied
 from wherry.redaction import shown_fields, shown_url
 
 
@@ -29,6 +30,10 @@ class RequestInfo(_RequestInfo):
 
     __slots__ = ()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        pairs = [*self.headers.items()]
+        return _from_pairs, (type(self), self.url, self.method, pairs, self.real_url)
+
     def __repr__(self) -> str:
         """As errors show it: without what the fields, or the URLs, hold of secrets."""
         return (
@@ -40,3 +45,10 @@ class RequestInfo(_RequestInfo):
         cls, url: URL, method: str, headers: CIMultiDictProxy[str], real_url: URL | None = None
     ) -> Self:
         return super().__new__(cls, url, method, headers, url if real_url is None else real_url)
+
+
+def _from_pairs(
+    cls: type[RequestInfo], url: URL, method: str, pairs: list[tuple[str, str]], real_url: URL
+) -> RequestInfo:
+    """A copy, or what comes out of a pickle: multidict's proxies go through neither."""
+    return cls(url, method, proxied(pairs), real_url)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -40,6 +40,7 @@ from wherry.errors import (
     ClientProxyConnectionError,
     ConnectionTimeoutError,
     ServerFingerprintMismatch,
+    proxied,
 )
 from wherry.protocol.heads import ResponseHead
 from wherry.redaction import shown_fields
@@ -69,12 +70,21 @@ class TunnelInfo(NamedTuple):
     headers: CIMultiDictProxy[str]
     real_url: URL
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        pairs = [*self.headers.items()]
+        return _tunnel_info, (self.url, self.method, pairs, self.real_url)
+
     def __repr__(self) -> str:
         """As errors show it: a program's own fields for its proxy may hold secrets."""
         return (
             f"{type(self).__name__}(url={self.url!r}, method={self.method!r}, "
             f"headers={shown_fields(self.headers)}, real_url={self.real_url!r})"
         )
+
+
+def _tunnel_info(url: URL, method: str, pairs: list[tuple[str, str]], real_url: URL) -> TunnelInfo:
+    """A copy, or what comes out of a pickle: multidict's proxies go through neither."""
+    return TunnelInfo(url, method, proxied(pairs), real_url)
 
 
 async def open_tunnel(
