@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import httptools
 import pytest
 from tests.protocol.frames import (
     ACK,
@@ -810,3 +811,26 @@ async def test_a_request_that_may_have_more_gets_more() -> None:
         peer.say(frame(CONTINUATION, last, 1, block[at : at + 16000]))
     assert exchange.error is None
     assert sink.ended
+
+
+@pytest.mark.parametrize("part", ["head", "trailers"])
+async def test_no_control_character_is_in_a_value(part: str) -> None:
+    """RFC 9110 5.5, whatever the version: HTTP/1.1's parser refuses the same bytes."""
+    for octet in range(256):
+        peer = Peer()
+        exchange, _ = peer.get()
+        block = b"\x00\x01a\x03x" + bytes([octet]) + b"y"
+        if part == "head":
+            peer.say(frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x88" + block))
+        else:
+            peer.say(peer.head(1), frame(HEADERS, END_HEADERS | END_STREAM, 1, block))
+        refused = exchange.error is not None
+        assert refused is ((octet < 0x20 and octet != 9) or octet == 0x7F), octet
+        parser = httptools.HttpResponseParser(object())
+        line = b"HTTP/1.1 200 OK\r\na: x" + bytes([octet]) + b"y\r\n\r\n"
+        if refused:
+            with pytest.raises(httptools.HttpParserError):
+                parser.feed_data(line)
+        else:
+            parser.feed_data(line)
+        assert not peer.transport.closing

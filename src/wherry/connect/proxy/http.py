@@ -21,7 +21,9 @@ MAX_FIELDS = 128
 MAX_INTERIM = 16
 
 # RFC 9112 4: the blank before an empty reason phrase is often left out.
-STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?\Z")
+STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\Z")
+# RFC 9110 5.5: a field's value has no control characters but the tab.
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class NotHttp(ValueError):
@@ -83,7 +85,7 @@ def connect_answer(head: bytes) -> ResponseHead:
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         # RFC 9112 5.1 and 5.2: no blank before the colon, no folded lines.
-        if not colon or not is_token_bytes(name) or any(mark in value for mark in b"\r\n\0"):
+        if not colon or not is_token_bytes(name) or CONTROL.search(value) is not None:
             raise NotHttp(f"this is no header field: {line[:64]!r}")
         fields.append((name, value.strip(b" \t")))
     reason = (found[3] or b"").decode("utf-8", "surrogateescape").strip()

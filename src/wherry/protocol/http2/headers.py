@@ -27,7 +27,8 @@ from wherry.types import HttpVersion20, RawHeaders
 
 # RFC 9113 8.2.1, and RFC 9110 5.1: a token without upper case.
 _is_name = re.compile(f"[{LOWER_TCHAR}]+".encode()).fullmatch
-_bad_value = re.compile(rb"[\x00\r\n]|\A[ \t]|[ \t]\Z").search
+# RFC 9110 5.5: no control characters but the tab, as HTTP/1.1's parser has it.
+_bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z").search
 _is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 # RFC 9113 8.2.2.
