@@ -16,7 +16,7 @@ from wherry.auth.basic import BasicAuth
 from wherry.body.payload.form import form_with_files
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.hops import hops_of
 from wherry.connect.tls.contexts import one_ssl
 from wherry.errors import InvalidURL
 from wherry.types import LooseCookies, LooseHeaders, Query, StrOrURL
@@ -204,9 +204,7 @@ class RequestOptions:
         self.raise_for_status = raise_for_status
         self.proxy = proxy
         # Made here and once: an iterator gives its hops only once, and redirects need them again.
-        self.hops = (
-            None if proxy is None else proxy_hops(proxy, proxy_auth, proxy_headers, proxy_ssl)
-        )
+        self.hops = None if proxy is None else hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
         self.proxy_auth = proxy_auth
         self.proxy_headers = proxy_headers
         self.proxy_ssl = proxy_ssl

@@ -40,7 +40,7 @@ from wherry.client.origin import authority_of
 from wherry.client.request_info import RequestInfo
 from wherry.compat.aiohttp.private_names import warn_of_never_called
 from wherry.compat.aiohttp.request_overrides import NEVER_CALLED
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.hops import hops_of
 from wherry.connect.proxy.http import forward_fields
 from wherry.connect.route import ProxyHop, Route
 from wherry.cookies.cookie_header import merge_cookie_lines, request_cookie_line
@@ -173,7 +173,7 @@ class ClientRequest:
         self._fields = fields
         if proxy is not None:
             self.proxy_auth, self.proxy_headers = proxy_auth, proxy_headers
-            self.hops = proxy_hops(proxy, proxy_auth, proxy_headers)
+            self.hops = hops_of(proxy, proxy_auth, proxy_headers)
         if upgrade is not None:
             self.upgrade = upgrade
         if traces is not None:

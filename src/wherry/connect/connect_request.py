@@ -79,7 +79,16 @@ class ConnectRequest:
         answer: Answers the challenges of proxies, None where nobody does.
     """
 
-    __slots__ = ("answer", "observer", "request", "route", "sock_connect", "start", "timings")
+    __slots__ = (
+        "_until",
+        "answer",
+        "observer",
+        "request",
+        "route",
+        "sock_connect",
+        "start",
+        "timings",
+    )
 
     def __init__(
         self,
@@ -95,8 +104,28 @@ class ConnectRequest:
         self.request = request
         self.route = route
         self.sock_connect = sock_connect
+        self._until: float | None = None
         self.observer = observer
         self.timings = ConnectTimings()
+
+    def begin_dial(self) -> None:
+        """A new dial begins: names, sockets, proxies and TLS have `sock_connect` seconds for all
+        that.
+        """
+        seconds = self.sock_connect
+        now = asyncio.get_running_loop().time()
+        self._until = None if seconds is None else now + seconds
+
+    def time_limit(self) -> asyncio.Timeout:
+        """What is left of these seconds, as a context manager."""
+        if self._until is None:
+            self.begin_dial()
+        return asyncio.timeout_at(self._until)
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether these seconds have passed."""
+        return self._until is not None and asyncio.get_running_loop().time() >= self._until
 
 
 def dial_error(connect_request: ConnectRequest, cause: BaseException) -> Exception | None:

@@ -5,6 +5,7 @@ turn into.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -326,7 +327,8 @@ class UnixConnector(BaseConnector):
     """Connects to a Unix socket, whatever the URL's host.
 
     Args:
-        path: The socket's path; "@name" (or a zero byte and a name) is an abstract socket of Linux.
+        path: The socket's path, as text, bytes or an `os.PathLike`; "@name" (or a zero byte and a
+            name) is an abstract socket of Linux.
         force_close: Connections carry one request each.
         keepalive_timeout: Seconds that an unused connection is kept, by default 15; None for ever.
         limit: Connections at most, 0 for no limit.
@@ -339,7 +341,7 @@ class UnixConnector(BaseConnector):
 
     def __init__(
         self,
-        path: str,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
         force_close: bool = False,
         keepalive_timeout: float | Unset | None = UNSET,
         limit: int | None = 100,
@@ -348,7 +350,7 @@ class UnixConnector(BaseConnector):
         *,
         protocols: tuple[str, ...] = DEFAULT_PROTOCOLS,
     ) -> None:
-        self._path = str(path)
+        self._path = os.fsdecode(path)
         super().__init__(
             force_close=force_close,
             keepalive_timeout=keepalive_timeout,

@@ -73,6 +73,7 @@ async def dial(route: Route, settings: DialSettings, connect_request: ConnectReq
     observer = connect_request.observer
     if observer is not None:
         await observer.connection_create_start()
+    connect_request.begin_dial()
     try:
         if settings.overrides is None:
             connection = await dial_route(route, settings, connect_request)
@@ -158,14 +159,19 @@ async def _dial_path(
     key = connection_key(route)
     started = loop.time()
     stream = HandshakeStream(loop)
+    full: list[BlockingIOError] = []
     try:
-        async with asyncio.timeout(connect_request.sock_connect):
+        async with connect_request.time_limit():
             pipe = getattr(loop, "create_pipe_connection", None)
             if pipe is not None:
                 await pipe(lambda: stream, path)
             else:
-                await _connect_unix(loop, stream, path)
+                await _connect_unix(loop, stream, path, full)
     except TimeoutError as exc:
+        if full:
+            raise UnixClientConnectorError(
+                path, key, OSError(full[0].errno, "the listener's backlog stayed full")
+            ) from exc
         raise timed_out(key, connect_request, f"{path}: no answer") from exc
     except (OSError, AttributeError) as exc:
         error = (
@@ -179,18 +185,36 @@ async def _dial_path(
 
 
 async def _connect_unix(
-    loop: asyncio.AbstractEventLoop, stream: HandshakeStream, path: str
+    loop: asyncio.AbstractEventLoop,
+    stream: HandshakeStream,
+    path: str,
+    full: list[BlockingIOError],
 ) -> None:
     # "@name" (or a zero byte and the name) is an abstract socket of Linux: no file.  Loops differ
     # in whether they take one, so the socket is made here.
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        await loop.sock_connect(sock, "\0" + path[1:] if path.startswith("@") else path)
+        await _connect_when_taken(sock, "\0" + path[1:] if path.startswith("@") else path, full)
     except BaseException:
         sock.close()
         raise
     await loop.create_unix_connection(lambda: stream, sock=sock)
+
+
+async def _connect_when_taken(sock: socket.socket, path: str, full: list[BlockingIOError]) -> None:
+    # It is done at once, or the backlog is full: then EAGAIN says that nothing is in progress
+    # (connect(2)), and an event loop's sock_connect would take the socket for connected.
+    pause = 0.001
+    while True:
+        try:
+            sock.connect(path)
+        except BlockingIOError as exc:
+            full[:] = [exc]
+        else:
+            return
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.05)
 
 
 async def _dial_through(
@@ -298,7 +322,17 @@ class _Dialled:
         """A protocol of `factory` (or another, if ALPN says so) on a connected transport."""
         loop = settings.loop
         started = loop.time()
-        results = await addresses_of(self.host, self.port, settings, connect_request, self.key)
+        limit = connect_request.time_limit()
+        try:
+            async with limit:
+                results = await addresses_of(
+                    self.host, self.port, settings, connect_request, self.key
+                )
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            said = f"the look-up of {self.host} did not end"
+            raise timed_out(self.key, connect_request, said) from exc
         if not is_literal(self.host):
             connect_request.timings.dns = loop.time() - started
         remaining = [addr_info(result) for result in results]
@@ -318,6 +352,8 @@ class _Dialled:
             # A socket that connected and then failed at TLS is one bad peer among several, maybe.
             tried = set(attempts.tried)
             remaining = [info for info in remaining if info[4] not in tried] if tried else []
+            if connect_request.time_is_up:
+                break
         assert last is not None
         try:
             raise last
@@ -338,7 +374,7 @@ class _Dialled:
         started = loop.time()
         transport: TlsTransport | None = None
         try:
-            async with asyncio.timeout(connect_request.sock_connect):
+            async with connect_request.time_limit():
                 if handshake is None or route is None:
                     protocol = await self._connect(addresses, attempts, settings, factory)
                     connect_request.timings.connect = loop.time() - started

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import ssl
 from contextlib import suppress
 from typing import Any, Protocol, cast
@@ -19,6 +20,8 @@ from wherry.connect.tls.transport import TlsTransport, WrapsBio
 
 _NO_SET_PROTOCOL = asyncio.BaseTransport.set_protocol
 
+# The end of a head's last line, and an empty one.
+_HEAD_END = re.compile(rb"\n\r?\n")
 # Handshakes are small; a peer that sends more without being read is stopped.
 HIGH_WATER = 64 * 1024
 
@@ -137,6 +140,30 @@ class HandshakeStream(asyncio.Protocol):
         if found + len(separator) > limit:
             raise ValueError(f"{separator!r} did not come within {limit} bytes")
         return self._take(found + len(separator))
+
+    async def read_head(self, limit: int = HIGH_WATER) -> bytes:
+        """Everything up to the first empty line, and with it; lines may end with LF alone (RFC 9112
+        2.2), and empty ones before the first are passed over.
+
+        Args:
+            limit: Bytes after which the peer counts as broken.
+
+        Raises:
+            ConnectionError: The peer closed first.
+            ValueError: `limit` bytes came without an empty line.
+        """
+        blank = searched = 0
+        while True:
+            while blank < len(self._buffer) and self._buffer[blank] in b"\r\n":
+                blank += 1
+            found = _HEAD_END.search(self._buffer, max(blank, searched))
+            if found is not None or len(self._buffer) >= limit:
+                break
+            searched = max(0, len(self._buffer) - 2)  # the end is three bytes at most
+            await self._wait_for_data("the end of a head")
+        if found is None or found.end() > limit:
+            raise ValueError(f"the head did not end within {limit} bytes")
+        return self._take(found.end())
 
     def write(self, data: bytes) -> None:
         """Send `data`.

@@ -87,6 +87,11 @@ async def fetch(
         TimeoutError: `ClientTimeout.total` passed.
         ValueError: There are credentials in the URL and in `auth`.
     """
+    if asyncio.get_running_loop() is not session._loop:
+        raise ClientConnectionError(
+            "The session belongs to another event loop, whose connections and timers it has; "
+            "make a session in each loop"
+        )
     auth = options.auth
     if url.raw_user is not None or url.raw_password is not None:
         if auth is not None:

@@ -15,7 +15,7 @@ from yarl import URL
 from wherry.auth.basic import BasicAuth
 from wherry.auth.netrc import Netrc, read_netrc
 from wherry.connect.proxy.environment import environment_proxies
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.hops import hops_of, proxy_hops
 from wherry.connect.route import ProxyHop
 from wherry.types import LooseHeaders
 
@@ -39,7 +39,7 @@ class SessionProxies:
         ValueError: The proxy is none.
     """
 
-    __slots__ = ("auth", "headers", "hops", "netrc", "ssl", "trust_env")
+    __slots__ = ("asks_environment", "auth", "headers", "hops", "netrc", "ssl", "trust_env")
 
     def __init__(
         self,
@@ -50,11 +50,13 @@ class SessionProxies:
         *,
         trust_env: bool = False,
     ) -> None:
-        self.hops: Hops = proxy_hops(proxy, proxy_auth, proxy_headers, proxy_ssl)
+        self.hops: Hops = hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
         self.auth = proxy_auth
         self.headers = proxy_headers
         self.ssl = proxy_ssl
         self.trust_env = trust_env
+        # `proxy=""` says that there is none, whatever the environment says.
+        self.asks_environment = trust_env and proxy is None
         # Read at the first request of a session that trusts the environment.
         self.netrc: Netrc | None = None
 
@@ -74,7 +76,7 @@ class SessionProxies:
         """
         auth, headers, ssl = options.proxy_auth, options.proxy_headers, options.proxy_ssl
         if options.hops is not None:
-            if self.hops or len(options.hops) > 1:
+            if self.hops or len(options.hops) != 1:
                 # The session's credentials belong to the session's proxy, and never go to another.
                 return options.hops
             return proxy_hops(
@@ -84,7 +86,7 @@ class SessionProxies:
                 self.ssl if ssl is None else None,
             )
         hops = self.hops
-        if not hops and self.trust_env and url.raw_host is not None:
+        if not hops and self.asks_environment and url.raw_host is not None:
             named = environment_proxies().proxy_for(url.scheme, url.raw_host, url.port)
             if named is not None:
                 hops = hops_of_environment(named)

@@ -88,6 +88,7 @@ class DNSCache:
         self._max_size = max_size
         self._entries: dict[Key, Entry] = {}  # the one used last stands last
         self._lookups: dict[Key, asyncio.Task[Entry]] = {}
+        self._waiting: dict[asyncio.Task[Entry], int] = {}  # how many wait for each
 
     @property
     def hosts(self) -> Mapping[Key, list[ResolveResult]]:
@@ -172,7 +173,7 @@ class DNSCache:
 
     async def _join(self, key: Key) -> Entry:
         """The result of the look-up under way, or of a new one.  Giving up leaves it to the others
-        who wait.
+        who wait; the last of them ends it, lest later requests join one that hangs.
         """
         task = self._lookups.get(key)
         if task is None:
@@ -181,10 +182,23 @@ class DNSCache:
             # Not `shield`: of that, who is cancelled cannot be told from a look-up that is, and
             # where a look-up fails that nobody waits for any more, newer Pythons tell the loop's
             # exception handler.
-            await asyncio.wait((task,))
+            self._waiting[task] = self._waiting.get(task, 0) + 1
+            try:
+                await asyncio.wait((task,))
+            finally:
+                self._leave(key, task)
         if task.cancelled():
             raise OSError(None, f"the look-up of {key[0]} was stopped")
         return task.result()
+
+    def _leave(self, key: Key, task: asyncio.Task[Entry]) -> None:
+        left = self._waiting.pop(task) - 1
+        if left:
+            self._waiting[task] = left
+        elif not task.done():
+            task.cancel()
+            if self._lookups.get(key) is task:
+                del self._lookups[key]
 
     def _begin_lookup(self, key: Key) -> asyncio.Task[Entry]:
         task = asyncio.get_running_loop().create_task(self._look_up(key))

@@ -150,6 +150,10 @@ class Pool:
             ClientConnectionError: The pool is closed, or no connection could be made.
         """
         route = connect_request.route
+        if asyncio.get_running_loop() is not self._loop:
+            raise ClientConnectionError(
+                "The connector belongs to another event loop; make one in each loop"
+            )
         while True:
             if self.closed:
                 raise ClientConnectionError("Connector is closed")

@@ -12,8 +12,11 @@ import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
+from yarl import URL
+
+from wherry.connect.proxy.hops import proxy_hops, without_credentials
 from wherry.errors import InvalidURL
 
 # The schemes of a request, and the name that is asked before ALL_PROXY.
@@ -62,7 +65,7 @@ class NoProxy:
             name, port = split_port(entry)
             name = name.lower().removeprefix("*").strip(".")
             if name:
-                self._names.append((name, port))
+                self._names.append((ascii_name(name), port))
 
     def matches(self, host: str, port: int) -> bool:
         """Whether `host` (a name, or an address without brackets) at `port` is to be reached
@@ -77,7 +80,7 @@ class NoProxy:
                 and address in network
                 for network, only in self._networks
             )
-        host = host.lower().rstrip(".")
+        host = ascii_name(host.lower().rstrip("."))
         return any(
             (only is None or only == port) and (host == name or host.endswith("." + name))
             for name, only in self._names
@@ -94,14 +97,21 @@ class ProxySettings:
         proxies: Proxy URLs by the scheme of the request, and "all".
         no_proxy: The hosts to reach directly.
         ask_system: Ask the operating system's own list of exceptions too.
+        variables: Where each of `proxies` was read, for messages.
     """
 
-    __slots__ = ("_no_proxy", "_proxies", "ask_system")
+    __slots__ = ("_no_proxy", "_proxies", "_variables", "ask_system")
 
     def __init__(
-        self, proxies: Mapping[str, str], no_proxy: str = "", *, ask_system: bool = False
+        self,
+        proxies: Mapping[str, str],
+        no_proxy: str = "",
+        *,
+        ask_system: bool = False,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._proxies = dict(proxies)
+        self._variables = dict(variables or {})
         self._no_proxy = NoProxy(no_proxy)
         self.ask_system = ask_system
 
@@ -119,14 +129,16 @@ class ProxySettings:
         Raises:
             InvalidURL: (a ValueError) The environment has something that is not a proxy's URL.
         """
-        proxy = self._proxies.get(scheme) or self._proxies.get("all")
+        found = scheme if self._proxies.get(scheme) else "all"
+        proxy = self._proxies.get(found)
         if not proxy:
             return None
         if self._no_proxy and self._no_proxy.matches(host, port or PORTS.get(scheme, 0)):
             return None
         if self.ask_system and _system().proxy_bypass(host):
             return None
-        return proxy
+        variable = self._variables.get(found, "the system's settings")
+        return with_scheme(proxy, variable)
 
 
 def read_environment(environ: Mapping[str, str]) -> ProxySettings:
@@ -136,18 +148,23 @@ def read_environment(environ: Mapping[str, str]) -> ProxySettings:
         environ: Variables; each is looked for in lower case and then in upper case.  An empty one
             counts as none.
     """
-    proxies = {}
+    proxies, variables = {}, {}
     for scheme in (*SCHEMES, "all"):
-        value = environ.get(f"{scheme}_proxy")
+        variable = f"{scheme}_proxy"
+        value = environ.get(variable)
         # CVE-2016-5385: in a CGI program HTTP_PROXY is the request's own header "Proxy".
         if value is None and not (scheme == "http" and "REQUEST_METHOD" in environ):
-            value = environ.get(f"{scheme}_proxy".upper())
+            variable = variable.upper()
+            value = environ.get(variable)
         if value and value.strip():
-            proxies[scheme] = with_scheme(value.strip())
+            value = value.strip()
+            if any(mark.isspace() for mark in value):
+                refuse(value, variable, "it is no URL")
+            proxies[scheme], variables[scheme] = value, variable
     no_proxy = environ.get("no_proxy")
     if no_proxy is None:
         no_proxy = environ.get("NO_PROXY", "")
-    return ProxySettings(proxies, no_proxy)
+    return ProxySettings(proxies, no_proxy, variables=variables)
 
 
 def environment_proxies() -> ProxySettings:
@@ -174,25 +191,55 @@ def settings_of(values: tuple[str | None, ...], is_cgi: bool) -> ProxySettings:
     if settings or sys.platform not in {"darwin", "win32"}:
         return settings
     named = _system().getproxies()
-    system = {
-        scheme: with_scheme(url) for scheme, url in named.items() if scheme in {*SCHEMES, "all"}
-    }
+    system = {scheme: url for scheme, url in named.items() if scheme in {*SCHEMES, "all"}}
     return ProxySettings(
         system, environ.get("no_proxy", environ.get("NO_PROXY", "")), ask_system=True
     )
 
 
-def with_scheme(value: str) -> str:
-    """A proxy as the environment may name it: without a scheme it is an HTTP proxy."""
-    if "://" in value:
-        return value
+@lru_cache(maxsize=64)
+def with_scheme(value: str, variable: str) -> str:
+    """A proxy as the environment may name it: without a scheme it is an HTTP proxy.
+
+    Args:
+        value: What the variable says.
+        variable: Its name, for messages.
+
+    Raises:
+        InvalidURL: (a ValueError) It names no proxy; the message names the variable.
+    """
     if value.startswith("//"):
-        return "http:" + value
-    if any(mark.isspace() for mark in value):
-        raise InvalidURL(
-            value.rpartition("@")[2], "the environment names this as a proxy, and it is no URL"
-        )
-    return "http://" + value
+        url = "http:" + value
+    elif value[:8].lower() == "socks://":
+        url = "socks5://" + value[8:]  # so GNOME writes it, and means any SOCKS proxy
+    else:
+        url = value if "://" in value else "http://" + value
+    try:
+        proxy_hops(url)
+    except InvalidURL as exc:
+        refuse(value, variable, str(exc.description))
+    except ValueError as exc:
+        refuse(value, variable, str(exc))
+    return url
+
+
+def refuse(value: str, variable: str, reason: str) -> NoReturn:
+    shown = without_credentials(value)
+    # `from None`: the parser's error shows the credentials.
+    raise InvalidURL(shown, f"{variable} names this as a proxy: {reason}") from None
+
+
+@lru_cache(maxsize=1024)
+def ascii_name(name: str) -> str:
+    """A host's name by its A-labels (RFC 5890 2.3.2.1), which is what URLs have; what is none stays
+    as it is.
+    """
+    if name.isascii():
+        return name
+    try:
+        return URL.build(scheme="http", host=name).raw_host or name
+    except ValueError:
+        return name
 
 
 def as_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -95,6 +95,18 @@ def proxy_hops(
     return tuple(one_hop(member, proxy_auth, proxy_headers, proxy_ssl) for member in members)
 
 
+def hops_of(
+    proxy: Any,
+    proxy_auth: Credentials | None = None,
+    proxy_headers: LooseHeaders | None = None,
+    proxy_ssl: Any = None,
+) -> tuple[ProxyHop, ...]:
+    """As `proxy_hops`, for what a program writes as `proxy=`: "" is no proxy, as in curl."""
+    if isinstance(proxy, str | URL) and not str(proxy):
+        return ()
+    return proxy_hops(proxy, proxy_auth, proxy_headers, proxy_ssl)
+
+
 def is_pair(value: Any) -> bool:
     """Whether `value` is a ``(url, BasicAuth)`` pair: one hop and not a chain of two."""
     return (

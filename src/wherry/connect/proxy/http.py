@@ -75,7 +75,10 @@ def connect_answer(head: bytes) -> ResponseHead:
         NotHttp: It is no HTTP/1 head, or has too many fields.
     """
     # RFC 9112 2.2: an empty line before a message may be passed over.
-    lines = head.lstrip(b"\r\n").removesuffix(b"\r\n\r\n").split(b"\r\n")
+    # The same: lines may end with LF alone, all of them or none.
+    head = head.lstrip(b"\r\n")
+    end = b"\r\n" if head.partition(b"\n")[0].endswith(b"\r") else b"\n"
+    lines = head.removesuffix(end * 2).split(end)
     found = STATUS_LINE.match(lines[0])
     if found is None:
         raise NotHttp(f"this is no HTTP status line: {lines[0][:64]!r}")

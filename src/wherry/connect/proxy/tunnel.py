@@ -8,7 +8,6 @@ credential, and never sees a request.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
@@ -51,6 +50,17 @@ DialFirst = Callable[[ProxyHop], Awaitable[HandshakeStream]]
 
 HTTP_SCHEMES = frozenset({"http", "https"})
 # A proxy is spoken to in HTTP/1.1 (RFC 9110 9.3.6).
+# What a SOCKS proxy says of one address, and need not be so of the next.
+OTHERS_MAY_DO = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ENETUNREACH,
+        errno.EHOSTUNREACH,
+        errno.ECONNREFUSED,
+        errno.ETIMEDOUT,
+        errno.EAFNOSUPPORT,
+    }
+)
 PROXY_PROTOCOLS = ("http/1.1",)
 
 
@@ -101,13 +111,13 @@ async def open_tunnel(
         hops: The proxies to pass, at least one.
         dial_first: Opens a stream to the first of them, directly.
         settings: The connector's.
-        connect_request: Whose connection this will be; its `sock_connect` limits each hop.
+        connect_request: Whose connection this will be; its `sock_connect` limits all hops together.
 
     Raises:
         ClientConnectorAddressBlocked: `allow_address` refused every address of the first hop.
         ClientProxyConnectionError: A hop could not be reached, or did not speak its protocol.
         ClientHttpProxyError: An HTTP hop answered with an error.
-        ConnectionTimeoutError: A hop took longer than `connect_request.sock_connect`.
+        ConnectionTimeoutError: The hops took longer than `connect_request.sock_connect`.
     """
     ends = [(hop.host, hop.port) for hop in hops[1:]] + [(route.origin.host, route.origin.port)]
     if connect_request.answer is None:
@@ -151,7 +161,51 @@ async def pass_hops(
     settings: DialSettings,
     connect_request: ConnectRequest,
 ) -> HandshakeStream:
-    """A stream through `hops`, each of which opens a tunnel to its end."""
+    """A stream through `hops`, each of which opens a tunnel to its end.
+
+    A SOCKS proxy that is given addresses is given one after the other, each by a new connection.
+    """
+    addresses: dict[int, list[str]] = {}
+    while True:
+        try:
+            return await pass_once(hops, ends, dial_first, settings, connect_request, addresses)
+        except OtherAddress as exc:
+            del addresses[exc.place][0]
+
+
+class OtherAddress(Exception):
+    """A SOCKS proxy could not reach an address, and there are others of that name.
+
+    Args:
+        place: Which of the hops it is.
+    """
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        super().__init__(place)
+
+
+async def pass_once(
+    hops: list[ProxyHop],
+    ends: list[tuple[str, int]],
+    dial_first: DialFirst,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+    addresses: dict[int, list[str]],
+) -> HandshakeStream:
+    """The same, with the first of the addresses that are left.
+
+    Args:
+        hops: The proxies.
+        ends: What each is asked for.
+        dial_first: Opens a stream to the first of them.
+        settings: The connector's.
+        connect_request: Whose connection this will be.
+        addresses: Of which hop's end which addresses are to be tried; filled here.
+
+    Raises:
+        OtherAddress: The first of them was no good, and there are more.
+    """
     try:
         stream = await dial_first(hops[0])
     except ClientConnectorAddressBlocked:
@@ -162,7 +216,7 @@ async def pass_hops(
     try:
         for hop, (host, port) in zip(hops, ends, strict=True):
             passed.append(hop)
-            await pass_hop(stream, tuple(passed), host, port, settings, connect_request)
+            await pass_hop(stream, tuple(passed), host, port, settings, connect_request, addresses)
     except BaseException:
         stream.abort()
         raise
@@ -181,22 +235,20 @@ async def pass_hop(
     port: int,
     settings: DialSettings,
     connect_request: ConnectRequest,
+    addresses: dict[int, list[str]],
 ) -> None:
     """Ask the last of `hops`, at the other end of `stream`, for a tunnel to `host`; errors name
     it.
     """
-    hop = hops[-1]
+    hop, place = hops[-1], len(hops) - 1
     towards = authority(host, port)
     try:
         if hop.scheme == "https":
             await enter_tls(stream, hops, settings, connect_request)
-        async with asyncio.timeout(connect_request.sock_connect):
-            if hop.scheme in HTTP_SCHEMES:
-                await ask_http(stream, hop, host, port)
-            else:
-                await ask_socks(
-                    stream, await socks_steps(hop, host, port, settings, connect_request)
-                )
+        async with connect_request.time_limit():
+            await ask_for_tunnel(
+                stream, hop, host, port, settings, connect_request, place, addresses
+            )
         if stream.unread:
             # A client speaks first in HTTP and in TLS: these bytes would be taken for an answer.
             raise Refusal(errno.EPROTO, f"{stream.unread} bytes came before anything was asked")
@@ -209,6 +261,8 @@ async def pass_hop(
             hop_key(hop), connect_request, f"{hop} gave no tunnel to {towards}"
         ) from exc
     except Refusal as exc:
+        if exc.number in OTHERS_MAY_DO and len(addresses.get(place, ())) > 1:
+            raise OtherAddress(place) from exc
         raise proxy_failure(hop, OSError(exc.number, exc.reason), towards) from exc
     except ServerFingerprintMismatch as exc:
         raise proxy_failure(hop, OSError(errno.EPROTO, str(exc))) from exc
@@ -217,6 +271,29 @@ async def pass_hop(
     except ValueError as exc:
         # No HTTP came, or too much of it.
         raise proxy_failure(hop, OSError(errno.EPROTO, str(exc)), towards) from exc
+
+
+async def ask_for_tunnel(
+    stream: HandshakeStream,
+    hop: ProxyHop,
+    host: str,
+    port: int,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+    place: int,
+    addresses: dict[int, list[str]],
+) -> None:
+    """Ask in the proxy's own protocol; a name that is resolved on this side is so once."""
+    if hop.scheme in HTTP_SCHEMES:
+        await ask_http(stream, hop, host, port)
+        return
+    if hop.scheme in {"socks4", "socks5"} and literal(host) is None:
+        if place not in addresses:
+            addresses[place] = await own_addresses(
+                host, port, settings, connect_request, only_ipv4=hop.scheme == "socks4"
+            )
+        host = addresses[place][0]
+    await ask_socks(stream, socks_steps(hop, host, port))
 
 
 async def enter_tls(
@@ -249,7 +326,7 @@ async def ask_http(stream: HandshakeStream, hop: ProxyHop, host: str, port: int)
     """Ask an HTTP proxy for a tunnel by CONNECT (RFC 9110 9.3.6)."""
     stream.write(connect_request(hop, host, port))
     for _ in range(MAX_INTERIM + 1):
-        head = connect_answer(await stream.read_until(b"\r\n\r\n", MAX_HEAD))
+        head = connect_answer(await stream.read_head(MAX_HEAD))
         # RFC 9110 15.2: interim answers may come at any time; 101 was not asked for.
         if head.status == 101 or head.status >= 200:
             break
@@ -278,28 +355,22 @@ def http_refusal(hop: ProxyHop, host: str, port: int, head: ResponseHead) -> Cli
     )
 
 
-async def socks_steps(
-    hop: ProxyHop, host: str, port: int, settings: DialSettings, connect_request: ConnectRequest
-) -> Steps:
-    """The handshake for a SOCKS hop, the name resolved here where its scheme says so."""
-    if hop.scheme in {"socks4", "socks5"} and literal(host) is None:
-        host = await own_address(
-            host, port, settings, connect_request, only_ipv4=hop.scheme == "socks4"
-        )
+def socks_steps(hop: ProxyHop, host: str, port: int) -> Steps:
+    """The handshake for a SOCKS hop."""
     if hop.scheme in {"socks4", "socks4a"}:
         return socks4(host, port, hop.username)
     return socks5(host, port, hop.username, hop.password)
 
 
-async def own_address(
+async def own_addresses(
     host: str,
     port: int,
     settings: DialSettings,
     connect_request: ConnectRequest,
     *,
     only_ipv4: bool,
-) -> str:
-    """The address of `host`, resolved here and not by the proxy."""
+) -> list[str]:
+    """The addresses of `host`, resolved here and not by the proxy, in the order to try them."""
     if settings.names is None:
         raise Refusal(
             errno.EINVAL,
@@ -319,12 +390,12 @@ async def own_address(
     if allow is not None:
         addresses = [address for address in addresses if allow(address)]
     # A proxy with IPv6 has IPv4 too; the contrary is common.
-    addresses = [address for address in addresses if address.version == 4] or (
-        [] if only_ipv4 else addresses
-    )
+    addresses.sort(key=lambda address: address.version)
+    if only_ipv4:
+        addresses = [address for address in addresses if address.version == 4]
     if not addresses:
         raise Refusal(errno.EAFNOSUPPORT, f"{host} has no address that may be given to the proxy")
-    return str(addresses[0])
+    return [str(address) for address in addresses]
 
 
 async def ask_socks(stream: HandshakeStream, steps: Steps) -> None:

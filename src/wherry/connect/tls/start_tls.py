@@ -52,7 +52,7 @@ async def secure(
     """
     handshake = await settings.sessions.handshake(ssl_option, protocols, trust, chosen=chosen)
     try:
-        async with asyncio.timeout(connect_request.sock_connect):
+        async with connect_request.time_limit():
             await stream.start_tls(
                 handshake,
                 server_hostname,

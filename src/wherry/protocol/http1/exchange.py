@@ -58,6 +58,10 @@ class Http1Carrier(Connection):
     def resume_writing(self) -> None: ...
 
 
+# A chunk is copied to go out in one write up to so many bytes.
+CHUNK_JOIN_LIMIT = 64 * 1024
+
+
 class Http1Exchange(Exchange):
     """One request and its response on an HTTP/1 connection."""
 
@@ -84,7 +88,14 @@ class Http1Exchange(Exchange):
             return  # an empty chunk would end the body
         transport = self._writable()
         if self._chunked:
-            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+            # Not `writelines`: CPython's of 3.12.0 to 3.12.8, 3.13.0 and 3.13.1 never tells the
+            # protocol that the transport is full (CVE-2024-12254).
+            if len(data) <= CHUNK_JOIN_LIMIT:
+                transport.write(b"".join((b"%x\r\n" % len(data), data, b"\r\n")))
+            else:
+                transport.write(b"%x\r\n" % len(data))
+                transport.write(data)
+                transport.write(b"\r\n")
         else:
             transport.write(data)
 
