@@ -8,7 +8,7 @@ DEMO_STAMP := $(VENV)/.installed-for-demo
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: demo test lint format bench docs clean servers venv
+.PHONY: demo test lint format bench docs clean servers venv release-check
 
 # --- what the others need ---------------------------------------------------------------------------------------
 
@@ -59,6 +59,11 @@ bench: $(STAMP)
 docs: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# What a release is built from, checked as its users will meet it; CONTRIBUTING has the whole list.
+release-check: $(STAMP) servers
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
+	bash scripts/release_check.sh $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis site dist
