@@ -18,7 +18,7 @@ from tests.servers.raw import read_request, response
 from yarl import URL
 
 import wherry
-from wherry.cli.ask import UsageProblem
+from wherry.cli.arguments import UsageProblem
 from wherry.cli.fetch import file_name, pause_before, read_list
 
 

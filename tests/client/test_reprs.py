@@ -173,8 +173,8 @@ def test_what_holds_a_secret_does_not_show_it(make: Callable[[], Any]) -> None:
 
 
 def test_a_command_lines_request_shows_no_secret() -> None:
-    ask = pytest.importorskip("wherry.cli.ask")
-    made = ask.Ask(
+    arguments = pytest.importorskip("wherry.cli.arguments")
+    made = arguments.RequestArguments(
         URL(f"http://me:{MINE}@h.test/"), headers=list(GIVEN.items()), body=MINE.encode(), user=("me", MINE),
         form=[("password", MINE.encode(), None)], proxies=[f"http://me:{MINE}@p.test"], proxy_user=("me", MINE),
     )  # fmt: skip

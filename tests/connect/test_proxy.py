@@ -21,7 +21,7 @@ from wherry.connect.proxy.hops import proxy_hops
 from wherry.connect.proxy.tunnel import open_tunnel
 from wherry.connect.route import Origin, ProxyHop, Route
 from wherry.connect.tls.contexts import Fingerprint, selected_protocol
-from wherry.connect.tls.start_tls import secure
+from wherry.connect.tls.start_tls import start_tls
 from wherry.errors import (
     ClientConnectorError,
     ClientError,
@@ -486,11 +486,13 @@ async def test_one_context_serves_a_proxy_and_an_origin_of_http2(authority: trus
             assert selected_protocol(stream.transport) == "http/1.1"
             key = hop_key(route.hops[0])
             options = {"ssl_option": context, "server_hostname": "localhost", "key": key}
-            await secure(stream, settings, connect_request, protocols=("h2", "http/1.1"), **options)
+            await start_tls(
+                stream, settings, connect_request, protocols=("h2", "http/1.1"), **options
+            )
             assert selected_protocol(stream.transport) == "h2"
             stream.abort()
             stream = await dial_stream("127.0.0.1", other, settings, connect_request, key=key)
-            await secure(
+            await start_tls(
                 stream, settings, connect_request, protocols=("http/1.1",), chosen=True, **options
             )
             assert selected_protocol(stream.transport) == "http/1.1"

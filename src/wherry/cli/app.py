@@ -17,7 +17,14 @@ from yarl import URL
 
 import wherry
 from wherry.cli import show
-from wherry.cli.ask import Ask, UsageProblem, parse_header, parse_url, parse_user, with_body
+from wherry.cli.arguments import (
+    RequestArguments,
+    UsageProblem,
+    parse_header,
+    parse_url,
+    parse_user,
+    with_body,
+)
 from wherry.cli.curl import curl_command
 from wherry.cli.demo import run_demo
 from wherry.cli.fetch import Plan, read_list, run_fetch
@@ -150,9 +157,9 @@ def _mistakes() -> Iterator[None]:
         sys.exit(1)
 
 
-def _ask(url: URL, given: dict[str, Any]) -> Ask:
+def _ask(url: URL, given: dict[str, Any]) -> RequestArguments:
     """What the options that several commands have say of a request."""
-    return Ask(
+    return RequestArguments(
         url,
         headers=[parse_header(text) for text in given["headers"]],
         user=parse_user(given["user"]) if given.get("user") else None,
@@ -253,16 +260,18 @@ def _ask(url: URL, given: dict[str, Any]) -> Ask:
 def get(url: str, **given: Any) -> None:
     """Get URL: shown on a terminal, as plain bytes in a pipe, or saved to a file."""
     with _mistakes():
-        ask = _ask(parse_url(url), given)
-        with_body(ask, given["data"], given["json_text"], given["form"])
-    has_body = ask.body is not None or bool(ask.form)
-    ask.method = (given["method"] or ("POST" if has_body else "GET")).upper()
+        wanted = _ask(parse_url(url), given)
+        with_body(wanted, given["data"], given["json_text"], given["form"])
+    has_body = wanted.body is not None or bool(wanted.form)
+    wanted.method = (given["method"] or ("POST" if has_body else "GET")).upper()
     if given["curl"]:
-        click.echo(curl_command(ask))
+        click.echo(curl_command(wanted))
         return
     recorder = Recorder(given["har"]) if given["har"] else None
     path = None if given["output"] == Path("-") else given["output"]
-    run(run_single(ask, Output(path, given["resume"], given["verbose"], given["fail"], recorder)))
+    run(
+        run_single(wanted, Output(path, given["resume"], given["verbose"], given["fail"], recorder))
+    )
 
 
 @cli.command(short_help="Download many URLs at once.", context_settings=_CONTEXT)
@@ -440,9 +449,9 @@ def websocket(url: str, **given: Any) -> None:
     wherry ws -m '{"subscribe": "ticks"}' -n 10 wss://feed.test/
     """
     with _mistakes():
-        ask = _ask(parse_url(url, ("ws", "wss", "http", "https")), given)
+        wanted = _ask(parse_url(url, ("ws", "wss", "http", "https")), given)
         talk = Talk(
-            ask,
+            wanted,
             given["protocols"],
             given["messages"],
             given["wait"],

@@ -4,44 +4,47 @@ from __future__ import annotations
 
 import shlex
 
-from wherry.cli.ask import Ask
+from wherry.cli.arguments import RequestArguments
 
 
-def curl_command(ask: Ask) -> str:
+def curl_command(wanted: RequestArguments) -> str:
     """One line for a shell; bodies that are no text are taken from standard input."""
     words = ["curl"]
-    if ask.follow:
+    if wanted.follow:
         words.append("--location")
-    words.append("--http2" if ask.http2 else "--http1.1")
-    has_body = ask.body is not None or bool(ask.form)
-    if ask.method == "HEAD":
+    words.append("--http2" if wanted.http2 else "--http1.1")
+    has_body = wanted.body is not None or bool(wanted.form)
+    if wanted.method == "HEAD":
         words.append("--head")
-    elif ask.method != ("POST" if has_body else "GET"):
-        words += ["--request", ask.method]
-    for name, value in ask.headers:
+    elif wanted.method != ("POST" if has_body else "GET"):
+        words += ["--request", wanted.method]
+    for name, value in wanted.headers:
         words += ["--header", f"{name}: {value}" if value else f"{name};"]
-    if ask.user is not None:
-        words += ["--user", ":".join(ask.user)]
-    if ask.timeout is not None:
-        words += ["--max-time", f"{ask.timeout:g}"]
+    if wanted.user is not None:
+        words += ["--user", ":".join(wanted.user)]
+    if wanted.timeout is not None:
+        words += ["--max-time", f"{wanted.timeout:g}"]
     # curl takes one proxy in front of another, and no longer chains.
-    if len(ask.proxies) > 1:
-        words += ["--preproxy", ask.proxies[-2]]
-    if ask.proxies:
-        words += ["--proxy", ask.proxies[-1]]
-    if ask.proxy_user is not None:
-        words += ["--proxy-user", ":".join(ask.proxy_user)]
-    if ask.tls is False:
+    if len(wanted.proxies) > 1:
+        words += ["--preproxy", wanted.proxies[-2]]
+    if wanted.proxies:
+        words += ["--proxy", wanted.proxies[-1]]
+    if wanted.proxy_user is not None:
+        words += ["--proxy-user", ":".join(wanted.proxy_user)]
+    if wanted.tls is False:
         words.append("--insecure")
-    if ask.body is not None:
-        words += ["--data-raw" if _is_text(ask.body) else "--data-binary", _text_or_input(ask.body)]
-    for name, content, path in ask.form:
+    if wanted.body is not None:
+        words += [
+            "--data-raw" if _is_text(wanted.body) else "--data-binary",
+            _text_or_input(wanted.body),
+        ]
+    for name, content, path in wanted.form:
         words += (
             ["--form", f"{name}=@{_quoted(path)}"]
             if path
             else ["--form-string", f"{name}={content.decode()}"]
         )
-    words.append(str(ask.url))
+    words.append(str(wanted.url))
     return shlex.join(words)
 
 

@@ -22,7 +22,7 @@ from yarl import URL
 
 import wherry
 from wherry.cli import show
-from wherry.cli.ask import Ask, UsageProblem, parse_url
+from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
 from wherry.middlewares.retry import retry_after
 
 # RFC 9110 15: what may go away by itself.
@@ -71,7 +71,7 @@ class Plan:
     resume: bool = True
     connections: int = 1
     report: Path | None = None
-    options: Ask = field(default_factory=lambda: Ask(URL()))
+    options: RequestArguments = field(default_factory=lambda: RequestArguments(URL()))
 
 
 def read_list(urls: Iterable[str], lines: Iterable[str] = ()) -> list[Job]:
@@ -219,8 +219,8 @@ async def _fetch(session: wherry.ClientSession, job: Job, plan: Plan, bars: Prog
         bars.remove_task(task)
 
 
-def _download_options(ask: Ask) -> dict[str, Any]:
-    options = ask.options
+def _download_options(wanted: RequestArguments) -> dict[str, Any]:
+    options = wanted.options
     del options["allow_redirects"]
     return options
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import wherry
 from wherry.cli import show
-from wherry.cli.ask import Ask
+from wherry.cli.arguments import RequestArguments
 
 
 class Recorder:
@@ -27,7 +27,7 @@ class Recorder:
 
     def add(
         self,
-        ask: Ask,
+        wanted: RequestArguments,
         response: wherry.ClientResponse,
         body: bytes | None,
         seconds: dict[str, float | None],
@@ -43,7 +43,7 @@ class Recorder:
                 {
                     "startedDateTime": began.isoformat(),
                     "time": _milliseconds(seconds.get("total")) if last else 0,
-                    "request": _request(ask, step),
+                    "request": _request(wanted, step),
                     "response": _response(step, body if last else b""),
                     "cache": {},
                     "timings": _timings(seconds if last else {}),
@@ -86,7 +86,7 @@ def _version(response: wherry.ClientResponse) -> str:
     return "HTTP/1.1" if version is None else f"HTTP/{version.major}.{version.minor}"
 
 
-def _request(ask: Ask, response: wherry.ClientResponse) -> dict[str, Any]:
+def _request(wanted: RequestArguments, response: wherry.ClientResponse) -> dict[str, Any]:
     url = response.request_info.url
     request: dict[str, Any] = {
         "method": response.method,
@@ -96,11 +96,13 @@ def _request(ask: Ask, response: wherry.ClientResponse) -> dict[str, Any]:
         "headers": _pairs(response.request_info.headers.items()),
         "queryString": _pairs(url.query.items()),
         "headersSize": -1,
-        "bodySize": len(ask.body) if ask.body is not None and response.method == ask.method else -1,
+        "bodySize": len(wanted.body)
+        if wanted.body is not None and response.method == wanted.method
+        else -1,
     }
-    if ask.body is not None and response.method == ask.method:
+    if wanted.body is not None and response.method == wanted.method:
         kind = response.request_info.headers.get("Content-Type", "application/octet-stream")
-        request["postData"] = {"mimeType": kind, "text": ask.body.decode("utf-8", "replace")}
+        request["postData"] = {"mimeType": kind, "text": wanted.body.decode("utf-8", "replace")}
     return request
 
 

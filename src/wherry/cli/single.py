@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 import wherry
 from wherry.cli import show
-from wherry.cli.ask import Ask
+from wherry.cli.arguments import RequestArguments
 from wherry.cli.har import Recorder
 
 # A body that is larger is not gathered to be made pretty or recorded: it goes through piece by
@@ -40,7 +40,7 @@ class Output:
     recorder: Recorder | None = None
 
 
-async def run_single(ask: Ask, output: Output) -> None:
+async def run_single(wanted: RequestArguments, output: Output) -> None:
     """Make the request and do with the response what was asked for.
 
     Raises:
@@ -48,27 +48,27 @@ async def run_single(ask: Ask, output: Output) -> None:
         OSError: A file cannot be written.
         ValueError: Something cannot be sent or shown.
     """
-    connector = wherry.TCPConnector(protocols=ask.protocols)
+    connector = wherry.TCPConnector(protocols=wanted.protocols)
     async with wherry.ClientSession(connector=connector, trust_env=True) as session:
         if output.resume:
             if output.path is None:
                 raise ValueError("--continue needs -o FILE")
-            if ask.method != "GET":
-                raise ValueError(f"--continue goes with GET, not with {ask.method}")
+            if wanted.method != "GET":
+                raise ValueError(f"--continue goes with GET, not with {wanted.method}")
             with show.progress_bars() as bars:
                 await session.download(
-                    ask.url,
+                    wanted.url,
                     output.path,
                     resume=True,
                     progress=_advance(bars, output.path.name),
-                    **ask.options,
+                    **wanted.options,
                 )
             return
         # What a terminal shows is gathered first.
         limit = MAX_GATHERED if _shows(output) else None
         began = time.perf_counter()
         async with session.request(
-            ask.method, ask.url, max_body_size=limit, **ask.options
+            wanted.method, wanted.url, max_body_size=limit, **wanted.options
         ) as response:
             first_byte = time.perf_counter() - began
             if output.verbose:
@@ -82,7 +82,7 @@ async def run_single(ask: Ask, output: Output) -> None:
                 stats = connector.stats()
                 show.note(f"connections: opened {stats.opened}, reused {stats.reused}")
             if output.recorder is not None:
-                output.recorder.add(ask, response, content, seconds)
+                output.recorder.add(wanted, response, content, seconds)
     if output.recorder is not None:
         output.recorder.write()
 

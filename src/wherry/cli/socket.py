@@ -12,7 +12,7 @@ from typing import Any
 
 import wherry
 from wherry.cli import show
-from wherry.cli.ask import Ask
+from wherry.cli.arguments import RequestArguments
 
 _GONE_WELL = frozenset({None, 1000, 1001, 1005})
 _LONGEST_LINE = 16 * 1024 * 1024
@@ -23,7 +23,7 @@ class Talk:
     """How a conversation goes.
 
     Args:
-        ask: Where to, and how to get there.
+        wanted: Where to, and how to get there.
         protocols: The subprotocols to offer.
         messages: Send these instead of standard input.
         wait: Seconds of silence after the last message was sent, before we close.
@@ -32,7 +32,7 @@ class Talk:
         ping: Seconds between pings, whose answers' times are told; 0 for none.
     """
 
-    ask: Ask
+    wanted: RequestArguments
     protocols: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
     wait: float = 1.0
@@ -48,13 +48,13 @@ async def run_talk(talk: Talk) -> int:
     Raises:
         ClientError: The WebSocket could not be opened, or broke off.
     """
-    options = talk.ask.options
+    options = talk.wanted.options
     for name in ("allow_redirects", "timeout"):
         del options[name]
     async with wherry.ClientSession(trust_env=True) as session:
-        async with asyncio.timeout(talk.ask.timeout):
+        async with asyncio.timeout(talk.wanted.timeout):
             socket = await session.ws_connect(
-                talk.ask.url, protocols=talk.protocols, autoping=not talk.ping, **options
+                talk.wanted.url, protocols=talk.protocols, autoping=not talk.ping, **options
             )
         async with socket:
             if talk.verbose:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, cast
 
 from wherry.connect.dial_settings import DialSettings, connection_key
@@ -44,9 +43,11 @@ def connection_for(
 def _http2(settings: DialSettings) -> Connection:
     # Most programs never speak it, and its modules are half of what importing the others takes: so
     # not before.
-    module = import_module("wherry.protocol.http2.connection")
-    flow = settings.http2 or module.DEFAULT_FLOW
-    return cast("Connection", module.Http2Connection(settings.loop, settings.limits, flow))
+    from wherry.protocol.http2.connection import Http2Connection
+
+    if settings.http2 is None:
+        return Http2Connection(settings.loop, settings.limits)
+    return Http2Connection(settings.loop, settings.limits, settings.http2)
 
 
 def wrong_protocol(key: ConnectionKey, chosen: str, route: Route) -> ClientConnectorError:

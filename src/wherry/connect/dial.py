@@ -43,7 +43,7 @@ from wherry.connect.proxy.tunnel import open_tunnel, proxy_failure
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.sessions import Handshake
-from wherry.connect.tls.start_tls import check_fingerprint, secure
+from wherry.connect.tls.start_tls import check_fingerprint, start_tls
 from wherry.connect.tls.transport import TlsTransport
 from wherry.errors import (
     ClientConnectorAddressBlocked,
@@ -266,7 +266,7 @@ async def finish(
     try:
         if route.is_tls:
             started = settings.loop.time()
-            await secure(
+            await start_tls(
                 stream,
                 settings,
                 connect_request,

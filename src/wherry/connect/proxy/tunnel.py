@@ -31,7 +31,7 @@ from wherry.connect.proxy.http import (
 from wherry.connect.proxy.socks import Refusal, Steps, literal, socks4, socks5
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls.contexts import selected_protocol
-from wherry.connect.tls.start_tls import secure
+from wherry.connect.tls.start_tls import start_tls
 from wherry.errors import (
     ClientConnectorAddressBlocked,
     ClientConnectorError,
@@ -285,7 +285,7 @@ async def ask_for_tunnel(
 ) -> None:
     """Ask in the proxy's own protocol; a name that is resolved on this side is so once."""
     if hop.scheme in HTTP_SCHEMES:
-        await ask_http(stream, hop, host, port)
+        await connect_by_http(stream, hop, host, port)
         return
     if hop.scheme in {"socks4", "socks5"} and literal(host) is None:
         if place not in addresses:
@@ -293,7 +293,7 @@ async def ask_for_tunnel(
                 host, port, settings, connect_request, only_ipv4=hop.scheme == "socks4"
             )
         host = addresses[place][0]
-    await ask_socks(stream, socks_steps(hop, host, port))
+    await run_socks(stream, socks_steps(hop, host, port))
 
 
 async def enter_tls(
@@ -304,7 +304,7 @@ async def enter_tls(
 ) -> None:
     """TLS with the last of `hops`, inside whatever the stream is in already."""
     hop = hops[-1]
-    await secure(
+    await start_tls(
         stream,
         settings,
         connect_request,
@@ -322,7 +322,7 @@ async def enter_tls(
         raise NotHttp(f"the proxy chose {chosen!r} by ALPN, which was not offered")
 
 
-async def ask_http(stream: HandshakeStream, hop: ProxyHop, host: str, port: int) -> None:
+async def connect_by_http(stream: HandshakeStream, hop: ProxyHop, host: str, port: int) -> None:
     """Ask an HTTP proxy for a tunnel by CONNECT (RFC 9110 9.3.6)."""
     stream.write(connect_request(hop, host, port))
     for _ in range(MAX_INTERIM + 1):
@@ -398,7 +398,7 @@ async def own_addresses(
     return [str(address) for address in addresses]
 
 
-async def ask_socks(stream: HandshakeStream, steps: Steps) -> None:
+async def run_socks(stream: HandshakeStream, steps: Steps) -> None:
     """Run a SOCKS handshake: send what `steps` yields, and give it the answers."""
     try:
         data, size = next(steps)

@@ -19,7 +19,7 @@ from wherry.errors import ClientConnectorError, ServerFingerprintMismatch
 from wherry.types import ConnectionKey
 
 
-async def secure(
+async def start_tls(
     stream: HandshakeStream,
     settings: DialSettings,
     connect_request: ConnectRequest,

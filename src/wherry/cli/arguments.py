@@ -25,7 +25,7 @@ class UsageProblem(ValueError):
 
 
 @dataclass(slots=True)
-class Ask:
+class RequestArguments:
     """One request, before it is sent.
 
     Args:
@@ -167,7 +167,9 @@ def parse_form_field(text: str) -> tuple[str, bytes, str | None]:
     return name, read_data(value), value[1:] if value.startswith("@") and value != "@-" else None
 
 
-def with_body(ask: Ask, data: Sequence[str], json_text: str | None, form: Sequence[str]) -> None:
+def with_body(
+    wanted: RequestArguments, data: Sequence[str], json_text: str | None, form: Sequence[str]
+) -> None:
     """Put in the body; its method is POST and its type a form's where nothing else was said.
 
     Raises:
@@ -175,18 +177,18 @@ def with_body(ask: Ask, data: Sequence[str], json_text: str | None, form: Sequen
     """
     if sum((bool(data), json_text is not None, bool(form))) > 1:
         raise UsageProblem("give one of --data, --json and --form")
-    names = {name.lower() for name, _ in ask.headers}
+    names = {name.lower() for name, _ in wanted.headers}
     if data:
-        ask.body = b"&".join(read_data(text) for text in data)
+        wanted.body = b"&".join(read_data(text) for text in data)
         if "content-type" not in names:
-            ask.headers.append(("Content-Type", "application/x-www-form-urlencoded"))
+            wanted.headers.append(("Content-Type", "application/x-www-form-urlencoded"))
     elif json_text is not None:
-        ask.body = read_data(json_text)
+        wanted.body = read_data(json_text)
         try:
-            json.loads(ask.body)
+            json.loads(wanted.body)
         except ValueError as exc:
             raise UsageProblem(f"--json: {exc}") from exc
         if "content-type" not in names:
-            ask.headers.append(("Content-Type", "application/json"))
+            wanted.headers.append(("Content-Type", "application/json"))
     elif form:
-        ask.form = [parse_form_field(text) for text in form]
+        wanted.form = [parse_form_field(text) for text in form]
