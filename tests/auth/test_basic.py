@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import warnings
 
 import aiohttp
@@ -51,3 +52,30 @@ def test_credentials_of_a_url() -> None:
         warnings.simplefilter("ignore")
         for url in ("http://u%40x:p%3A1@h/", "http://u@h/", "http://:p@h/"):
             assert BasicAuth.from_url(URL(url)) == PEER.from_url(URL(url))
+
+
+@pytest.mark.parametrize("encoding", ["latin1", "ISO-8859-1", "utf-8", "UTF8"])
+@pytest.mark.parametrize(
+    ("login", "password"), [("иван", "пароль"), ("me", "€"), ("名", ""), ("me", "\U0001f511")]
+)
+def test_what_latin_1_cannot_write_goes_out_in_utf_8(
+    login: str, password: str, encoding: str
+) -> None:
+    sent = base64.b64decode(BasicAuth(login, password, encoding).encode().removeprefix("Basic "))
+    assert sent == f"{login}:{password}".encode()
+
+
+def test_what_latin_1_can_write_goes_out_as_it_did() -> None:
+    assert base64.b64decode(BasicAuth("é", "ü").encode()[6:]) == b"\xe9:\xfc"
+
+
+def test_bytes_of_a_command_line_stand_for_themselves() -> None:
+    assert base64.b64decode(BasicAuth("me", "\udcff").encode()[6:]) == b"me:\xff"
+
+
+def test_another_encoding_is_taken_at_its_word() -> None:
+    assert base64.b64decode(BasicAuth("иван", "", "cp1251").encode()[6:]) == "иван:".encode(
+        "cp1251"
+    )
+    with pytest.raises(UnicodeEncodeError):
+        BasicAuth("名", "", "cp1251").encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -205,3 +206,35 @@ async def test_the_error_of_a_url_does_not_show_its_credentials(
 
 def test_credentials_do_not_show_their_password() -> None:
     assert "hidden" not in f"{BasicAuth('me', 'hidden')!r} {[BasicAuth('me', 'hidden')]}"
+
+
+@pytest.mark.parametrize("how", ["auth=", "session auth=", "URL", "netrc", "redirect", "proxy"])
+async def test_credentials_that_latin_1_cannot_write_go_out_in_utf_8(
+    peer: Any, session: Any, how: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from browsers and curl (RFC 7617 2.1): wherever a name is given, it arrives."""
+    (tmp_path / "netrc").write_text("machine a.test login иван password пароль\n", "utf-8")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    server: Peer = await peer()
+    auth = wherry.BasicAuth("иван", "пароль")
+    url = URL(server.url("/", "a.test"))
+    named = url.with_user("иван").with_password("пароль")
+    client = session(
+        auth=auth if how == "session auth=" else None,
+        trust_env=how == "netrc",
+        proxy=URL(server.url()) if how == "proxy" else None,
+        proxy_auth=auth if how == "proxy" else None,
+    )
+    if how == "redirect":
+        server.answer = lambda asked: (
+            reply(302, "", {"Location": str(named.with_path("/x"))})
+            if asked.target == "/"
+            else reply()
+        )
+    async with client.get(named if how == "URL" else url, auth=auth if how == "auth=" else None):
+        pass
+    name = "Proxy-Authorization" if how == "proxy" else "Authorization"
+    sent = server.asked[-1].headers[name].removeprefix("Basic ")
+    assert base64.b64decode(sent) == "иван:пароль".encode()

@@ -193,6 +193,49 @@ def test_a_bad_cookies_txt_names_its_line(tmp_path: Path, line: str) -> None:
     assert len(jar) == 6
 
 
+def test_one_bad_line_does_not_lose_the_file(tmp_path: Path) -> None:
+    good = [f"x.org\tFALSE\t/\tFALSE\t{ends}\t{name}\tv" for name, ends in (("a", 0), ("b", ""))]
+    bad = [
+        "x.org\tFALSE\t/\tFALSE\tsoon\tc\tSesame",
+        "Sesame",
+        "x.org\tF\t/\tF\t0\td\tSesame\r\x01",
+    ]
+    lines = ["# c", good[0], *bad, good[1]]
+    (tmp_path / "c").write_bytes(("\ufeff" + "\r\n".join(lines)).encode())
+    jar = filled()
+    with pytest.warns(UserWarning, match=r"line \d of cookies\.txt.*left out") as told:
+        jar.load_cookies_txt(tmp_path / "c")
+    assert jar.cookie_header(URL("http://x.org/")) == "a=v; b=v"
+    said = [str(warning.message) for warning in told]
+    assert [text.partition(" of")[0] for text in said] == ["line 3", "line 4", "line 5"]
+    assert "Sesame" not in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("ends", "alive"),
+    [
+        ("4102444800.5", True),
+        ("4102444800.", True),
+        ("1.999", False),
+        ("9" * 300, True),
+        ("0.0", True),
+    ],
+)
+def test_times_may_have_fractions(tmp_path: Path, ends: str, alive: bool) -> None:
+    """And a file may begin with a byte order mark, before a cookie as well as before a comment."""
+    (tmp_path / "c").write_text(f"\ufeffx.org\tFALSE\t/\tFALSE\t{ends}\ta\t1\n", "utf-8")
+    jar = CookieJar()
+    jar.load_cookies_txt(tmp_path / "c")
+    assert jar.cookie_header(URL("http://x.org/")) == ("a=1" if alive else "")
+
+
+@pytest.mark.parametrize("ends", ["nan", "inf", "1e5", "١", "1_0", " 1", "0x1", "9" * 5000])
+def test_a_time_is_digits(tmp_path: Path, ends: str) -> None:
+    (tmp_path / "c").write_text(f"x.org\tFALSE\t/\tFALSE\t{ends}\ta\t1\n", "utf-8")
+    with pytest.raises(ValueError, match="line 1 of"):
+        CookieJar().load_cookies_txt(tmp_path / "c")
+
+
 def test_a_cookies_txt_cannot_smuggle_a_field(tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"x.org\tFALSE\t/\tFALSE\t0\ta\t1\rX-Evil: 1\n")
     with pytest.raises(ValueError, match="control characters"):

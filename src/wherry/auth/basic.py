@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 from typing import NamedTuple, Self
 
 from yarl import URL
@@ -17,14 +18,35 @@ def encode_basic_auth(login: str, password: str = "", encoding: str = "utf-8") -
     Args:
         login: The user name; it may not hold a colon.
         password: The password, "" by default.
-        encoding: How both become bytes, UTF-8 by default (RFC 7617 2.1).
+        encoding: How both become bytes, UTF-8 by default (RFC 7617 2.1).  What ISO-8859-1 cannot
+            write goes out in UTF-8 where it is asked for, as from browsers and curl.
 
     Raises:
         ValueError: The name holds a colon (RFC 7617 2).
     """
     if ":" in login:
         raise ValueError('A ":" is not allowed in login (RFC 7617#section-2)')
-    return "Basic " + base64.b64encode(f"{login}:{password}".encode(encoding)).decode("ascii")
+    text = f"{login}:{password}"
+    try:
+        data = text.encode(encoding)
+    except UnicodeEncodeError:
+        if not (is_latin1(encoding) or is_utf8(encoding)):
+            raise
+        # Bytes of a command line that are no text stand for themselves.
+        data = text.encode("utf-8", "surrogateescape")
+    return "Basic " + base64.b64encode(data).decode("ascii")
+
+
+def is_latin1(encoding: str) -> bool:
+    return _codec_name(encoding) == "iso8859-1"
+
+
+def is_utf8(encoding: str) -> bool:
+    return _codec_name(encoding) == "utf-8"
+
+
+def _codec_name(encoding: str) -> str:
+    return codecs.lookup(encoding).name
 
 
 class _BasicAuth(NamedTuple):

@@ -437,8 +437,10 @@ class CookieJar(AbstractCookieJar):
     def load_cookies_txt(self, file_path: str | PathLike[str]) -> None:
         """Replace the cookies by those of a Netscape cookies.txt.
 
+        A line that is none of that format is named in a warning; the others count.
+
         Raises:
-            ValueError: A line is none of that format; the jar is unchanged then.
+            ValueError: No line is of that format; the jar is unchanged then.
         """
         self._replace(storage.from_netscape(storage.read(file_path)))
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError
 from os import PathLike
@@ -25,6 +27,7 @@ _VERSION = 1
 _NEVER = float("inf")
 _NETSCAPE_TITLE = "# Netscape HTTP Cookie File"
 _HTTP_ONLY = "#HttpOnly_"
+_TIME = re.compile(r"(-?[0-9]{1,300}(\.[0-9]*)?)?", re.ASCII).fullmatch
 # Said anew by the record's own fields; "max-age" and "expires" would be counted from the time of
 # loading.
 _DERIVED = frozenset({"domain", "path", "secure", "max-age", "expires"})
@@ -159,7 +162,7 @@ def _from_aiohttp(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[C
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text of a cookie")
+        raise TypeError(f"a {type(value).__name__} is no text of a cookie")
     try:
         return check_line(value)
     except CookieError as exc:
@@ -220,42 +223,59 @@ def to_netscape(cookies: Iterable[Cookie]) -> str:
 def from_netscape(text: str) -> list[Cookie]:
     """The cookies of a cookies.txt.
 
+    A line that is no cookie is named in a warning, and the others count.
+
     Raises:
-        ValueError: A line has not seven fields, or no number where the time belongs.
+        ValueError: No line is a cookie, and one should be.
     """
-    cookies = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.rstrip("\r")
-        attributes: dict[str, Any] = {}
-        if line.startswith(_HTTP_ONLY):
-            line = line[len(_HTTP_ONLY) :]
-            attributes["httponly"] = True
-        elif line.startswith("#") or not line.strip():
-            continue
-        fields = line.split("\t")
-        if len(fields) == 6:
-            # curl leaves the last tab away where the value is empty.
-            fields.append("")
-        if len(fields) != 7:
-            raise ValueError(f"line {number} of cookies.txt has {len(fields)} fields, not 7")
-        domain, subdomains, path, secure, ends, name, value = (_text(field) for field in fields)
+    cookies: list[Cookie] = []
+    faults: list[ValueError] = []
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         try:
-            expires = float(int(ends or 0)) or _NEVER
-        except (ValueError, OverflowError) as exc:
-            raise ValueError(f"line {number} of cookies.txt: {ends[:20]!r} is no time") from exc
-        cookies.append(
-            Cookie(
-                name,
-                unquote(value),
-                value,
-                value,
-                domain=domain.removeprefix(".").lower(),
-                host_only=subdomains.upper() != "TRUE",
-                path=path if path.startswith("/") else "/",
-                secure=secure.upper() == "TRUE",
-                expires=expires,
-                attributes=_with_flags(attributes, secure=secure.upper() == "TRUE"),
-                received=True,
-            )
-        )
+            cookie = _netscape_cookie(line.rstrip("\r"), number)
+        except ValueError as exc:
+            faults.append(exc)
+        else:
+            if cookie is not None:
+                cookies.append(cookie)
+    if faults and not cookies:
+        raise faults[0]
+    for fault in faults:
+        warnings.warn(f"{fault}; it is left out", stacklevel=4)
     return cookies
+
+
+def _netscape_cookie(line: str, number: int) -> Cookie | None:
+    """One line's cookie; None for a comment, and for an empty line."""
+    attributes: dict[str, Any] = {}
+    if line.startswith(_HTTP_ONLY):
+        line = line[len(_HTTP_ONLY) :]
+        attributes["httponly"] = True
+    elif line.startswith("#") or not line.strip():
+        return None
+    fields = line.split("\t")
+    if len(fields) == 6:
+        # curl leaves the last tab away where the value is empty.
+        fields.append("")
+    if len(fields) != 7:
+        raise ValueError(f"line {number} of cookies.txt has {len(fields)} fields, not 7")
+    try:
+        domain, subdomains, path, secure, ends, name, value = (_text(field) for field in fields)
+    except ValueError as exc:
+        raise ValueError(f"line {number} of cookies.txt: {exc}") from exc
+    # Browsers' extensions write the time as they have it, with a fraction.
+    if _TIME(ends) is None:
+        raise ValueError(f"line {number} of cookies.txt: {ends[:20]!r} is no time")
+    return Cookie(
+        name,
+        unquote(value),
+        value,
+        value,
+        domain=domain.removeprefix(".").lower(),
+        host_only=subdomains.upper() != "TRUE",
+        path=path if path.startswith("/") else "/",
+        secure=secure.upper() == "TRUE",
+        expires=float(ends or 0) or _NEVER,
+        attributes=_with_flags(attributes, secure=secure.upper() == "TRUE"),
+        received=True,
+    )
