@@ -8,7 +8,9 @@ DEMO_STAMP := $(VENV)/.installed-for-demo
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: demo test lint format bench docs clean servers venv release-check
+MINUTES ?= 10
+
+.PHONY: demo test fuzz lint format bench docs clean servers venv release-check
 
 # --- what the others need ---------------------------------------------------------------------------------------
 
@@ -40,6 +42,10 @@ demo: $(DEMO_STAMP)
 
 test: $(STAMP) servers
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+# make fuzz MINUTES=10 TARGETS="link hpack": what reads a peer's bytes, each target for its share of the time
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(TARGETS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks scripts

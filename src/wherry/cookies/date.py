@@ -28,14 +28,16 @@ _MONTHS = {
 }
 
 
-# Servers stamp many responses with the same second; a date is no secret, so it may be remembered.
-@lru_cache(maxsize=256)
 def parse_cookie_date(text: str) -> float | None:
     """The moment that a cookie-date names, in seconds since 1970, or None where it names none.
 
     Args:
         text: The value of an ``Expires`` attribute.
     """
+    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else _moment(text)
+
+
+def _moment(text: str) -> float | None:
     clock: tuple[int, int, int] | None = None
     day: int | None = None
     month: int | None = None
@@ -63,3 +65,8 @@ def parse_cookie_date(text: str) -> float | None:
         return datetime(year, month, day, *clock, tzinfo=UTC).timestamp()
     except ValueError:
         return None
+
+
+# Servers stamp many responses with the same second; a date is no secret, so it may be remembered.
+_LONGEST_REMEMBERED = 64
+_remembered = lru_cache(maxsize=256)(_moment)

@@ -29,9 +29,18 @@ __all__ = (
 )
 
 
-@lru_cache(maxsize=1024)
+# Letters of a name that is remembered: DNS has none that is longer (RFC 1035 2.3.4).  Peers choose
+# them, so what they can fill is bounded in bytes too.
+LONGEST_NAME = 255
+
+
 def is_ip_address(host: str) -> bool:
     """Whether `host` is an IPv4 or IPv6 address and no name."""
+    return len(host) <= LONGEST_NAME and _is_ip_address(host)
+
+
+@lru_cache(maxsize=1024)
+def _is_ip_address(host: str) -> bool:
     # A name's last label is never a number, and only IPv6 addresses have colons: most hosts end
     # here.
     if ":" not in host and not host[-1:].isdigit():

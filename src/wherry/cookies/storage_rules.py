@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from yarl import URL
 
 from wherry.cookies.cookie import Cookie
-from wherry.cookies.match import default_path, domain_match, is_public_suffix, prefix_allows
+from wherry.cookies.match import (
+    LONGEST_NAME,
+    default_path,
+    domain_match,
+    is_public_suffix,
+    prefix_allows,
+)
 from wherry.cookies.parse import MAX_LIFETIME, expiry
 from wherry.redaction import HIDDEN
 
@@ -55,6 +61,8 @@ def admitted(offered: Offered, url: URL, host: str, now: float) -> Cookie | None
     """
     name, value, coded, sent, attributes, received = offered
     domain = _domain_attribute(attributes)
+    if len(domain) > LONGEST_NAME:
+        return None  # no host lies under it
     if domain and received and is_public_suffix(domain):
         if domain != host:
             return None

@@ -1,0 +1,338 @@
+"""What reads a peer's bytes, one target each: any bytes give a value, or an error that is documented.
+
+A target takes bytes and returns; what it lets out is a finding.  `tests/fuzz/test_targets.py` runs each
+for a moment, ``make fuzz MINUTES=10`` for longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import warnings
+from collections.abc import Callable
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from wherry.auth.challenge import parse_challenges
+from wherry.auth.digest import choose_challenge, proves, read_authentication_info, respond
+from wherry.body.charset import is_json_type, known_charset, parse_mimetype
+from wherry.body.disposition import content_disposition_filename, parse_content_disposition
+from wherry.body.multipart.reader import MultipartReader
+from wherry.body.stream.decoders import decoder_for
+from wherry.body.stream.reader import StreamReader
+from wherry.client.events import EventParser, EventTooLarge
+from wherry.client.headers.structured import parse_links
+from wherry.client.headers.validation import check_field
+from wherry.client.origin import url_of
+from wherry.client.sending.redirect_rules import Hop, next_hop
+from wherry.connect.dns.message import question, read_answer
+from wherry.connect.proxy.http import connect_answer
+from wherry.connect.proxy.socks import Refusal, socks4, socks5
+from wherry.cookies.jar import CookieJar
+from wherry.cookies.parse import parse_set_cookie
+from wherry.errors import ClientError
+from wherry.middlewares.cache_policy import (
+    StoredResponse,
+    invalidated,
+    judge,
+    kept_headers,
+    may_store,
+)
+from wherry.middlewares.digest import protection_space
+from wherry.middlewares.oauth2 import OAuth2ClientCredentials
+from wherry.middlewares.retry import retry_after
+from wherry.protocol.grammar import decimal, elements, http_date
+from wherry.protocol.heads import ResponseHead
+from wherry.protocol.http2.hpack import HeaderDecoder
+from wherry.protocol.websocket.frames import FrameReader
+from wherry.protocol.websocket.handshake import (
+    WSHandshakeError,
+    agreed_deflate,
+    agreed_protocol,
+    check_upgrade,
+)
+from wherry.rest.models import decode
+from wherry.types import HttpVersion11
+
+HOME = URL("https://a.test/x/y?z")
+Target = Callable[[bytes], object]
+TARGETS: dict[str, Target] = {}
+
+
+def target(function: Target) -> Target:
+    TARGETS[function.__name__] = function
+    return function
+
+
+def text_of(data: bytes) -> str:
+    """A field's value as it comes to the rooms above."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def pieces_of(data: bytes) -> list[bytes]:
+    """The bytes in pieces; the first byte says how they are cut."""
+    size = data[0] % 17 + 1 if data else 1
+    rest = data[1:]
+    return [rest[at : at + size] for at in range(0, len(rest), size)]
+
+
+# --- fields -------------------------------------------------------------------------------------
+
+
+@target
+def content_disposition(data: bytes) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for start in ("", "attachment; ", "attachment; filename=", "attachment; filename*="):
+            name = content_disposition_filename(parse_content_disposition(start + text_of(data))[1])
+            assert name is None or name.encode("utf-8", "surrogateescape") is not None
+
+
+@target
+def content_type(data: bytes) -> None:
+    value = text_of(data)
+    charset = known_charset(parse_mimetype(value).parameters.get("charset"))
+    known = known_charset(value)
+    for name in (charset, known):
+        if name is not None:
+            data.decode(name, "replace").encode("utf-8")
+    is_json_type(value)
+
+
+@target
+def link(data: bytes) -> None:
+    for found in parse_links([text_of(data), f"<{text_of(data)}>; rel=x"], HOME).values():
+        assert isinstance(found["url"], URL)
+
+
+@target
+def url(data: bytes) -> None:
+    for base in (None, HOME):
+        with contextlib.suppress(ValueError):
+            assert url_of(text_of(data), base) is not None
+
+
+@target
+def location(data: bytes) -> None:
+    hop = Hop("GET", HOME, None, None, None)
+    with contextlib.suppress(ClientError):
+        found = next_hop(hop, HOME, 302, text_of(data))
+        if found is not None and found.auth is not None:
+            found.auth.encode()
+
+
+@target
+def invalidation(data: bytes) -> None:
+    invalidated("POST", HOME, 200, {"Location": text_of(data)})
+    protection_space(HOME, tuple(text_of(data).split()))
+
+
+@target
+def challenge(data: bytes) -> None:
+    for start in (b"", b'Digest realm="r", nonce="n", ', b'Digest realm="'):
+        value = text_of(start + data)
+        chosen = choose_challenge(parse_challenges([value]))
+        if chosen is None:
+            continue
+        with contextlib.suppress(ClientError):
+            check_field("Authorization", respond(chosen, "user", "pässword", "GET", "/").value)
+
+
+@target
+def authentication_info(data: bytes) -> None:
+    chosen = choose_challenge(parse_challenges(['Digest realm="r", nonce="n", qop="auth"']))
+    assert chosen is not None
+    answer = respond(chosen, "user", "password", "GET", "/")
+    for start in ("", 'rspauth="'):
+        proves(answer, read_authentication_info(start + text_of(data)))
+
+
+@target
+def caching(data: bytes) -> None:
+    names = (
+        b"Cache-Control",
+        b"Expires",
+        b"Date",
+        b"Age",
+        b"Vary",
+        b"Last-Modified",
+        b"Connection",
+    )
+    for name in names:
+        raw = kept_headers(((b"ETag", b'"x"'), (name, data)))
+        stored = StoredResponse(200, "OK", raw, b"", 1.0, 2.0)
+        fields = stored.fields()
+        may_store(CIMultiDict(), 200, fields, heuristic=True)
+        judge(stored, CIMultiDict({"Cache-Control": text_of(data)}), 3.0, heuristic=True)
+
+
+@target
+def numbers_and_dates(data: bytes) -> None:
+    value = text_of(data)
+    for start in ("", "Wed, 21 Oct ", "Wednesday, 21-Oct-", "Wed Oct 21 "):
+        http_date(start + value)
+        retry_after(start + value, 0.0)
+    assert decimal(value, 10) is None or value.isascii()
+    elements([value])
+
+
+@target
+def set_cookie(data: bytes) -> None:
+    value = text_of(data)
+    jar = CookieJar(loop=LOOP)
+    for start in ("", "a=b; ", "a=b; expires=", "a=b; domain=", "a=b; max-age="):
+        parsed = parse_set_cookie([start + value])
+        jar.update_cookies(parsed, HOME)
+        jar.filter_cookies(HOME)
+
+
+@target
+def websocket_handshake(data: bytes) -> None:
+    for name in (b"Sec-WebSocket-Extensions", b"Sec-WebSocket-Protocol", b"Upgrade", b"Connection"):
+        for start in (b"", b"permessage-deflate; "):
+            head = ResponseHead(101, "", HttpVersion11, ((name, start + data),))
+            for call in (
+                lambda head: agreed_deflate(head, 15),
+                lambda head: agreed_protocol(head, ("a",)),
+                lambda head: check_upgrade(head, "key"),
+            ):
+                with contextlib.suppress(WSHandshakeError):
+                    call(head)
+
+
+# --- messages -----------------------------------------------------------------------------------
+
+
+@target
+def hpack(data: bytes) -> None:
+    decoder = HeaderDecoder()
+    for piece in (data, data[1:]):
+        try:
+            decoder.decode(piece)
+        except ValueError:
+            return
+
+
+@target
+def websocket_frames(data: bytes) -> None:
+    reader = FrameReader(2**16)
+    for piece in pieces_of(data):
+        reader.receive(piece)
+        if reader.error is not None:
+            return
+
+
+@target
+def dns(data: bytes) -> None:
+    asked = question("a.test", 1)
+    for message in (
+        data,
+        asked[:2] + b"\x81\x80" + data,
+        asked[:2] + b"\x81\x80" + asked[4:] + data,
+    ):
+        with contextlib.suppress(ValueError):
+            read_answer(message, asked)
+
+
+@target
+def connect(data: bytes) -> None:
+    for start in (b"", b"HTTP/1.1 200 OK\r\n"):
+        with contextlib.suppress(ValueError):
+            connect_answer(start + data)
+
+
+@target
+def socks(data: bytes) -> None:
+    for steps in (socks4("a.test", 1), socks5("a.test", 1), socks5("::1", 1, "user", "pass")):
+        rest = data
+        with contextlib.suppress(Refusal, StopIteration):
+            _, size = next(steps)
+            while len(rest) >= size:
+                piece, rest = rest[:size], rest[size:]
+                _, size = steps.send(piece)
+
+
+@target
+def server_sent_events(data: bytes) -> None:
+    parser = EventParser(max_event_size=64)
+    with contextlib.suppress(EventTooLarge):
+        for piece in pieces_of(data):
+            parser.feed(piece)
+
+
+# --- bodies -------------------------------------------------------------------------------------
+
+LOOP = asyncio.new_event_loop()
+
+
+def fed(data: bytes) -> StreamReader:
+    reader = StreamReader(2**16, loop=LOOP)
+    for piece in pieces_of(data):
+        reader.feed_data(piece)
+    reader.feed_eof()
+    return reader
+
+
+@target
+def multipart(data: bytes) -> None:
+    async def read(subtype: str, start: bytes) -> None:
+        content = fed(bytes([data[0] if data else 1]) + start + data[1:])
+        kind = {"Content-Type": f"multipart/{subtype}; boundary=A"}
+        reader = MultipartReader(kind, content)
+        with contextlib.suppress(ClientError, ValueError, RuntimeError):
+            async for part in reader:
+                if isinstance(part, MultipartReader):
+                    continue
+                _ = part.name, part.filename
+                await part.readline()
+                await part.text()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for subtype in ("mixed", "form-data"):
+            for start in (b"", b"--A\r\n", b"--A\r\n\r\n"):
+                LOOP.run_until_complete(read(subtype, start))
+
+
+@target
+def content_coding(data: bytes) -> None:
+    for coding in ("gzip", "deflate", "br", "zstd", "gzip, deflate"):
+        decoder = decoder_for(coding)
+        assert decoder is not None
+        with contextlib.suppress(ClientError):
+            for piece in pieces_of(data):
+                decoder.decode(piece, 1024)
+                for _ in range(8):
+                    if decoder.needs_input:
+                        break
+                    decoder.decode(b"", 1024)
+            decoder.finish()
+
+
+@target
+def oauth_answers(data: bytes) -> None:
+    asking = OAuth2ClientCredentials("https://a.test/token", "id", "secret")
+    for text in (
+        data,
+        b'{"access_token": "t", "expires_in": ' + data + b"}",
+        b'{"access_token": ' + data + b"}",
+    ):
+        try:
+            answer = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        with contextlib.suppress(ClientError):
+            token, lifetime = asking._read(200, answer if isinstance(answer, dict) else {})
+            check_field("Authorization", f"Bearer {token}")
+            assert 0 <= lifetime < 2**32
+
+
+@target
+def rest_models(data: bytes) -> None:
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(data)
+        for model in (dict, list[int], float, int, str | None, dict[str, float], set[int]):
+            with contextlib.suppress(ValueError, TypeError, KeyError, ArithmeticError):
+                decode(value, model)
