@@ -19,7 +19,7 @@ MODULES = {
 
 # Whom a room may import besides itself.  What stands on top (dropin, rest, integrations, cli,
 # testing) and the public modules use the public names, which `wherry` gives.
-BOTTOM = {"errors", "types", "argument_checks", "version", "hdrs", "redaction"}
+BOTTOM = {"errors", "types", "argument_checks", "version", "hdrs", "redaction", "private_files"}
 MIDDLE = {"connect", "body", "cookies", "auth"}
 MAY_IMPORT = {
     "errors": {"types", "version", "hdrs", "redaction"},
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "types": {"version", "hdrs"},
     "argument_checks": set(),
     "version": set(),
+    "private_files": set(),
     "hdrs": set(),
     "protocol": BOTTOM,
     "connect": {"protocol", *BOTTOM},
@@ -101,7 +102,7 @@ NEEDS_OPTIONAL = {"wherry.testing.server", "wherry.cli.app", "wherry.connect.aio
 LATE = {"wherry.protocol.http2.connection"}
 
 # A folder with more than this cannot be seen whole.
-MAX_MODULES = 23
+MAX_MODULES = 24
 
 
 @functools.cache

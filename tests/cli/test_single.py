@@ -320,6 +320,7 @@ def test_har_records_the_exchange(run, wherry_server, tmp_path):
         "--har", file, "-d", "a=1", wherry_server.url("/redirect-to?url=/post&status_code=307")
     )
     assert done.status == 0, done.err
+    assert file.stat().st_mode & 0o777 == 0o600
     log = json.loads(file.read_text())["log"]
     first, second = log["entries"]
     assert log["version"] == "1.2"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ import wherry
 from wherry.cli import show
 from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
 from wherry.middlewares.retry import retry_after
+from wherry.private_files import open_private
 
 # RFC 9110 15: what may go away by itself.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -152,7 +154,10 @@ async def run_fetch(jobs: list[Job], plan: Plan) -> int:
     ended: list[Job] = []
     began = time.perf_counter()
     connector = wherry.TCPConnector(limit=plan.concurrency, limit_per_host=plan.per_host)
-    report = plan.report.open("w", encoding="utf-8") if plan.report is not None else None
+    # URLs may have tokens in them.
+    report = None
+    if plan.report is not None:
+        report = os.fdopen(open_private(plan.report), "w", encoding="utf-8")
     try:
         with show.progress_bars() as bars:
             overall = bars.add_task(f"0 of {len(jobs)}", total=None)

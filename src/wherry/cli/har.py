@@ -12,6 +12,7 @@ from typing import Any
 import wherry
 from wherry.cli import show
 from wherry.cli.arguments import RequestArguments
+from wherry.private_files import write_private
 
 
 class Recorder:
@@ -56,7 +57,7 @@ class Recorder:
             "creator": {"name": "wherry", "version": wherry.__version__},
             "entries": self.entries,
         }
-        self.path.write_text(json.dumps({"log": log}, indent=2) + "\n", "utf-8")
+        write_private(self.path, (json.dumps({"log": log}, indent=2) + "\n").encode())
 
 
 def _milliseconds(seconds: float | None) -> float:

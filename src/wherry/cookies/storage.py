@@ -20,6 +20,7 @@ from typing import Any
 
 from wherry.cookies.cookie import Cookie, check_line
 from wherry.cookies.parse import expiry, unquote
+from wherry.private_files import write_private
 
 __all__ = ("from_json", "from_netscape", "read", "to_json", "to_netscape", "write")
 
@@ -48,18 +49,7 @@ def read(file_path: str | PathLike[str]) -> str:
 
 def write(file_path: str | PathLike[str], text: str) -> None:
     """Put `text` into a file that nobody else can read, whole or not at all."""
-    path = Path(file_path)
-    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(
-            handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n"
-        ) as file:
-            file.write(text)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_private(file_path, text.encode("utf-8", "surrogateescape"))
 
 
 def to_json(cookies: Iterable[Cookie]) -> str:

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from wherry.middlewares.cache_fields import StoredResponse
+from wherry.private_files import make_private
 
 if TYPE_CHECKING:
     import sqlite3
@@ -145,7 +146,7 @@ class SQLiteCacheStorage:
     All of SQLite runs in one thread of its own, never on the event loop.
 
     Args:
-        path: The file; it is made if there is none.
+        path: The file; it is made if there is none, and then only its owner may read it.
         max_bytes: How much it keeps, 256 MiB by default.
     """
 
@@ -167,6 +168,9 @@ class SQLiteCacheStorage:
     def _open(self) -> sqlite3.Connection:
         database = self._database
         if database is None:
+            if self._path not in {"", ":memory:"}:
+                # Answers hold secrets.  SQLite gives its journals the mode of the file.
+                make_private(self._path)
             # A twentieth of the time that `import wherry` takes, for a storage that few use.
             database = import_module("sqlite3").connect(
                 self._path, timeout=10, isolation_level=None

@@ -23,6 +23,7 @@ from wherry.client.headers.validation import SECRET_FIELDS
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.route import Route
 from wherry.errors import ClientConnectionError
+from wherry.private_files import write_private
 from wherry.protocol.connection import Connection, Exchange, FlowControl
 from wherry.protocol.heads import RequestHead
 from wherry.testing.cassette_filter import SecretFilter
@@ -119,9 +120,8 @@ class Cassette(Interception):
         text = json.dumps(
             {"wherry_cassette": _FORMAT, "exchanges": self._tape}, indent=2, ensure_ascii=False
         )
-        unfinished = self.path.with_name(self.path.name + ".part")
-        unfinished.write_text(text + "\n", "utf-8")
-        unfinished.replace(self.path)
+        # Filters may miss something.
+        write_private(self.path, (text + "\n").encode())
 
     def _request(self, exchange: InProcessExchange, body: bytes) -> dict[str, Any]:
         # Its own secrets only: what it is found by must not depend on what was asked before.

@@ -24,6 +24,7 @@ from wherry.errors import (
     ClientSSLError,
     ServerFingerprintMismatch,
 )
+from wherry.private_files import make_private
 from wherry.types import ConnectionKey
 
 try:
@@ -150,6 +151,10 @@ def make_context(
         verified: Whether certificates are checked, against the system's authorities.
         protocols: ALPN identifiers (RFC 7301) in order of wish.
     """
+    keylog = None if sys.flags.ignore_environment else os.environ.get("SSLKEYLOGFILE")
+    if keylog:
+        with contextlib.suppress(OSError):
+            make_private(keylog)  # who has it reads all that was sent; ssl makes it too, for all
     if verified and truststore is not None and sys.platform in {"win32", "darwin"}:
         # Only there has the system a store that OpenSSL cannot read; elsewhere each handshake would
         # read files anew.
@@ -164,8 +169,7 @@ def make_context(
     context.options |= ssl.OP_NO_COMPRESSION
     if (names := alpn_names(protocols)) is not None:
         context.set_alpn_protocols(names)
-    keylog = os.environ.get("SSLKEYLOGFILE")
-    if keylog and not sys.flags.ignore_environment and not context.keylog_filename:
+    if keylog and not context.keylog_filename:
         context.keylog_filename = keylog
     return context
 
