@@ -16,6 +16,7 @@ from wherry.connect.dns.address_rules import (
     is_literal,
     parse_literal,
     public_addresses_only,
+    takes,
 )
 from wherry.connect.route import ProxyHop
 from wherry.errors import ClientConnectorAddressBlocked, ClientConnectorError, InvalidUrlClientError
@@ -253,3 +254,54 @@ async def test_a_plain_request_by_a_proxy_is_tunnelled_under_a_guard() -> None:
     ):
         assert not guarded.route_for(URL("http://a.test/"), hops=hops).absolute_form
         assert open_one.route_for(URL("http://a.test/"), hops=hops).absolute_form
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1 x", "127.0.0.1\n", " 127.0.0.1", "1 2", "", "0x", "08"]
+)
+def test_what_a_resolver_reads_past_its_end_is_no_address(text: str) -> None:
+    """inet_aton takes whatever follows a blank."""
+    assert parse_literal(text) is None
+
+
+def test_a_guard_that_is_a_coroutine_function_is_refused_and_leaves_nothing() -> None:
+    closed = []
+
+    class Later:
+        def __await__(self) -> object:
+            raise AssertionError("nobody waits for it")
+
+        def close(self) -> None:
+            closed.append(self)
+
+    async def guard(address: object) -> bool:
+        return True
+
+    address = ipaddress.ip_address("8.8.8.8")
+    for refused in (guard, lambda address: Later()):
+        with pytest.raises(TypeError, match="coroutine"):
+            takes(refused, address)  # type: ignore[arg-type]
+    assert closed == [], "only a coroutine is known to be closed so"
+    assert takes(lambda address: True, address) is True
+    assert takes(lambda address: "", address) is False  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize(
+    ("server", "client", "public"),
+    [
+        ("8.8.8.8", "9.9.9.9", True),
+        ("10.0.0.1", "9.9.9.9", False),
+        ("8.8.8.8", "10.0.0.1", False),
+        ("127.0.0.1", "127.0.0.1", False),
+    ],
+)
+def test_a_teredo_address_is_as_public_as_both_that_are_in_it(
+    server: str, client: str, public: bool
+) -> None:
+    """RFC 4380 4: the server's address, and the client's with its bits turned."""
+    number = (
+        0x20010000 << 96
+        | int(ipaddress.IPv4Address(server)) << 64
+        | (int(ipaddress.IPv4Address(client)) ^ 0xFFFFFFFF)
+    )
+    assert public_addresses_only(ipaddress.IPv6Address(number)) is public

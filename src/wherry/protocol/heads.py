@@ -168,7 +168,7 @@ class ResponseHead:
             blanks.
     """
 
-    __slots__ = ("derived", "raw", "reason", "status", "version")
+    __slots__ = ("derived", "keep_alive", "raw", "reason", "status", "version")
 
     def __init__(self, status: int, reason: str, version: HttpVersion, raw: RawHeaders) -> None:
         self.status = status
@@ -177,6 +177,8 @@ class ResponseHead:
         self.raw = raw
         # What a room above made of the fields, kept for the next response with the same head.
         self.derived: Any = None
+        # For how many seconds the server wants to keep the connection, where it said that.
+        self.keep_alive: float | None = None
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of the field `name` (lower case), or None."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import select
 import ssl
+from time import monotonic
 from typing import Any, cast
 
 import httptools
@@ -46,6 +47,10 @@ _CONTENT_LENGTH = b"content-length"
 _new_poll = getattr(select, "poll", None)  # Windows has none
 
 
+# A server that keeps a connection for so many seconds may end it a moment before they are over.
+LAST_SECOND = 1.0
+
+
 class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     """A transport that speaks HTTP/1.1, or 1.0 where the server does.
 
@@ -58,6 +63,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         "_closed_waiter",
         "_early",
         "_head_size",
+        "_lasts",
         "_memo_misses",
         "_open",
         "_own_limits",
@@ -78,6 +84,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self.idle_since = 0.0
         self.version = HttpVersion11
         self._open = False
+        self._lasts: float | None = None  # seconds that the server keeps it idle
         self._memo_misses = 0
         self._head_size = 0
         self._poll: Any = None
@@ -109,6 +116,9 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             or transport.is_closing()
         ):
             return False
+        lasts = self._lasts
+        if lasts is not None and monotonic() - self.idle_since > lasts - LAST_SECOND:
+            return False  # the server is about to end it: a request would meet that on its way
         poll = self._poll
         return not (self._has_unread(transport) if poll is None else poll.poll(0))
 
@@ -266,6 +276,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             exchange.head_arrived(head)
         owner = self.owner
         if self._open and owner is not None and exchange._ended:
+            self._lasts = head.keep_alive
             self.capacity = 1
             owner.connection_available(self)
         else:
@@ -436,6 +447,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             and self._open
             and self.owner is not None
         ):
+            self._lasts = head.keep_alive
             self.capacity = 1
             self.owner.connection_available(self)
         else:

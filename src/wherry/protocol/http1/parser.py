@@ -15,6 +15,7 @@ from typing import cast
 import httptools
 
 from wherry.errors import BadHttpMessage
+from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.http1.encoding import persists
 from wherry.protocol.http1.exchange import Http1Exchange
@@ -36,6 +37,10 @@ _BEGINNING = b"HTTP/1."
 LINE_END = b"\r\n"
 # RFC 9112 4: a reason phrase has no control characters but the tab.
 _bad_reason = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+
+
+# Seconds past which it does not matter how long a server keeps a connection.
+MAX_KEEP_ALIVE = 1_000_000
 
 
 class Http1Parsing(Http1ReadPacing):
@@ -196,6 +201,8 @@ class Http1Parsing(Http1ReadPacing):
             status, self._reason.decode("utf-8", "surrogateescape"), version, tuple(self._fields)
         )
         self._fields = []
+        if (said := head.get(b"keep-alive")) is not None:
+            head.keep_alive = keep_alive_seconds(said)
         if 100 <= status < 200 and status != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM_RESPONSES:
@@ -306,3 +313,15 @@ class Http1Parsing(Http1ReadPacing):
         if self.exchange is exchange:
             self._message_done = True
             self._surplus = left < 0
+
+
+def keep_alive_seconds(value: bytes) -> float | None:
+    """How long a server keeps an idle connection, as `Keep-Alive: timeout=N` says (RFC 2068
+    19.7.1.1); None where it does not.
+    """
+    for part in value.split(b","):
+        name, _, number = part.strip(b" \t").partition(b"=")
+        if name.strip().lower() == b"timeout":
+            seconds = decimal(number.strip(b' \t"').decode("latin-1"), MAX_KEEP_ALIVE)
+            return None if seconds is None else float(seconds)
+    return None
