@@ -28,7 +28,7 @@ from wherry.connect.route import ProxyHop
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls import sessions as tls_sessions
 from wherry.connect.tls.contexts import AlpnContext, Fingerprint, first_words, hello_says, policy_of
-from wherry.connect.tls.sessions import SessionTable, shows_certificate
+from wherry.connect.tls.sessions import Resumable, SessionTable, shows_certificate
 from wherry.errors import ClientConnectorCertificateError, ClientSSLError, ServerFingerprintMismatch
 
 from .conftest import Serve, fetch
@@ -883,3 +883,108 @@ async def test_a_zone_does_not_help_a_wrong_certificate(serve, ca) -> None:
     async with TCPConnector(ssl=trusting(ca)) as connector:
         with pytest.raises(ClientConnectorCertificateError):
             await fetch(connector, f"https://[::1%25lo]:{port}/")
+
+
+# --- what mutations of the code survived ----------------------------------------------------------
+
+
+class Told:
+    """Stands for a TLS object: which session it has, and whether that was resumed."""
+
+    def __init__(self, name: str, version: str, reused: bool) -> None:
+        self.name = name
+        self.session_reused = reused
+        self.asked = 0
+        self._version = version
+
+    def version(self) -> str:
+        return self._version
+
+    @property
+    def session(self) -> Any:
+        self.asked += 1
+        return f"session of {self.name}"
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_a_session_that_the_server_did_not_take_is_dropped(version: str) -> None:
+    first, second, third = (
+        Told("first", version, False),
+        Told("second", version, True),
+        Told("third", version, False),
+    )
+    known = Resumable(first)  # type: ignore[arg-type]
+    assert known.last_session() == "session of first"
+    known.succeed(second)  # type: ignore[arg-type]
+    assert known.last_session() == "session of first"
+    known.succeed(third)  # type: ignore[arg-type]
+    assert known.last_session() == "session of third"
+
+
+@pytest.mark.parametrize(("version", "at_once"), [("TLSv1.2", 1), ("TLSv1.3", 0)])
+def test_a_session_of_tls_1_2_is_taken_before_the_server_may_ask_again(
+    version: str, at_once: int
+) -> None:
+    """RFC 5246 7.4.1.1: a handshake in the middle may ask who the client is, and changes it."""
+    told = Told("it", version, False)
+    known = Resumable(told)  # type: ignore[arg-type]
+    assert told.asked == at_once
+    known.last_session()
+    known.last_session()
+    assert told.asked == 1
+
+
+async def test_the_next_handshake_after_one_that_failed_begins_from_nothing(serve, ca) -> None:
+    port = await serve(tell, ssl=server_with(ca))
+    async with TCPConnector(force_close=True) as connector:
+        for _ in range(2):
+            answer = await fetch(connector, f"https://localhost:{port}/", ssl=False)
+        assert answer.body.split()[0] == b"resumed"
+        table = connector._settings.sessions
+        (key,) = table._known
+        handshake = await table.handshake(False, ("http/1.1",), key[0])
+        handshake.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+        handshake.failed()
+        assert len(table) == 0
+        answer = await fetch(connector, f"https://localhost:{port}/", ssl=False)
+        assert answer.body.split()[0] == b"begun"
+
+
+def test_sealed_records_after_change_cipher_spec_are_not_read_as_messages() -> None:
+    """TLS 1.2 seals its Finished in a record of the same type, whose first byte may be any."""
+    made = unchecked().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    spec, sealed = b"\x14\x03\x03\x00\x01\x01", b"\x16\x03\x03\x00\x02\x0b\x00"
+    assert not shows_certificate(spec + sealed, made)
+    assert shows_certificate(sealed + spec, made)
+    assert not shows_certificate(b"\x16\x03\x03\x00\x02\x10\x00" + spec + sealed, made)
+
+
+def test_what_the_system_may_allow_is_raised_to_tls_1_2(monkeypatch) -> None:
+    """OpenSSL's own file of settings may allow older versions, and compression (CRIME)."""
+    loose = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    loose.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    loose.options &= ~ssl.OP_NO_COMPRESSION
+    monkeypatch.setattr(tls.ssl, "create_default_context", lambda: loose)
+    made = tls.make_context(verified=True)
+    assert made is loose
+    assert made.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert made.options & ssl.OP_NO_COMPRESSION
+
+
+@pytest.mark.parametrize(
+    ("platform", "asks_system"), [("win32", True), ("darwin", True), ("linux", False)]
+)
+def test_the_systems_own_store_is_asked_where_openssl_cannot_read_it(
+    monkeypatch, platform: str, asks_system: bool
+) -> None:
+    class Asking(ssl.SSLContext):
+        pass
+
+    monkeypatch.setattr(tls, "truststore", mock.Mock(SSLContext=Asking))
+    monkeypatch.setattr(tls.sys, "platform", platform)
+    assert isinstance(tls.make_context(verified=True), Asking) is asks_system
+    assert not isinstance(tls.make_context(verified=False), Asking)
+    monkeypatch.setattr(tls, "truststore", None)
+    plain = trusting(trustme.CA())
+    monkeypatch.setattr(tls.ssl, "create_default_context", lambda: plain)
+    assert tls.make_context(verified=True) is plain
