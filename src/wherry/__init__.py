@@ -84,6 +84,7 @@ from wherry.connect.tls.contexts import Fingerprint
 from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
+from wherry.middlewares.credentials import ApiKey, BearerToken, IdempotencyKeys
 from wherry.middlewares.digest import DigestAuthMiddleware
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
 from wherry.middlewares.proxy_digest import ProxyDigestAuthMiddleware
@@ -101,6 +102,9 @@ if TYPE_CHECKING:
     from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
 
 __all__ = (
+    "ApiKey",
+    "BearerToken",
+    "IdempotencyKeys",
     "hdrs",
     "AbstractCookieJar",
     "AddrInfoType",

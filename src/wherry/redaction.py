@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ("HIDDEN", "is_secret_name", "shown_fields", "shown_url")
+__all__ = ("HIDDEN", "SecretText", "is_secret_name", "shown_fields", "shown_url")
 
 HIDDEN = "***"
 
@@ -29,6 +29,12 @@ _HARMLESS = frozenset({"cookie2", "sec-token-binding", "access-control-allow-cre
 # RFC 3986 3.2.1, wherever in a text a URL begins.
 _USERINFO = re.compile(r"//[^/?#\s@<>\"']*@")
 _PARAMETER = re.compile(r"([?&;#])([^=&;#?\s<>\"']{1,256})=([^&;#\s<>\"']*)")
+
+
+class SecretText(str):
+    """Text that is hidden under whatever name it stands among header fields."""
+
+    __slots__ = ()
 
 
 def is_secret_name(name: str) -> bool:
@@ -76,6 +82,6 @@ def _pairs(fields: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def _shown_value(name: str, value: Any) -> Any:
-    if is_secret_name(name):
+    if is_secret_name(name) or isinstance(value, SecretText):
         return HIDDEN
     return shown_url(value) if isinstance(value, str) else value

@@ -147,6 +147,7 @@ HTTP1_TESTS = {
     "test_response_headers",
     "test_cookies_are_shared_with_websocket_handshakes",
     "test_a_cache_says_what_it_answers",
+    "test_credentials_that_latin_1_cannot_write_go_out_in_utf_8",
 }
 
 
