@@ -980,11 +980,11 @@ def test_the_systems_own_store_is_asked_where_openssl_cannot_read_it(
     class Asking(ssl.SSLContext):
         pass
 
+    plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(tls.ssl, "create_default_context", lambda: plain)
     monkeypatch.setattr(tls, "truststore", mock.Mock(SSLContext=Asking))
     monkeypatch.setattr(tls.sys, "platform", platform)
     assert isinstance(tls.make_context(verified=True), Asking) is asks_system
     assert not isinstance(tls.make_context(verified=False), Asking)
     monkeypatch.setattr(tls, "truststore", None)
-    plain = trusting(trustme.CA())
-    monkeypatch.setattr(tls.ssl, "create_default_context", lambda: plain)
     assert tls.make_context(verified=True) is plain
