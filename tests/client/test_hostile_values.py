@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from wherry.middlewares.digest import protection_space
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
 from wherry.middlewares.retry import RetryMiddleware
 from wherry.rest import RestClient, RestError
+from wherry.testing import Cassette
 
 # What yarl answers with an IndexError, a UnicodeError, a TypeError or only when it is looked at.
 NO_URLS = [
@@ -420,3 +422,94 @@ async def test_no_host_is_more_than_an_error_of_connecting(
             str(exc), repr(exc)
     await resolver.close()
     await resolvers["doh"].close()
+
+
+# --- JSON elsewhere -------------------------------------------------------------------------------
+
+
+async def test_a_websocket_takes_no_recursion(wherry_server: Any) -> None:
+    async with (
+        wherry.ClientSession() as session,
+        session.ws_connect(wherry_server.url("/ws/echo")) as socket,
+    ):
+        for _ in range(2):
+            await socket.send_str(DEEP)
+        with pytest.raises(wherry.NestedTooDeeply):
+            await socket.receive_json()
+        with pytest.raises(wherry.NestedTooDeeply):
+            (await socket.receive()).json()
+
+
+async def test_a_part_takes_no_recursion() -> None:
+    content = wherry.StreamReader(2**20)
+    content.feed_data(
+        b"--A\r\nContent-Type: application/json\r\n\r\n" + DEEP.encode() + b"\r\n--A--"
+    )
+    content.feed_eof()
+    part = await wherry.MultipartReader(
+        {"Content-Type": "multipart/mixed; boundary=A"}, content
+    ).next()
+    with pytest.raises(wherry.NestedTooDeeply):
+        await part.json()
+
+
+def test_the_error_of_nesting_pickles() -> None:
+    error = pickle.loads(pickle.dumps(wherry.NestedTooDeeply()))
+    assert str(error) == "the JSON is nested too deeply"
+    assert isinstance(error, wherry.ClientPayloadError)
+
+
+@pytest.mark.parametrize(
+    "text", [DEEP, "{", "\ufeff", "[]", '{"wherry_cassette": 1}', '{"wherry_cassette": 1, "exchanges": [{}]}',
+             '{"wherry_cassette": 1, "exchanges": {"a": 1}}', '{"wherry_cassette": 1, "exchanges": [[]]}']
+)  # fmt: skip
+async def test_a_cassette_that_is_none_says_so(tmp_path: Any, text: str) -> None:
+    path = tmp_path / "tape.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="is no cassette"), Cassette(path):
+        pass
+
+
+# --- a line without an end ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lines", [1, 1000])
+async def test_lines_of_a_part_cost_what_they_are_long(
+    monkeypatch: pytest.MonkeyPatch, lines: int
+) -> None:
+    copied = 0
+
+    class Counted(bytearray):
+        def __iadd__(self, other: Any) -> Any:
+            nonlocal copied
+            copied += len(other)
+            return super().__iadd__(other)
+
+        def find(self, *args: Any) -> int:
+            nonlocal copied
+            copied += len(self) - (args[1] if len(args) > 1 else 0)
+            return super().find(*args)
+
+        def __delitem__(self, key: Any) -> None:
+            nonlocal copied
+            copied += len(self)
+            super().__delitem__(key)
+
+    async def cost(size: int) -> int:
+        nonlocal copied
+        content = wherry.StreamReader(2**22)
+        body = (b"x" * (size // lines - 1) + b"\n") * lines if lines > 1 else b"x" * size
+        content.feed_data(b"--A\r\n\r\n" + body + b"\r\n--A--")
+        content.feed_eof()
+        reader = wherry.MultipartReader({"Content-Type": "multipart/mixed; boundary=A"}, content)
+        part: Any = await reader.next()
+        part._lines = Counted()
+        copied = got = 0
+        while line := await part.readline():
+            got += len(line)
+        assert got == len(body)
+        return copied
+
+    small, large = await cost(2**18), await cost(2**19)
+    assert large <= 2.2 * small
+    assert large <= 12 * 2**19 + lines * 2**13

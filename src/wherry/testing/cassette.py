@@ -48,6 +48,18 @@ class NotOnTape(AssertionError):
     """A request that the cassette has no exchange for."""
 
 
+def _is_exchange(entry: Any) -> bool:
+    """Whether an entry of a file that people edit has what is looked up in it."""
+    if not isinstance(entry, dict):
+        return False
+    request, answer = entry.get("request"), entry.get("response")
+    return (
+        isinstance(request, dict)
+        and {"method", "url"} <= request.keys()
+        and isinstance(answer, dict)
+    )
+
+
 class Cassette(Interception):
     """Records and plays the exchanges of every session that dials while it is entered.
 
@@ -108,10 +120,18 @@ class Cassette(Interception):
         self._records = self.mode in ("all", "new") or (self.mode == "once" and not exists)
         self._tape, self._played, self._changed, self.missing = [], set(), False, []
         if exists and self.mode != "all":
-            kept = json.loads(self.path.read_text("utf-8"))
+            try:
+                kept = json.loads(self.path.read_text("utf-8"))
+            except (ValueError, RecursionError) as exc:
+                raise ValueError(f"{self.path} is no cassette: {exc}") from exc
             if not isinstance(kept, dict) or kept.get("wherry_cassette") != _FORMAT:
                 raise ValueError(f"{self.path} is no cassette of this version")
-            self._tape = kept["exchanges"]
+            tape = kept.get("exchanges")
+            if not isinstance(tape, list) or not all(map(_is_exchange, tape)):
+                raise ValueError(
+                    f"{self.path} is no cassette: an exchange lacks its request or response"
+                )
+            self._tape = tape
 
     def _save(self) -> None:
         if not self._changed:

@@ -186,9 +186,10 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
                 at = len(lines) - 1
                 break
             # Only what came is searched, and what was given away goes in one move.
-            del lines[:begin]
-            searched -= begin
-            begin = self._begin = 0
+            if begin:
+                del lines[:begin]
+                searched -= begin
+                begin = self._begin = 0
             lines += piece
             if len(lines) > self._client_max_size:
                 raise self._max_size_error_cls(self._client_max_size)
