@@ -1,7 +1,7 @@
 """README.md as an index of packages shows it, where no link leads to a file beside it.
 
 A metadata hook of hatchling.  With a `Source` among the project's URLs, links to files become
-links into it.  As long as there is none, their words stay and their targets go; pictures go as a whole.
+links into it.  As long as there is none, their words stay and their targets go; pictures go whole.
 """
 
 from __future__ import annotations

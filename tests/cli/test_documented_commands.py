@@ -138,7 +138,7 @@ def check(words: list[str], directory: Path, environ: dict[str, str] | None = No
 
 def run_pip(words: list[str], directory: Path) -> None:
     """What is named is built and installed from here, without asking an index."""
-    extras = re.fullmatch(r"wherry(\[[\w,]+\])?", words[-1])
+    extras = re.fullmatch(r"(?:wherry|\.)(\[[\w,]+\])?", words[-1])
     assert words[:2] == ["pip", "install"], words
     assert extras, f"{words[-1]} is not this package"
     target = directory / "installed"
