@@ -988,3 +988,17 @@ def test_the_systems_own_store_is_asked_where_openssl_cannot_read_it(
     assert not isinstance(tls.make_context(verified=False), Asking)
     monkeypatch.setattr(tls, "truststore", None)
     assert tls.make_context(verified=True) is plain
+
+
+async def test_a_context_that_is_there_is_not_asked_for_in_a_thread(known_ca, monkeypatch) -> None:
+    made = await tls.context_for(True, ("http/1.1",))
+    monkeypatch.setattr(tls, "_shared_context", mock.Mock(side_effect=AssertionError))
+    assert await tls.context_for(None, ("http/1.1",)) is made
+
+
+def test_without_tls_no_protocol_was_chosen() -> None:
+    plain = mock.Mock(get_extra_info=mock.Mock(return_value=None))
+    assert tls.selected_protocol(plain) is None
+    told = mock.Mock(selected_alpn_protocol=mock.Mock(side_effect=NotImplementedError))
+    own = mock.Mock(get_extra_info=mock.Mock(return_value=told))
+    assert tls.selected_protocol(own) is None
