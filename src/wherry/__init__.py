@@ -90,6 +90,7 @@ from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
 from wherry.middlewares.proxy_digest import ProxyDigestAuthMiddleware
 from wherry.middlewares.ratelimit import ConcurrencyLimit, RateLimitMiddleware
 from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware
+from wherry.middlewares.signatures import MessageSignatures, hmac_sha256
 from wherry.protocol.http2.flow_control import FlowOptions as Http2Options
 from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType
 from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
@@ -103,6 +104,8 @@ if TYPE_CHECKING:
 
 __all__ = (
     "ApiKey",
+    "MessageSignatures",
+    "hmac_sha256",
     "BearerToken",
     "IdempotencyKeys",
     "hdrs",
