@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+import socket
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ import wherry
 from wherry import DigestAuthMiddleware
 from wherry.client.headers.derived import decoded_fields
 from wherry.client.origin import url_of
+from wherry.connect.dial import addr_info
+from wherry.connect.dns.resolver import ResolveResult
 from wherry.middlewares.cache_policy import invalidated
 from wherry.middlewares.digest import protection_space
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
@@ -513,3 +516,11 @@ async def test_lines_of_a_part_cost_what_they_are_long(
     small, large = await cost(2**18), await cost(2**19)
     assert large <= 2.2 * small
     assert large <= 12 * 2**19 + lines * 2**13
+
+
+@pytest.mark.parametrize("zone", ["²", "9" * 5000, "9" * 30, "no-such-zone", "a\0b"])
+def test_a_zone_that_a_resolver_names_and_nobody_knows_fails_when_it_is_dialled(zone: str) -> None:
+    result = ResolveResult(
+        hostname="a.test", host=f"fe80::1%{zone}", port=1, family=10, proto=0, flags=0
+    )
+    assert addr_info(result)[0] == socket.AF_INET6

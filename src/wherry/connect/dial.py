@@ -595,7 +595,8 @@ def addr_info(result: ResolveResult) -> AddrInfoType:
     scope = 0
     if zone:
         try:
-            scope = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+            digits = zone.isascii() and zone.isdigit()
+            scope = int(zone) if digits else socket.if_nametoindex(zone)
         except (OSError, OverflowError, ValueError):
             bare = host
     return (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (bare, port, 0, scope))
