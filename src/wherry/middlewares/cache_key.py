@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from yarl import URL
 
-from wherry.client.origin import origin_of, url_of
+from wherry.client.origin import url_of
 from wherry.middlewares.cache_fields import Headers, StoredResponse, directives
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -209,11 +209,9 @@ def named_url(base: URL, value: str | None) -> URL | None:
     if value is None:
         return None
     try:
-        named = url_of(value, base)
-        origin_of(named)
+        return url_of(value, base)
     except ValueError:
         return None
-    return named
 
 
 def _origin(url: URL) -> tuple[str, str, int | None]:

@@ -60,7 +60,6 @@ _CACHEABLE = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 # RFC 9111 3.1, and what belongs to one exchange or is nobody else's business.
 _NOT_KEPT = frozenset(
     {
-        "age",
         "connection",
         "content-length",
         "keep-alive",
@@ -239,7 +238,7 @@ def kept_headers(raw: RawHeaders, *, set_cookie: bool = False) -> RawHeaders:
 def is_undone(fields: Headers) -> bool:
     """Whether content with these fields is decoded before a program reads it."""
     codings = ",".join(fields.getall("Content-Encoding", []))
-    return bool(codings) and decoder_for(codings) is not None
+    return decoder_for(codings) is not None
 
 
 def judge(
@@ -258,7 +257,8 @@ def judge(
         return Verdict.VALIDATE, old
     if left > (seconds(asked.get("min-fresh")) or 0.0):
         return Verdict.FRESH, old
-    if left <= 0 and "must-revalidate" not in told and "min-fresh" not in asked:
+    # From here on it is stale, or not fresh for long enough.
+    if "must-revalidate" not in told and "min-fresh" not in asked:
         if "max-stale" in asked:
             # Without an argument any staleness will do (RFC 9111 5.2.1.2).
             limit = FOREVER if asked["max-stale"] is None else seconds(asked["max-stale"]) or 0.0
@@ -326,7 +326,7 @@ def served_headers(stored: StoredResponse, old: float, status: str) -> RawHeader
     kept = tuple(
         pair for pair in stored.headers if pair[0].lower().decode("latin-1") not in _MARKERS
     )
-    if len(kept) < len(stored.headers) and is_kept_decoded(stored) and "detail=" not in status:
+    if is_kept_decoded(stored) and "detail=" not in status:
         status = f"{status}; detail=decoded"
     return (
         *kept,
