@@ -84,13 +84,11 @@ from wherry.connect.tls.contexts import Fingerprint
 from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
-from wherry.middlewares.credentials import ApiKey, BearerToken, IdempotencyKeys
 from wherry.middlewares.digest import DigestAuthMiddleware
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
 from wherry.middlewares.proxy_digest import ProxyDigestAuthMiddleware
 from wherry.middlewares.ratelimit import ConcurrencyLimit, RateLimitMiddleware
 from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware
-from wherry.middlewares.signatures import MessageSignatures, hmac_sha256
 from wherry.protocol.http2.flow_control import FlowOptions as Http2Options
 from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType
 from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
@@ -101,6 +99,8 @@ if TYPE_CHECKING:
     from wherry.middlewares.cache import CacheMiddleware
     from wherry.middlewares.cache_redis import RedisCacheStorage
     from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
+    from wherry.middlewares.credentials import ApiKey, BearerToken, IdempotencyKeys
+    from wherry.middlewares.signatures import MessageSignatures, hmac_sha256
 
 __all__ = (
     "ApiKey",
@@ -220,10 +220,15 @@ __all__ = (
 
 # What few programs use is loaded when it is asked for.
 _LATER = {
+    "ApiKey": "wherry.middlewares.credentials",
+    "BearerToken": "wherry.middlewares.credentials",
     "CacheMiddleware": "wherry.middlewares.cache",
+    "IdempotencyKeys": "wherry.middlewares.credentials",
+    "MessageSignatures": "wherry.middlewares.signatures",
     "MemoryCacheStorage": "wherry.middlewares.cache_storage",
     "RedisCacheStorage": "wherry.middlewares.cache_redis",
     "SQLiteCacheStorage": "wherry.middlewares.cache_storage",
+    "hmac_sha256": "wherry.middlewares.signatures",
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from wherry.auth.challenge import parse_challenges, parse_params
 from wherry.auth.digest import (
+    SUPPORTED_ALGORITHMS,
     DigestChallenge,
     choose_challenge,
     choose_qop,
@@ -235,3 +236,50 @@ def test_the_server_must_prove_itself_rightly() -> None:
     assert not proves(answer, read_authentication_info(f'rspauth="{good}", cnonce="d", qop=auth'))
     assert proves(answer, read_authentication_info('nextnonce="m"'))
     assert read_authentication_info('nextnonce="m"').nextnonce == "m"
+
+
+@pytest.mark.parametrize(
+    ("name", "hashed"),
+    [("SHA512", "sha512"), ("SHA-512", "sha512"), ("SHA256", "sha256"), ("SHA-256", "sha256"),
+     ("SHA", "sha1"), ("MD5", "md5"), ("SHA-512-256", "sha512_256")],
+)  # fmt: skip
+def test_each_name_of_an_algorithm_is_its_hash(name: str, hashed: str) -> None:
+    challenge = chosen(f'Digest realm="r", nonce="n", algorithm={name}')
+    assert challenge.hash(b"x") == hashlib.new(hashed, b"x").hexdigest()
+    assert name in SUPPORTED_ALGORITHMS
+    assert f"{name}-SESS" in SUPPORTED_ALGORITHMS
+
+
+def test_a_body_is_hashed_unasked_up_to_a_mebibyte() -> None:
+    offered = ("auth", "auth-int")
+    assert choose_qop(offered, 2**20) == "auth-int"
+    assert choose_qop(offered, 2**20 + 1) == "auth"
+    assert choose_qop(offered, None) == "auth"
+    assert choose_qop(("auth-int",), 2**21) == "auth-int"
+
+
+def test_what_a_challenge_does_not_say_is_no() -> None:
+    bare = DigestChallenge("r", "n")
+    assert (bare.stale, bare.userhash, bare.charset, bare.opaque) == (False, False, "", None)
+    with_body = respond(bare, "me", "mine", "GET", "/", qop="auth-int", cnonce="c")
+    assert (
+        with_body.value
+        == respond(bare, "me", "mine", "GET", "/", qop="auth-int", body=b"", cnonce="c").value
+    )
+    assert "mine" not in repr(with_body)
+    assert "'n'" in repr(with_body)
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    ['Digest realm="r", nonce="n", algorithm="MD5é"', 'Digest realm="r\x01", nonce="n"',
+     'Digest realm="r", nonce="n\x7f"'],
+)  # fmt: skip
+def test_what_cannot_be_sent_back_cannot_be_answered(challenge: str) -> None:
+    assert choose_challenge(parse_challenges([challenge])) is None
+
+
+def test_a_plain_name_is_sent_plainly_whatever_the_charset() -> None:
+    challenge = chosen('Digest realm="r", nonce="n", charset=UTF-8')
+    assert 'username="Mufasa"' in respond(challenge, "Mufasa", "x", "GET", "/").value
+    assert "username*=UTF-8''J%C3%A4s" in respond(challenge, "Jäs", "x", "GET", "/").value
