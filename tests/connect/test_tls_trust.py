@@ -1002,3 +1002,17 @@ def test_without_tls_no_protocol_was_chosen() -> None:
     told = mock.Mock(selected_alpn_protocol=mock.Mock(side_effect=NotImplementedError))
     own = mock.Mock(get_extra_info=mock.Mock(return_value=told))
     assert tls.selected_protocol(own) is None
+
+
+@pytest.mark.parametrize("length", [16, 20])
+def test_a_fingerprint_by_a_broken_hash_is_named_as_that(length: int) -> None:
+    with pytest.raises(ValueError, match="MD5 and SHA-1"):
+        Fingerprint(bytes(length))
+    with pytest.raises(ValueError, match=f"not of {length + 1}"):
+        Fingerprint(bytes(length + 1))
+
+
+def test_a_fingerprint_asks_nothing_of_a_plain_transport() -> None:
+    plain = mock.Mock(get_extra_info=mock.Mock(return_value=None))
+    Fingerprint(bytes(32)).check(plain)
+    plain.get_extra_info.assert_called_once_with("sslcontext")
