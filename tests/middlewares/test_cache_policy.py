@@ -15,6 +15,7 @@ from wherry.middlewares.cache_fields import (
     StoredResponse,
     date,
     directives,
+    fields_of,
     one_date,
     seconds,
 )
@@ -96,6 +97,9 @@ def test_seconds(value: str | None, expected: float | None) -> None:
         (["max-age=1, Public"], {"max-age": "1", "public": None}),
         (["a=1", "a=2, b"], {"a": "1", "b": None}),
         (['a="1, b=2"'], {"a": "1, b=2"}),
+        (["@max-age=1"], {"max-age": "1"}),
+        (["a=;b=2;"], {"a": "", "b": "2"}),
+        (['a="1";b=2, @ , c'], {"a": "1", "b": "2", "c": None}),
         ([""], {}),
     ],
 )
@@ -163,6 +167,13 @@ def test_one_date_is_one() -> None:
     assert one_date(fields(Date=DATE), "Date") == 1000.0
     assert one_date(fields(Date=[DATE, DATE]), "Date") is None
     assert one_date(fields(), "Date") is None
+
+
+def test_fields_are_read_whatever_bytes_they_have() -> None:
+    assert fields_of(((b"A", b"\xff"), (b"a", "\u00e9".encode()))).getall("a") == [
+        "\udcff",
+        "\u00e9",
+    ]
 
 
 def test_the_size_of_a_response() -> None:
@@ -965,6 +976,7 @@ def part(body: bytes, first: int, total: str = "10", **headers: str) -> StoredRe
         (kept(), "bytes=0-9", (b"0123456789", "bytes 0-9/10")),
         (kept(), "bytes=9-10", (b"9", "bytes 9-9/10")),
         (kept(), "bytes=10-", None),
+        (kept(), "bytes=-1", (b"9", "bytes 9-9/10")),
         (kept(), "bytes=-10", (b"0123456789", "bytes 0-9/10")),
         (kept(), "bytes=-11", (b"0123456789", "bytes 0-9/10")),
         (kept(), "bytes=-0", None),
@@ -1021,6 +1033,7 @@ def test_what_is_answered_without_a_range() -> None:
         (part(b"0123", 0, "4"), 10, None),
         (part(b"0123", 0, "5"), 10, {"Range": "bytes=4-", "If-Range": '"e"'}),
         (part(b"0123", 0)._replace(body=b"012"), 10, None),
+        (part(b"123", 1)._replace(body=b"0123"), 10, None),
         (part(b"0123", 0)._replace(status=200), 10, None),
         (kept(status=206), 10, None),
     ],
@@ -1054,6 +1067,7 @@ def test_what_is_missing(stored: StoredResponse, most: int, asked: Any) -> None:
         (part(b"0123", 0, ETag='W/"e"'), part(b"45", 4, ETag='W/"e"'), None),
         (part(b"0123", 0, ETag=""), part(b"45", 4, ETag=""), None),
         (part(b"0123", 0)._replace(body=b"012"), part(b"45", 4), None),
+        (part(b"0123", 0)._replace(body=b"01234"), part(b"45", 4), None),
         (part(b"0123", 0), part(b"45", 4)._replace(body=b"456"), None),
         (kept(status=206, ETag='"e"'), part(b"45", 4), None),
         (part(b"0123", 0), kept(status=206, ETag='"e"'), None),

@@ -107,7 +107,7 @@ def is_unmodified(stored: StoredResponse, headers: Headers) -> bool:
         listed = ",".join(conditions).strip()
         own = fields.get("ETag", "").removeprefix("W/")
         known = {tag.removeprefix("W/") for tag in tags(listed)}
-        return listed == "*" or (bool(own) and own in known)
+        return listed == "*" or own in known
     since = one_date(headers, "If-Modified-Since")
     if since is None:
         return False
