@@ -22,7 +22,7 @@ def told(text: str) -> dict[str, str]:
 @pytest.mark.parametrize(("port", "version"), [("tls12", "TLSv1.2"), ("tls13", "TLSv1.3")])
 async def test_tls_versions_and_resumption(nginx, client_tls, port: str, version: str) -> None:
     """A new connection to a known host takes up the last session: nginx says so."""
-    connector = wherry.TCPConnector(ssl=client_tls, force_close=True)
+    connector = wherry.TCPConnector(ssl=client_tls, force_close=True, tls_resumption=True)
     async with wherry.ClientSession(connector=connector) as session:
         resumed = []
         for _ in range(4):

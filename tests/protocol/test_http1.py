@@ -77,6 +77,18 @@ BROKEN_HEADS = {
     "a switch to nothing that nobody asked for": b"HTTP/1.1 101 Switching\r\n\r\n",
     "a switch after an interim response": b"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 101 S\r\n\r\n",
     "bytes of no protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "a coding inside the chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    "a coding inside the chunks, in another line": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: GZip\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    "chunks in chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n7\r\n2\r\nhi\r\n\r\n0\r\n\r\n",
+    "chunks in chunks, in two lines": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    "a coding to the end of the connection": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhi",
+    "a coding round the chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    "a coding of HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: deflate\r\n\r\nhi",
+    "chunks with a parameter": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked;q=1\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    "an empty element after the chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked,\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    "an empty line after the chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding:\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    "a coding without a name": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: \r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    "nothing but a list's commas": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: ,\r\n\r\nhi",
     "HTML without a head": b"<html>hello</html>",
     "too many interim responses": b"HTTP/1.1 102 Processing\r\n\r\n" * 40 + response(),
 }
@@ -269,6 +281,26 @@ async def test_a_get_is_not_sent_a_third_time(raw_server: Start) -> None:
         with pytest.raises(wherry.ServerDisconnectedError):
             await session.get(server.url)
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"CHUNKED", b"  chunked  "])
+async def test_chunks_alone_are_undone(raw_server: Start, coding: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %b\r\n\r\n2\r\nhi\r\n0\r\n\r\n" % coding
+    server = await raw_server([answer])
+    async with wherry.ClientSession() as session, session.get(server.url) as reply:
+        assert await reply.read() == b"hi"
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("HEAD", b"200 OK"), ("GET", b"304 Not Modified"), ("GET", b"204 No")]
+)
+async def test_codings_of_no_body_do_not_matter(
+    raw_server: Start, method: str, status: bytes
+) -> None:
+    answer = b"HTTP/1.1 %b\r\nTransfer-Encoding: gzip, chunked\r\n\r\n" % status
+    server = await raw_server([answer])
+    async with wherry.ClientSession() as session, session.request(method, server.url) as reply:
+        assert await reply.read() == b""
 
 
 async def test_interim_responses_are_passed_over(raw_server: Start) -> None:

@@ -61,6 +61,19 @@ def is_framed(head: ResponseHead) -> bool:
     return bool(codings) and codings[-1].rsplit(b",", 1)[-1].strip().lower() == b"chunked"
 
 
+def can_decode(head: ResponseHead) -> bool:
+    """Whether we undo what Transfer-Encoding names: chunks, once, and nothing besides.
+
+    RFC 9110 10.1.4: without a TE of ours a server may use no other, and what is left of one would
+    pass for the content.  In what else the field may be written, parsers do not agree.  "identity"
+    was taken out of HTTP/1.1 (RFC 9112 C.2.2), and changes nothing.
+    """
+    codings = head.get_all(b"transfer-encoding")
+    if not codings or codings == [b"chunked"] or head.status in (204, 304):
+        return True
+    return len(codings) == 1 and codings[0].lower() in (b"chunked", b"identity")
+
+
 def persists(head: ResponseHead) -> bool:
     """Whether the connection stays open after this message (RFC 9112 9.3), its framing left
     aside.

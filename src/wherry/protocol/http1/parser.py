@@ -17,7 +17,7 @@ import httptools
 from wherry.errors import BadHttpMessage
 from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
-from wherry.protocol.http1.encoding import persists
+from wherry.protocol.http1.encoding import can_decode, persists
 from wherry.protocol.http1.exchange import Http1Exchange
 from wherry.protocol.http1.read_pacing import Http1ReadPacing
 from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits
@@ -217,6 +217,11 @@ class Http1Parsing(Http1ReadPacing):
         if not self._body_allowed:
             self._keep_alive = persists(head)
             self._message_done = True
+        elif not can_decode(head):
+            codings = b", ".join(head.get_all(b"transfer-encoding"))
+            raise BadHttpMessage(
+                f"the response has a transfer coding that nobody asked for: {codings[:64]!r}"
+            )
         self._fed = self._chunks = self._excess = 0
         self._left = -1
         exchange.head_arrived(head)
