@@ -1,8 +1,10 @@
 """Domain, path and prefix rules as tables (RFC 6265bis 5.1.3, 5.1.4, 4.1.3)."""
 
 import pytest
+from yarl import URL
 
 from wherry.cookies import match
+from wherry.cookies.storage_rules import LONGEST_NAME, Offered, admitted
 
 
 @pytest.mark.parametrize(
@@ -145,3 +147,30 @@ def test_without_the_list_only_single_labels_are_public(monkeypatch: pytest.Monk
         assert match.is_public_suffix("co.uk") is False
     finally:
         match.is_public_suffix.cache_clear()
+
+
+def offered(domain: str, *, received: bool) -> Offered:
+    return Offered("a", "b", "b", "b", {"domain": domain}, received)
+
+
+def test_a_program_may_set_for_whom_a_server_may_not() -> None:
+    """A public suffix, and any domain while no host is named."""
+    url = URL("http://x.com/")
+    assert admitted(offered("com", received=True), url, "x.com", 0.0) is None
+    own = admitted(offered("com", received=False), url, "x.com", 0.0)
+    assert own is not None
+    assert (own.domain, own.host_only) == ("com", False)
+    for received in (True, False):
+        anywhere = admitted(offered("a.test", received=received), URL(), "", 0.0)
+        assert anywhere is not None
+        assert anywhere.domain == "a.test"
+    assert "'b'" not in repr(offered("com", received=True))
+    assert "a=" in repr(offered("com", received=True))
+
+
+@pytest.mark.parametrize(("length", "kept"), [(LONGEST_NAME, True), (LONGEST_NAME + 1, False)])
+def test_a_domain_is_no_longer_than_a_name_may_be(length: int, kept: bool) -> None:
+    domain = ("a" * 62 + ".") * 10
+    domain = domain[: length - 4] + ".abc"
+    cookie = admitted(offered(domain, received=False), URL(f"http://{domain}/"), domain, 0.0)
+    assert (cookie is not None) is kept
