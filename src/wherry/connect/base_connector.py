@@ -438,11 +438,17 @@ class BaseConnector(PrivateNames):
         if not connections:
             return
         self._closed = not self.session_warns  # for a session that is collected after this
-        names = [repr(connection) for connection in connections]
-        if not self._loop.is_closed():
+        if self._loop.is_closed():
+            _close_without_loop(connections)
+        elif self.session_warns:
             self.pool.shut()
         else:
-            _close_without_loop(connections)
+            # Responses and WebSockets live on without their connector, as those of a session that
+            # was detached do; only what nobody uses is left behind.
+            connections = self.pool.drain()
+            if not connections:
+                return
+        names = [repr(connection) for connection in connections]
         if self.session_warns:
             return  # both go at once, in whatever order: one warning is enough
         _warn(f"Unclosed connector {self!r}", ResourceWarning, source=self)

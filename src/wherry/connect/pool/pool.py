@@ -580,6 +580,20 @@ class Pool:
             connection.close()
         return connections
 
+    def drain(self) -> list[Connection]:
+        """Begin an end that breaks nothing off: no exchange starts any more, what is idle closes
+        now, and everything else when its last exchange has ended.  Gives back what was idle.
+        """
+        self.closed = True
+        for timer in filter(None, (self._expiry, self._review)):
+            timer.cancel()
+        self._expiry = self._review = None
+        connections = list(self.all_connections())
+        idle = [connection for connection in connections if connection.is_idle]
+        for connection in connections:
+            connection.retire()
+        return idle
+
     async def close(self, timeout: float = 2.0) -> None:
         """Close everything and return when every transport is closed.
 

@@ -94,7 +94,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self._tunnel: TunnelReceiver | None = None
 
     def __repr__(self) -> str:
-        state = "closed" if self._transport is None else "idle" if self.exchange is None else "busy"
+        state = "closed" if self._transport is None else "idle" if self.is_idle else "busy"
         return f"<Http1Connection {self.route} {state} exchanges={self.exchanges}>"
 
     # --- what the pool and the pipeline see -------------------------------------------------------
@@ -105,7 +105,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
 
     @property
     def is_idle(self) -> bool:
-        return self.exchange is None
+        return self.exchange is None and self._tunnel is None
 
     def is_usable(self) -> bool:
         transport = self._transport
