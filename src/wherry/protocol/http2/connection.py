@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from time import monotonic
 from typing import Any, cast
 
 from wherry.errors import (
@@ -35,8 +36,8 @@ from wherry.protocol.http2.frames import (
     settings_frame,
     window_update,
 )
-from wherry.protocol.http2.keepalive import KeepAlive
-from wherry.protocol.http2.receiver import ALIVE, Reader, StreamKeeper
+from wherry.protocol.http2.keepalive import SILENCE, KeepAlive, PeerCheck
+from wherry.protocol.http2.receiver import ALIVE, CHECK, Reader, StreamKeeper
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import Control
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
@@ -62,9 +63,12 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     __slots__ = (
         "_active",
         "_buffer",
+        "_check",
         "_closed_waiter",
         "_farewell",
         "_flow",
+        "_given_up",
+        "_heard_at",
         "_held",
         "_last_id",
         "_limits",
@@ -105,11 +109,16 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self.next_id = 1
         self._last_id = MAX_STREAM_ID - 1
         self._farewell: asyncio.TimerHandle | None = None
+        self._check: PeerCheck | None = None  # while the peer is in doubt
+        self._given_up = False  # it did not answer
+        self._heard_at = monotonic()  # when something came last
         self._closed_waiter: asyncio.Future[None] | None = None
         self._poll: Any = None
 
     def __repr__(self) -> str:
         state = "closed" if self._transport is None else f"{self._active} streams"
+        if self._check is not None:
+            state += " in doubt"
         return f"<Http2Connection {self.route} {state} exchanges={self.exchanges}>"
 
     # --- what the pool and the pipeline see -------------------------------------------------------
@@ -239,6 +248,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             self._reader.closed.remember(exchange.stream_id, exchange.receive_window)
             if self._transport is not None and not self._transport.is_closing():
                 self.sender.write(rst_stream(exchange.stream_id, code))
+        if code == ErrorCode.CANCEL and not exchange.paused:
+            self._doubt()
         self._release(exchange)
 
     def replenish(self, exchange: Http2Exchange) -> None:
@@ -274,11 +285,13 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         return buffer.view
 
     def buffer_updated(self, nbytes: int) -> None:
+        self._heard_at = monotonic()
         self._reader.receive(self._buffer.view[:nbytes])
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived before this connection was the transport's protocol."""
         if data:
+            self._heard_at = monotonic()
             self._reader.receive(data)
 
     def eof_received(self) -> bool:
@@ -293,6 +306,9 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             self._reader.alive.stop()
         if self._farewell is not None:
             self._farewell.cancel()
+        if self._check is not None:
+            self._check.stop()
+            self._check = None
         if self._closed_waiter is not None and not self._closed_waiter.done():
             self._closed_waiter.set_result(None)
         owner, self.owner = self.owner, None
@@ -391,8 +407,13 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             return
         if control.draining:
             if not self._active:
-                self.close()
+                if self._given_up:
+                    self.abort()
+                else:
+                    self.close()
             return
+        if self._check is not None:
+            return  # nothing more starts until the peer has answered
         before = self.capacity
         left = (self._last_id - self.next_id) // 2 + 1
         self.capacity = max(min(control.max_streams - self._active, left), 0)
@@ -446,6 +467,42 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self.capacity = 0
         self.control.ended = True
         return exchanges
+
+    # --- whether the peer is there ----------------------------------------------------------------
+
+    def _doubt(self) -> None:
+        """An exchange is given up.  If nothing has come for long, ask along with its RST_STREAM
+        whether anybody is there; no other starts before there is an answer.
+        """
+        if (
+            self._check is None
+            and self._transport is not None
+            and not self._transport.is_closing()
+            and monotonic() - self._heard_at >= SILENCE
+        ):
+            self.capacity = 0
+            self.sender.write(ping(CHECK))
+            self._check = PeerCheck(
+                self.loop, lambda: self._heard_at, self._flow.ping_timeout, self._no_answer
+            )
+
+    def peer_answered(self) -> bool:
+        if self._check is None:
+            return False
+        self._check.stop()
+        self._check = None
+        self._make_place()
+        return True
+
+    def _no_answer(self) -> None:
+        """Retire the connection: what is under way has time limits of its own.  Nobody is there for
+        an orderly end.
+        """
+        self._given_up = True
+        if self._active:
+            self.retire()
+        else:
+            self.abort()
 
     def _ask_for_life(self) -> None:
         self.sender.write(ping(ALIVE))

@@ -1,9 +1,18 @@
-"""PING keep-alive: finds out that a peer is gone while nothing is asked of it (RFC 9113 6.7)."""
+"""PING finds out that a peer is gone (RFC 9113 6.7): by the clock, while nothing is asked of it
+(`KeepAlive`), and when a request was given up in silence (`PeerCheck`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
+
+# A request that is given up after so many seconds in which nothing at all came puts its connection
+# in doubt.  Longer than nearly every round trip: who cancels sooner has learned nothing.
+SILENCE = 0.1
+# In so many seconds something must come after the PING.
+ANSWER_SECONDS = 3.0
 
 
 class KeepAlive:
@@ -48,6 +57,50 @@ class KeepAlive:
             self._give_up()
         else:
             self._look()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+
+class PeerCheck:
+    """One PING after a request that was given up in silence; until it is answered, its connection
+    is in doubt.
+
+    Why not close at once?  The peer may only be slow with that one answer, and other exchanges may
+    be under way.  Why not go on?  A path that drops packets says nothing, and every request would
+    wait for its own time limit on the same dead connection.
+
+    Args:
+        loop: The event loop.
+        heard_at: Says when something came last, by `time.monotonic`.
+        longest: Seconds for the answer where other things do come.
+        give_up: Called once when there was no answer.
+    """
+
+    __slots__ = ("_give_up", "_heard_at", "_looked", "_loop", "_timer", "_until")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        heard_at: Callable[[], float],
+        longest: float,
+        give_up: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._heard_at = heard_at
+        self._give_up = give_up
+        self._looked = monotonic()
+        self._until = self._looked + longest
+        self._timer = loop.call_later(min(ANSWER_SECONDS, longest), self._look)
+
+    def _look(self) -> None:
+        now = monotonic()
+        # The answer may stand behind much else that is on its way.
+        if self._heard_at() > self._looked and now < self._until:
+            self._looked = now
+            self._timer = self._loop.call_later(min(ANSWER_SECONDS, self._until - now), self._look)
+        else:
+            self._give_up()
 
     def stop(self) -> None:
         self._timer.cancel()

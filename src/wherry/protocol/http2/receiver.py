@@ -43,6 +43,7 @@ from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits
 _COPY_SIZE = 16 * 1024
 _MEASURE = b"wherry-w"
 ALIVE = b"wherry-k"
+CHECK = b"wherry-c"
 
 # By its stream, its flags and its payload.
 FrameAction = Callable[["Reader", int, int, bytes], None]
@@ -85,6 +86,12 @@ class StreamKeeper(Http2Carrier):
     @abstractmethod
     def broken(self, fault: ConnectionFault) -> None:
         """The peer broke the rules of the connection."""
+
+    @abstractmethod
+    def peer_answered(self) -> bool:
+        """The peer answered the PING that followed a request given up in silence; False if there
+        was none.
+        """
 
 
 class Reader:
@@ -347,7 +354,7 @@ class Reader:
         stream = self._tuner.measured
         if payload == _MEASURE and isinstance(stream, Http2Exchange):
             self._tuner.finish(stream.received)
-        elif payload != ALIVE:
+        elif payload != ALIVE and not (payload == CHECK and self._connection.peer_answered()):
             self.count_no_progress()
 
     def replenish(self, exchange: Http2Exchange) -> None:
