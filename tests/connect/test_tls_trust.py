@@ -608,6 +608,17 @@ async def test_no_setting_that_cannot_be_carried_over_is_lost(serve, ca) -> None
     assert hello_says(words) == hello_says(first_words(mine.wrap_bio, "localhost"))
 
 
+async def test_a_setting_that_comes_after_the_first_request_is_not_lost(ca) -> None:
+    mine = trusting(ca)
+    offering = SessionTable().offering(mine, ("h2",))
+    assert b"\x02h2" in first_words(offering.wrap_bio, "localhost")
+    for _ in range(2):
+        mine.set_ecdh_curve("secp384r1")
+        words = first_words(offering.wrap_bio, "localhost")
+        assert hello_says(words) == hello_says(first_words(mine.wrap_bio, "localhost"))
+        assert b"\x02h2" not in words
+
+
 async def test_a_context_that_makes_tls_objects_in_a_way_of_its_own_is_left_to_it(
     serve, ca
 ) -> None:

@@ -262,7 +262,7 @@ class AlpnContext(ssl.SSLContext):
     """
 
     inner: ssl.SSLContext
-    _seen: tuple[Any, ...]
+    _seen: tuple[tuple[Any, ...], Any]
     _is_faithful: bool
 
     def __new__(cls, inner: ssl.SSLContext, names: tuple[str, ...]) -> AlpnContext:  # noqa: PYI034
@@ -274,7 +274,7 @@ class AlpnContext(ssl.SSLContext):
         self.inner = inner
         self.sslobject_class = inner.sslobject_class
         self.set_alpn_protocols(names)
-        self._seen = ()
+        self._seen = (), None
         self._is_faithful = False
         return self
 
@@ -294,7 +294,9 @@ class AlpnContext(ssl.SSLContext):
         Where the context has settings that cannot be carried over (its curves, say), what it offers
         by ALPN is its own affair: no setting of the program's is ever lost.
         """
-        seen = policy_of(self.inner)
+        # Its curves, say, the program may set at any time, and only the hello tells of them.
+        theirs = first_words(self.inner.wrap_bio, "localhost") if self._can_follow() else b""
+        seen = policy_of(self.inner), hello_says(theirs) if theirs else None
         if seen != self._seen:
             self._follow(seen)
         if not self._is_faithful:
@@ -311,18 +313,22 @@ class AlpnContext(ssl.SSLContext):
         made.context = self.inner
         return made
 
-    def _follow(self, seen: tuple[Any, ...]) -> None:
+    def _can_follow(self) -> bool:
+        """Whether the context makes TLS objects as all do; truststore's has a way of its own."""
+        return type(self.inner).wrap_bio is ssl.SSLContext.wrap_bio
+
+    def _follow(self, seen: tuple[tuple[Any, ...], Any]) -> None:
         """Take over the policy, and see whether that makes the same ClientHello but for ALPN."""
         self._seen, self._is_faithful = seen, False
-        if type(self.inner).wrap_bio is not ssl.SSLContext.wrap_bio:
-            return  # it makes TLS objects in a way of its own: truststore's does
+        policy, theirs = seen
+        if theirs is None:
+            return
         try:
-            self._set(seen)
+            self._set(policy)
         except ValueError:
             return  # a context for one version of TLS lets nobody change that
-        theirs = first_words(self.inner.wrap_bio, "localhost")
         ours = first_words(lambda *given: self._wrap(given[0], given[1], given[3]), "localhost")
-        self._is_faithful = bool(theirs) and hello_says(theirs) == hello_says(ours)
+        self._is_faithful = bool(ours) and theirs == hello_says(ours)
 
     def _set(self, seen: tuple[Any, ...]) -> None:
         # True goes with no verify_mode but CERT_REQUIRED, which may come only now.
