@@ -7,11 +7,13 @@ from __future__ import annotations
 import asyncio
 import re
 import socket as socket_module
+import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import uvloop
 from tests.protocol.websocket_cases import (
     BINARY,
     CASES,
@@ -27,6 +29,9 @@ from tests.protocol.websocket_cases import (
 import wherry
 from wherry import ClientSession, ClientWSTimeout, WSMsgType, WSServerHandshakeError
 from wherry.client.websocket import channel as websocket_channel
+from wherry.client.websocket.channel import WebSocketChannel
+from wherry.protocol.websocket.deflate import Inflater
+from wherry.protocol.websocket.frames import FrameReader, FrameWriter
 from wherry.protocol.websocket.handshake import accept_for
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -356,6 +361,156 @@ async def test_a_slow_reader_stops_the_peer(session: ClientSession, serve: Any) 
             data = await socket.receive_bytes(timeout=5)
             assert len(data) == 65536
             assert int.from_bytes(data[:4], "big") == number
+
+
+def packed(payload: bytes) -> bytes:
+    """`payload` by permessage-deflate, without a window that lives on."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def held_by(socket: wherry.ClientWebSocketResponse) -> int:
+    """How much memory the messages hold that nobody has taken, and what is to become messages."""
+    reader = socket._channel._reader
+    messages = sum(
+        sys.getsizeof(message) + sys.getsizeof(message[1]) for message in socket._messages
+    )
+    return messages + reader.unfinished + len(reader._pending)
+
+
+FRUGAL = {
+    "compressed": (BINARY, frame(BINARY, packed(bytes(100_000)), rsv=4), 100_000),
+    "compressed text": (TEXT, frame(TEXT, packed(b"a" * 100_000), rsv=4), 100_000),
+    "wide text": (TEXT, frame(TEXT, packed("\N{GRINNING FACE}".encode() * 25_000), rsv=4), 25_000),
+    "fragments": (
+        BINARY,
+        frame(BINARY, packed(bytes(100_000))[:50], fin=False, rsv=4)
+        + frame(PING, b"between")
+        + frame(0, packed(bytes(100_000))[50:]),
+        100_000,
+    ),
+    "nothing in it": (BINARY, frame(BINARY), 0),
+    "nothing in it, compressed": (BINARY, frame(BINARY, b"\0", rsv=4), 0),
+    "small": (TEXT, frame(TEXT, b"tick"), 4),
+}
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("kind", FRUGAL)
+async def test_unread_messages_are_bounded_by_what_they_hold(
+    session: ClientSession, serve: Any, kind: str, loop: str
+) -> None:
+    """Not by what came: 2 bytes or 100 may become a message of 100,000."""
+    opcode, data, size = FRUGAL[kind]
+    total = 20_000 if size < 100 else 500
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for start in range(0, total, 20):
+            writer.write(data * min(20, total - start))
+            await writer.drain()
+        writer.write(close(4000))
+        await until_eof(reader)
+
+    url = await serve(
+        script, "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n"
+    )
+
+    async def client() -> None:
+        async with ClientSession() as session, asyncio.timeout(30):
+            socket = await session.ws_connect(url, compress=15)
+            while not socket._channel.is_paused:
+                await asyncio.sleep(0.005)
+            assert held_by(socket) < 1 << 20
+            most = 0
+            for _ in range(total):
+                message = await socket.receive()
+                most = max(most, len(socket._messages))
+                assert (message.type, len(message.data)) == (opcode, size)
+            assert most * (100 + size) < 1 << 20
+            assert (await socket.receive()).data == 4000
+
+    if loop == "asyncio":
+        await client()
+    else:
+        await asyncio.to_thread(uvloop.run, client())
+
+
+async def test_what_comes_after_the_peer_was_told_to_stop_is_left_as_it_came() -> None:
+    """A stream of HTTP/2 goes on for as long as its window lets it, and TLS to the record's end."""
+    tunnel = Told()
+    reader = FrameReader(4 << 20, Inflater(15, takeover=False))
+    channel = WebSocketChannel(asyncio.get_running_loop(), reader, FrameWriter())
+    channel.attach(cast("Any", tunnel))
+    data = frame(BINARY, packed(bytes(100_000)), rsv=4)
+    for _ in range(1000):
+        channel.data_received(data)
+    channel.data_received(close(4001))
+    assert tunnel.paused
+    assert sum(len(message[1]) for message in channel.messages) < 1 << 20
+    channel.connection_lost(None)
+    taken = 0
+    while channel.messages[0].type is WSMsgType.BINARY:
+        assert not channel.ended
+        channel.messages.popleft()
+        taken += 1
+        if not channel.messages:
+            channel.taken()
+    assert taken == 1000
+    last = channel.messages.popleft()
+    assert (last.type, last.data) == (WSMsgType.CLOSE, 4001)
+    assert channel.exception is None
+
+
+class Told:
+    """A tunnel that goes nowhere."""
+
+    transport = None
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    abort = leave = close
+
+
+async def test_a_flood_of_pings_is_answered_without_keeping_it() -> None:
+    tunnel = Told()
+    channel = WebSocketChannel(asyncio.get_running_loop(), FrameReader(), FrameWriter())
+    channel.attach(cast("Any", tunnel))
+    channel.data_received(frame(PING, b"x") * 5000 + frame(TEXT, b"last"))
+    assert len(tunnel.written) == 5000
+    assert [message.data for message in channel.messages] == ["last"]
+    assert not tunnel.paused
+
+
+async def test_closing_looks_through_what_was_left_as_it_came() -> None:
+    tunnel = Told()
+    reader = FrameReader(4 << 20, Inflater(15, takeover=False))
+    channel = WebSocketChannel(asyncio.get_running_loop(), reader, FrameWriter())
+    channel.attach(cast("Any", tunnel))
+    for _ in range(100):
+        channel.data_received(frame(BINARY, packed(bytes(100_000)), rsv=4))
+    channel.data_received(close(4002))
+    assert channel.peer_close is None
+    async with asyncio.timeout(5):
+        await channel.finish(1000, b"", 1.0)
+    assert channel.close_code == 4002
+    assert not tunnel.paused
 
 
 async def test_sending_waits_for_a_peer_that_does_not_read(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from sys import getsizeof
 from typing import Any
 
 from wherry.client.websocket.heartbeat import Heartbeat
@@ -23,8 +24,10 @@ from wherry.protocol.websocket.masking import Buffer
 from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType, may_be_sent
 from wherry.protocol.write_gate import WriteGate
 
-# Bytes of messages that nobody has taken, after which the peer is stopped.
+# Bytes that messages hold which nobody has taken, after which the peer is stopped: as they are in
+# memory, inflated and decoded, and with what each costs beside its data.
 HIGH_WATER = 256 * 1024
+MESSAGE_COST = 100
 # How long a connection may take to close after its last Close frame, in seconds.
 LINGER_SECONDS = 1.0
 
@@ -48,6 +51,7 @@ class WebSocketChannel:
     __slots__ = (
         "__weakref__",
         "_autoping",
+        "_backlog",
         "_close_waiter",
         "_early",
         "_feed",
@@ -55,6 +59,7 @@ class WebSocketChannel:
         "_late_pong",
         "_linger",
         "_loop",
+        "_loss",
         "_lost_early",
         "_on_end",
         "_paused",
@@ -112,8 +117,11 @@ class WebSocketChannel:
         self.large = None if writer.deflater is None else LargeMessages(self, writer.deflater)
         self._autoping = autoping
         self._on_end = on_end
-        self._size = 0
+        self._size = 0  # what the messages hold that nobody has taken
+        # What came while nobody took them: a stream of HTTP/2 sends on what its window allows.
+        self._backlog: deque[bytes] = deque()
         self._paused = False
+        self._loss: BaseException | None = None  # what ended the connection
         self._finished = False
         self._late_pong: bytes | None = None
         self._close_waiter: asyncio.Future[None] | None = None
@@ -150,38 +158,61 @@ class WebSocketChannel:
     @property
     def ended(self) -> bool:
         """It was closed, or the peer is gone and all that it sent was taken."""
-        return self._finished or (self.lost and len(self.messages) <= 1)
+        return self._finished or (self.lost and len(self.messages) <= 1 and not self._has_more())
 
     # --- bytes come in ----------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if self.heartbeat is not None:
             self.heard_at = self._loop.time()
-        messages = self._feed(data)
-        eventful = self._reader.eventful
-        if eventful:
-            messages = self._sort_out(messages)
-        if self.messages:
-            self._size += len(data)
-            self.messages.extend(messages)
-        elif messages:
-            self._size = len(data)
-            self.messages.extend(messages)
-            waiter = self.waiter
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
-        if eventful and self._reader.error is not None:
-            self._refuse(self._reader.error)
-        elif self._size > HIGH_WATER or (eventful and self._reader.stalled):
+        if self.held and self.messages and self.peer_close is None:
+            # What is not decoded yet cannot grow: the peer is stopped, or told so.
+            self._backlog.append(data)
+        else:
+            self._take_in(data)
+
+    def _take_in(self, data: bytes) -> None:
+        """Decode `data`, and put what it brings to the other messages."""
+        reader = self._reader
+        while True:
+            messages = self._feed(data)
+            eventful = reader.eventful
+            if eventful:
+                messages = self._sort_out(messages)
+            if self.messages:
+                self._size += _held_by(messages)
+                self.messages.extend(messages)
+            elif messages:
+                waiter = self.waiter
+                alone = waiter is not None and len(messages) == 1  # it is taken at once
+                self._size = len(data) if alone else _held_by(messages)
+                self.messages.extend(messages)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
+            if not (eventful and reader.stalled) or self.messages or self._feed is _drop:
+                break
+            data = b""  # these were pings: nobody will take them and ask for the rest
+        if eventful and reader.error is not None:
+            self._refuse(reader.error)
+        elif self._size + reader.unfinished > HIGH_WATER or (eventful and reader.stalled):
             self._hold()
+
+    def _has_more(self) -> bool:
+        """Whether something came that is not decoded yet."""
+        return self._feed is not _drop and (self._reader.stalled or bool(self._backlog))
+
+    def _take_more(self) -> None:
+        """Decode the next piece of what came and was left as it is."""
+        self._take_in(b"" if self._reader.stalled else self._backlog.popleft())
 
     def taken(self) -> None:
         """The last message was taken, and `held` is set: what comes next may come."""
-        while not self.messages and self._reader.stalled:
-            self.data_received(b"")
+        while not self.messages and self._has_more():
+            self._take_more()
         if self.messages:
             return
         if self.lost:
+            self._note_loss()
             self.messages.append(CLOSED_MESSAGE)
         else:
             self._resume()
@@ -195,13 +226,10 @@ class WebSocketChannel:
 
     def _hold(self) -> None:
         """Stop the peer, unless there is nothing to take before it goes on."""
+        if self._finished or not self.messages:
+            return
         self.held = True
-        if (
-            self.messages
-            and not self._paused
-            and self._tunnel is not None
-            and self.peer_close is None
-        ):
+        if not self._paused and self._tunnel is not None and self.peer_close is None:
             self._paused = True
             self._tunnel.pause_reading()
 
@@ -270,20 +298,25 @@ class WebSocketChannel:
         self.stop_timers()
         if self._close_waiter is not None and not self._close_waiter.done():
             self._close_waiter.set_result(None)
-        if self.close_code is None and self.peer_close is None:
-            self.close_code = WSCloseCode.ABNORMAL_CLOSURE
-            if self.exception is None:
-                self.exception = exc or ClientConnectionResetError(
-                    "the connection ended without a Close frame"
-                )
+        self._loss = exc
         self.write_gate.lose()
         self.heartbeat = self.large = None
-        if not self._reader.stalled:
-            self._feed = _drop
+        if not self._has_more():
+            self._note_loss()
             self._announce(CLOSED_MESSAGE)
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
             on_end(self)
+
+    def _note_loss(self) -> None:
+        """The connection is gone, and all that came of it is decoded: was that its end?"""
+        self._feed = _drop
+        if self.peer_close is None and self.close_code is None:
+            self.close_code = WSCloseCode.ABNORMAL_CLOSURE
+            if self.exception is None:
+                self.exception = self._loss or ClientConnectionResetError(
+                    "the connection ended without a Close frame"
+                )
 
     def _announce(self, message: WSMessage) -> None:
         self.messages.append(message)
@@ -350,11 +383,14 @@ class WebSocketChannel:
             code = peer_close.data
         self.send_close(code, reason)
         if self.lost:
-            return
-        if peer_close is None and self._linger is None:
+            self._look_for_close()
+            self._note_loss()
+        elif peer_close is None and self._linger is None:
             await self._await_close(seconds)
         if self.peer_close is not None:
             self.close_code = self.peer_close.data
+        if self.lost:
+            return
         # A peer that has answered our Close frame has had all that we said.
         self.end(answered=peer_close is None and self.peer_close is not None)
 
@@ -363,9 +399,7 @@ class WebSocketChannel:
         waiter = self._close_waiter
         if waiter is None:  # the program and its session may wait at once
             self._close_waiter = waiter = self._loop.create_future()
-        if self._feed == self._reader.receive:
-            self._feed = self._find_close
-            self.data_received(b"")
+        self._look_for_close()
         self._resume()
         try:
             async with asyncio.timeout(seconds):
@@ -378,10 +412,17 @@ class WebSocketChannel:
             self.exception = exc
             self.abort()
 
+    def _look_for_close(self) -> None:
+        """From now on nothing counts but the peer's Close frame; it may be here."""
+        if self._feed == self._reader.receive:
+            self._feed = self._find_close
+            self._take_in(b"")
+            while self._has_more():
+                self._take_more()
+
     def _find_close(self, data: bytes) -> list[Message]:
         """Look for the Close frame in what comes, and drop all else."""
         reader = self._reader
-        self._size = -len(data)  # nothing is held
         found = [message for message in reader.receive(data) if message[0] is WSMsgType.CLOSE]
         while reader.stalled:
             found += [message for message in reader.receive(b"") if message[0] is WSMsgType.CLOSE]
@@ -440,6 +481,11 @@ class WebSocketChannel:
     def is_paused(self) -> bool:
         """The peer is stopped, because nobody takes what it sent."""
         return self._paused
+
+
+def _held_by(messages: list[Message]) -> int:
+    """How much memory messages hold, in bytes."""
+    return sum(map(getsizeof, [message[1] for message in messages])) + MESSAGE_COST * len(messages)
 
 
 def _drop(data: bytes) -> list[Message]:

@@ -27,9 +27,10 @@ from wherry.protocol.websocket.messages import (
 )
 
 MAX_CONTROL_PAYLOAD = 125
-# Once this much has come out of compressed messages of one read, the others wait until they are
-# asked for.
+# Once so many bytes have come out of compressed messages of one read, or so many messages, the
+# others wait until they are asked for.
 STALL_SIZE = 256 * 1024
+STALL_MESSAGES = 1024
 # Pieces of a message below this size are put together at once: each object of its own would cost
 # more than it holds.
 SMALL_PIECE = 4096
@@ -64,7 +65,8 @@ class FrameReader:
     After `receive`, `eventful` tells whether there is more to see than messages of data: `error` is
     set when the server broke the protocol, and ends the reader; `controls` tells how many of the
     messages are PING, PONG or CLOSE; `stalled` is True when more is at hand than should be held at
-    once, and ``receive(b"")`` gives more of it.
+    once, and ``receive(b"")`` gives more of it.  `unfinished` is what is held of a message whose
+    end is to come, in bytes after inflation.
 
     Args:
         max_size: The largest message, in bytes after inflation; 0 for no limit.
@@ -87,11 +89,11 @@ class FrameReader:
         "_opcode",
         "_pending",
         "_pieces",
-        "_size",
         "controls",
         "error",
         "eventful",
         "stalled",
+        "unfinished",
     )
 
     def __init__(
@@ -114,7 +116,7 @@ class FrameReader:
         self._opcode = 0
         self._compressed = False
         self._pieces: list[Any] = []
-        self._size = 0
+        self.unfinished = 0
         self._decoder: Any = None
         # The data frame under way: payload bytes to come, and whether it is the message's last.
         self._left = 0
@@ -170,6 +172,9 @@ class FrameReader:
         """Append the messages in `data`; how much of it is used up."""
         start, end = 0, len(data)
         while start < end:
+            if len(messages) >= STALL_MESSAGES:
+                self.stalled = True
+                break
             if self._left:
                 start = self._take(data, start, end, messages)
                 if self.stalled:
@@ -250,8 +255,8 @@ class FrameReader:
             self._compressed = bool(first & _RSV1)
             if self._decode_text and self._opcode == _TEXT:
                 self._decoder = _utf8_decoder()
-        if not self._compressed and self._size + length > self._max_size:
-            raise self._too_big(self._size + length)
+        if not self._compressed and self.unfinished + length > self._max_size:
+            raise self._too_big(self.unfinished + length)
         self._final = bool(first & _FIN)
         self._left = length
         if not length and self._final:
@@ -264,7 +269,7 @@ class FrameReader:
         self._left -= stop - start
         if self._compressed:
             assert self._inflater is not None
-            piece = self._inflater.feed(piece, self._max_size - self._size)
+            piece = self._inflater.feed(piece, self._max_size - self.unfinished)
             self._inflated += len(piece)
         self._keep(piece)
         if not self._left and self._final:
@@ -276,7 +281,7 @@ class FrameReader:
         """Keep a piece of the message under way; text is decoded here, so it fails where it stops
         being UTF-8.
         """
-        self._size += len(piece)
+        self.unfinished += len(piece)
         kept = piece if self._decoder is None else self._decode_piece(piece)
         pieces = self._pieces
         if pieces and len(pieces[-1]) + len(kept) < SMALL_PIECE:
@@ -295,7 +300,7 @@ class FrameReader:
         """The message under way is whole."""
         if self._compressed:
             assert self._inflater is not None
-            self._keep(self._inflater.end(self._max_size - self._size))
+            self._keep(self._inflater.end(self._max_size - self.unfinished))
         if self._decoder is not None:
             self._decode_piece(b"", True)
             text = "".join(self._pieces)
@@ -311,7 +316,7 @@ class FrameReader:
         )
 
     def _reset(self) -> None:
-        self._opcode = self._size = self._left = 0
+        self._opcode = self.unfinished = self._left = 0
         self._compressed = self._final = False
         self._pieces = []
         self._decoder = None
