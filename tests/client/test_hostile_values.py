@@ -118,18 +118,16 @@ async def test_bytes_that_are_no_text_are_answered_as_they_came(
 
 
 @pytest.mark.parametrize("name", ["realm", "nonce", "opaque"])
-async def test_what_cannot_be_sent_back_is_no_challenge(
-    session: Any, peer: Any, version: str, name: str
+async def test_a_challenge_with_control_characters_is_no_response(
+    session: Any, peer: Any, name: str
 ) -> None:
     values = {"realm": "r", "nonce": "n", "opaque": "o", name: "a\x01b"}
-    if version == "HTTP/1.1":
-        pytest.skip("HTTP/1.1's parser refuses control characters")
     server = await peer(
         challenged("Digest " + ", ".join(f'{key}="{text}"' for key, text in values.items()))
     )
     client = session(middlewares=(DigestAuthMiddleware("user", "pass"),))
-    async with client.get(server.url()) as got:
-        assert got.status == 401
+    with pytest.raises(wherry.ClientResponseError):
+        await client.get(server.url())
 
 
 async def test_a_charset_that_lacks_the_password_is_a_client_error(peer: Any, session: Any) -> None:
@@ -355,7 +353,7 @@ async def test_no_file_name_has_half_a_surrogate_pair(peer: Any, session: Any, v
 @pytest.mark.parametrize(
     "charset",
     ["punycode", "idna", "unicode_escape", "raw_unicode_escape", "rot13", "base64", "bz2", "zip", "hex", "uu", "utf-7",
-     "undefined", "mbcs", "quopri", "a\udcff", "x" * 5_000, "../x", "utf_8\0", "hz", "cp037"],
+     "undefined", "mbcs", "quopri", "a\udcff", "x" * 5_000, "../x", "hz", "cp037"],
 )  # fmt: skip
 async def test_a_server_may_choose_text_encodings_only(
     peer: Any, session: Any, charset: str
@@ -365,8 +363,6 @@ async def test_a_server_may_choose_text_encodings_only(
             body=b"a-" * 10, headers={"Content-Type": f'text/plain; charset="{charset}"'}
         )
     )
-    if "\0" in charset:
-        pytest.skip("no field can have it")
     async with session().get(server.url()) as got:
         assert await got.text() == "a-" * 10
         assert got.get_encoding() == "utf-8"

@@ -226,9 +226,53 @@ def test_a_location_is_http(location: str) -> None:
         redirect_url(URL("http://h/"), location)
 
 
-def test_a_location_is_quoted_anew_unless_it_is_taken_as_it_is() -> None:
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/a b", "/a%20b"),
+        ("/a%2fb", "/a%2fb"),
+        ("/A_%26_B?x=%26&y=%2B+%20#%26", "/A_%26_B?x=%26&y=%2B+%20#%26"),
+        ("/%7euser/%41?%3d", "/%7euser/%41?%3d"),
+        ("/caf\udce9", "/caf%E9"),
+        ("/caf\xe9", "/caf%C3%A9"),
+        ("?q=\udcff\udc80", "/d/e?q=%FF%80"),
+        ("/100%", "/100%25"),
+        ("/%zz%4", "/%25zz%254"),
+        ('/<x>"|{}^`\\', "/%3Cx%3E%22%7C%7B%7D%5E%60%5C"),
+        ("/x/../a%2e%2e/b", "/a%2e%2e/b"),
+        ("http://h/x/./../y%2F", "/y%2F"),
+        (" /a ", "/a"),
+        ("/sub:path", "/sub:path"),
+    ],
+)
+def test_a_location_stays_as_it_was_sent_and_what_no_url_may_hold_is_quoted(
+    location: str, target: str
+) -> None:
+    url = redirect_url(URL("http://h/d/e"), location)
+    assert url == URL(f"http://h{target}", encoded=True)
+    assert str(url) == f"http://h{target}"
+
+
+def test_a_host_outside_ascii_is_looked_up_by_its_a_label_and_the_path_stays() -> None:
+    url = redirect_url(URL("http://h/"), "https://B\xfccher.test:443/%26\udce9")
+    assert (url.raw_host, url.raw_path) == ("xn--bcher-kva.test", "/%26%E9")
+
+
+@pytest.mark.parametrize("location", ["/caf\ud800", "http://\udce9/"])
+def test_letters_that_are_none_are_no_location(location: str) -> None:
+    with pytest.raises(InvalidUrlRedirectClientError):
+        redirect_url(URL("http://h/"), location)
+
+
+def test_a_backslash_ends_the_host() -> None:
+    # As in browsers: who reads on would be led to evil.test.
+    url = redirect_url(URL("http://h/"), "http://good.test\\@evil.test/")
+    assert str(url) == "http://good.test/%5C@evil.test/"
+
+
+def test_without_requoting_only_what_no_request_carries_is_quoted() -> None:
     base = URL("http://h/")
-    assert redirect_url(base, "/a b").raw_path == "/a%20b"
+    assert str(redirect_url(base, "/<%zz> \udce9", requote=False)) == "http://h/<%zz>%20%E9"
     assert redirect_url(base, "/a%2fb", requote=False).raw_path == "/a%2fb"
     assert after(hop(), "/a%2fb", requote=False).url.raw_path == "/a%2fb"
 

@@ -4,6 +4,7 @@ ends a chain.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -25,18 +26,18 @@ BASE = URL("http://h.test:81/a/b?q=1")
         ("../x", "http://h.test:81/x"),
         ("?y=2", "http://h.test:81/a/b?y=2"),
         ("//other.test/x", "http://other.test/x"),
-        ("//other.test:82", "http://other.test:82/"),
+        ("//other.test:82", "http://other.test:82"),
         ("https://other.test/x", "https://other.test/x"),
         ("HTTP://OTHER.test/x", "http://other.test/x"),
         ("/a b", "http://h.test:81/a%20b"),
         ("/\u00e9", "http://h.test:81/%C3%A9"),
-        ("/%41%2F", "http://h.test:81/A%2F"),
+        ("/%41%2F", "http://h.test:81/%41%2F"),
         ("/x#part", "http://h.test:81/x#part"),
         ("http:x", "http://h.test:81/a/x"),
     ],
 )
 def test_what_a_location_means(location: str, meant: str) -> None:
-    assert redirect_url(BASE, location) == URL(meant)
+    assert redirect_url(BASE, location) == URL(meant, encoded=True)
 
 
 def test_the_network_path_of_a_secure_page_is_secure() -> None:
@@ -383,3 +384,23 @@ async def test_a_redirect_away_and_back_has_no_secret_of_the_base_url(
     async with client.get(f"//{EVIL}:{server.port}/x") as response:
         assert response.url == URL(server.url("/y", "h.test"))
     assert not any("Authorization" in asked.headers for asked in server.asked)
+
+
+async def test_the_bytes_of_a_location_are_asked_for_as_they_came(raw_server: Any) -> None:
+    lines: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            lines.append(head.partition(b"\r\n")[0])
+            if len(lines) == 1:
+                writer.write(
+                    b"HTTP/1.1 302 Found\r\nLocation: /caf\xe9/A_%26_B d?x=%2b\r\n"
+                    b"Content-Length: 0\r\n\r\n"
+                )
+            else:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session, session.get(server.url + "/") as response:
+        assert response.status == 200
+    assert lines[1] == b"GET /caf%E9/A_%26_B%20d?x=%2b HTTP/1.1"

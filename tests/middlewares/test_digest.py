@@ -134,7 +134,8 @@ async def test_a_proof_of_the_content_leaves_it_to_be_read_in_any_way(
                 == b"welcome " + b"x" * 300_000
             )
         async with client.get(server.url()) as response:
-            assert [await response.content.readline(), await response.read()] == [b"welcome ", b""]
+            assert await response.content.readline() == b"welcome "
+            assert await response.content.read() == b""
 
 
 @pytest.mark.parametrize("qop", ["auth", "auth-int"])
@@ -260,9 +261,9 @@ async def test_a_slow_body_is_handed_over_and_its_trailer_looked_at_when_it_come
             go_on.set()
             if ends == "lying":
                 with pytest.raises(ClientError, match="did not prove"):
-                    await response.read()
+                    await response.content.read()
                 return
-            assert await response.read() == b""
+            assert await response.content.read() == b""
         async with client.get(server.url + "/") as response:
             assert await response.read() == b"welcome "
     nonce_was_taken = ["", "Digest", "Digest"]

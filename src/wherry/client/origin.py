@@ -12,6 +12,14 @@ from wherry.errors import InvalidUrlClientError
 from wherry.protocol.heads import has_bytes
 
 _ZONE = re.compile(r"%[^\]]*")
+# RFC 3986, appendix B.
+_PARTS = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*+:)?(?P<authority>//[^/?#\\]*+)?(?P<rest>.*+)", re.DOTALL
+)
+_BLANKS = " \t"
+# RFC 3986 2: what must be percent-encoded outside the authority.
+_NOT_IN_A_URL = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
+_NOT_IN_A_REQUEST = re.compile(rb"[^\x21-\x7e]")
 _NO_HOST = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -34,20 +42,24 @@ def base_origin_of(url: URL) -> URL:
     return origin_of(url)
 
 
-def url_of(text: str, base: URL | None = None, *, encoded: bool = False) -> URL:
+def url_of(text: str, base: URL | None = None, *, mend: bool = True) -> URL:
     """The URL that a peer wrote: in Location, Link, a challenge or a document.
+
+    What is percent-encoded stays as it was sent, for "%26" and "&" differ (RFC 3986 2.2), and so do
+    bytes outside ASCII, percent-encoded.
 
     Args:
         text: A URL, or a reference.
         base: What a reference is relative to (RFC 3986 5).
-        encoded: Whether `text` is to be taken as it is, without being quoted anew.
+        mend: Whether what no URL may hold ("<", a "%" without digits) is quoted; if not, what no
+            request could carry is quoted alone.
 
     Raises:
         ValueError: It is no URL, whatever yarl says of it (an IndexError of
             ``https://[::1]:43@/``, for example).
     """
     try:
-        url = URL(text, encoded=encoded)
+        url = _reference(text, _NOT_IN_A_URL if mend else _NOT_IN_A_REQUEST)
         # A reference may begin with a host (RFC 3986 4.2): then it lacks the scheme only.
         if base is not None and not (url.absolute and url.scheme):
             url = base.join(url)
@@ -56,6 +68,24 @@ def url_of(text: str, base: URL | None = None, *, encoded: bool = False) -> URL:
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError) as exc:
         raise ValueError(f"{text[:200]!r} is no URL: {exc}") from exc
     return url
+
+
+def _reference(text: str, unwanted: re.Pattern[bytes]) -> URL:
+    """The URL or reference that `text` is; its host is made ready for DNS, the rest is quoted."""
+    match = _PARTS.match(text.strip(_BLANKS))
+    assert match is not None  # every part may be absent
+    scheme, authority, rest = match["scheme"] or "", match["authority"], match["rest"]
+    # Fields are read as UTF-8, and what is none survives as surrogates.
+    octets = rest.encode("utf-8", "surrogateescape")
+    rest = unwanted.sub(_percent_encoded, octets).decode("ascii")
+    if not authority:
+        return URL(f"{scheme}{authority or ''}{rest}", encoded=True)
+    origin = URL(f"{scheme}{authority}")
+    return origin.join(URL(rest, encoded=True)) if rest else origin
+
+
+def _percent_encoded(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % found[0][0]
 
 
 def authority_of(url: URL) -> str:

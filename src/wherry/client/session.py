@@ -95,7 +95,8 @@ class ClientSession(SessionProperties):
         timeout: Limits in seconds; 300 in all and 30 for a dial by default.
         auto_decompress: Whether content codings are undone.
         trust_env: Whether proxies and credentials come from the environment and ~/.netrc.
-        requote_redirect_url: Whether the URL of a redirect is quoted anew.
+        requote_redirect_url: Whether characters that no URL may hold are percent-encoded in the URL
+            of a redirect.  What is percent-encoded already always stays as the server sent it.
         trace_configs: Who listens to the steps of requests.
         read_bufsize: Bytes of a body that are kept unread before the server is slowed down, 256 KiB
             by default.

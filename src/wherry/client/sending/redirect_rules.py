@@ -144,8 +144,8 @@ def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
         NonHttpUrlRedirectClientError: It is neither http nor https.
     """
     try:
-        target = url_of(location, encoded=not requote)
-        joined = url_of(location, base, encoded=not requote)
+        target = url_of(location, mend=requote)
+        joined = url_of(location, base, mend=requote)
     except ValueError as exc:
         # The reason alone: `exc` quotes the location, which may hold a password.
         raise InvalidUrlRedirectClientError(
@@ -182,7 +182,7 @@ def next_hop(
         sent_to: The URL of the request as it went out, to which Location is relative.
         status: The response's status.
         location: Its Location, or None.
-        requote: Whether the URL is quoted anew (`requote_redirect_url`).
+        requote: Whether what no URL may hold is quoted (`requote_redirect_url`).
 
     Raises:
         InvalidUrlRedirectClientError: Location is not a URL.
