@@ -129,3 +129,54 @@ def test_the_process_environment_is_looked_at_anew(monkeypatch: pytest.MonkeyPat
 @given(st.text(), st.text(), st.integers(0, 65535))
 def test_any_no_proxy_gives_an_answer(text: str, host: str, port: int) -> None:
     assert NoProxy(text).matches(host, port) in {True, False}
+
+
+@given(
+    st.sampled_from(["http", "https", "ws", "wss", "all"]),
+    st.lists(st.booleans(), min_size=10, max_size=10),
+)
+def test_each_variable_is_read_in_any_case_of_letters(scheme: str, capitals: list[bool]) -> None:
+    """S002-06: `Http_Proxy` too."""
+
+    def spelled(name: str) -> str:
+        return "".join(
+            letter.upper() if up else letter for letter, up in zip(name, capitals * 2, strict=False)
+        )
+
+    name = spelled(f"{scheme}_proxy")
+    asked = "https" if scheme == "all" else scheme
+    settings = read_environment({name: "http://p", spelled("no_proxy"): "here"})
+    assert settings.proxy_for(asked, "h") == "http://p"
+    assert settings.proxy_for(asked, "here") is None
+    assert read_environment({name: "http://p", "No_Proxy": ""}).proxy_for(asked, "h") == "http://p"
+
+
+@pytest.mark.parametrize(
+    ("names", "winner"),
+    [
+        (("Http_Proxy", "HTTP_PROXY", "http_proxy"), "http_proxy"),
+        (("Http_Proxy", "HTTP_PROXY"), "HTTP_PROXY"),
+        (("http_Proxy", "Http_Proxy"), "Http_Proxy"),
+    ],
+)
+def test_of_several_spellings_the_usual_one_wins(names: tuple[str, ...], winner: str) -> None:
+    for order in (names, names[::-1]):
+        settings = read_environment({name: f"http://p/{name}" for name in order})
+        assert settings.proxy_for("http", "h") == f"http://p/{winner}"
+
+
+def test_a_cgi_program_takes_the_lower_case_only() -> None:
+    environ = {"REQUEST_METHOD": "GET", "Http_Proxy": "http://p", "Https_Proxy": "http://q"}
+    assert read_environment(environ).proxy_for("http", "h") is None
+    assert read_environment(environ).proxy_for("https", "h") == "http://q"
+
+
+def test_the_process_environment_may_spell_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("Http_Proxy", "http://one")
+    assert environment_proxies().proxy_for("http", "h") == "http://one"
+    monkeypatch.setenv("No_Proxy", "h")
+    assert environment_proxies().proxy_for("http", "h") is None
+    monkeypatch.delenv("Http_Proxy")
+    assert environment_proxies().proxy_for("http", "x") is None

@@ -340,10 +340,41 @@ async def test_the_proxy_can_be_set_later(proxies: ProxyFarm, pki: Pki) -> None:
         session.proxy = proxies.squid.url
         assert session.proxy == proxies.squid.url
         await bot.get_me()
-        proxies.squid.assert_logs(f":{api.plain_port}/")
         with pytest.raises(ValueError, match="not a kind of proxy"):
             session.proxy = "ftp://127.0.0.1:1"
         assert session.proxy == proxies.squid.url
+    # It logs a tunnel at its end.
+    proxies.squid.assert_logs(f"CONNECT 127.0.0.1:{api.plain_port}")
+
+
+async def test_http_proxies_tunnel_to_a_plain_server_too(proxies: ProxyFarm, pki: Pki) -> None:
+    """S000-04, S000-10: "http(tunneling)", alone and as the last of a chain."""
+    last = proxies.squid_auth
+    assert last.credentials is not None
+    hop = (last.url, BasicAuth(*last.credentials))
+    for proxy in (
+        hop,
+        [proxies.microsocks_auth.url_with(proxies.microsocks_auth.credentials), hop],
+    ):
+        async with running(pki, "http", proxy=proxy) as (api, bot, _):
+            assert await bot.get_me()
+            data = os.urandom(70_000)
+            message = await bot.send_document(5, BufferedInputFile(data, "a"))
+            assert api.files[message.document.file_id] == ("a", data)
+        last.assert_logs(f"CONNECT 127.0.0.1:{api.plain_port}")
+
+
+@pytest.mark.parametrize("chained", [False, True])
+async def test_a_proxys_407_is_a_network_error_at_a_plain_server(
+    proxies: ProxyFarm, pki: Pki, chained: bool
+) -> None:
+    """S000-20"""
+    hop = (proxies.squid_auth.url, BasicAuth("user", "wr0ng"))
+    first = proxies.microsocks_auth
+    proxy: Any = [first.url_with(first.credentials), hop] if chained else hop
+    async with running(pki, "http", proxy=proxy) as (_, bot, _session):
+        with pytest.raises(exceptions.TelegramNetworkError, match="407"):
+            await bot.get_me()
 
 
 async def test_other_protocols_are_refused_at_once() -> None:

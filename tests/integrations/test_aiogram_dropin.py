@@ -76,6 +76,20 @@ async def test_a_bot_without_a_session_uses_aiograms_own(pki: Pki, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["one", "chain"])
+async def test_aiograms_own_session_tunnels_through_http_proxies(
+    proxies: ProxyFarm, pki: Pki, tmp_path: Path, kind: str
+) -> None:
+    """S000-04, S000-10: to a plain server too."""
+    first, last = proxies.microsocks_auth, proxies.squid_auth
+    assert last.credentials is not None
+    hops: list[Any] = [first.url_with(first.credentials), [last.url, *last.credentials]]
+    async with bot_api(pki.server) as api:
+        chain = hops if kind == "chain" else hops[1:]
+        assert await _run_bot(tmp_path, api, chain) == "wherry_bot a.txt wherry"
+        last.assert_logs(f"CONNECT 127.0.0.1:{api.plain_port}")
+
+
+@pytest.mark.parametrize("kind", ["one", "chain"])
 async def test_aiograms_own_session_with_proxies(
     proxies: ProxyFarm, pki: Pki, tmp_path: Path, kind: str
 ) -> None:

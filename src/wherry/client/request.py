@@ -191,6 +191,8 @@ class ClientRequest:
             self._take_body(data)
         elif chunked:
             self.chunked = chunked
+        if self._engine is not None and "transfer-encoding" in self._engine:
+            self._check_own_coding()
 
     def __init_subclass__(cls) -> None:
         warn_of_never_called(cls, NEVER_CALLED)
@@ -297,6 +299,21 @@ class ClientRequest:
                 raise ValueError("compress can not be set if Content-Encoding header is set")
             self._fields.append(("Content-Encoding", coding))
             self.chunked = True
+
+    def _check_own_coding(self) -> None:
+        """Refuse a Transfer-Encoding of the program's own beside the engine's.
+
+        Raises:
+            ValueError: The body would go in chunks anyway.
+        """
+        payload, sends_none = self._body, self.method in METHODS_WITHOUT_CONTENT
+        if self.chunked or (payload is not None and payload.size is None):
+            if payload is None and sends_none:
+                return
+            raise ValueError(
+                'chunked can not be set if "Transfer-Encoding: chunked" header is set: the body is '
+                "sent in chunks without it"
+            )
 
     # --- what the user sees -----------------------------------------------------------------------
 

@@ -64,7 +64,10 @@ class ClientResponse(ResponseMetadata):
 
     version: HttpVersion | None = None
     reason: str | None = None
+    # What the body is read from.  Programs put streams of their own here, of which `read` is asked.
     content: StreamReader = None  # type: ignore[assignment]
+    # What the connection feeds, whatever `content` is now.
+    _stream: StreamReader | None = None
     _upload: asyncio.Task[None] | None = None
     _upload_complete: asyncio.Future[None] | None = None
     _payload: Payload | None = None
@@ -113,7 +116,7 @@ class ClientResponse(ResponseMetadata):
         self._request = request
         self._head = head
         self._exchange = exchange
-        self.content = content
+        self.content = self._stream = content
         self.status = head.status
         self.reason = head.reason
         self.version = head.version
@@ -185,14 +188,18 @@ class ClientResponse(ResponseMetadata):
         """
         if self._body is None:
             content = self.content
-            body = content.take_whole() if content is not None else b""
+            body: bytes | None = b""
+            if type(content) is StreamReader:
+                body = content.take_whole()
+            elif content is not None:
+                body = None
             if body is None:
                 try:
                     body = await content.read()
                 except BaseException:
                     self.close()
                     raise
-            if not body and content is not None and content.total_bytes:
+            if not body and isinstance(content, StreamReader) and content.total_bytes:
                 raise self._taken(content.total_bytes)
             traces = None if self._request is None else self._request._traces
             if traces is not None:
@@ -381,7 +388,8 @@ class ClientResponse(ResponseMetadata):
             return
         once = _Once(callback, self._on_close)
         self._on_close = once
-        self.content.on_eof(once)
+        if self._stream is not None:
+            self._stream.on_eof(once)
 
     def release(self) -> Any:
         """Give the connection back: a short rest of the body is read over, a long one closes the
@@ -408,13 +416,14 @@ class ClientResponse(ResponseMetadata):
         if (
             head is None
             or self._session is None
+            or self._stream is None
             or exchange.error is not None
             or self._upload is not None
         ):
             return False
         length = head.get(b"content-length")
         size = None if length is None else decimal(length.decode("latin-1"), 2**62)
-        if size is None or size - self.content.total_raw_bytes > DRAIN_LIMIT:
+        if size is None or size - self._stream.total_raw_bytes > DRAIN_LIMIT:
             return False
         self._session._drain(exchange, DRAIN_SECONDS)
         return True
@@ -422,8 +431,13 @@ class ClientResponse(ResponseMetadata):
     def _stop_content(self) -> None:
         """From here on reading is an error, except of what `read` has kept."""
         self._released = True
-        content = self.content
-        if self._body is None and content is not None:
+        if self._body is not None:
+            return
+        stream, content = self._stream, self.content
+        if stream is not None:
+            stream.drop(stream.exception() or ClientConnectionError("Connection closed"))
+        # A copy of it; a stream of the program's own is left alone.
+        if content is not stream and isinstance(content, StreamReader):
             content.drop(content.exception() or ClientConnectionError("Connection closed"))
 
     @property

@@ -127,7 +127,7 @@ class ClientSession(SessionProperties):
         json_serialize_bytes: JSONBytesEncoder | None = None,
         request_class: type[ClientRequest] = ClientRequest,
         response_class: type[ClientResponse] = ClientResponse,
-        ws_response_class: Any = None,
+        ws_response_class: type[ClientWebSocketResponse] = ClientWebSocketResponse,
         version: HttpVersion = HttpVersion11,
         cookie_jar: AbstractCookieJar | None = None,
         connector_owner: bool = True,
@@ -190,7 +190,7 @@ class ClientSession(SessionProperties):
         self._resolve_charset = fallback_charset_resolver
         self._request_class = request_class
         self._response_class = response_class
-        self._ws_response_class = ws_response_class
+        self._ws_response_class = ws_response_class or ClientWebSocketResponse
         self._middlewares = tuple(middlewares)
         # The middlewares round what sends a plain GET, put together once.
         self._onion = (

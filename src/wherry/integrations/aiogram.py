@@ -45,6 +45,15 @@ ProxyType = ProxyBasic | Iterable[ProxyBasic]
 RESOLVED_BY_PROXY = {"socks4": "socks4a", "socks5": "socks5h"}
 
 
+class TunnellingConnector(TCPConnector):
+    """Asks an HTTP proxy for a tunnel to a plain Bot API server too, as aiogram's documents say.
+
+    A proxy's own error, a 407 for one, is then no answer of the Bot API's.
+    """
+
+    _forwards = False
+
+
 class WherrySession(BaseSession):
     """A session for `aiogram.Bot`.
 
@@ -110,7 +119,7 @@ class WherrySession(BaseSession):
         # Looked at after the last await: of two first requests only one makes the session.
         if self._session is None or self._session.closed:
             self._session = ClientSession(
-                connector=TCPConnector(
+                connector=TunnellingConnector(
                     limit=self._limit, ttl_dns_cache=3600, ssl=True if context is None else context
                 ),
                 headers={"User-Agent": f"{SERVER_SOFTWARE} aiogram/{aiogram_version}"},

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from multidict import CIMultiDictProxy
 
+from wherry.body.stream.reader import StreamReader
 from wherry.client.response import ClientResponse
 from wherry.errors import ClientConnectionError, ClientError
 from wherry.middlewares.cache_fields import StoredResponse, directives
@@ -309,7 +310,7 @@ class CacheMiddleware:
         if stored is not None and response.status == 206:
             return await self._combine(visit, stored, response, asked_at, flight)
         kept = await self._keeper.keep(visit, response, asked_at, flight)
-        if not kept and response.status != 304 and response.content.exception() is None:
+        if not kept and response.status != 304 and not is_broken(response):
             self._flights.note_passed(visit.key)
         return response
 
@@ -402,7 +403,7 @@ class CacheMiddleware:
         if response.status == 206:
             return await self._combine(visit, stored, response, asked_at, flight)
         kept = await self._keeper.keep(visit, response, asked_at, flight)
-        if not kept and response.status < 500 and response.content.exception() is None:
+        if not kept and response.status < 500 and not is_broken(response):
             await self._keeper.drop_unless_outdated(visit.key, flight)
         return response
 
@@ -486,3 +487,9 @@ def _made(
     return _class_of(request).from_parts(
         request, stored.status, stored.reason, served_headers(stored, age, status), stored.body
     )
+
+
+def is_broken(response: ClientResponse) -> bool:
+    """Whether the body has failed; a stream of a program's own has nothing to tell."""
+    content = response.content
+    return isinstance(content, StreamReader) and content.exception() is not None

@@ -25,6 +25,7 @@ from wherry.auth.digest import (
     read_authentication_info,
     respond,
 )
+from wherry.body.stream.reader import StreamReader
 from wherry.client.headers.derived import decoded_fields
 from wherry.client.origin import origin_of, url_of
 from wherry.errors import ClientError
@@ -228,9 +229,10 @@ class DigestAuthMiddleware(DigestUser):
             return
         info = read_authentication_info(value)
         if answer.qop == "auth-int" and info.rspauth is not None:
-            if body is None and response.content.decoder is None:
+            undone = getattr(response.content, "decoder", None) is not None
+            if body is None and not undone:
                 body = await _whole_of(response)
-            if body is None or response.content.decoder is not None:
+            if body is None or undone:
                 info = info._replace(rspauth=None)
         if not proves(answer, info, body or b""):
             response.close()
@@ -261,7 +263,8 @@ class DigestAuthMiddleware(DigestUser):
             else:
                 content.set_exception(_unproven(origin))
 
-        content.on_eof(ended)
+        if isinstance(content, StreamReader):  # not a stream of the program's own
+            content.on_eof(ended)
 
     def _take_next_nonce(self, origin: URL, answer: DigestAnswer, info: AuthenticationInfo) -> None:
         kept = self._challenges.get(origin)
@@ -289,6 +292,8 @@ async def _whole_of(response: ClientResponse) -> bytes | None:
     content = response.content
     if (response.content_length or 0) > PROOF_LIMIT:
         return None
+    if not isinstance(content, StreamReader):
+        return await response.read()
     pieces: list[bytes] = []
     size, whole = 0, False
     try:

@@ -116,7 +116,7 @@ async def connect_websocket(
     except BaseException:
         response.close()
         raise
-    websocket: ClientWebSocketResponse = (session._ws_response_class or ClientWebSocketResponse)(
+    return session._ws_response_class(
         channel,
         channel.writer,
         protocol,
@@ -129,7 +129,6 @@ async def connect_websocket(
         compress=0 if terms is None else terms.client_bits,
         client_notakeover=terms is not None and not terms.client_takeover,
     )
-    return websocket
 
 
 def _timeouts(timeout: Any, receive_timeout: float | None) -> ClientWSTimeout:

@@ -21,12 +21,8 @@ from wherry.errors import InvalidURL
 
 # The schemes of a request, and the name that is asked before ALL_PROXY.
 SCHEMES = ("http", "https", "ws", "wss")
-# Both cases of each, the lower one first: it wins, as in curl and urllib.
-VARIABLES = tuple(
-    variable
-    for name in (*SCHEMES, "all", "no")
-    for variable in (f"{name}_proxy", f"{name}_proxy".upper())
-)
+# What variables are called, in any case of letters, as urllib reads them too.
+VARIABLES = frozenset(f"{name}_proxy" for name in (*SCHEMES, "all", "no"))
 PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -145,26 +141,45 @@ def read_environment(environ: Mapping[str, str]) -> ProxySettings:
     """The settings of an environment.
 
     Args:
-        environ: Variables; each is looked for in lower case and then in upper case.  An empty one
-            counts as none.
+        environ: Variables; each is looked for in lower case, then in upper case, then in any other.
+            The first that is there counts, and an empty one as none.
     """
+    spelled = spellings(environ)
+    if "REQUEST_METHOD" in environ:
+        # CVE-2016-5385: in a CGI program HTTP_PROXY is the request's own header "Proxy".
+        spelled["http_proxy"] = "http_proxy"
     proxies, variables = {}, {}
     for scheme in (*SCHEMES, "all"):
-        variable = f"{scheme}_proxy"
+        variable = spelled.get(f"{scheme}_proxy", "")
         value = environ.get(variable)
-        # CVE-2016-5385: in a CGI program HTTP_PROXY is the request's own header "Proxy".
-        if value is None and not (scheme == "http" and "REQUEST_METHOD" in environ):
-            variable = variable.upper()
-            value = environ.get(variable)
         if value and value.strip():
             value = value.strip()
             if any(mark.isspace() for mark in value):
                 refuse(value, variable, "it is no URL")
             proxies[scheme], variables[scheme] = value, variable
-    no_proxy = environ.get("no_proxy")
-    if no_proxy is None:
-        no_proxy = environ.get("NO_PROXY", "")
-    return ProxySettings(proxies, no_proxy, variables=variables)
+    return ProxySettings(proxies, no_proxy_of(environ), variables=variables)
+
+
+def spellings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The name that counts for each of `VARIABLES` that is in `environ`."""
+    spelled: dict[str, str] = {}
+    for name in environ:
+        lower = name.lower()
+        if lower in VARIABLES:
+            other = spelled.get(lower)
+            if other is None or _rank(name) < _rank(other):
+                spelled[lower] = name
+    return spelled
+
+
+def _rank(name: str) -> tuple[bool, bool, str]:
+    """Lower case goes first, as in curl and urllib, and then upper case."""
+    return name != name.lower(), name != name.upper(), name
+
+
+def no_proxy_of(environ: Mapping[str, str]) -> str:
+    """What NO_PROXY says, "" where it is not there."""
+    return environ.get(spellings(environ).get("no_proxy", ""), "")
 
 
 def environment_proxies() -> ProxySettings:
@@ -173,18 +188,16 @@ def environment_proxies() -> ProxySettings:
     It is looked at anew each time, so that a change of ``os.environ`` holds from then on.
     """
     get = os.environ.get
+    # Iterating takes a copy of the names: another thread may change the environment.
+    names = [name for name in os.environ if name[-6:].lower() == "_proxy"]
     return settings_of(
-        tuple([get(variable) for variable in VARIABLES]), "REQUEST_METHOD" in os.environ
+        tuple([(name, get(name, "")) for name in names]), "REQUEST_METHOD" in os.environ
     )
 
 
 @lru_cache(maxsize=4)
-def settings_of(values: tuple[str | None, ...], is_cgi: bool) -> ProxySettings:
-    environ = {
-        variable: value
-        for variable, value in zip(VARIABLES, values, strict=True)
-        if value is not None
-    }
+def settings_of(variables: tuple[tuple[str, str], ...], is_cgi: bool) -> ProxySettings:
+    environ = dict(variables)
     if is_cgi:
         environ["REQUEST_METHOD"] = ""
     settings = read_environment(environ)
@@ -192,9 +205,7 @@ def settings_of(values: tuple[str | None, ...], is_cgi: bool) -> ProxySettings:
         return settings
     named = _system().getproxies()
     system = {scheme: url for scheme, url in named.items() if scheme in {*SCHEMES, "all"}}
-    return ProxySettings(
-        system, environ.get("no_proxy", environ.get("NO_PROXY", "")), ask_system=True
-    )
+    return ProxySettings(system, no_proxy_of(environ), ask_system=True)
 
 
 @lru_cache(maxsize=64)
