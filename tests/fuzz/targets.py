@@ -46,7 +46,17 @@ from wherry.middlewares.retry import retry_after
 from wherry.protocol.grammar import decimal, elements, http_date
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.http2.hpack import HeaderDecoder
-from wherry.protocol.websocket.frames import FrameReader
+from wherry.protocol.http3.frames import (
+    ConnectionFault,
+    FrameReader,
+    FrameTooLarge,
+    StreamFault,
+    read_settings,
+)
+from wherry.protocol.http3.headers import SectionReader
+from wherry.protocol.http3.qpack import DecoderStream, EncoderStream, QpackStreamError
+from wherry.protocol.limits import DEFAULT_LIMITS
+from wherry.protocol.websocket.frames import FrameReader as WebSocketFrameReader
 from wherry.protocol.websocket.handshake import (
     WSHandshakeError,
     agreed_deflate,
@@ -216,8 +226,32 @@ def hpack(data: bytes) -> None:
 
 
 @target
+def qpack(data: bytes) -> None:
+    reader = SectionReader()
+    for block in (data, b"\x00\x00" + data, b"\x00\x00\xd9" + data):
+        with contextlib.suppress(ConnectionFault, StreamFault):
+            assert reader.header_section(block, DEFAULT_LIMITS).head.status
+        with contextlib.suppress(ConnectionFault, StreamFault):
+            reader.trailer_section(block, DEFAULT_LIMITS)
+    for stream in (EncoderStream(), DecoderStream()):
+        with contextlib.suppress(QpackStreamError):
+            for piece in pieces_of(data):
+                stream.receive(piece)
+
+
+@target
+def http3_frames(data: bytes) -> None:
+    with contextlib.suppress(ConnectionFault):
+        read_settings(data)
+    reader = FrameReader()
+    with contextlib.suppress(FrameTooLarge):
+        for piece in pieces_of(data):
+            reader.receive(piece, 64)
+
+
+@target
 def websocket_frames(data: bytes) -> None:
-    reader = FrameReader(2**16)
+    reader = WebSocketFrameReader(2**16)
     for piece in pieces_of(data):
         reader.receive(piece)
         if reader.error is not None:

@@ -34,13 +34,14 @@ class FieldBlock:
         pairs: Names and values, already checked, in the order in which they are sent.
     """
 
-    __slots__ = ("encoded_http1", "encoded_http2", "names", "pairs")
+    __slots__ = ("encoded_http1", "encoded_http2", "encoded_http3", "names", "pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self.pairs = tuple(pairs)
         self.names = frozenset(name.lower() for name, _ in self.pairs)
         self.encoded_http1: bytes | None = None
         self.encoded_http2: Any = None
+        self.encoded_http3: bytes | None = None
 
 
 EMPTY_BLOCK = FieldBlock()
@@ -126,7 +127,8 @@ class RequestHead:
         self.template: RequestHead | None = None
         # A head that is sent again and again is encoded once.
         self.encoded_http1: bytes | None = None
-        # With the state of the compression that it was made in.
+        # With the state of the compression that it was made in; HTTP/3 keeps its block here too,
+        # under a state of its own.
         self.encoded_http2: tuple[object, bytes] | None = None
 
     def as_template(self) -> RequestHead:

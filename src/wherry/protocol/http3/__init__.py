@@ -1,0 +1,1 @@
+"""HTTP/3: HTTP over QUIC (RFC 9114)."""

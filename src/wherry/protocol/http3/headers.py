@@ -1,0 +1,211 @@
+"""What a header section of HTTP/3 may hold (RFC 9114 4): a response's status and fields out of a
+block, and a block out of a request's head.
+
+Without a dynamic table a block means the same on every connection, so whole sections are remembered
+by their bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from wherry.protocol.grammar import LOWER_TCHAR
+from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
+from wherry.protocol.http2.hpack import lower_fields
+from wherry.protocol.http3.frames import HEADERS, ConnectionFault, ErrorCode, StreamFault, frame
+from wherry.protocol.http3.qpack import (
+    SECTION_PREFIX,
+    Field,
+    QpackError,
+    SectionTooLarge,
+    TooManyFields,
+    decode,
+    encode_fields,
+    encode_shared,
+)
+from wherry.protocol.limits import Limits
+from wherry.types import HttpVersion30, RawHeaders
+
+# RFC 9114 4.2 and RFC 9110 5.1: a token without upper case.
+_is_name = re.compile(f"[{LOWER_TCHAR}]+".encode()).fullmatch
+# RFC 9110 5.5: no control characters but the tab, as HTTP/1.1's parser has it.
+_bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z").search
+_is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
+_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
+# RFC 9114 4.2.
+_FORBIDDEN = frozenset(
+    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
+)
+_MEMO_BLOCK_SIZE = 2048
+_MEMO_ITEMS = 64
+# Stands in `RequestHead.encoded_http2` beside a block of ours: the one state that there is.
+_STATELESS = object()
+
+
+class Section(NamedTuple):
+    """A response's header section.
+
+    Args:
+        head: The response's head.
+        length: Content-Length, -1 where there is none.
+        limits: What it was checked against.
+    """
+
+    head: ResponseHead
+    length: int
+    limits: Limits
+
+
+# --- responses ------------------------------------------------------------------------------------
+
+
+class SectionReader:
+    """Reads the header and trailer sections of one connection."""
+
+    __slots__ = ("_sections",)
+
+    def __init__(self) -> None:
+        self._sections: dict[bytes, Section] = {}
+
+    def header_section(self, block: bytes, limits: Limits) -> Section:
+        """The section at a response's beginning.
+
+        Args:
+            block: Its bytes.
+            limits: What this response may have.
+
+        Raises:
+            StreamFault: The response is malformed, or its section too large.
+            ConnectionFault: The block cannot be decoded.
+        """
+        section = self._sections.get(block)
+        if section is None or section.limits is not limits:
+            section = _checked(_fields_of(block, limits, pseudo=1), limits)
+            if len(block) <= _MEMO_BLOCK_SIZE:
+                if len(self._sections) >= _MEMO_ITEMS:
+                    self._sections.clear()
+                self._sections[block] = section
+        return section
+
+    @staticmethod
+    def trailer_section(block: bytes, limits: Limits) -> RawHeaders:
+        """The section after a response's body (RFC 9114 4.1): no pseudo-header fields.
+
+        Raises:
+            StreamFault: It is malformed, or too large.
+            ConnectionFault: The block cannot be decoded.
+        """
+        fields = _fields_of(block, limits)
+        _check_fields(fields, 0, limits)
+        return fields
+
+
+def _fields_of(block: bytes, limits: Limits, pseudo: int = 0) -> tuple[Field, ...]:
+    try:
+        return decode(block, limits.max_head_size, limits.max_headers + pseudo)
+    except TooManyFields as exc:
+        raise _malformed(limits.too_many()) from exc
+    except SectionTooLarge as exc:
+        raise _malformed(f"the response has {exc}") from exc
+    except QpackError as exc:
+        raise ConnectionFault(
+            ErrorCode.QPACK_DECOMPRESSION_FAILED, f"a header block cannot be decoded: {exc}"
+        ) from exc
+
+
+def _checked(fields: tuple[Field, ...], limits: Limits) -> Section:
+    if not fields or fields[0][0] != b":status":
+        raise _malformed("the response's header section does not begin with :status")
+    status = fields[0][1]
+    if not _is_status(status):
+        raise _malformed(f"the response's :status is {status[:32]!r}")
+    if status == b"101":
+        # RFC 9114 4.5.
+        raise _malformed("the response's :status is 101, which HTTP/3 does not have")
+    length = _check_fields(fields, 1, limits)
+    return Section(ResponseHead(int(status), "", HttpVersion30, fields[1:]), length, limits)
+
+
+def _check_fields(fields: tuple[Field, ...], start: int, limits: Limits) -> int:
+    """Check ordinary fields, and give back Content-Length or -1."""
+    length = -1
+    for name, value in fields[start:]:
+        if not _is_name(name):
+            raise _malformed(f"the response has a field named {name[:64]!r}")
+        if name in _FORBIDDEN or (name == b"te" and value != b"trailers"):
+            raise _malformed(
+                f"the response has the field {name.decode()!r}, which HTTP/3 does not have"
+            )
+        if _bad_value(value):
+            raise _malformed(f"the response's field {name.decode()!r} has the value {value[:64]!r}")
+        if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
+            raise _malformed(limits.too_long(name))
+        if name == b"content-length":
+            if not _is_length(value) or length not in (-1, int(value)):
+                raise _malformed(f"the response's content-length is {value[:64]!r}")
+            length = int(value)
+    return length
+
+
+def _malformed(message: str) -> StreamFault:
+    return StreamFault(ErrorCode.MESSAGE_ERROR, message)
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def request_frame(head: RequestHead) -> bytes:
+    """The HEADERS frame of a request; a head that is sent again and again is encoded once."""
+    kept = head.encoded_http2
+    if kept is not None and kept[0] is _STATELESS:
+        return kept[1]
+    fields = head.fields
+    if head.content_length is not None:
+        fields = (*fields, ("content-length", str(head.content_length)))
+    if head.expect_continue:
+        fields = (*fields, ("expect", "100-continue"))
+    block = b"".join(
+        (
+            SECTION_PREFIX,
+            encode_fields(_pseudo_fields(head)),
+            encode_shared(head.shared),
+            encode_fields(lower_fields(fields)),
+        )
+    )
+    encoded = frame(HEADERS, block)
+    head.encoded_http2 = _STATELESS, encoded
+    return encoded
+
+
+def _pseudo_fields(head: RequestHead) -> list[Field]:
+    """RFC 9114 4.3.1, and for CONNECT 4.4."""
+    method = head.method.encode()
+    if head.method == "CONNECT":
+        return [(b":method", method), (b":authority", _octets(head.target))]
+    return [
+        (b":method", method),
+        (b":scheme", head.scheme.encode()),
+        (b":authority", _octets(head.authority)),
+        (b":path", _octets(_origin_form(head.target))),
+    ]
+
+
+def trailers_frame(trailers: FieldPairs) -> bytes:
+    """The HEADERS frame after a request's body."""
+    return frame(HEADERS, SECTION_PREFIX + encode_fields(lower_fields(trailers)))
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _origin_form(target: str) -> str:
+    """:path for a target in absolute form, and for "*" (RFC 9114 4.3.1)."""
+    if target[:1] == "/" or "://" not in target:
+        return target
+    rest = target.split("://", 1)[1]
+    start = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=-1)
+    if start < 0:
+        return "/"
+    return rest[start:] if rest[start] == "/" else "/" + rest[start:]
