@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Dict, Optional  # noqa: UP035  (the document's)
 
 import pytest
+from tests.rest import typed
 from tests.servers.raw import RawServer, read_request, response
+from yarl import URL
 
 import wherry
 from wherry.rest import RestClient, RestConfig, RestError, decode, encode
@@ -480,3 +482,52 @@ async def test_a_proxy(raw_server: Start) -> None:
     async with RestClient(base_url="http://api.test/v1", proxy=proxy.url) as api:
         assert await api.get("/n", model=int) == 1
     assert bytes(proxy.received[0]).startswith(b"GET http://api.test/v1/n HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("base", ["/api/v1", "/api/v1/", ""])
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/users:batch", "/users:batch"),
+        ("users:batch", "/users:batch"),
+        ("a:b/c:d", "/a:b/c:d"),
+        ("http:", "/http:"),
+        ("mailto:ann", "/mailto:ann"),
+        ("1:2", "/1:2"),
+        ("/login?next=https://other.example/x", "/login?next=https://other.example/x"),
+        ("login?next=https://other.example/x", "/login?next=https://other.example/x"),
+        ("/web/2020/https://other.example/x", "/web/2020/https://other.example/x"),
+        ("web/2020/https://other.example/x", "/web/2020/https://other.example/x"),
+        ("/https://other.example/x", "/https://other.example/x"),
+        ("//other.example/x", "/other.example/x"),
+        ("/a//b", "/a//b"),
+        ("/a%2Fb:c?q=%26", "/a%2Fb:c?q=%26"),
+        ("/\u00fcn\u00ef:x", "/%C3%BCn%C3%AF:x"),
+        ("?q=a:b", "/?q=a:b"),
+        ("", "/"),
+    ],
+)
+async def test_paths_are_paths(raw_server: Start, base: str, path: str, sent: str) -> None:
+    """RFC 3986 4.2: a colon, or a URL, in a path or in a query makes no URL of it."""
+    server = await raw_server([as_json({})])
+    async with RestClient(base_url=server.url + base) as api:
+        await api.get(path)
+    line = bytes(server.received[0]).partition(b"\r\n")[0].decode()
+    assert line == f"GET {base.rstrip('/')}{sent} HTTP/1.1"
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+async def test_urls_are_urls(raw_server: Start, scheme: str) -> None:
+    server = await raw_server([as_json({}), as_json({})])
+    there = f"{scheme}{server.url.removeprefix('http')}/there:x?to=http://x/"
+    async with RestClient(base_url="http://api.example/v1/") as api:
+        await api.get(there)
+        await api.get(URL(there))  # type: ignore[arg-type]
+    assert bytes(server.received[0]).count(b"GET /there:x?to=http://x/ HTTP/1.1") == 2
+
+
+async def test_type_checkers_know_what_comes(raw_server: Start) -> None:
+    pages = [as_json([{"id": 1}]), as_json({"data": [{"a": 1}]})]
+    server = await raw_server([as_json({}), as_json({"item": {"id": 1}}), *pages])
+    async with RestClient(base_url=server.url) as api:
+        assert await typed.ask(api) == [typed.User(1), {"a": 1}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
@@ -16,6 +17,8 @@ from wherry.rest.errors import RestError, failure_of
 from wherry.rest.models import decode
 
 T = TypeVar("T")
+# RFC 3986 3.1: a URL begins with its scheme; "://" elsewhere is part of a path or of a query.
+_ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
@@ -210,10 +213,11 @@ class RestClient:
             ValueError: The method is none.
             ClientError: No response came.
         """
+        url = str(url)
         verb = method.upper() if isinstance(method, str) else str(method)
         if verb not in METHODS:
             raise ValueError(f"{method!r} is not a method: use one of {', '.join(sorted(METHODS))}")
-        path = url.lstrip("/") if self.config.base_url is not None and "://" not in url else url
+        path = url if self.config.base_url is None or _ABSOLUTE.match(url) else _under_base(url)
         options: dict[str, Any] = {"params": query_param, "headers": headers}
         if body is not None:
             options["json"] = body
@@ -258,6 +262,34 @@ class RestClient:
     """PATCH, called as `Verb` says."""
     delete = _Method("DELETE")
     """DELETE, called as `Verb` says."""
+
+    @overload
+    def pages(
+        self,
+        url: str,
+        *,
+        model: type[T],
+        items: str | None = None,
+        cursor: str | None = None,
+        cursor_param: str = "cursor",
+        max_pages: int = 1000,
+        headers: Mapping[str, str] | None = None,
+        **query_param: Any,
+    ) -> AsyncIterator[T]: ...
+
+    @overload
+    def pages(
+        self,
+        url: str,
+        *,
+        model: Any = Any,
+        items: str | None = None,
+        cursor: str | None = None,
+        cursor_param: str = "cursor",
+        max_pages: int = 1000,
+        headers: Mapping[str, str] | None = None,
+        **query_param: Any,
+    ) -> AsyncIterator[Any]: ...
 
     async def pages(
         self,
@@ -314,6 +346,13 @@ class RestClient:
                 return
         # A list that is cut off must not look like a whole one.
         raise RestError.of(response, f"more than {max_pages} pages", None, "")
+
+
+def _under_base(path: str) -> str:
+    """A path to join to the base: "./" keeps a colon in its first segment from being the end of a
+    scheme (RFC 3986 4.2).
+    """
+    return f"./{path.lstrip('/')}"
 
 
 def _member(page: Any, path: str | None) -> Any:
