@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
 import tempfile
@@ -148,8 +147,9 @@ class LocalServer:
         ):
             self.port = listener.getsockname()[1]
             config = self._configuration(Path(place))
-            # Hypercorn closes what it serves on: it gets a descriptor of its own.
-            config.bind = [f"fd://{os.dup(listener.fileno())}"]
+            # Hypercorn closes what it serves on: it gets a socket of its own.  By the socket, since
+            # os.dup takes no sockets on Windows.
+            config.bind = [f"fd://{listener.dup().detach()}"]
             serving = asyncio.ensure_future(
                 hypercorn.asyncio.serve(self._counting, config, shutdown_trigger=self._end.wait)
             )

@@ -24,7 +24,9 @@ __all__ = ("DIRECTORY", "Note", "Notes", "digest_of")
 
 DIRECTORY: Final = ".wherry-downloads"
 _VERSION: Final = 1
-_SAFELY: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_SAFELY: Final = (
+    getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
 # Another may remove the lock's file between our opening and locking it.
 _TRIES: Final = 20
 
