@@ -59,6 +59,117 @@ async def test_patterns(mock, session, pattern, query, found):
     assert len(route.calls) == found
 
 
+@pytest.mark.parametrize(
+    ("pattern", "asked"),
+    [
+        ("https://h.example/ünï", "https://h.example/ünï"),
+        ("https://h.example/ünï", "https://h.example/%C3%BCn%C3%AF"),
+        ("https://h.example/%c3%bcn%c3%af", "https://h.example/ünï"),
+        ("https://h.example/ünï/{id}", "https://h.example/ünï/7"),
+        ("https://h.example/{id}/ünï", "https://h.example/ü/ünï"),
+        ("https://h.example/a b", "https://h.example/a b"),
+        ("https://h.example/a b/{id}", "https://h.example/a%20b/1%202"),
+        ("https://h.example/a+b/{id}", "https://h.example/a+b/1"),
+        ("https://h.example/%7Euser/{id}", "https://h.example/~user/1"),
+        ("https://h.example/a%2fb/{id}", "https://h.example/a%2Fb/1"),
+        ("https://h.example/(1)/{id}", "https://h.example/(1)/1"),
+        ("https://h.example/a{b", "https://h.example/a{b"),
+        ("https://h.example/v{n}.json", "https://h.example/v2.json"),
+        ("HTTPS://H.Example/A/{id}", "https://h.example/A/1"),
+        ("https://h.example/A", "https://H.EXAMPLE/A"),
+        (URL("https://H.Example/A"), "https://h.example/A"),
+        (URL("https://H.Example:443", encoded=True), "https://h.example"),
+        ("https://h.example:443/a", "https://h.example/a"),
+        ("https://h.example/{id}", "https://h.example:443/1"),
+        ("https://h.example:443/{id}", "https://h.example/1"),
+        ("http://h.example:8080/{id}", "http://h.example:8080/1"),
+        ("https://h.example", "https://h.example"),
+        ("https://h.example", "https://h.example/"),
+        ("https://h.example/", "https://h.example"),
+        ("https://h.example?a=1", "https://h.example/?a=1"),
+        ("https://h.example/ü?ä=ö b", "https://h.example/%c3%bc?%C3%A4=%C3%B6+b"),
+        ("https://h.example/{id}?a=1", "https://h.example/x?a=1"),
+        ("https://h.example/a#part", "https://h.example/a"),
+        ("https://h.example/a/../b/{id}", "https://h.example/b/1"),
+        ("https://bücher.example/{id}", "https://xn--bcher-kva.example/1"),
+        ("https://xn--bcher-kva.example/{id}", "https://Bücher.example/1"),
+        ("https://{tenant}.example.org/a", "https://ann.example.org/a"),
+        ("http://h.example:{port}/a", "http://h.example:8080/a"),
+        ("http://h.example:{port}/a", "http://h.example/a"),
+        ("{scheme}://h.example/a", "https://h.example/a"),
+        ("http://[::1]:80/{id}", "http://[0:0:0:0:0:0:0:1]/1"),
+        ("https://h.example/a", URL("https://h.example/%61", encoded=True)),
+    ],
+)
+async def test_patterns_are_normalised_as_urls_are(mock, pattern, asked):
+    """RFC 3986 6.2.2 and 6.2.3."""
+    mock.get(pattern, text="found")
+    async with (
+        wherry.ClientSession(connector=mock.connector()) as session,
+        session.get(asked) as answer,
+    ):
+        assert await answer.text() == "found"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "asked"),
+    [
+        ("https://h.example/a", "http://h.example/a"),
+        ("https://h.example/a", "https://h.example:444/a"),
+        ("https://h.example/A", "https://h.example/a"),
+        ("https://h.example/a", "https://h.example/a/"),
+        ("https://h.example/a%2Fb", "https://h.example/a/b"),
+        ("https://h.example/{id}", "https://h.example/a/b"),
+        ("https://h.example/{id}", "https://h.example/"),
+        ("https://{tenant}.example.org/a", "https://.example.org.evil/a"),
+        ("https://h.example/{id}.json", "https://h.example/axjson"),
+        ("https://h.example/{id}?a=1", "https://h.example/x?a=1&b=2"),
+    ],
+)
+async def test_other_urls_are_others(mock, pattern, asked):
+    route = mock.get(pattern)
+    assert not route.matches("GET", URL(asked))
+
+
+@pytest.mark.parametrize(
+    ("query", "asked", "found"),
+    [
+        ({"a": 1}, {"a": 1}, True),
+        ({"a": 1}, {"a": "1", "b": 2}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({"a": 1.5}, {"a": 1.5}, True),
+        ({"a": [1, 2]}, {"a": [2, 1]}, True),
+        ({"a": [1, 2]}, {"a": [1]}, False),
+        ({"a": [1, 1]}, {"a": 1}, False),
+        ({"a": (1, "x")}, [("a", "x"), ("a", 1)], True),
+        ([("a", 1), ("a", 2)], {"a": [1, 2, 3]}, True),
+        ("a=1&b=ü x", {"b": "ü x", "a": 1}, True),
+        ({"ü": "ä&="}, {"ü": "ä&="}, True),
+        ({"a": ""}, {"a": ""}, True),
+        ({"a": ""}, {}, False),
+        ({}, {"a": 1}, True),
+    ],
+)
+async def test_queries_are_what_a_client_sends(mock, session, query, asked, found):
+    route = mock.get(f"{API}/a", query=query)
+    mock.add("*", re.compile(""), status=404)
+    async with session.get("/a", params=asked) as answer:
+        assert answer.status == (200 if found else 404)
+    assert len(route.calls) == found
+
+
+async def test_what_no_client_sends_is_refused_where_it_is_given(mock, session):
+    with pytest.raises(TypeError, match="bool"):
+        mock.get(f"{API}/a", query={"a": True})
+    with pytest.raises(TypeError, match="bool"):
+        await session.get("/a", params={"a": True})
+    for pattern in ("/a", "/a/{id}", "a"):
+        with pytest.raises(ValueError, match="absolute"):
+            mock.get(pattern)
+    with pytest.raises(ValueError, match="query="):
+        mock.get(f"{API}/a?b={{id}}")
+
+
 async def test_calls_are_recorded_with_their_bodies(mock, session):
     async def parts():
         yield b'{"a"'

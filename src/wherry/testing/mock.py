@@ -10,7 +10,8 @@ import asyncio
 import inspect
 import json as json_module
 import re
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -28,11 +29,58 @@ from wherry.testing.mock_socket import Handler, MockWebSocket
 __all__ = ("Call", "Mock", "MockRoute", "Reply", "UnmatchedRequest")
 
 Pattern = str | URL | re.Pattern[str]
-_SEGMENT = re.compile(r"\\\{\w+\\\}")
+Query = str | Mapping[str, Any] | Sequence[tuple[str, Any]]
+_PLACE = re.compile(r"\{\w+\}")
+_PORT_PLACE = re.compile(r"^([^/?#]*://[^/?#]*):\{\w+\}(?=[/?#]|$)")
+_SCHEME_PLACE = re.compile(r"^\{\w+\}(?=://)")
+# Stands for a template's place while its URL is normalised: nothing of it is quoted or lowered.
+_STAND_IN = "0wherryplace0"
 
 
 class UnmatchedRequest(AssertionError):
     """A request that no route answers."""
+
+
+def _normal(url: URL) -> str:
+    """A URL without user, query and fragment as any client writes it (RFC 3986 6.2.2, 6.2.3): its
+    host in lower case and ASCII, its default port and escapes that need not be left out, its empty
+    path a slash.
+    """
+    normal = URL(str(url)).with_user(None).with_query(None).with_fragment(None)
+    text = str(normal)
+    return text if "/" in text.partition("://")[2] else f"{text}/"
+
+
+def _expression_of(template: str) -> re.Pattern[str]:
+    """What the URLs look like that a template means; a place takes part of one segment."""
+    text, schemes = _SCHEME_PLACE.subn("http", template)
+    text, ports = _PORT_PLACE.subn(r"\1", text)
+    url = _normal(_absolute(_PLACE.sub(_STAND_IN, text)))
+    if ports:
+        scheme, slashes, rest = url.partition("://")
+        authority, slash, path = rest.partition("/")
+        found = re.escape(f"{scheme}{slashes}{authority}") + r"(?::\d+)?" + re.escape(slash + path)
+    else:
+        found = re.escape(url)
+    if schemes:
+        found = "[^/?]+" + found.removeprefix("http")
+    return re.compile(found.replace(_STAND_IN, "[^/?]+"))
+
+
+def _absolute(text: str) -> URL:
+    url = URL(text)
+    if not url.absolute:
+        raise ValueError(f"a route's URL is absolute: {text!r}")
+    return url
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _query_of(query: Query) -> MultiDict[str]:
+    """A query's names and values as a client that is given it sends them."""
+    return MultiDict(URL("http://localhost/").with_query(query).query)
 
 
 class Call:
@@ -142,7 +190,7 @@ class MockRoute:
         self,
         method: str,
         url: Pattern,
-        query: Mapping[str, str] | None,
+        query: Query | None,
         replies: list[Any],
         times: int | None,
     ) -> None:
@@ -151,26 +199,23 @@ class MockRoute:
         self.calls: list[Call] = []
         self._replies = replies
         self._times = times
-        self._query: MultiDict[str] | None = None if query is None else MultiDict(query)
+        self._query: MultiDict[str] | None = None if query is None else _query_of(query)
         self._exact = False
         self._expression = self._compile(url)
 
     def _compile(self, url: Pattern) -> re.Pattern[str]:
         if isinstance(url, re.Pattern):
             return url
-        text = str(url)
-        if isinstance(url, str) and "{" in url:
-            whole, _, query = url.partition("?")
-            if query:
+        text, question, query = str(url).partition("#")[0].partition("?")
+        if query:
+            if isinstance(url, str) and _PLACE.search(query):
                 raise ValueError("give the query of a path template as query=")
-            return re.compile(_SEGMENT.sub("[^/?]+", re.escape(whole)))
-        known = URL(text)
-        if not known.absolute:
-            raise ValueError(f"a route's URL is absolute: {text!r}")
-        if known.query_string:
             self._exact = True
-            self._query = MultiDict(known.query)
-        return re.compile(re.escape(str(known.with_query(None).with_fragment(None))))
+            asked = _absolute(f"http://localhost/{question}{query}").query
+            self._query = MultiDict([*asked.items(), *(self._query or {}).items()])
+        if isinstance(url, URL):
+            return re.compile(re.escape(_normal(_absolute(text))))
+        return _expression_of(text)
 
     @property
     def exhausted(self) -> bool:
@@ -184,13 +229,12 @@ class MockRoute:
         if isinstance(self.pattern, re.Pattern):
             if self._expression.search(str(url)) is None:
                 return False
-        elif self._expression.fullmatch(str(url.with_query(None).with_fragment(None))) is None:
+        elif self._expression.fullmatch(_normal(url)) is None:
             return False
         if self._query is None:
             return True
-        if self._exact:
-            return sorted(self._query.items()) == sorted(url.query.items())
-        return all(value in url.query.getall(name, ()) for name, value in self._query.items())
+        wanted, sent = Counter(self._query.items()), Counter(url.query.items())
+        return wanted == sent if self._exact else wanted <= sent
 
     async def answer(self, exchange: InProcessExchange, call: Call) -> None:
         """Answer a request that matches."""
@@ -258,7 +302,7 @@ class Mock(Interception):
         method: str,
         url: Pattern,
         *replies: Reply | Callable[[Call], Any],
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         times: int | None = None,
         **reply: Any,
     ) -> MockRoute:
@@ -267,10 +311,13 @@ class Mock(Interception):
         Args:
             method: A method, or "*" for all.
             url: A URL (its query, where it has one, must be equal), a template
-                (``https://h/users/{id}``), or an expression that is searched for in the URL.
+                (``https://h/users/{id}``), or an expression that is searched for in the URL. URLs
+                and templates are normalised as those that are asked for: ``https://H:443/ü`` is
+                ``https://h/%C3%BC``.
             replies: Answers one after the other, the last for all that follow; a callable (async or
                 not) takes the `Call` and gives a `Reply`.
-            query: What the query must have among others.
+            query: What the query must have among others, as for `params=` of a request: numbers
+                and lists too.
             times: How often the route answers; None for always.
             reply: The arguments of one `Reply`, in place of `replies`.
         """
@@ -311,7 +358,7 @@ class Mock(Interception):
         *,
         messages: Iterable[Any] = (),
         protocol: str | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         times: int | None = None,
     ) -> MockRoute:
         """Open WebSockets.
@@ -394,7 +441,7 @@ class Mock(Interception):
             getattr(getattr(connect_request.request, "url", None), "raw_host", None)
             or route.origin.host
         )
-        if host in self.passthrough:
+        if host in {URL(f"http://{_bracketed(name)}").raw_host for name in self.passthrough}:
             return await really(route, settings, connect_request)
         return self._reach(connect_request)
 
