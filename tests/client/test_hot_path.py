@@ -16,15 +16,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.protocol.frames import Sink
 from tests.servers.raw import RawServer, read_request, response
 from websockets.asyncio.server import serve
 
 import wherry
-from wherry.protocol.heads import RequestHead
-from wherry.protocol.http1.connection import Http1Connection
 from wherry.protocol.http1.encoding import encode_head
-from wherry.protocol.limits import Limits
 
 Start = Callable[..., Awaitable[RawServer]]
 
@@ -256,148 +252,6 @@ def test_a_request_made_like_another_is_what_a_fresh_one_would_be(
                 both(session, method, url, own, body or {})
 
     asyncio.run(main())
-
-
-class _Transport:
-    def __init__(self) -> None:
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        """Nobody is there."""
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-
-class _Owner:
-    def __init__(self) -> None:
-        self.available = 0
-
-    def connection_available(self, connection: Any) -> None:
-        self.available += 1
-
-    def connection_lost(self, connection: Any) -> None:
-        """Not looked at here."""
-
-
-def _outcome(
-    loop: asyncio.AbstractEventLoop, known: list[bytes], data: bytes, method: str
-) -> tuple[Any, ...]:
-    """What becomes of `data` on a connection under whose limits the answers `known` were seen
-    before.
-    """
-    limits = Limits()
-    for answer in known:
-        _feed(loop, limits, answer, "GET")
-    return _feed(loop, limits, data, method)
-
-
-def _feed(
-    loop: asyncio.AbstractEventLoop, limits: Limits, data: bytes, method: str
-) -> tuple[Any, ...]:
-    connection = Http1Connection(loop, limits)
-    transport, owner, sink = _Transport(), _Owner(), Sink()
-    connection.connection_made(transport)  # type: ignore[arg-type]
-    connection.owner = owner
-    exchange = connection.start(RequestHead(method, "http", "h", "/"), sink)
-    connection.get_buffer(-1)[: len(data)] = data
-    connection.buffer_updated(len(data))
-    head = exchange.head
-    return (
-        None if head is None else (head.status, head.reason, head.version, head.raw),
-        sink.data,
-        sink.ended,
-        exchange.complete,
-        repr(exchange.error),
-        transport.closed,
-        owner.available,
-        connection.capacity,
-    )
-
-
-ANSWERS = st.builds(
-    lambda status, fields, body, off, extra: (
-        f"HTTP/1.1 {status}\r\nContent-Length: {max(0, len(body) + off)}\r\n{fields}\r\n".encode()
-        + body
-        + extra
-    ),
-    st.sampled_from(
-        ["200 OK", "404 Not Found", "204 No Content", "304 Not Modified", "100 Continue"]
-    ),
-    st.sampled_from(
-        [
-            "",
-            "Connection: close\r\n",
-            "X: a\r\n",
-            "Set-Cookie: a=b\r\n",
-            "Transfer-Encoding: chunked\r\n",
-        ]
-    ),
-    st.binary(max_size=6),
-    st.sampled_from([0, 0, 0, -1, 1]),
-    st.sampled_from(
-        [b"", b"", b"", b"X", b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
-    ),
-)
-
-
-@settings(max_examples=400, deadline=None)
-@given(
-    known=st.lists(ANSWERS, max_size=3),
-    data=ANSWERS,
-    again=st.booleans(),
-    method=st.sampled_from(["GET", "HEAD"]),
-)
-def test_a_recognised_head_gives_what_the_parser_gives(
-    known: list[bytes], data: bytes, again: bool, method: str
-) -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        if again:
-            known = [*known, data]
-        assert _outcome(loop, known, data, method) == _outcome(loop, [], data, method)
-    finally:
-        loop.close()
-
-
-@pytest.mark.parametrize("fields", ["Set-Cookie: a=b\r\n", "Connection: close\r\n"])
-def test_heads_that_are_not_kept(fields: str) -> None:
-    loop = asyncio.new_event_loop()
-    limits = Limits()
-    _feed(loop, limits, response(b"x", fields=fields), "GET")
-    assert not limits.known_heads
-    _feed(loop, limits, response(b"x"), "GET")
-    assert len(limits.known_heads) == 1
-    loop.close()
-
-
-@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_a_length_that_is_of_no_body_is_no_length(status: str) -> None:
-    """RFC 9112 6.3: what follows a 304 that says Content-Length is nobody's, however often the head
-    was seen.
-    """
-    loop = asyncio.new_event_loop()
-    answer = f"HTTP/1.1 {status}\r\nContent-Length: 1\r\n\r\n".encode()
-    assert _outcome(loop, [answer], answer + b"X", "GET") == _outcome(
-        loop, [], answer + b"X", "GET"
-    )
-    loop.close()
-
-
-async def test_what_the_kept_heads_take_is_bounded() -> None:
-    limits = Limits()
-    loop = asyncio.get_running_loop()
-    for at in range(1000):
-        _feed(loop, limits, response(b"x", fields=f"X: {at}\r\n"), "GET")
-    assert len(limits.known_heads) <= 256
 
 
 async def test_a_request_makes_no_cycles(raw_server: Start) -> None:

@@ -171,11 +171,11 @@ class Outcome(NamedTuple):
     closed: bool
 
 
-def outcome(case: Case, pieces: Sequence[bytes], limits: Limits | None = None) -> Outcome:
+def outcome(case: Case, pieces: Sequence[bytes]) -> Outcome:
     """What becomes of a request that is answered by `pieces`, each of them one read."""
     loop = asyncio.new_event_loop()
     try:
-        connection = Http1Connection(loop, limits or Limits())
+        connection = Http1Connection(loop, Limits())
         transport, sink = Transport(), Sink()
         connection.connection_made(transport)  # type: ignore[arg-type]
         connection.owner = Owner()  # type: ignore[assignment]
@@ -234,33 +234,6 @@ def test_cuts_anywhere_change_nothing(case: Case, cuts: list[int]) -> None:
     places = sorted({0, len(case.said), *(at for at in cuts if at < len(case.said))})
     pieces = [case.said[start:end] for start, end in itertools.pairwise(places)]
     assert outcome(case, pieces) == outcome(case, [case.said])
-
-
-@settings(max_examples=200)
-@given(
-    known=st.lists(st.sampled_from([*CASES.values()]), max_size=4),
-    case=st.sampled_from([*CASES.values()]),
-)
-def test_what_was_seen_before_changes_nothing(known: list[Case], case: Case) -> None:
-    limits = Limits()
-    for seen in [*known, case]:
-        outcome(seen, [seen.said], limits)
-    assert outcome(case, [case.said], limits) == outcome(case, [case.said])
-    for key in limits.known_heads:
-        assert key.startswith(b"HTTP/1.")
-        assert key.endswith(b"\r\n\r\n")
-        assert key.count(b"\r\n\r\n") == 1
-
-
-def test_a_head_is_applied_to_nothing_but_itself() -> None:
-    """What came before an empty line was all that told one server's answer from another's."""
-    limits = Limits()
-    first = Case(b"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "error")
-    outcome(first, [first.said], limits)
-    other = Case(b"\r\n\r\nsaid", "error")
-    for pieces in ([other.said], [b"\r\n\r\nhello"]):
-        found = outcome(other, pieces, limits)
-        assert (found.head, found.error) == (None, "BadHttpMessage")
 
 
 @pytest.mark.parametrize(

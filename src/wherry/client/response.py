@@ -22,7 +22,7 @@ from yarl import URL
 from wherry.body.stream.reader import StreamReader
 from wherry.client.download import DownloadResult, Progress, download
 from wherry.client.events import MAX_EVENT_SIZE, EventParser, EventStream
-from wherry.client.headers.derived import DerivedFields, type_matches
+from wherry.client.headers.derived import type_matches
 from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.response_metadata import ResponseMetadata
 from wherry.errors import (
@@ -255,8 +255,8 @@ class ClientResponse(ResponseMetadata):
         body = self._body
         if body is None:
             body = await self.read()
-        derived: DerivedFields | None = None if self._head is None else self._head.derived
-        plain = derived is not None and derived.is_json
+        facts = None if self._head is None else self._head.facts
+        plain = facts is not None and facts.is_json
         if not (plain and content_type == "application/json") and not type_matches(
             self.content_type, content_type
         ):

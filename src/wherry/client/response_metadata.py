@@ -14,7 +14,7 @@ from yarl import URL
 
 from wherry.body.charset import bom_encoding, known_charset, parse_mimetype
 from wherry.body.stream.reader import StreamReader
-from wherry.client.headers.derived import DerivedFields, decoded_fields
+from wherry.client.headers.derived import decoded_fields
 from wherry.client.headers.structured import (
     ContentDisposition,
     parse_content_disposition_field,
@@ -91,12 +91,12 @@ class ResponseMetadata:
         """The header fields; names in any case, several values of one name."""
         headers = self._headers
         if headers is None:
-            derived: DerivedFields | None = None if self._head is None else self._head.derived
-            headers = None if derived is None else derived.headers
+            head = self._head
+            headers = None if head is None else head.shown
             if headers is None:
                 headers = decoded_fields(self.raw_headers)
-                if derived is not None:
-                    derived.headers = headers
+                if head is not None:
+                    head.shown = headers
             self._headers = headers
         return headers
 

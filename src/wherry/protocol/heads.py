@@ -158,6 +158,19 @@ class RequestHead:
         return head
 
 
+class HeadFacts:
+    """What a client itself must know of a response's fields; heads that say the same share one."""
+
+    __slots__ = ("content_encoding", "is_json", "set_cookies")
+
+    def __init__(
+        self, set_cookies: list[str] | None, content_encoding: str | None, is_json: bool
+    ) -> None:
+        self.set_cookies = set_cookies
+        self.content_encoding = content_encoding
+        self.is_json = is_json  # plainly: application/json without parameters
+
+
 class ResponseHead:
     """Status line and header fields, as they came; never changed, so one may serve several equal
     responses.
@@ -170,15 +183,17 @@ class ResponseHead:
             blanks.
     """
 
-    __slots__ = ("derived", "keep_alive", "raw", "reason", "status", "version")
+    __slots__ = ("facts", "keep_alive", "raw", "reason", "shown", "status", "version")
 
     def __init__(self, status: int, reason: str, version: HttpVersion, raw: RawHeaders) -> None:
         self.status = status
         self.reason = reason
         self.version = version
         self.raw = raw
+        # What the client must know of the fields; None until somebody has looked.
+        self.facts: HeadFacts | None = None
         # What a room above made of the fields, kept for the next response with the same head.
-        self.derived: Any = None
+        self.shown: Any = None
         # For how many seconds the server wants to keep the connection, where it said that.
         self.keep_alive: float | None = None
 

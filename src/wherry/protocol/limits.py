@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from wherry.argument_checks import whole_number
-from wherry.protocol.heads import ResponseHead
 
 __all__ = ("DEFAULT_LIMITS", "MAX_INTERIM_RESPONSES", "Limits")
 
@@ -26,7 +25,7 @@ class Limits:
         max_headers: How many field lines a head (and a trailer section) may have.
     """
 
-    __slots__ = ("known_heads", "max_field_size", "max_head_size", "max_headers", "max_line_size")
+    __slots__ = ("max_field_size", "max_head_size", "max_headers", "max_line_size", "unquestioned")
 
     def __init__(
         self, max_line_size: int = 8190, max_field_size: int = 8190, max_headers: int = 128
@@ -36,9 +35,8 @@ class Limits:
         self.max_headers = max_headers = whole_number("max_headers", max_headers)
         # The whole head at most, in bytes: all fields may be long, if there are few of them.
         self.max_head_size = max_line_size + max_field_size * 32 + max_headers * 256
-        # HTTP/1.1 heads that were parsed under these limits, by their bytes; no part of the value.
-        # See `Http1Connection._recognise`.  Threads share it: each use is one step of a dict.
-        self.known_heads: dict[bytes, tuple[ResponseHead, int]] = {}
+        # No line of a head of this size is too long, whichever it is.
+        self.unquestioned = min(max_line_size, max_field_size)
 
     def __repr__(self) -> str:
         return (

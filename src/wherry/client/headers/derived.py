@@ -7,7 +7,7 @@ from __future__ import annotations
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from wherry.body.charset import is_json_type
-from wherry.protocol.heads import ResponseHead
+from wherry.protocol.heads import HeadFacts, ResponseHead
 from wherry.types import RawHeaders
 
 # Letters of a field's name that is remembered for the life of the process.
@@ -26,23 +26,7 @@ def decode_name(name: bytes) -> str:
     return text
 
 
-class DerivedFields:
-    """What was made of a head's fields, kept with the head for the next response that has the
-    same.
-    """
-
-    __slots__ = ("content_encoding", "headers", "is_json", "set_cookies")
-
-    def __init__(
-        self, set_cookies: list[str] | None, content_encoding: str | None, is_json: bool
-    ) -> None:
-        self.set_cookies = set_cookies
-        self.content_encoding = content_encoding
-        self.is_json = is_json  # plainly: application/json without parameters
-        self.headers: CIMultiDictProxy[str] | None = None
-
-
-def derive(head: ResponseHead) -> DerivedFields:
+def derive(head: ResponseHead) -> HeadFacts:
     """Look once through the fields for those that the client itself must know."""
     set_cookies: list[str] | None = None
     codings: list[str] = []
@@ -57,10 +41,8 @@ def derive(head: ResponseHead) -> DerivedFields:
             codings.append(value.decode("latin-1"))
         elif length == 12 and value == b"application/json" and name.lower() == b"content-type":
             is_json = True
-    derived = head.derived = DerivedFields(
-        set_cookies, ", ".join(codings) if codings else None, is_json
-    )
-    return derived
+    facts = head.facts = HeadFacts(set_cookies, ", ".join(codings) if codings else None, is_json)
+    return facts
 
 
 def decoded_fields(raw: RawHeaders) -> CIMultiDictProxy[str]:

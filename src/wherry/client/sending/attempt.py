@@ -105,10 +105,13 @@ async def send(
         request.original_url,
     )
     try:
-        if response_head is None or traces is not None:
-            if traces is not None:
-                await emit_sent(request, head, connection, exchange, traces)
-            response_head = await exchange.receive_head()
+        if traces is not None:
+            await emit_sent(request, head, connection, exchange, traces)
+        if response_head is None:
+            exchange.tell(waiter := session._loop.create_future())
+            await waiter
+            response_head = exchange.head
+            assert response_head is not None
         # A custom class may fail.
         response = (
             taken.response
@@ -159,21 +162,21 @@ def _apply_head(
     options: RequestOptions,
 ) -> None:
     """What the fields ask of the client: cookies go to the jar, a content coding is undone."""
-    content, derived = response.content, head.derived or derive(head)
-    if derived.set_cookies is not None:
+    content, facts = response.content, head.facts or derive(head)
+    if facts.set_cookies is not None:
         try:
-            session._cookie_jar.store(derived.set_cookies, url)
+            session._cookie_jar.store(facts.set_cookies, url)
         except BaseException:
             response.close()  # a custom jar may fail
             raise
-    if derived.content_encoding is not None:
+    if facts.content_encoding is not None:
         decompress = (
             session._auto_decompress if options.auto_decompress is None else options.auto_decompress
         )
         # A response without content has nothing to decode, whatever it says (RFC 9110 8.4, 9.3.2,
         # 15.4.5).
         if decompress and not (exchange.complete and not content.total_raw_bytes):
-            content.decoder = decoder_for(derived.content_encoding)
+            content.decoder = decoder_for(facts.content_encoding)
     limit = options.max_body_size if options.max_body_size is not None else session._max_body_size
     if limit is not None:
         content.max_size = limit

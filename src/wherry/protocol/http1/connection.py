@@ -27,7 +27,8 @@ from wherry.protocol.connection import BodySink, Exchange, Tunnel, TunnelReceive
 from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http1.encoding import encode_head, is_framed
 from wherry.protocol.http1.exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
-from wherry.protocol.http1.parser import LINE_END, Http1Parsing
+from wherry.protocol.http1.head_pattern import MOST_LINES, MatchedHead, match_head
+from wherry.protocol.http1.parser import LINE_END, Http1Parsing, keep_alive_seconds
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.protocol.write_gate import WriteGate
@@ -36,14 +37,8 @@ from wherry.types import HttpVersion11
 # A body up to this size goes out with its head in one write; copying it is cheaper than a second
 # system call.
 JOIN_LIMIT = 32 * 1024
-# How large a response is looked up whole, how large and how many heads are kept, and after how many
-# unknown ones in a row a connection stops to look.
-MEMO_LIMIT = 16 * 1024
-MEMO_KEY_LIMIT = 2048
-MEMO_HEADS = 256
-MEMO_MISSES = 32
-_CONTENT_LENGTH = b"content-length"
-
+# So much of a first read is looked at for its head, and copied at once with what follows it.
+FIRST_READ = 16 * 1024
 _new_poll = getattr(select, "poll", None)  # Windows has none
 
 
@@ -62,9 +57,9 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     __slots__ = (
         "_closed_waiter",
         "_early",
+        "_fresh",
         "_head_size",
         "_lasts",
-        "_memo_misses",
         "_open",
         "_own_limits",
         "_poll",
@@ -85,7 +80,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self.version = HttpVersion11
         self._open = False
         self._lasts: float | None = None  # seconds that the server keeps it idle
-        self._memo_misses = 0
+        self._fresh = False  # nothing of the answer has come
         self._head_size = 0
         self._poll: Any = None
         self._write_gate = WriteGate()
@@ -155,11 +150,10 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self.exchange = exchange
         sink.flow = exchange
         # RFC 9112 6.3: a response to HEAD has no body whatever its fields say.
-        self._body_allowed = head.method != "HEAD"
+        self._body_allowed = self._fresh = head.method != "HEAD"
         self._interim = 0
         self._head_size = 0
         self._begun = False
-        self._memo_key = None
         self._limits = head.limits or self._own_limits
         body = head.body
         exchange.sent = True
@@ -231,44 +225,45 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         return buffer.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        exchange = self.exchange
-        if (
-            nbytes < MEMO_LIMIT
-            and self._memo_misses < MEMO_MISSES
-            and exchange is not None
-            and not self._head_size
-            and exchange.head is None
-            and self._body_allowed
-            and self._recognise(exchange, bytes(self._buffer.view[:nbytes]))
-        ):
-            return
+        if self._fresh:
+            self._fresh = False
+            exchange = self.exchange
+            if exchange is not None and self._take_usual(exchange, nbytes):
+                return
         self._receive(self._buffer.view[:nbytes])
 
-    def _recognise(self, exchange: Http1Exchange, data: bytes) -> bool:
-        """Whether `data` is one whole response whose head, byte for byte, was parsed before.
+    def _take_usual(self, exchange: Http1Exchange, nbytes: int) -> bool:
+        """Whether the first read of an answer begins with a whole and usual head, and is taken by
+        it; see `head_pattern`.
 
-        Servers say the same head again and again; what the parser made of it then holds now, so the
-        parser need not see it: all that can differ is the body, and its length is known.
+        What is left of the body is counted, so that the parser sees nothing of this answer.
         """
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4 or not data.startswith(b"HTTP/1."):
+        view = self._buffer.view
+        data = bytes(view[:nbytes] if nbytes <= FIRST_READ else view[:FIRST_READ])
+        found = match_head(data)
+        if found is None or found[3] is None:
             return False
-        key = data[:end]
-        known = self._limits.known_heads.get(key)
-        if known is None:
-            self._memo_misses += 1
-            self._memo_key = key
-            return False
-        head, length = known
-        if len(data) - end != length:
-            return False
-        self._memo_misses = 0
+        size, limits = found.end(), self._limits
+        if size > limits.unquestioned or (
+            limits.max_headers < MOST_LINES and data.count(b"\n", 0, size) - 2 > limits.max_headers
+        ):
+            return False  # a line of it may be too long
+        left = int(found[3]) - (nbytes - size)
+        if left < 0:
+            return False  # more than was asked for
+        head = MatchedHead(data, found)
+        if (said := found[7]) is not None:
+            head.keep_alive = keep_alive_seconds(said)
+        if left:
+            self._take_first_part(exchange, head, view[size:nbytes], left)
+            return True
         self.exchange = None
         exchange.head = head
         exchange.complete = True
-        if length:
-            exchange.sink.feed_data(data[end:])
-        exchange.sink.feed_eof()
+        sink = exchange.sink
+        if size < nbytes:
+            sink.feed_data(data[size:] if nbytes <= FIRST_READ else bytes(view[size:nbytes]))
+        sink.feed_eof()
         waiter = exchange._head_waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -283,21 +278,17 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             self._drop()
         return True
 
-    def _remember(self, head: ResponseHead, key: bytes) -> None:
-        """Keep a head for `_recognise`: one whose body's length it tells, and after which the
-        connection goes on.
-        """
-        length = head.get(_CONTENT_LENGTH)
-        if length is None or not self._keep_alive or self._surplus or len(key) > MEMO_KEY_LIMIT:
-            return
-        if head.get(b"transfer-encoding") is not None or head.get(b"set-cookie") is not None:
-            return
-        if head.status in (204, 304):  # RFC 9112 6.3: no body, whatever the length says
-            return
-        known = self._limits.known_heads
-        if len(known) >= MEMO_HEADS:
-            known.clear()
-        known[key] = head, int(length)
+    def _take_first_part(
+        self, exchange: Http1Exchange, head: ResponseHead, part: memoryview, left: int
+    ) -> None:
+        """A usual head is here, and of its body a part; the bytes that are left are counted."""
+        self._keep_alive = True
+        exchange.head_arrived(head)
+        self._count(exchange, left)
+        if part:
+            exchange.sink.feed_data(bytes(part))
+        if exchange.touched is not None:
+            exchange.touched()
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived before this connection was the transport's protocol."""
@@ -362,7 +353,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
 
     def _goes_on(self, exchange: Http1Exchange, size: int) -> None:
         """A read of `size` bytes did not end the message."""
-        self._memo_key = None
         if exchange.head is None:
             self._head_size += size
             if self._head_size > self._limits.max_head_size:
@@ -428,10 +418,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         head = exchange.head
         if head is None or (head.status == 101 and self._parser.should_upgrade()):
             return
-        if self._memo_key is not None:
-            if self._interim == 0:
-                self._remember(head, self._memo_key)
-            self._memo_key = None
         self.exchange = None
         exchange.complete = True
         if not self._body_allowed:

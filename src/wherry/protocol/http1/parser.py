@@ -64,7 +64,6 @@ class Http1Parsing(Http1ReadPacing):
         "_keep_alive",
         "_left",
         "_limits",
-        "_memo_key",
         "_message_done",
         "_parser",
         "_reads_ahead",
@@ -79,7 +78,6 @@ class Http1Parsing(Http1ReadPacing):
         super().__init__(loop)
         self.exchange: Http1Exchange | None = None
         self._limits = limits
-        self._memo_key: bytes | None = None  # the head that is read, if it came whole in one read
         self._parser = httptools.HttpResponseParser(self)
         self._begun = False  # the final response is known to begin as one must
         self._beginning: bytearray | None = None  # what came of messages before that is known
@@ -113,7 +111,6 @@ class Http1Parsing(Http1ReadPacing):
         Raises:
             BadHttpMessage: This is not HTTP/1.
         """
-        self._memo_key = None
         known = self._beginning
         if known is None:
             known = self._beginning = bytearray()
@@ -269,14 +266,21 @@ class Http1Parsing(Http1ReadPacing):
         exchange = self.exchange
         if length is None or exchange is None or head.get(b"transfer-encoding") is not None:
             return
-        left = int(length) - self._fed  # the parser has checked the digits
+        # The parser has checked the digits; `int` takes no more than 4300, zeros and all.
+        left = int(length.lstrip(b"0") or b"0") - self._fed
         if left >= COUNT_FROM:
-            self._left = left
             self._keep_alive = self._parser.should_keep_alive()
-            sink = exchange.sink
-            self._borrower = (
-                cast("Borrower", sink) if self._buffer.lends and hasattr(sink, "lend") else None
-            )
+            self._count(exchange, left)
+
+    def _count(self, exchange: Http1Exchange, left: int) -> None:
+        """From here on the bytes of the body are counted; many of them may be lent."""
+        self._left = left
+        sink = exchange.sink
+        self._borrower = (
+            cast("Borrower", sink)
+            if left >= COUNT_FROM and self._buffer.lends and hasattr(sink, "lend")
+            else None
+        )
 
     def _is_padding(self, size: int) -> bool:
         """Whether too much of what comes is no data, now that `size` bytes were read (RFC 9112
@@ -313,7 +317,8 @@ class Http1Parsing(Http1ReadPacing):
             return
         self._left = 0
         self._borrower = None
-        self._parser = httptools.HttpResponseParser(self)  # the one before still waits for the body
+        if self._begun:  # the parser still waits for the body
+            self._parser = httptools.HttpResponseParser(self)
         exchange.sink.feed_data(bytes(data[: size + left]))
         if self.exchange is exchange:
             self._message_done = True
