@@ -17,7 +17,20 @@ from tests.client.conftest import Asked, Peer, Reply, reply
 import wherry
 from wherry.middlewares.cache import CacheMiddleware
 
-NOW = int(time.time())
+# The same in every process that collects these tests, since dates stand among their parameters, and
+# whenever they run: a slow machine comes here many minutes after the module was read.
+NOW = 1_800_000_000
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache's clock starts at NOW with each test."""
+    began = time.time()
+
+    class Clock:
+        time = staticmethod(lambda: NOW + time.time() - began)
+
+    monkeypatch.setattr("wherry.middlewares.cache.time", Clock)
 
 
 def at(ahead: float) -> str:
