@@ -104,13 +104,22 @@ def receive_buffer(loop: asyncio.AbstractEventLoop) -> ReceiveBuffer:
 def read_remaining(transport: Any, receive: Callable[[memoryview], None]) -> None:
     """Give `receive` what lies unread in the socket of a transport that could not write.
 
+    To be called within `connection_lost`, while the socket is open still.
+
     Args:
-        transport: One of asyncio's own, without TLS; others are left alone, for they may have
-            closed their socket.
+        transport: One of asyncio's or uvloop's own, or one that can `hear_out` what is below it;
+            others are left alone, for they may have closed their socket.
         receive: Is called with each piece.
     """
-    sock = None if transport is None else transport.get_extra_info("socket")
-    if not isinstance(sock, TransportSocket) or transport.get_extra_info("ssl_object") is not None:
+    if transport is None:
+        return
+    hear_out = getattr(transport, "hear_out", None)
+    if hear_out is not None:
+        hear_out(receive)
+        return
+    sock = transport.get_extra_info("socket")
+    known = isinstance(sock, TransportSocket) or type(transport).__module__ == "uvloop.loop"
+    if not known or sock is None or transport.get_extra_info("ssl_object") is not None:
         return
     with suppress(OSError), sock.dup() as unread:
         received = 0

@@ -29,11 +29,12 @@ import errno
 import os
 import ssl
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from wherry.connect.tls.sessions import shows_certificate
-from wherry.protocol.receive_buffer import OnePerLoop
+from wherry.protocol.receive_buffer import OnePerLoop, read_remaining
 
 # Seconds that a handshake may take where nobody sets a limit, and that a peer may take to end in
 # order.
@@ -303,6 +304,23 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
             protocol.connection_lost(self._lost)
+
+    def hear_out(self, receive: Callable[[memoryview], None]) -> None:
+        """Give `receive` what the peer said before a write failed and nobody has read: while
+        reading was stopped, or in the turn of the loop in which the write was.
+
+        Nothing that comes so proves an end: the connection was lost, and its protocol says so.
+        """
+        if not self._secured or self._ended:
+            return
+        read_remaining(self._below, self._take_encrypted)
+        with suppress(ssl.SSLError):  # there is no more that is whole
+            while data := self._tls.read(RECEIVE_SIZE):
+                receive(memoryview(data))
+        self._ended = True
+
+    def _take_encrypted(self, data: memoryview) -> None:
+        self._incoming.write(data)
 
     def pause_writing(self) -> None:
         if self._protocol is not None:

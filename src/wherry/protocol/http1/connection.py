@@ -381,9 +381,13 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and self.exchange is not None and not self._paused:
+        # RFC 9112 9.5: a write has failed, but the server may have said why before it closed.
+        if exc is not None and self._tunnel is not None:
+            # Where reading was stopped, too: a receiver that has enough keeps these last bytes as
+            # they are.
+            read_remaining(self._transport, self._receive_for_tunnel)
+        elif exc is not None and self.exchange is not None and not self._paused:
             self._open, self._borrower = False, None
-            # RFC 9112 9.5: a write has failed, but the server may have said why before it closed.
             read_remaining(self._transport, self._receive)
         self._ended(exc)
         self._transport = None
@@ -397,6 +401,10 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if owner is not None:
             owner.connection_lost(self)
         self._parser = cast("Any", None)  # the parser and the connection hold each other
+
+    def _receive_for_tunnel(self, data: memoryview) -> None:
+        if self._tunnel is not None:
+            self._tunnel.data_received(bytes(data))
 
     def pause_writing(self) -> None:
         self._write_gate.paused = True

@@ -41,7 +41,7 @@ from wherry.protocol.http2.receiver import ALIVE, CHECK, Reader, StreamKeeper
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import Control
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
-from wherry.protocol.receive_buffer import receive_buffer
+from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.types import HttpVersion20
 
 # RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.
@@ -299,6 +299,11 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.streams:
+            # RFC 9113 9.1: a write has failed, but the server may have answered before it closed.
+            self.capacity = 0
+            self.control.draining = True  # whatever ends now, nothing starts
+            read_remaining(self._transport, self._reader.receive)
         self._lose(exc)
         self._transport = self.sender.transport = None
         self._reader.let_go()

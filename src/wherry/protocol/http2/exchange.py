@@ -222,13 +222,15 @@ class Http2Exchange(Exchange):
         head = self.head
         if not self.tunnelled or head is None or not 200 <= head.status < 300:
             raise RuntimeError("this exchange did not switch protocols")
-        if self.error is not None:
-            raise self.error
         early = self.sink
+        if self.error is not None and not (isinstance(early, EarlySink) and early.holds_anything):
+            raise self.error
         self.tunnel = Http2Tunnel(self, receiver)
         self.sink = self.tunnel
         if isinstance(early, EarlySink):
             early.pass_on(self.tunnel)
+        if self.error is not None:
+            self.tunnel.set_exception(self.error)  # it had something to say before that
         return self.tunnel
 
 
@@ -244,6 +246,11 @@ class EarlySink:
         self._pieces: list[bytes] = []
         self._ended = False
         flow.pause_reading()
+
+    @property
+    def holds_anything(self) -> bool:
+        """Whether something came."""
+        return bool(self._pieces)
 
     def feed_data(self, data: bytes) -> None:
         self._pieces.append(data)
