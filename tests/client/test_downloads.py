@@ -786,6 +786,35 @@ class TestConnections:
         assert path.read_bytes() == new
         assert result.size == len(new)
 
+    async def test_a_cancellation_in_the_turn_of_a_refusal_is_not_lost(
+        self, session, origin, raw_server, path, monkeypatch
+    ):
+        """Up to Python 3.12 a group of tasks forgets it, and the whole file was fetched."""
+        refused = 0
+        inner = ranges._Fetch._slice
+
+        async def cancelled_when_refused(self, first, end):
+            nonlocal refused
+            try:
+                return await inner(self, first, end)
+            except ranges._Refused:
+                refused += 1
+                task.cancel()
+                raise
+
+        async def script(reader, writer):
+            origin.ranges = not origin.seen
+            await origin(reader, writer)
+
+        monkeypatch.setattr(ranges._Fetch, "_slice", cancelled_when_refused)
+        server = await raw_server(script)
+        task = asyncio.ensure_future(session.download(server.url + "/file", path, connections=3))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert refused
+        assert not path.exists()
+        assert strangers(path) == []
+
     async def test_a_server_that_takes_one_connection_only(self, session, origin, raw_server, path):
         under_way = 0
 

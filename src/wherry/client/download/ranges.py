@@ -71,6 +71,9 @@ class _Fetch:
 
     async def run(self) -> bool:
         workers = self._workers
+        task = asyncio.current_task()
+        assert task is not None
+        asked = task.cancelling()
         while self._missing:
             before = self._size
             try:
@@ -78,6 +81,9 @@ class _Fetch:
                     for _ in range(workers):
                         group.create_task(self._work())
             except BaseExceptionGroup as failures:
+                # Up to Python 3.12 a group that fails forgets that its task was cancelled meanwhile.
+                if task.cancelling() > asked:
+                    raise asyncio.CancelledError from None
                 # Of tasks that fail together the first one tells why.
                 if failures.subgroup(_Refused) is not None:
                     return False
