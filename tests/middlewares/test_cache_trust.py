@@ -18,7 +18,7 @@ from yarl import URL
 
 import wherry
 from wherry.middlewares.cache import CacheMiddleware
-from wherry.middlewares.cache_key import cache_key, credentials
+from wherry.middlewares.cache_key import cache_key, credentials, variant_of
 from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
 
 
@@ -436,6 +436,28 @@ def test_a_key_is_the_key_of_itself(path: str, query: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("Authorization", "Key a, b", "Key a,b"),
+        ("X-Api-Key", "a ,b", "a,b"),
+        ("Cookie", "a=1, 2", "a=1,2"),
+        ("X-Color", '"red, blue"', '"red,blue"'),
+    ],
+)
+def test_what_is_no_list_is_compared_as_it_is(name: str, one: str, other: str) -> None:
+    answer = CIMultiDict({"Vary": name, "Cache-Control": "max-age=9"})
+    variants = [variant_of(CIMultiDict({name: value}), answer) for value in (one, other)]
+    assert variants[0] != variants[1]
+
+
+def test_blanks_and_lines_of_a_list_do_not_count() -> None:
+    answer = CIMultiDict({"Vary": "X-Color", "Cache-Control": "max-age=9"})
+    one = CIMultiDict([("X-Color", "red"), ("X-Color", "blue")])
+    other = CIMultiDict({"X-Color": "red ,  blue"})
+    assert variant_of(one, answer) == variant_of(other, answer)
+
+
+@pytest.mark.parametrize(
     ("name", "counts"),
     [
         ("Authorization", True),
@@ -444,6 +466,13 @@ def test_a_key_is_the_key_of_itself(path: str, query: str) -> None:
         ("X-Session-Id", True),
         ("X-CSRF-Token", True),
         ("X-Account", True),
+        ("X-Customer-Id", True),
+        ("X-Consumer-Username", True),
+        ("X-On-Behalf-Of", True),
+        ("X-MS-Client-Principal", True),
+        ("X-Client-Cert", True),
+        ("X-Org-Id", True),
+        ("X-Email", True),
         ("Signature", True),
         ("User-Agent", False),
         ("Idempotency-Key", False),

@@ -16,6 +16,7 @@ from yarl import URL
 
 from wherry.client.origin import url_of
 from wherry.middlewares.cache_fields import Headers, StoredResponse, directives
+from wherry.protocol.grammar import split
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -23,7 +24,8 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 # Fields that say who asks, whatever a server calls them: X-Api-Key, X-Auth-Token, X-Session-Id, ...
 _CREDENTIAL = re.compile(
     r"auth|api-?key|token|secret|passw|credential|session|jwt|signature"
-    r"|(?:^|[-_])(?:key|user|userid|account|tenant|login|identity)(?:$|[-_])"
+    r"|(?:^|[-_])(?:key|user|userid|username|account|tenant|login|identity|principal|email|cert"
+    r"|customer|consumer|client|org|organization|on-behalf-of|impersonate)(?:$|[-_])"
 )
 _NO_CREDENTIAL = frozenset({"user-agent", "idempotency-key", "sec-websocket-key"})
 # Members of a variant that are no fields: which way a response came, and whose session asked.
@@ -128,9 +130,12 @@ def _is_personal(response_headers: Headers) -> bool:
 
 
 def _fingerprint(headers: Headers, name: str) -> str:
-    values = [part.strip() for value in headers.getall(name, []) for part in value.split(",")]
-    if not values:
+    lines = headers.getall(name, [])
+    if not lines:
         return ""
+    # Blanks round commas say nothing in a list (RFC 9110 5.6.1), but may tell two secrets apart.
+    exact = name == "cookie" or _CREDENTIAL.search(name) is not None
+    values = lines if exact else [part.strip() for line in lines for part in split(line, ",")]
     if name == "accept-language":
         # Order and case say nothing, the weights do (RFC 9110 12.5.4).
         values = sorted(f"{language};{weight:g}" for language, weight in languages(headers))
