@@ -716,6 +716,47 @@ def test_names_that_windows_takes_for_devices(text, name):
     assert safe_name(text, windows=True) == name
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (". . hidden", "hidden"),
+        ("\u00a0.\u2003. x. .", "x"),
+        (". . .", ""),
+        ("a .b", "a .b"),
+        ("gpj\u061c.exe", "gpj_.exe"),
+        ("\u200b.x", "_.x"),
+        ("a\u2028b\ufeff", "a_b_"),
+    ],
+)
+def test_names_that_hide_or_deceive(text, name):
+    assert safe_name(text, windows=False) == name
+
+
+@pytest.mark.parametrize("coded", [False, True])
+async def test_what_replaces_a_private_file_is_private_from_its_first_byte(
+    session, raw_server, path, monkeypatch, coded
+):
+    path.write_bytes(b"")
+    path.chmod(0o600)
+    modes = []
+    inner = os.open
+
+    def watched(name, flags, mode=0o777, **options):
+        fd = inner(name, flags, mode, **options)
+        if flags & os.O_CREAT:
+            modes.append(stat.S_IMODE(os.fstat(fd).st_mode))
+        return fd
+
+    monkeypatch.setattr(os, "open", watched)
+    field = "Content-Encoding: gzip\r\n" if coded else ""
+    server = await raw_server([response(gzip.compress(BODY) if coded else BODY, fields=field)])
+    await session.download(server.url, path, resume=coded)
+    assert path.read_bytes() == BODY
+    assert modes
+    assert set(modes) == {0o600}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 # --- several connections ----------------------------------------------------------------------------
 
 

@@ -17,8 +17,12 @@ __all__ = ("check_target", "numbered", "safe_name", "shortened")
 
 # Bytes of a name that a server chose: file systems take 255.
 LONGEST_NAME: Final = 200
-# Control characters, the mark of alternate streams, and what makes a name look like another one.
-_SPOOFING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f:\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Control characters, the mark of alternate streams, and what makes a name look like another one:
+# ends of lines, what turns the direction of writing, and what has no width.
+_SPOOFING: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f:\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
+_OUTSIDE: Final = re.compile(r"\A[\s.]++|(?<![\s.])[\s.]++\Z")
 # What Windows does not take in a name, and the names of its devices, whatever follows the dot.
 _WINDOWS: Final = re.compile(r'[<>"|?*]')
 _DEVICE: Final = re.compile(
@@ -33,7 +37,7 @@ def safe_name(text: str | None, *, windows: bool = os.name == "nt") -> str:
     """
     name = re.split(r"[/\\]", text or "")[-1]
     name = _SPOOFING.sub("_", name).encode("utf-8", "replace").decode()
-    name = name.strip().strip(".").strip()
+    name = _OUTSIDE.sub("", name)
     if windows:
         name = _WINDOWS.sub("_", name)
         if _DEVICE.fullmatch(name):

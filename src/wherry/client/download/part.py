@@ -119,8 +119,14 @@ class Part:
         Raises:
             OSError: It cannot be made.
         """
-        self._fd = os.open(self.part, NEW | SAFELY, 0o666)
+        self._fd = os.open(self.part, NEW | SAFELY, self._mode())
         self._take_mode(self.part)
+
+    def _mode(self) -> int:
+        """With what a part is made: what its owner alone may read is so from its first byte."""
+        with contextlib.suppress(OSError):
+            return stat.S_IMODE(self.path.stat().st_mode) & 0o777
+        return 0o666
 
     def _take_mode(self, source: Path) -> None:
         """A file that only its owner may read stays so when it is replaced."""
@@ -212,7 +218,7 @@ class Part:
         path = self.part.with_name(f".{secrets.token_hex(8)}.part")
         size = 0
         try:
-            fd = os.open(path, NEW | SAFELY, 0o666)
+            fd = os.open(path, NEW | SAFELY, self._mode())
             with self.part.open("rb") as packed, os.fdopen(fd, "wb") as file:
                 while piece := packed.read(BATCH):
                     while piece or not decoder.needs_input:
@@ -344,7 +350,7 @@ class KeptPart(Part):
                 if not self._notes.exist:
                     # First the note: a part without one is not ours.
                     self._notes.write(self._asked, Held(), "")
-                self._fd = os.open(self.part, NEW | SAFELY, 0o666)
+                self._fd = os.open(self.part, NEW | SAFELY, self._mode())
         self._begun = True
         super().begin(held)
         self._hash_to(held.size)

@@ -81,7 +81,7 @@ class _Fetch:
                     for _ in range(workers):
                         group.create_task(self._work())
             except BaseExceptionGroup as failures:
-                # Up to Python 3.12 a group that fails forgets that its task was cancelled meanwhile.
+                # Up to Python 3.12 a group that fails forgets that its own task was cancelled.
                 if task.cancelling() > asked:
                     raise asyncio.CancelledError from None
                 # Of tasks that fail together the first one tells why.
