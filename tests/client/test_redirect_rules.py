@@ -304,3 +304,47 @@ def test_credentials_in_a_url_go_out_in_an_encoding_that_has_them(name: str) -> 
     assert auth is not None
     assert (auth.login, auth.password) == (name, "p\xff")
     assert auth.encoding == ("latin1" if max(name) <= "\xff" else "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("base", "location", "meant", "trusted"),
+    [
+        ("ws://a.test/x", "/y", "ws://a.test/y", True),
+        ("ws://a.test/x", "//a.test/y", "ws://a.test/y", True),
+        ("ws://a.test/x", "ws://a.test/y", "ws://a.test/y", True),
+        ("ws://a.test/x", "WS://A.test/y", "ws://a.test/y", True),
+        ("ws://a.test/x", "http://a.test/y", "ws://a.test/y", True),
+        ("ws://a.test/x", "wss://a.test/y", "wss://a.test/y", False),
+        ("ws://a.test/x", "https://a.test/y", "wss://a.test/y", False),
+        ("ws://a.test/x", "ws://b.test/y", "ws://b.test/y", False),
+        ("wss://a.test/x", "ws://a.test/y", "ws://a.test/y", False),
+        ("wss://a.test/x", "http://a.test/y", "ws://a.test/y", False),
+        ("wss://a.test/x", "wss://a.test:8443/y", "wss://a.test:8443/y", False),
+        ("http://a.test/x", "ws://a.test/y", "http://a.test/y", True),
+        ("http://a.test/x", "wss://a.test/y", "https://a.test/y", False),
+        ("https://a.test/x", "wss://a.test/y", "https://a.test/y", True),
+        ("https://a.test/x", "ws://a.test/y", "http://a.test/y", False),
+        ("https://a.test/x", "y", "https://a.test/y", True),
+    ],
+)
+def test_a_handshake_goes_where_its_redirect_leads(
+    base: str, location: str, meant: str, trusted: bool
+) -> None:
+    """In the words that the program used; a secret goes to the same server only."""
+    following = after(hop(base), location, 302, handshake=True)
+    assert str(following.url) == meant
+    assert following.trusted is trusted
+    assert ("Authorization" in names(following)) is trusted
+    assert (following.auth is not None) is trusted
+
+
+@pytest.mark.parametrize("location", ["ws://a.test/y", "wss://a.test/y"])
+def test_what_opens_no_websocket_is_not_led_to_one(location: str) -> None:
+    with pytest.raises(NonHttpUrlRedirectClientError):
+        after(hop(), location, 302)
+
+
+@pytest.mark.parametrize("location", ["ftp://a.test/", "ws:/y", "wss:///y", "data:,x"])
+def test_a_handshake_is_led_nowhere_else(location: str) -> None:
+    with pytest.raises((InvalidUrlRedirectClientError, NonHttpUrlRedirectClientError)):
+        after(hop("https://a.test/x"), location, 302, handshake=True)

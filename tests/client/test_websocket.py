@@ -64,7 +64,8 @@ async def echo(request: web.Request) -> web.StreamResponse:
 
 
 async def redirect(request: web.Request) -> web.Response:
-    raise web.HTTPFound(str(request.url.with_path("/ws")), headers={"Set-Cookie": "on_the_way=1"})
+    to = request.query.get("to", "http://HOST/ws").replace("HOST", request.host)
+    raise web.HTTPFound(to, headers={"Set-Cookie": "on_the_way=1"})
 
 
 class Site:
@@ -263,6 +264,35 @@ async def test_a_redirect_of_the_handshake_is_followed_and_its_cookies_kept(
         await socket.send_str("hello")
         assert await socket.receive_str() == "hello"
     assert site.headers[0]["Cookie"] == "on_the_way=1"
+
+
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+@pytest.mark.parametrize(
+    "to", ["/ws", "ws://HOST/ws", "WS://HOST/ws", "//HOST/ws", "http://HOST/ws"]
+)
+async def test_a_redirect_may_say_ws_and_be_relative(
+    session: ClientSession, site: Site, scheme: str, to: str
+) -> None:
+    url = URL(f"{scheme}://127.0.0.1:{site.port}/redirect").with_query(to=to)
+    async with session.ws_connect(url, headers={"Authorization": "Bearer mine"}) as socket:
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "hello"
+    assert socket._response.url == URL(f"{scheme}://127.0.0.1:{site.port}/ws")
+    assert site.headers[0]["Authorization"] == "Bearer mine"
+
+
+async def test_a_redirect_to_another_server_takes_no_secret_along(
+    site: Site, client_tls: ssl.SSLContext
+) -> None:
+    connector = TCPConnector(ssl=client_tls)
+    async with ClientSession(connector=connector) as session:
+        url = URL(f"http://127.0.0.1:{site.port}/redirect").with_query(to=site.tls_url)
+        headers = {"Authorization": "Bearer mine", "Cookie": "a=b"}
+        async with session.ws_connect(url, headers=headers) as socket:
+            await socket.send_str("hello")
+            assert await socket.receive_str() == "hello"
+    assert "Authorization" not in site.headers[0]
+    assert "Cookie" not in site.headers[0]
 
 
 async def test_middlewares_and_traces_see_the_handshake(site: Site) -> None:

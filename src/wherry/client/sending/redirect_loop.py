@@ -102,8 +102,14 @@ class RedirectLoop:
                     status=response.status,
                     message=f"more than {most} redirects",
                 )
-            requote = self._session._requote_redirect_url
-            following = next_hop(hop, response.real_url, response.status, location, requote=requote)
+            following = next_hop(
+                hop,
+                response.real_url,
+                response.status,
+                location,
+                requote=self._session._requote_redirect_url,
+                handshake=options.upgrade == "websocket",
+            )
         except BaseException:
             response.close()
             raise

@@ -19,6 +19,11 @@ What is a secret, and whose it is:
 - Cookies of the jar go by the jar's own rules (RFC 6265bis 5.8.3), hop by hop.
 - Client certificates and pins (`ssl=`) hold for the first origin: `Hop.keeps_tls`.
 
+The handshake of a WebSocket goes where its redirects lead, as a request does.  ws and http name the
+same server there (RFC 6455 3, 11.1.1), and so do wss and https: a Location may use either word, and
+the next hop keeps the word that the program used.  Origins are compared after that, so ws after wss
+is another origin as http after https is, and gets no secret.
+
 The body has rules of its own: 303, and 301 and 302 after a POST, turn into a GET without content,
 and every field that told of the content goes with it.
 """
@@ -44,6 +49,8 @@ REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 # 9421, RFC 9449).
 _SECRETS = SECRET_FIELDS | {"dpop", "host", "signature", "signature-input"}
 _SECURE = frozenset({"https", "wss"})
+_WS_SCHEMES = {"http": "ws", "https": "wss"}
+_HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 # RFC 9110 15.4: fields that tell of content go when the content goes; so do all that begin with
 # "content-" (8, 14.4), and what a method that changes things is told (the Idempotency-Key, and what
 # covers the content: RFC 9421 7.2.8).
@@ -136,8 +143,14 @@ def redirect_method(method: str, status: int) -> str:
     return method
 
 
-def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
+def redirect_url(base: URL, location: str, *, requote: bool = True, handshake: bool = False) -> URL:
     """The absolute URL that a Location means (RFC 9110 10.2.2).
+
+    Args:
+        base: The URL that was asked.
+        location: The field's value.
+        requote: Whether what no URL may hold is quoted.
+        handshake: Whether a WebSocket is being opened, and the Location may say ws and wss.
 
     Raises:
         InvalidUrlRedirectClientError: It is no URL, or has no host.
@@ -153,7 +166,9 @@ def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
             "Server attempted redirecting to a location that does not look like a URL: "
             f"{exc.__cause__ or exc}",
         ) from exc
-    if joined.scheme not in ("http", "https"):
+    if joined.scheme not in ("http", "https") and not (
+        handshake and joined.scheme in _HTTP_SCHEMES
+    ):
         raise NonHttpUrlRedirectClientError(joined)
     try:
         # "http:path" has a scheme and is relative all the same; "http://" has room for a host, and
@@ -167,13 +182,22 @@ def redirect_url(base: URL, location: str, *, requote: bool = True) -> URL:
         raise InvalidUrlRedirectClientError(joined, str(exc)) from exc
     if not host:
         raise InvalidUrlRedirectClientError(joined, "the URL has no host")
+    if handshake:
+        words = _WS_SCHEMES if base.scheme in _HTTP_SCHEMES else _HTTP_SCHEMES
+        joined = joined.with_scheme(words.get(joined.scheme, joined.scheme))
     if base.raw_fragment and not joined.raw_fragment:
         joined = joined.with_fragment(base.fragment)
     return joined
 
 
 def next_hop(
-    hop: Hop, sent_to: URL, status: int, location: str | None, *, requote: bool = True
+    hop: Hop,
+    sent_to: URL,
+    status: int,
+    location: str | None,
+    *,
+    requote: bool = True,
+    handshake: bool = False,
 ) -> Hop | None:
     """The hop after `hop`, or None when the response is not a redirect that can be followed.
 
@@ -183,6 +207,7 @@ def next_hop(
         status: The response's status.
         location: Its Location, or None.
         requote: Whether what no URL may hold is quoted (`requote_redirect_url`).
+        handshake: Whether a WebSocket is being opened.
 
     Raises:
         InvalidUrlRedirectClientError: Location is not a URL.
@@ -191,7 +216,7 @@ def next_hop(
     """
     if status not in REDIRECT_STATUSES or not location:
         return None
-    url = redirect_url(sent_to, location, requote=requote)
+    url = redirect_url(sent_to, location, requote=requote, handshake=handshake)
     method = redirect_method(hop.method, status)
     dropped: frozenset[str] = frozenset()
     data = hop.data
