@@ -21,6 +21,8 @@ from wherry.protocol.receive_buffer import Borrower
 # The timer does not fire more often than this, in seconds, however many deadlines fall close
 # together.
 GRAIN = 0.005
+# How often in `sock_read` it is looked at whether the peer takes more of a request.
+LOOKS = 4
 
 
 @attrs.frozen
@@ -30,7 +32,9 @@ class ClientTimeout:
     Args:
         total: The whole request, from the call to the last byte of the body.
         connect: Getting a connection: the wait in the pool's line and the dial.
-        sock_read: Between two reads of the response.
+        sock_read: Between two reads of the response, and from the last byte of the request that the
+            peer took to the first of the response.  It stands still while this side has nothing to
+            send yet, and while it does not read.
         sock_connect: Dialling one connection.
         ceil_threshold: Kept for compatibility; deadlines are exact to some milliseconds.
 
@@ -178,13 +182,27 @@ class TimedSink:
     """A body's sink under `sock_read`: whatever arrives moves the deadline; a paused reader stops
     it.
 
+    Before the response's head, what the peer takes of the request moves it too, and it stands still
+    while the program has not made more of the body.  Nobody tells when the operating system takes
+    bytes of ours, so the deadline comes several times in `seconds` to look.
+
     Args:
         sink: The body's own sink.
         wheel: Where the deadline lives.
         seconds: `ClientTimeout.sock_read`.
     """
 
-    __slots__ = ("_deadline", "_exchange", "_flow", "_seconds", "_sink", "_wheel")
+    __slots__ = (
+        "_deadline",
+        "_exchange",
+        "_flow",
+        "_moved_at",
+        "_progress",
+        "_seconds",
+        "_sink",
+        "_upload",
+        "_wheel",
+    )
 
     def __init__(self, sink: Borrower, wheel: DeadlineWheel, seconds: float) -> None:
         self._sink = sink
@@ -193,19 +211,53 @@ class TimedSink:
         self._flow: FlowControl | None = None
         self._exchange: Exchange | None = None
         self._deadline = Deadline(float("inf"), self._expire)
+        self._upload: asyncio.Task[None] | None = None
+        self._progress = (0, 0)  # bytes of the request that were handed over, and that wait still
+        self._moved_at = 0.0  # when that was last seen to change
 
     def watch_after(self, upload: asyncio.Task[None] | None, exchange: Exchange) -> None:
-        """Begin to count as soon as the request is sent."""
-        if upload is None:
-            self._watch(exchange)
-        else:
-            upload.add_done_callback(lambda _: self._watch(exchange))
+        """Begin to count.
 
-    def _watch(self, exchange: Exchange) -> None:
-        if not exchange.complete and exchange.error is None:
-            self._exchange = exchange
-            exchange.touched = self._touched
-            self.resume_count()
+        Args:
+            upload: Sends the request's body, None where all was sent with the head.
+            exchange: Whose response this is.
+        """
+        if exchange.complete or exchange.error is not None:
+            return
+        self._exchange = exchange
+        exchange.touched = self._touched
+        if upload is not None:
+            self._upload = upload
+            upload.add_done_callback(self._upload_ended)
+        self._begin_to_look(exchange)
+
+    def _upload_ended(self, _: asyncio.Task[None]) -> None:
+        self._upload = None
+        exchange = self._exchange
+        if exchange is not None and exchange.head is None:
+            self._begin_to_look(exchange)
+
+    def _begin_to_look(self, exchange: Exchange) -> None:
+        now = self._moved_at = monotonic()
+        unsent = exchange.unsent()
+        self._progress = (exchange.written, unsent)
+        often = unsent or self._upload is not None
+        self._deadline.when = now + (self._seconds / LOOKS if often else self._seconds)
+        self._wheel.add(self._deadline)
+
+    def _is_sending(self, exchange: Exchange) -> bool:
+        """Whether the request still moves, or waits for the program; if so, look again later."""
+        now = monotonic()
+        unsent = exchange.unsent()
+        progress = (exchange.written, unsent)
+        if progress != self._progress or (self._upload is not None and not unsent):
+            self._progress, self._moved_at = progress, now
+        left = self._moved_at + self._seconds - now
+        if left <= 0:
+            return False
+        self._deadline.when = now + min(left, self._seconds / LOOKS)
+        self._wheel.add(self._deadline)
+        return True
 
     def resume_count(self) -> None:
         self._deadline.when = monotonic() + self._seconds
@@ -213,13 +265,14 @@ class TimedSink:
 
     def _expire(self) -> None:
         exchange = self._exchange
-        if exchange is not None:
-            exchange.fail(
-                SocketTimeoutError(
-                    f"Timeout on reading data from socket: nothing came for {self._seconds:g} s"
-                )
-            )
-            exchange.cancel()
+        if exchange is None or (exchange.head is None and self._is_sending(exchange)):
+            return
+        if exchange.head is None and exchange.unsent():
+            said = "writing data to socket: nothing of the request was taken"
+        else:
+            said = "reading data from socket: nothing came"
+        exchange.fail(SocketTimeoutError(f"Timeout on {said} for {self._seconds:g} s"))
+        exchange.cancel()
 
     @property
     def flow(self) -> FlowControl | None:
@@ -272,5 +325,5 @@ class TimedSink:
 
     def _end(self) -> None:
         self._wheel.discard(self._deadline)
-        self._exchange = None
+        self._exchange = self._upload = None
         self._flow = None

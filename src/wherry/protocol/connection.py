@@ -64,6 +64,7 @@ class Exchange(ABC):
         "touched",
         "trailers",
         "unprocessed",
+        "written",
     )
 
     def __init__(self, connection: Connection, sink: BodySink, reused: bool) -> None:
@@ -71,6 +72,7 @@ class Exchange(ABC):
         self.sink = sink
         self.reused = reused
         self.sent = False
+        self.written = 0  # bytes of a streamed body that were handed over
         self.head: ResponseHead | None = None
         self.trailers: RawHeaders = ()
         self.complete = False
@@ -167,6 +169,13 @@ class Exchange(ABC):
     @abstractmethod
     async def drain(self) -> None:
         """Wait until the peer takes more data."""
+
+    def unsent(self) -> int:
+        """How many bytes of the request were handed over and wait here for the peer; others on the
+        same transport may be counted with them.
+        """
+        transport = self.connection.transport
+        return 0 if transport is None else transport.get_write_buffer_size()
 
     @abstractmethod
     def end(self, trailers: FieldPairs = ()) -> None:

@@ -92,6 +92,9 @@ class InProcessExchange(Exchange):
             self._took.clear()
             await self._took.wait()
 
+    def unsent(self) -> int:
+        return self._sent_size
+
     def end(self, trailers: FieldPairs = ()) -> None:
         self._whole = True
         self._arrived.set()

@@ -146,7 +146,7 @@ class BodyWriter:
                 )
             self.length -= size
         self._exchange.send(chunk)
-        self.output_size += size
+        self.output_size = self._exchange.written = self.output_size + size
         self._undrained += size
 
     async def drain(self) -> None:

@@ -150,6 +150,10 @@ class Http2Exchange(Exchange):
         if self.error is not None:
             raise self.error
 
+    def unsent(self) -> int:
+        # Where the windows hold this stream back, what others write tells nothing of it.
+        return self.backlog_size or super().unsent()
+
     def end(self, trailers: FieldPairs = ()) -> None:
         if self.ending:
             return

@@ -304,6 +304,8 @@ class Reader:
         exchange.head_arrived(head)
         if flags & END_STREAM:
             self._connection.finish(exchange)
+        elif exchange.touched is not None:
+            exchange.touched()
 
     def _interim(self, exchange: Http2Exchange, head: ResponseHead, flags: int) -> None:
         if flags & END_STREAM:
