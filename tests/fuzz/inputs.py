@@ -17,6 +17,11 @@ WORDS = [
     b"event: ", b"retry: ", b"\n\n", b"[" * 2000, b'{"a": ', b"1e999", b"NaN", b"null", b'"\\ud800"', b"\x1f\x8b\x08\x00",
     b"x\x9c", b"\x28\xb5\x2f\xfd", b"\x81\x05hello", b"\x88\x02\x03\xe8", b"\xc1\x07", b"\x82\x86\x84", b"\x3f\xff\xff\xff\xff",
     b"\xc0\x0c\x00\x01", b"\x05\x00", b"\x05\x00\x00\x01", b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 101 S\r\n", b"HTTP/1.0 ", b"Content-Length: ", b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n", b"Upgrade: x\r\n", b"\r\n\r\n", b"2\r\nhi\r\n", b"0\r\n\r\n", b"0\r\nT: v\r\n\r\n", b";x=y\r\n", b"ffffffffffffffff\r\n",
+    b"\0\0\1\1\5\0\0\0\1\x88", b"\0\0\2\0\1\0\0\0\1hi", b"\0\0\4\3\0\0\0\0\1\0\0\0\7", b"\0\0\4\x08\0\0\0\0\0\0\0\0\1", b"\0\0\0\x09\4\0\0\0\1",
+    b"\0\0\6\4\0\0\0\0\0\0\1\xff\xff\xff\xff", b"\0\0\x08\7\0\0\0\0\0\0\0\0\1\0\0\0\0", b"machine ", b"login ", b"default ", b"macdef x", b"password ",
+    b'"domain": "a.test", "host_only": false, "path": "/", "secure": true, "received": 1', b"}]}", b"}}}", b'"expires": ', b"TRUE\t", b"\t",
 ]  # fmt: skip
 
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from multidict import CIMultiDict
 from yarl import URL
 
 from wherry.auth.challenge import parse_challenges
 from wherry.auth.digest import choose_challenge, proves, read_authentication_info, respond
+from wherry.auth.netrc import read_netrc
 from wherry.body.charset import is_json_type, known_charset, parse_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
 from wherry.body.multipart.reader import MultipartReader
@@ -32,7 +36,8 @@ from wherry.connect.proxy.http import connect_answer
 from wherry.connect.proxy.socks import Refusal, socks4, socks5
 from wherry.cookies.jar import CookieJar
 from wherry.cookies.parse import parse_set_cookie
-from wherry.errors import ClientError
+from wherry.cookies.storage import from_json, from_netscape, to_json, to_netscape
+from wherry.errors import BadHttpMessage, ClientError
 from wherry.middlewares.cache_policy import (
     StoredResponse,
     invalidated,
@@ -40,11 +45,14 @@ from wherry.middlewares.cache_policy import (
     kept_headers,
     may_store,
 )
+from wherry.middlewares.cache_storage import pack_head, unpack
 from wherry.middlewares.digest import protection_space
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials
 from wherry.middlewares.retry import retry_after
 from wherry.protocol.grammar import decimal, elements, http_date
-from wherry.protocol.heads import ResponseHead
+from wherry.protocol.heads import RequestHead, ResponseHead
+from wherry.protocol.http1.connection import Http1Connection
+from wherry.protocol.http2.connection import Http2Connection
 from wherry.protocol.http2.hpack import HeaderDecoder
 from wherry.protocol.http3.frames import (
     ConnectionFault,
@@ -361,6 +369,159 @@ def oauth_answers(data: bytes) -> None:
             token, lifetime = asking._read(200, answer if isinstance(answer, dict) else {})
             check_field("Authorization", f"Bearer {token}")
             assert 0 <= lifetime < 2**32
+
+
+@target
+def kept_responses(data: bytes) -> None:
+    for text in (data, b'[200, "OK", [["A", "b"]], 1, 1, ' + data + b"]", b"[" + data + b"]"):
+        with contextlib.suppress(ValueError):
+            stored = unpack(text, b"body")
+            stored.fields()
+            assert unpack(pack_head(stored), b"body") == stored
+
+
+@target
+def cookie_files(data: bytes) -> None:
+    text = text_of(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for start in ("", ".a.test\tTRUE\t/\tFALSE\t0\t", ".a.test\tTRUE\t/\tFALSE\t"):
+            with contextlib.suppress(ValueError):
+                assert "\n\n\n" not in to_netscape(from_netscape(start + text))
+        record = '{"version": 1, "cookies": [{"name": "n", "value": "v", "coded": "v", "sent": "v",'
+        for start in ("", record, '{"a.test|/": {"n": {"key": "n", "coded_value": "v", '):
+            with contextlib.suppress(ValueError):
+                cookies = from_json(start + text)
+                to_json(cookies)
+                to_netscape(cookies)
+
+
+@target
+def netrc(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        for start in (b"", b"machine a.test login me password "):
+            path = Path(directory) / "netrc"
+            path.write_bytes(start + data)
+            found = read_netrc(path).lookup("a.test")
+            assert found is None or found.encode()
+
+
+# --- connections --------------------------------------------------------------------------------
+
+
+class Transport(asyncio.Transport):
+    """Takes everything, and ends when it is told to."""
+
+    closing = False
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+
+class Body:
+    """Counts how a body ends: once at most."""
+
+    flow: Any = None
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.ends = 0
+
+    def feed_data(self, data: bytes) -> None:
+        assert not self.ends
+        self.size += len(data)
+
+    def feed_eof(self) -> None:
+        self.ends += 1
+        assert self.ends == 1
+
+    def chunk_ended(self) -> None:
+        pass
+
+    def set_exception(self, exc: BaseException) -> None:
+        assert isinstance(exc, ClientError | BadHttpMessage)  # which the client room turns into one
+        self.ends += 1
+        assert self.ends == 1
+
+
+def received(connection: Any, pieces: list[bytes]) -> tuple[Any, Body]:
+    """What an exchange on `connection` gets when these pieces come, and then the end."""
+    body = Body()
+    connection.connection_made(Transport())
+    exchange = connection.start(RequestHead("GET", "https", "a.test", "/"), body)
+    for piece in pieces:
+        if connection.transport is None or connection.transport.closing:
+            break
+        buffer = connection.get_buffer(-1)
+        buffer[: len(piece)] = piece
+        connection.buffer_updated(len(piece))
+    connection.eof_received()
+    connection.connection_lost(None)
+    assert exchange.error is None or isinstance(exchange.error, ClientError | BadHttpMessage)
+    assert exchange.complete or exchange.error is not None
+    return exchange, body
+
+
+@target
+def http1(data: bytes) -> None:
+    """However the bytes are cut, the same comes of them."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        for start in (
+            b"",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+        ):
+            said = start + data[1:]
+            size = data[0] % 17 + 1 if data else 1
+            cuts = [said[at : at + size] for at in range(0, len(said), size)]
+            whole, one = received(Http1Connection(loop), [said] if said else [])
+            parts, other = received(Http1Connection(loop), cuts)
+            assert whole.complete == parts.complete, (said, size)
+            if whole.complete:
+                assert (whole.head.status, whole.head.raw) == (parts.head.status, parts.head.raw)
+                assert one.size == other.size
+
+    LOOP.run_until_complete(run())
+
+
+@target
+def http2(data: bytes) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        beginning = b"\0\0\0\4\0\0\0\0\0"  # SETTINGS
+        size = data[0] % 17 + 1 if data else 1
+        rest = data[1:]
+        for start in (
+            b"",
+            beginning,
+            beginning + b"\0\0\1\1\4\0\0\0\1\x88",  # HEADERS: 200
+            beginning + b"\0\0\1\1\0\0\0\0\1\x88",  # the same, to be continued
+            beginning + b"\0\0%c\1\5\0\0\0\1" % min(len(rest), 255),
+            beginning + b"\0\0%c\4\0\0\0\0\0" % min(len(rest), 255),
+            beginning + b"\0\0%c" % min(max(len(rest) - 6, 0), 255),
+        ):
+            said = start + rest
+            cuts = [said[at : at + size] for at in range(0, len(said), size)]
+            received(Http2Connection(loop), cuts)
+
+    LOOP.run_until_complete(run())
 
 
 @target

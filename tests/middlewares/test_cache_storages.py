@@ -97,6 +97,50 @@ async def test_what_was_kept_is_found_as_it_was(make: Maker) -> None:
     assert await storage.load("http://h/\u00e9\n key") == []
 
 
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("", b""),
+        ("null", b""),
+        ("[200]", b""),
+        ("[" * 100_000, b""),
+        ('[200, "OK", [], 1, 1, []]', 5),
+        ('["200", "OK", [], 1, 1, []]', b""),
+        ('[true, "OK", [], 1, 1, []]', b""),
+        ('[101, "OK", [], 1, 1, []]', b""),
+        ("[200, null, [], 1, 1, []]", b""),
+        ('[200, "O\\u001bK", [], 1, 1, []]', b""),
+        ('[200, "OK", [["a", "b\\r\\nc: d"]], 1, 1, []]', b""),
+        ('[200, "OK", [["a b", "c"]], 1, 1, []]', b""),
+        ('[200, "OK", [["\u20ac", "c"]], 1, 1, []]', b""),
+        ('[200, "OK", [], NaN, 1, []]', b""),
+        ('[200, "OK", [], 1, 1e999, []]', b""),
+        ('[200, "OK", [], 1, "1", []]', b""),
+        ('[200, "OK", [], 1, 1, [["x", 1]]]', b""),
+        ('[200, "OK", [], 1, 1, [["x"]]]', b""),
+    ],
+)
+async def test_what_was_not_kept_so_is_nothing(
+    peer: Any, session: Any, tmp_path: Path, head: str, body: Any
+) -> None:
+    """Others may write to the file: a request goes out as if nothing was kept."""
+    storage = SQLiteCacheStorage(tmp_path / "cache.db")
+    server: Peer = await peer(
+        lambda _: reply(200, str(len(server.asked)), {"Cache-Control": "max-age=60"})
+    )
+    client = session(middlewares=[CacheMiddleware(storage)])
+    try:
+        async with client.get(server.url()) as response:
+            assert await response.text() == "1"
+        with sqlite3.connect(tmp_path / "cache.db") as database:
+            database.execute("UPDATE responses SET head = ?, body = ?", (head, body))
+        database.close()
+        async with client.get(server.url()) as response:
+            assert await response.text() == "2"
+    finally:
+        await storage.close()
+
+
 async def test_the_variants_of_a_url_are_bounded(make: Maker) -> None:
     storage = make(10**9)
     for number in range(MAX_VARIANTS + 20):

@@ -12,12 +12,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from importlib import import_module
+from math import isfinite
 from os import PathLike, fspath
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from wherry.middlewares.cache_fields import StoredResponse
 from wherry.private_files import make_private
+from wherry.protocol.grammar import has_control, has_control_bytes, is_token_bytes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -299,15 +301,36 @@ def pack_head(stored: StoredResponse) -> str:
 
 
 def unpack(head: str | bytes, body: bytes) -> StoredResponse:
-    """What `pack_head` made, and the body, as a response again."""
-    status, reason, headers, asked_at, came_at, variant = json.loads(head)
-    raw = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers)
-    return StoredResponse(
-        status,
-        reason,
-        raw,
-        body,
-        asked_at,
-        came_at,
-        tuple((name, value) for name, value in variant),
+    """What `pack_head` made, and the body, as a response again.
+
+    Raises:
+        ValueError: It was not made so: others may write to a storage too.
+    """
+    try:
+        status, reason, headers, asked_at, came_at, variant = json.loads(head)
+        raw = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers)
+        selected = tuple((name, value) for name, value in variant)
+    except (TypeError, AttributeError, RecursionError) as exc:
+        raise ValueError(f"this is no kept response: {exc}") from exc
+    stored = StoredResponse(status, reason, raw, body, asked_at, came_at, selected)
+    if not _is_sound(stored):
+        raise ValueError("this is no kept response")
+    return stored
+
+
+def _is_sound(stored: StoredResponse) -> bool:
+    """Whether a response that was read is of the types, and of the characters, that one has."""
+    return (
+        type(stored.status) is int
+        and 200 <= stored.status <= 999
+        and isinstance(stored.reason, str)
+        and not has_control(stored.reason)
+        and isinstance(stored.body, bytes)
+        and all(
+            is_token_bytes(name) and not has_control_bytes(value) for name, value in stored.headers
+        )
+        and all(type(at) in (int, float) for at in (stored.asked_at, stored.came_at))
+        and isfinite(stored.asked_at)
+        and isfinite(stored.came_at)
+        and all(isinstance(part, str) for pair in stored.variant for part in pair)
     )
