@@ -356,6 +356,39 @@ async def test_a_reference_that_leads_off_takes_no_secret_of_the_request_along(
         assert not {"Authorization", "Cookie"} & asked.headers.keys()
 
 
+@pytest.mark.parametrize("given", LEADING_OFF)
+async def test_cookies_without_a_domain_stay_at_the_base_url(
+    peer: Any, session: Any, given: str
+) -> None:
+    server: Peer = await peer(lambda _: reply(200, "", {"Set-Cookie": "theirs=1; Path=/"}))
+    client = session(base_url=server.url("/", "h.test"), cookies={"ours": "s"})
+    reference = given.format(evil=f"{EVIL}:{server.port}")
+    for _ in range(2):
+        for target in ("/", reference):
+            async with client.get(target) as response:
+                assert response.status == 200
+    told = [asked.headers.get("Cookie", "") for asked in server.asked]
+    assert told[:2] == ["ours=s", ""]
+    assert sorted(told[2].split("; ")) == ["ours=s", "theirs=1"]
+    assert told[3] == "theirs=1"
+
+
+async def test_cookies_without_a_domain_do_not_follow_a_redirect_from_the_base_url(
+    peer: Any, session: Any
+) -> None:
+    server: Peer = await peer(
+        lambda asked: (
+            reply(307, "", {"Location": server.url("/y", EVIL)})
+            if asked.target == "/x"
+            else reply()
+        )
+    )
+    client = session(base_url=server.url("/", "h.test"), cookies={"ours": "s"})
+    async with client.post("/x", data=b"1") as response:
+        assert response.url == URL(server.url("/y", EVIL))
+    assert [asked.headers.get("Cookie") for asked in server.asked] == ["ours=s", None]
+
+
 async def test_a_whole_url_is_taken_at_its_word(peer: Any, session: Any) -> None:
     """What is given with it is for it; what the session says for all is not."""
     server: Peer = await peer()

@@ -75,8 +75,8 @@ class ClientSession(SessionProperties):
 
     Args:
         base_url: What relative URLs are relative to; a path in it must end with a slash.  `headers`
-            with secrets (Authorization, Cookie, Proxy-Authorization), Host, and `auth` go to its
-            origin alone then.
+            with secrets (Authorization, Cookie, Proxy-Authorization), Host, `auth`, and cookies
+            without a domain go to its origin alone then.
         connector: Makes and keeps connections; a `TCPConnector` by default.
         cookies: Cookies that are in the jar from the beginning.
         headers: Fields of every request; a copy is kept, see `headers`.

@@ -106,6 +106,10 @@ class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
             "; ".join([f"{morsel.key}={morsel.coded_value}" for morsel in cookies.values()])
         )
 
+    def cookie_header_without_shared(self, url: URL) -> str:
+        """The same without the cookies that go to every host, where the jar tells them apart."""
+        return self.cookie_header(url)
+
 
 class DummyCookieJar(AbstractCookieJar):
     """A jar that takes nothing and sends nothing."""

@@ -209,6 +209,13 @@ class CookieJar(AbstractCookieJar):
             line = lines.by_path[path] = self._join(self._for_path(lines.cookies, path))
         return line
 
+    def cookie_header_without_shared(self, url: URL) -> str:
+        """The Cookie field's value of the cookies that have a domain, "" for none."""
+        if type(self).cookie_header is not CookieJar.cookie_header:
+            return self.cookie_header(url)  # a rule of the program's own
+        cookies = [cookie for cookie in self._candidates(url) if cookie.domain]
+        return self._join(self._for_path(cookies, url.raw_path))
+
     def filter_cookies(self, request_url: URL = _NO_URL) -> BaseCookie[str]:
         """The cookies to send with a request for `request_url`, in the order in which they are
         sent.

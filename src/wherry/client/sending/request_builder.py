@@ -330,7 +330,9 @@ class RequestBuilder:
         auth = hop.auth
         if auth is None and (self._default_auth is not None or self._trust_env):
             auth = self._auth_for(hop, shared)
-        cookie_line = self._cookie_jar.cookie_header(url)
+        known = cookie_line = self._cookie_jar.cookie_header(url)
+        if cookie_line and not self._is_at_base(url):
+            cookie_line = self._cookie_jar.cookie_header_without_shared(url)
         request = self._request_class(
             hop.method,
             url,
@@ -358,7 +360,7 @@ class RequestBuilder:
         )
         if options.hops is not None or self._may_pass_proxies:
             request.hops = self._proxies.hops_for(url, options)
-        request._cookie_line = cookie_line
+        request._cookie_line = known
         if self._head_limits != _USUAL_LIMITS or options.limits != (None, None, None):
             request._limits = self._limits_for(options)
         if options.upload_tracker is not None:
