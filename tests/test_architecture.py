@@ -96,7 +96,12 @@ OPTIONAL = {
     "websockets", "zlib_ng",
 }  # fmt: skip
 # Our own modules that need one of these, and are therefore imported where they are used.
-NEEDS_OPTIONAL = {"wherry.testing.server", "wherry.cli.app", "wherry.connect.aiodns"}
+NEEDS_OPTIONAL = {
+    "wherry.testing.server",
+    "wherry.cli.app",
+    "wherry.connect.aiodns",
+    "wherry.connect.quic.dial",
+}
 
 # Our own modules that most programs never need, and that take long to import.
 LATE = {"wherry.protocol.http2.connection"}

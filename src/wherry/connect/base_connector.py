@@ -12,6 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Generator
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,7 +40,7 @@ _SCHEME_OF = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 # Routes are remembered for as many origins; a crawler's millions must not stay.
 MAX_ROUTES = 1024
 KEEPALIVE_TIMEOUT = 15.0
-PROTOCOLS = frozenset({"http/1.1", "h2", "h2c"})
+PROTOCOLS = frozenset({"http/1.1", "h2", "h2c", "h3"})
 
 
 class Unset:
@@ -81,11 +82,12 @@ class BaseConnector(PrivateNames):
         loop: The event loop, by default the running one.
         timeout_ceil_threshold: Accepted for compatibility.
         protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2
-            without TLS).
+            without TLS), or "h3" alone (HTTP/3 by prior knowledge, which needs the extra http3).
         limits: What a server may send in a response's head.
 
     Raises:
         ValueError: `keepalive_timeout` with `force_close`, or a protocol that is not known.
+        ModuleNotFoundError: "h3" is asked for without the extra http3.
         RuntimeError: No event loop is running.
     """
 
@@ -124,6 +126,8 @@ class BaseConnector(PrivateNames):
             raise ValueError(
                 f"protocols are some of {', '.join(sorted(PROTOCOLS))}; not {protocols!r}"
             )
+        if "h3" in protocols:
+            _check_http3(tuple(protocols))
         # None is no limit too.
         limit, limit_per_host = (
             whole_number("limit", limit or 0),
@@ -476,6 +480,17 @@ class _Dialler:
 
     def __call__(self, connect_request: ConnectRequest) -> Awaitable[Connection]:
         return dial(connect_request.route, self._settings, connect_request)
+
+
+def _check_http3(protocols: tuple[str, ...]) -> None:
+    if protocols != ("h3",):
+        raise ValueError(
+            f"'h3' stands alone, for servers that are known to speak it; not {protocols!r}"
+        )
+    if find_spec("qh3") is None:
+        raise ModuleNotFoundError(
+            "HTTP/3 needs the package qh3: pip install 'wherry[http3]'", name="qh3"
+        )
 
 
 def _as_limits(limits: Any) -> Limits:

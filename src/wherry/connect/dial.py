@@ -101,6 +101,8 @@ async def dial_route(
     route: Route, settings: DialSettings, connect_request: ConnectRequest
 ) -> Connection:
     """What `dial` does where the connector has no way of its own."""
+    if route.protocols == ("h3",):
+        return await _dial_quic(route, settings, connect_request)
     if route.hops:
         return await _dial_through(route, settings, connect_request)
     if route.path is not None:
@@ -130,6 +132,19 @@ async def _dial_direct(
             route=route,
         ),
     )
+
+
+async def _dial_quic(
+    route: Route, settings: DialSettings, connect_request: ConnectRequest
+) -> Connection:
+    # What it imports needs the extra http3.
+    from wherry.connect.quic import dial as quic
+
+    key = connection_key(route)
+    quic.refuse_without_origin(route, key)
+    dialled = _Dialled(route.origin.host, route.origin.port, key, ClientConnectorError)
+    addresses = await dialled.addresses(settings, connect_request)
+    return await quic.connect_quic(addresses, route, settings, connect_request, key)
 
 
 async def handshake_for(
@@ -321,21 +336,7 @@ class _Dialled:
     ) -> Any:
         """A protocol of `factory` (or another, if ALPN says so) on a connected transport."""
         loop = settings.loop
-        started = loop.time()
-        limit = connect_request.time_limit()
-        try:
-            async with limit:
-                results = await addresses_of(
-                    self.host, self.port, settings, connect_request, self.key
-                )
-        except TimeoutError as exc:
-            if not limit.expired():
-                raise
-            said = f"the look-up of {self.host} did not end"
-            raise timed_out(self.key, connect_request, said) from exc
-        if not is_literal(self.host):
-            connect_request.timings.dns = loop.time() - started
-        remaining = [addr_info(result) for result in results]
+        remaining = await self.addresses(settings, connect_request)
         last: Exception | None = None
         while remaining:
             attempts = Attempts(loop)
@@ -359,6 +360,26 @@ class _Dialled:
             raise last
         finally:
             last = None
+
+    async def addresses(
+        self, settings: DialSettings, connect_request: ConnectRequest
+    ) -> list[AddrInfoType]:
+        """Where the host is."""
+        started = settings.loop.time()
+        limit = connect_request.time_limit()
+        try:
+            async with limit:
+                results = await addresses_of(
+                    self.host, self.port, settings, connect_request, self.key
+                )
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            said = f"the look-up of {self.host} did not end"
+            raise timed_out(self.key, connect_request, said) from exc
+        if not is_literal(self.host):
+            connect_request.timings.dns = settings.loop.time() - started
+        return [addr_info(result) for result in results]
 
     async def _attempt(
         self,

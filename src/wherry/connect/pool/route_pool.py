@@ -164,6 +164,8 @@ class Negotiated:
         is there.
         """
         route = self.way(route)
+        if route.protocols == ("h3",):
+            return True
         if route.is_tls:
             return self._chosen.get(route) if "h2" in route.protocols else False
         return "h2c" in route.protocols

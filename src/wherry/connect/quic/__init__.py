@@ -1,0 +1,1 @@
+"""QUIC's way to a server: trust, sockets, dialling."""

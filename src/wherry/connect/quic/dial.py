@@ -1,0 +1,308 @@
+"""From addresses to a connection that speaks HTTP/3: sockets, the QUIC handshake, the certificate.
+
+Addresses race as TCP's do (RFC 8305): the next one is tried when the one before it has failed, or
+has been silent for the connector's `happy_eyeballs_delay`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import socket
+import ssl
+from hashlib import sha256
+from typing import Any
+
+from aiohappyeyeballs import AddrInfoType
+
+from wherry.connect.connect_request import ConnectRequest
+from wherry.connect.dial_settings import DialSettings, server_name, timed_out
+from wherry.connect.happy_eyeballs import interleaved, reason, show
+from wherry.connect.quic.socket import QuicTransport, open_socket
+from wherry.connect.quic.trust import CannotCarry, trust_for
+from wherry.connect.route import Route
+from wherry.connect.tls.contexts import Fingerprint
+from wherry.errors import (
+    ClientConnectorCertificateError,
+    ClientConnectorError,
+    ClientConnectorSSLError,
+    ClientSSLError,
+    ServerFingerprintMismatch,
+)
+from wherry.protocol.http3.connection import Http3Connection
+from wherry.protocol.http3.quic_engine import QuicEnd, QuicEngine, QuicTrust
+from wherry.types import ConnectionKey
+
+# RFC 8446 6.2.
+_NO_APPLICATION_PROTOCOL = 120
+
+
+class _Handshake:
+    """One address that is being tried: a `DatagramReceiver` until the handshake is over."""
+
+    __slots__ = ("_address", "_key", "done", "engine", "transport")
+
+    is_busy = False
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, engine: QuicEngine, address: Any, key: ConnectionKey
+    ) -> None:
+        self.engine = engine
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.transport: QuicTransport | None = None
+        self._address = address
+        self._key = key
+
+    def events_arrived(self) -> None:
+        if self.done.done():
+            return
+        if self.engine.end is not None:
+            self.done.set_exception(_failure(self._key, self.engine.end, show(self._address)))
+        elif self.engine.handshake_done:
+            self.done.set_result(None)
+
+    def datagrams_sent(self) -> bool:
+        return False
+
+    def timer_passed(self, silence: float) -> None:
+        """The handshake has the time limit of the dial."""
+
+    def transport_failed(self, exc: OSError) -> None:
+        if not self.done.done():
+            said = f"{show(self._address)} (UDP): {reason(exc)}"
+            self.done.set_exception(ClientConnectorError(self._key, OSError(exc.errno, said)))
+
+    def transport_closed(self) -> None:
+        self.transport_failed(ConnectionResetError("the socket was closed"))
+
+
+def refuse_without_origin(route: Route, key: ConnectionKey) -> None:
+    """HTTP/3 by prior knowledge goes straight to an https origin.
+
+    Raises:
+        ClientConnectorError: The route leads elsewhere.
+    """
+    if route.hops:
+        why = "HTTP/3 goes through no proxy: allow h2 or http/1.1 for what has one"
+    elif route.path is not None:
+        why = "HTTP/3 is spoken over UDP, not over Unix sockets or pipes"
+    elif not route.is_tls:
+        why = "HTTP/3 is spoken with https origins only: allow http/1.1 for plain ones"
+    else:
+        return
+    raise ClientConnectorError(key, OSError(None, why))
+
+
+async def connect_quic(
+    addresses: list[AddrInfoType],
+    route: Route,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+    key: ConnectionKey,
+) -> Http3Connection:
+    """A connection to the first address that answers by QUIC.
+
+    Args:
+        addresses: Where the origin is; ports are UDP's.
+        route: The way, which has no proxies.
+        settings: The connector's.
+        connect_request: Whose connection this will be.
+        key: What errors show.
+
+    Raises:
+        ClientConnectorError: There is none; subclasses say what was wrong.
+        ConnectionTimeoutError: The time limit passed.
+        ServerFingerprintMismatch: The certificate is another one.
+    """
+    loop = settings.loop
+    started = loop.time()
+    try:
+        trust = await trust_for(route.ssl)
+    except CannotCarry as exc:
+        said = f"this SSLContext cannot be used for HTTP/3: {exc}; allow h2 or http/1.1 for it"
+        raise ClientConnectorSSLError(key, ssl.SSLError(0, said)) from exc
+    ordered = interleaved(addresses, settings.interleave)
+    try:
+        async with connect_request.time_limit():
+            made = await _first(ordered, trust, route, settings, key)
+    except TimeoutError as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise
+        tried = "; ".join(f"{show(info[4])} (UDP): no answer" for info in ordered)
+        raise timed_out(key, connect_request, tried) from exc
+    connect_request.timings.connect = loop.time() - started
+    transport = made.transport
+    assert transport is not None
+    connection = Http3Connection(loop, made.engine, transport, settings.limits)
+    connection.route = route
+    transport.receiver = connection
+    connection.events_arrived()
+    return connection
+
+
+async def _first(
+    addresses: list[AddrInfoType],
+    trust: QuicTrust,
+    route: Route,
+    settings: DialSettings,
+    key: ConnectionKey,
+) -> _Handshake:
+    """The first handshake that succeeds; the others are given up."""
+    remaining = addresses[::-1]
+    running: set[asyncio.Task[_Handshake]] = set()
+    failures: list[BaseException] = []
+    winner: _Handshake | None = None
+    try:
+        while winner is None and (remaining or running):
+            if remaining:
+                running.add(
+                    settings.loop.create_task(
+                        _handshake(remaining.pop(), trust, route, settings, key)
+                    )
+                )
+            delay = settings.happy_eyeballs_delay if remaining else None
+            done, running = await asyncio.wait(
+                running, timeout=delay, return_when=asyncio.FIRST_COMPLETED
+            )
+            winner = _sorted_out(done, failures)
+    finally:
+        await _given_up(running)
+    if winner is not None:
+        return winner
+    try:
+        raise _worst(failures)
+    finally:
+        failures.clear()
+
+
+def _sorted_out(
+    done: set[asyncio.Task[_Handshake]], failures: list[BaseException]
+) -> _Handshake | None:
+    winner: _Handshake | None = None
+    for task in done:
+        exc = task.exception()
+        if exc is not None:
+            failures.append(exc)
+        elif winner is None:
+            winner = task.result()
+        else:
+            _abort(task.result())
+    return winner
+
+
+async def _given_up(running: set[asyncio.Task[_Handshake]]) -> None:
+    for task in running:
+        task.cancel()
+    for task in running:
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await asyncio.wait((task,))
+        if not task.cancelled() and task.exception() is None:
+            _abort(task.result())
+
+
+def _abort(made: _Handshake) -> None:
+    if made.transport is not None:
+        made.transport.abort()
+
+
+def _worst(failures: list[BaseException]) -> BaseException:
+    """What a peer said is worth more than that another address was silent."""
+    for failure in failures:
+        if isinstance(failure, (ClientSSLError, ServerFingerprintMismatch)):
+            return failure
+    return failures[-1]
+
+
+async def _handshake(
+    info: AddrInfoType,
+    trust: QuicTrust,
+    route: Route,
+    settings: DialSettings,
+    key: ConnectionKey,
+) -> _Handshake:
+    loop = settings.loop
+    family, address = info[0], info[4]
+    engine = QuicEngine(server_name(route), trust)
+    attempt = _Handshake(loop, engine, address, key)
+    try:
+        made = (
+            None
+            if settings.socket_factory is None
+            else settings.socket_factory((info[0], socket.SOCK_DGRAM, 0, "", address))
+        )
+        sock = open_socket(address, family, _local_address(family, settings), made)
+    except OSError as exc:
+        said = f"{show(address)} (UDP): {reason(exc)}"
+        raise ClientConnectorError(key, OSError(exc.errno, said)) from exc
+    try:
+        transport = QuicTransport(loop, sock, engine, attempt)
+    except NotImplementedError as exc:
+        sock.close()
+        said = "this event loop cannot watch UDP sockets (Windows' Proactor): use a selector loop"
+        raise ClientConnectorError(key, OSError(None, said)) from exc
+    attempt.transport = transport
+    try:
+        engine.connect(address, loop.time())
+        transport.flush()
+        await attempt.done
+        _check(engine, route, key)
+    except BaseException:
+        if attempt.done.done() and not attempt.done.cancelled():
+            attempt.done.exception()
+        _farewell(engine, transport)
+        raise
+    return attempt
+
+
+def _farewell(engine: QuicEngine, transport: QuicTransport) -> None:
+    """The server may forget the handshake; nothing of it is left here."""
+    engine.close(0x100)
+    transport.flush()
+    transport.abort()
+
+
+def _check(engine: QuicEngine, route: Route, key: ConnectionKey) -> None:
+    """The certificate is the one that was asked for, and the server speaks HTTP/3.
+
+    Raises:
+        ServerFingerprintMismatch: It is another one.
+        ClientConnectorSSLError: The server speaks something else.
+    """
+    expected = route.ssl
+    if isinstance(expected, Fingerprint):
+        got = sha256(engine.certificate).digest()
+        if not hmac.compare_digest(got, expected.fingerprint):
+            raise ServerFingerprintMismatch(expected.fingerprint, got, key.host, key.port or 443)
+    if engine.protocol != "h3":
+        raise ClientConnectorSSLError(
+            key, ssl.SSLError(0, f"the server chose {engine.protocol!r} by ALPN, wanted: h3")
+        )
+
+
+def _failure(key: ConnectionKey, end: QuicEnd, where: str) -> ClientConnectorError:
+    """What a caller meets whose handshake ended so."""
+    said = end.reason or "no reason given"
+    if end.refuses_certificate:
+        return ClientConnectorCertificateError(
+            key, ssl.SSLCertVerificationError(1, f"certificate verify failed: {said}")
+        )
+    if end.alert == _NO_APPLICATION_PROTOCOL:
+        return ClientConnectorSSLError(
+            key, ssl.SSLError(0, f"{where} does not speak h3 (no_application_protocol)")
+        )
+    if end.alert is not None:
+        return ClientConnectorSSLError(
+            key, ssl.SSLError(0, f"{where} ended the handshake by alert {end.alert}: {said}")
+        )
+    who = "the server" if end.by_peer else "QUIC"
+    return ClientConnectorError(
+        key, OSError(None, f"{where} (UDP): {who} ended the handshake: {end.code:#x} {said}")
+    )
+
+
+def _local_address(family: int, settings: DialSettings) -> Any:
+    for info in settings.local_addresses or ():
+        if info[0] == family:
+            return info[4]
+    return None

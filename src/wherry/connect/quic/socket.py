@@ -1,0 +1,274 @@
+"""A UDP socket that belongs to one QUIC connection: datagrams in and out, and one timer.
+
+Datagrams are read as the loop reports them and handed to the engine together; what the engine has
+to say goes out once in a turn of the loop, after the tasks that a read woke have run, so that
+acknowledgements ride with new requests.  Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import socket
+from typing import Any, Protocol
+
+from wherry.protocol.http3.quic_engine import QuicEngine
+
+# Datagrams that are read before the loop has its turn.
+_BATCH = 64
+_LARGEST = 65535
+# What the system may keep for the socket, in bytes, where it lets us ask for so much.
+_RECEIVE_BUFFER, _SEND_BUFFER = 4 * 1024 * 1024, 1024 * 1024
+# RFC 9002 6.1.2: timers are no finer than this, in seconds.
+_GRANULARITY = 0.001
+# After the handshake so many reports in a row that nobody is there (ICMP) count as an end: one may
+# be of a server that is being restarted.
+_MAX_REFUSALS = 3
+_GONE = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
+
+
+class DatagramReceiver(Protocol):
+    """Who is told of what came: the dialler during the handshake, then an `Http3Connection`."""
+
+    def events_arrived(self) -> None: ...
+
+    def datagrams_sent(self) -> bool: ...
+
+    def timer_passed(self, silence: float) -> None: ...
+
+    def transport_failed(self, exc: OSError) -> None: ...
+
+    def transport_closed(self) -> None: ...
+
+    @property
+    def is_busy(self) -> bool: ...
+
+
+def open_socket(
+    address: Any, family: int, local_address: Any = None, made: socket.socket | None = None
+) -> socket.socket:
+    """A UDP socket that talks to `address` alone.
+
+    Raises:
+        OSError: There is no way there, or the local address cannot be had.
+    """
+    sock = socket.socket(family, socket.SOCK_DGRAM) if made is None else made
+    try:
+        sock.setblocking(False)
+        for option, size in ((socket.SO_RCVBUF, _RECEIVE_BUFFER), (socket.SO_SNDBUF, _SEND_BUFFER)):
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+        if local_address is not None:
+            sock.bind(local_address)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _read(sock: socket.socket) -> tuple[list[bytes], OSError | None]:
+    """The datagrams that are there, a batch at most, and what the system reported after them."""
+    datagrams: list[bytes] = []
+    take, receive = datagrams.append, sock.recv
+    try:
+        for _ in range(_BATCH):
+            take(receive(_LARGEST))
+    except (BlockingIOError, InterruptedError):
+        return datagrams, None
+    except OSError as exc:
+        return datagrams, exc
+    return datagrams, None
+
+
+class QuicTransport(asyncio.Transport):
+    """The socket of one connection.
+
+    Args:
+        loop: The event loop; it must be able to watch sockets (`add_reader`).
+        sock: Connected; it belongs to the transport from now on.
+        engine: Whose datagrams these are.
+        receiver: Who is told.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        engine: QuicEngine,
+        receiver: DatagramReceiver,
+    ) -> None:
+        super().__init__()
+        self._loop = loop
+        self._sock: socket.socket | None = sock
+        self._engine = engine
+        self.receiver = receiver
+        self._unsent: list[bytes] = []  # what the system did not take
+        self._flushing = False
+        self._closing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._ping_at = math.inf  # when to say that we are still there
+        self._heard = loop.time()
+        self._refusals = 0
+        self._extra = {"peername": sock.getpeername(), "sockname": sock.getsockname()}
+        loop.add_reader(sock.fileno(), self._readable)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._sock is None else "closing" if self._closing else "open"
+        return f"<QuicTransport {self._extra['peername']} {state}>"
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "socket" and self._sock is not None:
+            return self._sock
+        return self._extra.get(name, default)
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        sock = self._sock
+        if sock is None:
+            return
+        datagrams, failure = _read(sock)
+        if datagrams:
+            now = self._heard = self._loop.time()
+            self._refusals = 0
+            self._engine.receive(datagrams, now)
+            self.receiver.events_arrived()
+            if self._sock is not None and not self._flushing:
+                self._flushing = True
+                self._loop.call_soon(self._flush_later)
+        if failure is not None:
+            self._failed(failure)
+
+    def _failed(self, exc: OSError) -> None:
+        if exc.errno not in _GONE or self._sock is None:
+            return  # a lost datagram is QUIC's daily bread
+        self._refusals += 1
+        if not self._engine.handshake_done or self._refusals >= _MAX_REFUSALS:
+            self.receiver.transport_failed(exc)
+            self.abort()
+
+    # --- out --------------------------------------------------------------------------------------
+
+    def flush_soon(self) -> None:
+        """Send what the engine has, when the tasks that are ready have run."""
+        if not self._flushing and self._sock is not None:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+
+    def _flush_later(self) -> None:
+        # The tasks that the read woke are before this in the loop's queue.
+        self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what the engine has."""
+        self._flushing = False
+        if self._sock is None:
+            return
+        if not self._unsent:
+            now = self._loop.time()
+            self._send(self._engine.datagrams(now))
+            while (
+                not self._unsent and self._sock is not None and self.receiver.datagrams_sent()
+            ) and (more := self._engine.datagrams(now)):
+                self._send(more)
+        if self._sock is not None:
+            self._arm_timer()
+
+    def _send(self, datagrams: list[bytes]) -> None:
+        sock = self._sock
+        for position, datagram in enumerate(datagrams):
+            if sock is None:
+                return
+            try:
+                sock.send(datagram)
+            except (BlockingIOError, InterruptedError):
+                if not self._closing:
+                    self._unsent = datagrams[position:]
+                    self._loop.add_writer(sock.fileno(), self._writable)
+                return
+            except OSError as exc:
+                # EMSGSIZE answers a probe for a larger MTU (RFC 9000 14.3); in the handshake the
+                # smallest that QUIC knows does not pass.
+                if exc.errno == errno.EMSGSIZE and not self._engine.handshake_done:
+                    self.receiver.transport_failed(exc)
+                    self.abort()
+                    return
+                self._failed(exc)
+                sock = self._sock
+
+    def _writable(self) -> None:
+        if self._sock is None:
+            return
+        self._loop.remove_writer(self._sock.fileno())
+        rest, self._unsent = self._unsent, []
+        self._send(rest)
+        if not self._unsent:
+            self.flush()
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def _arm_timer(self) -> None:
+        """One handle, which is never later than what is due and seldom made anew."""
+        due = self._engine.timer()
+        if due is None:
+            return
+        kind, at = due
+        self._ping_at = math.inf
+        if kind == "idle" and self.receiver.is_busy:
+            # RFC 9000 10.1.2: whoever waits for a slow answer says that it is still there.
+            now = self._loop.time()
+            at = self._ping_at = now + (at - now) / 2
+        if self._timer is None or at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(at, self._timer_due)
+            self._timer_at = at
+
+    def _timer_due(self) -> None:
+        self._timer = None
+        if self._sock is None:
+            return
+        engine = self._engine
+        due = engine.timer()
+        now = self._loop.time()
+        if due is not None:
+            _, at = due
+            if at <= now + _GRANULARITY:
+                engine.handle_timer(max(now, at))
+                self.receiver.timer_passed(now - self._heard)
+                if self._sock is not None:
+                    self.receiver.events_arrived()
+            elif now >= self._ping_at - _GRANULARITY and self.receiver.is_busy:
+                engine.ping()
+        self.flush()
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        return self._closing or self._sock is None
+
+    def close(self) -> None:
+        """Send what there is (CONNECTION_CLOSE), and close the socket in the next turn."""
+        if self._closing or self._sock is None:
+            return
+        self._closing = True
+        self._loop.call_soon(self.abort)
+        if not self._unsent:
+            self._send(self._engine.datagrams(self._loop.time()))
+
+    def abort(self) -> None:
+        """Close the socket now."""
+        sock, self._sock = self._sock, None
+        if sock is None:
+            return
+        self._closing = True
+        if not self._loop.is_closed():
+            self._loop.remove_reader(sock.fileno())
+            self._loop.remove_writer(sock.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        sock.close()
+        self.receiver.transport_closed()

@@ -1,0 +1,433 @@
+"""HTTP/3 on the wire (RFC 9114): many exchanges at a time on a QUIC connection, each a stream.
+
+`Http3Connection` opens and ends streams, and says how many may start.  What comes in is
+`Receiver`'s, what goes out `Sender`'s, and a stream's own state `Http3Exchange`'s; `QuicEngine`
+speaks QUIC, and whoever owns the UDP socket (`DatagramTransport`) brings datagrams and calls.
+
+A reader that pauses gets one window more; then nothing is taken from the engine any more, which
+therefore grants the server no credit, on no stream of this connection.  The connection starts
+nothing new meanwhile, so the pool dials another, and goes on when the reader does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol, cast
+
+from wherry.errors import BadHttpMessage, ClientConnectionError, ServerDisconnectedError
+from wherry.protocol.connection import BodySink, Exchange, not_started
+from wherry.protocol.heads import RequestHead
+from wherry.protocol.http3.exchange import Http3Exchange
+from wherry.protocol.http3.frames import ConnectionFault, ErrorCode, StreamFault, code_name
+from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
+from wherry.protocol.http3.receiver import Receiver, StreamKeeper
+from wherry.protocol.http3.sender import Sender
+from wherry.protocol.limits import DEFAULT_LIMITS, Limits
+from wherry.types import HttpVersion30
+
+# What a stream may get whose reader has paused, in bytes.
+PAUSED_WINDOW = 512 * 1024
+# An idle connection this close to its idle time-out may be over on the other side, in seconds.
+_IDLE_MARGIN = 1.0
+# So many probe time-outs in a row, and so many seconds of silence: the server is gone (a restarted
+# one does not know the connection, and may not say so).
+_MAX_PROBES = 6
+_MAX_SILENCE = 5.0
+
+
+class DatagramTransport(Protocol):
+    """Who owns the UDP socket."""
+
+    def flush_soon(self) -> None:
+        """The engine has something to send: in this turn of the loop, or the next."""
+
+    def close(self) -> None:
+        """Send what there is, then close the socket; `Http3Connection.transport_closed` follows."""
+
+    def abort(self) -> None:
+        """Close the socket; `Http3Connection.transport_closed` follows."""
+
+    def is_closing(self) -> bool: ...
+
+
+class Http3Connection(StreamKeeper):
+    """A QUIC connection that speaks HTTP/3.
+
+    Args:
+        loop: The event loop.
+        engine: Its QUIC, the handshake done.
+        transport: Who owns the socket.
+        limits: What a server may send in a response's head.
+    """
+
+    __slots__ = (
+        "_active",
+        "_closed_waiter",
+        "_draining",
+        "_ended",
+        "_engine",
+        "_held_back",
+        "_last",
+        "_limits",
+        "_next_id",
+        "_receiver",
+        "_sender",
+        "_transport",
+        "streams",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        engine: QuicEngine,
+        transport: DatagramTransport,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.loop = loop
+        self.owner = None
+        self.route: Any = None
+        self.timings: Any = None
+        self.companion: Any = None
+        self.reserved = 0
+        self.exchanges = 0
+        self.idle_since = loop.time()
+        self.version = HttpVersion30
+        self.streams: dict[int, Http3Exchange] = {}
+        self._engine = engine
+        self._transport: DatagramTransport | None = transport
+        self._limits = limits
+        self._receiver = Receiver(self, PAUSED_WINDOW)
+        self._sender = Sender(engine)
+        self._active = 0
+        self._next_id = 0
+        self._last: int | None = None  # how many exchanges it may carry in all
+        self._draining = False
+        self._ended = False
+        self._held_back: set[Http3Exchange] = set()  # whose readers hold a whole window
+        self._closed_waiter: asyncio.Future[None] | None = None
+        self._sender.open_control_streams(limits.max_head_size)
+        self.capacity = engine.stream_limit
+        transport.flush_soon()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._transport is None else f"{self._active} streams"
+        return f"<Http3Connection {self.route} {state} exchanges={self.exchanges}>"
+
+    # --- what the pool and the pipeline see -------------------------------------------------------
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return cast("asyncio.Transport | None", self._transport)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._active
+
+    def is_usable(self) -> bool:
+        transport = self._transport
+        if (
+            transport is None
+            or self.capacity <= 0
+            or transport.is_closing()
+            or not self._engine.is_open
+        ):
+            return False
+        if not self._active:
+            timer = self._engine.timer()
+            if timer is not None and timer[0] == "idle":
+                return timer[1] - self.loop.time() > _IDLE_MARGIN
+        return True
+
+    def start(self, head: RequestHead, sink: BodySink) -> Exchange:
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._ended:
+            raise not_started(f"Connection to {self._peer()} is closed")
+        if self.capacity <= 0:
+            raise not_started(f"Connection to {self._peer()} takes no more streams")
+        exchange = Http3Exchange(
+            self,
+            sink,
+            self.exchanges > 0,
+            bodyless=head.method == "HEAD",
+            limits=head.limits or self._limits,
+        )
+        sink.flow = exchange
+        if head.upgrade is not None:
+            exchange.unprocessed = True
+            exchange.fail(
+                ClientConnectionError(
+                    f"{self._peer()} is spoken to by HTTP/3, over which {head.upgrade} is not "
+                    "carried yet: allow http/1.1 or h2 as well"
+                )
+            )
+            return exchange
+        self.capacity -= 1
+        self.exchanges += 1
+        self._active += 1
+        stream_id = exchange.stream_id = self._next_id
+        self._next_id = stream_id + 4
+        self.streams[stream_id] = exchange
+        self._sender.open(exchange, head)
+        transport.flush_soon()
+        if self._last is not None and self.exchanges >= self._last:
+            self.retire()
+        return exchange
+
+    def carry_at_most(self, exchanges: int) -> None:
+        super().carry_at_most(exchanges)
+        self._last = exchanges
+
+    def retire(self) -> None:
+        """No exchange starts any more; the connection closes when those under way have ended."""
+        self._draining = True
+        self.capacity = 0
+        if not self._active:
+            self.close()
+
+    def close(self) -> None:
+        self._end(ClientConnectionError("Connection closed"))
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self._engine.close(ErrorCode.NO_ERROR)
+            transport.close()
+
+    def abort(self) -> None:
+        self._end(ClientConnectionError("Connection closed"))
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        if self._transport is None:
+            return
+        if self._closed_waiter is None:
+            self._closed_waiter = self.loop.create_future()
+        await asyncio.shield(self._closed_waiter)
+
+    # --- what exchanges ask for -------------------------------------------------------------------
+
+    def send_body(self, exchange: Http3Exchange, data: memoryview | None) -> None:
+        self._sender.send_body(exchange, data)
+        if self._transport is not None:
+            self._transport.flush_soon()
+
+    def reset(self, exchange: Http3Exchange, code: ErrorCode) -> None:
+        """End one stream at once, if that is still to be done; the others never notice (RFC 9114
+        4.1.1).
+        """
+        if self.streams.get(exchange.stream_id) is not exchange:
+            return
+        if not exchange.request_ended:
+            self._engine.reset(exchange.stream_id, code)
+        self.stop_sending(exchange.stream_id, code)
+        self._release(exchange)
+
+    def stop_sending(self, stream_id: int, code: ErrorCode) -> None:
+        self._engine.stop_sending(stream_id, code)
+        if self._transport is not None:
+            self._transport.flush_soon()
+
+    def hold_back(self, exchange: Http3Exchange) -> None:
+        self._held_back.add(exchange)
+        self.capacity = 0
+
+    def reader_resumed(self, exchange: Http3Exchange) -> None:
+        self._let_go_on(exchange)
+
+    def _let_go_on(self, exchange: Http3Exchange) -> None:
+        held = self._held_back
+        if exchange in held:
+            held.discard(exchange)
+            if not held:
+                # In the next turn: who resumes may be inside a read of its own.
+                self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._held_back or self._ended:
+            return
+        self.events_arrived()
+        self._make_place()
+        if self._transport is not None:
+            self._transport.flush_soon()
+
+    # --- the transport's side ---------------------------------------------------------------------
+
+    def events_arrived(self) -> None:
+        """Datagrams came or a timer was due: take from the engine what there is."""
+        engine = self._engine
+        try:
+            while not self._held_back and not self._ended:
+                event = engine.next_event()
+                if event is None:
+                    break
+                if event[0] == "stream_data":
+                    self._receiver.stream_data(event[1], event[2], event[3])
+                else:
+                    self._rare_event(event)
+        except ConnectionFault as fault:
+            self._broken(fault)
+        if engine.end is not None and not self._ended:
+            self._lose(engine.end)
+
+    def _rare_event(self, event: Event) -> None:
+        kind = event[0]
+        if kind == "streams_available":
+            self._make_place()
+        elif kind == "stream_reset":
+            self._stream_reset(event[1], event[2])
+        elif kind == "stop_sending":
+            self._sending_stopped(event[1])
+
+    def datagrams_sent(self) -> bool:
+        """Datagrams went out; whether there are more to be made."""
+        return self._sender.advance_waiting()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the connection must not go to sleep: exchanges wait for the server."""
+        return bool(self._active)
+
+    def timer_passed(self, silence: float) -> None:
+        """A timer was due, after so many seconds without a datagram."""
+        if self._engine.probes >= _MAX_PROBES and silence >= _MAX_SILENCE and not self._ended:
+            self._fail_all(f"{self._peer()} has not answered for {silence:.1f} seconds", None)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def transport_failed(self, exc: OSError) -> None:
+        """The socket reports that nobody is there."""
+        if not self._ended:
+            self._fail_all(f"the connection to {self._peer()} ended ({exc.strerror or exc})", None)
+
+    def transport_closed(self) -> None:
+        """The socket is closed."""
+        if not self._ended:
+            self._fail_all(f"the connection to {self._peer()} ended", None)
+        self._transport = None
+        if self._closed_waiter is not None and not self._closed_waiter.done():
+            self._closed_waiter.set_result(None)
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.connection_lost(self)
+
+    # --- the life and death of streams ------------------------------------------------------------
+
+    def finish(self, exchange: Http3Exchange) -> None:
+        exchange.complete = True
+        if not exchange.request_ended:
+            # RFC 9114 4.1: the server has answered without the rest of the request.
+            self._engine.reset(exchange.stream_id, ErrorCode.REQUEST_CANCELLED)
+            exchange.drop_backlog()
+        exchange.sink.feed_eof()
+        self._release(exchange)
+
+    def _release(self, exchange: Http3Exchange) -> None:
+        if self.streams.pop(exchange.stream_id, None) is None:
+            return
+        self._active -= 1
+        self._sender.forget(exchange)
+        self._let_go_on(exchange)
+        self._make_place()
+
+    def _make_place(self) -> None:
+        """Say how many exchanges may start (RFC 9000 4.6: the server's limit counts all that ever
+        did).
+        """
+        if self._ended:
+            return
+        if self._draining:
+            if not self._active:
+                self.close()
+            return
+        before = self.capacity
+        left = self._engine.stream_limit - self.exchanges
+        if self._last is not None:
+            left = min(left, self._last - self.exchanges)
+        self.capacity = 0 if self._held_back else max(left, 0)
+        if self.owner is not None and self.capacity and (before <= 0 or not self._active):
+            self.idle_since = self.loop.time()
+            self.owner.connection_available(self)
+
+    def stream_broken(self, exchange: Http3Exchange, fault: StreamFault) -> None:
+        """The server broke a rule on one stream: that stream ends, the others go on."""
+        exchange.fail(exchange.failure(str(fault), BadHttpMessage(str(fault))))
+        self.reset(exchange, fault.code)
+
+    def _stream_reset(self, stream_id: int, code: int) -> None:
+        exchange = self.streams.get(stream_id)
+        if exchange is None:
+            if stream_id & 3 == 3:
+                self._receiver.server_stream_ended(stream_id)
+            return
+        if exchange.head is None:
+            # RFC 9114 4.1.1: it may be sent again.
+            exchange.unprocessed = code == ErrorCode.REQUEST_REJECTED or (
+                code == ErrorCode.VERSION_FALLBACK
+                and self.owner is not None
+                and self.owner.protocol_refused(self)
+            )
+        name = code_name(code)
+        exchange.fail(exchange.failure(f"{self._peer()} reset the stream: {name}", None))
+        if not exchange.request_ended:
+            self._engine.reset(stream_id, ErrorCode.REQUEST_CANCELLED)
+        self._release(exchange)
+
+    def _sending_stopped(self, stream_id: int) -> None:
+        exchange = self.streams.get(stream_id)
+        if exchange is not None:
+            self._sender.stop(exchange)
+        elif stream_id & 3 == 2:
+            raise ConnectionFault(
+                ErrorCode.CLOSED_CRITICAL_STREAM, "the server stopped one of our control streams"
+            )
+
+    def going_away(self, first_unprocessed: int) -> None:
+        self._draining = True
+        self.capacity = 0
+        refused = [e for e in self.streams.values() if e.stream_id >= first_unprocessed]
+        if refused and self.owner is not None:
+            self.owner.exchanges_refused(self, first_unprocessed // 4)
+        for exchange in refused:
+            exchange.unprocessed = True
+            exchange.fail(
+                ServerDisconnectedError(f"{self._peer()} did not process the request: GOAWAY")
+            )
+            self.reset(exchange, ErrorCode.REQUEST_CANCELLED)
+        if not self._active:
+            self.close()
+
+    def _broken(self, fault: ConnectionFault) -> None:
+        """The server does not speak HTTP/3: say so, and trust nothing from here on (RFC 9114 8)."""
+        self._fail_all(str(fault), BadHttpMessage(str(fault)))
+        self._engine.close(fault.code, str(fault))
+        if self._transport is not None:
+            self._transport.close()
+
+    def _lose(self, end: QuicEnd) -> None:
+        """The QUIC connection is over: every exchange under way fails."""
+        name = code_name(end.code) if end.is_application else f"QUIC error {end.code:#x}"
+        who = "the server closed" if end.by_peer else "QUIC ended"
+        said = f": {end.reason[:200]}" if end.reason else ""
+        self._fail_all(f"{who} the connection to {self._peer()} ({name}{said})", None)
+        if self._transport is not None:
+            self._transport.close()
+
+    def _fail_all(self, reason: str, cause: BaseException | None) -> None:
+        for exchange in self._take_all():
+            exchange.fail(exchange.failure(reason, cause))
+
+    def _end(self, error: ClientConnectionError) -> None:
+        for exchange in self._take_all():
+            exchange.fail(error)
+
+    def _take_all(self) -> list[Http3Exchange]:
+        """Every exchange under way, none of which is so from here on."""
+        exchanges = list(self.streams.values())
+        self.streams.clear()
+        self._held_back.clear()
+        self._active = 0
+        self.capacity = 0
+        self._ended = True
+        return exchanges
+
+    def _peer(self) -> str:
+        return "the server" if self.route is None else str(self.route.origin)

@@ -1,0 +1,329 @@
+"""QUIC (RFC 9000, 9001, 9002) for HTTP/3: the one module that imports qh3.
+
+qh3's packets, recovery, streams and TLS are used, nothing of its HTTP/3.  Its facade makes the
+handshake; everything else goes to its core, which grants flow-control credit as events are taken:
+whoever takes none holds the server back, and the facade always takes all.  The core's names are
+outside qh3's promises, so the extra pins its version and
+`tests/protocol/test_quic_engine.py` holds what is used.  No sockets and no clock: datagrams and
+times come in as arguments.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, NamedTuple
+
+from qh3 import tls
+from qh3.quic.configuration import QuicConfiguration
+from qh3.quic.connection import QuicConnection, QuicConnectionError
+from qh3.quic.tls_bridge import QuicTlsBridgeError
+
+# RFC 9000 20.1: 0x100 and a TLS alert.
+_CRYPTO_ERROR: Final = 0x100
+_PROTOCOL_VIOLATION: Final = 0x0A
+# RFC 8446 6.2, and of QUIC's own codes what a person reads.
+_ALERT_CERTIFICATE: Final = frozenset({42, 43, 44, 45, 46, 48})
+_CERT_NONE, _CERT_REQUIRED = 0, 2
+
+# An event is its kind and what belongs to it: of "stream_data" the stream, the bytes and whether
+# they are the last, of "stream_reset" and "stop_sending" the stream and the code; of
+# "streams_available" nothing counts.  Others may be ignored.
+Event = tuple[Any, ...]
+
+
+class QuicTrust(NamedTuple):
+    """Whose certificates are taken.
+
+    Args:
+        verified: Whether they are checked at all.
+        authorities: Who may sign them, as PEM.
+    """
+
+    verified: bool
+    authorities: bytes
+
+
+class QuicEnd(NamedTuple):
+    """Why a connection ended.
+
+    Args:
+        code: QUIC's or the application's error code.
+        is_application: Whether HTTP/3 said so, not QUIC.
+        by_peer: Whether the server did, not we.
+        reason: What was said about it.
+    """
+
+    code: int
+    is_application: bool
+    by_peer: bool
+    reason: str
+
+    @property
+    def alert(self) -> int | None:
+        """The TLS alert that the handshake failed with (RFC 9001 4.8)."""
+        if not self.is_application and 0 <= self.code - _CRYPTO_ERROR < 0x100:
+            return self.code - _CRYPTO_ERROR
+        return None
+
+    @property
+    def refuses_certificate(self) -> bool:
+        """Whether we refused the server's certificate."""
+        return not self.by_peer and self.alert in _ALERT_CERTIFICATE
+
+
+class _Handshaking(QuicConnection):
+    """qh3's facade, whose events go to `QuicEngine` instead of being unpacked."""
+
+    def __init__(self, configuration: QuicConfiguration, engine: QuicEngine) -> None:
+        super().__init__(configuration=configuration)
+        self._engine = engine
+
+    def _drain_core(self) -> None:
+        self._engine.advance_handshake()
+
+
+class QuicEngine:
+    """One client connection.
+
+    Args:
+        server_name: For SNI and for the certificate's check.
+        trust: Whose certificates are taken.
+        window: What the server may have under way on all streams together, in bytes.
+        stream_window: The same on one stream.
+        idle_timeout: Seconds without anything received after which the connection ends.
+    """
+
+    __slots__ = (
+        "_address",
+        "_configuration",
+        "_core",
+        "_early",
+        "_quic",
+        "end",
+        "handshake_done",
+        "protocol",
+    )
+
+    def __init__(
+        self,
+        server_name: str,
+        trust: QuicTrust,
+        *,
+        window: int = 16 * 1024 * 1024,
+        stream_window: int = 4 * 1024 * 1024,
+        idle_timeout: float = 30.0,
+    ) -> None:
+        self._configuration = QuicConfiguration(
+            is_client=True,
+            alpn_protocols=["h3"],
+            server_name=server_name,
+            cadata=trust.authorities if trust.verified else None,
+            verify_mode=_CERT_REQUIRED if trust.verified else _CERT_NONE,
+            max_data=window,
+            max_stream_data=stream_window,
+            idle_timeout=idle_timeout,
+        )
+        self._quic = _Handshaking(self._configuration, self)
+        self._core: Any = None  # qh3's core, from the handshake's end on
+        self._address: Any = None
+        self._early: deque[Event] = deque()  # events that came with the handshake
+        self.handshake_done = False
+        #: What ALPN chose (RFC 7301).
+        self.protocol: str | None = None
+        #: Why the connection ended; the first reason stays.
+        self.end: QuicEnd | None = None
+
+    # --- datagrams and time -----------------------------------------------------------------------
+
+    def connect(self, address: Any, now: float) -> None:
+        """Begin the handshake with a server at `address`, a socket's (host, port)."""
+        self._address = address[:2]
+        self._quic.connect(self._address, now)
+
+    def receive(self, datagrams: list[bytes], now: float) -> None:
+        """Take datagrams that came."""
+        if self._core is not None:
+            self._core.receive_many_datagrams(datagrams, self._address, now)
+            return
+        for datagram in datagrams:
+            if self._core is not None:
+                self._core.receive_datagram(datagram, self._address, now)
+            elif self.end is None:
+                self._receive_early(datagram, now)
+
+    def _receive_early(self, datagram: bytes, now: float) -> None:
+        try:
+            self._quic.receive_datagram(datagram, self._address, now)
+        except (ValueError, RuntimeError, LookupError, AssertionError, QuicConnectionError) as exc:
+            # The facade lets out what a malformed handshake makes it stumble over.
+            if self.end is None:
+                self.end = QuicEnd(_PROTOCOL_VIOLATION, False, False, f"{exc!r:.200}")
+
+    def datagrams(self, now: float) -> list[bytes]:
+        """What is to be sent now."""
+        out: list[bytes] = []
+        core = self._quic._core
+        if core is not None:
+            poll = core.poll_transmit
+            while (made := poll(now)) is not None:
+                out.append(made[0])
+        return out
+
+    def timer(self) -> tuple[str, float] | None:
+        """What is due next and when: ("idle", ...), ("pto", ...) and others."""
+        core = self._quic._core
+        timer: tuple[str, float] | None = None if core is None else core.get_timer()
+        return timer
+
+    def handle_timer(self, now: float) -> None:
+        """A timer is due."""
+        core = self._quic._core
+        if core is not None:
+            core.handle_timer(now)
+            if self._core is None:
+                self.advance_handshake()
+
+    # --- the handshake ----------------------------------------------------------------------------
+
+    def advance_handshake(self) -> None:
+        """Give TLS what came for it, and keep what came for HTTP."""
+        core: Any = self._quic._core
+        while self._core is None and (event := core.next_event()) is not None:
+            if event[0] == "crypto_data":
+                self._receive_crypto(event)
+            else:
+                self._early.append(event)
+        # The packets of one datagram are taken one by one; an end may stand among what is early.
+        if not self.handshake_done:
+            for event in self._early:
+                self._note_end(event)
+
+    def _receive_crypto(self, event: Event) -> None:
+        quic = self._quic
+        core: Any = quic._core
+        bridge: Any = quic._tls
+        try:
+            bridge.receive_crypto(tls.Epoch(event[1]), event[3], event[2], version=core.version)
+            quic._drain_tls()
+        except QuicTlsBridgeError as exc:
+            # What follows fails because of this one, and says less about it.
+            if self.end is None:
+                self.end = QuicEnd(exc.error_code, False, False, exc.reason_phrase)
+                core.close(exc.error_code, int(exc.frame_type), exc.reason_phrase.encode())
+            return
+        if quic._handshake_complete and not self.handshake_done:
+            self.handshake_done = True
+            self.protocol = bridge.tls.alpn_negotiated
+            self._core = core
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate that the server showed, in DER form."""
+        shown = self._quic.get_peercert()
+        return b"" if shown is None else bytes(shown.public_bytes())
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def next_event(self) -> Event | None:
+        """What happened next; taking data grants the server credit for more."""
+        early = self._early
+        while True:
+            event: Event | None = early.popleft() if early else self._core.next_event()
+            if event is None or event[0] == "stream_data":
+                return event
+            if event[0] == "crypto_data":
+                self._receive_crypto(event)  # session tickets
+            elif event[0] == "handshake_done":
+                self._quic._handshake_confirmed = True
+                self._core.handshake_confirmed()
+            else:
+                self._note_end(event)
+                return event
+
+    def _note_end(self, event: Event) -> None:
+        if self.end is not None:
+            return
+        kind = event[0]
+        if kind == "peer_closed":
+            reason = event[4].decode("utf-8", "replace")
+            self.end = QuicEnd(event[2], bool(event[1]), True, reason)
+        elif kind == "protocol_error":
+            self.end = QuicEnd(event[1], False, False, str(event[3]))
+        elif kind == "connection_terminated":
+            reason = event[3].decode("utf-8", "replace")
+            self.end = QuicEnd(event[1], False, False, reason)
+
+    # --- streams ----------------------------------------------------------------------------------
+
+    def send(self, stream_id: int, data: bytes, fin: bool) -> bool:
+        """Send on a stream, which opens it; whether the peer still takes it.
+
+        Args:
+            stream_id: Its number.
+            data: The bytes, copied.
+            fin: Whether they are the last ones.
+        """
+        try:
+            self._core.send_stream(stream_id, data, fin)
+        except (ValueError, RuntimeError):
+            return False
+        return True
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Send no more on a stream; harmless where it is over."""
+        try:
+            self._core.reset_stream(stream_id, code)
+        except (ValueError, RuntimeError):
+            return
+
+    def stop_sending(self, stream_id: int, code: int) -> None:
+        """Ask the server to send no more on a stream; harmless where it is over."""
+        try:
+            self._core.stop_sending(stream_id, code)
+        except (ValueError, RuntimeError):
+            return
+
+    def unsent(self, stream_id: int) -> int:
+        """How many bytes of a stream wait for credit, for congestion or for the next turn."""
+        size: int = self._core.get_send_buffer_size(stream_id)
+        return size
+
+    @property
+    def stream_limit(self) -> int:
+        """How many request streams the server lets us open in all (RFC 9000 4.6)."""
+        limit: int = self._core.stream_limits[0]
+        return limit
+
+    @property
+    def probes(self) -> int:
+        """How many probe time-outs have passed in a row (RFC 9002 6.2)."""
+        core = self._quic._core
+        return 0 if core is None else int(core.pto_count)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has closed the connection."""
+        return self.end is None and self._core is not None and self._core.state in _OPEN_STATES
+
+    def ping(self) -> None:
+        """Make the server say that it is there."""
+        self._core.send_ping(0)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End the connection; what says so is among `datagrams`."""
+        core = self._quic._core
+        if core is None:
+            return
+        if self.end is None:
+            self.end = QuicEnd(code, True, False, reason)
+        try:
+            if self._core is None:
+                # RFC 9000 10.2.3: before the handshake is over the application has no say.
+                core.close(0, 0, b"")
+            else:
+                core.close(code, None, reason.encode())
+        except (ValueError, RuntimeError):
+            return
+
+
+_OPEN_STATES: Final = frozenset({"idle", "connected"})
