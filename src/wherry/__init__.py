@@ -69,6 +69,7 @@ from wherry.client.tracing.signals import (
     TraceStreamStartParams,
 )
 from wherry.client.websocket.websocket import ClientWebSocketResponse, ClientWSTimeout
+from wherry.compat.aiohttp.hooks import install as _install_overrides
 from wherry.connect.connector import (
     AddrInfoType,
     BaseConnector,
@@ -237,3 +238,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'wherry' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_LATER[name]), name)
     return value
+
+
+# For programs that reach inside aiohttp: the core itself knows nothing of them.
+_install_overrides()

@@ -169,10 +169,10 @@ async def test_errors_and_limits_are_the_usual_ones(peer, session, request_class
 
 
 def test_overriding_what_is_never_called_is_told() -> None:
-    with pytest.warns(RuntimeWarning, match=r"Deaf\.update_auth will not be called"):
+    with pytest.warns(RuntimeWarning, match=r"Deaf\.update_cookies will not be called"):
 
         class Deaf(ClientRequest):
-            def update_auth(self, auth: Any) -> None:
+            def update_cookies(self, auth: Any) -> None:
                 """OAuth signs here."""
 
     with warnings.catch_warnings():

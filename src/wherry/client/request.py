@@ -36,10 +36,10 @@ from wherry.client.headers.validation import (
     target_of,
     without_proxy_credentials,
 )
+from wherry.client.hooks import HOOKS
 from wherry.client.origin import authority_of
 from wherry.client.request_info import RequestInfo
-from wherry.compat.aiohttp.private_names import warn_of_never_called
-from wherry.compat.aiohttp.request_overrides import NEVER_CALLED
+from wherry.connect.hooks import WatchedClass
 from wherry.connect.proxy.hops import hops_of
 from wherry.connect.proxy.http import forward_fields
 from wherry.connect.route import ProxyHop, Route
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _UNTYPED = (str, bytes, bytearray, memoryview, IOBase)
 
 
-class ClientRequest:
+class ClientRequest(metaclass=WatchedClass):
     """One request, before it is sent.
 
     A middleware may change `method`, `url`, `headers` (a CIMultiDict) and, by `update_body`, the
@@ -116,6 +116,11 @@ class ClientRequest:
     _traces: Any = None
     # What sends it, while its class does so in a way of its own.
     _carry: Any = None
+    # Whether the class has methods of a program's own for its fields and its body, for where it is
+    # sent, and for writing the body; see `RequestHooks`.
+    _built_by_class = False
+    _routed_by_class = False
+    _written_by_class = False
 
     def __init__(
         self,
@@ -181,21 +186,22 @@ class ClientRequest:
         names = self._take_headers(headers) if headers else frozenset()
         if cookie_line or cookies:
             self._take_cookies(cookie_line, cookies)
-        if auth is not None:
-            self._take_auth(auth, names)
-        if data is not None:
-            if chunked is not None:
-                self.chunked = chunked
-            if compress:
-                self.compress = compress
-            self._take_body(data)
-        elif chunked:
+        if chunked or (data is not None and chunked is not None):
             self.chunked = chunked
+        if compress and data is not None:
+            self.compress = compress
+        if self._built_by_class:
+            HOOKS.requests.build(self, auth, data)
+        else:
+            if auth is not None:
+                self._take_auth(auth, names)
+            if data is not None:
+                self._take_body(data)
         if self._engine is not None and "transfer-encoding" in self._engine:
             self._check_own_coding()
 
     def __init_subclass__(cls) -> None:
-        warn_of_never_called(cls, NEVER_CALLED)
+        HOOKS.requests.class_made(cls)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {shown_url(self.url)}>"
@@ -378,9 +384,6 @@ class ClientRequest:
     def port(self) -> int | None:
         return self.url.port
 
-    def is_ssl(self) -> bool:
-        return self.url.scheme in ("https", "wss")
-
     @property
     def sends_itself(self) -> bool:
         """Whether the program has a `send` of its own, of the class or of this request."""
@@ -418,6 +421,14 @@ class ClientRequest:
             headers.popall("Content-Encoding", None)
         else:
             self.chunked = None
+        if self._built_by_class:
+            HOOKS.requests.put_body(self, body)
+        else:
+            self._put_body(body)
+
+    def _put_body(self, body: Any) -> None:
+        """Take a body into `headers`, which tell of none."""
+        headers = self.headers
         if body is not None:
             shared, fields = self._shared, self._fields
             self._shared = EMPTY_BLOCK
@@ -465,7 +476,8 @@ class ClientRequest:
             )
         at_hand, expects = None, self.expect100 or (engine is not None and "expect" in engine)
         if payload is not None and not chunked and not self.compress and not expects:
-            at_hand = payload.at_hand if self._upload_tracker is None else None
+            is_watched = self._written_by_class or self._upload_tracker is not None
+            at_hand = None if is_watched else payload.at_hand
         target = target_of(url)
         if route.forward is not None:
             # RFC 9112 3.2.2; what is for the proxy goes with each request, and to this one only.

@@ -25,6 +25,7 @@ from wherry.client.events import MAX_EVENT_SIZE, EventParser, EventStream
 from wherry.client.headers.derived import type_matches
 from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.response_metadata import ResponseMetadata
+from wherry.connect.hooks import WatchedClass
 from wherry.errors import (
     ClientConnectionError,
     ClientPayloadError,
@@ -51,7 +52,7 @@ DRAIN_LIMIT = 64 * 1024
 DRAIN_SECONDS = 1.0
 
 
-class ClientResponse(ResponseMetadata):
+class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
     """A response.
 
     Args:

@@ -51,6 +51,7 @@ from wherry.client.websocket.channel import WebSocketChannel
 from wherry.client.websocket.connect import _WSConnectOptions, close_websockets, connect_websocket
 from wherry.client.websocket.websocket import ClientWebSocketResponse
 from wherry.connect.connector import BaseConnector, TCPConnector
+from wherry.connect.hooks import CHANGES
 from wherry.cookies.abc import AbstractCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.protocol.connection import Exchange
@@ -108,6 +109,13 @@ class ClientSession(SessionProperties):
         RuntimeError: No event loop is running.
     """
 
+    # Whether requests may be sent as they were built before.  Of the class, so that what concerns
+    # every session (a method of `ClientRequest` that was replaced) concerns it at once.
+    _is_plain = True
+    # Whether responses have a `start` of their own; likewise.
+    _starts_responses = False
+    # Whether the connector is one that `_connector` was set to, and that is not ours.
+    _asks_connector = False
     _closing: BaseConnector | None = None  # the connector whose end is waited for
     _closing_payloads: set[asyncio.Task[None]] | None = None
 
@@ -153,7 +161,7 @@ class ClientSession(SessionProperties):
         proxy_ssl: Any = None,
     ) -> None:
         # Set first: a session whose making failed is closed without noise.
-        self._connector: BaseConnector | None = None
+        self._held_connector: BaseConnector | None = None
         super().__init__(headers)
         if loop is None:
             loop = connector._loop if connector is not None else asyncio.get_running_loop()
@@ -207,16 +215,13 @@ class ClientSession(SessionProperties):
         self._source_traceback = (
             traceback.extract_stack(sys._getframe(1)) if loop.get_debug() else None
         )
+        if response_class.start is not ClientResponse.start:
+            self._starts_responses = True
+        if self._is_unusual():
+            self._is_plain = False
         self._connector = connector if connector is not None else TCPConnector(loop=loop)
-        self._starts_responses = response_class.start is not ClientResponse.start
-        own_classes = (
-            request_class is not ClientRequest
-            or self._starts_responses
-            or self._connector.shows_requests
-        )
-        self._is_plain = not (own_classes or trust_env)
         if connector_owner:
-            self._connector.session_warns = True
+            self._warn_for_connector(True)
 
     def __init_subclass__(cls) -> None:
         warnings.warn(
@@ -224,6 +229,35 @@ class ClientSession(SessionProperties):
             DeprecationWarning,
             stacklevel=2,
         )
+
+    def _is_unusual(self) -> bool:
+        """Whether requests must be built one by one, whatever connector carries them."""
+        return (
+            self._request_class is not ClientRequest
+            or "_starts_responses" in self.__dict__
+            or self._trust_env
+        )
+
+    @property
+    def _connector(self) -> BaseConnector | None:
+        """The connector; what programs that trace others put here is asked for each request."""
+        return self._held_connector
+
+    @_connector.setter
+    def _connector(self, connector: BaseConnector | None) -> None:
+        self._held_connector = connector
+        # The type says what it is: wrappers pass themselves off as what they wrap.
+        asks = connector is not None and not issubclass(type(connector), BaseConnector)
+        if asks or self._asks_connector:
+            self._asks_connector = asks
+            self.__dict__.pop("_is_plain", None)
+            if asks or self._is_unusual():
+                self._is_plain = False
+
+    def _warn_for_connector(self, warns: bool) -> None:
+        """Whether this session says so itself where its connector is left open."""
+        if isinstance(self._held_connector, BaseConnector):
+            self._held_connector.session_warns = warns
 
     def __del__(self, _warnings: Any = warnings) -> None:
         if getattr(self, "_connector", None) is None or self.closed:
@@ -290,19 +324,16 @@ class ClientSession(SessionProperties):
         self, method: str, str_or_url: StrOrURL, **kwargs: Unpack[_RequestOptions]
     ) -> ClientResponse:
         try:
-            connector = self._connector
+            connector = self._held_connector
             if connector is None or connector.closed:
                 raise RuntimeError("Session is closed")
+            is_plain = self._is_plain and not connector.shows_requests
             if kwargs and self._base_origin is not None:
                 kwargs = cast(
                     "_RequestOptions", self._given_away(str_or_url, cast("dict[str, Any]", kwargs))
                 )
             options = RequestOptions(**kwargs) if kwargs else NO_OPTIONS
-            if (
-                self._is_plain
-                and method == "GET"
-                and (not kwargs or kwargs.keys() <= READY_OPTIONS)
-            ):
+            if is_plain and method == "GET" and (not kwargs or kwargs.keys() <= READY_OPTIONS):
                 request = self._ready_request(str_or_url, options)
                 if request is not None:
                     return await pipeline.fetch(self, "GET", request.original_url, options, request)
@@ -310,7 +341,7 @@ class ClientSession(SessionProperties):
             if options.params:
                 url = url.extend_query(options.params)
             if (
-                self._is_plain
+                is_plain
                 and kwargs.keys() <= ALIKE_OPTIONS
                 and self._onion is None
                 and not self._trace_configs
@@ -526,8 +557,7 @@ class ClientSession(SessionProperties):
 
     def detach(self) -> None:
         """Let the connector go without closing it; the session is closed then."""
-        if self._connector is not None:
-            self._connector.session_warns = False
+        self._warn_for_connector(False)
         self._connector = None
         self._wheel.retire()
         self._forget_requests()
@@ -552,3 +582,17 @@ class ClientSession(SessionProperties):
         tb: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def _class_changed(cls: type, _name: str) -> None:
+    """A method of a request's or a response's class was replaced, or put back."""
+    if issubclass(cls, (ClientRequest, ClientResponse)):
+        starts = any(
+            name == "start" and issubclass(each, ClientResponse) for each, name in CHANGES.replaced
+        )
+        builds = any(issubclass(each, ClientRequest) for each, _ in CHANGES.replaced)
+        ClientSession._starts_responses = starts
+        ClientSession._is_plain = not (starts or builds)
+
+
+CHANGES.listeners.append(_class_changed)

@@ -37,7 +37,7 @@ class SessionProperties(RequestBuilder):
     @property
     def connector(self) -> BaseConnector | None:
         """The connector, None once the session is closed."""
-        return self._connector
+        return self._held_connector
 
     @property
     def cookie_jar(self) -> AbstractCookieJar:

@@ -19,13 +19,12 @@ from typing import Any, Self
 from yarl import URL
 
 from wherry.argument_checks import check_seconds, whole_number
-from wherry.compat.aiohttp.dial_overrides import DialOverrides, OverriddenPool
-from wherry.compat.aiohttp.private_names import PrivateNames, is_own
 from wherry.connect.borrowed_connection import BorrowedConnection
 from wherry.connect.connect_request import ConnectRequest
-from wherry.connect.dial import dial, dial_route
+from wherry.connect.dial import dial_route
 from wherry.connect.dial_settings import DialSettings
 from wherry.connect.handshake_stream import HandshakeStream
+from wherry.connect.hooks import CHANGES, HOOKS, WatchedClass, all_connectors, note_connector
 from wherry.connect.pool.pool import Pool
 from wherry.connect.pool.route_pool import PoolStats
 from wherry.connect.route import Origin, ProxyHop, Route, decoded_host
@@ -69,7 +68,7 @@ class Closing:
             yield from finish().__await__()
 
 
-class BaseConnector(PrivateNames):
+class BaseConnector(metaclass=WatchedClass):
     """What all connectors have in common.  Made inside a running event loop.
 
     Args:
@@ -97,11 +96,14 @@ class BaseConnector(PrivateNames):
     _ending = False  # there is, or was, an end to wait for
     #: Whether requests are shown to a custom class, which may change them.
     shows_requests = False
-    #: Whether such a class, or the program, has a `connect` of its own.
+    #: Whether such a class, or the program, has a `connect` of its own, which is asked for each
+    #: request.
     overrides_connect = False
     #: Whether an HTTP proxy gets plain requests themselves; else it is asked for a tunnel, as for
     #: all others.
     _forwards = True
+    #: Whether it is dialled as everywhere else, whatever its class overrides of that.
+    _dials_by_itself = False
     _source_traceback: traceback.StackSummary | None = None
 
     # A session owns this connector, and says so itself when it is left open.
@@ -158,23 +160,14 @@ class BaseConnector(PrivateNames):
             keepalive_timeout=None if force_close else self._keepalive_timeout,
             force_close=force_close,
         )
-        self._detect_overrides()
         if self._loop.get_debug():
             self._source_traceback = traceback.extract_stack(sys._getframe(1))
+        HOOKS.connectors.connector_made(self)
+        note_connector(self)
         self._closed = False
 
-    def _detect_overrides(self) -> None:
-        creates = is_own(self._create_connection, _PLAIN_CREATE)
-        directs, wraps = self._overrides_dialling()
-        dials = creates or directs or wraps
-        self._settings.overrides = (
-            DialOverrides(self, self._settings, creates=creates, directs=directs, wraps=wraps)
-            if dials
-            else None
-        )
-        self.overrides_connect = is_own(self.connect, _PLAIN_CONNECT)
-        self.pool.__class__ = OverriddenPool if self.overrides_connect else Pool
-        self.shows_requests = dials or self.overrides_connect
+    def __init_subclass__(cls) -> None:
+        HOOKS.connectors.class_made(cls)
 
     def _dial_settings(self) -> DialSettings:
         return DialSettings(
@@ -188,12 +181,6 @@ class BaseConnector(PrivateNames):
     def _ssl_of_proxies(self, ssl: Any) -> Any:
         """TLS for https proxies that have none of their own: as for the origin, `ssl`."""
         return ssl
-
-    def _overrides_dialling(self) -> tuple[bool, bool]:
-        """Whether the program dials origins in a way of its own, and whether it dials addresses
-        so.
-        """
-        return False, False
 
     async def connect(
         self, req: Any, traces: Any = None, timeout: Any = None
@@ -466,8 +453,15 @@ class BaseConnector(PrivateNames):
         self._loop.call_exception_handler(context)
 
 
-_PLAIN_CONNECT = BaseConnector.connect
-_PLAIN_CREATE = BaseConnector._create_connection
+def _class_changed(cls: type, name: str) -> None:
+    """A method of a connector's class was replaced, or put back: its connectors are looked at."""
+    if issubclass(cls, BaseConnector):
+        for connector in all_connectors():
+            if isinstance(connector, cls):
+                HOOKS.connectors.connector_made(connector)
+
+
+CHANGES.listeners.append(_class_changed)
 
 
 class _Dialler:
@@ -479,7 +473,7 @@ class _Dialler:
         self._settings = settings
 
     def __call__(self, connect_request: ConnectRequest) -> Awaitable[Connection]:
-        return dial(connect_request.route, self._settings, connect_request)
+        return HOOKS.dial(connect_request.route, self._settings, connect_request)
 
 
 def _check_http3(protocols: tuple[str, ...]) -> None:

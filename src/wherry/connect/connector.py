@@ -15,8 +15,6 @@ import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 
 from wherry.argument_checks import check_seconds, whole_number
-from wherry.compat.aiohttp.dial_overrides import ResolveOverride
-from wherry.compat.aiohttp.private_names import is_own
 from wherry.connect.base_connector import HTTP_SCHEMES, UNSET, BaseConnector, Unset, running_loop
 from wherry.connect.dial import dial_route, resolved
 from wherry.connect.dial_settings import DialSettings
@@ -165,18 +163,6 @@ class TCPConnector(BaseConnector):
             # The loop's own limit should end a handshake first; ours is for whatever is left.
             self._close_timeout = ssl_shutdown_timeout + 1.0
 
-    def _detect_overrides(self) -> None:
-        super()._detect_overrides()
-        self._settings.lookup = (
-            ResolveOverride(self) if is_own(self._resolve_host, _PLAIN_RESOLVE) else None
-        )
-
-    def _overrides_dialling(self) -> tuple[bool, bool]:
-        return (
-            is_own(self._create_direct_connection, _PLAIN_DIRECT),
-            is_own(self._wrap_create_connection, _PLAIN_WRAP),
-        )
-
     def _ssl_of_proxies(self, ssl: Any) -> Any:
         if type(self)._update_proxy_auth_header_and_build_proxy_req is _PLAIN_PROXY_REQUEST:
             return ssl
@@ -317,10 +303,7 @@ class TCPConnector(BaseConnector):
             await self._resolver.close()
 
 
-_PLAIN_DIRECT = TCPConnector._create_direct_connection
 _PLAIN_PROXY_REQUEST = TCPConnector._update_proxy_auth_header_and_build_proxy_req
-_PLAIN_RESOLVE = TCPConnector._resolve_host
-_PLAIN_WRAP = TCPConnector._wrap_create_connection
 
 
 class UnixConnector(BaseConnector):

@@ -529,6 +529,8 @@ async def addresses_of(
             return results
         addresses = [_parsed(result["host"]) for result in results]
     except OSError as exc:
+        if is_resolvers_limit(exc):
+            raise
         raise ClientConnectorDNSError(key, exc) from exc
     allowed = [
         result for result, address in zip(results, addresses, strict=True) if takes(allow, address)
@@ -536,6 +538,11 @@ async def addresses_of(
     if not allowed:
         raise _blocked(key, [str(address) for address in addresses])
     return allowed
+
+
+def is_resolvers_limit(exc: OSError) -> bool:
+    """Whether a look-up failed by a time limit of its resolver's own, which stays what it is."""
+    return isinstance(exc, TimeoutError) and exc.errno is None
 
 
 async def resolved(
@@ -558,8 +565,8 @@ async def resolved(
         return [ResolveResult(hostname=host, host=host, port=port, family=family, proto=0, flags=0)]
     if settings.names is None:
         raise OSError(None, "this connector resolves no names")
+    results = await settings.names.resolve(host, port, observer)
     try:
-        results = await settings.names.resolve(host, port, observer)
         usable = [
             result
             for result in results

@@ -247,7 +247,7 @@ def adopt(package: Any) -> None:
     shared._forwards = False
     shared.route_for = route_for
     shared._create_connection = create_connection
-    shared._overrides_dialling = lambda _self: (False, False)
+    shared._dials_by_itself = True
     # A proxy's own name is resolved here, as any other.
     module.NoResolver = DefaultResolver
 

@@ -122,5 +122,5 @@ class WayNames:
 
 def _host(request: ClientRequest, authority: str) -> str:
     """An authority in one form (RFC 9110 4.2.3)."""
-    implied = ":443" if request.is_ssl() else ":80"
+    implied = ":443" if request.url.scheme in ("https", "wss") else ":80"
     return authority.strip().lower().removesuffix(implied)

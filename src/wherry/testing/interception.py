@@ -8,22 +8,19 @@ nothing more.
 from __future__ import annotations
 
 import asyncio
-import gc
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Self
 
-from wherry.connect import base_connector
+from wherry.connect.base_connector import BaseConnector
 from wherry.connect.connect_request import ConnectRequest
+from wherry.connect.dial_settings import DialSettings
+from wherry.connect.hooks import HOOKS, Dial, all_connectors
 from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
 
-__all__ = ("Interception",)
-
-Dial = Callable[[Route, Any, ConnectRequest], Awaitable[Connection]]
-# The one place where connections are made: connectors look `dial` up there each time.
-_DIALLING: Any = base_connector
+__all__ = ("Dial", "Interception")
 
 
 class Interception(ABC):
@@ -40,14 +37,14 @@ class Interception(ABC):
     def __enter__(self) -> Self:
         if self._before is not None:
             raise RuntimeError(f"this {type(self).__name__} is entered already")
-        self._before = really = _DIALLING.dial
+        self._before = really = HOOKS.dial
 
         def dial(
-            route: Route, settings: Any, connect_request: ConnectRequest
+            route: Route, settings: DialSettings, connect_request: ConnectRequest
         ) -> Awaitable[Connection]:
             return self._dial(route, settings, connect_request, really)
 
-        _DIALLING.dial = dial
+        HOOKS.dial = dial
         _retire_connections()
         return self
 
@@ -57,13 +54,14 @@ class Interception(ABC):
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        _DIALLING.dial, self._before = self._before, None
+        if self._before is not None:
+            HOOKS.dial, self._before = self._before, None
         _retire_connections()
 
 
 def _retire_connections() -> None:
     running = asyncio._get_running_loop()
-    for connector in _all_connectors():
+    for connector in all_connectors():
         loop = connector._loop
         if connector.closed or loop.is_closed():
             continue
@@ -73,14 +71,7 @@ def _retire_connections() -> None:
             loop.call_soon_threadsafe(_retire_all, connector)
 
 
-def _all_connectors() -> list[base_connector.BaseConnector]:
-    """Every connector that there is; nobody else wants to know, so nobody keeps a list."""
-    return [
-        found for found in gc.get_objects() if issubclass(type(found), base_connector.BaseConnector)
-    ]
-
-
-def _retire_all(connector: base_connector.BaseConnector) -> None:
+def _retire_all(connector: BaseConnector) -> None:
     for connection in list(connector.pool.all_connections()):
         if connection.is_idle or connection.version.major > 1:
             connection.retire()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from wherry.body.stream.reader import StreamReader
 from wherry.client.request import ClientRequest
@@ -17,11 +17,11 @@ from wherry.client.request_info import RequestInfo
 from wherry.client.sending.retry_rules import failed
 from wherry.client.timeouts import ClientTimeout
 from wherry.client.tracing.emit import emit_connection
-from wherry.connect.base_connector import BaseConnector
 from wherry.connect.connect_request import ConnectRequest
 from wherry.errors import ClientError, ClientHttpProxyError, ConnectionTimeoutError
 from wherry.protocol.connection import Connection, Exchange
 from wherry.protocol.heads import RequestHead
+from wherry.redaction import shown_url
 
 if TYPE_CHECKING:
     from wherry.connect.route import Route
@@ -68,7 +68,7 @@ class ExchangeStarter:
 async def acquire(
     request: ClientRequest,
     connector: Any,
-    route: Route,
+    route: Route | None,
     timeout: ClientTimeout,
     traces: Any,
     early: ExchangeStarter,
@@ -78,7 +78,7 @@ async def acquire(
     Args:
         request: Who asks.
         connector: Whose connection it will be.
-        route: The way to go.
+        route: The way to go; None where the connector is asked by its own `connect`.
         timeout: Of which `connect` and `sock_connect` count.
         traces: Who listens, None for nobody.
         early: Starts the exchange where that can be done at once; if it did, the response's head is
@@ -91,14 +91,19 @@ async def acquire(
     observer = None if traces is None else traces.connect_observer()
     start = early if early.suits(timeout, traces) else None
     connect_request = ConnectRequest(
-        route, timeout.sock_connect or None, observer, request, start, request._proxy_answer
+        cast("Route", route),
+        timeout.sock_connect or None,
+        observer,
+        request,
+        start,
+        request._proxy_answer,
     )
     try:
-        # The program's own.
-        if connector.overrides_connect or type(connector).connect is not BaseConnector.connect:
-            taking = _held(connector.connect(request, [], timeout))
-        else:
-            taking = connector.pool.acquire(connect_request)
+        taking = (
+            _held(connector.connect(request, [], timeout))
+            if route is None
+            else connector.pool.acquire(connect_request)
+        )
         if timeout.connect:
             async with asyncio.timeout(timeout.connect):
                 connection = await taking
@@ -108,12 +113,9 @@ async def acquire(
         exc.request_info = RequestInfo(*exc.request_info)._replace(url=request.url)
         raise
     except TimeoutError as exc:
-        if isinstance(exc, ClientError) or not timeout.connect:
+        if isinstance(exc, ClientError):
             raise
-        raise ConnectionTimeoutError(
-            f"Connection timeout to host {request.url}: no connection within {timeout.connect:g} "
-            "seconds"
-        ) from exc
+        raise _late(request, timeout, exc) from exc
     except BaseException as exc:
         if early.exchange is None:
             raise
@@ -121,8 +123,9 @@ async def acquire(
         if failure is exc:
             raise
         raise failure from exc
+    pool: Any = connection.owner if route is None else connector.pool
     if traces is not None and not await emit_connection(
-        connection, connector.pool, traces, reused=connection.exchanges > 0
+        connection, pool, traces, reused=connection.exchanges > 0
     ):
         return await acquire(request, connector, route, timeout, traces, early)
     # Another request's dial may have come first: its steps were not this one's.
@@ -131,6 +134,16 @@ async def acquire(
             connect_request.timings.tls
         ) = None
     return connection, connect_request.timings
+
+
+def _late(request: ClientRequest, timeout: ClientTimeout, exc: TimeoutError) -> Exception:
+    """What a request meets whose connection was not there in time: by `timeout.connect`, or by a
+    limit that a resolver or a connector of the program's own has.
+    """
+    said = f"no connection within {timeout.connect:g} seconds" if timeout.connect else str(exc)
+    return ConnectionTimeoutError(
+        f"Connection timeout to host {shown_url(request.url)}: {said or 'it took too long'}"
+    )
 
 
 async def _held(connecting: Awaitable[Any]) -> Connection:

@@ -7,13 +7,14 @@ below.
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
 from wherry.body.stream.decoders import decoder_for
 from wherry.body.stream.reader import StreamReader
 from wherry.client.headers.derived import derive
+from wherry.client.hooks import HOOKS, AcquiredConnection
 from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
@@ -22,13 +23,6 @@ from wherry.client.sending.retry_rules import failed, leave
 from wherry.client.sending.upload import upload_body
 from wherry.client.timeouts import ClientTimeout, TimedSink
 from wherry.client.tracing.emit import emit_connection, emit_sent
-from wherry.compat.aiohttp.request_overrides import (
-    AcquiredConnection,
-    response_for,
-    sent_by_class,
-    start,
-)
-from wherry.connect.base_connector import BaseConnector
 from wherry.protocol.connection import Connection, Exchange
 from wherry.protocol.heads import RequestHead, ResponseHead
 
@@ -52,14 +46,19 @@ async def send(
         ClientResponseError: What came is not HTTP.
     """
     session = request._session
-    if session is None or (connector := session._connector) is None:
+    if session is None or (connector := session._held_connector) is None:
         raise RuntimeError("Session is closed")
     started = connected = monotonic()
-    pool = connector.pool
-    route, head = request._ready or (session._route_for(request), None)
-    # What a custom connector is shown it may still change.
-    if head is None and (taken or not (request.sends_itself or connector.shows_requests)):
-        head = _head_for(request, route, connector, taken and taken.connection)
+    # A connector with a `connect` of its own gives the connection, and with it route and pool.
+    pool: Any = None
+    route: Route | None = None
+    head: RequestHead | None = None
+    if not (session._asks_connector or connector.overrides_connect):
+        pool = connector.pool
+        route, head = request._ready or (session._route_for(request), None)
+        # What a custom connector is shown it may still change.
+        if head is None and not (taken or request.sends_itself or connector.shows_requests):
+            head = _head_for(request, route, pool, None)
     traces, timings, early, limit = (
         request._traces,
         None,
@@ -68,21 +67,29 @@ async def send(
     )
     if taken is not None:
         connection, (started, connected, timings) = taken.connection, taken.moments
-    elif (free := pool.take(route)) and (not traces or await emit_connection(free, pool, traces)):
+    elif (
+        pool
+        and (free := pool.take(route))
+        and (not traces or await emit_connection(free, pool, traces))
+    ):
         connection = free
     else:
         early = ExchangeStarter(head, limit)
         connection, timings = await acquire(request, connector, route, timeout, traces, early)
         connected = early.moment or monotonic()
+    if pool is None or route is None:
+        pool, route = connection.owner, connection.route
     if head is None:
-        if request.sends_itself:
-            taken = AcquiredConnection(
-                connection, (started, connected, timings), response_for(request)
+        if taken is None and request.sends_itself:
+            cls = request.response_class or session._response_class
+            response = cls(
+                request.method, request.original_url, loop=session._loop, session=session
             )
-            return await sent_by_class(
+            taken = AcquiredConnection(connection, (started, connected, timings), response)
+            return await HOOKS.requests.send(
                 request, pool, taken, lambda: send(request, options, timeout, taken)
             )
-        head = _head_for(request, route, connector, connection)
+        head = _head_for(request, route, pool, connection)
     timed: TimedSink | None = None
     if early is not None and early.exchange is not None:
         content, exchange = early.content, early.exchange
@@ -92,7 +99,7 @@ async def send(
         try:
             exchange = connection.start(head, timed or content)
         except BaseException:
-            connector.pool.put_back(connection)
+            pool.put_back(connection)
             raise
     upload = (
         session._loop.create_task(upload_body(request, exchange, head)) if head.streamed else None
@@ -137,16 +144,16 @@ async def send(
 
 
 def _head_for(
-    request: ClientRequest, route: Route, connector: BaseConnector, taken: Connection | None
+    request: ClientRequest, route: Route, pool: Any, taken: Connection | None
 ) -> RequestHead:
     """What goes out for a request that was not built before; if it cannot, what was taken for it
     goes back.
     """
     try:
-        head = request.wire_head(route, connector.force_close)
+        head = request.wire_head(route, pool.force_close)
     except BaseException:
         if taken is not None:
-            connector.pool.put_back(taken)
+            pool.put_back(taken)
         raise
     if request._upload_tracker is not None:
         request._upload_tracker.start_attempt(head.streamed)
@@ -207,7 +214,7 @@ class Sender:
         _make_ready(request, self._last)
         self._last = response = await send(request, self._options, self._timeout)
         if request.session._starts_responses:
-            await start(response)
+            await HOOKS.requests.start(response)
         return response
 
 

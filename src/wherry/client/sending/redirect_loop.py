@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict
 
+from wherry.client.hooks import HOOKS
 from wherry.client.middleware import build_client_middlewares
 from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.request import ClientRequest
@@ -18,7 +19,6 @@ from wherry.client.sending.attempt import Sender, max_body_size, send
 from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, Hop, next_hop
 from wherry.client.sending.retry_rules import may_try_again
 from wherry.client.timeouts import ClientTimeout
-from wherry.compat.aiohttp.request_overrides import start
 from wherry.errors import ClientConnectionError, ClientResponseError, TooManyRedirects
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class RedirectLoop:
                     )(request)
                 response = await send(request, options, timeout)
                 if session._starts_responses:
-                    await start(response)
+                    await HOOKS.requests.start(response)
                 return response
             except ClientConnectionError as exc:
                 if not may_try_again(exc, tries) or not (

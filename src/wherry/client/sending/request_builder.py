@@ -19,6 +19,7 @@ from wherry.body.backends import accept_encoding
 from wherry.body.payload.form import payload_of
 from wherry.body.payload.memory import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.headers.validation import ENGINE_FIELDS, SECRET_FIELDS, check_field, field_pairs
+from wherry.client.hooks import HOOKS
 from wherry.client.options import RequestOptions
 from wherry.client.origin import base_origin_of
 from wherry.client.request import ClientRequest
@@ -56,12 +57,12 @@ class RequestBuilder:
         "_base_url",
         "_blocks",
         "_blocks_version",
-        "_connector",
         "_cookie_jar",
         "_default_auth",
         "_default_headers",
         "_default_headers_any",
         "_head_limits",
+        "_held_connector",
         "_json_serialize",
         "_json_serialize_bytes",
         "_limits",
@@ -79,7 +80,7 @@ class RequestBuilder:
     )
 
     _loop: asyncio.AbstractEventLoop
-    _connector: BaseConnector | None
+    _held_connector: BaseConnector | None
     _base_url: URL | None
     _base_origin: URL | None
     _cookie_jar: AbstractCookieJar
@@ -113,7 +114,7 @@ class RequestBuilder:
         self._templates: dict[Any, RequestTemplate] = {}
 
     def _require_connector(self) -> BaseConnector:
-        connector = self._connector
+        connector = self._held_connector
         if connector is None:
             raise RuntimeError("Session is closed")
         return connector
@@ -435,8 +436,9 @@ class RequestBuilder:
 
     def _route_for(self, request: ClientRequest) -> Route:
         """The `Route` of a request: its origin, its proxies, and what it says of TLS."""
+        url = HOOKS.requests.route_url(request) if request._routed_by_class else request.url
         return self._require_connector().route_for(
-            request.url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
+            url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
         )
 
 

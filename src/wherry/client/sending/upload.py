@@ -9,6 +9,7 @@ from time import monotonic
 
 from wherry.body.payload.encoders import compression_of
 from wherry.body.payload.writer import BodyWriter
+from wherry.client.hooks import HOOKS
 from wherry.client.request import ClientRequest
 from wherry.errors import ClientConnectionError, ClientOSError
 from wherry.protocol.connection import Exchange
@@ -44,7 +45,11 @@ async def upload_body(request: ClientRequest, exchange: Exchange, head: RequestH
         request._writer = writer
         if tracker is not None:
             tracker.begin_attempt(writer)
-        await payload.write(writer)
+        await (
+            HOOKS.requests.write_body(request, writer, exchange)
+            if request._written_by_class
+            else payload.write(writer)
+        )
         await writer.write_eof()
         sent = True
         request._sent = monotonic()

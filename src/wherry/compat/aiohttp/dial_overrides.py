@@ -17,16 +17,24 @@ from weakref import ref
 
 from aiohappyeyeballs import AddrInfoType
 
+from wherry.compat.aiohttp.private_names import overridden
 from wherry.connect.alpn import connection_for
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest
-from wherry.connect.dial import addr_info, addresses_of, checked, dial_route, finish, handshake_for
+from wherry.connect.dial import (
+    addr_info,
+    addresses_of,
+    checked,
+    dial_route,
+    finish,
+    handshake_for,
+    is_resolvers_limit,
+)
 from wherry.connect.dial_settings import DialSettings, connection_key, hop_key, server_name
 from wherry.connect.dns.address_rules import is_literal
 from wherry.connect.dns.resolver import ResolveResult
 from wherry.connect.handshake_stream import HandshakeStream, TransportTaker
-from wherry.connect.pool.pool import Pool
 from wherry.connect.proxy.tunnel import open_tunnel
-from wherry.connect.route import ProxyHop, Route
+from wherry.connect.route import ProxyHop
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.start_tls import check_fingerprint
 from wherry.errors import (
@@ -205,6 +213,8 @@ class DialOverrides:
         try:
             results = await settings.names.resolve(host, port, connect_request.observer)
         except OSError as exc:
+            if is_resolvers_limit(exc):
+                raise
             raise ClientConnectorDNSError(key, exc) from exc
         return [addr_info(result) for result in results]
 
@@ -267,11 +277,23 @@ class ResolveOverride:
         return list(await connector._resolve_host(host, port, traces=observer))
 
 
-class OverriddenPool(Pool):
-    """The pool of a connector that overrides `connect`: it is asked for each request, whatever is
-    free.
-    """
-
-    def take(self, route: Route) -> Connection | None:
-        """Nothing; `connect` acquires."""
-        return None
+def detect(connector: Any) -> None:
+    """Let a connector dial by the methods that are the program's own."""
+    own = overridden(connector)
+    if connector._dials_by_itself:
+        own -= {"_create_direct_connection", "_wrap_create_connection"}
+    settings = connector._settings
+    creates, directs, wraps = (
+        "_create_connection" in own,
+        "_create_direct_connection" in own,
+        "_wrap_create_connection" in own,
+    )
+    dials = creates or directs or wraps
+    settings.overrides = (
+        DialOverrides(connector, settings, creates=creates, directs=directs, wraps=wraps)
+        if dials
+        else None
+    )
+    settings.lookup = ResolveOverride(connector) if "_resolve_host" in own else None
+    connector.overrides_connect = "connect" in own
+    connector.shows_requests = dials or connector.overrides_connect

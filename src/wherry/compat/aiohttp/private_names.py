@@ -8,10 +8,13 @@ overrides what is never called here is told so.
 from __future__ import annotations
 
 import warnings
-from abc import abstractmethod
 from collections.abc import Iterable
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from wherry.connect.base_connector import BaseConnector
+from wherry.connect.connector import TCPConnector
+from wherry.connect.hooks import HOOKS
 from wherry.connect.pool.pool import Pool
 from wherry.connect.route import Origin, Route
 from wherry.protocol.connection import Connection
@@ -41,48 +44,53 @@ HONOURED = frozenset(
 )
 
 
-def is_own(method: Any, plain: Any) -> bool:
-    """Whether a connector's method is the program's, not the function `plain`."""
-    return getattr(method, "__func__", None) is not plain
+# The functions that stand there as long as nobody has put another in their place.
+_PLAIN = {name: getattr(TCPConnector, name) for name in HONOURED}
 
 
-def warn_of_never_called(cls: type, names: Iterable[str]) -> None:
+def overridden(connector: Any) -> set[str]:
+    """Which of `HONOURED` are the program's own, of the connector's class or put on it alone."""
+    found = set()
+    for name, plain in _PLAIN.items():
+        method = getattr(connector, name, None)
+        # What wraps a method (wrapt's objects, for one) passes itself off as that method.
+        is_plain = type(method) is MethodType and method.__func__ is plain
+        if method is not None and not is_plain:
+            found.add(name)
+    return found
+
+
+def warn_of_never_called(cls: type, names: Iterable[str], stacklevel: int) -> None:
     """Warn where a class is made that overrides some of these methods.
 
     Args:
         cls: The class.
         names: The methods that are never called.
+        stacklevel: How many calls above the class is made.
     """
     for name in sorted(set(names) & cls.__dict__.keys()):
         warnings.warn(
             f"{cls.__qualname__}.{name} will not be called: wherry does in another way what "
             "aiohttp does by it",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 
 class PrivateNames:
-    """The private names that `BaseConnector` offers."""
+    """The private names that every connector has, by `install`."""
 
     pool: Pool
 
-    def __init_subclass__(cls) -> None:
-        warn_of_never_called(cls, NEVER_CALLED)
-
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
         if name in HONOURED and "pool" in self.__dict__:
-            self._detect_overrides()
+            HOOKS.connectors.connector_made(self)
 
     def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
+        object.__delattr__(self, name)
         if name in HONOURED and "pool" in self.__dict__:
-            self._detect_overrides()
-
-    @abstractmethod
-    def _detect_overrides(self) -> None:
-        """Look which of the methods in `HONOURED` are the program's own."""
+            HOOKS.connectors.connector_made(self)
 
     @property
     def _conns(self) -> dict[Route, list[tuple[Connection, float]]]:
@@ -135,3 +143,12 @@ class PrivateNames:
     @property
     def _force_close(self) -> bool:
         return self.pool.force_close
+
+
+def install() -> None:
+    """Give connectors these names."""
+    for name, value in vars(PrivateNames).items():
+        if name in {"__setattr__", "__delattr__"} or (
+            name.startswith("_") and not name.startswith("__")
+        ):
+            type.__setattr__(BaseConnector, name, value)

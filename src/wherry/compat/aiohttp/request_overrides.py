@@ -8,46 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from wherry.client.response_connection import ResponseConnection
+from multidict import CIMultiDict
+from yarl import URL
+
+from wherry.auth.basic import BasicAuth
+from wherry.body.payload.memory import BytesPayload, StringPayload
+from wherry.client.headers.validation import field_pairs
+from wherry.client.hooks import AcquiredConnection
+from wherry.client.origin import authority_of
+from wherry.client.request import ClientRequest
+from wherry.client.response import ClientResponse
+from wherry.client.response_connection import ResponseConnection, SocketParts
+from wherry.compat.aiohttp.private_names import warn_of_never_called
 from wherry.connect.borrowed_connection import BorrowedConnection
-from wherry.protocol.connection import Connection
-
-if TYPE_CHECKING:
-    from wherry.client.request import ClientRequest
-    from wherry.client.response import ClientResponse
+from wherry.connect.hooks import CHANGES
+from wherry.protocol.connection import Exchange
+from wherry.types import LooseHeaders
 
 # Methods of a request in aiohttp that are never called here: what they do is done otherwise.
 NEVER_CALLED = frozenset(
     {
-        "update_auth", "update_auto_headers", "update_body_from_data", "update_content_encoding",
-        "update_cookies", "update_expect_continue", "update_headers", "update_host", "update_proxy",
-        "update_transfer_encoding", "update_version", "write_bytes",
+        "update_auto_headers", "update_content_encoding", "update_cookies",
+        "update_expect_continue", "update_host", "update_proxy", "update_transfer_encoding",
+        "update_version",
     }
 )  # fmt: skip
-
-
-class AcquiredConnection(NamedTuple):
-    """What a request that sends itself goes on with.
-
-    Attributes:
-        connection: The connection that was acquired for it.
-        moments: When that began, when there was one, and the steps in between.
-        response: The response, still without a head.
-    """
-
-    connection: Connection
-    moments: tuple[float, float, Any]
-    response: ClientResponse
-
-
-def response_for(request: ClientRequest) -> ClientResponse:
-    """A response of the session's class, still without a head."""
-    session = request.session
-    return (request.response_class or session._response_class)(
-        request.method, request.original_url, loop=session._loop, session=session
-    )
 
 
 async def sent_by_class(
@@ -129,3 +116,156 @@ async def start(response: ClientResponse) -> None:
 
 
 _STARTED = object()
+
+
+# --- methods of aiohttp's requests that programs override, or put others in the place of ----------
+
+
+class RequestMethods:
+    """What a request has besides, by `install`; the engine asks these only where they were
+    overridden.
+    """
+
+    def is_ssl(self: Any) -> bool:
+        """Whether the request goes over TLS."""
+        return self.url.scheme in _TLS_SCHEMES
+
+    def update_headers(self: Any, headers: LooseHeaders | None) -> None:
+        """Begin the fields anew: Host, and these."""
+        fields: CIMultiDict[str] = CIMultiDict()
+        self._auto_host = fields["Host"] = authority_of(self.url)
+        for name, value in field_pairs(headers) if headers else ():
+            if name.lower() == "host":
+                fields[name] = value
+            else:
+                fields.add(name, value)
+        self.headers = fields
+
+    def update_auth(self: Any, auth: BasicAuth | None, _trust_env: bool = False) -> None:
+        """Put Basic authentication into the fields."""
+        auth = self.auth if auth is None else auth
+        if auth is None:
+            return
+        if not isinstance(auth, BasicAuth):
+            raise TypeError("BasicAuth() tuple is required instead")
+        self.auth = auth
+        self.headers["Authorization"] = auth.encode()
+
+    def update_body_from_data(self: Any, body: Any, _stacklevel: int = 3) -> None:
+        """Take a body, and the fields that tell of it; those of the one before go."""
+        if self._body is not None:
+            for name, value in self._body.headers.items():
+                if self.headers.get(name) == value:
+                    del self.headers[name]
+        for name in ("Content-Length", "Transfer-Encoding"):
+            self.headers.popall(name, None)
+        self._body = None
+        self._put_body(body)
+
+    async def write_bytes(
+        self: Any, writer: Any, _conn: Any, _content_length: int | None = None
+    ) -> None:
+        """Write the body, and end it."""
+        if self._body is not None:
+            await self._body.write(writer)
+        await writer.write_eof()
+
+
+_TLS_SCHEMES = frozenset({"https", "wss"})
+_OTHER_SCHEME = {"http": "https", "https": "http", "ws": "wss", "wss": "ws"}
+_METHODS = {
+    name: method for name, method in vars(RequestMethods).items() if not name.startswith("__")
+}
+_BUILDING = ("update_headers", "update_auth", "update_body_from_data")
+
+
+def _as_given(data: Any) -> Any:
+    """Bytes and text as the program gave them; the session has made a payload of them."""
+    if type(data) is BytesPayload and data.content_type == "application/octet-stream":
+        return data.at_hand
+    if type(data) is StringPayload and data.content_type == "text/plain; charset=utf-8":
+        return data.decode()
+    return data
+
+
+class RequestOverrides:
+    """The `RequestHooks` of programs that know aiohttp's requests."""
+
+    def class_made(self, cls: type[ClientRequest]) -> None:
+        """See which methods are the program's own, and warn of those that nobody will call."""
+        warn_of_never_called(cls, NEVER_CALLED, stacklevel=6)
+        self.look_at(cls)
+
+    def look_at(self, cls: type[ClientRequest]) -> None:
+        """Note in a class which methods are the program's own."""
+        own = {name for name, plain in _METHODS.items() if getattr(cls, name, plain) is not plain}
+        for flag, found in (
+            ("_built_by_class", not own.isdisjoint(_BUILDING)),
+            ("_routed_by_class", "is_ssl" in own),
+            ("_written_by_class", "write_bytes" in own),
+        ):
+            if getattr(cls, flag) is not found:
+                type.__setattr__(cls, flag, found)
+
+    def class_changed(self, cls: type, name: str) -> None:
+        """A method of a class was replaced, or put back: those derived from it have that too."""
+        if name in _METHODS and issubclass(cls, ClientRequest):
+            self.look_at(cls)
+            for derived in cls.__subclasses__():
+                self.class_changed(derived, name)
+
+    def build(self, request: Any, auth: BasicAuth | None, data: Any) -> None:
+        """Fields, credentials and body in aiohttp's order, each by the class's own method."""
+        fields = request.headers.copy()
+        engine = request._engine or {}
+        for name in ("Content-Length", "Transfer-Encoding"):
+            if name.lower() not in engine:
+                fields.popall(name, None)  # the body's, which is not there yet
+        if auth is not None and "Authorization" in fields:
+            raise ValueError(
+                "Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in "
+                "URL"
+            )
+        request.update_headers(fields)
+        request.update_auth(auth, request.trust_env)
+        if data is not None:
+            request.update_body_from_data(_as_given(data))
+        else:
+            request._put_body(None)
+
+    def put_body(self, request: Any, data: Any) -> None:
+        """Another body, by the class's own method."""
+        request.update_body_from_data(data)
+
+    def route_url(self, request: Any) -> URL:
+        """The request's URL, with or without TLS as `is_ssl` says; the port stays."""
+        url: URL = request.url
+        other = _OTHER_SCHEME.get(url.scheme)
+        if other is None or bool(request.is_ssl()) is (url.scheme in _TLS_SCHEMES):
+            return url
+        return url.with_scheme(other).with_port(url.port)
+
+    async def write_body(self, request: Any, writer: Any, exchange: Exchange) -> None:
+        """The body, by the class's own `write_bytes`."""
+        await request.write_bytes(writer, SocketParts(exchange.connection.transport), writer.length)
+
+    async def send(
+        self,
+        request: ClientRequest,
+        pool: Any,
+        taken: AcquiredConnection,
+        carry: Callable[[], Coroutine[Any, Any, ClientResponse]],
+    ) -> ClientResponse:
+        """See `sent_by_class`."""
+        return await sent_by_class(request, pool, taken, carry)
+
+    async def start(self, response: ClientResponse) -> None:
+        """See `start`."""
+        await start(response)
+
+
+def install(overrides: RequestOverrides) -> None:
+    """Give requests these methods, and notice when programs put others in their place."""
+    for name, method in _METHODS.items():
+        type.__setattr__(ClientRequest, name, method)
+    CHANGES.listeners.append(overrides.class_changed)

@@ -163,13 +163,18 @@ class DNSCache:
         host, port = key
         try:
             results = await self.resolver.resolve(host, port, family=self._family)
-        except ValueError as exc:
+        except UnicodeError as exc:
             # Most resolvers encode the name, and some do not expect one with an empty or a long
-            # label (RFC 1035 2.3.4).
+            # label (RFC 1035 2.3.4).  Another ValueError may be a guard's, and is the program's.
             raise OSError(None, f"{host[:300]!r} is no name that can be looked up: {exc}") from exc
         if not results:
             raise OSError(None, f"{host} has no address")
-        return results
+        try:
+            for result in results:
+                _ = result["host"], result["family"]
+            return list(results)
+        except (TypeError, KeyError, ValueError) as exc:
+            raise OSError(None, f"the resolver gave no addresses: {exc!r}") from exc
 
     async def _join(self, key: Key) -> Entry:
         """The result of the look-up under way, or of a new one.  Giving up leaves it to the others
