@@ -267,6 +267,11 @@ class Tunnel(ABC):
     def transport(self) -> asyncio.Transport | None:
         """The connection's transport, where the tunnel has one to itself."""
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and wait here until they may leave."""
+        return 0
+
 
 class ConnectionOwner(Protocol):
     """Who shares a connection out: the pool.  Both calls are made synchronously, where the fact is

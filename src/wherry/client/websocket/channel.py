@@ -19,6 +19,7 @@ from wherry.client.websocket.heartbeat import Heartbeat
 from wherry.client.websocket.large_messages import LargeMessages
 from wherry.errors import ClientConnectionResetError, WebSocketError
 from wherry.protocol.connection import Tunnel
+from wherry.protocol.line_progress import LineProgress, line_progress
 from wherry.protocol.websocket.frames import FrameReader, FrameWriter, Message
 from wherry.protocol.websocket.masking import Buffer
 from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType, may_be_sent
@@ -64,6 +65,7 @@ class WebSocketChannel:
         "_on_end",
         "_paused",
         "_reader",
+        "_resumed",
         "_size",
         "_tunnel",
         "close_code",
@@ -124,6 +126,7 @@ class WebSocketChannel:
         self._loss: BaseException | None = None  # what ended the connection
         self._finished = False
         self._late_pong: bytes | None = None
+        self._resumed = 0  # how often the peer took bytes again after it took none
         self._close_waiter: asyncio.Future[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._tunnel: Tunnel | None = None
@@ -360,6 +363,7 @@ class WebSocketChannel:
 
     def resume_writing(self) -> None:
         self.write_gate.paused = False
+        self._resumed += 1
         payload, self._late_pong = self._late_pong, None
         if payload is not None:
             self._pong(payload)
@@ -476,6 +480,15 @@ class WebSocketChannel:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
+
+    def progress(self) -> LineProgress:
+        """How far the bytes of both directions have come."""
+        tunnel = self._tunnel
+        if tunnel is None:
+            return LineProgress()
+        now = line_progress(tunnel.get_extra_info, tunnel.unsent, self._resumed)
+        # What comes on a connection of HTTP/2 may be any other stream's.
+        return now if tunnel.transport is not None else now._replace(came=0)
 
     @property
     def is_paused(self) -> bool:

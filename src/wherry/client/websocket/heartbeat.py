@@ -1,5 +1,9 @@
 """The heartbeat of a WebSocket: a ping after silence, and the end of a peer that does not
 answer.
+
+A ping that stands behind a large message on a slow line cannot be answered in time.  So a peer is
+alive while bytes leave or come, and it is asked again; it is dead when neither has moved for the
+time that an answer may take.
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ import asyncio
 from typing import Protocol
 
 from wherry.errors import ClientConnectionResetError, ServerTimeoutError
+from wherry.protocol.line_progress import LineProgress
 from wherry.protocol.websocket.masking import Buffer
 from wherry.protocol.websocket.messages import WSMsgType
 from wherry.protocol.write_gate import WriteGate
@@ -23,6 +28,8 @@ class Watched(Protocol):
     def is_paused(self) -> bool: ...
 
     def send(self, opcode: int, payload: Buffer) -> None: ...
+
+    def progress(self) -> LineProgress: ...
 
     def fail(self, error: BaseException) -> None: ...
 
@@ -62,16 +69,28 @@ class Heartbeat:
         due = channel.heard_at + self._seconds
         if now < due:
             self._timer = self._loop.call_at(due, self._tick)
-            return
+        else:
+            self._ask(channel.progress())
+
+    def _ask(self, before: LineProgress) -> None:
+        """Send a ping, where the peer takes anything, and look for its answer later.
+
+        Args:
+            before: How far the line was before the ping.
+        """
+        channel = self._channel
         if not channel.write_gate.paused:
             try:
                 channel.send(WSMsgType.PING, b"")
             except ClientConnectionResetError as exc:
+                self._timer = None
                 channel.fail(exc)
                 return
-        self._timer = self._loop.call_later(self._seconds / 2, self._expect, now)
+        self._timer = self._loop.call_later(
+            self._seconds / 2, self._expect, self._loop.time(), before
+        )
 
-    def _expect(self, asked_at: float) -> None:
+    def _expect(self, asked_at: float, before: LineProgress) -> None:
         """The answer must be here; whatever came counts, and nothing can have come while reading is
         stopped.
         """
@@ -80,6 +99,10 @@ class Heartbeat:
             channel.heard_at = self._loop.time()
         if channel.heard_at >= asked_at:
             self._timer = self._loop.call_at(channel.heard_at + self._seconds, self._tick)
+            return
+        now = channel.progress()
+        if now.moved_since(before):
+            self._ask(now)
         else:
             self._timer = None
             channel.fail(

@@ -173,6 +173,11 @@ class Http1Tunnel(Tunnel):
         transport = self._connection.transport
         return default if transport is None else transport.get_extra_info(name, default)
 
+    @property
+    def unsent(self) -> int:
+        transport = self._connection.transport
+        return 0 if transport is None else transport.get_write_buffer_size()
+
 
 class TunnelProtocol(asyncio.Protocol):
     """What the transport gives a tunnel's bytes to: they go straight to the receiver, in no buffer

@@ -338,6 +338,10 @@ class Http2Tunnel(Tunnel):
         transport = self._exchange.connection.transport
         return default if transport is None else transport.get_extra_info(name, default)
 
+    @property
+    def unsent(self) -> int:
+        return self._exchange.backlog_size
+
     def backlog_changed(self) -> None:
         """Tell the receiver when to stop writing and when to go on."""
         full = self._exchange.backlog_size > TUNNEL_HIGH_WATER
