@@ -95,8 +95,8 @@ NEEDS_OPTIONAL = {
     "wherry.connect.quic.dial",
 }
 
-# Our own modules that most programs never need, and that take long to import.
-LATE = {"wherry.protocol.http2.connection"}
+# Modules that most programs never need, and that take long to import.
+LATE = {"wherry.protocol.http2.connection", "pickle"}
 
 # A folder with more than this cannot be seen whole.
 MAX_MODULES = 24

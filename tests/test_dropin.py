@@ -125,7 +125,7 @@ async def read():
 
 asyncio.run(read())
 odd = wherry.WebSocketError(1002, "odd")
-print(isinstance(odd, aiohttp.WebSocketError) and aiohttp.http.WebSocketError is aiohttp.WebSocketError)
+print(type(odd) is aiohttp.WebSocketError and aiohttp.http.WebSocketError is aiohttp.WebSocketError)
 print(str(odd) == "odd" and repr(odd) == "WebSocketError(1002, 'odd')" and odd.code == 1002)
 print(issubclass(http_exceptions.LineTooLong, http_exceptions.BadHttpMessage))
 print(web_protocol.HttpProcessingError is http_exceptions.HttpProcessingError)

@@ -12,6 +12,10 @@ from typing import Any
 _PLAIN = frozenset({int, float, bool, type(None)})
 
 
+class NotANumberError(TypeError, ValueError):
+    """What should be an amount is of another type: a bad value too, for who catches those."""
+
+
 def check_seconds(name: str, value: Any) -> None:
     """Refuse what is no time, in seconds; None and infinity stand for none.
 
@@ -20,7 +24,7 @@ def check_seconds(name: str, value: Any) -> None:
         value: What it gave.
 
     Raises:
-        TypeError: It is no number.
+        NotANumberError: It is no number.
         ValueError: It is NaN, or too large for a float.
     """
     if value is None:
@@ -29,7 +33,7 @@ def check_seconds(name: str, value: Any) -> None:
         seconds = value if type(value) in _PLAIN else value + 0.0
         wrong = not seconds <= sys.float_info.max and seconds != float("inf")
     except TypeError:
-        raise TypeError(
+        raise NotANumberError(
             f"{name} is a number of seconds or None, not {type(value).__name__}: {value!r:.100}"
         ) from None
     except OverflowError:

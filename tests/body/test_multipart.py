@@ -590,6 +590,30 @@ async def test_a_part_knows_its_end_with_its_last_piece(size, encoding):
     assert found == [b"chunkchu", b"two"]
 
 
+@pytest.mark.parametrize("end", [b"", b"\r"])
+@pytest.mark.parametrize("size", [1, 3, 2**16])
+async def test_a_boundary_at_the_very_end_ends_its_part_alone(end, size):
+    """RFC 2046 5.1.1: the part is whole, the multipart is not."""
+    reader = reading(b"--AB\r\n\r\nHello\r\n--AB" + end, size=size)
+    part = await reader.next()
+    assert await part.read() == b"Hello"
+    assert part.at_eof()
+    with pytest.raises(BadMultipart, match="ended before its last boundary"):
+        await reader.next()
+
+
+@pytest.mark.parametrize("end", [b"\r\n--A", b"\r\n--", b"\r\n--ABC", b"\r\n--AB-", b"AB"])
+async def test_what_is_no_whole_boundary_at_the_end_is_none(end):
+    part = await reading(b"--AB\r\n\r\nHello" + end).next()
+    with pytest.raises(BadMultipart, match="ended before its last boundary"):
+        await part.read()
+
+
+def test_a_part_for_its_fields_alone():
+    part = BodyPartReader(b"--AB", {"Content-Disposition": "attachment; filename=a.html"}, None)
+    assert part.filename == "a.html"
+
+
 async def test_a_part_of_another_length_than_it_says_is_known_at_its_end():
     part = await reading(b"--AB\r\nContent-Length: 4\r\n\r\nlong!\r\n--AB--").next()
     assert await part.read_chunk() == b"long!"

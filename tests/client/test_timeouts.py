@@ -63,6 +63,41 @@ async def test_total_while_the_body_is_read(raw_server: Start, server_is: Any) -
     await server.until(lambda s: s.lost == 1)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 100])
+async def test_total_does_not_wait_for_what_came_to_be_read(
+    raw_server: Start, at_a_time: int
+) -> None:
+    """Who takes small steps would hear of it after all that lies in the buffer."""
+
+    async def plenty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 10_000)
+        await reader.read()
+
+    server = await raw_server(plenty)
+    async with (
+        wherry.ClientSession() as session,
+        session.get(server.url, timeout=wherry.ClientTimeout(total=0.1)) as reply,
+    ):
+        assert await reply.content.read(at_a_time)
+        await server.until(lambda s: s.lost == 1)
+        with pytest.raises(TimeoutError, match="in all passed"):
+            await reply.content.read(at_a_time)
+
+
+async def test_total_leaves_a_whole_body_alone(raw_server: Start) -> None:
+    server = await raw_server([response(b"x" * 100)])
+    async with (
+        wherry.ClientSession() as session,
+        session.get(server.url, timeout=wherry.ClientTimeout(total=0.1)) as reply,
+    ):
+        assert await reply.content.read(1) == b"x"
+        passed = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, passed.set)
+        await passed.wait()
+        assert len(await reply.content.read()) == 99
+
+
 async def test_total_inside_a_middleware(raw_server: Start) -> None:
     async def wait(
         request: wherry.ClientRequest, handler: wherry.ClientHandlerType
@@ -194,10 +229,22 @@ async def test_a_number_is_the_total(raw_server: Start) -> None:
     async with wherry.ClientSession() as session:
         with pytest.raises(TimeoutError):
             await session.get(server.url, timeout=SOON)
-    async with wherry.ClientSession(timeout=SOON) as session:
-        assert session.timeout.total == SOON
-    with pytest.raises(ValueError, match="timeout"):
-        wherry.ClientSession(timeout="5")
+        for bad in ("5", b"5", object(), []):
+            with pytest.raises(ValueError, match=r"please use 'timeout=ClientTimeout\(\.\.\.\)'"):
+                await session.get(server.url, timeout=bad)
+
+
+@pytest.mark.parametrize("bad", [100, 0.5, 0, True, "5", b"5", object(), [], (1, 2)])
+async def test_a_sessions_limits_say_which_they_are(bad: Any) -> None:
+    with pytest.raises(ValueError, match=r"please use 'timeout=ClientTimeout\(\.\.\.\)'"):
+        wherry.ClientSession(timeout=bad)
+
+
+@pytest.mark.parametrize("name", ["total", "connect", "sock_read", "sock_connect"])
+@pytest.mark.parametrize("bad", ["5", b"5", [], object(), float("nan"), 1j, 10**400])
+def test_limits_that_are_none(name: str, bad: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is a number of seconds or None, not "):
+        wherry.ClientTimeout(**{name: bad})
 
 
 async def test_none_is_no_limit(raw_server: Start) -> None:

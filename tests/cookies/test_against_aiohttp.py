@@ -66,7 +66,9 @@ def test_the_same_responses_leave_the_same_cookies(
             # aiohttp's jar holds one cookie for a name, domain and path; the RFC keeps host-only
             # and Domain apart.
             (morsel,) = parse_set_cookie([field]).values()
-            domain = morsel["domain"].strip(".") if not morsel["domain"].endswith(".") else ""
+            if morsel["domain"].endswith("."):
+                continue  # aiohttp's jar takes it for no Domain; nobody has that name (5.1.3)
+            domain = morsel["domain"].strip(".")
             path = (
                 morsel["path"]
                 if morsel["path"].startswith("/")

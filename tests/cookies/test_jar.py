@@ -79,11 +79,46 @@ def test_without_the_list_single_labels_are_refused(monkeypatch: pytest.MonkeyPa
         match.is_public_suffix.cache_clear()
 
 
-def test_a_domain_with_a_dot_behind_counts_as_absent() -> None:
+@pytest.mark.parametrize(
+    "domain", ["example.com.", "example.com..", "www.example.com.", "www.example.com .", ".com."]
+)
+def test_a_domain_with_a_dot_behind_is_no_host_that_answers(domain: str) -> None:
+    """http-state's DOMAIN0014 to 0018; RFC 6265bis 5.1.3."""
     jar = CookieJar()
-    jar.store(["a=1; Domain=example.com.; Path=/"], HTTP)
+    jar.store([f"a=1; Domain={domain}; Path=/", "b=2; Domain=.example.com; Path=/"], HTTP)
+    assert line(jar, "http://www.example.com/") == "b=2"
+
+
+def test_a_dot_behind_a_programs_own_domain_counts_as_absent() -> None:
+    jar = CookieJar()
+    cookie = SimpleCookie("a=1; Domain=example.com.; Path=/")
+    jar.update_cookies(cookie, HTTP)
     assert line(jar, "http://www.example.com/") == "a=1"
     assert line(jar, "http://example.com/") == ""
+
+
+def test_a_host_with_a_dot_behind_sets_cookies_for_itself() -> None:
+    jar = CookieJar()
+    jar.store(["a=1; Domain=www.example.com.; Path=/"], URL("http://www.example.com./"))
+    assert line(jar, "http://www.example.com./") == "a=1"
+    assert line(jar, "http://www.example.com/") == ""
+
+
+def test_cookies_equal_pythons_own() -> None:
+    """As aiohttp's tests compare them: `partitioned` is Python 3.14's, and makes no difference."""
+    cookies = SimpleCookie("a=b; Domain=example.com; Path=/one; Max-Age=60; Secure")
+    jar = CookieJar()
+    jar.update_cookies(cookies)
+    (ours,) = jar
+    assert ours == cookies["a"]
+    assert cookies["a"] == ours
+    for other in ("a=c", "b=b", "a=b; Domain=example.org; Path=/one; Max-Age=60; Secure"):
+        (theirs,) = SimpleCookie(other).values()
+        assert ours != theirs
+        assert theirs != ours
+    assert ours != "a=b"
+    with pytest.raises(TypeError):
+        hash(ours)
 
 
 def test_paths_default_to_the_directory_of_the_request() -> None:

@@ -255,3 +255,14 @@ def test_curl_reads_our_cookies_txt(tmp_path: Path) -> None:
     again = CookieJar()
     again.load_cookies_txt(tmp_path / "out")
     assert again.cookie_header(URL("http://www.example.com/")) == "a=1"
+
+
+def test_a_pickle_is_refused_as_unpickling_refuses_a_class(tmp_path: Path) -> None:
+    """aiohttp's programs catch `UnpicklingError`; nothing of the file is run."""
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        (tmp_path / "jar").write_bytes(pickle.dumps(print, protocol))
+        with pytest.raises(
+            pickle.UnpicklingError, match=r"jar is a pickle \(Forbidden class"
+        ) as caught:
+            CookieJar().load(tmp_path / "jar")
+        assert isinstance(caught.value, ValueError)

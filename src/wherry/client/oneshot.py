@@ -7,7 +7,6 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any
 
-from wherry.client.options import UNSET
 from wherry.client.response import ClientResponse
 from wherry.client.session import ClientSession
 from wherry.connect.connector import BaseConnector, TCPConnector
@@ -60,7 +59,7 @@ def request(
         version: HTTP/1.1 or HTTP/1.0.
         connector: Used and left open; by default one that closes with the response.
         loop: The event loop, the running one by default.
-        **kwargs: As for `ClientSession.request`; `cookies` and `timeout` too.
+        **kwargs: As for `ClientSession.request`; `cookies` too.
     """
     owns = connector is None
     if connector is None:
@@ -69,7 +68,6 @@ def request(
         loop=loop,
         cookies=kwargs.pop("cookies", None),
         version=version,
-        timeout=kwargs.pop("timeout", UNSET),
         connector=connector,
         connector_owner=owns,
     )

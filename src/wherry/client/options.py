@@ -95,7 +95,10 @@ def as_timeout(value: Any) -> ClientTimeout | None:
             }
         )
     # As aiohttp's sessions.
-    raise ValueError(f"timeout= takes a ClientTimeout or a number of seconds, not {value!r}")
+    raise ValueError(
+        f"timeout parameter cannot be of {type(value)} type, "
+        "please use 'timeout=ClientTimeout(...)'"
+    )
 
 
 class RequestOptions:
@@ -280,6 +283,12 @@ def session_timeout(timeout: Any, read_timeout: Any, conn_timeout: float | None)
         if read_timeout is not UNSET or conn_timeout is not None:
             raise ValueError(
                 "read_timeout and conn_timeout parameters conflict with timeout parameter"
+            )
+        if isinstance(timeout, (int, float)):
+            # A request takes a number; a session, whose limits hold for years, says which it means.
+            raise ValueError(
+                f"timeout parameter cannot be of {type(timeout)} type, "
+                "please use 'timeout=ClientTimeout(...)'"
             )
         return as_timeout(timeout) or DEFAULT_TIMEOUT
     limits = DEFAULT_TIMEOUT

@@ -14,6 +14,7 @@ from time import monotonic
 import attrs
 
 from wherry.argument_checks import check_seconds
+from wherry.body.stream.reader import StreamReader
 from wherry.errors import SocketTimeoutError
 from wherry.protocol.connection import Exchange, FlowControl
 from wherry.protocol.receive_buffer import Borrower
@@ -39,8 +40,7 @@ class ClientTimeout:
         ceil_threshold: Kept for compatibility; deadlines are exact to some milliseconds.
 
     Raises:
-        TypeError: A limit is no number.
-        ValueError: A limit is NaN.
+        ValueError: A limit is NaN, or no number (a TypeError too).
     """
 
     total: float | None = None
@@ -100,9 +100,15 @@ class TotalDeadline(Deadline):
 
     def expire(self) -> None:
         self.expired = True
-        if self.exchange is not None:
-            self.exchange.fail(self.error())
-            self.exchange.cancel()
+        exchange = self.exchange
+        if exchange is not None:
+            is_late = not exchange.complete and exchange.error is None
+            error = self.error()
+            exchange.fail(error)
+            if is_late and isinstance(exchange.sink, StreamReader):
+                # Whoever takes what came in small steps would not hear of it for long after.
+                exchange.sink.drop(error)
+            exchange.cancel()
         elif self.task is not None:
             self.task.cancel()
 

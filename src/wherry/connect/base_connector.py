@@ -277,9 +277,7 @@ class BaseConnector(metaclass=WatchedClass):
         self, url: URL, ssl: Any, server_hostname: str | None, hops: tuple[ProxyHop, ...]
     ) -> Route:
         if not isinstance(ssl, SSL_ALLOWED_TYPES):
-            raise TypeError(
-                f"ssl should be a bool, an SSLContext or a Fingerprint, got {ssl!r} instead."
-            )
+            raise TypeError(f"ssl should be SSLContext, Fingerprint, or bool, got {ssl!r} instead.")
         asked = True if ssl is None else ssl
         if asked is True:
             ssl = self._ssl

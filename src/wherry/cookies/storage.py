@@ -44,7 +44,22 @@ def read(file_path: str | PathLike[str]) -> str:
     try:
         return data.decode("utf-8", "surrogateescape" if data[:1] == b"#" else "strict")
     except UnicodeDecodeError as exc:
+        if data[:1] == b"\x80":
+            raise _pickle_refused(file_path) from exc
         raise ValueError(f"{os.fspath(file_path)} is not a cookie file: it is not text") from exc
+
+
+def _pickle_refused(file_path: str | PathLike[str]) -> ValueError:
+    """What is raised for a pickle: the error that unpickling one with other classes raises, too."""
+    import pickle
+
+    class PickleRefused(ValueError, pickle.UnpicklingError):
+        """A cookie file is a pickle, which may run any program when it is read."""
+
+    return PickleRefused(
+        f"{os.fspath(file_path)} is a pickle (Forbidden class: any), and no cookie file. "
+        "Reading one may run any program. Load it where you trust it, and save its cookies as JSON."
+    )
 
 
 def write(file_path: str | PathLike[str], text: str) -> None:

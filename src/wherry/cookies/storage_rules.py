@@ -61,6 +61,8 @@ def admitted(offered: Offered, url: URL, host: str, now: float) -> Cookie | None
     """
     name, value, coded, sent, attributes, received = offered
     domain = _domain_attribute(attributes)
+    if received and (attributes.get("domain") or "")[-1:] == "." and not host.endswith("."):
+        return None  # no host of that name is this one, or below it (RFC 6265bis 5.1.3)
     if len(domain) > LONGEST_NAME:
         return None  # no host lies under it
     if domain and received and is_public_suffix(domain):
@@ -97,7 +99,7 @@ def _domain_attribute(attributes: Mapping[str, Any]) -> str:
     """The Domain that a cookie is for, "" for the host that set it.
 
     One dot before it means nothing (5.6.3); with a dot after it, it is no host's name, and counts
-    as absent.
+    as absent in what a program says itself.
     """
     domain = attributes.get("domain")
     if not domain or domain[-1] == ".":

@@ -11,7 +11,14 @@ from typing import Any, Protocol, Self, TypeVar, overload
 
 from yarl import URL
 
-from wherry import ClientResponse, ClientSession, RateLimitMiddleware, RetryMiddleware, TCPConnector
+from wherry import (
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    RateLimitMiddleware,
+    RetryMiddleware,
+    TCPConnector,
+)
 from wherry.rest.config import RestConfig
 from wherry.rest.errors import RestError, failure_of
 from wherry.rest.models import decode
@@ -145,7 +152,10 @@ class RestClient:
             middlewares.append(RetryMiddleware(attempts=config.retries + 1))
         if config.requests_per_second is not None:
             middlewares.append(RateLimitMiddleware(config.requests_per_second))
-        options: dict[str, Any] = {} if config.timeout is None else {"timeout": config.timeout}
+        limits = config.timeout
+        if isinstance(limits, (int, float)):
+            limits = ClientTimeout(total=limits)
+        options: dict[str, Any] = {} if limits is None else {"timeout": limits}
         base = config.base_url
         self._session = ClientSession(
             base if base is None or base.endswith("/") else f"{base}/",

@@ -64,7 +64,9 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
     ) -> None:
         self.headers = headers
         if not isinstance(content, Scanner):
-            content = Scanner(content.read, boundary.removeprefix(b"--"), State.BODY)
+            # A part may be made for its fields alone.
+            read: Any = getattr(content, "read", None)
+            content = Scanner(read, boundary.removeprefix(b"--"), State.BODY)
         self._scanner: Scanner = content
         self._default_charset = default_charset
         self._is_form_data = subtype == "form-data"

@@ -138,10 +138,12 @@ class Scanner:
             at += 2 if rest == b"\r\n" else 1
         elif rest in {b"", b"\r"} and not self._ended:
             return False
-        elif not (rest in {b"", b"\r"} and closing):
+        elif rest not in {b"", b"\r"}:
             # A longer boundary that begins like this one, or just data.
             self._clear = len(self._delimiter)
             return False
+        # A boundary at the very end is one: it ends its part, and who asks for the next one is told
+        # that there is none.
         del buffer[:at]
         self._invented = 0
         self.state = State.CLOSED if closing else State.HEAD

@@ -137,7 +137,9 @@ class Payload(ABC):
         lines = [f"{name}: {value}\r\n" for name, value in self.headers.items()]
         for line in lines:
             if has_control(line[:-2]):
-                raise ValueError(f"a control character in a header field: {line!r}")
+                raise ValueError(
+                    f"a control character in a header field (header injection): {line!r}"
+                )
         return "".join([*lines, "\r\n"]).encode("utf-8")
 
     @property

@@ -75,7 +75,7 @@ class AsyncIterablePayload(Payload):
             TypeError: It was not.
         """
         if self._kept is None:
-            raise TypeError("an async iterable cannot be decoded; await as_bytes() first")
+            raise TypeError("Unable to decode - content not cached. Await as_bytes() first.")
         return b"".join(self._kept).decode(encoding, errors)
 
     async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:

@@ -181,7 +181,9 @@ def redirect_url(base: URL, location: str, *, requote: bool = True, handshake: b
     except ValueError as exc:
         raise InvalidUrlRedirectClientError(joined, str(exc)) from exc
     if not host:
-        raise InvalidUrlRedirectClientError(joined, "the URL has no host")
+        raise InvalidUrlRedirectClientError(
+            target if target.scheme else joined, "Invalid redirect URL origin: it has no host"
+        )
     if handshake:
         words = _WS_SCHEMES if base.scheme in _HTTP_SCHEMES else _HTTP_SCHEMES
         joined = joined.with_scheme(words.get(joined.scheme, joined.scheme))
@@ -227,7 +229,7 @@ def next_hop(
         dropped = _CONTENT_FIELDS
     elif data is not None and not data.replayable:
         raise ClientPayloadError(
-            f"Cannot follow redirect {status} to {url} with a consumed request body. "
+            f"Cannot follow redirect with a consumed request body ({status} to {url}). "
             "Use bytes, a seekable file-like object, or set allow_redirects=False."
         )
     auth, trusted, left, keeps_tls = hop.auth, hop.trusted, hop.left, hop.keeps_tls

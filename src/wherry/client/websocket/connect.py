@@ -140,14 +140,16 @@ def _timeouts(timeout: Any, receive_timeout: float | None) -> ClientWSTimeout:
         limits = ClientWSTimeout(ws_receive=timeout.ws_receive, ws_close=timeout.ws_close)
     else:
         warnings.warn(
-            "a number as timeout is deprecated, use timeout=ClientWSTimeout(ws_close=...)",
+            "parameter 'timeout' of type 'float' is deprecated, "
+            "please use 'timeout=ClientWSTimeout(ws_close=...)'",
             DeprecationWarning,
             stacklevel=3,
         )
         limits = ClientWSTimeout(ws_close=timeout)
     if receive_timeout is not None:
         warnings.warn(
-            "receive_timeout is deprecated, use timeout=ClientWSTimeout(ws_receive=...)",
+            "float parameter 'receive_timeout' is deprecated, "
+            "please use parameter 'timeout=ClientWSTimeout(ws_receive=...)'",
             DeprecationWarning,
             stacklevel=3,
         )

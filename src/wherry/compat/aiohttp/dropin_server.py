@@ -49,7 +49,8 @@ def introduce(real: dict[str, ModuleType], swaps: dict[int, Any]) -> None:
             setattr(tests, name, swaps[id(before)])
     _raise_both(LineTooLong, real["http_exceptions"].LineTooLong)
     _raise_both(EofStream, real["streams"].EofStream)
-    _raise_both(wherry.WebSocketError, real["http"].WebSocketError)
+    # Programs compare its type, and it is made like ours.
+    _replace(wherry.WebSocketError, real["http"].WebSocketError)
     wherry.BodyPartReader.register(real["multipart"].BodyPartReader)
     wherry.MultipartReader.register(real["multipart"].MultipartReader)
     wherry.PAYLOAD_REGISTRY.register(StreamReaderPayload, real["streams"].StreamReader)
@@ -64,12 +65,16 @@ def _raise_both(ours: type[Exception], theirs: type[Exception]) -> None:
         name: getattr(ours, name)
         for name in ("__module__", "__doc__", "__init__", "__str__", "__repr__")
     }
-    both = type(ours.__name__, (ours, theirs), shown)
+    _replace(ours, type(ours.__name__, (ours, theirs), shown))
+
+
+def _replace(ours: type[Exception], other: type[Exception]) -> None:
+    """Let all modules of wherry mean another class by the name of one of its own."""
     for key, module in list(sys.modules.items()):
         if key.partition(".")[0] == "wherry":
             for name, value in list(vars(module).items()):
                 if value is ours:
-                    setattr(module, name, both)
+                    setattr(module, name, other)
 
 
 def _register_payloads(payload: Any) -> None:

@@ -132,9 +132,7 @@ def one_ssl(
         )
     merged = given[0] if given else True
     if not isinstance(merged, SSL_ALLOWED_TYPES):
-        raise TypeError(
-            f"ssl should be a bool, an SSLContext or a Fingerprint, got {merged!r} instead."
-        )
+        raise TypeError(f"ssl should be SSLContext, Fingerprint, or bool, got {merged!r} instead.")
     return merged
 
 

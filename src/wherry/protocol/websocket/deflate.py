@@ -59,7 +59,7 @@ class Inflater:
             ) from exc
         if len(out) > room:
             raise WebSocketError(
-                WSCloseCode.MESSAGE_TOO_BIG, "the message is larger than allowed once inflated"
+                WSCloseCode.MESSAGE_TOO_BIG, "Decompressed message exceeds size limit"
             )
         return out
 

@@ -221,30 +221,32 @@ class FrameReader:
         """Everything that the first two bytes of a frame must hold to (RFC 6455 5.2 to 5.5)."""
         opcode = first & 0x0F
         if first & _OTHER_RSV:
-            raise _broken(f"reserved bits are set in a frame of opcode {opcode:#x}")
+            raise _broken("Received frame with non-zero reserved bits")
         if second & _MASKED:
             raise _broken("a server must not mask its frames")
         if opcode & _CONTROL:
             if opcode not in _CONTROLS:
-                raise _broken(f"opcode {opcode:#x} is not known")
+                raise _broken(f"Unexpected opcode={opcode!r}")
             if first & _RSV1:
-                raise _broken("a control frame is marked as compressed")
+                raise _broken("Received frame with non-zero reserved bits")
             if not first & _FIN:
-                raise _broken("a control frame is fragmented")
+                raise _broken("Received fragmented control frame")
             if second > MAX_CONTROL_PAYLOAD:
-                raise _broken(f"a control frame has more than {MAX_CONTROL_PAYLOAD} bytes")
+                raise _broken(
+                    f"Control frame payload cannot be larger than {MAX_CONTROL_PAYLOAD} bytes"
+                )
             return
         if opcode > WSMsgType.BINARY:
-            raise _broken(f"opcode {opcode:#x} is not known")
+            raise _broken(f"Unexpected opcode={opcode!r}")
         if opcode == WSMsgType.CONTINUATION:
             if not self._opcode:
-                raise _broken("a continuation comes without a message to continue")
+                raise _broken("Continuation frame for non started message")
         elif self._opcode:
-            raise _broken("a message begins inside another one")
+            raise _broken(f"The opcode in non-fin frame is expected to be zero, got {opcode!r}")
         if first & _RSV1 and (self._inflater is None or opcode == WSMsgType.CONTINUATION):
             # RFC 7692 6.1: the bit belongs to the first frame of a message, if compression was
             # agreed on.
-            raise _broken("a frame is marked as compressed where that was not agreed on")
+            raise _broken("Received frame with non-zero reserved bits")
 
     def _open(self, first: int, length: int, messages: list[Message]) -> None:
         """A data frame begins whose payload is not here as a whole, or that is not a message by
@@ -335,10 +337,10 @@ class FrameReader:
             self._end()
             return WSMessage(kind, 0, "")
         if len(payload) == 1:
-            raise _broken("a Close frame has half a code")
+            raise _broken("Invalid close frame: half a code")
         code = int.from_bytes(payload[:2], "big")
         if not may_be_sent(code):
-            raise _broken(f"close code {code} must not come over the wire")
+            raise _broken(f"Invalid close code: {code}")
         reason = _decode(payload[2:])
         self._end()
         return WSMessage(kind, code, reason)
@@ -346,7 +348,7 @@ class FrameReader:
     def _too_big(self, size: int) -> WebSocketError:
         return WebSocketError(
             WSCloseCode.MESSAGE_TOO_BIG,
-            f"a message of {size} bytes or more is larger than {self._max_size}",
+            f"Message size {size} exceeds limit {self._max_size}",
         )
 
 
@@ -372,7 +374,7 @@ def _broken(message: str) -> WebSocketError:
 
 
 def _no_text(cause: UnicodeDecodeError) -> WebSocketError:
-    return WebSocketError(WSCloseCode.INVALID_TEXT, f"text is not UTF-8: {cause.reason}")
+    return WebSocketError(WSCloseCode.INVALID_TEXT, f"Invalid UTF-8 text message: {cause.reason}")
 
 
 class FrameWriter:
