@@ -16,6 +16,7 @@ _ZONE = re.compile(r"%[^\]]*")
 _PARTS = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*+:)?(?P<authority>//[^/?#\\]*+)?(?P<rest>.*+)", re.DOTALL
 )
+_JOINABLE = frozenset({"http", "https", "ws", "wss"})
 _BLANKS = " \t"
 # RFC 3986 2: what must be percent-encoded outside the authority.
 _NOT_IN_A_URL = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
@@ -81,7 +82,10 @@ def _reference(text: str, unwanted: re.Pattern[bytes]) -> URL:
     if not authority:
         return URL(f"{scheme}{authority or ''}{rest}", encoded=True)
     origin = URL(f"{scheme}{authority}")
-    return origin.join(URL(rest, encoded=True)) if rest else origin
+    if origin.scheme in _JOINABLE:
+        return origin.join(URL(rest, encoded=True)) if rest else origin
+    # yarl joins nothing to a scheme that it does not know: "slack://team/room" would be "/room".
+    return URL(f"{origin}{rest}", encoded=True)
 
 
 def _percent_encoded(found: re.Match[bytes]) -> bytes:
