@@ -704,3 +704,54 @@ async def test_the_session_timeout_is_for_the_handshake_alone(site: Site) -> Non
             await socket.receive(0.4)
         await socket.send_str("x")
         assert await socket.receive_str(timeout=5) == "x"
+
+
+async def test_whoever_receives_hears_first_that_another_closes() -> None:
+    """A program whose receiver closes as well does not end before the one who closed."""
+    told: list[str] = []
+
+    async def echo(websocket: Any) -> None:
+        async for message in websocket:
+            await websocket.send(message)
+
+    async with (
+        serve(echo, "127.0.0.1", 0) as server,
+        wherry.ClientSession() as session,
+        session.ws_connect(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/") as ws,
+    ):
+
+        async def receive() -> None:
+            message = await ws.receive()
+            told.append(message.type.name)
+            told.append(f"receiver {await ws.close(code=4001)}")
+            assert (await ws.receive()).type is wherry.WSMsgType.CLOSED
+
+        receiving = asyncio.create_task(receive())
+        while ws._channel.waiter is None:
+            await asyncio.sleep(0)
+        told.append(f"closer {await ws.close(code=4000)}")
+        await receiving
+        assert ws.closed
+        assert ws.close_code == 4001
+    assert told == ["CLOSING", "closer False", "receiver True"]
+
+
+async def test_a_receiver_that_is_cancelled_holds_no_close_up() -> None:
+    async def echo(websocket: Any) -> None:
+        async for message in websocket:
+            await websocket.send(message)
+
+    async with (
+        serve(echo, "127.0.0.1", 0) as server,
+        wherry.ClientSession() as session,
+        session.ws_connect(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/") as ws,
+    ):
+        receiving = asyncio.create_task(ws.receive())
+        while ws._channel.waiter is None:
+            await asyncio.sleep(0)
+        closing = asyncio.create_task(ws.close())
+        await asyncio.sleep(0)
+        receiving.cancel()
+        assert await closing
+        await asyncio.wait([receiving])
+        assert await ws.receive() == (wherry.WSMsgType.CLOSED, None, None)

@@ -82,6 +82,8 @@ class ClientWebSocketResponse:
         self._client_notakeover = client_notakeover
         self._loop = loop
         self._closed = False
+        # Done when whoever waited in `receive` has heard that the WebSocket is being closed.
+        self._heard: asyncio.Future[None] | None = None
         self._receive_seconds = timeout.ws_receive
 
     def __del__(self, _warnings: Any = warnings) -> None:
@@ -272,7 +274,7 @@ class ClientWebSocketResponse:
             return CLOSED_MESSAGE
         messages = self._messages
         if not messages:
-            if channel.peer_close is not None:
+            if channel.peer_close is not None or self._heard is not None:
                 await self.close()
                 return CLOSED_MESSAGE
             if timeout is not None:
@@ -284,6 +286,8 @@ class ClientWebSocketResponse:
                 await waiter
             finally:
                 channel.waiter = None
+                if self._heard is not None and not self._heard.done():
+                    self._heard.set_result(None)
                 if timer is not None:
                     timer.cancel()
         message = messages.popleft()
@@ -378,8 +382,15 @@ class ClientWebSocketResponse:
         channel = self._channel
         if not channel.close_sent:
             self._frames.encode_close(code, reason)
+        if channel.waiter is not None and self._heard is None:
+            # Who waits in `receive` goes first.  A program that then closes as well waits for the
+            # peer's answer there, and its other task, which has closed, goes on.
+            channel.interrupt()
+            self._heard = self._loop.create_future()
+            await self._heard
+            if self._closed:
+                return False
         self._closed = True
-        channel.interrupt()
         await channel.finish(code, reason, self._timeout.ws_close)
         return True
 
