@@ -34,6 +34,50 @@ def test_an_output_named_dash_is_standard_output(run_process, wherry_server, tmp
     assert run_process("--continue", "-o", "-", wherry_server.url("/bytes/1000")).status == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other devices")
+class TestWhatIsNoFile:
+    """Devices, pipes and descriptors that a user names are written to, as curl does it."""
+
+    @pytest.mark.parametrize("path", ["/dev/null", "/dev/full"])
+    def test_a_device_is_written_to_and_stays(self, run_process, wherry_server, path):
+        before = os.stat(path)
+        done = run_process("-o", path, wherry_server.url("/bytes/100000"))
+        assert done.status == (0 if path == "/dev/null" else 1)
+        assert ("No space" in done.err) is (path == "/dev/full")
+        assert stat.S_ISCHR(os.stat(path).st_mode)
+        assert os.stat(path).st_ino == before.st_ino
+        assert not Path("/dev/.wherry-downloads").exists()
+
+    def test_a_link_to_a_device_stays_one(self, run_process, wherry_server, tmp_path):
+        link = tmp_path / "away"
+        link.symlink_to("/dev/null")
+        assert run_process("-o", link, wherry_server.url("/bytes/10")).status == 0
+        assert os.readlink(link) == "/dev/null"
+
+    @pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1"])
+    def test_a_descriptor_is_written_to(self, run_process, wherry_server, path):
+        if not os.path.exists(path):
+            pytest.skip(f"no {path} here")
+        done = run_process("-o", path, wherry_server.url("/bytes/100000"))
+        assert (done.status, len(done.out)) == (0, 100_000)
+
+    def test_a_pipe_gets_the_body(self, run_process, wherry_server, tmp_path):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+        done = run_process("-o", pipe, wherry_server.url("/bytes/100000"))
+        assert (done.status, done.err) == (0, "")
+        body, _ = reader.communicate(timeout=30)
+        assert len(body) == 100_000
+        assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+        assert [found.name for found in tmp_path.iterdir()] == ["pipe"]
+
+    def test_none_can_be_gone_on_with(self, run_process, wherry_server):
+        done = run_process("--continue", "-o", "/dev/null", wherry_server.url("/bytes/10"))
+        assert done.status == 1
+        assert "--continue needs a file" in done.err
+
+
 def test_json_is_coloured_and_indented_on_a_terminal(run_on_terminal, wherry_server):
     status, seen = run_on_terminal(wherry_server.url("/json"))
     assert status == 0

@@ -207,7 +207,8 @@ def _ask(url: URL, given: dict[str, Any]) -> RequestArguments:
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Save the body, with a progress bar; in a directory, by its name; - is standard output.",
+    help="Save the body, with a progress bar; in a directory, by its name; - is standard output."
+    " A device or a pipe is written to.",
 )
 @_option(
     "-C",

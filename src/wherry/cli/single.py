@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +27,8 @@ class Output:
     """What happens with what comes back.
 
     Args:
-        path: The file, or None for standard output.
+        path: The file, or None for standard output.  A device, a pipe or a descriptor (/dev/fd/3)
+            is written to, as curl does it; everything else becomes a file when it is whole.
         resume: Go on with a download that broke off.
         verbose: Show heads and times.
         fail: A status from 400 up is an error.
@@ -53,6 +55,8 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
         if output.resume:
             if output.path is None:
                 raise ValueError("--continue needs -o FILE")
+            if _is_stream(output.path):
+                raise ValueError(f"--continue needs a file, and {output.path} is none")
             if wanted.method != "GET":
                 raise ValueError(f"--continue goes with GET, not with {wanted.method}")
             with show.progress_bars() as bars:
@@ -96,12 +100,27 @@ def _advance(bars: Progress, name: str) -> Callable[[int, int | None], None]:
     return advance
 
 
+def _is_stream(path: Path) -> bool:
+    """Whether what the user named is there to be written to, not to be replaced by a file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return not path.is_dir()
+    except OSError:
+        return False  # there is nothing, or the download says what is wrong
+    # /dev/stdout and /dev/fd/1 lead to the file of a shell's redirection, too.
+    return path.is_symlink() and path.absolute().parts[1:2] in {("dev",), ("proc",)}
+
+
 def _shows(output: Output) -> bool:
     return output.path is None and sys.stdout.isatty()
 
 
 async def _take(response: wherry.ClientResponse, output: Output) -> bytes | None:
     """Save or show the body; gives it where it is recorded, None if it is too large for that."""
+    if output.path is not None and _is_stream(output.path):
+        with output.path.open("wb") as file, show.progress_bars() as bars:
+            advance = _advance(bars, output.path.name)
+            return await _pour(response, output, file.write, advance)
     if output.path is not None:
         with show.progress_bars() as bars:
             result = await response.download(output.path, progress=_advance(bars, output.path.name))
@@ -113,12 +132,28 @@ async def _take(response: wherry.ClientResponse, output: Output) -> bytes | None
         if content:
             show.body(response, content)
         return content
+    gathered = await _pour(response, output, show.write_plain, None)
+    sys.stdout.buffer.flush()
+    return gathered
+
+
+async def _pour(
+    response: wherry.ClientResponse,
+    output: Output,
+    write: Callable[[bytes], object],
+    advance: Callable[[int, int | None], None] | None,
+) -> bytes | None:
+    """Write the body as it comes; gives it where it is recorded and not too large for that."""
+    total = None if "Content-Encoding" in response.headers else response.content_length
     gathered = bytearray() if output.recorder is not None else None
+    size = 0
     async for piece in response.content.iter_any():
-        show.write_plain(piece)
+        write(piece)
+        size += len(piece)
+        if advance is not None:
+            advance(size, total)
         if gathered is not None:
             gathered += piece
             if len(gathered) > MAX_GATHERED:
                 gathered = None
-    sys.stdout.buffer.flush()
     return None if gathered is None else bytes(gathered)
