@@ -26,6 +26,21 @@ ENCODINGS = [
 WHITE = ["", " ", "\r\n\t ", "\n" * 5]
 
 
+UNTOLD = ["application/json", "application/problem+json", "text/json", "text/plain", "charset=odd"]
+
+
+@pytest.mark.parametrize("kind", UNTOLD)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_json_shows_its_encoding_whatever_its_type(
+    raw_server: Start, kind: str, encoding: str
+) -> None:
+    told = "application/json; charset=odd" if kind == "charset=odd" else kind
+    body = ("\n " + TEXT).encode(encoding)
+    server = await raw_server([response(body, fields=f"Content-Type: {told}\r\n")])
+    async with wherry.ClientSession() as session, session.get(server.url) as reply:
+        assert await reply.json(content_type=None) == VALUE
+
+
 @pytest.mark.parametrize("kind", ["application/json", "application/problem+json", "no charset"])
 @pytest.mark.parametrize(
     ("encoding", "mark"),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from yarl import URL
 
+from wherry.body.charset import known_charset
 from wherry.body.stream.reader import StreamReader
 from wherry.client.download import DownloadResult, Progress, download
 from wherry.client.events import MAX_EVENT_SIZE, EventParser, EventStream
@@ -274,7 +275,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             # UTF-8 shows in the first two bytes: JSON begins with ASCII, a mark with none, and
             # UTF-16 and 32 have a NUL there.
             usual = plain and 0 < body[0] < 0x80 and body[1:2] != b"\0"
-            encoding = "utf-8" if usual else self.get_encoding()
+            encoding = "utf-8" if usual else self._json_encoding(body)
         # RFC 8259 8.1: a byte order mark may be passed over.
         text = body.decode(encoding).removeprefix("\ufeff").strip(" \t\n\r\v\f")
         if not text:
@@ -283,6 +284,13 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             return loads(text)
         except RecursionError:
             raise NestedTooDeeply from None
+
+    def _json_encoding(self, body: bytes) -> str:
+        """The encoding of JSON that is of another type than usual, or whose first bytes are odd."""
+        if b"\0" in body[:4] and known_charset(self.charset) is None:
+            # No text of UTF-8 has a NUL that JSON could begin with, whatever the type (RFC 4627 3).
+            return json_module.detect_encoding(body)
+        return self.get_encoding()
 
     def sse(self, *, max_event_size: int = MAX_EVENT_SIZE) -> EventStream:
         """The server-sent events of this response, as they come; `ClientSession.events` connects
