@@ -28,6 +28,7 @@ class FakeConnection:
         self.loop = loop
         self.places = self.capacity = places
         self.reserved = 0
+        self.at_a_time: int | None = None
         self.busy = 0
         self.exchanges = 0
         self.route: Any = None

@@ -557,13 +557,13 @@ async def test_a_flood_is_cut(name: str, flood: Callable[[Peer], bytes]) -> None
 
 
 async def test_rapid_resets_by_the_server_are_cut() -> None:
-    """CVE-2023-44487, from the other side: a server that refuses whatever is asked"""
+    """CVE-2023-44487, from the other side: a server that resets whatever is asked"""
     peer = Peer(flow=FlowOptions(max_noise=50))
     for stream in range(1, 121, 2):
         if not peer.connection.is_usable():
             break
         peer.get()
-        peer.say(frame(RST, 0, stream, word(7)))
+        peer.say(frame(RST, 0, stream, word(8)))
     assert (await peer.goaway())[0] == CALM
 
 

@@ -379,6 +379,20 @@ class Connection(ABC):
         """
         self.capacity = min(self.capacity, exchanges)
 
+    @property
+    def at_a_time(self) -> int | None:
+        """How many exchanges the peer carried at a time where it refused one more; None where it
+        has not.
+        """
+        return None
+
+    def carry_at_a_time(self, exchanges: int) -> None:
+        """Carry no more than so many exchanges at a time for now: another connection learned it.
+
+        Protocols that carry one at a time have nothing to do here.
+        """
+        self.capacity = min(self.capacity, exchanges)
+
     @abstractmethod
     def abort(self) -> None:
         """Close the transport at once; exchanges that are under way fail."""

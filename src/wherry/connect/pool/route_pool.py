@@ -87,10 +87,16 @@ class RoutePool:
         """Whether the connections that are being made may carry all who wait for no others."""
         if self.multiplexes is False or not self.dialling:
             return False
-        return (
-            self.allowance is None
-            or len(self.waiters) - self.queued <= self.dialling * self.allowance
-        )
+        places = min(filter(None, (self.allowance, self.at_a_time)), default=None)
+        return places is None or len(self.waiters) - self.queued <= self.dialling * places
+
+    @property
+    def at_a_time(self) -> int | None:
+        """How many exchanges a connection bears at a time where the server refused more, as far as
+        the ones that are open know.
+        """
+        known = (connection.at_a_time for connection in self.connections)
+        return min(filter(None, known), default=None)
 
     def give_up(self, waiter: Waiter) -> None:
         """`waiter` is out of the queue; dials that nobody is left for end, and give their room
@@ -179,6 +185,8 @@ class Negotiated:
             if len(self._chosen) >= NEGOTIATIONS_KEPT:
                 self._chosen.clear()
             self._chosen[route] = bool(route_pool.multiplexes)
+        if (at_a_time := route_pool.at_a_time) is not None:
+            connection.carry_at_a_time(at_a_time)
         route_pool.allowance = self._allowance(route)
         if route_pool.allowance is not None:
             connection.carry_at_most(route_pool.allowance)

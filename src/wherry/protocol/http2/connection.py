@@ -46,6 +46,9 @@ from wherry.types import HttpVersion20
 
 # RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.
 ASSUMED_STREAMS = 100
+# A server that refused streams is tried with one more at a time when it has served so many times
+# what it bears: few are refused again.
+SERVED_FOR_ONE_MORE = 4
 # Seconds after a fault in which the transport may still bring GOAWAY out.
 _FAREWELL = 1.0
 _HANG_UP = getattr(select, "POLLRDHUP", 0)
@@ -62,6 +65,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_active",
+        "_at_a_time",
         "_buffer",
         "_check",
         "_closed_waiter",
@@ -74,6 +78,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         "_limits",
         "_poll",
         "_reader",
+        "_served",
         "_transport",
         "control",
         "next_id",
@@ -106,6 +111,10 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self._held: list[tuple[Http2Exchange, RequestHead]] = []  # wait for the server's SETTINGS
         self._reader = Reader(self, FRAME_ACTIONS, limits, flow)
         self._active = 0
+        # Streams that the server bears at a time, where it has refused more without having said so;
+        # and how many it has served since.
+        self._at_a_time = MAX_STREAM_ID
+        self._served = 0
         self.next_id = 1
         self._last_id = MAX_STREAM_ID - 1
         self._farewell: asyncio.TimerHandle | None = None
@@ -191,6 +200,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self.next_id = stream_id + 2
         self.streams[stream_id] = exchange
         exchange.receive_window = self._flow.initial_window
+        exchange.beside = self._active
         self.sender.open(exchange, head)
         if stream_id >= self._last_id:
             self.retire()
@@ -204,6 +214,14 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     def carry_at_most(self, exchanges: int) -> None:
         super().carry_at_most(exchanges)
         self._last_id = 2 * exchanges - 1
+
+    @property
+    def at_a_time(self) -> int | None:
+        return None if self._at_a_time == MAX_STREAM_ID else self._at_a_time
+
+    def carry_at_a_time(self, exchanges: int) -> None:
+        self._at_a_time = min(self._at_a_time, exchanges)
+        self.capacity = min(self.capacity, self._at_a_time)
 
     def retire(self) -> None:
         """No exchange starts any more; the connection closes when those under way have ended."""
@@ -373,8 +391,29 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             exchange.unprocessed = code == ErrorCode.REFUSED_STREAM or (
                 code == ErrorCode.HTTP_1_1_REQUIRED and self.give_way()
             )
+            if code == ErrorCode.REFUSED_STREAM:
+                self._bear_less(exchange)
         exchange.fail(exchange.failure(f"{self._peer()} reset the stream: {name}", None))
         self._release(exchange)
+
+    def _bear_less(self, refused: Http2Exchange) -> None:
+        """The server refused a stream (RFC 9113 5.1.2, 8.7): so many at a time were one too many.
+
+        Who is refused tries again at once, and would be refused again as long as the others are
+        there.  It waits for a place instead, or goes by another connection.
+        """
+        if refused.beside > 1:
+            self._at_a_time = min(self._at_a_time, refused.beside - 1)
+            self._served = 0
+        else:
+            self.retire()  # not even one
+
+    def _bear_more(self) -> None:
+        """The server has served many within what it bears: try one more."""
+        self._served += 1
+        if self._served >= SERVED_FOR_ONE_MORE * self._at_a_time:
+            self._served = 0
+            self._at_a_time += 1
 
     # --- how streams, and the connection, end -----------------------------------------------------
 
@@ -391,6 +430,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             # RFC 9113 8.1: the response does not wait for the rest of the request, and nor do we.
             self.sender.write(rst_stream(exchange.stream_id, ErrorCode.CANCEL))
         exchange.complete = True
+        if self._at_a_time < MAX_STREAM_ID:
+            self._bear_more()
         exchange.sink.feed_eof()
         if exchange.backlog:
             exchange.backlog = None
@@ -421,7 +462,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             return  # nothing more starts until the peer has answered
         before = self.capacity
         left = (self._last_id - self.next_id) // 2 + 1
-        self.capacity = max(min(control.max_streams - self._active, left), 0)
+        most = min(control.max_streams, self._at_a_time)
+        self.capacity = max(min(most - self._active, left), 0)
         if not control.max_streams and not self._active:
             self.close()  # of no use to anyone, and a place of the pool
         if self.owner is not None and self.capacity and (before <= 0 or not self._active):

@@ -73,6 +73,7 @@ class Http2Exchange(Exchange):
     __slots__ = (
         "backlog",
         "backlog_size",
+        "beside",
         "bodyless",
         "ending",
         "expected",
@@ -105,6 +106,7 @@ class Http2Exchange(Exchange):
         super().__init__(connection, sink, reused)
         self.limits = limits
         self.stream_id = 0
+        self.beside = 0  # how many streams were open when this one was, itself among them
         self.bodyless = bodyless
         self.tunnelled = tunnelled
         self.tunnel: Http2Tunnel | None = None
