@@ -266,3 +266,16 @@ def test_a_pickle_is_refused_as_unpickling_refuses_a_class(tmp_path: Path) -> No
         ) as caught:
             CookieJar().load(tmp_path / "jar")
         assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("begin", [b"", b"# c\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf# c\r\n"])
+def test_bytes_that_are_no_utf8_concern_their_line_alone(tmp_path: Path, begin: bytes) -> None:
+    lines = [
+        b"x.org\tFALSE\t/\tFALSE\t0\t%b\t%b" % pair for pair in ((b"a", b"\xff"), (b"b", b"v"))
+    ]
+    (tmp_path / "c").write_bytes(begin + b"\n".join(lines))
+    jar = CookieJar()
+    jar.load_cookies_txt(tmp_path / "c")
+    assert (
+        jar.cookie_header(URL("http://x.org/")).encode("utf-8", "surrogateescape") == b"a=\xff; b=v"
+    )

@@ -219,6 +219,8 @@ async def test_an_error_of_the_endpoint_is_clear_and_holds_no_secret(
         reply(200, '{"access_token": 5}'),
         reply(200, '{"access_token": "t", "token_type": "mac"}'),
         reply(302, "", {"Location": "http://127.0.0.1:1/"}),
+        reply(500, "x" * 300_000),
+        reply(200, '{"access_token": "' + "t" * 300_000 + '"}'),
     ],
 )
 async def test_what_is_no_token_is_an_error(peer: Any, session: Any, answer: Reply) -> None:

@@ -66,6 +66,22 @@ async def test_secrets_are_not_kept(tmp_path, wherry_server):
         assert await asked(wherry_server.url("/get?key=another")) == (status, b"gone")
 
 
+async def test_the_password_of_basic_credentials_is_left_out_of_echoes(tmp_path, raw_server):
+    path = tmp_path / "tape.json"
+    server = await raw_server([response(b"your password is s3cret-p4ss-w\xc3\xb6rd")] * 3)
+    with Cassette(path):
+        async with wherry.ClientSession() as session:
+            for options in (
+                {"auth": wherry.BasicAuth("ann", "s3cret-p4ss-wörd", encoding="utf-8")},
+                {"headers": {"Authorization": "Basic not-base64"}},
+                {"headers": {"Authorization": "Basic"}},
+            ):
+                async with session.get(server.url, **options) as answer:
+                    assert (await answer.read()).endswith(b"rd")
+    tape = json.loads(path.read_text())
+    assert "s3cret" not in json.dumps(tape["exchanges"][0])
+
+
 SECRET = "s3cret/v4lue+x"
 QUOTED = "s3cret%2Fv4lue%2Bx"
 

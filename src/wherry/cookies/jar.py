@@ -449,7 +449,7 @@ class CookieJar(AbstractCookieJar):
         Raises:
             ValueError: No line is of that format; the jar is unchanged then.
         """
-        self._replace(storage.from_netscape(storage.read(file_path)))
+        self._replace(storage.from_netscape(storage.read(file_path, in_lines=True)))
 
     def _replace(self, cookies: list[Cookie]) -> None:
         self.clear()

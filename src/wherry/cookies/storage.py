@@ -34,15 +34,19 @@ _TIME = re.compile(r"(-?[0-9]{1,300}(\.[0-9]*)?)?", re.ASCII).fullmatch
 _DERIVED = frozenset({"domain", "path", "secure", "max-age", "expires"})
 
 
-def read(file_path: str | PathLike[str]) -> str:
+def read(file_path: str | PathLike[str], *, in_lines: bool = False) -> str:
     """A cookie file's text.
+
+    Args:
+        file_path: The file.
+        in_lines: Whether each line is a cookie; then bytes that are no UTF-8 concern theirs alone.
 
     Raises:
         ValueError: It is no text, and so no cookie file.
     """
     data = Path(file_path).read_bytes()
     try:
-        return data.decode("utf-8", "surrogateescape" if data[:1] == b"#" else "strict")
+        return data.decode("utf-8", "surrogateescape" if in_lines or data[:1] == b"#" else "strict")
     except UnicodeDecodeError as exc:
         if data[:1] == b"\x80":
             raise _pickle_refused(file_path) from exc

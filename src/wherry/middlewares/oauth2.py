@@ -20,7 +20,7 @@ from yarl import URL
 
 from wherry.auth.basic import BasicAuth
 from wherry.client.origin import origin_of
-from wherry.errors import ClientError
+from wherry.errors import ClientError, ClientPayloadError
 from wherry.protocol.grammar import decimal
 
 if TYPE_CHECKING:
@@ -180,6 +180,10 @@ class OAuth2ClientCredentials:
                 answer = await response.json(content_type=None)
             except (ValueError, RecursionError):
                 answer = None
+            except ClientPayloadError as exc:
+                raise OAuth2Error(
+                    f"{origin_of(self._token_url)} gave no token: status {response.status}, {exc}"
+                ) from exc
             return self._read(response.status, answer if isinstance(answer, dict) else {})
 
     def _read(self, status: int, answer: dict[str, Any]) -> tuple[str, float]:

@@ -7,6 +7,7 @@ were told, in links, redirects and bodies.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterable
@@ -61,7 +62,10 @@ class SecretFilter:
                 continue
             found.add(value)
             if lower in ("authorization", "proxy-authorization"):
-                found.add(value.partition(" ")[2].strip())
+                scheme, _, credentials = value.partition(" ")
+                found.add(credentials.strip())
+                if scheme.lower() == "basic":
+                    found.add(_password_of(credentials))
             elif lower in ("cookie", "set-cookie"):
                 pairs = value.split(";")[: 1 if lower == "set-cookie" else None]
                 found.update(pair.partition("=")[2].strip() for pair in pairs)
@@ -135,6 +139,15 @@ class SecretFilter:
                 for name, each in value.items()
             }
         return value
+
+
+def _password_of(credentials: str) -> str:
+    """What stands behind the colon of Basic credentials (RFC 7617 2); "" where they are none."""
+    try:
+        octets = base64.b64decode(credentials, validate=True)
+    except ValueError:
+        return ""
+    return octets.partition(b":")[2].decode("utf-8", "replace")
 
 
 def _blanked(value: Any, path: list[str]) -> Any:
