@@ -19,7 +19,7 @@ from yarl import URL
 
 import wherry
 from wherry.cli.arguments import UsageProblem
-from wherry.cli.fetch import file_name, pause_before, read_list
+from wherry.cli.fetch import file_name, list_lines, pause_before, read_list
 
 
 def files(directory):
@@ -203,7 +203,7 @@ def test_an_interrupted_run_tells_what_it_has(wherry_server, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "1 of 1 downloads" in out
+    assert "1 of 2 downloads" in out
     assert err == "* interrupted with 1 left; the same command goes on\n"
 
 
@@ -352,3 +352,138 @@ async def test_a_large_file_over_several_connections(run, raw_server, tmp_path):
     assert (tmp_path / "file").read_bytes() == body
     assert min(ranges)[0] == 0
     assert len(ranges) == 3
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_list_in_each_coding(coding, end):
+    """Editors begin a file with a byte order mark, and PowerShell writes UTF-16."""
+    text = end.join(["http://a.test/é", "", "# no", "b.test/x", ""])
+    if coding in {"utf-16-le", "utf-16-be"}:
+        text = "\ufeff" + text
+    jobs = read_list((), list_lines(text.encode(coding)))
+    assert [job.url for job in jobs] == ["http://a.test/%C3%A9", "http://b.test/x"]
+
+
+def test_lists_that_were_put_together_have_marks_inside():
+    both = "http://a.test/\n".encode("utf-8-sig") + "http://b.test/\n".encode("utf-8-sig")
+    assert [job.url for job in read_list((), list_lines(both))] == [
+        "http://a.test/",
+        "http://b.test/",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"http://a.test/\nhttp://b.test/\xe9\n", "line 2 of the list is no utf-8"),
+        (b"\xff\xfea", "list is no utf-16"),
+    ],
+)
+def test_a_list_in_no_coding_is_told_by_its_line(run, tmp_path, content, message):
+    (tmp_path / "list").write_bytes(content)
+    done = run("fetch", "-i", tmp_path / "list", "-o", tmp_path)
+    assert done.status == 1
+    assert message in done.err
+
+
+@pytest.mark.parametrize("place", ["file", "stdin"])
+def test_a_list_with_a_mark_is_fetched(run, wherry_server, tmp_path, place):
+    content = (wherry_server.url("/bytes/7") + "\n").encode("utf-8-sig")
+    (tmp_path / "list").write_bytes(content)
+    given = "-" if place == "stdin" else tmp_path / "list"
+    done = run("fetch", "-i", given, "-o", tmp_path / "out", stdin=content)
+    assert done.status == 0, done.err
+    assert (tmp_path / "out" / "7").stat().st_size == 7
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("odd"), RecursionError("deep"), AssertionError("no"), KeyError("x"),
+     asyncio.CancelledError(), ExceptionGroup("two", [ValueError("a")]), LookupError()],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_whatever_goes_wrong_with_one_the_others_are_fetched(
+    run, wherry_server, tmp_path, monkeypatch, error
+):
+    """Also with a single worker, which must live on."""
+    real = wherry.ClientSession.download
+
+    async def download(self, url, *args, **options):
+        if url.endswith("/bytes/2"):
+            raise error
+        return await real(self, url, *args, **options)
+
+    monkeypatch.setattr(wherry.ClientSession, "download", download)
+    urls = [wherry_server.url(f"/bytes/{size}") for size in (1, 2, 3, 4)]
+    for number in (1, 3):
+        place = tmp_path / str(number)
+        done = run("fetch", "-o", place, "-n", number, *urls)
+        assert done.status == 1, done.err
+        assert sorted(path.name for path in files(place)) == ["1", "3", "4"]
+        assert "3 of 4 downloads" in done.out.decode()
+
+
+BAD_ANSWERS = [
+    b"",
+    b"\x00" * 100,
+    b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+    b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe.test:99999/\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 503 No\r\nRetry-After: \xb2\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 206 Part\r\nContent-Range: bytes 5-2/1\r\nContent-Length: 0\r\n\r\n",
+    b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest \xff="\r\nContent-Length: 0\r\n\r\n',
+]
+
+
+async def test_a_bad_answer_ends_its_download_only(run, raw_server, tmp_path):
+    async def script(reader, writer):
+        target = (await read_request(reader)).split()[1].decode()
+        if target.startswith("/bad"):
+            writer.write(BAD_ANSWERS[int(target[4:])])
+        else:
+            writer.write(response(b"good", fields="Connection: close\r\n"))
+
+    server = await raw_server(script)
+    urls = []
+    for number in range(len(BAD_ANSWERS)):
+        urls += [f"{server.url}/bad{number}", f"{server.url}/good{number}"]
+    done = await asyncio.to_thread(
+        run, "fetch", "-o", tmp_path, "-n", 2, "--retries", 0, "--timeout", 10, *urls
+    )
+    assert done.status == 1
+    assert "Traceback" not in done.err
+    names = {path.name for path in files(tmp_path)}
+    assert names >= {f"good{number}" for number in range(len(BAD_ANSWERS))}
+    assert f"{len(BAD_ANSWERS)} of {2 * len(BAD_ANSWERS)} downloads" in done.out.decode()
+
+
+def test_a_report_that_cannot_grow_ends_no_download(run, wherry_server, tmp_path):
+    urls = [wherry_server.url(f"/bytes/{size}") for size in (1, 2, 3)]
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no disk that is always full here")
+    (tmp_path / "report").symlink_to("/dev/full")
+    done = run("fetch", "-o", tmp_path / "out", "--report", "/dev/full", *urls)
+    assert done.status == 1
+    assert "the report ends here" in done.err
+    assert len(files(tmp_path / "out")) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "told"),
+    [
+        (["-n", "20"], 30, "* 4 downloads at once, not 20: --per-host 4 is below -n 20"),
+        (["-n", "6", "--per-host", "2"], 30, "* 2 downloads at once, not 6"),
+        (["-n", "6", "--per-host", "6"], 30, ""),
+        (["-n", "20", "--per-host", "2"], 2, ""),
+    ],
+)
+def test_who_limits_is_told(run, wherry_server, tmp_path, words, count, told):
+    urls = [wherry_server.url(f"/bytes/{size}") for size in range(1, count + 1)]
+    done = run("fetch", "-o", tmp_path, *words, *urls)
+    assert done.status == 0
+    assert done.err.startswith(told)
+    assert bool(done.err) == bool(told)

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 from tests.servers.process import find_program
 from tests.servers.raw import read_request, response
+from yarl import URL
 
 import wherry
+from wherry.cli.arguments import UsageProblem, parse_url
 
 JSON_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -280,6 +282,48 @@ def test_every_option_has_its_name_in_the_environment(run, wherry_server, tmp_pa
         ]
         == "own"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--frob", "x"], "No such option --frob: see --help"),
+        (["--xyzzy"], "No such option --xyzzy: see --help"),
+        (["--http3", "x"], "No such option --http3: see --help"),
+        (["--tiemout", "5", "x"], "No such option --tiemout; did you mean --timeout?"),
+        (["--verb", "x"], "No such option --verb; did you mean --verbose?"),
+        (["--jsn", "1", "x"], "No such option --jsn; did you mean --json?"),
+        (["--retries", "1", "x"], "No such option --retries here: it is one of `wherry fetch`"),
+        (["fetch", "--frob", "x"], "No such option --frob: see --help"),
+        (["fetch", "--retrise", "1"], "No such option --retrise; did you mean --retries?"),
+    ],
+)
+def test_only_what_may_have_been_meant_is_suggested(run, words, told):
+    done = run(*words)
+    assert done == (1, b"", f"wherry: {told}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("127.0.0.1:80/?next=http://e.test/", "http://127.0.0.1:80/?next=http://e.test/"),
+        ("e.test/http://f.test/", "http://e.test/http://f.test/"),
+        ("e.test?u=ftp://f.test", "http://e.test/?u=ftp://f.test"),
+        ("e.test#a://b", "http://e.test/#a://b"),
+        ("[::1]:80/?u=http://x", "http://[::1]:80/?u=http://x"),
+        ("//e.test/a://b", "http://e.test/a://b"),
+        ("HTTPS://e.test/", "https://e.test/"),
+        ("localhost:8000/x", "http://localhost:8000/x"),
+    ],
+)
+def test_a_scheme_is_at_the_beginning_only(typed, url):
+    assert parse_url(typed) == URL(url)
+
+
+@pytest.mark.parametrize("typed", ["gopher://x", "svn+ssh://x", "a.b-c://x", "://x"])
+def test_what_has_another_scheme_is_refused(typed):
+    with pytest.raises(UsageProblem):
+        parse_url(typed)
 
 
 def test_a_misspelt_command_is_no_host(run):

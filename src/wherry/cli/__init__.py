@@ -6,13 +6,20 @@ It uses the client's public names only, and needs the extra ``wherry[cli]`` (cli
 import importlib.util
 import sys
 
+from wherry.cli import streams
+
 __all__ = ("main",)
 
 
 def main() -> None:
     """What the console script runs."""
+    streams.prepare()
     if importlib.util.find_spec("click") is None or importlib.util.find_spec("rich") is None:
         sys.exit("wherry: the command line needs click and rich: pip install 'wherry[cli]'")
-    from wherry.cli.app import run_cli
+    try:
+        from wherry.cli.app import run_cli
 
-    run_cli()
+        run_cli()
+    except KeyboardInterrupt:
+        # While it starts, or where an answer is read; loops have their own way.
+        sys.exit(130)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import itertools
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from yarl import URL
 
 import wherry
-from wherry.cli import show
+from wherry.cli import show, streams
 from wherry.cli.arguments import (
     RequestArguments,
     UsageProblem,
@@ -27,7 +28,7 @@ from wherry.cli.arguments import (
 )
 from wherry.cli.curl import curl_command
 from wherry.cli.demo import run_demo
-from wherry.cli.fetch import Plan, read_list, run_fetch
+from wherry.cli.fetch import Plan, list_lines, read_list, run_fetch
 from wherry.cli.har import Recorder
 from wherry.cli.run import INTERRUPTED, run
 from wherry.cli.single import Output, run_single
@@ -132,13 +133,71 @@ def run_cli(args: list[str] | None = None) -> None:
     Args:
         args: The arguments; the process's own by default.
     """
+    streams.replace_letters()
     try:
         cli.main(args, prog_name="wherry", standalone_mode=False)
+        sys.stdout.flush()
     except click.Abort:
         sys.exit(INTERRUPTED)
+    except click.NoSuchOption as exc:
+        show.fail(_no_such_option(exc))
+        sys.exit(1)
     except click.ClickException as exc:
         show.fail(exc.format_message())
         sys.exit(1)
+    except BrokenPipeError:
+        streams.let_go()
+        sys.exit(1)
+    except OSError as exc:
+        # What has no loop yet, as help and a body on standard input.
+        show.fail(show.describe(exc))
+        streams.let_go()
+        sys.exit(1)
+
+
+def _no_such_option(exc: click.NoSuchOption) -> str:
+    """What to say of an option that there is not: a likely one, another command's, or nothing."""
+    name = exc.option_name
+    own = _long_options(exc.ctx.command) if exc.ctx is not None else []
+    if close := [option for option in own if is_misspelt(name, option)]:
+        return f"No such option {name}; did you mean {' or '.join(close)}?"
+    for command in cli.commands.values():
+        if name in _long_options(command):
+            return f"No such option {name} here: it is one of `wherry {command.name}`"
+    return f"No such option {name}: see --help"
+
+
+def _long_options(command: click.Command) -> list[str]:
+    return [word for param in command.params for word in param.opts if word.startswith("--")]
+
+
+def is_misspelt(typed: str, option: str) -> bool:
+    """Whether somebody who typed one may have meant the other.
+
+    The beginning of it, or one slip of the fingers behind the first letter: a letter too many,
+    missing, wrong, or two in the wrong order.  What shares some letters only was not meant, and
+    another digit is another thing.
+    """
+    typed, option = typed.removeprefix("--"), option.removeprefix("--")
+    if len(typed) >= 3 and option.startswith(typed):
+        return True
+    if min(len(typed), len(option)) < 3:
+        return False
+    same = sum(
+        1
+        for _ in itertools.takewhile(
+            lambda pair: pair[0] == pair[1], zip(typed, option, strict=False)
+        )
+    )
+    left, right = typed[same:], option[same:]
+    if not same or left[:1].isdigit() or right[:1].isdigit():
+        return False
+    return (
+        left[1:] == right
+        or left == right[1:]
+        or left[1:] == right[1:]
+        or (left[:2] == right[1::-1] and left[2:] == right[2:])
+    )
 
 
 def _tls(insecure: bool, authority: str | None) -> bool | ssl.SSLContext:
@@ -281,7 +340,7 @@ def get(url: str, **given: Any) -> None:
     "-i",
     "--input",
     "lines",
-    type=click.File(encoding="utf-8"),
+    type=click.File("rb"),
     metavar="FILE",
     help="A URL on each line; - for standard input.",
 )
@@ -365,7 +424,7 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     grep -o 'https://[^"]*' page.html | wherry fetch -i - -o pages/ --report report.jsonl
     """
     with _mistakes():
-        jobs = read_list(urls, lines or ())
+        jobs = read_list(urls, list_lines(lines.read()) if lines is not None else ())
         options = _ask(URL(), given)
     plan = Plan(given["output"], given["concurrency"], given["per_host"], given["retries"])
     plan.resume, plan.report, plan.options = not given["no_continue"], given["report"], options

@@ -6,6 +6,7 @@ Pure but for reading files that ``@`` names; it sends nothing and prints nothing
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import sys
 from collections.abc import Sequence
@@ -16,8 +17,10 @@ from typing import Any, Final
 from yarl import URL
 
 import wherry
+from wherry.cli import streams
 
 HTTP_SCHEMES: Final = ("http", "https")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://").match
 
 
 class UsageProblem(ValueError):
@@ -108,7 +111,8 @@ def parse_url(text: str, schemes: tuple[str, ...] = HTTP_SCHEMES) -> URL:
         UsageProblem: It has no host, or a scheme that is not spoken here.
     """
     text = text.strip()
-    if "://" not in text:
+    # RFC 3986 3.1: what is behind a path or a query is no scheme.
+    if _SCHEME(text) is None:
         text = f"{schemes[0]}://{text.removeprefix('//')}"
     try:
         url = URL(text)
@@ -148,6 +152,8 @@ def read_data(text: str) -> bytes:
     if not text.startswith("@"):
         return text.encode("utf-8", "surrogateescape")
     if text == "@-":
+        if streams.input_is_closed():
+            raise UsageProblem("cannot read standard input: it is closed")
         return sys.stdin.buffer.read()
     try:
         return Path(text[1:]).read_bytes()

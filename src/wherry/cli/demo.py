@@ -21,6 +21,7 @@ from yarl import URL
 import wherry
 from wherry import testing
 from wherry.cli import show
+from wherry.cli.bars import Bars
 
 _DOWNLOAD = 50_000_000
 
@@ -93,13 +94,10 @@ class Demonstration:
             step.note = f"the server saw {(await response.json())['cookies']}"
 
     async def download(self, url: URL) -> None:
-        with tempfile.TemporaryDirectory() as place, show.progress_bars() as bars:
-            task = bars.add_task("download", total=None)
+        with tempfile.TemporaryDirectory() as place, Bars() as bars:
+            bar = bars.bar("download")
             async with self.step("streamed download") as step, self.session.get(url) as response:
-                result = await response.download(
-                    Path(place) / "body",
-                    progress=lambda size, total: bars.update(task, completed=size, total=total),
-                )
+                result = await response.download(Path(place) / "body", progress=bar.advance)
                 step.saw(response)
             step.note = f"{result.size / 1e6:.1f} MB, {result.size / 1e6 / step.seconds:.0f} MB/s"
 

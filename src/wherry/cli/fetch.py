@@ -5,25 +5,27 @@ end.
 from __future__ import annotations
 
 import asyncio
+import codecs
+import io
 import json
 import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 from yarl import URL
 
 import wherry
-from wherry.cli import show
+from wherry.cli import show, streams
 from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
+from wherry.cli.bars import Bars
 from wherry.middlewares.retry import retry_after
 from wherry.private_files import open_private
 
@@ -74,6 +76,22 @@ class Plan:
     connections: int = 1
     report: Path | None = None
     options: RequestArguments = field(default_factory=lambda: RequestArguments(URL()))
+
+
+def list_lines(content: bytes) -> Iterator[str]:
+    """The lines of a list: UTF-8, or UTF-16 where a byte order mark says so.
+
+    Raises:
+        UsageProblem: It is neither.
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if utf16 else "utf-8")
+    except UnicodeDecodeError as exc:
+        number = content.count(b"\n", 0, exc.start) + 1
+        raise UsageProblem(f"line {number} of the list is no {exc.encoding}") from None
+    # A list that was put together of several has marks inside.
+    return iter(io.StringIO(text.replace("\ufeff", ""), newline=None))
 
 
 def read_list(urls: Iterable[str], lines: Iterable[str] = ()) -> list[Job]:
@@ -150,47 +168,95 @@ async def run_fetch(jobs: list[Job], plan: Plan) -> int:
         OSError: The directory or the report cannot be written.
     """
     plan.directory.mkdir(parents=True, exist_ok=True)
-    remaining = iter(jobs)
-    ended: list[Job] = []
     began = time.perf_counter()
-    connector = wherry.TCPConnector(limit=plan.concurrency, limit_per_host=plan.per_host)
-    # URLs may have tokens in them.
-    report = None
-    if plan.report is not None:
-        report = os.fdopen(open_private(plan.report), "w", encoding="utf-8")
+    _tell_who_limits(jobs, plan)
+    report = Report(plan.report)
+    ended: list[Job] = []
     try:
-        with show.progress_bars() as bars:
-            overall = bars.add_task(f"0 of {len(jobs)}", total=None)
-            async with wherry.ClientSession(connector=connector, trust_env=True) as session:
-
-                async def work() -> None:
-                    for job in remaining:
-                        await _fetch(session, job, plan, bars)
-                        ended.append(job)
-                        bars.update(
-                            overall, description=f"{len(ended)} of {len(jobs)}", advance=job.size
-                        )
-                        if report is not None:
-                            report.write(json.dumps(asdict(job)) + "\n")
-                            report.flush()
-
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(plan.concurrency, len(jobs))):
-                        group.create_task(work())
+        await _fetch_all(jobs, plan, report, ended)
     except asyncio.CancelledError:
-        _print_table(ended, time.perf_counter() - began)
+        _print_table(ended, len(jobs), time.perf_counter() - began)
         show.note(f"interrupted with {len(jobs) - len(ended)} left; the same command goes on")
         raise
     finally:
-        if report is not None:
-            report.close()
-    _print_table(jobs, time.perf_counter() - began)
-    return 1 if any(job.error for job in jobs) else 0
+        report.close()
+    _print_table(jobs, len(jobs), time.perf_counter() - began)
+    return 1 if report.failed or any(job.error for job in jobs) else 0
 
 
-async def _fetch(session: wherry.ClientSession, job: Job, plan: Plan, bars: Progress) -> None:
-    """One download with its tries; what becomes of it stands in `job`."""
-    task = bars.add_task(show.plain(job.file), total=None)
+class Report:
+    """A file with a line of JSON for each download, or none.
+
+    A disk that is full costs the report, and not the downloads that are still to come.
+
+    Args:
+        path: The file; None for no report.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        # URLs may have tokens in them.
+        self._file: IO[bytes] | None = None if path is None else open_private_file(path)
+        self.failed = False
+
+    def add(self, job: Job) -> None:
+        if self._file is None or self.failed:
+            return
+        try:
+            self._file.write(json.dumps(asdict(job)).encode() + b"\n")
+        except OSError as exc:
+            self.failed = True
+            show.fail(f"the report ends here: {show.describe(exc)}")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def open_private_file(path: Path) -> IO[bytes]:
+    """A file of its owner's, whose lines are there as soon as they are written."""
+    return os.fdopen(open_private(path), "wb", buffering=0)
+
+
+def _tell_who_limits(jobs: list[Job], plan: Plan) -> None:
+    """Say so where --per-host allows fewer downloads at once than -n does."""
+    wanted = min(plan.concurrency, len(jobs))
+    hosts = Counter(URL(job.url).origin() for job in jobs)
+    possible = sum(min(count, plan.per_host) for count in hosts.values())
+    if possible < wanted:
+        show.note(
+            f"{possible} downloads at once, not {wanted}: --per-host {plan.per_host} is below "
+            f"-n {plan.concurrency}"
+        )
+
+
+async def _fetch_all(jobs: list[Job], plan: Plan, report: Report, ended: list[Job]) -> None:
+    """Make every download, some at once; `ended` has those that are done, in their order."""
+    remaining = iter(jobs)
+    connector = wherry.TCPConnector(limit=plan.concurrency, limit_per_host=plan.per_host)
+    with Bars(files=len(jobs)) as bars:
+        async with wherry.ClientSession(connector=connector, trust_env=True) as session:
+
+            async def work() -> None:
+                for job in remaining:
+                    await _fetch(session, job, plan, bars)
+                    ended.append(job)
+                    bars.file_done(job.size)
+                    report.add(job)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(plan.concurrency, len(jobs))):
+                    group.create_task(work())
+
+
+async def _fetch(session: wherry.ClientSession, job: Job, plan: Plan, bars: Bars) -> None:
+    """One download with its tries; what becomes of it stands in `job`.
+
+    Whatever goes wrong is this download's: the others go on.
+    """
+    bar = bars.bar(job.file)
     began = time.perf_counter()
     options = _download_options(plan.options)
     try:
@@ -205,10 +271,16 @@ async def _fetch(session: wherry.ClientSession, job: Job, plan: Plan, bars: Prog
                     # A file of the user's own stays, unless the list is to begin anew.
                     replace=not plan.resume,
                     connections=plan.connections,
-                    progress=lambda size, total: bars.update(task, completed=size, total=total),
+                    progress=bar.advance,
                     **options,
                 )
-            except (wherry.ClientError, TimeoutError, OSError, ValueError) as exc:
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                job.error = "it was given up"  # not by us
+                return
+            except Exception as exc:
                 job.error = show.describe(exc)
                 if isinstance(exc, wherry.ClientResponseError):
                     job.status = exc.status
@@ -221,7 +293,7 @@ async def _fetch(session: wherry.ClientSession, job: Job, plan: Plan, bars: Prog
                 return
     finally:
         job.seconds = round(time.perf_counter() - began, 6)
-        bars.remove_task(task)
+        bar.end()
 
 
 def _download_options(wanted: RequestArguments) -> dict[str, Any]:
@@ -230,7 +302,10 @@ def _download_options(wanted: RequestArguments) -> dict[str, Any]:
     return options
 
 
-def _print_table(jobs: list[Job], seconds: float) -> None:
+def _print_table(jobs: list[Job], known: int, seconds: float) -> None:
+    """A line for each of `jobs`, and how many of all that are known are done."""
+    if streams.output_is_closed():
+        return  # the files are what was asked for
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold")
@@ -244,7 +319,9 @@ def _print_table(jobs: list[Job], seconds: float) -> None:
     )
     for job in shown:
         note = Text(show.plain(job.error or ""), "red")
-        if job.resumed_from:
+        if job.resumed_from and job.resumed_from == job.size:
+            note = Text("was there already")
+        elif job.resumed_from:
             note = Text(f"went on from {job.resumed_from}")
         # Never markup: what a server said, and what names it chose, must not colour, link or break
         # anything.
@@ -260,5 +337,5 @@ def _print_table(jobs: list[Job], seconds: float) -> None:
     failed = sum(job.error is not None for job in jobs)
     total = sum(job.size for job in jobs)
     console.print(
-        f"{len(jobs) - failed} of {len(jobs)} downloads, {total / 1e6:.1f} MB in {seconds:.2f} s"
+        f"{len(jobs) - failed} of {known} downloads, {total / 1e6:.1f} MB in {seconds:.2f} s"
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import wherry
-from wherry.cli import show
+from wherry.cli import show, streams
 
 INTERRUPTED = 130
 
@@ -36,10 +35,9 @@ def run(work: Coroutine[Any, Any, int | None]) -> None:
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:
-        # Who read from us has gone: what is left in the buffer must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+        status = 1  # who read from us has gone
     except (wherry.ClientError, TimeoutError, OSError, ValueError, ImportError) as exc:
         show.fail(show.describe(exc))
         status = 1
+    streams.let_go()
     sys.exit(status)

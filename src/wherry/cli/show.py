@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Iterable
 
-import rich.progress
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
@@ -54,6 +53,9 @@ def describe(exc: BaseException) -> str:
         return f"{exc.request_info.real_url} answered {exc.status} {exc.message}".rstrip()
     if isinstance(exc, TimeoutError) and not text:
         return "the time is up"
+    if isinstance(exc, OSError) and not isinstance(exc, wherry.ClientError) and exc.strerror:
+        # Its number tells a person nothing.
+        return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
     return text or type(exc).__name__
 
 
@@ -172,17 +174,3 @@ def octets(data: bytes) -> None:
 def write_plain(piece: bytes) -> None:
     """Bytes as they are, for a pipe."""
     sys.stdout.buffer.write(piece)
-
-
-def progress_bars() -> rich.progress.Progress:
-    """Bars on standard error; nothing is drawn where that is no terminal."""
-    console = errors()
-    return rich.progress.Progress(
-        rich.progress.TextColumn("{task.description}", markup=False),
-        rich.progress.BarColumn(),
-        rich.progress.DownloadColumn(),
-        rich.progress.TransferSpeedColumn(),
-        rich.progress.TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import Progress
-
 import wherry
 from wherry.cli import show
 from wherry.cli.arguments import RequestArguments
+from wherry.cli.bars import Bars
 from wherry.cli.har import Recorder
 
 # A body that is larger is not gathered to be made pretty or recorded: it goes through piece by
@@ -59,12 +58,12 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
                 raise ValueError(f"--continue needs a file, and {output.path} is none")
             if wanted.method != "GET":
                 raise ValueError(f"--continue goes with GET, not with {wanted.method}")
-            with show.progress_bars() as bars:
+            with Bars() as bars:
                 await session.download(
                     wanted.url,
                     output.path,
                     resume=True,
-                    progress=_advance(bars, output.path.name),
+                    progress=bars.bar(output.path.name).advance,
                     **wanted.options,
                 )
             return
@@ -91,15 +90,6 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
         output.recorder.write()
 
 
-def _advance(bars: Progress, name: str) -> Callable[[int, int | None], None]:
-    task = bars.add_task(show.plain(name), total=None)
-
-    def advance(size: int, total: int | None) -> None:
-        bars.update(task, completed=size, total=total)
-
-    return advance
-
-
 def _is_stream(path: Path) -> bool:
     """Whether what the user named is there to be written to, not to be replaced by a file."""
     try:
@@ -118,12 +108,14 @@ def _shows(output: Output) -> bool:
 async def _take(response: wherry.ClientResponse, output: Output) -> bytes | None:
     """Save or show the body; gives it where it is recorded, None if it is too large for that."""
     if output.path is not None and _is_stream(output.path):
-        with output.path.open("wb") as file, show.progress_bars() as bars:
-            advance = _advance(bars, output.path.name)
+        with output.path.open("wb") as file, Bars() as bars:
+            advance = bars.bar(output.path.name).advance
             return await _pour(response, output, file.write, advance)
     if output.path is not None:
-        with show.progress_bars() as bars:
-            result = await response.download(output.path, progress=_advance(bars, output.path.name))
+        with Bars() as bars:
+            result = await response.download(
+                output.path, progress=bars.bar(output.path.name).advance
+            )
         if output.recorder is None or result.size > MAX_GATHERED:
             return None
         return await asyncio.to_thread(result.path.read_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -171,6 +172,11 @@ def _lines_of_input() -> asyncio.Queue[str | None]:
             if rest:
                 put(rest.decode("utf-8", "replace"))
             put(None)
+        except OSError as exc:
+            # A directory, or a terminal that has gone.
+            show.note(f"standard input ends: {show.describe(exc)}")
+            with contextlib.suppress(RuntimeError):
+                put(None)
         except RuntimeError:
             return  # the loop has ended: nobody listens any more
 
