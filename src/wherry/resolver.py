@@ -16,7 +16,7 @@ from yarl import URL
 from wherry.client.session import ClientSession
 from wherry.client.timeouts import ClientTimeout
 from wherry.connect.connector import TCPConnector
-from wherry.connect.dns.message import NXDOMAIN, TYPE_A, TYPE_AAAA, question, read_answer
+from wherry.connect.dns.message import NXDOMAIN, TYPE_A, TYPE_AAAA, Answer, question, read_answer
 from wherry.connect.dns.resolver import (
     AbstractResolver,
     AsyncResolver,
@@ -38,7 +38,8 @@ _LOOPBACK = ("::1", "127.0.0.1")
 class DoHResolver(AbstractResolver):
     """Asks a DNS server over HTTPS (RFC 8484), HTTP/2 where the server speaks it.
 
-    Give it to a connector, which remembers the answers (`ttl_dns_cache`):
+    Give it to a connector, which remembers the answers as long as they say (`ttl_dns_cache` at
+    most):
     ``TCPConnector(resolver=DoHResolver(url))``.  An answer that is not whole, or to another
     question, and a redirect, count as no answer.  `localhost` is this machine and never asked about
     (RFC 6761 6.3).
@@ -94,7 +95,10 @@ class DoHResolver(AbstractResolver):
         for answer in answers:
             if isinstance(answer, BaseException):
                 continue
-            results += [_result(host, address, port) for address in answer]
+            for address in answer.addresses:
+                result = _result(host, address, port)
+                result["ttl"] = answer.ttl
+                results.append(result)
         if results:
             return results
         for answer in answers:
@@ -102,7 +106,7 @@ class DoHResolver(AbstractResolver):
                 raise answer
         raise OSError(None, f"{host} has no address")
 
-    async def _ask(self, host: str, kind: int) -> list[str]:
+    async def _ask(self, host: str, kind: int) -> Answer:
         try:
             message = question(host, kind)
             async with self._require_session().post(
@@ -124,7 +128,7 @@ class DoHResolver(AbstractResolver):
             raise OSError(None, f"{host} does not exist")
         if answer.code:
             raise OSError(None, f"{self._shown} refused to resolve {host}: code {answer.code}")
-        return answer.addresses
+        return answer
 
     def _require_session(self) -> ClientSession:
         if self._closed:

@@ -7,6 +7,7 @@ import gc
 import socket
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
+from typing import Any
 
 import dnslib
 import pytest
@@ -79,6 +80,51 @@ async def test_an_answer_is_kept_for_its_time(monkeypatch, resolver, ttl) -> Non
         await cache.resolve("a", 80)
         now += ttl - 0.01
         await cache.resolve("a", 80)
+        assert len(names.asked) == 1
+        now += 0.02
+        await cache.resolve("a", 80)
+        assert len(names.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("ttls", "most", "kept"),
+    [
+        ([3], 10, 3),
+        ([300], 10, 10),
+        ([300, 2, None], 10, 2),
+        ([None, None], 10, 10),
+        ([0], 10, 0),
+        ([0, 60], None, 0),
+        ([60], None, 60),
+        ([-5], 10, 0),
+        ([2**31], 0.5, 0.5),
+        ([0.25], 10, 0.25),
+    ],
+)
+async def test_an_answer_is_kept_as_long_as_it_says_itself(
+    monkeypatch, resolver, ttls, most, kept
+) -> None:
+    """The address that holds the shortest counts, and `ttl_dns_cache` is the most."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    names = resolver(*(f"127.0.0.{at}" for at, _ in enumerate(ttls, 1)))
+    resolve = names.resolve
+
+    async def with_times(*args: Any, **options: Any) -> list[ResolveResult]:
+        results = await resolve(*args, **options)
+        for result, ttl in zip(results, ttls, strict=True):
+            if ttl is not None:
+                result["ttl"] = ttl
+        return results
+
+    names.resolve = with_times
+    async with TCPConnector(resolver=names, ttl_dns_cache=most) as connector:
+        cache = connector._names
+        await cache.resolve("a", 80)
+        if kept:
+            now += kept - 0.01
+            await cache.resolve("a", 80)
         assert len(names.asked) == 1
         now += 0.02
         await cache.resolve("a", 80)
@@ -398,6 +444,9 @@ async def test_async_resolver_asks_the_servers_it_is_given(name_server, get, ser
     rows = await names.resolve("both.test", 80, socket.AF_INET)
     assert sorted(row["host"] for row in rows) == ["127.0.0.1", "127.0.0.2"]
     assert {row["port"] for row in rows} == {80}
+    assert {row["ttl"] for row in rows} == {60}
+    # Of the hosts file nothing says how long it holds.
+    assert all("ttl" not in row for row in await names.resolve("localhost", 80))
     await names.close()
     with pytest.raises(OSError, match="closed"):
         await names.resolve("both.test")

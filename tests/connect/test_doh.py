@@ -231,6 +231,13 @@ class DohSession:
         await self.names.close()
 
 
+async def test_an_answer_says_how_long_it_holds(unbound, client_tls) -> None:
+    async with DohSession(unbound, client_tls) as (names, _):
+        rows = await names.resolve("origin.test", 80, socket.AF_UNSPEC)
+        assert rows
+        assert all(0 < row["ttl"] <= 3600 for row in rows)
+
+
 async def test_questions_at_once_are_one(unbound, nginx, client_tls) -> None:
     """The connector's cache stands before this resolver as before any other."""
     async with DohSession(unbound, client_tls) as (names, session):

@@ -46,7 +46,8 @@ class TCPConnector(BaseConnector):
         verify_ssl: Deprecated: `ssl=False` for False.
         fingerprint: Deprecated: `ssl=Fingerprint(...)`.
         use_dns_cache: Whether resolved names are remembered.
-        ttl_dns_cache: Seconds that they are, None for ever.
+        ttl_dns_cache: Seconds that they are at most, None for no such limit; an answer of DNS that
+            says how long it holds (TTL) is kept no longer than that.
         stale_dns_cache: Seconds after that in which an old answer is still used, while it is asked
             for anew.
         dns_cache_max_size: Hosts that are remembered at most.

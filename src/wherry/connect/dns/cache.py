@@ -57,6 +57,14 @@ def rotate(results: list[ResolveResult]) -> list[ResolveResult]:
     return [next(queues[result["family"]]) for result in results]
 
 
+def time_to_live(results: list[ResolveResult], most: float | None) -> float | None:
+    """For how many seconds an answer is fresh: as long as the one of its addresses that holds the
+    shortest time, and `most` at most; None for ever.
+    """
+    ttls = [max(result["ttl"], 0.0) for result in results if "ttl" in result]
+    return min(ttls if most is None else [*ttls, most], default=None)
+
+
 class DNSCache:
     """Resolves through a resolver, and remembers.
 
@@ -64,7 +72,8 @@ class DNSCache:
         resolver: Who is asked.
         family: The address family to ask for, `socket.AF_UNSPEC` for both.
         enabled: Whether anything is remembered at all.
-        ttl: Seconds that an answer is fresh, None for ever.
+        ttl: Seconds that an answer is fresh at most, None for no such limit.  One that says itself
+            how long it holds (`ResolveResult`'s `ttl`) is fresh no longer than that.
         stale: Seconds after `ttl` in which the old answer is still given out, while it is asked for
             anew.
         max_size: Hosts that are remembered; past that the one unused longest is forgotten.
@@ -214,7 +223,8 @@ class DNSCache:
     async def _look_up(self, key: Key) -> Entry:
         results = await self._ask(key)
         now = asyncio.get_running_loop().time()
-        entry = Entry(results, None if self._ttl is None else now + self._ttl)
+        seconds = time_to_live(results, self._ttl)
+        entry = Entry(results, None if seconds is None else now + seconds)
         old = self._entries.pop(key, None)
         if old is not None:
             known = {result["host"] for result in results}

@@ -12,7 +12,7 @@ import sys
 from abc import ABC, abstractmethod
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 # Importing aiodns takes longer than many programs run; it waits for the first name to be resolved.
 AIODNS_INSTALLED = find_spec("aiodns") is not None
@@ -32,6 +32,8 @@ class ResolveResult(TypedDict):
         family: `socket.AF_INET` or `socket.AF_INET6`.
         proto: The protocol's number, 0 for any.
         flags: `getaddrinfo` flags that hold for `host`.
+        ttl: Seconds that the answer may be kept (RFC 1035 3.2.1), where whoever was asked says so;
+            a connector keeps it no longer than its own `ttl_dns_cache`.
     """
 
     hostname: str
@@ -40,6 +42,7 @@ class ResolveResult(TypedDict):
     family: int
     proto: int
     flags: int
+    ttl: NotRequired[float]
 
 
 class AbstractResolver(ABC):
@@ -158,6 +161,8 @@ class AsyncResolver(AbstractResolver):
         except aiodns.error.DNSError as exc:
             raise OSError(None, exc.args[1] if len(exc.args) > 1 else "DNS lookup failed") from exc
         results: list[ResolveResult] = []
+        # The names that lead to an address may change before it does.
+        ttls = [alias.ttl for alias in getattr(answer, "cnames", None) or ()]
         for node in answer.nodes:
             address = node.addr
             numeric = address[0].decode("ascii")
@@ -168,7 +173,11 @@ class AsyncResolver(AbstractResolver):
                 and "%" not in numeric
             ):
                 numeric = f"{numeric}%{address[3]}"
-            results.append(_result(host, numeric, port, node.family, 0))
+            result = _result(host, numeric, port, node.family, 0)
+            # c-ares says 0 of what stands in the hosts file, too: that is kept as any other.
+            if node.ttl > 0:
+                result["ttl"] = min(node.ttl, *ttls) if ttls else node.ttl
+            results.append(result)
         if not results:
             raise OSError(None, "DNS lookup failed")
         return results
