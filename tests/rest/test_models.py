@@ -167,6 +167,7 @@ UTC = dt.UTC
         ({str(uuid.UUID(int=1)): 1}, dict[uuid.UUID, int], {uuid.UUID(int=1): 1}),
         ({"7": 1}, dict[Literal[7, 8], int], {7: 1}),
         ({"7": 1}, dict[str, int], {"7": 1}),
+        ({"a": 1}, typing.OrderedDict[str, int], collections.OrderedDict(a=1)),
         ({"a": 1}, dict, {"a": 1}),
         ({"a": 1}, typing.Dict, {"a": 1}),  # noqa: UP006
         ([1, "a"], typing.List, [1, "a"]),  # noqa: UP006
@@ -175,6 +176,7 @@ UTC = dt.UTC
         ([1, 2], tuple[int, ...], (1, 2)),
         ([1, 2], Sequence[int], [1, 2]),
         ([1, 1], frozenset[int], frozenset({1})),
+        ([1, 1], typing.AbstractSet[int], {1}),
         ([1], collections.deque[int], collections.deque([1])),
         ([1, 2.5], Point, Point(1, 2.5)),
         ([1], Point, Point(1)),

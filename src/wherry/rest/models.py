@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import collections
+import collections.abc
 import dataclasses
 import datetime as dt
 import decimal
@@ -467,4 +467,6 @@ def _decode_items(
         return tuple(_decode(each, kind) for each, kind in zip(value, arguments, strict=True))
     kind = arguments[0] if arguments else Any
     made = [_decode(each, kind) for each in value]
-    return origin(made) if origin in _MADE_OF_ITEMS else made
+    if origin in _MADE_OF_ITEMS:
+        return origin(made)
+    return set(made) if issubclass(origin, collections.abc.Set) else made
