@@ -590,6 +590,24 @@ async def test_a_part_knows_its_end_with_its_last_piece(size, encoding):
     assert found == [b"chunkchu", b"two"]
 
 
+@pytest.mark.parametrize("size", range(4, 20))
+@pytest.mark.parametrize("pieces", [1, 7, 2**16])
+@pytest.mark.parametrize("between", [b"\r\n", b"\r\r\n", b"\n", b" ", b"\r\n" * 10])
+async def test_line_ends_inside_quartets_make_no_piece_undecodable(size, pieces, between):
+    """RFC 2045 6.8: what is not of the alphabet is ignored."""
+    coded = base64.b64encode(b"Time to Relax!")
+    for at in range(1, len(coded)):
+        sent = between.join((coded[:at], coded[at : at + 9], coded[at + 9 :]))
+        data = b"--AB\r\nContent-Transfer-Encoding: base64\r\n\r\n" + sent + b"\r\n--AB--"
+        part = await reading(data, size=pieces).next()
+        found = b""
+        while not part.at_eof():
+            piece = await part.read_chunk(size)
+            assert len(piece) <= size + 64
+            found += part.decode(piece)
+        assert found == b"Time to Relax!"
+
+
 @pytest.mark.parametrize("end", [b"", b"\r"])
 @pytest.mark.parametrize("size", [1, 3, 2**16])
 async def test_a_boundary_at_the_very_end_ends_its_part_alone(end, size):

@@ -30,6 +30,8 @@ __all__ = ("BodyPartReader", "BodyPartReaderPayload", "MultipartReader", "Multip
 
 CHUNK: Final = 2**13
 LARGE_CHUNK: Final = 2**16
+# Line ends and other bytes inside of one quartet; more are no base64.
+_MOST_BLANKS = 64
 _BASE64: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 _NOT_BASE64: Final = bytes(byte for byte in range(256) if byte not in _BASE64)
 
@@ -120,7 +122,8 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
     async def read_chunk(self, size: int = CHUNK) -> bytes:
         """Up to `size` bytes of the part as it was sent; b"" at its end.
 
-        What is base64 comes in whole quartets, so that each piece can be decoded by itself.
+        What is base64 comes in whole quartets, so that each piece can be decoded by itself; line
+        ends inside of one may make a piece some bytes longer than `size`.
 
         Raises:
             ValueError: `size` is not positive.
@@ -159,11 +162,12 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
         chunk = self._carry
         self._carry = b""
         while not self._at_eof:
-            if len(chunk) >= size:
+            missing = 4 - len(chunk.translate(None, _NOT_BASE64))
+            if missing <= 0 or len(chunk) >= (size if size < 4 else size + _MOST_BLANKS):
                 break
-            chunk += await self._raw(size - len(chunk))
-            if len(chunk.translate(None, _NOT_BASE64)) >= 4:
-                break
+            # Line ends inside of a quartet (RFC 2045 6.8) make it longer than was asked for.
+            most = missing if size >= 4 else size - len(chunk)
+            chunk += await self._raw(max(most, size - len(chunk)))
         if self._at_eof:
             return chunk
         left = len(chunk.translate(None, _NOT_BASE64)) % 4
