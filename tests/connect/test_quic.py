@@ -631,11 +631,6 @@ async def test_no_websockets_yet(session: Any, server: Http3Server) -> None:
         await session.ws_connect(f"wss://localhost:{server.port}/")
 
 
-async def test_h3_stands_alone_for_now() -> None:
-    with pytest.raises(ValueError, match="stands alone"):
-        wherry.TCPConnector(protocols=("h3", "h2"))
-
-
 async def test_without_the_extra_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wherry.connect.base_connector.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"wherry\[http3\]"):

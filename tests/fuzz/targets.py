@@ -31,9 +31,11 @@ from wherry.client.headers.structured import parse_links
 from wherry.client.headers.validation import check_field
 from wherry.client.origin import url_of
 from wherry.client.sending.redirect_rules import Hop, next_hop
+from wherry.connect.alt_svc import AltSvcStore, parse_alt_svc
 from wherry.connect.dns.message import question, read_answer
 from wherry.connect.proxy.http import connect_answer
 from wherry.connect.proxy.socks import Refusal, socks4, socks5
+from wherry.connect.route import Origin
 from wherry.cookies.jar import CookieJar
 from wherry.cookies.parse import parse_set_cookie
 from wherry.cookies.storage import from_json, from_netscape, to_json, to_netscape
@@ -194,6 +196,16 @@ def numbers_and_dates(data: bytes) -> None:
         retry_after(start + value, 0.0)
     assert decimal(value, 10) is None or value.isascii()
     elements([value])
+
+
+@target
+def alt_svc(data: bytes) -> None:
+    value = text_of(data)
+    store = AltSvcStore()
+    for start in ("", 'h3="', 'h3=":443"; ', 'h3=":443"; ma='):
+        store.learn("", Origin("https", "a.test", 443), parse_alt_svc([start + value]), 0.0)
+        found = store.find("", 0.0)
+        assert found is None or (found.host and 0 < found.port < 65536)
 
 
 @target

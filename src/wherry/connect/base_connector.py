@@ -13,12 +13,14 @@ import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Generator
 from importlib.util import find_spec
+from ssl import CERT_REQUIRED, SSLContext
 from types import TracebackType
 from typing import Any, Self
 
 from yarl import URL
 
 from wherry.argument_checks import check_seconds, whole_number
+from wherry.connect.alt_svc import AltSvcStore, alternative_key, parse_alt_svc
 from wherry.connect.borrowed_connection import BorrowedConnection
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial import dial_route
@@ -31,6 +33,7 @@ from wherry.connect.route import Origin, ProxyHop, Route, decoded_host
 from wherry.connect.tls.contexts import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
 from wherry.connect.tls.transport import TlsTransport
 from wherry.protocol.connection import Connection
+from wherry.protocol.heads import ResponseHead
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.malloc_tuning import tune_malloc
 
@@ -81,7 +84,8 @@ class BaseConnector(metaclass=WatchedClass):
         loop: The event loop, by default the running one.
         timeout_ceil_threshold: Accepted for compatibility.
         protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2
-            without TLS), or "h3" alone (HTTP/3 by prior knowledge, which needs the extra http3).
+            without TLS), "h3" (HTTP/3, which needs the extra http3: with servers that say so by
+            Alt-Svc, and where it stands alone with all, by prior knowledge).
         limits: What a server may send in a response's head.
 
     Raises:
@@ -105,6 +109,8 @@ class BaseConnector(metaclass=WatchedClass):
     #: Whether it is dialled as everywhere else, whatever its class overrides of that.
     _dials_by_itself = False
     _source_traceback: traceback.StackSummary | None = None
+    #: Where HTTP/3 is spoken, as servers say; None where the connector does not learn it.
+    alternatives: AltSvcStore | None = None
 
     # A session owns this connector, and says so itself when it is left open.
     session_warns = False
@@ -129,7 +135,7 @@ class BaseConnector(metaclass=WatchedClass):
                 f"protocols are some of {', '.join(sorted(PROTOCOLS))}; not {protocols!r}"
             )
         if "h3" in protocols:
-            _check_http3(tuple(protocols))
+            _check_http3()
         # None is no limit too.
         limit, limit_per_host = (
             whole_number("limit", limit or 0),
@@ -140,7 +146,12 @@ class BaseConnector(metaclass=WatchedClass):
         if limit < 0 or limit_per_host < 0:
             raise ValueError("a limit is 0 (none) or more")
         self._loop = loop or running_loop(type(self).__name__)
-        self._protocols = tuple(protocols)
+        self._protocols = protocols = tuple(protocols)
+        self.alternatives = None
+        if "h3" in protocols and len(protocols) > 1:
+            # HTTP/3 is for origins that say so; everything else is as if it were not named.
+            self.alternatives = AltSvcStore()
+            self._protocols = tuple(name for name in protocols if name != "h3")
         tune_malloc()
         self._limits = _as_limits(limits)
         self._ssl: Any = True
@@ -150,6 +161,8 @@ class BaseConnector(metaclass=WatchedClass):
         self._timeout_ceil_threshold = timeout_ceil_threshold
         self._routes: dict[tuple[str, str | None, int | None, tuple[ProxyHop, ...]], Route] = {}
         self._settings = self._dial_settings()
+        self._settings.alternatives = self.alternatives
+        self._by_http3: dict[Route, Route] = {}
         self._close_timeout = 2.0
         #: The connections; the client takes and acquires here.
         self.pool = Pool(
@@ -323,6 +336,44 @@ class BaseConnector(metaclass=WatchedClass):
             asked_ssl=asked,
         )
 
+    def preferred_route(self, route: Route) -> Route:
+        """`route`, or the way by HTTP/3 where its origin is known to speak that."""
+        store = self.alternatives
+        if (
+            store is None
+            or not route.is_tls
+            or route.hops
+            or route.path is not None
+            or self._settings.overrides is not None
+            or store.find(alternative_key(route), self._loop.time()) is None
+        ):
+            return route
+        known = self._by_http3.get(route)
+        if known is None:
+            if len(self._by_http3) >= MAX_ROUTES:
+                self._by_http3.clear()
+            known = self._by_http3[route] = route.offering("h3", *route.protocols)
+        return known
+
+    def learn_alternatives(self, head: ResponseHead, connection: Connection) -> None:
+        """What a response says of other ways to its origin (RFC 7838 3), if it is authentic.
+
+        Args:
+            head: The response's head.
+            connection: What it came on.
+        """
+        store, route = self.alternatives, connection.route
+        if store is None or route is None or route.hops or not _is_authentic(route):
+            return
+        key = alternative_key(route)
+        if head.status == 421 and connection.version.major == 3:
+            store.forget(key)
+            return
+        values = head.get_all(b"alt-svc")
+        if values:
+            said = parse_alt_svc(value.decode("latin-1") for value in values)
+            store.learn(key, route.origin, said, self._loop.time())
+
     def _route_path(self) -> str | None:
         return None
 
@@ -474,15 +525,18 @@ class _Dialler:
         return HOOKS.dial(connect_request.route, self._settings, connect_request)
 
 
-def _check_http3(protocols: tuple[str, ...]) -> None:
-    if protocols != ("h3",):
-        raise ValueError(
-            f"'h3' stands alone, for servers that are known to speak it; not {protocols!r}"
-        )
+def _check_http3() -> None:
     if find_spec("qh3") is None:
         raise ModuleNotFoundError(
             "HTTP/3 needs the package qh3: pip install 'wherry[http3]'", name="qh3"
         )
+
+
+def _is_authentic(route: Route) -> bool:
+    """Whether the answers of a route come from whom its URL names (RFC 7838 2.1)."""
+    if not route.is_tls or route.ssl is False:
+        return False
+    return not isinstance(route.ssl, SSLContext) or route.ssl.verify_mode == CERT_REQUIRED
 
 
 def _as_limits(limits: Any) -> Limits:

@@ -72,7 +72,8 @@ class TCPConnector(BaseConnector):
         ssl_shutdown_timeout: Seconds that a closing TLS handshake may take, by default 1; 0 cuts at
             once.
         protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2
-            without TLS), or "h3" alone (HTTP/3 by prior knowledge, which needs the extra http3).
+            without TLS), "h3" (HTTP/3, which needs the extra http3: with servers that say so by
+            Alt-Svc, and where it stands alone with all, by prior knowledge).
         http2: Windows, and whether quiet connections are asked for a sign of life: `Http2Options`.
         allow_address: Asked with each `ipaddress` address before it is connected to, proxies' too,
             redirects' too; `public_addresses_only` makes untrusted

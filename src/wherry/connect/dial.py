@@ -17,6 +17,7 @@ from typing import Any, cast
 from aiohappyeyeballs import AddrInfoType
 
 from wherry.connect.alpn import connection_for, protocol_factory
+from wherry.connect.alt_svc import AlternativeTrial, alternative_key
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest, ended_at_once
 from wherry.connect.dial_settings import (
     DialSettings,
@@ -40,6 +41,7 @@ from wherry.connect.happy_eyeballs import (
     show,
 )
 from wherry.connect.proxy.tunnel import open_tunnel, proxy_failure
+from wherry.connect.quic.race import Heard, race
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.sessions import Handshake
@@ -101,8 +103,10 @@ async def dial_route(
     route: Route, settings: DialSettings, connect_request: ConnectRequest
 ) -> Connection:
     """What `dial` does where the connector has no way of its own."""
-    if route.protocols == ("h3",):
-        return await _dial_quic(route, settings, connect_request)
+    if "h3" in route.protocols:
+        if len(route.protocols) == 1:
+            return await _dial_quic(route, settings, connect_request)
+        return await _dial_raced(route, settings, connect_request)
     if route.hops:
         return await _dial_through(route, settings, connect_request)
     if route.path is not None:
@@ -145,6 +149,33 @@ async def _dial_quic(
     dialled = _Dialled(route.origin.host, route.origin.port, key, ClientConnectorError)
     addresses = await dialled.addresses(settings, connect_request)
     return await quic.connect_quic(addresses, route, settings, connect_request, key)
+
+
+async def _dial_raced(
+    route: Route, settings: DialSettings, connect_request: ConnectRequest
+) -> Connection:
+    """By QUIC where the origin is known to speak HTTP/3, by TCP if that is faster."""
+    store = settings.alternatives
+    key = alternative_key(route)
+    by_tcp = route.offering(*(name for name in route.protocols if name != "h3"))
+    found = None if store is None else store.find(key, settings.loop.time())
+    if store is None or found is None:
+        return await _dial_direct(by_tcp, settings, connect_request)
+    trial = AlternativeTrial(store, key, settings.loop.time)
+
+    async def by_quic(heard: Heard) -> Connection:
+        from wherry.connect.quic import dial as quic
+
+        shown = connection_key(route)
+        dialled = _Dialled(found.host, found.port, shown, ClientConnectorError)
+        addresses = await dialled.addresses(settings, connect_request)
+        made = await quic.connect_quic(addresses, route, settings, connect_request, shown, heard)
+        made.trial = trial
+        return made
+
+    return await race(
+        by_quic, lambda: _dial_direct(by_tcp, settings, connect_request), trial.failed
+    )
 
 
 async def handshake_for(

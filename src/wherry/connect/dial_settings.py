@@ -12,6 +12,7 @@ from typing import Protocol
 from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 from yarl import URL
 
+from wherry.connect.alt_svc import AltSvcStore
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest
 from wherry.connect.dns.address_rules import AllowAddress
 from wherry.connect.dns.cache import DNSCache
@@ -78,6 +79,7 @@ class DialSettings:
 
     __slots__ = (
         "allow_address",
+        "alternatives",
         "chooses_protocols",
         "family",
         "happy_eyeballs_delay",
@@ -129,6 +131,8 @@ class DialSettings:
         self.lookup: Lookup | None = None
         self.sessions = SessionTable(tls_resumption)
         self.chooses_protocols = chooses_protocols
+        # Where HTTP/3 is spoken, for connectors that learn it.
+        self.alternatives: AltSvcStore | None = None
 
 
 def server_name(route: Route) -> str:

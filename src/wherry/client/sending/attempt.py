@@ -53,9 +53,13 @@ async def send(
     pool: Any = None
     route: Route | None = None
     head: RequestHead | None = None
+    learns = False
     if not (session._asks_connector or connector.overrides_connect):
         pool = connector.pool
         route, head = request._ready or (session._route_for(request), None)
+        learns = connector.alternatives is not None
+        if learns and not taken and request.url.scheme == "https":
+            route = connector.preferred_route(route)
         # What a custom connector is shown it may still change.
         if head is None and not (taken or request.sends_itself or connector.shows_requests):
             head = _head_for(request, route, pool, None)
@@ -130,6 +134,8 @@ async def send(
         if failure is exc:
             raise
         raise failure from exc
+    if learns:
+        connector.learn_alternatives(response_head, connection)
     if (
         response_head.status == 421
         and exchange.reused

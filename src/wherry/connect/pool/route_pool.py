@@ -173,7 +173,8 @@ class Negotiated:
         if route.protocols == ("h3",):
             return True
         if route.is_tls:
-            return self._chosen.get(route) if "h2" in route.protocols else False
+            chooses = "h2" in route.protocols or "h3" in route.protocols
+            return self._chosen.get(route) if chooses else False
         return "h2c" in route.protocols
 
     def learn(self, route_pool: RoutePool, connection: Connection) -> None:
@@ -181,7 +182,7 @@ class Negotiated:
         is known holds for it.
         """
         route = route_pool.route
-        if "h2" in route.protocols:
+        if "h2" in route.protocols or "h3" in route.protocols:
             if len(self._chosen) >= NEGOTIATIONS_KEPT:
                 self._chosen.clear()
             self._chosen[route] = bool(route_pool.multiplexes)

@@ -7,7 +7,6 @@ has been silent for the connector's `happy_eyeballs_delay`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import socket
 import ssl
@@ -19,6 +18,7 @@ from aiohappyeyeballs import AddrInfoType
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial_settings import DialSettings, server_name, timed_out
 from wherry.connect.happy_eyeballs import interleaved, reason, show
+from wherry.connect.quic.race import Heard, give_up
 from wherry.connect.quic.socket import QuicTransport, open_socket
 from wherry.connect.quic.trust import CannotCarry, trust_for
 from wherry.connect.route import Route
@@ -41,20 +41,28 @@ _NO_APPLICATION_PROTOCOL = 120
 class _Handshake:
     """One address that is being tried: a `DatagramReceiver` until the handshake is over."""
 
-    __slots__ = ("_address", "_key", "done", "engine", "transport")
+    __slots__ = ("_address", "_heard", "_key", "done", "engine", "transport")
 
     is_busy = False
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, engine: QuicEngine, address: Any, key: ConnectionKey
+        self,
+        loop: asyncio.AbstractEventLoop,
+        engine: QuicEngine,
+        address: Any,
+        key: ConnectionKey,
+        heard: Heard,
     ) -> None:
         self.engine = engine
         self.done: asyncio.Future[None] = loop.create_future()
         self.transport: QuicTransport | None = None
         self._address = address
         self._key = key
+        self._heard = heard
 
     def events_arrived(self) -> None:
+        if self.transport is not None and self.transport.has_heard:
+            self._heard.anything = True
         if self.done.done():
             return
         if self.engine.end is not None:
@@ -100,6 +108,7 @@ async def connect_quic(
     settings: DialSettings,
     connect_request: ConnectRequest,
     key: ConnectionKey,
+    heard: Heard | None = None,
 ) -> Http3Connection:
     """A connection to the first address that answers by QUIC.
 
@@ -109,6 +118,7 @@ async def connect_quic(
         settings: The connector's.
         connect_request: Whose connection this will be.
         key: What errors show.
+        heard: Learns that the server has sent something.
 
     Raises:
         ClientConnectorError: There is none; subclasses say what was wrong.
@@ -125,7 +135,7 @@ async def connect_quic(
     ordered = interleaved(addresses, settings.interleave)
     try:
         async with connect_request.time_limit():
-            made = await _first(ordered, trust, route, settings, key)
+            made = await _first(ordered, trust, route, settings, key, heard or Heard())
     except TimeoutError as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise
@@ -147,6 +157,7 @@ async def _first(
     route: Route,
     settings: DialSettings,
     key: ConnectionKey,
+    heard: Heard,
 ) -> _Handshake:
     """The first handshake that succeeds; the others are given up."""
     remaining = addresses[::-1]
@@ -158,7 +169,7 @@ async def _first(
             if remaining:
                 running.add(
                     settings.loop.create_task(
-                        _handshake(remaining.pop(), trust, route, settings, key)
+                        _handshake(remaining.pop(), trust, route, settings, key, heard)
                     )
                 )
             delay = settings.happy_eyeballs_delay if remaining else None
@@ -167,7 +178,12 @@ async def _first(
             )
             winner = _sorted_out(done, failures)
     finally:
-        await _given_up(running)
+        try:
+            await give_up(running, _abort)
+        except asyncio.CancelledError:
+            if winner is not None:
+                _abort(winner)
+            raise
     if winner is not None:
         return winner
     try:
@@ -191,16 +207,6 @@ def _sorted_out(
     return winner
 
 
-async def _given_up(running: set[asyncio.Task[_Handshake]]) -> None:
-    for task in running:
-        task.cancel()
-    for task in running:
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await asyncio.wait((task,))
-        if not task.cancelled() and task.exception() is None:
-            _abort(task.result())
-
-
 def _abort(made: _Handshake) -> None:
     if made.transport is not None:
         made.transport.abort()
@@ -220,11 +226,12 @@ async def _handshake(
     route: Route,
     settings: DialSettings,
     key: ConnectionKey,
+    heard: Heard,
 ) -> _Handshake:
     loop = settings.loop
     family, address = info[0], info[4]
     engine = QuicEngine(server_name(route), trust)
-    attempt = _Handshake(loop, engine, address, key)
+    attempt = _Handshake(loop, engine, address, key, heard)
     try:
         made = (
             None

@@ -110,6 +110,7 @@ class QuicTransport(asyncio.Transport):
         self._timer_at = 0.0
         self._ping_at = math.inf  # when to say that we are still there
         self._heard = loop.time()
+        self.has_heard = False  # whether anything came at all
         self._refusals = 0
         self._extra = {"peername": sock.getpeername(), "sockname": sock.getsockname()}
         loop.add_reader(sock.fileno(), self._readable)
@@ -132,6 +133,7 @@ class QuicTransport(asyncio.Transport):
         datagrams, failure = _read(sock)
         if datagrams:
             now = self._heard = self._loop.time()
+            self.has_heard = True
             self._refusals = 0
             self._engine.receive(datagrams, now)
             self.receiver.events_arrived()

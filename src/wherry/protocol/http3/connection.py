@@ -50,6 +50,14 @@ class DatagramTransport(Protocol):
     def is_closing(self) -> bool: ...
 
 
+class Trial(Protocol):
+    """Who wants to know whether the server answers by HTTP/3 at all."""
+
+    def passed(self) -> None: ...
+
+    def failed(self) -> None: ...
+
+
 class Http3Connection(StreamKeeper):
     """A QUIC connection that speaks HTTP/3.
 
@@ -74,6 +82,7 @@ class Http3Connection(StreamKeeper):
         "_sender",
         "_transport",
         "streams",
+        "trial",
     )
 
     def __init__(
@@ -93,6 +102,8 @@ class Http3Connection(StreamKeeper):
         self.idle_since = loop.time()
         self.version = HttpVersion30
         self.streams: dict[int, Http3Exchange] = {}
+        #: Set while the server, whom we came to by a hint, has not given a whole response.
+        self.trial: Trial | None = None
         self._engine = engine
         self._transport: DatagramTransport | None = transport
         self._limits = limits
@@ -147,7 +158,9 @@ class Http3Connection(StreamKeeper):
         exchange = Http3Exchange(
             self,
             sink,
-            self.exchanges > 0,
+            # What a hint led to is trusted no more than a kept connection: a request that it lets
+            # down may go again, if it is idempotent.
+            self.exchanges > 0 or self.trial is not None,
             bodyless=head.method == "HEAD",
             limits=head.limits or self._limits,
         )
@@ -313,6 +326,9 @@ class Http3Connection(StreamKeeper):
 
     def finish(self, exchange: Http3Exchange) -> None:
         exchange.complete = True
+        if self.trial is not None:
+            self.trial.passed()
+            self.trial = None
         if not exchange.request_ended:
             # RFC 9114 4.1: the server has answered without the rest of the request.
             self._engine.reset(exchange.stream_id, ErrorCode.REQUEST_CANCELLED)
@@ -412,6 +428,9 @@ class Http3Connection(StreamKeeper):
             self._transport.close()
 
     def _fail_all(self, reason: str, cause: BaseException | None) -> None:
+        if self.trial is not None and self.exchanges:
+            self.trial.failed()
+            self.trial = None
         for exchange in self._take_all():
             exchange.fail(exchange.failure(reason, cause))
 

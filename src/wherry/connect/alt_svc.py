@@ -1,0 +1,258 @@
+"""Alternative services (RFC 7838): what a server says of other places where it speaks HTTP/3, and
+what is kept of that.
+
+Pure: fields and moments in, values out.  A store belongs to one connector, is bounded, and is kept
+under everything that its answers were trusted under: the origin, what was said of TLS, and the name
+that was checked.  An alternative is a hint about the way and nothing more: its certificate must be
+the origin's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final, NamedTuple
+
+from wherry.connect.route import Origin, Route
+from wherry.protocol.grammar import decimal, elements, match_token, read_parameters, read_string
+
+# RFC 7838 3.1: how long an alternative is fresh that does not say so, in seconds.
+DEFAULT_MAX_AGE: Final = 24 * 60 * 60
+# Nobody is believed for longer than this.
+_LONGEST_MAX_AGE: Final = 30 * 24 * 60 * 60
+# Alternatives of one field that are looked at; the best come first.
+_MOST_ALTERNATIVES: Final = 16
+# For how long an alternative that failed is left alone: this, doubled with each failure.
+FIRST_PAUSE: Final = 300.0
+LONGEST_PAUSE: Final = 2 * 24 * 60 * 60.0
+# RFC 6335 6: ports that a system gives to its services only.
+_FIRST_UNPRIVILEGED_PORT: Final = 1024
+
+_is_host = re.compile(r"[A-Za-z0-9._-]{1,253}").fullmatch
+
+
+class Alternative(NamedTuple):
+    """Where HTTP/3 is spoken for an origin.
+
+    Args:
+        host: A name or an address.
+        port: The UDP port.
+    """
+
+    host: str
+    port: int
+
+
+class Advertised(NamedTuple):
+    """One alternative as a field says it.
+
+    Args:
+        protocol: Its ALPN identifier.
+        host: Its host, "" for the origin's own.
+        port: Its port.
+        max_age: Seconds that it is fresh.
+        persists: Whether it outlives a change of network.
+    """
+
+    protocol: str
+    host: str
+    port: int
+    max_age: int
+    persists: bool
+
+
+def parse_alt_svc(values: Iterable[str]) -> list[Advertised]:
+    """The alternatives of an Alt-Svc field, in order of wish; none for ``clear``.
+
+    What is malformed is passed over, and so are parameters that nobody knows.
+
+    >>> parse_alt_svc(['h3=":443"; ma=60', 'h2="b.test:8443"; persist=1'])[0][:4]
+    ('h3', '', 443, 60)
+    """
+    values = list(values)
+    if any(value.strip(" \t") == "clear" for value in values):
+        return []
+    read = (_read_alternative(item) for item in elements(values)[:_MOST_ALTERNATIVES])
+    return [found for found in read if found is not None]
+
+
+def _read_alternative(text: str) -> Advertised | None:
+    name = match_token(text)
+    if name is None or not text.startswith("=", name.end()):
+        return None
+    authority = read_string(text, name.end() + 1)
+    if authority is None:
+        return None
+    place = _read_authority(authority[0])
+    parameters, end = read_parameters(text, authority[1])
+    if place is None or text[end:].strip(" \t"):
+        return None
+    found = {key.lower(): value for key, value in reversed(parameters)}
+    age = decimal(found.get("ma"), _LONGEST_MAX_AGE) if "ma" in found else DEFAULT_MAX_AGE
+    if age is None:
+        return None
+    return Advertised(_unquoted(name[0]), *place, age, found.get("persist") == "1")
+
+
+def _read_authority(text: str) -> tuple[str, int] | None:
+    host, colon, digits = text.rpartition(":")
+    port = decimal(digits, 65536)
+    if not colon or port is None or not 0 < port < 65536:
+        return None
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            return None
+    elif host and not _is_host(host):
+        return None
+    return host, port
+
+
+def _unquoted(name: str) -> str:
+    """An ALPN identifier out of a token (RFC 7838 3): percent-encoded where it has to be."""
+    return re.sub("%([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), name)
+
+
+def usable(advertised: Iterable[Advertised], origin: Origin) -> Advertised | None:
+    """The first alternative that HTTP/3 may be tried at."""
+    for found in advertised:
+        if found.protocol != "h3":
+            continue
+        same_host = not found.host or found.host == origin.host
+        # RFC 7838 9.1: who may not open an origin's own port must not speak for it on another.
+        if not (same_host and origin.port < _FIRST_UNPRIVILEGED_PORT <= found.port):
+            return found
+    return None
+
+
+class _Entry:
+    """What is known of one origin."""
+
+    __slots__ = ("alternative", "expires", "failures", "paused_until", "persists")
+
+    def __init__(self, alternative: Alternative, expires: float, persists: bool) -> None:
+        self.alternative = alternative
+        self.expires = expires
+        self.persists = persists
+        self.failures = 0
+        self.paused_until = 0.0
+
+
+def alternative_key(route: Route) -> Hashable:
+    """What an answer of the route's origin is trusted under."""
+    return route.origin, route.ssl, route.server_hostname
+
+
+class AltSvcStore:
+    """The alternatives of one connector.
+
+    Args:
+        max_size: How many origins are remembered at most; whoever was learned longest ago goes
+            first.
+    """
+
+    __slots__ = ("_entries", "_max_size")
+
+    def __init__(self, max_size: int = 1000) -> None:
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._max_size = max_size
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def learn(
+        self, key: Hashable, origin: Origin, advertised: Iterable[Advertised], now: float
+    ) -> None:
+        """An answer of the origin names these alternatives, in place of all before (RFC 7838 3.1).
+
+        Args:
+            key: What the answer was trusted under.
+            origin: Whose answer it was.
+            advertised: What its field says.
+            now: The moment, in seconds.
+        """
+        found = usable(advertised, origin)
+        if found is None or not found.max_age:
+            self._entries.pop(key, None)
+            return
+        alternative = Alternative(found.host or origin.host, found.port)
+        entry = self._entries.get(key)
+        if entry is None or entry.alternative != alternative:
+            failures = 0 if entry is None else entry.failures
+            entry = self._entries[key] = _Entry(alternative, 0.0, found.persists)
+            entry.failures = failures  # an origin cannot shake its failures off by a new port
+        entry.expires = now + found.max_age
+        entry.persists = found.persists
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._max_size:
+            self._entries.popitem(last=False)
+
+    def find(self, key: Hashable, now: float) -> Alternative | None:
+        """Where HTTP/3 is to be tried now."""
+        entry = self._entries.get(key)
+        if entry is None or now < entry.paused_until:
+            return None
+        if now >= entry.expires:
+            del self._entries[key]
+            return None
+        return entry.alternative
+
+    def failed(self, key: Hashable, now: float) -> None:
+        """HTTP/3 did not work there: leave it alone, longer each time."""
+        entry = self._entries.get(key)
+        if entry is not None and now >= entry.paused_until:
+            entry.paused_until = now + min(FIRST_PAUSE * 2.0**entry.failures, LONGEST_PAUSE)
+            entry.failures = min(entry.failures + 1, 20)
+
+    def succeeded(self, key: Hashable) -> None:
+        """HTTP/3 works there: what failed before is forgotten."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.failures = 0
+
+    def forget(self, key: Hashable) -> None:
+        """The alternative does not answer for the origin (421: RFC 7838 6)."""
+        self._entries.pop(key, None)
+
+    def network_changed(self) -> None:
+        """The way to everybody is another one (RFC 7838 2.2): failures are forgotten, and what was
+        not said to persist.
+        """
+        for key, entry in tuple(self._entries.items()):
+            if entry.persists:
+                entry.failures, entry.paused_until = 0, 0.0
+            else:
+                del self._entries[key]
+
+    def clear(self) -> None:
+        """Forget everything: a server may have told users apart by what it named."""
+        self._entries.clear()
+
+
+class AlternativeTrial:
+    """An alternative that is being used, and has not given a response yet.
+
+    Args:
+        store: Where it was found.
+        key: Under what.
+        clock: Gives the moment.
+    """
+
+    __slots__ = ("_clock", "_key", "_store")
+
+    def __init__(self, store: AltSvcStore, key: Hashable, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._key = key
+        self._clock = clock
+
+    def passed(self) -> None:
+        """It gave a response."""
+        self._store.succeeded(self._key)
+
+    def failed(self) -> None:
+        """It did not work."""
+        self._store.failed(self._key, self._clock())
