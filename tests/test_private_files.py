@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -73,8 +74,22 @@ def test_a_file_that_is_filled_by_and_by(tmp_path):
         assert mode(path) == 0o600
         file.write("new")
     assert path.read_bytes() == b"new"
+    path.chmod(0o664)
     make_private(path)
-    assert path.read_bytes() == b"new"
+    assert (path.read_bytes(), mode(path)) == (b"new", 0o600)
+    make_private("/dev/null")
+    assert mode(Path("/dev/null")) == 0o666
+
+
+async def test_an_sqlite_cache_that_others_could_read(tmp_path):
+    path = tmp_path / "cache.db"
+    path.touch()
+    path.chmod(0o644)
+    storage = SQLiteCacheStorage(path)
+    assert await storage.load("x") == []
+    files = {each.name: mode(each) for each in tmp_path.iterdir()}
+    assert files == dict.fromkeys(files, 0o600)
+    await storage.close()
 
 
 async def test_the_sqlite_cache(tmp_path):

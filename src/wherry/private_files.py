@@ -18,13 +18,21 @@ _SAFELY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def make_private(path: str | os.PathLike[str]) -> None:
-    """Make an empty file for others to fill, if there is none.
+    """See that there is a file for others to fill that nobody else can read; make an empty one if
+    there is none.
+
+    One that belongs to somebody else stays as it is.
 
     Raises:
         OSError: It cannot be made.
     """
-    with contextlib.suppress(FileExistsError):
+    try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600))
+    except FileExistsError:
+        found = Path(path).stat()
+        if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077:
+            with contextlib.suppress(PermissionError):
+                Path(path).chmod(0o600)
 
 
 def open_private(path: str | os.PathLike[str]) -> int:

@@ -48,6 +48,25 @@ async def test_what_was_recorded_is_played(tmp_path, wherry_server):
     assert wherry_server.requests == before
 
 
+@pytest.mark.parametrize("name", ["X-Api-Key", "x-auth-token", "PRIVATE-TOKEN", "DPoP"])
+async def test_fields_of_requests_that_are_secret_by_their_names_are_not_kept(
+    tmp_path, raw_server, name
+):
+    server = await raw_server(
+        [b"HTTP/1.1 200 OK\r\nX-Echo: s3cret-value\r\nContent-Length: 0\r\n\r\n"]
+    )
+    async with wherry.ClientSession() as session:
+        with Cassette(tmp_path / "c.json"):
+            async with session.get(server.url, headers={name: "s3cret-value", "X": "y"}) as answer:
+                assert answer.headers["X-Echo"] == "s3cret-value"
+        text = (tmp_path / "c.json").read_text()
+        assert '"X"' in text
+        assert "s3cret" not in text
+        with Cassette(tmp_path / "c.json", "none"):
+            async with session.get(server.url, headers={name: "s3cret-value"}) as answer:
+                assert answer.status == 200
+
+
 async def test_secrets_are_not_kept(tmp_path, wherry_server):
     path = tmp_path / "tape.json"
     options = {

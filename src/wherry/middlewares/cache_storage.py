@@ -148,7 +148,7 @@ class SQLiteCacheStorage:
     All of SQLite runs in one thread of its own, never on the event loop.
 
     Args:
-        path: The file; it is made if there is none, and then only its owner may read it.
+        path: The file; it is made if there is none, and nobody but its owner may read it.
         max_bytes: How much it keeps, 256 MiB by default.
     """
 

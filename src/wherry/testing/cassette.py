@@ -146,7 +146,7 @@ class Cassette(Interception):
     def _request(self, exchange: InProcessExchange, body: bytes) -> dict[str, Any]:
         # Its own secrets only: what it is found by must not depend on what was asked before.
         secrets = self._secrets_of(exchange)
-        headers = self._secrets.fields(exchange.fields.items(), _OF_ONE_HANDSHAKE, secrets)
+        headers = self._secrets.request_fields(exchange.fields.items(), _OF_ONE_HANDSHAKE, secrets)
         kept = self._body(body, headers, secrets)
         return {
             "method": exchange.request.method,

@@ -16,6 +16,8 @@ from urllib.parse import quote, quote_plus
 
 from yarl import URL
 
+from wherry.redaction import is_secret_name
+
 __all__ = ("FILTERED", "SecretFilter")
 
 FILTERED = "FILTERED"
@@ -52,13 +54,18 @@ class SecretFilter:
         self._part = re.compile(part, re.DOTALL).sub if spelled else None
 
     def secrets_of(self, url: URL | None, fields: Iterable[tuple[str, str]]) -> set[str]:
-        """The values that what is kept must not have: those of the query and of the fields."""
+        """The values that what is kept must not have: those of the query and of the fields.
+
+        Args:
+            url: The request's URL; None where the fields are a response's.
+            fields: Names and values.
+        """
         found: set[str] = set()
         if url is not None:
             found.update(value for name, value in url.query.items() if name in self._names)
         for name, value in fields:
             lower = name.lower()
-            if lower not in self._fields:
+            if lower not in self._fields and (url is None or not is_secret_name(name)):
                 continue
             found.add(value)
             if lower in ("authorization", "proxy-authorization"):
@@ -93,6 +100,13 @@ class SecretFilter:
         return [
             [name, self.text(value, secrets)] for name, value in pairs if name.lower() not in leave
         ]
+
+    def request_fields(
+        self, pairs: Iterable[tuple[str, str]], dropped: Iterable[str], secrets: Iterable[str]
+    ) -> list[list[str]]:
+        """Those of a request, without all that are secret by their names: nothing plays them."""
+        kept = [(name, value) for name, value in pairs if not is_secret_name(name)]
+        return self.fields(kept, dropped, secrets)
 
     def text(self, text: str, secrets: Iterable[str] = ()) -> str:
         """Any text: a field's value, a form, a message."""
