@@ -487,3 +487,64 @@ def test_who_limits_is_told(run, wherry_server, tmp_path, words, count, told):
     assert done.status == 0
     assert done.err.startswith(told)
     assert bool(done.err) == bool(told)
+
+
+@pytest.mark.parametrize(
+    "fields", ["", 'ETag: W/"weak"\r\n', "Last-Modified: Mon, 30 Nov 2026 10:00:00 GMT\r\n"]
+)
+@pytest.mark.parametrize("connections", [1, 3])
+async def test_finished_files_without_a_validator_are_known_by_their_length(
+    run, raw_server, tmp_path, fields, connections
+):
+    """As `wget -c` does; another URL's, or one of another length, are fetched."""
+    bodies = {"/a": b"x" * 50_000, "/b": b"", "/sub/a": b"y" * 50_000}
+    sent = []
+
+    async def script(reader, writer):
+        target = (await read_request(reader)).split()[1].decode()
+        body = bodies[target]
+        writer.write(response(b"", fields=fields + "Connection: close\r\n").replace(
+            b"Content-Length: 0", b"Content-Length: %d" % len(body)))  # fmt: skip
+        sent.append(target)
+        writer.write(body)
+
+    server = await raw_server(script)
+
+    async def fetch(*targets):
+        words = [f"{server.url}{target}" for target in targets]
+        report = tmp_path / "report"
+        done = await asyncio.to_thread(
+            run, "fetch", "-o", tmp_path / "out", "--connections", connections,
+            "--report", report, *words,
+        )  # fmt: skip
+        assert done.status == 0, done.out
+        rows = [json.loads(line) for line in report.read_text().splitlines()]
+        return {row["file"]: row["resumed_from"] for row in rows}
+
+    assert await fetch("/a", "/b") == {"a": 0, "b": 0}
+    before = (tmp_path / "out/a").stat()
+    assert await fetch("/a", "/b") == {"a": 50_000, "b": 0}
+    after = (tmp_path / "out/a").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert await fetch("/sub/a") == {"a": 0}
+    assert (tmp_path / "out/a").read_bytes() == bodies["/sub/a"]
+    bodies["/sub/a"] += b"longer"
+    assert await fetch("/sub/a") == {"a": 0}
+    assert (tmp_path / "out/a").read_bytes() == bodies["/sub/a"]
+
+
+@pytest.mark.parametrize("trust_length", [False, True])
+async def test_a_length_is_trusted_only_where_that_is_asked(raw_server, tmp_path, trust_length):
+    contents = iter([b"old", b"new"])
+
+    async def script(reader, writer):
+        await read_request(reader)
+        writer.write(response(next(contents), fields="Connection: close\r\n"))
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session:
+        for _ in range(2):
+            await session.download(
+                server.url, tmp_path / "file", resume=True, trust_length=trust_length
+            )
+    assert (tmp_path / "file").read_bytes() == (b"old" if trust_length else b"new")

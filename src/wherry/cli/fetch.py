@@ -272,6 +272,8 @@ async def _fetch(session: wherry.ClientSession, job: Job, plan: Plan, bars: Bars
                     replace=not plan.resume,
                     connections=plan.connections,
                     progress=bar.advance,
+                    # As `wget -c`; --no-continue is there for those who know better.
+                    trust_length=plan.resume,
                     **options,
                 )
             except asyncio.CancelledError:

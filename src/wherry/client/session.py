@@ -427,6 +427,7 @@ class ClientSession(SessionProperties):
         replace: bool = True,
         digest: str | None = None,
         progress: Progress | None = None,
+        trust_length: bool = False,
         **kwargs: Any,
     ) -> DownloadResult:
         """Download `url` to a file, which appears under its name only when it is whole.
@@ -446,6 +447,9 @@ class ClientSession(SessionProperties):
                 download with `resume` has made.  A name that the server gives is numbered instead.
             digest: What the file must have: "sha256:1f3a...", or another of hashlib's.
             progress: Called with (bytes so far, bytes in all or None) as the file grows.
+            trust_length: With `resume`, take a file that is finished for the server's where that
+                has the same length and no strong validator.  A change that keeps the length goes
+                unseen.
             **kwargs: As for `request`.
 
         Raises:
@@ -465,6 +469,7 @@ class ClientSession(SessionProperties):
             replace=replace,
             digest=digest,
             progress=progress,
+            trust_length=trust_length,
             **kwargs,
         )
 

@@ -22,11 +22,10 @@ from wherry.client.download.plan import (
     Move,
     Request,
     Step,
-    There,
     ask,
     decide,
     judge,
-    there,
+    same_length,
 )
 from wherry.client.download.receive import ExcessError, Progress, receive
 from wherry.client.download.threads import in_thread
@@ -135,6 +134,7 @@ async def fetch_to_file(
     replace: bool = True,
     digest: str | None = None,
     progress: Progress | None = None,
+    trust_length: bool = False,
     **kwargs: Any,
 ) -> DownloadResult:
     """Download `url` to a file; see `ClientSession.download`."""
@@ -150,6 +150,7 @@ async def fetch_to_file(
     if not resume:
         await in_thread(_check_place, target, existing)
     job = _Job(session, url, target, existing, wanted, progress, kwargs, resume=resume)
+    job.trust_length = trust_length
     error: BaseException = GeneratorExit()
     try:
         return await job.run(connections)
@@ -199,6 +200,7 @@ class _Job:
     ) -> None:
         self.session = session
         self.start = 0  # how much was there already
+        self.trust_length = False  # whether a finished file is known by its length, too
         self.url = session._resolve_url(url)
         headers = _pairs(kwargs.pop("headers", None))
         self.headers = [pair for pair in headers if pair[0].lower() not in _OWN_FIELDS]
@@ -233,7 +235,7 @@ class _Job:
         while True:
             step = await self._step(slice_size)
             if step is Step.DONE:
-                if isinstance(part, KeptPart) and there(part.held) is There.FINISHED:
+                if isinstance(part, KeptPart) and part.held.finished:
                     return await self._stays(part)
                 return await self._whole()
             if step is Step.ASK_AGAIN or part.held.total is None:
@@ -251,6 +253,9 @@ class _Job:
         before = part.held.size
         async with self.get(request) as response:
             answer = self.answer(response)
+            if self.trust_length and same_length(part.held, answer):
+                response.close()
+                return Step.DONE
             move = decide(part.held, request, answer)
             if move.step is Step.ERROR:
                 raise _no_file(response)

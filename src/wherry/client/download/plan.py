@@ -36,6 +36,7 @@ __all__ = (
     "classify",
     "decide",
     "judge",
+    "same_length",
     "strong_validator",
     "there",
 )
@@ -373,6 +374,24 @@ def _is_same(held: Held, answer: Answer) -> bool:
         tied
         and answer.coding in {None, held.coding}
         and (told is None or held.total is None or told == held.total)
+    )
+
+
+def same_length(held: Held, answer: Answer) -> bool:
+    """Whether an answer is of a file as long as the finished one, and neither has a validator.
+
+    It may be another file all the same: only who asked for it takes that for an answer.
+    """
+    told = answer.length if answer.range is None else answer.range.total
+    return (
+        held.finished
+        and held.validator is None
+        and answer.validator is None
+        and answer.status in {200, 203, 206}
+        and answer.place == held.place
+        and (answer.coding or "") == held.coding
+        and told is not None
+        and told == held.total
     )
 
 
