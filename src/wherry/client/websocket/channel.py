@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from sys import getsizeof
 from typing import Any
 
@@ -34,6 +35,34 @@ LINGER_SECONDS = 1.0
 
 CLOSED_MESSAGE = WSMessage(WSMsgType.CLOSED, None, None)
 CLOSING_MESSAGE = WSMessage(WSMsgType.CLOSING, None, None)
+
+
+class State(Enum):
+    """Where a WebSocket stands: who has sent a Close frame (RFC 6455 7), and whether there is a
+    connection.
+    """
+
+    NEW = "new"  # not on a tunnel yet
+    OPEN = "open"
+    CLOSING = "closing"  # our Close frame is sent, the peer's is due
+    CLOSE_RECEIVED = "close received"  # the peer's is here, ours is due
+    CLOSED = "closed"  # both are; the connection ends
+    FAILED = "failed"  # it is being aborted: nothing is sent, and nothing counts that comes
+    LOST = "lost"  # the connection is gone
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.NEW: frozenset({State.OPEN}),
+    State.OPEN: frozenset({State.CLOSING, State.CLOSE_RECEIVED, State.FAILED, State.LOST}),
+    State.CLOSING: frozenset({State.CLOSED, State.FAILED, State.LOST}),
+    State.CLOSE_RECEIVED: frozenset({State.CLOSED, State.LOST}),
+    State.CLOSED: frozenset({State.LOST}),
+    State.FAILED: frozenset({State.LOST}),
+    State.LOST: frozenset(),
+}
+# Our Close frame is sent, or none will be.
+_CLOSE_SENT = frozenset({State.CLOSING, State.CLOSED, State.FAILED})
+_CAN_SEND = frozenset({State.NEW, State.OPEN, State.CLOSE_RECEIVED})
 
 
 class WebSocketChannel:
@@ -69,7 +98,6 @@ class WebSocketChannel:
         "_size",
         "_tunnel",
         "close_code",
-        "close_sent",
         "encode",
         "exception",
         "heard_at",
@@ -77,10 +105,10 @@ class WebSocketChannel:
         "held",
         "is_closing",
         "large",
-        "lost",
         "messages",
         "peer_close",
         "sealed",
+        "state",
         "waiter",
         "write",
         "write_gate",
@@ -100,9 +128,8 @@ class WebSocketChannel:
         self.messages: deque[Message] = deque()
         self.waiter: asyncio.Future[None] | None = None
         self.write_gate = WriteGate()
-        self.close_sent = False
+        self.state = State.NEW
         self.peer_close: Message | None = None
-        self.lost = False
         # Nothing can be sent any more: a Close frame was, or the peer is gone.
         self.sealed = False
         # Something waits for the messages to be taken: the peer, more messages, or the end.
@@ -140,6 +167,7 @@ class WebSocketChannel:
 
     def attach(self, tunnel: Tunnel) -> None:
         """Begin, on the tunnel that this channel is the receiver of."""
+        self._move(State.OPEN)
         self._tunnel = tunnel
         transport = tunnel.transport
         self.write = tunnel.write if transport is None else transport.write
@@ -152,6 +180,22 @@ class WebSocketChannel:
             self.data_received(data)
         if self._lost_early is not None:
             self.connection_lost(*self._lost_early)
+
+    def _move(self, to: State) -> None:
+        """The one place where the state changes."""
+        assert to in MOVES[self.state], f"a WebSocket is not {to.value} after {self.state.value}"
+        self.state = to
+        self.sealed = to not in _CAN_SEND
+
+    @property
+    def lost(self) -> bool:
+        """The connection is gone."""
+        return self.state is State.LOST
+
+    @property
+    def close_sent(self) -> bool:
+        """Our Close frame is sent, or none will be."""
+        return self.state in _CLOSE_SENT
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if self._tunnel is None or self._finished:
@@ -249,6 +293,10 @@ class WebSocketChannel:
             kind = message[0]
             if kind is WSMsgType.CLOSE:
                 self.peer_close = message
+                if self.state is State.OPEN:
+                    self._move(State.CLOSE_RECEIVED)
+                elif self.state is State.CLOSING:
+                    self._move(State.CLOSED)
                 self._feed = _drop
                 if self.heartbeat is not None:
                     self.heartbeat.stop()
@@ -266,7 +314,7 @@ class WebSocketChannel:
         """Answer a ping; while the peer takes nothing, only the last one (RFC 6455 5.5.3)."""
         if self.write_gate.paused:
             self._late_pong = payload
-        elif not self.close_sent and not self.is_closing():
+        elif not self.sealed and not self.is_closing():
             self.write(self.encode(WSMsgType.PONG, payload))
 
     def _refuse(self, error: WebSocketError) -> None:
@@ -297,7 +345,8 @@ class WebSocketChannel:
             return
         if self.lost:
             return
-        self.lost = self.held = self.sealed = True
+        self._move(State.LOST)
+        self.held = True
         self.stop_timers()
         if self._close_waiter is not None and not self._close_waiter.done():
             self._close_waiter.set_result(None)
@@ -350,8 +399,10 @@ class WebSocketChannel:
         """Send the Close frame, if none was sent and there is a way."""
         if not self.close_sent:
             frame = self.writer.encode_close(code, reason)
-            self.close_sent = self.sealed = True
-            if not self.lost and not self.is_closing():
+            if self.lost:
+                return
+            self._move(State.CLOSING if self.state is State.OPEN else State.CLOSED)
+            if not self.is_closing():
                 self.write(frame)
 
     async def drain(self) -> None:
@@ -463,13 +514,13 @@ class WebSocketChannel:
 
     def fail(self, error: BaseException) -> None:
         """End the connection: the heartbeat found that the peer is dead."""
-        if not self.lost and self.peer_close is None:
+        if self.state in (State.OPEN, State.CLOSING):
             self.exception = error
             self.close_code = WSCloseCode.ABNORMAL_CLOSURE
             self._end_now(WSMessage(WSMsgType.ERROR, error, None))
 
     def _end_now(self, message: WSMessage) -> None:
-        self.close_sent = self.sealed = True
+        self._move(State.FAILED)
         self._feed = _drop
         self._announce(message)
         self.abort()

@@ -97,7 +97,7 @@ class ClientWebSocketResponse:
         self._loop.call_soon_threadsafe(channel.abort)
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else "open"
+        state = "closed" if self.closed else self._channel.state.value
         return f"<{type(self).__name__} {shown_url(self._response.url)} {state}>"
 
     # --- what is known of it ----------------------------------------------------------------------
