@@ -18,6 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 import wherry
 from wherry import ClientSession, ClientWSTimeout, TCPConnector, WSMsgType
 from wherry.client.websocket.heartbeat import Heartbeat
+from wherry.protocol.http2.keepalive import KeepAlive
 from wherry.protocol.line_progress import LineProgress
 from wherry.protocol.write_gate import WriteGate
 from wherry.testing import LocalServer
@@ -227,3 +228,32 @@ async def test_no_ping_goes_where_the_peer_takes_nothing() -> None:
     async with asyncio.timeout(10):
         await peer.failed
     assert peer.pings == 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "pings"),
+    [
+        ([LineProgress(), LineProgress()], 1),
+        ([LineProgress(left=n) for n in (1, 2)], 1),
+        ([LineProgress(left=n, waiting=True) for n in (1, 2, 3, 3)], 3),
+        ([LineProgress(unsent=n) for n in (300, 200, 100, 100)], 3),
+    ],
+)
+async def test_the_pings_of_http2_wait_for_what_leaves_as_well(
+    steps: list[LineProgress], pings: int
+) -> None:
+    asked = 0
+    looks = iter(steps)
+    given_up = asyncio.Event()
+
+    def ask() -> None:
+        nonlocal asked
+        asked += 1
+
+    alive = KeepAlive(
+        asyncio.get_running_loop(), 0.001, 0.001, ask, given_up.set, lambda: next(looks)
+    )
+    async with asyncio.timeout(10):
+        await given_up.wait()
+    assert asked == pings
+    alive.stop()

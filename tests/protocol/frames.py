@@ -75,6 +75,9 @@ class Transport(asyncio.Transport):
         self.closing = False
         self.aborted = False
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def write(self, data: Any) -> None:
         assert not self.closing
         self.written += bytes(data)

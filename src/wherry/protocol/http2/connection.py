@@ -41,6 +41,7 @@ from wherry.protocol.http2.receiver import ALIVE, CHECK, Reader, StreamKeeper
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import Control
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
+from wherry.protocol.line_progress import LineProgress, line_progress
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.types import HttpVersion20
 
@@ -294,6 +295,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
                 flow.ping_timeout,
                 self._ask_for_life,
                 self._answerless,
+                self._progress,
             )
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -553,6 +555,12 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
 
     def _ask_for_life(self) -> None:
         self.sender.write(ping(ALIVE))
+
+    def _progress(self) -> LineProgress:
+        transport = self._transport
+        if transport is None:
+            return LineProgress()
+        return line_progress(transport.get_extra_info, transport.get_write_buffer_size())
 
     def _answerless(self) -> None:
         self._fail_all(

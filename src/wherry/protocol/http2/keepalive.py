@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
+from wherry.protocol.line_progress import LineProgress
+
 # A request that is given up after so many seconds in which nothing at all came puts its connection
 # in doubt.  Longer than nearly every round trip: who cancels sooner has learned nothing.
 SILENCE = 0.1
@@ -16,7 +18,8 @@ ANSWER_SECONDS = 3.0
 
 
 class KeepAlive:
-    """Sends a PING after a silence, and gives up after another.
+    """Sends a PING after a silence, and gives up after another, unless bytes leave meanwhile: the
+    PING may stand behind a large body on a slow line.
 
     Args:
         loop: The event loop.
@@ -24,9 +27,19 @@ class KeepAlive:
         timeout: Seconds for anything to come after it.
         ask: Sends the PING.
         give_up: Is called when nothing came.
+        progress: Says how far the line is.
     """
 
-    __slots__ = ("_ask", "_give_up", "_interval", "_loop", "_timeout", "_timer", "silent")
+    __slots__ = (
+        "_ask",
+        "_give_up",
+        "_interval",
+        "_loop",
+        "_progress",
+        "_timeout",
+        "_timer",
+        "silent",
+    )
 
     def __init__(
         self,
@@ -35,8 +48,10 @@ class KeepAlive:
         timeout: float,
         ask: Callable[[], None],
         give_up: Callable[[], None],
+        progress: Callable[[], LineProgress],
     ) -> None:
         self._loop = loop
+        self._progress = progress
         self._interval = interval
         self._timeout = timeout
         self._ask = ask
@@ -46,17 +61,23 @@ class KeepAlive:
 
     def _look(self) -> None:
         if self.silent:
-            self._ask()
-            self._timer = self._loop.call_later(self._timeout, self._look_again)
+            self._question()
         else:
             self.silent = True
             self._timer = self._loop.call_later(self._interval, self._look)
 
-    def _look_again(self) -> None:
-        if self.silent:
-            self._give_up()
-        else:
+    def _question(self) -> None:
+        before = self._progress()
+        self._ask()
+        self._timer = self._loop.call_later(self._timeout, self._look_again, before)
+
+    def _look_again(self, before: LineProgress) -> None:
+        if not self.silent:
             self._look()
+        elif self._progress().moved_since(before):
+            self._question()
+        else:
+            self._give_up()
 
     def stop(self) -> None:
         self._timer.cancel()
