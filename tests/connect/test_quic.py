@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 import trustme
+import uvloop
 from tests.servers.authority import CertificateFiles, client_context
 
 import wherry
@@ -635,3 +637,178 @@ async def test_without_the_extra_the_error_says_so(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("wherry.connect.base_connector.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"wherry\[http3\]"):
         wherry.TCPConnector(protocols=("h3",))
+
+
+# --- sockets, loops and networks ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_on_every_loop(
+    new_loop: Any, certificate_files: CertificateFiles, client_tls: ssl.SSLContext
+) -> None:
+    async def main() -> None:
+        connector = wherry.TCPConnector(protocols=("h3",), ssl=client_tls)
+        async with (
+            http3_server(hello, certificate_files) as server,
+            wherry.ClientSession(connector=connector) as session,
+        ):
+            for _ in range(3):
+                async with session.post(server.url(), data=bytes(200_000)) as got:
+                    assert await got.read() == b"hello"
+            assert len(server.peers) == 1
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+async def test_a_loop_that_watches_no_sockets_is_an_error(
+    session: Any, server: Http3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows' Proactor."""
+
+    def add_reader(*_: Any) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", add_reader)
+    with pytest.raises(wherry.ClientConnectorError, match="selector loop"):
+        await session.get(f"https://127.0.0.1:{server.port}/")
+
+
+async def test_sockets_are_made_and_bound_as_the_connector_says(
+    server: Http3Server, client_tls: ssl.SSLContext
+) -> None:
+    made = []
+
+    def factory(info: Any) -> socket.socket:
+        made.append(info)
+        return socket.socket(info[0], info[1], info[2])
+
+    connector = wherry.TCPConnector(
+        protocols=("h3",), ssl=client_tls, local_addr=("127.0.0.2", 0), socket_factory=factory
+    )
+    async with (
+        wherry.ClientSession(connector=connector) as session,
+        session.get(server.url()) as got,
+    ):
+        assert got.connection is None or got.connection.transport is not None
+        (connection,) = connector.pool.all_connections()
+        assert connection.transport is not None
+        assert connection.transport.get_extra_info("sockname")[0] == "127.0.0.2"
+        assert connection.transport.get_extra_info("peername")[1] == server.port
+    assert {info[1] for info in made} == {socket.SOCK_DGRAM}
+
+
+async def test_addresses_that_are_not_allowed_are_not_dialled(
+    server: Http3Server, client_tls: ssl.SSLContext
+) -> None:
+    connector = wherry.TCPConnector(
+        protocols=("h3",), ssl=client_tls, allow_address=lambda address: False
+    )
+    async with wherry.ClientSession(connector=connector) as session:
+        with pytest.raises(wherry.ClientConnectorAddressBlocked):
+            await session.get(server.url())
+    assert not server.peers
+
+
+async def test_a_server_that_falls_silent_is_given_up(
+    session: Any, server: Http3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 9002 6.2: probes that nobody answers, well before the idle time-out."""
+    monkeypatch.setattr("wherry.protocol.http3.connection._MAX_PROBES", 3)
+    monkeypatch.setattr("wherry.protocol.http3.connection._MAX_SILENCE", 0.2)
+    async with session.get(server.url()) as got:
+        await got.read()
+    server.vanish()
+    # Its port is taken by somebody who says nothing.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        await asyncio.sleep(0)
+        silent.bind(("127.0.0.1", server.port))
+        with pytest.raises(wherry.ServerDisconnectedError, match="has not answered"):
+            await session.post(server.url(), data=b"x")
+
+
+async def test_a_server_that_is_gone_is_noticed(session: Any, server: Http3Server) -> None:
+    """The system says that nobody has the port."""
+    async with session.get(server.url()) as got:
+        await got.read()
+    server.vanish()
+    await asyncio.sleep(0)
+    with pytest.raises(wherry.ServerDisconnectedError, match="refused"):
+        await session.post(server.url(), data=b"x")
+
+
+class Relay(asyncio.DatagramProtocol):
+    """A bad network: loses, doubles and delays datagrams, both ways."""
+
+    def __init__(self, port: int, seed: int) -> None:
+        self.server = ("127.0.0.1", port)
+        self.client: Any = None
+        self.chance = random.Random(seed)
+        self.transport: Any = None
+        self.lost = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        if address == self.server:
+            target = self.client
+        else:
+            self.client, target = address, self.server
+        kind = self.chance.random()
+        if kind < 0.04:
+            self.lost += 1
+            return
+        send = self.transport.sendto
+        if kind < 0.08:
+            send(data, target)
+        if kind < 0.2:
+            asyncio.get_running_loop().call_later(0.01, self._late, data, target)
+        else:
+            send(data, target)
+
+    def _late(self, data: bytes, target: Any) -> None:
+        if not self.transport.is_closing():
+            self.transport.sendto(data, target)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_bad_network_loses_nothing(session: Any, server: Http3Server, seed: int) -> None:
+    body = os.urandom(400_000)
+
+    def echo(peer: Peer, stream_id: int, request: bytes) -> None:
+        peer.send(stream_id, response(body, (b"x-sum", digest(request).encode())))
+
+    server.script = echo
+    transport, relay = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: Relay(server.port, seed), local_addr=("127.0.0.1", 0)
+    )
+    url = f"https://127.0.0.1:{transport.get_extra_info('sockname')[1]}/"
+    try:
+        for _ in range(3):
+            async with session.post(url, data=body) as got:
+                assert got.headers["x-sum"] == hashlib.sha256(body).hexdigest()
+                assert await got.read() == body
+        assert relay.lost
+    finally:
+        transport.close()
+
+
+def test_the_systems_authorities(
+    ca: trustme.CA, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE and SSL_CERT_DIR count, as for OpenSSL."""
+    from wherry.connect.quic.trust import _system_trust
+
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir" / "0123abcd.0").write_bytes(ca.cert_pem.bytes())
+    (tmp_path / "dir" / "README").write_bytes(b"x")
+    other = trustme.CA().cert_pem.bytes()
+    (tmp_path / "file.pem").write_bytes(other)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "dir"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "file.pem"))
+    trust = _system_trust(ssl.create_default_context())
+    assert trust.verified
+    assert ca.cert_pem.bytes().strip() in trust.authorities
+    assert other.strip() in trust.authorities
+    assert b"x\n" not in trust.authorities.splitlines(keepends=True)

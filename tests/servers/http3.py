@@ -116,9 +116,19 @@ class Http3Server:
         self.happened = asyncio.Event()
         self.port = 0
         self.quic: Any = None
+        self.gone = False
 
     def url(self, path: str = "/") -> str:
         return f"https://localhost:{self.port}{path}"
+
+    def vanish(self) -> None:
+        """Be gone without a word, as after a crash."""
+        self.gone = True
+        self.quic._transport.abort()
+        for peer in self.peers:
+            for handle in (peer._transmit_task, peer._timer):
+                if handle is not None:
+                    handle.cancel()
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for resets and ends."""
@@ -153,8 +163,6 @@ async def http3_server(
     try:
         yield server
     finally:
-        server.quic.close()
-        for peer in server.peers:
-            for handle in (peer._transmit_task, peer._timer):
-                if handle is not None:
-                    handle.cancel()
+        if not server.gone:
+            server.quic.close()
+            server.vanish()
