@@ -16,7 +16,16 @@ from yarl import URL
 from wherry.client.session import ClientSession
 from wherry.client.timeouts import ClientTimeout
 from wherry.connect.connector import TCPConnector
-from wherry.connect.dns.message import NXDOMAIN, TYPE_A, TYPE_AAAA, Answer, question, read_answer
+from wherry.connect.dns.https_records import HttpsRecord, https_question, read_https_records
+from wherry.connect.dns.message import (
+    NXDOMAIN,
+    TYPE_A,
+    TYPE_AAAA,
+    TYPE_HTTPS,
+    Answer,
+    question,
+    read_answer,
+)
 from wherry.connect.dns.resolver import (
     AbstractResolver,
     AsyncResolver,
@@ -32,6 +41,8 @@ __all__ = ("AsyncResolver", "DefaultResolver", "DoHResolver", "ThreadedResolver"
 _MEDIA_TYPE = "application/dns-message"
 # RFC 8484 6: a DNS message never has more.
 MAX_MESSAGE = 65535
+# So many aliases of HTTPS records are followed.
+MAX_ALIASES = 8
 _LOOPBACK = ("::1", "127.0.0.1")
 
 
@@ -106,9 +117,56 @@ class DoHResolver(AbstractResolver):
                 raise answer
         raise OSError(None, f"{host} has no address")
 
+    async def https_records(self, host: str, port: int = 443) -> list[HttpsRecord]:
+        """What DNS says of the https origin at `host`: protocols, ports and other names for it, the
+        one to try first in front.
+
+        Aliases (RFC 9460 2.4.2) are followed, eight at most.  A target "" is the name that was
+        asked for last, `host` where no alias led on.  No record is no error.
+
+        Raises:
+            OSError: The server did not say, or what it said is malformed.
+        """
+        if self._closed:
+            raise OSError(None, "the resolver is closed")
+        if _is_localhost(host):
+            return []
+        name, ttl = host, 2**31
+        try:
+            message = https_question(host, port)
+            for _ in range(MAX_ALIASES + 1):
+                code, records = read_https_records(await self._send(message, name), message)
+                if code and code != NXDOMAIN:
+                    raise OSError(None, f"{self._shown} refused to resolve {name}: code {code}")
+                if not records:
+                    return []
+                ttl = min(ttl, records[0].ttl)
+                if records[0].priority:
+                    return [record._replace(ttl=ttl) for record in records]
+                name = records[0].target
+                # An alias to "." says that there is no such service (RFC 9460 2.5.1).
+                if not name or "\\" in name:
+                    return []
+                message = question(name, TYPE_HTTPS)
+        except ValueError as exc:
+            raise OSError(None, f"{self._shown} could not be asked for {name}: {exc}") from exc
+        return []
+
     async def _ask(self, host: str, kind: int) -> Answer:
         try:
             message = question(host, kind)
+            answer = read_answer(await self._send(message, host), message)
+        except ValueError as exc:
+            raise OSError(None, f"{self._shown} could not be asked for {host}: {exc}") from exc
+        if answer.code == NXDOMAIN:
+            raise OSError(None, f"{host} does not exist")
+        if answer.code:
+            raise OSError(None, f"{self._shown} refused to resolve {host}: code {answer.code}")
+        return answer
+
+    async def _send(self, message: bytes, host: str) -> bytes:
+        """The server's answer to `message`, which asks about `host`."""
+        try:
             async with self._require_session().post(
                 self._url, data=message, allow_redirects=False
             ) as response:
@@ -117,18 +175,13 @@ class DoHResolver(AbstractResolver):
                     raise OSError(
                         None, f"{self._shown} answered {response.status} {response.content_type}"
                     )
-                answer = read_answer(await response.read(), message)
-        except (ClientError, TimeoutError, ValueError) as exc:
+                return await response.read()
+        except (ClientError, TimeoutError) as exc:
             raise OSError(
                 None, f"{self._shown} could not be asked for {host}: {exc or type(exc).__name__}"
             ) from exc
         except RuntimeError as exc:  # the session was closed meanwhile
             raise OSError(None, "the resolver is closed") from exc
-        if answer.code == NXDOMAIN:
-            raise OSError(None, f"{host} does not exist")
-        if answer.code:
-            raise OSError(None, f"{self._shown} refused to resolve {host}: code {answer.code}")
-        return answer
 
     def _require_session(self) -> ClientSession:
         if self._closed:

@@ -1,4 +1,4 @@
-"""DNS messages (RFC 1035 4): a question for addresses, and the addresses in an answer.  Pure."""
+"""DNS messages (RFC 1035 4): a question, and the records in its answer.  Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 TYPE_A = 1
 TYPE_AAAA = 28
+TYPE_SVCB = 64
+TYPE_HTTPS = 65
 NXDOMAIN = 3
 _TYPE_CNAME = 5
 _CLASS_IN = 1
@@ -18,6 +20,9 @@ _TRUNCATED = 0x0200
 _HEADER = struct.Struct("!6H")
 _KIND = struct.Struct("!HH")
 _RECORD = struct.Struct("!HHIH")
+# How many bytes a record of a type has, where that is fixed.
+_SIZES = {TYPE_A: 4, TYPE_AAAA: 16}
+_AAAA = TYPE_AAAA.to_bytes(2)
 MAX_RECORDS = 512
 # RFC 1035 2.3.4: 255 bytes with the root's.
 _MAX_NAME = 254
@@ -62,14 +67,45 @@ def question(name: str, kind: int) -> bytes:
     )
 
 
+class Record(NamedTuple):
+    """One record of an answer.
+
+    Args:
+        value: Its bytes, as they stand in the message.
+        ttl: Seconds that it may be kept.
+    """
+
+    value: bytes
+    ttl: int
+
+
 def read_answer(data: bytes, asked: bytes) -> Answer:
     """The addresses in the answer to a question.
+
+    Args:
+        data: The answer.
+        asked: The question, as `question` made it.
+
+    Raises:
+        ValueError: `data` is no answer, not one to this question, or not whole.
+    """
+    code, records, ttl = read_records(data, asked)
+    family = socket.AF_INET6 if asked[-4:-2] == _AAAA else socket.AF_INET
+    addresses = [socket.inet_ntop(family, record.value) for record in records]
+    return Answer(code, list(dict.fromkeys(addresses)), ttl)
+
+
+def read_records(data: bytes, asked: bytes) -> tuple[int, list[Record], int]:
+    """The records in the answer to a question, in their order.
 
     Those of other names count only where CNAMEs lead to them; the server followed these.
 
     Args:
         data: The answer.
         asked: The question, as `question` made it.
+
+    Returns:
+        The response code, the records, and for how many seconds all of it holds, 0 without any.
 
     Raises:
         ValueError: `data` is no answer, not one to this question, or not whole.
@@ -91,10 +127,10 @@ def read_answer(data: bytes, asked: bytes) -> Answer:
                 raise ValueError("a DNS message that answers another question")
         elif not code:
             raise ValueError("a DNS message that does not say what it answers")
-        addresses, ttl = _read_records(data, place, answers, name, kind)
+        records, ttl = _records_of(data, place, answers, name, kind)
     except struct.error as exc:
         raise ValueError("a DNS message that ends too early") from exc
-    return Answer(code, addresses, ttl)
+    return code, records, ttl
 
 
 def _read_question(data: bytes, place: int) -> tuple[Name, int, int]:
@@ -105,12 +141,12 @@ def _read_question(data: bytes, place: int) -> tuple[Name, int, int]:
     return name, kind, place + _KIND.size
 
 
-def _read_records(
+def _records_of(
     data: bytes, place: int, count: int, name: Name, kind: int
-) -> tuple[list[str], int]:
-    """The addresses of `name`, and for how many seconds they hold."""
+) -> tuple[list[Record], int]:
+    """The records of `name`, and for how many seconds they hold."""
     aliases: dict[Name, tuple[Name, int]] = {}
-    found: list[tuple[Name, str, int]] = []
+    found: list[tuple[Name, Record]] = []
     for _ in range(count):
         owner, place = _read_name(data, place)
         what, family, ttl, length = _RECORD.unpack_from(data, place)
@@ -121,15 +157,9 @@ def _read_records(
         if ttl >= 1 << 31:
             ttl = 0  # RFC 2181 8
         if family == _CLASS_IN and what == kind:
-            found.append(
-                (
-                    owner,
-                    socket.inet_ntop(
-                        socket.AF_INET6 if kind == TYPE_AAAA else socket.AF_INET, value
-                    ),
-                    ttl,
-                )
-            )
+            if length != _SIZES.get(kind, length):
+                raise ValueError(f"a DNS message with an address of {length} bytes")
+            found.append((owner, Record(value, ttl)))
         elif family == _CLASS_IN and what == _TYPE_CNAME:
             target, end = _read_name(data, place)
             if end != place + length:
@@ -143,12 +173,8 @@ def _read_records(
         name, ttl = aliases[name]
         names[name] = None
         ttls.append(ttl)
-    used = [(address, ttl) for owner, address, ttl in found if owner in names]
-    if not used:
-        return [], 0
-    return list(dict.fromkeys(address for address, _ in used)), min(
-        *ttls, *(ttl for _, ttl in used), 2**31
-    )
+    used = [record for owner, record in found if owner in names]
+    return used, min(*ttls, *(record.ttl for record in used), 2**31) if used else 0
 
 
 def _read_name(data: bytes, place: int) -> tuple[Name, int]:

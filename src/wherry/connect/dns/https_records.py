@@ -1,0 +1,202 @@
+"""HTTPS and SVCB records (RFC 9460): where a service is, and what it speaks there.  Pure.
+
+A client learns from them, before it connects, that an origin speaks HTTP/2 or HTTP/3, on which port
+and under which name.  What a server says is bounded here, and a set with one malformed record is
+none (2.2): who connects then does as if there were no such records.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from wherry.connect.dns.message import TYPE_HTTPS, question, read_records
+
+MANDATORY, ALPN, NO_DEFAULT_ALPN, PORT, IPV4HINT, ECH, IPV6HINT = range(7)
+_KNOWN: Final = frozenset(range(7))
+# Of one answer, and of one record: what is more than that is left out.
+MAX_RECORDS: Final = 32
+MAX_PROTOCOLS: Final = 16
+MAX_HINTS: Final = 16
+# The longest name, its root included (RFC 1035 2.3.4).
+_MAX_NAME: Final = 255
+
+
+class HttpsRecord(NamedTuple):
+    """One way to a service.
+
+    Args:
+        priority: The lowest is to be tried first; 0 is an alias: ask about `target` instead.
+        target: A name in lower case, without the dot at its end; "" is the name that was asked for.
+            Bytes that are no letter, digit, hyphen or underscore are escaped as in zone files.
+        protocols: What ALPN may choose, the default ("http/1.1") included unless the record leaves
+            it out.
+        port: The port, None for the one that was asked for.
+        hints: Addresses of `target`, to begin with before it is resolved.
+        ech: Keys for Encrypted Client Hello, as they came; b"" without.
+        ttl: Seconds that the record may be kept.
+    """
+
+    priority: int
+    target: str
+    protocols: tuple[str, ...] = ()
+    port: int | None = None
+    hints: tuple[str, ...] = ()
+    ech: bytes = b""
+    ttl: int = 0
+
+
+def https_question(host: str, port: int = 443) -> bytes:
+    """A question for the HTTPS records of an https origin.
+
+    Raises:
+        ValueError: The name is not one that DNS can carry.
+    """
+    # RFC 9460 9.1, 2.3: another port is part of the name.
+    return question(host if port == 443 else f"_{port}._https.{host}", TYPE_HTTPS)
+
+
+def read_https_records(data: bytes, asked: bytes) -> tuple[int, list[HttpsRecord]]:
+    """The response code, and the records in an answer in the order to try them.
+
+    Records that require what is not known here are left out (RFC 9460 8).  Where there are aliases,
+    they alone count (2.4.2).
+
+    Args:
+        data: The answer.
+        asked: The question, as `https_question` made it.
+
+    Raises:
+        ValueError: `data` is no whole answer to this question, or one of its records is malformed.
+    """
+    code, records, ttl = read_records(data, asked)
+    parsed = [parse_record(record.value, ttl) for record in records]
+    return code, in_order(filter(None, parsed))
+
+
+def in_order(records: Iterable[HttpsRecord]) -> list[HttpsRecord]:
+    """The records to use, the one to try first in front."""
+    ordered = sorted(records, key=lambda record: record.priority)
+    if ordered and not ordered[0].priority:
+        ordered = [record for record in ordered if not record.priority]
+    return ordered[:MAX_RECORDS]
+
+
+def parse_record(data: bytes, ttl: int = 0) -> HttpsRecord | None:
+    """What one record says; None for one that requires what is not known here.
+
+    Args:
+        data: The record's value.
+        ttl: Seconds that it may be kept.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    priority = _number(data[:2])
+    target, place = _read_target(data, 2)
+    if not priority:
+        return HttpsRecord(0, target, ttl=ttl)  # RFC 9460 2.4.2: its parameters mean nothing
+    values = dict(_parameters(data, place))
+    _check_mandatory(values)
+    protocols = _protocols(values)
+    port = _number(values[PORT]) if PORT in values else None
+    hints = (
+        *_addresses(values, IPV6HINT, socket.AF_INET6, 16),
+        *_addresses(values, IPV4HINT, socket.AF_INET, 4),
+    )
+    required = values.get(MANDATORY, b"")
+    unknown = {_number(required[at : at + 2]) for at in range(0, len(required), 2)} - _KNOWN
+    if unknown or protocols is None or port == 0:
+        return None
+    return HttpsRecord(priority, target, protocols, port, hints, values.get(ECH, b""), ttl)
+
+
+def _number(value: bytes) -> int:
+    if len(value) != 2:
+        raise ValueError(f"an HTTPS record with a number of {len(value)} bytes")
+    return int.from_bytes(value)
+
+
+def _read_target(data: bytes, place: int) -> tuple[str, int]:
+    """A name that is never compressed (RFC 9460 2.2)."""
+    labels: list[str] = []
+    start = place
+    while True:
+        if place >= len(data):
+            raise ValueError("an HTTPS record that ends inside its target")
+        length = data[place]
+        place += 1
+        if not length:
+            return ".".join(labels), place
+        label = data[place : place + length]
+        place += length
+        if length > 63 or len(label) != length or place - start >= _MAX_NAME:
+            raise ValueError("an HTTPS record whose target is no name")
+        labels.append("".join(map(_character, label.lower())))
+
+
+def _character(code: int) -> str:
+    if 97 <= code <= 122 or 48 <= code <= 57 or code in b"-_":
+        return chr(code)
+    return f"\\{code:03}"
+
+
+def _parameters(data: bytes, place: int) -> Iterator[tuple[int, bytes]]:
+    before = -1
+    while place < len(data):
+        key, size = _number(data[place : place + 2]), _number(data[place + 2 : place + 4])
+        place += 4
+        if key <= before:
+            raise ValueError("an HTTPS record whose parameters are not in order")
+        value = data[place : place + size]
+        if len(value) != size:
+            raise ValueError("an HTTPS record that ends inside a parameter")
+        yield key, value
+        before = key
+        place += size
+
+
+def _check_mandatory(values: dict[int, bytes]) -> None:
+    """RFC 9460 8: in order, each once and there, and never itself."""
+    required = values.get(MANDATORY)
+    if required is None:
+        return
+    keys = [_number(required[at : at + 2]) for at in range(0, len(required), 2)]
+    if not keys or MANDATORY in keys or keys != sorted(set(keys)) or not values.keys() >= {*keys}:
+        raise ValueError(
+            "an HTTPS record whose mandatory parameters are not there, or not in order"
+        )
+
+
+def _protocols(values: dict[int, bytes]) -> tuple[str, ...] | None:
+    """What ALPN may choose (RFC 9460 7.1); None where the record contradicts itself."""
+    if values.get(NO_DEFAULT_ALPN):
+        raise ValueError("an HTTPS record whose no-default-alpn has a value")
+    found: dict[str, None] = {}
+    value = values.get(ALPN)
+    place = 0
+    while value is not None and (place < len(value) or not value):
+        size = value[place] if value else 0
+        name = value[place + 1 : place + 1 + size]
+        if not size or len(name) != size:
+            raise ValueError("an HTTPS record whose protocols are not whole")
+        place += 1 + size
+        found[name.decode("latin-1")] = None
+    if NO_DEFAULT_ALPN not in values:
+        found["http/1.1"] = None  # RFC 9460 9.1: the default of HTTPS
+    elif value is None:
+        return None
+    return tuple(found)[:MAX_PROTOCOLS]
+
+
+def _addresses(
+    values: dict[int, bytes], key: int, family: socket.AddressFamily, size: int
+) -> list[str]:
+    value = values.get(key)
+    if value is None:
+        return []
+    if not value or len(value) % size:
+        raise ValueError(f"an HTTPS record with {len(value)} bytes of addresses")
+    places = range(0, min(len(value), MAX_HINTS * size), size)
+    return [socket.inet_ntop(family, value[place : place + size]) for place in places]
