@@ -61,21 +61,22 @@ class KeepAlive:
 
     def _look(self) -> None:
         if self.silent:
-            self._question()
+            self._question(self._progress())
         else:
             self.silent = True
             self._timer = self._loop.call_later(self._interval, self._look)
 
-    def _question(self) -> None:
-        before = self._progress()
+    def _question(self, before: LineProgress) -> None:
         self._ask()
         self._timer = self._loop.call_later(self._timeout, self._look_again, before)
 
     def _look_again(self, before: LineProgress) -> None:
         if not self.silent:
             self._look()
-        elif self._progress().moved_since(before):
-            self._question()
+            return
+        now = self._progress()
+        if now.moved_since(before):
+            self._question(now)
         else:
             self._give_up()
 
