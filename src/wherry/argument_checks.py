@@ -7,6 +7,7 @@ loop, far from who gave it, and a timer whose time is NaN never fires and keeps 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 _PLAIN = frozenset({int, float, bool, type(None)})
@@ -40,6 +41,16 @@ def check_seconds(name: str, value: Any) -> None:
         wrong = True
     if wrong:
         raise ValueError(f"{name} is a number of seconds or None, not {value!r:.100}")
+
+
+def method_names(methods: str | Iterable[str]) -> frozenset[str]:
+    """Methods in capitals; one alone is one, and not its letters.
+
+    >>> sorted(method_names("post")), sorted(method_names(["get", "POST"]))
+    (['POST'], ['GET', 'POST'])
+    """
+    names = (methods,) if isinstance(methods, str) else methods
+    return frozenset(name.upper() for name in names)
 
 
 def whole_number(name: str, value: Any, *, negative: bool = True) -> int:

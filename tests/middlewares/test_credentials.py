@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from tests.client.conftest import Asked, Peer, reply
+from yarl import URL
 
 import wherry
 from wherry import RetryMiddleware
 from wherry.middlewares.credentials import ApiKey, BearerToken, IdempotencyKeys
+from wherry.middlewares.oauth2 import OAuth2ClientCredentials
 
 MINE = "Sesame"
 
@@ -155,3 +157,21 @@ async def test_all_tries_of_a_request_have_one_key(peer: Any, session: Any) -> N
     assert keys[0].startswith('"')
     assert keys[6:9] == [None] * 3
     assert set(keys[9:]) == {'"own"'}
+
+
+@pytest.mark.parametrize(
+    "origins",
+    ["https://api.example/v1", URL("https://API.example:443"), ["https://api.example"]],
+)
+def test_one_origin_is_one_and_not_its_letters(origins: Any) -> None:
+    for made in (
+        BearerToken(MINE, origins=origins),
+        ApiKey(MINE, query="key", origins=origins),
+        OAuth2ClientCredentials("https://t.example", "id", MINE, origins=origins),
+    ):
+        assert made._origins == {URL("https://api.example")}
+
+
+def test_one_method_is_one_and_not_its_letters() -> None:
+    assert IdempotencyKeys("post")._methods == {"POST"}
+    assert IdempotencyKeys(["post", "Put"])._methods == {"POST", "PUT"}

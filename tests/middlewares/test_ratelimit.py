@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -266,8 +267,11 @@ async def test_a_failed_request_gives_its_place_back(peer: Any, session: Any) ->
 
 
 @pytest.mark.parametrize(
-    "options", [{"rate": 0}, {"rate": 1, "period": 0}, {"rate": 1, "burst": 0}]
-)
+    "options",
+    [{"rate": 0}, {"rate": 1, "period": 0}, {"rate": 1, "burst": 0},
+     {"rate": math.nan}, {"rate": math.inf}, {"rate": 1, "period": math.nan}, {"rate": 1, "period": math.inf},
+     {"rate": -1}, {"rate": 1, "burst": math.nan}]
+)  # fmt: skip
 def test_impossible_numbers_are_refused(options: Any) -> None:
     with pytest.raises(ValueError, match="positive"):
         RateLimitMiddleware(**options)

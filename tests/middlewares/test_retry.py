@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from email.utils import formatdate
@@ -75,6 +76,8 @@ async def test_the_last_response_is_returned(peer: Any, session: Any, waits: lis
         ("DELETE", 502, {}, 3),
         ("POST", 503, {}, 1),
         ("POST", 503, {"methods": {"POST"}}, 3),
+        ("POST", 503, {"methods": "post"}, 3),
+        ("P", 503, {"methods": "POST"}, 1),
         ("PATCH", 503, {}, 1),
         ("GET", 418, {"statuses": {418}}, 3),
         ("GET", 503, {"attempts": 1}, 1),
@@ -291,7 +294,17 @@ def test_the_budget_is_for_each_origin() -> None:
     assert len(budget._tokens) <= 1024
 
 
-@pytest.mark.parametrize("options", [{"attempts": 0}, {"backoff": -1}, {"max_backoff": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attempts": 0},
+        {"backoff": -1},
+        {"max_backoff": -1},
+        {"backoff": math.nan},
+        {"max_backoff": math.nan},
+        {"backoff": "1"},
+    ],
+)
 def test_impossible_numbers_are_refused(options: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         RetryMiddleware(**options)

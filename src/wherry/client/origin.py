@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from yarl import URL
 
@@ -32,6 +33,19 @@ def origin_of(url: URL) -> URL:
         if origin.explicit_port is not None and origin.is_default_port()
         else origin
     )
+
+
+def origins_of(origins: str | URL | Iterable[str | URL] | None) -> frozenset[URL] | None:
+    """The origins of URLs; of one alone, too, which is no collection of letters.
+
+    Raises:
+        ValueError: One has no origin.
+    """
+    if origins is None:
+        return None
+    if isinstance(origins, (str, URL)):
+        origins = (origins,)
+    return frozenset(origin_of(URL(origin)) for origin in origins)
 
 
 def base_origin_of(url: URL) -> URL:

@@ -15,8 +15,9 @@ from weakref import WeakKeyDictionary
 
 from yarl import URL
 
+from wherry.argument_checks import method_names
 from wherry.client.headers.validation import check_field
-from wherry.client.origin import origin_of
+from wherry.client.origin import origin_of, origins_of
 from wherry.redaction import SecretText
 
 if TYPE_CHECKING:
@@ -34,10 +35,8 @@ class _ForOrigins:
         origins: URLs, of which scheme, host and port count; None for the first request's origin.
     """
 
-    def __init__(self, origins: Iterable[str | URL] | None) -> None:
-        self._origins = (
-            None if origins is None else frozenset(origin_of(URL(origin)) for origin in origins)
-        )
+    def __init__(self, origins: str | URL | Iterable[str | URL] | None) -> None:
+        self._origins = origins_of(origins)
 
     def _may_go_to(self, request: ClientRequest) -> bool:
         origin = origin_of(request.url)
@@ -66,7 +65,10 @@ class BearerToken(_ForOrigins):
     """
 
     def __init__(
-        self, source: str | TokenSource, *, origins: Iterable[str | URL] | None = None
+        self,
+        source: str | TokenSource,
+        *,
+        origins: str | URL | Iterable[str | URL] | None = None,
     ) -> None:
         super().__init__(origins)
         self._source = None if isinstance(source, str) else source
@@ -136,7 +138,7 @@ class ApiKey(_ForOrigins):
         *,
         header: str | None = None,
         query: str | None = None,
-        origins: Iterable[str | URL] | None = None,
+        origins: str | URL | Iterable[str | URL] | None = None,
     ) -> None:
         super().__init__(origins)
         if (header is None) == (query is None):
@@ -179,7 +181,7 @@ class IdempotencyKeys:
         self, methods: Collection[str] = ("POST", "PATCH"), header: str = "Idempotency-Key"
     ) -> None:
         check_field(header, "")
-        self._methods = frozenset(method.upper() for method in methods)
+        self._methods = method_names(methods)
         self._header = header
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.client.origin import origin_of
+from wherry.client.origin import origin_of, origins_of
 from wherry.errors import ClientError, ClientPayloadError
 from wherry.protocol.grammar import decimal
 
@@ -85,7 +85,7 @@ class OAuth2ClientCredentials:
         client_secret: str,
         *,
         scope: str | Iterable[str] = (),
-        origins: Iterable[str | URL] | None = None,
+        origins: str | URL | Iterable[str | URL] | None = None,
         extra: dict[str, str] | None = None,
         auth_method: str = "basic",
         leeway: float = LEEWAY,
@@ -101,9 +101,7 @@ class OAuth2ClientCredentials:
         scopes = scope if isinstance(scope, str) else " ".join(scope)
         if scopes:
             self._form["scope"] = scopes
-        self._origins = (
-            None if origins is None else frozenset(origin_of(URL(origin)) for origin in origins)
-        )
+        self._origins = origins_of(origins)
         self._auth_method = auth_method
         self._leeway = leeway
         self._token: str | None = None

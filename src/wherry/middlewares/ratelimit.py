@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from math import inf
 from typing import TYPE_CHECKING
 
 from yarl import URL
@@ -142,12 +143,12 @@ class RateLimitMiddleware:
     """
 
     def __init__(self, rate: float, period: float = 1.0, *, burst: int | None = None) -> None:
-        if burst is None:
-            burst = max(1, int(rate))
-        if rate <= 0 or period <= 0 or burst < 1:
+        if not (0 < rate < inf and 0 < period < inf) or (burst is not None and not burst >= 1):
             raise ValueError(
                 f"a rate limit needs positive numbers: rate={rate}, period={period}, burst={burst}"
             )
+        if burst is None:
+            burst = max(1, int(rate))
         self._buckets = TokenBuckets(period / rate, burst)
         # Lines with somebody in them; a waiter belongs to the event loop that it waits in.
         self._lines: dict[_Place, _Line] = {}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yarl import URL
 
+from wherry.argument_checks import check_seconds, method_names
 from wherry.client.headers.validation import IDEMPOTENT_METHODS
 from wherry.client.origin import origin_of
 from wherry.errors import (
@@ -206,6 +207,8 @@ class RetryMiddleware:
             raise ValueError(
                 f"attempts counts the first try too, so it is at least 1, not {attempts}"
             )
+        check_seconds("backoff", backoff)
+        check_seconds("max_backoff", max_backoff)
         if backoff < 0 or max_backoff < 0:
             raise ValueError(
                 f"a wait cannot be negative: backoff={backoff}, max_backoff={max_backoff}"
@@ -214,7 +217,7 @@ class RetryMiddleware:
         self._backoff = backoff
         self._max_backoff = max_backoff
         self._statuses = frozenset(statuses)
-        self._methods = frozenset(method.upper() for method in methods)
+        self._methods = method_names(methods)
         self._jitter = jitter
         self._respect_retry_after = respect_retry_after
         self._budget = (

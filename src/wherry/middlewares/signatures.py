@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from wherry.client.headers.validation import check_field
-from wherry.client.origin import authority_of, origin_of
+from wherry.client.origin import authority_of, origin_of, origins_of
 from wherry.errors import ClientError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class MessageSignatures:
         expires: int | None = None,
         nonce: bool = False,
         label: str = "sig1",
-        origins: Iterable[str | URL] | None = None,
+        origins: str | URL | Iterable[str | URL] | None = None,
     ) -> None:
         self._components = tuple(name.lower() for name in components)
         if len(set(self._components)) != len(self._components):
@@ -148,9 +148,7 @@ class MessageSignatures:
         self._expires = expires
         self._nonce = nonce
         self._label = label.lower()
-        self._origins = (
-            None if origins is None else frozenset(origin_of(URL(origin)) for origin in origins)
-        )
+        self._origins = origins_of(origins)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} by {self._keyid!r}>"
