@@ -13,8 +13,10 @@ import wherry
 from wherry.connect import connector as module
 from wherry.connect.base_connector import MAX_ROUTES
 from wherry.connect.connector import BaseConnector, NamedPipeConnector, TCPConnector, UnixConnector
+from wherry.connect.pool.route_pool import HostStats, PoolStats
 from wherry.connect.route import Origin, ProxyHop
 from wherry.connect.tls.contexts import Fingerprint
+from wherry.protocol.connection import ConnectionState
 
 
 def test_a_connector_needs_a_running_loop() -> None:
@@ -216,6 +218,55 @@ async def test_limits_hold(get, serve, options, most) -> None:
             0,
         )
         assert list(stats.by_route) == [f"http://127.0.0.1:{port}"]
+
+
+async def test_stats_and_repr_show_where_requests_stand(get, serve) -> None:
+    """Dialling, active, waiting, idle, closing: for each host, and of each connection."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await answer.wait()
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    port = await serve(slow)
+    host = f"http://127.0.0.1:{port}"
+    async with TCPConnector(limit_per_host=1) as connector:
+        tasks = [asyncio.ensure_future(get(connector, host + "/")) for _ in range(3)]
+        await asyncio.sleep(0)
+        stats = connector.stats()
+        assert (stats.dialling, stats.open, stats.waiting, stats.closing) == (1, 0, 3, 0)
+        await asked.wait()
+        [connection] = connector.pool.all_connections()
+        assert connection.state is ConnectionState.ACTIVE
+        assert connector.stats().by_host == {host: HostStats(open=1, waiting=2)}
+        assert "open=1 idle=0 busy=1 waiting=2 dialling=0 closing=0" in repr(connector.stats())
+        assert f"{host}: open=1 waiting=2" in repr(connector.stats())
+        assert "limit_per_host=1 places_taken=1 <PoolStats" in repr(connector.pool)
+        shown = repr(connection)
+        assert f"{host}> active exchanges=1 peer=('127.0.0.1', {port})" in shown
+        for task in tasks[1:]:
+            task.cancel()
+        answer.set()
+        await tasks[0]
+        assert connection.state is ConnectionState.IDLE
+        assert "> idle exchanges=1 for 0." in repr(connection)
+        assert connector.stats().by_host == {host: HostStats(open=1, idle=1)}
+        connector.pool._evict_idle(0.0)
+        assert connection.state is ConnectionState.CLOSED
+        assert connector.stats().by_host == {host: HostStats(closing=1)}
+        assert "closed" in repr(connection)
+    assert "<Pool closed" in repr(connector.pool)
+
+
+def test_repr_shows_the_hosts_where_most_wait() -> None:
+    hosts = {f"http://h{at}:80": HostStats(open=1, waiting=at) for at in range(9)}
+    shown = repr(PoolStats(0, 0, {}, hosts))
+    assert "http://h8:80: open=1 waiting=8; http://h7:80" in shown
+    assert shown.endswith("h4:80: open=1 waiting=4; and 4 hosts more>")
 
 
 @pytest.mark.parametrize("options", [{"limit": None}, {"limit_per_host": None}])

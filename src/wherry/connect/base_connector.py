@@ -409,8 +409,8 @@ class BaseConnector(metaclass=WatchedClass):
         return self.pool.connection_limits.limit_per_host
 
     def stats(self) -> PoolStats:
-        """What the connector has (open, idle, busy, waiting, by route) and has done (opened,
-        reused).
+        """What the connector has (open, idle, busy, waiting, dialling, closing, by route and by
+        host) and has done (opened, reused); its `repr` shows the hosts where most wait.
         """
         return self.pool.stats()
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from enum import Enum
+from time import monotonic
 from typing import Any, Protocol
 
 from wherry.errors import ClientConnectionResetError
@@ -304,6 +306,16 @@ def not_started(reason: str) -> ClientConnectionResetError:
     return error
 
 
+class ConnectionState(Enum):
+    """Where a connection is in its life, for people who look for a fault."""
+
+    NEW = "new"  # it has carried nothing yet
+    IDLE = "idle"
+    ACTIVE = "active"
+    DRAINING = "draining"  # nothing starts any more; what is under way goes on
+    CLOSED = "closed"  # or on its way to that: nothing is under way
+
+
 class Connection(ABC):
     """A live transport that speaks one protocol.
 
@@ -362,6 +374,37 @@ class Connection(ABC):
     @abstractmethod
     def is_idle(self) -> bool:
         """No exchange is under way."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether exchanges that are under way are the last."""
+        return False
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection is in its life."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return ConnectionState.CLOSED
+        if not self.is_idle:
+            return ConnectionState.DRAINING if self.is_draining else ConnectionState.ACTIVE
+        return ConnectionState.IDLE if self.exchanges else ConnectionState.NEW
+
+    def __repr__(self) -> str:
+        state = self.state
+        said = [f"exchanges={self.exchanges}"]
+        if state is ConnectionState.IDLE:
+            said.append(f"for {max(monotonic() - self.idle_since, 0.0):.1f} s")
+        if self.reserved:
+            said.append(f"reserved={self.reserved}")
+        said += self._more_to_say()
+        if (transport := self.transport) is not None and state is not ConnectionState.CLOSED:
+            said.append(f"peer={transport.get_extra_info('peername')!r}")
+        return f"<{type(self).__name__} {self.route} {state.value} {' '.join(said)}>"
+
+    def _more_to_say(self) -> list[str]:
+        """What `repr` shows of the protocol."""
+        return []
 
     @abstractmethod
     def close(self) -> None:

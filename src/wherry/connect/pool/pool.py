@@ -555,7 +555,15 @@ class Pool:
 
     def stats(self) -> PoolStats:
         """Counts of what is and what was; see `PoolStats`."""
-        return PoolStats.of(self._route_pools.values(), self._opened, self._reused)
+        return PoolStats.of(self._route_pools.values(), self._closing, self._opened, self._reused)
+
+    def __repr__(self) -> str:
+        limits = self.connection_limits
+        state = "closed" if self.closed else "open"
+        return (
+            f"<{type(self).__name__} {state} limit={limits.limit} "
+            f"limit_per_host={limits.limit_per_host} places_taken={limits.taken} {self.stats()}>"
+        )
 
     def shut(self) -> list[Connection]:
         """Begin the end: nobody waits any more, dials stop, connections close.  Gives back those to

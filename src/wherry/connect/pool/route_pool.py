@@ -5,10 +5,11 @@ see.
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.route import Route
@@ -21,6 +22,8 @@ NEGOTIATIONS_KEPT = 1024
 ALLOWANCE_SECONDS = 60.0
 # A connection that was retired has so many seconds to close before it is cut.
 RETIREMENT_SECONDS = 1.0
+# `repr` shows so many hosts, those first where most wait.
+HOSTS_SHOWN = 5
 # Nearly every pool meets no server that refuses what it is offered, and keeps no dictionary of its
 # own for that.
 _AS_GIVEN: dict[Route, Route] = {}
@@ -77,6 +80,12 @@ class RoutePool:
         # How many exchanges a connection carries before its server ends it, where there is such a
         # number.
         self.allowance: int | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<RoutePool {self.route} open={len(self.connections)} free={len(self.free)} "
+            f"dialling={self.dialling} waiting={len(self.waiters)}>"
+        )
 
     @property
     def size(self) -> int:
@@ -193,51 +202,109 @@ class Negotiated:
             connection.carry_at_most(route_pool.allowance)
 
 
+class HostStats(NamedTuple):
+    """What the pool has for one host: counts.
+
+    Args:
+        open: Connections that can carry requests, or do.
+        idle: Of these, the ones without an exchange.
+        waiting: Requests that have no connection yet.
+        dialling: Connections that are being made.
+        closing: Connections that still have their place, on their way out.
+    """
+
+    open: int = 0
+    idle: int = 0
+    waiting: int = 0
+    dialling: int = 0
+    closing: int = 0
+
+    def plus(self, other: HostStats) -> HostStats:
+        return HostStats(*map(operator.add, self, other))
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={count}" for name, count in self._asdict().items() if count)
+
+
 class PoolStats:
     """What the pool has done and has: counts.
 
     Args:
-        open: Connections now.
-        idle: Of these, the ones without an exchange.
-        waiting: Requests in the queue.
         opened: Connections ever opened.
         reused: Requests that got a connection which had carried another before.
-        by_route: (open, idle, waiting) by route.
+        by_route: (open, idle, waiting) by route: the proxies on the way, and the origin.
+        by_host: `HostStats` by what `limit_per_host` counts.
     """
 
-    __slots__ = ("by_route", "idle", "open", "opened", "reused", "waiting")
+    __slots__ = (
+        "by_host",
+        "by_route",
+        "closing",
+        "dialling",
+        "idle",
+        "open",
+        "opened",
+        "reused",
+        "waiting",
+    )
 
-    def __init__(self, opened: int, reused: int, by_route: dict[str, tuple[int, int, int]]) -> None:
+    def __init__(
+        self,
+        opened: int,
+        reused: int,
+        by_route: dict[str, tuple[int, int, int]],
+        by_host: dict[str, HostStats],
+    ) -> None:
         self.opened = opened
         self.reused = reused
         self.by_route = by_route
-        self.open = sum(row[0] for row in by_route.values())
-        self.idle = sum(row[1] for row in by_route.values())
-        self.waiting = sum(row[2] for row in by_route.values())
+        self.by_host = by_host
+        whole = HostStats()
+        for row in by_host.values():
+            whole = whole.plus(row)
+        self.open, self.idle, self.waiting, self.dialling, self.closing = whole
 
     @classmethod
-    def of(cls, route_pools: Iterable[RoutePool], opened: int, reused: int) -> PoolStats:
-        """Count what `route_pools` have now."""
-        rows: dict[str, tuple[int, int, int]] = {}
+    def of(
+        cls,
+        route_pools: Iterable[RoutePool],
+        closing: Iterable[Connection],
+        opened: int,
+        reused: int,
+    ) -> PoolStats:
+        """Count what `route_pools` have now, and those that have left them to be closed."""
+        by_route: dict[str, HostStats] = {}
+        by_host: dict[str, HostStats] = {}
         for route_pool in route_pools:
+            row = HostStats(
+                len(route_pool.connections),
+                sum(connection.is_idle for connection in route_pool.connections),
+                len(route_pool.waiters),
+                route_pool.dialling,
+            )
             # Routes to one origin may differ in TLS, or in the proxies on the way.
             name = " -> ".join(map(str, (*route_pool.route.hops, route_pool.route.origin)))
-            others = rows.get(name, (0, 0, 0))
-            rows[name] = (
-                others[0] + len(route_pool.connections),
-                others[1] + sum(connection.is_idle for connection in route_pool.connections),
-                others[2] + len(route_pool.waiters),
-            )
-        return cls(opened, reused, rows)
+            by_route[name] = by_route.get(name, HostStats()).plus(row)
+            host = str(route_pool.route.counted)
+            by_host[host] = by_host.get(host, HostStats()).plus(row)
+        for connection in closing:
+            host = str(connection.route.counted)
+            by_host[host] = by_host.get(host, HostStats()).plus(HostStats(closing=1))
+        routes = {name: (row.open, row.idle, row.waiting) for name, row in by_route.items()}
+        return cls(opened, reused, routes, by_host)
 
     @property
     def busy(self) -> int:
         return self.open - self.idle
 
     def __repr__(self) -> str:
+        rows = sorted(self.by_host.items(), key=lambda row: (-row[1].waiting, -row[1].open))
+        hosts = "".join(f"; {host}: {row}" for host, row in rows[:HOSTS_SHOWN])
+        more = f"; and {len(rows) - HOSTS_SHOWN} hosts more" if len(rows) > HOSTS_SHOWN else ""
         return (
             f"<PoolStats open={self.open} idle={self.idle} busy={self.busy} waiting={self.waiting} "
-            f"opened={self.opened} reused={self.reused}>"
+            f"dialling={self.dialling} closing={self.closing} opened={self.opened} "
+            f"reused={self.reused}{hosts}{more}>"
         )
 
 

@@ -88,10 +88,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self._early = b""
         self._tunnel: TunnelReceiver | None = None
 
-    def __repr__(self) -> str:
-        state = "closed" if self._transport is None else "idle" if self.is_idle else "busy"
-        return f"<Http1Connection {self.route} {state} exchanges={self.exchanges}>"
-
     # --- what the pool and the pipeline see -------------------------------------------------------
 
     @property

@@ -125,11 +125,13 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self._closed_waiter: asyncio.Future[None] | None = None
         self._poll: Any = None
 
-    def __repr__(self) -> str:
-        state = "closed" if self._transport is None else f"{self._active} streams"
-        if self._check is not None:
-            state += " in doubt"
-        return f"<Http2Connection {self.route} {state} exchanges={self.exchanges}>"
+    def _more_to_say(self) -> list[str]:
+        said = [f"streams={self._active}", f"places={self.capacity}"]
+        return [*said, "in doubt"] if self._check is not None else said
+
+    @property
+    def is_draining(self) -> bool:
+        return self.control.draining
 
     # --- what the pool and the pipeline see -------------------------------------------------------
 

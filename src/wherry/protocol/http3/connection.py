@@ -120,9 +120,12 @@ class Http3Connection(StreamKeeper):
         self.capacity = engine.stream_limit
         transport.flush_soon()
 
-    def __repr__(self) -> str:
-        state = "closed" if self._transport is None else f"{self._active} streams"
-        return f"<Http3Connection {self.route} {state} exchanges={self.exchanges}>"
+    def _more_to_say(self) -> list[str]:
+        return [f"streams={self._active}", f"places={self.capacity}"]
+
+    @property
+    def is_draining(self) -> bool:
+        return self._draining
 
     # --- what the pool and the pipeline see -------------------------------------------------------
 
