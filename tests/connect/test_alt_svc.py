@@ -375,3 +375,48 @@ async def test_a_cancelled_race_leaves_nothing(session: Any, tcp: TcpServer) -> 
             await asyncio.sleep(0.01)
         else:
             pytest.fail(repr(asyncio.all_tasks() - before))
+
+
+async def test_a_server_that_answers_nonsense_by_udp_is_left_alone(
+    session: Any, tcp: TcpServer
+) -> None:
+    class Nonsense(asyncio.DatagramProtocol):
+        transport: Any
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, address: Any) -> None:
+            self.transport.sendto(b"\x40nonsense", address)
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        Nonsense, local_addr=("127.0.0.1", 0)
+    )
+    try:
+        tcp.field = f'h3=":{transport.get_extra_info("sockname")[1]}"'
+        assert [await ask(session, tcp) for _ in range(4)] == ["tcp"] * 4
+        assert tcp.connections == 2
+    finally:
+        transport.close()
+
+
+async def test_many_requests_at_once_share_what_was_learnt(
+    session: Any, tcp: TcpServer, quic: Any
+) -> None:
+    tcp.field = f'h3=":{quic.port}"'
+    await ask(session, tcp)
+    assert await asyncio.gather(*(ask(session, tcp) for _ in range(30))) == ["quic"] * 30
+    assert len(quic.peers) == 1
+
+
+@pytest.mark.parametrize("protocols", [("h3",), ("h3", "h3"), ["h3"]])
+async def test_h3_alone_is_prior_knowledge(
+    protocols: Any, quic: Any, client_tls: ssl.SSLContext
+) -> None:
+    connector = wherry.TCPConnector(protocols=protocols, ssl=client_tls)
+    assert connector.alternatives is None
+    async with (
+        wherry.ClientSession(connector=connector) as session,
+        session.get(f"https://127.0.0.1:{quic.port}/") as got,
+    ):
+        assert await got.text() == "quic"

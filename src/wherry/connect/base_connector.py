@@ -148,10 +148,11 @@ class BaseConnector(metaclass=WatchedClass):
         self._loop = loop or running_loop(type(self).__name__)
         self._protocols = protocols = tuple(protocols)
         self.alternatives = None
-        if "h3" in protocols and len(protocols) > 1:
+        by_tcp = tuple(name for name in protocols if name != "h3")
+        if "h3" in protocols:
             # HTTP/3 is for origins that say so; everything else is as if it were not named.
-            self.alternatives = AltSvcStore()
-            self._protocols = tuple(name for name in protocols if name != "h3")
+            self._protocols = by_tcp or ("h3",)
+            self.alternatives = AltSvcStore() if by_tcp else None
         tune_malloc()
         self._limits = _as_limits(limits)
         self._ssl: Any = True

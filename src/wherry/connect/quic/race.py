@@ -63,7 +63,7 @@ async def race(
     finally:
         others = [task for task in tasks if task is not winner]
         try:
-            await give_up(others, Connection.abort)
+            await give_up(others, lambda made: made.abort())
         except asyncio.CancelledError:
             if winner is not None and _succeeded(winner):
                 winner.result().abort()

@@ -146,7 +146,7 @@ class Http3Connection(StreamKeeper):
             or not self._engine.is_open
         ):
             return False
-        if not self._active:
+        if not self._active and self.exchanges:
             timer = self._engine.timer()
             if timer is not None and timer[0] == "idle":
                 return timer[1] - self.loop.time() > _IDLE_MARGIN
