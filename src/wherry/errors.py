@@ -375,7 +375,7 @@ class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
     def __str__(self) -> str:
         return printable(
             f"Cannot connect to host {self.host}:{self.port} ssl:{self.ssl} "
-            f"[{type(self._certificate_error).__name__}: {self._certificate_error}]"
+            f"[{type(self._certificate_error).__name__}: {self._certificate_error.args}]"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from ssl import SSLCertVerificationError
 
 import pytest
 from yarl import URL
@@ -11,6 +12,7 @@ from yarl import URL
 import wherry
 from wherry.client.sending.redirect_rules import redirect_url
 from wherry.protocol.websocket.frames import FrameReader
+from wherry.types import ConnectionKey
 
 
 @pytest.mark.parametrize(
@@ -99,3 +101,14 @@ def test_frames_that_break_the_protocol(frames: bytes, message: str) -> None:
     reader.receive(frames)
     assert isinstance(reader.error, wherry.WebSocketError)
     assert str(reader.error).startswith(message)
+
+
+def test_a_certificate_that_was_refused() -> None:
+    key = ConnectionKey("a.example", 443, True, True, None, None, None)
+    error = wherry.ClientConnectorCertificateError(
+        key, SSLCertVerificationError(1, "verify failed")
+    )
+    assert str(error) == (
+        "Cannot connect to host a.example:443 ssl:True "
+        "[SSLCertVerificationError: (1, 'verify failed')]"
+    )
