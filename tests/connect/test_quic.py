@@ -812,3 +812,94 @@ def test_the_systems_authorities(
     assert ca.cert_pem.bytes().strip() in trust.authorities
     assert other.strip() in trust.authorities
     assert b"x\n" not in trust.authorities.splitlines(keepends=True)
+
+
+class Two(wherry.abc.AbstractResolver):
+    """A name with two addresses."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[Any]:
+        return [
+            {
+                "hostname": host,
+                "host": address,
+                "port": port,
+                "family": socket.AF_INET,
+                "proto": 0,
+                "flags": 0,
+            }
+            for address in self.addresses
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_the_next_address_is_tried(
+    server: Http3Server, client_tls: ssl.SSLContext, silent: bool
+) -> None:
+    """RFC 8305: when the first one is refused, or silent for a while."""
+    connector = wherry.TCPConnector(
+        protocols=("h3",),
+        ssl=client_tls,
+        resolver=Two("127.0.0.2", "127.0.0.1"),
+        happy_eyeballs_delay=0.05,
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        if silent:
+            sock.bind(("127.0.0.2", server.port))
+        async with (
+            wherry.ClientSession(connector=connector) as session,
+            session.get(f"https://origin.test:{server.port}/") as got,
+        ):
+            assert await got.read() == b"hello"
+    assert len(server.peers) == 1
+
+
+async def test_a_dial_can_be_cancelled_at_any_step(
+    server: Http3Server, client_tls: ssl.SSLContext
+) -> None:
+    def sockets() -> set[Any]:
+        return {found.laddr for found in psutil.Process().net_connections("udp")}
+
+    before, tasks = sockets(), asyncio.all_tasks()
+    connector = wherry.TCPConnector(protocols=("h3",), ssl=client_tls)
+    async with wherry.ClientSession(connector=connector) as session:
+        for turns in range(30):
+            task = asyncio.ensure_future(session.get(f"https://127.0.0.1:{server.port}/"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait((task,))
+        async with session.get(f"https://127.0.0.1:{server.port}/") as got:
+            assert await got.read() == b"hello"
+    assert sockets() == before
+    assert asyncio.all_tasks() == tasks
+
+
+async def test_an_unused_connection_is_closed_in_time(
+    server: Http3Server, client_tls: ssl.SSLContext
+) -> None:
+    connector = wherry.TCPConnector(protocols=("h3",), ssl=client_tls, keepalive_timeout=0.05)
+    async with wherry.ClientSession(connector=connector) as session:
+        async with session.get(server.url()) as got:
+            await got.read()
+        await server.until(lambda: server.ends)
+        assert server.ends == [(ErrorCode.NO_ERROR, "")]
+        async with session.get(server.url()) as got:
+            assert await got.read() == b"hello"
+    assert len(server.peers) == 2
+
+
+async def test_one_request_a_connection_where_that_is_wanted(
+    server: Http3Server, client_tls: ssl.SSLContext
+) -> None:
+    connector = wherry.TCPConnector(protocols=("h3",), ssl=client_tls, force_close=True)
+    async with wherry.ClientSession(connector=connector) as session:
+        for count in (1, 2):
+            async with session.get(server.url()) as got:
+                assert await got.read() == b"hello"
+            assert len(server.peers) == count

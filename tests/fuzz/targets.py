@@ -12,6 +12,7 @@ import json
 import tempfile
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,73 @@ def server_sent_events(data: bytes) -> None:
     with contextlib.suppress(EventTooLarge):
         for piece in pieces_of(data):
             parser.feed(piece)
+
+
+class _Engine:
+    """A QUIC engine whose events are a list."""
+
+    end = None
+    stream_limit = 100
+    is_open = True
+
+    def __init__(self, events: list[tuple[object, ...]]) -> None:
+        self.events = events
+
+    def next_event(self) -> tuple[object, ...] | None:
+        return self.events.pop(0) if self.events else None
+
+    def send(self, *_: object) -> bool:
+        return True
+
+    def ignore(self, *_: object) -> None:
+        pass
+
+    reset = stop_sending = close = flush_soon = abort = ignore
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class _Sink:
+    flow = None
+
+    def ignore(self, *_: object) -> None:
+        pass
+
+    feed_data = feed_eof = chunk_ended = set_exception = ignore
+
+
+if find_spec("qh3") is not None:
+
+    @target
+    def http3_connection(data: bytes) -> None:
+        """A whole connection: each byte that is not a piece's says where the piece goes."""
+        from wherry.protocol.heads import RequestHead
+        from wherry.protocol.http3.connection import Http3Connection
+
+        for start in (b"", b"\x01\x03\x00\x00\xd9", b"\x01\x03\x00\x00\xd9\x00\x05abc"):
+            engine = _Engine([])
+            connection = Http3Connection(LOOP, engine, engine)  # type: ignore[arg-type]
+            exchanges = [
+                connection.start(RequestHead("GET", "https", "a", "/"), _Sink()) for _ in range(2)
+            ]
+            engine.events += [
+                ("stream_data", 3, b"\x00\x04\x00", False),
+                ("stream_data", 0, start, False),
+            ]
+            for piece in pieces_of(data):
+                kind, stream_id = piece[0] >> 5, (0, 3, 4, 7, 11, 1, 2, 15)[piece[0] & 7]
+                if kind == 0:
+                    engine.events.append(("stream_reset", stream_id, 0x100 + (piece[0] >> 3)))
+                elif kind == 1:
+                    engine.events.append(("stop_sending", stream_id, 0x100))
+                else:
+                    fin = kind == 2
+                    engine.events.append(("stream_data", stream_id, piece[1:], fin))
+            connection.events_arrived()
+            connection.transport_closed()
+            for exchange in exchanges:
+                assert exchange.complete or exchange.error is not None
 
 
 # --- bodies -------------------------------------------------------------------------------------
