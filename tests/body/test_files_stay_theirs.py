@@ -9,6 +9,7 @@ import asyncio
 import codecs
 import contextlib
 import gzip
+import io
 import os
 import tempfile
 import threading
@@ -283,3 +284,64 @@ async def test_a_closed_file_says_so(path):
     file.close()
     with pytest.raises(wherry.ClientPayloadError, match="keep it open until the response is read"):
         await body.write(Interrupting(None))
+
+
+# --- buffers that the program uses again ----------------------------------------------------------
+
+
+class Slow(RawServer):
+    """Reads a little at a time, and keeps what came behind the head."""
+
+    def __init__(self, answers_first: bool) -> None:
+        super().__init__(self._script_of)
+        self.answers_first = answers_first
+        self.body = bytearray()
+        self.go_on = asyncio.Event()
+
+    async def _script_of(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        if self.answers_first:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await self.go_on.wait()
+        while len(self.body) < size and (piece := await reader.read(20_000)):
+            self.body += piece
+            await asyncio.sleep(0)
+        if not self.answers_first:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", [30_000, 60_000, 200_000])
+async def test_a_generator_may_read_into_one_buffer_again_and_again(size):
+    whole = b"".join(b"%07d\n" % number for number in range(1_000_000))
+
+    async def pieces():
+        buffer = bytearray(size)
+        file = io.BytesIO(whole)
+        while count := file.readinto(buffer):
+            yield memoryview(buffer)[:count]
+
+    server = await Slow(answers_first=False).start()
+    headers = {"Content-Length": str(len(whole))}
+    async with (
+        wherry.ClientSession() as session,
+        session.post(server.url, data=pieces(), headers=headers) as response,
+    ):
+        assert response.status == 200
+    await server.stop()
+    assert bytes(server.body) == whole
+
+
+@pytest.mark.parametrize("kind", [lambda buffer: buffer, memoryview])
+async def test_a_buffer_may_be_used_again_after_an_early_answer(kind):
+    """As a file may be closed: of what is sent after that nothing is of another upload."""
+    buffer = bytearray(b"O" * 8_000_000)
+    server = await Slow(answers_first=True).start()
+    async with wherry.ClientSession() as session:
+        async with session.post(server.url, data=kind(buffer)) as response:
+            assert response.status == 200
+        buffer[:] = b"T" * len(buffer)
+        server.go_on.set()
+        await server.until(lambda server: server.lost == 1)
+    await server.stop()
+    assert server.body.strip(b"O") == b""

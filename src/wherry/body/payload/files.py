@@ -204,6 +204,7 @@ class IOBasePayload(Payload):
         with own:
             self._begin()
             loop = asyncio.get_running_loop()
+            write = getattr(writer, "write_own", writer.write)
             # What the file grows by meanwhile is not part of the promised size.
             left, at, cached = size, start, _preadv is not None
             while left > 0:
@@ -214,7 +215,7 @@ class IOBasePayload(Payload):
                     data = await loop.run_in_executor(None, own.read, min(READ_SIZE, left), at)
                 if not data:
                     break
-                await writer.write(data)
+                await write(data)
                 at += len(data)
                 left -= len(data)
 

@@ -104,6 +104,9 @@ class BodyWriter:
     async def write(self, chunk: Bytes, *, drain: bool = True) -> None:
         """Send a piece of the body, and wait when the peer is slower.
 
+        What is sent is the piece as it is now: the program may use a buffer of its own again when
+        this returns, though a transport keeps what the peer does not take yet.
+
         Raises:
             ClientPayloadError: The body is longer than was promised; nothing of this piece was
                 sent.
@@ -116,6 +119,16 @@ class BodyWriter:
         # Its items may be of several bytes, and may not stand side by side.
         if isinstance(chunk, memoryview):
             chunk = chunk.cast("B") if chunk.c_contiguous else bytes(chunk)
+        await self._write(chunk, drain=drain, given=True)
+
+    async def write_own(self, chunk: Bytes) -> None:
+        """The same for a piece that nobody will change any more; it is not copied."""
+        if self._on_chunk_sent is not None or self._ended:
+            await self.write(chunk)
+        else:
+            await self._write(chunk, drain=True, given=False)
+
+    async def _write(self, chunk: Bytes, *, drain: bool, given: bool) -> None:
         size = len(chunk)
         if not size:
             return
@@ -124,6 +137,8 @@ class BodyWriter:
             chunk = await self._compressed(self._encoder, chunk, size)
             if not chunk:
                 return
+        elif given and not _is_constant(chunk):
+            chunk = bytes(chunk)
         self._send(chunk)
         if self.on_body_write is not None:
             self.on_body_write(size, self.output_size)
@@ -176,6 +191,10 @@ class BodyWriter:
         self._ended = True
         self._exchange.end(trailers)
         await self._exchange.drain()
+
+
+def _is_constant(chunk: Bytes) -> bool:
+    return type(chunk) is bytes or (isinstance(chunk, memoryview) and type(chunk.obj) is bytes)
 
 
 class UploadTracker:
