@@ -51,7 +51,7 @@ async def fetch(bars: Bars, clock: Clock, files: int, step: float) -> None:
 
 async def test_they_are_drawn_ten_times_a_second_at_most():
     clock = Clock()
-    with Bars(terminal(io.StringIO()), 5000, clock) as bars:
+    with Bars(terminal(io.StringIO()), 5000, clock=clock) as bars:
         await fetch(bars, clock, 5000, 0.0001)  # a second of them
     assert 5 <= bars.drawn <= 11
 
@@ -60,7 +60,7 @@ async def test_drawing_takes_a_twentieth_of_the_time_at_most():
     """A slow terminal is drawn on less often."""
     clock = Clock()
     screen = Screen(clock, 0.05)
-    with Bars(terminal(screen), 20_000, clock) as bars:
+    with Bars(terminal(screen), 20_000, clock=clock) as bars:
         began = clock.now
         before = bars.drawn
         await fetch(bars, clock, 20_000, 0.001)
@@ -90,7 +90,7 @@ async def test_what_is_told_between_two_drawings_is_drawn_soon():
 
 async def test_the_bar_over_all_shows_files_done_of_files_known():
     clock, screen = Clock(), io.StringIO()
-    with Bars(terminal(screen), 500, clock) as bars:
+    with Bars(terminal(screen), 500, clock=clock) as bars:
         for _ in range(125):
             bars.file_done(1_000_000)
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).strip().split("all ")[-1]
@@ -101,7 +101,7 @@ async def test_the_bar_over_all_shows_files_done_of_files_known():
 
 async def test_a_bar_comes_with_the_first_bytes_and_goes_with_its_file():
     clock, screen = Clock(), io.StringIO()
-    with Bars(terminal(screen), 2, clock) as bars:
+    with Bars(terminal(screen), 2, clock=clock) as bars:
         waits, comes = bars.bar("waits"), bars.bar("comes[red]\x1b[31m")
         comes.advance(1, None)
         assert "waits" not in screen.getvalue()
@@ -135,7 +135,7 @@ class Gone(io.StringIO):
 
 async def test_a_terminal_that_has_gone_ends_nothing():
     clock, screen = Clock(), Gone()
-    with Bars(terminal(screen), 3, clock) as bars:
+    with Bars(terminal(screen), 3, clock=clock) as bars:
         screen.hung_up = True
         clock.now += 10
         await fetch(bars, clock, 3, 1)

@@ -289,7 +289,7 @@ def test_every_option_has_its_name_in_the_environment(run, wherry_server, tmp_pa
     [
         (["--frob", "x"], "No such option --frob: see --help"),
         (["--xyzzy"], "No such option --xyzzy: see --help"),
-        (["--http3", "x"], "No such option --http3: see --help"),
+        (["--http4", "x"], "No such option --http4: see --help"),
         (["--tiemout", "5", "x"], "No such option --tiemout; did you mean --timeout?"),
         (["--verb", "x"], "No such option --verb; did you mean --verbose?"),
         (["--jsn", "1", "x"], "No such option --jsn; did you mean --json?"),

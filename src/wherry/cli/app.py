@@ -22,13 +22,25 @@ from wherry.cli.arguments import (
     RequestArguments,
     UsageProblem,
     parse_header,
+    parse_proxy,
     parse_url,
     parse_user,
+    read_data,
     with_body,
 )
 from wherry.cli.curl import curl_command
+from wherry.cli.curl_words import (
+    INSTEAD,
+    NO_EFFECT,
+    TAGS,
+    cookie_field,
+    data_of,
+    in_one_list,
+    upload_url,
+    with_query,
+)
 from wherry.cli.demo import run_demo
-from wherry.cli.fetch import Plan, list_lines, read_list, run_fetch
+from wherry.cli.fetch import Plan, file_name, list_lines, read_list, run_fetch
 from wherry.cli.har import Recorder
 from wherry.cli.run import INTERRUPTED, run
 from wherry.cli.single import Output, run_single
@@ -158,6 +170,8 @@ def run_cli(args: list[str] | None = None) -> None:
 def _no_such_option(exc: click.NoSuchOption) -> str:
     """What to say of an option that there is not: a likely one, another command's, or nothing."""
     name = exc.option_name
+    if name in INSTEAD:
+        return f"No such option {name}: {INSTEAD[name]}"
     own = _long_options(exc.ctx.command) if exc.ctx is not None else []
     if close := [option for option in own if is_misspelt(name, option)]:
         return f"No such option {name}; did you mean {' or '.join(close)}?"
@@ -216,23 +230,50 @@ def _mistakes() -> Iterator[None]:
         sys.exit(1)
 
 
+def _words(given: dict[str, Any], *names: str) -> list[str]:
+    """Options with a value, as they were given."""
+    return [word for name in names if given[name] for word in (f"--{name}", given[name])]
+
+
 def _ask(url: URL, given: dict[str, Any]) -> RequestArguments:
     """What the options that several commands have say of a request."""
     return RequestArguments(
         url,
         headers=[parse_header(text) for text in given["headers"]],
         user=parse_user(given["user"]) if given.get("user") else None,
-        proxies=list(given["proxies"]),
+        proxies=[parse_proxy(text) for text in given["proxies"]],
         proxy_user=parse_user(given["proxy_user"]) if given["proxy_user"] else None,
         timeout=given["timeout"],
         follow=not given.get("no_redirects"),
         http2=given.get("http2", False),
         tls=_tls(given["insecure"], given["cacert"]),
+        tls_words=["--insecure"] if given["insecure"] else _words(given, "cacert"),
     )
 
 
+class _GetCommand(click.Command):
+    """Its kinds of data are kept in their order."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, in_one_list(args))
+
+
+def _without_effect(function: Any) -> Any:
+    """Options of curl that say what is so anyway."""
+    for number, words in enumerate(NO_EFFECT):
+        take = click.option(
+            f"no_effect_{number}", *words, is_flag=True, hidden=True, expose_value=False
+        )
+        function = take(function)
+    return function
+
+
 @cli.command(
-    "get", short_help="What `wherry URL` does.", context_settings=_CONTEXT, epilog=_EXAMPLES
+    "get",
+    cls=_GetCommand,
+    short_help="What `wherry URL` does.",
+    context_settings=_CONTEXT,
+    epilog=_EXAMPLES,
 )
 @click.argument("url")
 @_option(
@@ -281,7 +322,10 @@ def _ask(url: URL, given: dict[str, Any]) -> RequestArguments:
 )
 @_option("-f", "--fail", is_flag=True, help="A status from 400 up is an error: exit status 1.")
 @_option(
+    "-m",
     "--timeout",
+    "--max-time",
+    "timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
     help="Seconds in all; no limit by default.",
@@ -289,6 +333,7 @@ def _ask(url: URL, given: dict[str, Any]) -> RequestArguments:
 @_option("--no-redirects", is_flag=True, help="Show a redirect instead of following it.")
 @_option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
 @_option(
+    "-x",
     "--proxy",
     "proxies",
     multiple=True,
@@ -317,21 +362,121 @@ def _ask(url: URL, given: dict[str, Any]) -> RequestArguments:
     metavar="FILE",
     help="Record the exchange as HAR 1.2.",
 )
+@_option("-i", "--include", is_flag=True, help="Write the head before the body.")
+@_option("-I", "--head", is_flag=True, help="Ask for the head only, and write it.")
+@_option("-O", "--remote-name", is_flag=True, help="Save under the URL's last segment, here.")
+@_option("-J", "--remote-header-name", is_flag=True, help="With -O: under the server's name.")
+@_option("--create-dirs", is_flag=True, help="With -o: make the directories.")
+@_option("-T", "--upload-file", metavar="FILE", help="PUT a file; - for standard input.")
+@_option("-G", "--get", is_flag=True, help="Put the data into the query.")
+@_option("--data-raw", multiple=True, metavar="TEXT", help="As --data, and @ is a letter.")
+@_option("--data-binary", multiple=True, metavar="TEXT", help="As --data.")
+@_option("--data-urlencode", multiple=True, metavar="TEXT", help="As --data, percent-encoded.")
+@_option("-A", "--user-agent", metavar="TEXT", help="The User-Agent field.")
+@_option("-e", "--referer", metavar="URL", help="The Referer field.")
+@_option("-b", "--cookie", metavar="'K=V; K=V'", help="The Cookie field.")
+@_option("--http3-only", is_flag=True, help="Speak HTTP/3, which needs wherry[http3], alone.")
+@_option("--cert", metavar="FILE", help="Your certificate, as PEM, for TLS.")
+@_option("--key", metavar="FILE", help="Its key, where that is another file.")
+@_option("-4", "--ipv4", is_flag=True, help="Connect to IPv4 addresses only.")
+@_option("-6", "--ipv6", is_flag=True, help="Connect to IPv6 addresses only.")
+@_option("--unix-socket", metavar="PATH", help="Connect to a Unix socket.")
+@_option(
+    "--connect-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds for getting a connection.",
+)
+@_option("--fail-with-body", is_flag=True, help="As --fail, and the body is shown all the same.")
+@_option("-s", "--silent", is_flag=True, help="No progress bar, and no errors.")
+@_option("-S", "--show-error", is_flag=True, help="With -s: errors all the same.")
+@_without_effect
 def get(url: str, **given: Any) -> None:
     """Get URL: shown on a terminal, as plain bytes in a pipe, or saved to a file."""
+    if given["silent"] and not given["show_error"]:
+        streams.silence_errors()
     with _mistakes():
-        wanted = _ask(parse_url(url), given)
-        with_body(wanted, given["data"], given["json_text"], given["form"])
-    has_body = wanted.body is not None or bool(wanted.form)
-    wanted.method = (given["method"] or ("POST" if has_body else "GET")).upper()
+        wanted = _request_of(url, given)
+        place = _place_of(wanted.url, given)
     if given["curl"]:
         click.echo(curl_command(wanted))
         return
     recorder = Recorder(given["har"]) if given["har"] else None
-    path = None if given["output"] == Path("-") else given["output"]
-    run(
-        run_single(wanted, Output(path, given["resume"], given["verbose"], given["fail"], recorder))
-    )
+    output = Output(place, given["resume"], given["verbose"], given["fail"], recorder)
+    output.head = given["include"] or given["head"]
+    output.fail_after = given["fail_with_body"]
+    output.bars = not given["silent"]
+    run(run_single(wanted, output))
+
+
+def _request_of(url: str, given: dict[str, Any]) -> RequestArguments:
+    """The request that the options describe.
+
+    Raises:
+        UsageProblem: They contradict each other, or a file cannot be read.
+    """
+    wanted = _ask(parse_url(url), given)
+    for option, name in (("user_agent", "User-Agent"), ("referer", "Referer")):
+        if given[option] is not None:
+            wanted.headers.append((name, given[option]))
+    if given["cookie"] is not None:
+        wanted.headers.append(cookie_field(given["cookie"]))
+    tagged = [
+        tag + text for name, tag in TAGS.items() for text in given[name[2:].replace("-", "_")]
+    ]
+    data = [data_of(text) for text in (*given["data"], *tagged)]
+    if given["get"]:
+        wanted.url, data = with_query(wanted.url, data), []
+    if given["upload_file"] is not None:
+        if data or given["json_text"] or given["form"]:
+            raise UsageProblem("give one of --upload-file, --data, --json and --form")
+        wanted.url = upload_url(wanted.url, given["upload_file"])
+        wanted.body = read_data("@" + given["upload_file"])
+    with_body(wanted, data, given["json_text"], given["form"])
+    has_body = wanted.body is not None or bool(wanted.form)
+    if given["head"] and has_body:
+        raise UsageProblem("--head asks for the head only, and sends no body")
+    usual = "PUT" if given["upload_file"] else "POST" if has_body else "GET"
+    wanted.method = (given["method"] or ("HEAD" if given["head"] else usual)).upper()
+    wanted.http3_only = given["http3_only"]
+    wanted.connect_timeout, wanted.unix_socket = given["connect_timeout"], given["unix_socket"]
+    if given["ipv4"] != given["ipv6"]:
+        wanted.family = 4 if given["ipv4"] else 6
+    if given["cert"] or given["key"]:
+        wanted.tls = _with_certificate(given)
+        wanted.tls_words += _words(given, "cert", "key")
+    return wanted
+
+
+def _with_certificate(given: dict[str, Any]) -> ssl.SSLContext:
+    """A TLS context that has the user's certificate."""
+    if not given["cert"]:
+        raise UsageProblem("--key goes with --cert")
+    context = ssl.create_default_context(cafile=given["cacert"])
+    if given["insecure"]:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        context.load_cert_chain(given["cert"], given["key"])
+    except OSError as exc:
+        raise UsageProblem(f"cannot use the certificate {given['cert']}: {exc.strerror}") from exc
+    return context
+
+
+def _place_of(url: URL, given: dict[str, Any]) -> Path | None:
+    """The file or directory that the body goes into; None for standard output."""
+    place: Path | None = given["output"]
+    if given["remote_name"]:
+        if place is not None:
+            raise UsageProblem("give one of --output and --remote-name")
+        place = Path() if given["remote_header_name"] else Path(file_name(url))
+    if place is None or place == Path("-"):
+        return None
+    if given["create_dirs"]:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise UsageProblem(f"cannot make {place.parent}: {exc.strerror}") from exc
+    return place
 
 
 @cli.command(short_help="Download many URLs at once.", context_settings=_CONTEXT)

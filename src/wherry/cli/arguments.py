@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,11 @@ class RequestArguments:
         timeout: Seconds in all; None for no limit.
         follow: Whether redirects are followed.
         http2: Whether HTTP/2 is offered where there is TLS.
+        http3_only: HTTP/3 and nothing else.
+        connect_timeout: Seconds for getting a connection; None for no limit.
+        family: 4 or 6 for addresses of that kind only, 0 for both.
+        unix_socket: Connect to this socket, whatever the URL's host.
+        tls_words: What `tls` was made of, as curl's words.
         tls: False for no checks of certificates, a context for others than the system's.
     """
 
@@ -58,19 +64,33 @@ class RequestArguments:
     timeout: float | None = None
     follow: bool = True
     http2: bool = False
+    http3_only: bool = False
+    connect_timeout: float | None = None
+    family: int = 0
+    unix_socket: str | None = None
+    tls_words: list[str] = field(default_factory=list)
     tls: bool | ssl.SSLContext = True
 
     @property
     def protocols(self) -> tuple[str, ...]:
         """What the connector speaks, in order of wish."""
+        if self.http3_only:
+            return ("h3",)
         return ("h2", "http/1.1") if self.http2 else ("http/1.1",)
+
+    def connector(self) -> wherry.BaseConnector:
+        """What the connections are made by."""
+        if self.unix_socket is not None:
+            return wherry.UnixConnector(self.unix_socket, protocols=self.protocols)
+        family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(self.family, socket.AF_UNSPEC)
+        return wherry.TCPConnector(protocols=self.protocols, family=family)
 
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of `ClientSession.request`."""
         options: dict[str, Any] = {
             "headers": self.headers,
-            "timeout": wherry.ClientTimeout(total=self.timeout),
+            "timeout": wherry.ClientTimeout(total=self.timeout, connect=self.connect_timeout),
             "allow_redirects": self.follow,
             "ssl": self.tls,
         }
@@ -125,6 +145,11 @@ def parse_url(text: str, schemes: tuple[str, ...] = HTTP_SCHEMES) -> URL:
     return url
 
 
+def parse_proxy(text: str) -> str:
+    """A proxy's URL; one without a scheme is an HTTP proxy's."""
+    return text if _SCHEME(text) else f"http://{text.removeprefix('//')}"
+
+
 def parse_header(text: str) -> tuple[str, str]:
     """``Name: value``.
 
@@ -174,7 +199,7 @@ def parse_form_field(text: str) -> tuple[str, bytes, str | None]:
 
 
 def with_body(
-    wanted: RequestArguments, data: Sequence[str], json_text: str | None, form: Sequence[str]
+    wanted: RequestArguments, data: Sequence[bytes], json_text: str | None, form: Sequence[str]
 ) -> None:
     """Put in the body; its method is POST and its type a form's where nothing else was said.
 
@@ -185,7 +210,7 @@ def with_body(
         raise UsageProblem("give one of --data, --json and --form")
     names = {name.lower() for name, _ in wanted.headers}
     if data:
-        wanted.body = b"&".join(read_data(text) for text in data)
+        wanted.body = b"&".join(data)
         if "content-type" not in names:
             wanted.headers.append(("Content-Type", "application/x-www-form-urlencoded"))
     elif json_text is not None:

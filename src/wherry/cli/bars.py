@@ -95,6 +95,7 @@ class Bars:
     Args:
         console: Where they are drawn; standard error by default.
         files: How many files there are to be; None for no bar over all.
+        shown: False draws nothing anywhere.
         clock: Tells the time, in seconds.
     """
 
@@ -102,6 +103,8 @@ class Bars:
         self,
         console: Console | None = None,
         files: int | None = None,
+        *,
+        shown: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.console = show.errors() if console is None else console
@@ -109,7 +112,7 @@ class Bars:
         self._clock = clock
         self._next = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._shown = self.console.is_terminal
+        self._shown = shown and self.console.is_terminal
         self._open: dict[Bar, None] = {}
         self._done = 0
         self._size = 0

@@ -12,7 +12,7 @@ def curl_command(wanted: RequestArguments) -> str:
     words = ["curl"]
     if wanted.follow:
         words.append("--location")
-    words.append("--http2" if wanted.http2 else "--http1.1")
+    words.append("--" + {"h2": "http2", "h3": "http3-only"}.get(wanted.protocols[0], "http1.1"))
     has_body = wanted.body is not None or bool(wanted.form)
     if wanted.method == "HEAD":
         words.append("--head")
@@ -20,19 +20,7 @@ def curl_command(wanted: RequestArguments) -> str:
         words += ["--request", wanted.method]
     for name, value in wanted.headers:
         words += ["--header", f"{name}: {value}" if value else f"{name};"]
-    if wanted.user is not None:
-        words += ["--user", ":".join(wanted.user)]
-    if wanted.timeout is not None:
-        words += ["--max-time", f"{wanted.timeout:g}"]
-    # curl takes one proxy in front of another, and no longer chains.
-    if len(wanted.proxies) > 1:
-        words += ["--preproxy", wanted.proxies[-2]]
-    if wanted.proxies:
-        words += ["--proxy", wanted.proxies[-1]]
-    if wanted.proxy_user is not None:
-        words += ["--proxy-user", ":".join(wanted.proxy_user)]
-    if wanted.tls is False:
-        words.append("--insecure")
+    words += _way_there(wanted)
     if wanted.body is not None:
         words += [
             "--data-raw" if _is_text(wanted.body) else "--data-binary",
@@ -46,6 +34,29 @@ def curl_command(wanted: RequestArguments) -> str:
         )
     words.append(str(wanted.url))
     return shlex.join(words)
+
+
+def _way_there(wanted: RequestArguments) -> list[str]:
+    """Who asks, for how long, and through what."""
+    words: list[str] = []
+    if wanted.user is not None:
+        words += ["--user", ":".join(wanted.user)]
+    if wanted.timeout is not None:
+        words += ["--max-time", f"{wanted.timeout:g}"]
+    if wanted.connect_timeout is not None:
+        words += ["--connect-timeout", f"{wanted.connect_timeout:g}"]
+    if wanted.family:
+        words.append(f"-{wanted.family}")
+    if wanted.unix_socket is not None:
+        words += ["--unix-socket", wanted.unix_socket]
+    # curl takes one proxy in front of another, and no longer chains.
+    if len(wanted.proxies) > 1:
+        words += ["--preproxy", wanted.proxies[-2]]
+    if wanted.proxies:
+        words += ["--proxy", wanted.proxies[-1]]
+    if wanted.proxy_user is not None:
+        words += ["--proxy-user", ":".join(wanted.proxy_user)]
+    return words + wanted.tls_words
 
 
 def _quoted(path: str) -> str:

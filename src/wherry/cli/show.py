@@ -78,6 +78,18 @@ def heads(response: wherry.ClientResponse) -> None:
         console.print(Text("<"))
 
 
+def head(response: wherry.ClientResponse) -> None:
+    """The heads of a response and of the redirects before it, on standard output, as they came."""
+    for step in (*response.history, response):
+        lines = [f"{_protocol(step)} {step.status} {step.reason or ''}".rstrip()]
+        lines += [f"{name}: {value}" for name, value in step.headers.items()]
+        if sys.stdout.isatty():
+            print("\n".join(plain(line) for line in lines), end="\n\n", flush=True)
+        else:
+            text = "".join(f"{line}\r\n" for line in [*lines, ""])
+            write_plain(text.encode("utf-8", "surrogateescape"))
+
+
 def _protocol(response: wherry.ClientResponse) -> str:
     version = response.version
     if version is None:
@@ -174,3 +186,5 @@ def octets(data: bytes) -> None:
 def write_plain(piece: bytes) -> None:
     """Bytes as they are, for a pipe."""
     sys.stdout.buffer.write(piece)
+    # Who reads from us sees what has come, and not the first eight thousand bytes of it.
+    sys.stdout.buffer.flush()

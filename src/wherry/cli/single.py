@@ -32,6 +32,9 @@ class Output:
         verbose: Show heads and times.
         fail: A status from 400 up is an error.
         recorder: Records the exchange, if there is one.
+        fail_after: As `fail`, but the body is shown or saved first.
+        head: Write the head before the body, on standard output.
+        bars: Whether progress is drawn.
     """
 
     path: Path | None = None
@@ -39,6 +42,9 @@ class Output:
     verbose: bool = False
     fail: bool = False
     recorder: Recorder | None = None
+    fail_after: bool = False
+    head: bool = False
+    bars: bool = True
 
 
 async def run_single(wanted: RequestArguments, output: Output) -> None:
@@ -49,7 +55,7 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
         OSError: A file cannot be written.
         ValueError: Something cannot be sent or shown.
     """
-    connector = wherry.TCPConnector(protocols=wanted.protocols)
+    connector = wanted.connector()
     async with wherry.ClientSession(connector=connector, trust_env=True) as session:
         if output.resume:
             if output.path is None:
@@ -58,7 +64,7 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
                 raise ValueError(f"--continue needs a file, and {output.path} is none")
             if wanted.method != "GET":
                 raise ValueError(f"--continue goes with GET, not with {wanted.method}")
-            with Bars() as bars:
+            with Bars(shown=output.bars) as bars:
                 await session.download(
                     wanted.url,
                     output.path,
@@ -78,6 +84,8 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
                 show.heads(response)
             if output.fail:
                 response.raise_for_status()
+            if output.head:
+                show.head(response)
             content = await _take(response, output)
             seconds = show.seconds_of(response, first_byte, time.perf_counter() - began)
             if output.verbose:
@@ -86,8 +94,11 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
                 show.note(f"connections: opened {stats.opened}, reused {stats.reused}")
             if output.recorder is not None:
                 output.recorder.add(wanted, response, content, seconds)
+            refused = output.fail_after and not response.ok
     if output.recorder is not None:
         output.recorder.write()
+    if refused:
+        response.raise_for_status()
 
 
 def _is_stream(path: Path) -> bool:
@@ -108,11 +119,11 @@ def _shows(output: Output) -> bool:
 async def _take(response: wherry.ClientResponse, output: Output) -> bytes | None:
     """Save or show the body; gives it where it is recorded, None if it is too large for that."""
     if output.path is not None and _is_stream(output.path):
-        with output.path.open("wb") as file, Bars() as bars:
+        with output.path.open("wb") as file, Bars(shown=output.bars) as bars:
             advance = bars.bar(output.path.name).advance
             return await _pour(response, output, file.write, advance)
     if output.path is not None:
-        with Bars() as bars:
+        with Bars(shown=output.bars) as bars:
             result = await response.download(
                 output.path, progress=bars.bar(output.path.name).advance
             )

@@ -84,6 +84,11 @@ def replace_letters() -> None:
             stream.reconfigure(errors="replace")
 
 
+def silence_errors() -> None:
+    """Nobody wants to hear of errors: only the status tells."""
+    sys.stderr = _replacement("stderr")
+
+
 def let_go() -> None:
     """Forget what cannot be written any more, lest it fail again when the interpreter ends."""
     try:
