@@ -26,8 +26,10 @@ REQUESTS_A_MOVE = 30
 # A move away from even shares is that much rarer while such moves are taken back again, which is
 # how demand looks that goes from host to host by chance; while they are not, one host is really in
 # demand, and the next may come sooner.
-RELUCTANCE = 10.0
-MOST_RELUCTANT = 32.0
+# More reluctance costs fewer dials and makes the slowest requests slower: by these, one request in
+# fifty dials at most, and the slowest hundredth waits four times the median.
+RELUCTANCE = 4.0
+MOST_RELUCTANT = 4.0
 # Where answers take long few requests are served, and dialling costs little beside them: the pause
 # grows less.
 LONGEST_PAUSE = 0.2
