@@ -924,3 +924,27 @@ class TestConnections:
         for wrong in (-1, 0, "4", None, float("nan")):
             with pytest.raises((ValueError, TypeError)):
                 await session.download(origin.url, path, connections=wrong)
+
+
+async def test_what_was_not_there_is_not_told_as_resumed(session, path, raw_server):
+    """A server that begins each range five bytes before what was asked: nothing was there at the
+    beginning all the same.
+    """
+    body = random.Random(9).randbytes(10_000_000)
+
+    async def serve(reader, writer):
+        request = (await read_request(reader)).decode("latin-1")
+        first, last = re.search(r"\r\nRange: bytes=(\d+)-(\d*)\r\n", request).groups()
+        start, end = max(int(first) - 5, 0), min(int(last or len(body)) + 1, len(body))
+        place = f'ETag: "x"\r\nContent-Range: bytes {start}-{end - 1}/{len(body)}\r\n'
+        writer.write(
+            response(
+                body[start:end],
+                status="206 Partial Content",
+                fields=place + "Connection: close\r\n",
+            )
+        )
+
+    server = await raw_server(serve)
+    assert await session.download(server.url + "/file", path, connections=4) == (path, len(body), 0)
+    assert path.read_bytes() == body

@@ -267,7 +267,7 @@ class _Job:
                 response.close()  # what it may bring is here already
                 return move.step
             if move.step is not Step.APPEND:
-                self.start = move.at
+                self.start = min(self.start, move.at)
             try:
                 await self._take(response, answer, move)
             except ExcessError:
