@@ -96,7 +96,12 @@ NEEDS_OPTIONAL = {
 }
 
 # Modules that most programs never need, and that take long to import.
-LATE = {"wherry.protocol.http2.connection", "pickle"}
+LATE = {
+    "pickle",
+    "wherry.connect.alt_svc",
+    "wherry.connect.quic.race",
+    "wherry.protocol.http2.connection",
+}
 
 # A folder with more than this cannot be seen whole.
 MAX_MODULES = 24

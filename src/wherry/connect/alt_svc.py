@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
 from wherry.connect.route import Origin, Route
 from wherry.protocol.grammar import decimal, elements, match_token, read_parameters, read_string
+from wherry.protocol.heads import ResponseHead
 
 # RFC 7838 3.1: how long an alternative is fresh that does not say so, in seconds.
 DEFAULT_MAX_AGE: Final = 24 * 60 * 60
@@ -142,9 +144,11 @@ class _Entry:
         self.paused_until = 0.0
 
 
-def alternative_key(route: Route) -> Hashable:
-    """What an answer of the route's origin is trusted under."""
-    return route.origin, route.ssl, route.server_hostname
+def _is_authentic(route: Route) -> bool:
+    """Whether the answers of a route come from whom its URL names (RFC 7838 2.1)."""
+    if not route.is_tls or route.hops or route.ssl is False:
+        return False
+    return not isinstance(route.ssl, ssl.SSLContext) or route.ssl.verify_mode == ssl.CERT_REQUIRED
 
 
 class AltSvcStore:
@@ -163,6 +167,30 @@ class AltSvcStore:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @staticmethod
+    def key(route: Route) -> Hashable:
+        """What an answer of the route's origin is trusted under."""
+        return route.origin, route.ssl, route.server_hostname
+
+    def hear(self, route: Route, head: ResponseHead, *, by_http3: bool, now: float) -> None:
+        """What a response says of other ways to its origin (RFC 7838 3), if it is authentic.
+
+        Args:
+            route: Whose answer it is.
+            head: Its head.
+            by_http3: Whether it came from an alternative.
+            now: The moment, in seconds.
+        """
+        if not _is_authentic(route):
+            return
+        if by_http3 and head.status == 421:
+            self.forget(self.key(route))
+            return
+        values = head.get_all(b"alt-svc")
+        if values:
+            said = parse_alt_svc(value.decode("latin-1") for value in values)
+            self.learn(self.key(route), route.origin, said, now)
 
     def learn(
         self, key: Hashable, origin: Origin, advertised: Iterable[Advertised], now: float

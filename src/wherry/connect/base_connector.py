@@ -13,14 +13,12 @@ import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Generator
 from importlib.util import find_spec
-from ssl import CERT_REQUIRED, SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from yarl import URL
 
 from wherry.argument_checks import check_seconds, whole_number
-from wherry.connect.alt_svc import AltSvcStore, alternative_key, parse_alt_svc
 from wherry.connect.borrowed_connection import BorrowedConnection
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial import dial_route
@@ -36,6 +34,9 @@ from wherry.protocol.connection import Connection
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.malloc_tuning import tune_malloc
+
+if TYPE_CHECKING:
+    from wherry.connect.alt_svc import AltSvcStore
 
 HTTP_SCHEMES = frozenset({"", "http", "https", "ws", "wss"})
 _SCHEME_OF = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -152,7 +153,7 @@ class BaseConnector(metaclass=WatchedClass):
         if "h3" in protocols:
             # HTTP/3 is for origins that say so; everything else is as if it were not named.
             self._protocols = by_tcp or ("h3",)
-            self.alternatives = AltSvcStore() if by_tcp else None
+            self.alternatives = _new_store() if by_tcp else None
         tune_malloc()
         self._limits = _as_limits(limits)
         self._ssl: Any = True
@@ -346,7 +347,7 @@ class BaseConnector(metaclass=WatchedClass):
             or route.hops
             or route.path is not None
             or self._settings.overrides is not None
-            or store.find(alternative_key(route), self._loop.time()) is None
+            or store.find(store.key(route), self._loop.time()) is None
         ):
             return route
         known = self._by_http3.get(route)
@@ -357,23 +358,16 @@ class BaseConnector(metaclass=WatchedClass):
         return known
 
     def learn_alternatives(self, head: ResponseHead, connection: Connection) -> None:
-        """What a response says of other ways to its origin (RFC 7838 3), if it is authentic.
+        """Note what a response says of other ways to its origin (RFC 7838).
 
         Args:
             head: The response's head.
             connection: What it came on.
         """
         store, route = self.alternatives, connection.route
-        if store is None or route is None or route.hops or not _is_authentic(route):
-            return
-        key = alternative_key(route)
-        if head.status == 421 and connection.version.major == 3:
-            store.forget(key)
-            return
-        values = head.get_all(b"alt-svc")
-        if values:
-            said = parse_alt_svc(value.decode("latin-1") for value in values)
-            store.learn(key, route.origin, said, self._loop.time())
+        if store is not None and route is not None:
+            by_http3 = connection.version.major == 3
+            store.hear(route, head, by_http3=by_http3, now=self._loop.time())
 
     def _route_path(self) -> str | None:
         return None
@@ -526,18 +520,18 @@ class _Dialler:
         return HOOKS.dial(connect_request.route, self._settings, connect_request)
 
 
+def _new_store() -> AltSvcStore:
+    # Most programs never need it.
+    from wherry.connect.alt_svc import AltSvcStore
+
+    return AltSvcStore()
+
+
 def _check_http3() -> None:
     if find_spec("qh3") is None:
         raise ModuleNotFoundError(
             "HTTP/3 needs the package qh3: pip install 'wherry[http3]'", name="qh3"
         )
-
-
-def _is_authentic(route: Route) -> bool:
-    """Whether the answers of a route come from whom its URL names (RFC 7838 2.1)."""
-    if not route.is_tls or route.ssl is False:
-        return False
-    return not isinstance(route.ssl, SSLContext) or route.ssl.verify_mode == CERT_REQUIRED
 
 
 def _as_limits(limits: Any) -> Limits:

@@ -17,7 +17,6 @@ from typing import Any, cast
 from aiohappyeyeballs import AddrInfoType
 
 from wherry.connect.alpn import connection_for, protocol_factory
-from wherry.connect.alt_svc import AlternativeTrial, alternative_key
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest, ended_at_once
 from wherry.connect.dial_settings import (
     DialSettings,
@@ -41,7 +40,6 @@ from wherry.connect.happy_eyeballs import (
     show,
 )
 from wherry.connect.proxy.tunnel import open_tunnel, proxy_failure
-from wherry.connect.quic.race import Heard, race
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.sessions import Handshake
@@ -155,9 +153,13 @@ async def _dial_raced(
     route: Route, settings: DialSettings, connect_request: ConnectRequest
 ) -> Connection:
     """By QUIC where the origin is known to speak HTTP/3, by TCP if that is faster."""
+    # Most programs never need these.
+    from wherry.connect.alt_svc import AlternativeTrial
+    from wherry.connect.quic.race import Heard, race
+
     store = settings.alternatives
-    key = alternative_key(route)
     by_tcp = route.offering(*(name for name in route.protocols if name != "h3"))
+    key = None if store is None else store.key(route)
     found = None if store is None else store.find(key, settings.loop.time())
     if store is None or found is None:
         return await _dial_direct(by_tcp, settings, connect_request)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 from yarl import URL
 
-from wherry.connect.alt_svc import AltSvcStore
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest
 from wherry.connect.dns.address_rules import AllowAddress
 from wherry.connect.dns.cache import DNSCache
@@ -25,6 +24,9 @@ from wherry.protocol.connection import Connection
 from wherry.protocol.http2.flow_control import FlowOptions
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.types import ConnectionKey
+
+if TYPE_CHECKING:
+    from wherry.connect.alt_svc import AltSvcStore
 
 
 class DialOverrides(Protocol):
