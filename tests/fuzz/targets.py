@@ -564,6 +564,7 @@ def http1(data: bytes) -> None:
         for start in (
             b"",
             b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
             b"HTTP/1.1 100 Continue\r\n\r\n",
