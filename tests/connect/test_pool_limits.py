@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from tests.client.http2_peer import Http2Side
 
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.connector import TCPConnector
@@ -365,3 +366,40 @@ async def test_an_idle_connection_that_is_of_no_use_is_closed() -> None:
     assert not first.open
     await pool.close()
     gc.collect()
+
+
+@pytest.mark.parametrize("way", ["in use", "promised"])
+async def test_a_multiplexed_connection_that_others_use_makes_no_room(serve, way) -> None:
+    """It has places left, so it is among those that are free, and is not idle all the same."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def exchange(method: str, target: str, fields: Any, body: bytes) -> Any:
+        asked.set()
+        if target == "/slow":
+            await answer.wait()
+        return 200, [], b"whole"
+
+    async def serve_http2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await Http2Side(reader, writer, exchange).run()
+
+    one, other = await serve(serve_http2), await serve(serve_http2)
+    async with TCPConnector(protocols=("h2c",), limit=1) as connector:
+        pool = connector.pool
+        await fetch(connector, f"http://127.0.0.1:{one}/")
+        [connection] = pool.all_connections()
+        if way == "promised":
+            connection.reserved += 1
+            assert not pool._evict_idle(0.0)
+            connection.reserved -= 1
+            assert pool._evict_idle(0.0)
+            return
+        first = asyncio.create_task(fetch(connector, f"http://127.0.0.1:{one}/slow"))
+        asked.clear()
+        await asked.wait()
+        assert connection.capacity > 0
+        second = asyncio.create_task(fetch(connector, f"http://127.0.0.1:{other}/"))
+        await asyncio.sleep(0)
+        assert not pool._evict_idle(0.0)
+        answer.set()
+        assert (await first).body == b"whole"
+        assert (await second).body == b"whole"
