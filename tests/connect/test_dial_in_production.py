@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -273,6 +274,52 @@ async def test_a_name_that_was_not_found_is_asked_for_again(resolver) -> None:
         await cache.resolve("h.test", 80)
     names.error = None
     assert await cache.resolve("h.test", 80)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
+def test_a_look_up_that_fails_at_once_is_asked_for_again_in_the_same_turn(resolver) -> None:
+    """An eager task has ended before anybody could wait for it."""
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        names = resolver("127.0.0.1")
+        cache = DNSCache(names)
+        names.error = OSError(None, "not found")
+        for _ in range(2):
+            with pytest.raises(OSError, match="not found"):
+                await cache.resolve("h.test", 80)
+        names.error = None
+        assert await cache.resolve("h.test", 80)
+        assert await cache.resolve("h.test", 80)
+        assert len(names.asked) == 3
+
+    on(asyncio.SelectorEventLoop, main)
+
+
+@pytest.mark.parametrize("step", ["the look-up", "the program's own", "both"])
+async def test_a_dial_of_the_programs_own_is_one_dial_too(serve, resolver, step) -> None:
+    """Look-up and `_wrap_create_connection` have `sock_connect` seconds together."""
+    names = resolver("127.0.0.1")
+    slow = 0.3 if step == "both" else 60
+    resolve = names.resolve
+
+    async def late(*args: Any, **options: Any) -> Any:
+        if step != "the program's own":
+            await asyncio.sleep(slow)
+        return await resolve(*args, **options)
+
+    names.resolve = late
+
+    class Own(TCPConnector):
+        async def _wrap_create_connection(self, *args: Any, **options: Any) -> Any:
+            if step != "the look-up":
+                await asyncio.sleep(slow)
+            return await super()._wrap_create_connection(*args, **options)
+
+    url = f"http://h.test:{await serve()}/"
+    async with Own(resolver=names) as connector:
+        with pytest.raises(ConnectionTimeoutError, match=r"h\.test"):
+            await fetch(connector, url, sock_connect=0.4)
 
 
 # --- SOCKS: every address ----------------------------------------------------------------------------

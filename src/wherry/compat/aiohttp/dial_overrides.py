@@ -169,25 +169,32 @@ class DialOverrides:
             if key.host == connect_request.route.origin.host
             else ClientProxyConnectionError
         )
-        infos = await self._addr_infos(host, port, key, connect_request)
+        # The look-up, the program's own steps and those of proxies are one dial.
+        limit = connect_request.time_limit()
         try:
-            made = await self._require()._wrap_create_connection(
-                lambda: HandshakeStream(loop),
-                addr_infos=infos,
-                req=connect_request.request,
-                timeout=timeout_of(connect_request),
-                client_error=failure,
-                ssl=context,
-                server_hostname=None if context is None else server_name(connect_request.route),
-            )
+            async with limit:
+                infos = await self._addr_infos(host, port, key, connect_request)
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise  # the resolver's own
+            raise _timed_out(host, port) from exc
+        try:
+            async with connect_request.time_limit():
+                made = await self._require()._wrap_create_connection(
+                    lambda: HandshakeStream(loop),
+                    addr_infos=infos,
+                    req=connect_request.request,
+                    timeout=timeout_of(connect_request),
+                    client_error=failure,
+                    ssl=context,
+                    server_hostname=None if context is None else server_name(connect_request.route),
+                )
         except (ssl.SSLError, ssl.CertificateError) as exc:
             raise tls.client_error(key, exc) from exc
         except TimeoutError as exc:
             if isinstance(exc, ClientError):
                 raise
-            raise ConnectionTimeoutError(
-                printable(f"Connection timeout to host {host}:{port}")
-            ) from exc
+            raise _timed_out(host, port) from exc
         except ClientError:
             raise
         except UnicodeError as exc:
@@ -253,6 +260,10 @@ class DialOverrides:
                 raise
         connection.companion = protocol
         return connection
+
+
+def _timed_out(host: str, port: int) -> ConnectionTimeoutError:
+    return ConnectionTimeoutError(printable(f"Connection timeout to host {host}:{port}"))
 
 
 class ResolveOverride:

@@ -216,6 +216,8 @@ class DNSCache:
 
     def _begin_lookup(self, key: Key) -> asyncio.Task[Entry]:
         task = asyncio.get_running_loop().create_task(self._look_up(key))
+        if task.done():
+            return task  # an eager one that asked nobody: who comes next asks anew
         self._lookups[key] = task
         task.add_done_callback(lambda done: self._lookup_done(key, done))
         return task
