@@ -464,10 +464,10 @@ async def test_a_slow_answer_outlives_the_idle_time_out(
     """RFC 9000 10.1.2: a PING says that somebody waits."""
 
     def script(peer: Peer, stream_id: int, request: bytes) -> None:
-        asyncio.get_running_loop().call_later(1.5, hello, peer, stream_id, request)
+        asyncio.get_running_loop().call_later(2.5, hello, peer, stream_id, request)
 
     async with (
-        http3_server(script, certificate_files, idle_timeout=0.6) as server,
+        http3_server(script, certificate_files, idle_timeout=1.5) as server,
         session.get(server.url()) as got,
     ):
         assert await got.read() == b"hello"
