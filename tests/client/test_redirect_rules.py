@@ -178,23 +178,6 @@ def test_a_body_that_is_used_up_cannot_go_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "plain"),
-    [
-        ({"headers": None, "auth": None}, True),
-        ({"headers": {}, "auth": None}, True),
-        ({"headers": {"X": "1"}, "auth": None}, False),
-        ({"headers": None}, False),
-        ({"headers": None, "auth": None, "data": payload_of(b"")}, False),
-        ({"headers": None, "auth": None, "method": "HEAD"}, False),
-        ({"headers": None, "auth": None, "trusted": False}, False),
-        ({"headers": None, "auth": None, "left": frozenset({"a"})}, False),
-    ],
-)
-def test_a_plain_hop_is_nothing_but_its_url(options: dict[str, Any], plain: bool) -> None:
-    assert hop(**options).is_plain is plain
-
-
-@pytest.mark.parametrize(
     ("base", "location", "meant"),
     [
         ("http://h/a/b#f", "c", "http://h/a/c#f"),

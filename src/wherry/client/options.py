@@ -134,6 +134,7 @@ class RequestOptions:
         "trace_request_ctx",
         "upgrade",
         "upload_tracker",
+        "usual",
     )
 
     def __init__(
@@ -227,6 +228,8 @@ class RequestOptions:
         self.limits = (max_line_size, max_field_size, max_headers)
         self.upload_tracker = upload_tracker
         self.upgrade = upgrade
+        # Whether nothing but `USUAL_OPTIONS` was said; whoever read the keywords knows.
+        self.usual = False
 
 
 def _kept(pairs: Any) -> Any:
@@ -237,26 +240,28 @@ def _kept(pairs: Any) -> Any:
 
 
 NO_OPTIONS = RequestOptions()
+NO_OPTIONS.usual = True
 
-# What does not change the request itself, but how its response is awaited, read or followed.
-READING_OPTIONS = frozenset(
+# What a program usually says of a request; what else there is (`cookies`, `ssl`, `proxy`,
+# ...) is rare, and such a request is built by itself.
+USUAL_OPTIONS = frozenset(
     {
         "allow_redirects",
+        "auth",
         "auto_decompress",
+        "data",
+        "headers",
+        "json",
         "max_body_size",
         "max_redirects",
+        "middlewares",
+        "params",
         "raise_for_status",
         "read_bufsize",
         "timeout",
         "trace_request_ctx",
     }
 )
-# With these a plain GET may still be one that was built before; the last two are part of what it is
-# found by.
-READY_OPTIONS = READING_OPTIONS | {"headers", "params"}
-
-# With these a request may be like another of its kind.
-ALIKE_OPTIONS = READY_OPTIONS | {"data", "json"}
 
 
 def check_base_url(base_url: StrOrURL | None) -> URL | None:

@@ -38,6 +38,7 @@ from wherry.client.headers.validation import (
 )
 from wherry.client.hooks import HOOKS
 from wherry.client.origin import authority_of
+from wherry.client.plain_urls import UrlOfText
 from wherry.client.request_info import RequestInfo
 from wherry.connect.hooks import WatchedClass
 from wherry.connect.proxy.hops import hops_of
@@ -82,6 +83,8 @@ class ClientRequest(metaclass=WatchedClass):
     POST_METHODS = frozenset({"PATCH", "POST", "PUT"})
     ALL_METHODS = GET_METHODS | POST_METHODS | {"DELETE"}
 
+    url: URL = UrlOfText()  # type: ignore[assignment]
+    original_url: URL = UrlOfText()  # type: ignore[assignment]
     auth: BasicAuth | None = None
     response: ClientResponse | None = None
     chunked: bool | None = None
@@ -90,20 +93,12 @@ class ClientRequest(metaclass=WatchedClass):
     proxy_auth: BasicAuth | None = None
     proxy_headers: LooseHeaders | None = None
     hops: tuple[ProxyHop, ...] = ()  # the proxies to pass, in order
-    # (route, head) of a request that is sent again and again as it is; see
-    # `ClientSession._ready_request`.
+    # (route, head) of a request that was made from a template, until something of it is changed.
     _ready: tuple[Route, RequestHead] | None = None
-    # The request itself, for its twins to be compared with.
-    _built: ClientRequest | None = None
-    # What came for it last, while middlewares may ask again.
-    _last: ClientResponse | None = None
-    _listed: CIMultiDict[str] | None = None  # the `headers` of twins that only show them
     # What a middleware answers proxies with (`connect_request.ProxyAnswer`).
     _proxy_answer: Any = None
     _limits: Any = None  # what the response's head may hold (`Limits`), None for the usual
     _max_body_size: int | None = None  # how much of a middleware's own answer may be read
-    _headers_version = -1
-    _cookie_line = ""
     _timeout: Any = None
     _body: Payload | None = None
     _headers: CIMultiDict[str] | None = None
@@ -215,13 +210,9 @@ class ClientRequest(metaclass=WatchedClass):
         fields["_fields"] = self._fields.copy()
         return copy
 
-    @property
-    def changed(self) -> bool:
-        """Whether anything in a twin is not as in the request that was built before."""
-        built = {} if self._built is None else self._built.__dict__
-        return self.__dict__ != (
-            built if self._traces is None else {**built, "_traces": self._traces}
-        )
+    def is_as(self, built: ClientRequest) -> bool:
+        """Whether nothing of a request was changed since it was like `built`."""
+        return self.__dict__ == built.__dict__
 
     # --- taking in what the user said -------------------------------------------------------------
 

@@ -415,8 +415,9 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
                     self._settle()
             else:
                 self._give_up()
-            self._stop_content()
-            self._closed = True
+            self._released = self._closed = True
+            if self._body is None:
+                self._stop_content()
         return _NOOP
 
     def _drain(self, exchange: Exchange) -> bool:

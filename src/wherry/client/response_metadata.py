@@ -20,6 +20,7 @@ from wherry.client.headers.structured import (
     parse_content_disposition_field,
     parse_links,
 )
+from wherry.client.plain_urls import UrlOfRequest
 from wherry.client.tracing.timings import Timings
 from wherry.connect.connect_request import ConnectTimings
 from wherry.cookies.parse import parse_set_cookie
@@ -43,8 +44,8 @@ class ResponseMetadata:
     """The part of a response that its head tells; `ClientResponse` adds the body and the end."""
 
     content: StreamReader
-    _url: URL
-    _real_url: URL
+    _url: URL = UrlOfRequest()  # type: ignore[assignment]
+    _real_url: URL = UrlOfRequest()  # type: ignore[assignment]
     status: int = None  # type: ignore[assignment]
     _body: bytes | None = None
     _headers: CIMultiDictProxy[str] | None = None

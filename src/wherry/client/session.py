@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
 from multidict import istr
+from yarl import URL
 
 from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
@@ -25,12 +26,11 @@ from wherry.body.payload.base import Payload
 from wherry.client.download import DownloadResult, Progress, fetch_to_file
 from wherry.client.events import EventSource
 from wherry.client.headers.validation import check_method
-from wherry.client.middleware import ClientMiddlewareType, build_client_middlewares
+from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.options import (
-    ALIKE_OPTIONS,
     NO_OPTIONS,
-    READY_OPTIONS,
     UNSET,
+    USUAL_OPTIONS,
     RequestOptions,
     _RequestOptions,
     check_auth,
@@ -42,8 +42,8 @@ from wherry.client.request import ClientRequest
 from wherry.client.request_context_manager import _RequestContextManager, _WSRequestContextManager
 from wherry.client.response import ClientResponse
 from wherry.client.sending import pipeline
-from wherry.client.sending.attempt import send_built
 from wherry.client.sending.proxy_choice import SessionProxies
+from wherry.client.sending.request_template import USUAL_METHODS
 from wherry.client.session_properties import SessionProperties
 from wherry.client.timeouts import Deadline, DeadlineWheel
 from wherry.client.tracing.signals import TraceConfig, Traces
@@ -200,10 +200,6 @@ class ClientSession(SessionProperties):
         self._response_class = response_class
         self._ws_response_class = ws_response_class or ClientWebSocketResponse
         self._middlewares = tuple(middlewares)
-        # The middlewares round what sends a plain GET, put together once.
-        self._onion = (
-            build_client_middlewares(send_built, self._middlewares) if middlewares else None
-        )
         self._skip_auto_headers = (
             frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
         )
@@ -327,31 +323,21 @@ class ClientSession(SessionProperties):
             connector = self._held_connector
             if connector is None or connector.closed:
                 raise RuntimeError("Session is closed")
-            is_plain = self._is_plain and not connector.shows_requests
             if kwargs and self._base_origin is not None:
                 kwargs = cast(
                     "_RequestOptions", self._given_away(str_or_url, cast("dict[str, Any]", kwargs))
                 )
-            options = RequestOptions(**kwargs) if kwargs else NO_OPTIONS
-            if is_plain and method == "GET" and (not kwargs or kwargs.keys() <= READY_OPTIONS):
-                request = self._ready_request(str_or_url, options)
-                if request is not None:
-                    return await pipeline.fetch(self, "GET", request.original_url, options, request)
-            url = self._resolve_url(str_or_url)
-            if options.params:
-                url = url.extend_query(options.params)
-            if (
-                is_plain
-                and kwargs.keys() <= ALIKE_OPTIONS
-                and self._onion is None
-                and not self._trace_configs
-            ):
-                payload = self._payload(options)
-                request = self._request_of_kind(method, url, options, payload)
-                if request is not None:
-                    return await pipeline.fetch(self, method, url, options, request)
-                if payload is not None:
-                    options.data, options.json = payload, None
+            options = NO_OPTIONS
+            if kwargs:
+                options = RequestOptions(**kwargs)
+                options.usual = kwargs.keys() <= USUAL_OPTIONS
+            url: URL | str | None = None
+            if type(str_or_url) is str and options.usual and self._is_plain:
+                url = self._plain_url(str_or_url, options.params)
+            if url is None:
+                url = self._resolve_url(str_or_url)
+                if options.params:
+                    url = url.extend_query(options.params)
             if options.data is not None or options.upload_tracker is not None:
                 options.data = payload = self._payload(options)
                 if options.upload_tracker is not None or (
@@ -360,7 +346,9 @@ class ClientSession(SessionProperties):
                     return await pipeline.fetch_sending(
                         self, check_method(method), url, options, payload
                     )
-            return await pipeline.fetch(self, check_method(method), url, options)
+            if method not in USUAL_METHODS:
+                method = check_method(method)
+            return await pipeline.fetch(self, method, url, options)
         except BaseException:
             tracker = kwargs.get("upload_tracker")
             if tracker is not None:
@@ -595,7 +583,9 @@ def _class_changed(cls: type, _name: str) -> None:
         starts = any(
             name == "start" and issubclass(each, ClientResponse) for each, name in CHANGES.replaced
         )
-        builds = any(issubclass(each, ClientRequest) for each, _ in CHANGES.replaced)
+        builds = any(
+            issubclass(each, ClientRequest) or name == "__init__" for each, name in CHANGES.replaced
+        )
         ClientSession._starts_responses = starts
         ClientSession._is_plain = not (starts or builds)
 

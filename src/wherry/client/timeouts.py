@@ -75,6 +75,8 @@ class Deadline:
 class TotalDeadline(Deadline):
     """`ClientTimeout.total`: cancels the task while it makes the request, ends the body while it is
     read.
+
+    It is in its wheel from the beginning.
     """
 
     __slots__ = ("_cancelling", "_method", "_url", "exchange", "expired", "seconds", "task")
@@ -86,6 +88,7 @@ class TotalDeadline(Deadline):
         task: asyncio.Task[object] | None,
         method: str,
         url: object,
+        wheel: DeadlineWheel,
     ) -> None:
         self.when = when
         self.seconds = seconds
@@ -97,6 +100,10 @@ class TotalDeadline(Deadline):
         # Counted now: who cancels in the turn of the loop in which time runs out has asked before
         # `expire` looks.
         self._cancelling = 0 if task is None else task.cancelling()
+        # As `DeadlineWheel.add`, with a call less for each request.
+        wheel._active.add(self)
+        if when < wheel._wakes_at:
+            wheel._set_timer(when)
 
     def expire(self) -> None:
         self.expired = True
@@ -134,11 +141,13 @@ class TotalDeadline(Deadline):
 class DeadlineWheel:
     """All deadlines of a session, and the one timer that watches them."""
 
-    __slots__ = ("_active", "_loop", "_timer", "_wakes_at")
+    __slots__ = ("_active", "_loop", "_timer", "_wakes_at", "discard")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._active: set[Deadline] = set()
+        # Take a deadline out: the set's own, for each request does it.
+        self.discard: Callable[[Deadline], None] = self._active.discard
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = float("inf")
 
@@ -146,9 +155,6 @@ class DeadlineWheel:
         self._active.add(deadline)
         if deadline.when < self._wakes_at:
             self._set_timer(deadline.when)
-
-    def discard(self, deadline: Deadline) -> None:
-        self._active.discard(deadline)
 
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:

@@ -190,6 +190,10 @@ class CookieJar(AbstractCookieJar):
 
     # --- sending ----------------------------------------------------------------------------------
 
+    def is_empty(self) -> bool:
+        """Whether there is no cookie for any URL."""
+        return not self._index.size
+
     def cookie_header(self, url: URL) -> str:
         """The Cookie field's value for a request to `url`, "" for none."""
         index = self._index

@@ -131,28 +131,21 @@ class RequestHead:
         # under a state of its own.
         self.encoded_http2: tuple[object, bytes] | None = None
 
-    def as_template(self) -> RequestHead:
-        """The head without target and body, for others to be made like it."""
-        kept = self.from_template("", None)
-        kept.fields = tuple(self.fields)
-        kept.template = None
-        return kept
-
-    def from_template(self, target: str, body: bytes | None) -> RequestHead:
-        """A head that has only target and body of its own; what both have in common is encoded
-        once.
+    def from_template(self, target: str, fields: FieldPairs, body: bytes | None) -> RequestHead:
+        """A head that has only target, fields and body of its own; what both have in common is
+        encoded once.
         """
-        length = self.content_length if body is None else len(body)
-        head = RequestHead(
-            self.method,
-            self.scheme,
-            self.authority,
-            target,
-            self.shared,
-            self.fields,
-            body,
-            content_length=length,
-        )
+        head = object.__new__(RequestHead)  # a call less for each request
+        head.method = self.method
+        head.scheme = self.scheme
+        head.authority = self.authority
+        head.target = target
+        head.shared = self.shared
+        head.fields = fields
+        head.body = body
+        head.streamed = head.expect_continue = head.close = False
+        head.content_length = self.content_length if body is None else len(body)
+        head.upgrade = head.version = head.encoded_http1 = head.encoded_http2 = None
         head.limits = self.limits
         head.template = self
         return head
@@ -161,11 +154,13 @@ class RequestHead:
 class HeadFacts:
     """What a client itself must know of a response's fields; heads that say the same share one."""
 
-    __slots__ = ("content_encoding", "is_json", "set_cookies")
+    __slots__ = ("asks", "content_encoding", "is_json", "set_cookies")
 
     def __init__(
         self, set_cookies: list[str] | None, content_encoding: str | None, is_json: bool
     ) -> None:
+        # Whether anything is to be done.
+        self.asks = set_cookies is not None or content_encoding is not None
         self.set_cookies = set_cookies
         self.content_encoding = content_encoding
         self.is_json = is_json  # plainly: application/json without parameters

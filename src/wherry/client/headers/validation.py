@@ -28,6 +28,8 @@ ENGINE_FIELDS = frozenset(
 SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 _known_names: dict[str, str] = {}
+# The lower-case form of a name that was checked before, else None.
+known_name = _known_names.get
 _known_methods: dict[str, str] = {}
 
 

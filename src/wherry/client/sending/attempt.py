@@ -15,7 +15,7 @@ from wherry.body.stream.decoders import decoder_for
 from wherry.body.stream.reader import StreamReader
 from wherry.client.headers.derived import derive
 from wherry.client.hooks import HOOKS, AcquiredConnection
-from wherry.client.options import NO_OPTIONS, RequestOptions
+from wherry.client.options import RequestOptions
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
 from wherry.client.sending.acquire import ExchangeStarter, acquire
@@ -90,9 +90,12 @@ async def send(
                 request.method, request.original_url, loop=session._loop, session=session
             )
             taken = AcquiredConnection(connection, (started, connected, timings), response)
-            return await HOOKS.requests.send(
+            response = await HOOKS.requests.send(
                 request, pool, taken, lambda: send(request, options, timeout, taken)
             )
+            if session._starts_responses:
+                await HOOKS.requests.start(response)
+            return response
         head = _head_for(request, route, pool, connection)
     timed: TimedSink | None = None
     if early is not None and early.exchange is not None:
@@ -110,11 +113,7 @@ async def send(
     )
     if timed is not None:
         timed.watch_after(upload, exchange)
-    response_head, cls, url = (
-        exchange.head,
-        request.response_class or session._response_class,
-        request.original_url,
-    )
+    response_head = exchange.head
     try:
         if traces is not None:
             await emit_sent(request, head, connection, exchange, traces)
@@ -124,11 +123,7 @@ async def send(
             response_head = exchange.head
             assert response_head is not None
         # A custom class may fail.
-        response = (
-            taken.response
-            if taken
-            else cls(request.method, url, loop=session._loop, session=session)
-        )
+        response = taken.response if taken else _new_response(request, session)
     except BaseException as exc:
         failure = failed(request, exchange, upload, exc)
         if failure is exc:
@@ -145,8 +140,27 @@ async def send(
         return await send(request, options, timeout)
     response._begin(request, response_head, exchange, content, upload)
     response._moments = (started, connected, monotonic(), timings)
-    _apply_head(session, request.url, response, response_head, exchange, options)
+    most = options.max_body_size if options.max_body_size is not None else session._max_body_size
+    if most is not None:
+        content.max_size = most
+    if (response_head.facts or derive(response_head)).asks:
+        _apply_head(session, request.url, response, response_head, exchange, options)
+    if session._starts_responses and not taken:
+        await HOOKS.requests.start(response)
     return response
+
+
+def _new_response(request: ClientRequest, session: ClientSession) -> ClientResponse:
+    cls = request.response_class or session._response_class
+    if cls is ClientResponse and "original_url" not in request.__dict__:
+        # As its `__init__` does, but for the URL, which nobody has asked for yet.
+        response = object.__new__(ClientResponse)
+        response.method = request.method
+        response._loop = session._loop
+        response._session = session
+        response._resolve_charset = session._resolve_charset
+        return response
+    return cls(request.method, request.original_url, loop=session._loop, session=session)
 
 
 def _head_for(
@@ -175,7 +189,8 @@ def _apply_head(
     options: RequestOptions,
 ) -> None:
     """What the fields ask of the client: cookies go to the jar, a content coding is undone."""
-    content, facts = response.content, head.facts or derive(head)
+    content, facts = response.content, head.facts
+    assert facts is not None
     if facts.set_cookies is not None:
         try:
             session._cookie_jar.store(facts.set_cookies, url)
@@ -190,15 +205,10 @@ def _apply_head(
         # 15.4.5).
         if decompress and not (exchange.complete and not content.total_raw_bytes):
             content.decoder = decoder_for(facts.content_encoding)
-    limit = options.max_body_size if options.max_body_size is not None else session._max_body_size
-    if limit is not None:
-        content.max_size = limit
 
 
 def max_body_size(session: ClientSession, options: RequestOptions) -> int | None:
-    """What holds for answers of middlewares; those that come from servers meet it in
-    `_apply_head`.
-    """
+    """What holds for answers of middlewares; those that come from servers meet it in `send`."""
     return options.max_body_size if options.max_body_size is not None else session._max_body_size
 
 
@@ -209,37 +219,21 @@ class Sender:
     body would hold its connection, and with it the place that the next try may be waiting for.
     """
 
-    __slots__ = ("_last", "_options", "_timeout")
+    __slots__ = ("_built", "_last", "_options", "_timeout")
 
-    def __init__(self, options: RequestOptions, timeout: ClientTimeout) -> None:
+    def __init__(
+        self, options: RequestOptions, timeout: ClientTimeout, built: ClientRequest
+    ) -> None:
         self._options = options
         self._timeout = timeout
+        self._built = built  # the request as it was before the middlewares
         self._last: ClientResponse | None = None
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
-        _make_ready(request, self._last)
+        if request._ready is not None and not request.is_as(self._built):
+            request._ready = None  # a middleware has changed it
+        last = self._last
+        if last is not None and not last.closed:
+            last.release()
         self._last = response = await send(request, self._options, self._timeout)
-        if request.session._starts_responses:
-            await HOOKS.requests.start(response)
         return response
-
-
-async def send_built(request: ClientRequest) -> ClientResponse:
-    """The innermost handler of a session's own onion, for requests without options; see
-    `Sender`.
-    """
-    _make_ready(request, request._last)
-    request._last = response = await send(
-        request, NO_OPTIONS, request._timeout or request.session._timeout
-    )
-    return response
-
-
-def _make_ready(request: ClientRequest, last: ClientResponse | None) -> None:
-    """Let go of what came for the last try, and of what was built before and does not hold any
-    more.
-    """
-    if request._ready is not None and request.changed:
-        request._ready = None  # a middleware has changed it
-    if last is not None and not last.closed:
-        last.release()

@@ -1,8 +1,7 @@
 """The way of one request: build, middlewares, send, head, decide, response.
 
-`fetch` is all of it: its deadline, its listeners, and its first hop, which for most requests is the
-only one.  Further hops are a `RedirectLoop`; one exchange on one connection is `attempt.send`.
-Redirects and retries loop here and in `redirect_loop`, and nowhere else.
+`fetch` is all of it: its deadline, its listeners, and its hops.  Redirects and further tries are
+`redirect_loop.follow`'s; one exchange on one connection is `attempt.send`.
 """
 
 from __future__ import annotations
@@ -10,21 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
 from wherry.body.payload.memory import Payload
-from wherry.client.middleware import build_client_middlewares
-from wherry.client.options import NO_OPTIONS, RequestOptions
-from wherry.client.request import ClientRequest
+from wherry.client.options import RequestOptions
 from wherry.client.response import ClientResponse
-from wherry.client.sending.attempt import Sender, max_body_size, send
-from wherry.client.sending.redirect_loop import RedirectLoop, accepted
+from wherry.client.sending.redirect_loop import follow
 from wherry.client.sending.redirect_rules import Hop, split_credentials
-from wherry.client.sending.retry_rules import may_try_again
-from wherry.client.timeouts import ClientTimeout, TotalDeadline
-from wherry.client.tracing.emit import emit_start
+from wherry.client.timeouts import TotalDeadline
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Exchange
 
@@ -35,7 +29,11 @@ log = logging.getLogger("wherry.client")
 
 
 async def fetch_sending(
-    session: ClientSession, method: str, url: URL, options: RequestOptions, payload: Payload | None
+    session: ClientSession,
+    method: str,
+    url: URL | str,
+    options: RequestOptions,
+    payload: Payload | None,
 ) -> ClientResponse:
     """Make a request with a body that must be closed at its end, or that a tracker follows; see
     `fetch`.
@@ -69,18 +67,16 @@ async def close_payload(payload: Payload) -> None:
 async def fetch(
     session: ClientSession,
     method: str,
-    url: URL,
+    url: URL | str,
     options: RequestOptions,
-    request: ClientRequest | None = None,
 ) -> ClientResponse:
     """Make a request, follow its redirects, and give back the last response.
 
     Args:
         session: Whose defaults, cookies and connections are used.
         method: The method, checked and in upper case.
-        url: The absolute URL.
+        url: The absolute URL; or a text that is one already (`plain_urls`).
         options: What the program said besides.
-        request: The request of the first hop, where one that was built before still holds.
 
     Raises:
         ClientError: The request failed.
@@ -93,7 +89,7 @@ async def fetch(
             "make a session in each loop"
         )
     auth = options.auth
-    if url.raw_user is not None or url.raw_password is not None:
+    if isinstance(url, URL) and (url.raw_user is not None or url.raw_password is not None):
         if auth is not None:
             raise ValueError("Cannot combine AUTH argument with credentials encoded in URL")
         auth, url = split_credentials(url)
@@ -101,18 +97,22 @@ async def fetch(
     deadline: TotalDeadline | None = None
     if timeout.total:
         deadline = TotalDeadline(
-            monotonic() + timeout.total, timeout.total, asyncio.current_task(), method, url
+            monotonic() + timeout.total,
+            timeout.total,
+            asyncio.current_task(),
+            method,
+            url,
+            session._wheel,
         )
-        session._wheel.add(deadline)
     traces = session._traces_for(options) if session._trace_configs else None
     try:
-        if request is not None:
-            response = await _first_hop(session, request, options, timeout, traces)
-        else:
-            if session._trust_env and session._proxies.netrc is None:
-                await session._proxies.read_netrc()
-            hop = Hop(method, url, options.headers, session._payload(options), auth)
-            response = await RedirectLoop(session, options, timeout, traces).follow(hop)
+        if session._trust_env and session._proxies.netrc is None:
+            await session._proxies.read_netrc()
+        payload = None
+        if options.data is not None or options.json is not None:
+            payload = session._payload(options)
+        hop = Hop(method, url, options.headers, payload, auth)
+        response = await follow(session, hop, options, timeout, traces)
     except BaseException as exc:
         error: BaseException = exc
         if deadline is not None:
@@ -148,53 +148,3 @@ def _watch_body(
     deadline.task = None
     deadline.exchange = exchange
     response.on_settled(lambda: session._wheel.discard(deadline))
-
-
-async def _first_hop(
-    session: ClientSession,
-    request: ClientRequest,
-    options: RequestOptions,
-    timeout: ClientTimeout,
-    traces: Any,
-) -> ClientResponse:
-    """The usual request: built before, and mostly no redirect after it."""
-    given = options.headers
-    if traces is not None:
-        given = headers = session._merged_headers(given, request.url)
-        traced = await emit_start(session, request, headers, traces)
-        if traced is None:
-            hop = Hop("GET", request.original_url, headers, None, None)
-            return await RedirectLoop(session, options, timeout, traces).follow(hop)
-        request = traced
-    onion = session._onion
-    if onion is not None and options is not NO_OPTIONS:
-        onion = build_client_middlewares(Sender(options, timeout), session._middlewares)
-    tries = 1
-    while True:
-        request._timeout = timeout  # others use a ready request too, each with limits of its own
-        try:
-            if onion is not None:
-                request._max_body_size = max_body_size(session, options)
-                copy = request.copy()
-                try:
-                    response = await onion(copy)
-                finally:
-                    copy._last = None
-            else:
-                response = await send(request, options, timeout)
-            break
-        except ClientConnectionError as exc:
-            if not may_try_again(exc, tries):
-                raise
-            tries += 1
-            if traces is not None:
-                await traces.request_retry(tries, exc)
-                # With what listeners may have added to the fields.
-                hop = Hop(request.method, request.original_url, given, request._body, None)
-                request = session._make_request(hop, options, traces=traces)
-    if 300 < response.status < 309 and options.allow_redirects:
-        hop = Hop(request.method, request.original_url, given, request._body, None)
-        return await RedirectLoop(session, options, timeout, traces).follow(hop, response)
-    if options.raise_for_status is None and not session._raise_for_status:
-        return response
-    return await accepted(session, response, options)

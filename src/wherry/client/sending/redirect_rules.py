@@ -74,7 +74,7 @@ class Hop:
 
     Args:
         method: The method.
-        url: Where to, without credentials.
+        url: Where to, without credentials; or a text that is one already (`plain_urls`), `text`.
         headers: The request's own fields.
         data: The body, or None.
         auth: Basic authentication for this hop; the URL itself has no credentials any more.
@@ -83,12 +83,22 @@ class Hop:
         keeps_tls: Whether what the request said of TLS holds: of its first origin, and of no other.
     """
 
-    __slots__ = ("auth", "data", "headers", "keeps_tls", "left", "method", "trusted", "url")
+    __slots__ = (
+        "_url",
+        "auth",
+        "data",
+        "headers",
+        "keeps_tls",
+        "left",
+        "method",
+        "text",
+        "trusted",
+    )
 
     def __init__(
         self,
         method: str,
-        url: URL,
+        url: URL | str,
         headers: LooseHeaders | None,
         data: Any,
         auth: BasicAuth | None,
@@ -97,7 +107,8 @@ class Hop:
         keeps_tls: bool = True,
     ) -> None:
         self.method = method
-        self.url = url
+        self.text = url if type(url) is str else None
+        self._url = url
         self.headers = headers
         self.data = data
         self.auth = auth
@@ -106,12 +117,11 @@ class Hop:
         self.keeps_tls = keeps_tls
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it is what a GET of its URL alone would be: nothing was given, and nothing was
-        dropped.
-        """
-        given = self.headers or self.data is not None or self.auth is not None
-        return self.method == "GET" and self.trusted and not (given or self.left)
+    def url(self) -> URL:
+        url = self._url
+        if isinstance(url, str):
+            self._url = url = URL(url)
+        return url
 
 
 def split_credentials(url: URL) -> tuple[BasicAuth | None, URL]:

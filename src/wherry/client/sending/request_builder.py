@@ -1,8 +1,8 @@
 """How a session makes a `ClientRequest` out of its defaults and what the program says of one
 request.
 
-The fields that all requests share are put together once, and a plain GET is built once for as long
-as nothing that it is made of has changed.  Nothing is sent from here.
+The fields that all requests share are put together once, and what usual requests to one origin
+have in common too (`request_template`).  Nothing is sent from here.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from wherry.body.payload.form import payload_of
 from wherry.body.payload.memory import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.headers.validation import ENGINE_FIELDS, SECRET_FIELDS, check_field, field_pairs
 from wherry.client.hooks import HOOKS
-from wherry.client.options import RequestOptions
+from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.origin import base_origin_of
+from wherry.client.plain_urls import is_plain_target, plain_origin, plain_query
 from wherry.client.request import ClientRequest
 from wherry.client.sending.proxy_choice import SessionProxies
 from wherry.client.sending.redirect_rules import Hop
-from wherry.client.sending.request_template import RequestTemplate, plain_key, template_key_of
+from wherry.client.sending.request_template import USUAL_METHODS, RequestTemplate
 from wherry.connect.connector import BaseConnector
 from wherry.connect.route import Route
 from wherry.cookies.abc import AbstractCookieJar
+from wherry.cookies.jar import CookieJar
 from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError, without_credentials
 from wherry.protocol.heads import FieldBlock
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
@@ -39,12 +41,16 @@ if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
     from wherry.client.session import ClientSession
 
-_CACHED_URLS = 512
+_MOST_ORIGINS = 512
+_MOST_TEMPLATES = 512
 _USUAL_LIMITS = (
     DEFAULT_LIMITS.max_line_size,
     DEFAULT_LIMITS.max_field_size,
     DEFAULT_LIMITS.max_headers,
 )
+
+
+_NO_ONE = BasicAuth("")
 
 
 class RequestBuilder:
@@ -68,14 +74,14 @@ class RequestBuilder:
         "_limits",
         "_loop",
         "_may_pass_proxies",
+        "_origins",
         "_proxies",
-        "_ready",
         "_request_class",
         "_response_class",
         "_skip_auto_headers",
         "_templates",
+        "_templates_version",
         "_trust_env",
-        "_urls",
         "_version",
     )
 
@@ -88,6 +94,8 @@ class RequestBuilder:
     _proxies: SessionProxies
     _may_pass_proxies: bool
     _trust_env: bool
+    # Whether no class of the program's own has a say in requests.
+    _is_plain: bool
     _version: HttpVersion
     _json_serialize: JSONEncoder
     _json_serialize_bytes: JSONBytesEncoder | None
@@ -106,12 +114,12 @@ class RequestBuilder:
         self._default_headers_any: Any = self._default_headers
         self._blocks: dict[bool, tuple[FieldBlock, tuple[tuple[str, str], ...]]] = {}
         self._blocks_version = -1
-        self._urls: dict[str, URL] = {}
+        # Origins of URLs, as programs and yarl both write them.
+        self._origins: set[str] = set()
         self._limits: dict[tuple[int, int, int], Limits] = {}
-        # Requests that can be sent as they are, as long as headers and cookies stay what they were.
-        self._ready: dict[Any, ClientRequest] = {}
-        # What further requests of each kind are made like.
-        self._templates: dict[Any, RequestTemplate] = {}
+        # By (method, origin); None where there can be none.
+        self._templates: dict[tuple[str, str], RequestTemplate | None] = {}
+        self._templates_version = -1
 
     def _require_connector(self) -> BaseConnector:
         connector = self._held_connector
@@ -119,115 +127,92 @@ class RequestBuilder:
             raise RuntimeError("Session is closed")
         return connector
 
-    def _ready_request(self, given: StrOrURL, options: RequestOptions) -> ClientRequest | None:
-        """The request of a plain GET: nothing is built again while nothing that it is made of has
-        changed.
-
-        Args:
-            given: The URL as the program gave it.
-            options: None but `READY_OPTIONS`.
-
-        Returns:
-            None where the request must be built afresh.
-        """
-        headers, params = options.headers, options.params
-        key: Any = given
-        if headers or params:
-            key = plain_key((given,), headers, params)
-            if key is None:
-                return None
-        request = self._ready.get(key)
-        if (
-            request is not None
-            and getversion(self._default_headers_any) == request._headers_version
-            and self._cookie_jar.cookie_header(request.url) == request._cookie_line
-        ):
-            return request
-        url = self._resolve_url(given)
-        if params:
-            url = url.extend_query(params)
-        request = self._request_of_kind("GET", url, options, None)
-        if request is None:
-            return None
-        request._built = request
-        request._last = None  # its twins' dicts need not grow for it
-        if len(self._ready) >= _CACHED_URLS:
-            self._ready.clear()
-        self._ready[key] = request
-        return request
-
-    def _request_of_kind(
-        self, method: str, url: URL, options: RequestOptions, payload: Payload | None
-    ) -> ClientRequest | None:
-        """A request that can be sent as it is, made like the last of its kind; see
-        `RequestTemplate`.
-
-        Args:
-            method: The method.
-            url: The URL, with the query of `params`.
-            options: None but `READY_OPTIONS`, and a body.
-            payload: The body.
-
-        Returns:
-            None where requests are built one by one.
-        """
-        template_key = template_key_of(method, url, options.headers, payload)
-        if template_key is None:
-            return None
-        template = self._templates.get(template_key)
-        if template is not None and self._still_holds(template.built, url):
-            return template.request(url, payload)
-        request = self._built_ready(method, url, options, payload)
-        if RequestTemplate.fits(request):
-            if len(self._templates) >= _CACHED_URLS:
+    def _build(self, hop: Hop, options: RequestOptions, traces: Any) -> ClientRequest:
+        """A new `ClientRequest` for one hop of a chain of redirects; each try has its own."""
+        usual = options.usual and self._is_plain and hop.trusted and hop.method in USUAL_METHODS
+        connector = self._held_connector
+        if not usual or connector is None or connector.shows_requests:
+            return self._make_request(hop, options, traces=traces)
+        version = getversion(self._default_headers_any)
+        if version != self._templates_version:
+            self._templates.clear()
+            self._templates_version = version
+        text = hop.text
+        if text is not None:
+            origin = text[: text.find("/", 8)]
+        else:
+            origin = f"{hop.url.scheme}://{hop.url.raw_authority}"
+        key = hop.method, origin
+        if key in self._templates:
+            template = self._templates[key]
+        else:
+            if len(self._templates) >= _MOST_TEMPLATES:
                 self._templates.clear()
-            self._templates[template_key] = RequestTemplate(request)
-        return request
+            template = self._templates[key] = self._new_template(hop.method, hop.url)
+        request = None
+        if template is not None:
+            jar = self._cookie_jar
+            # Without cookies nobody needs the URL.
+            none = type(jar) is CookieJar and jar.is_empty()
+            request = template.request(hop, "" if none else self._cookies_for(hop.url), traces)
+        return request or self._make_request(hop, options, traces=traces)
 
-    def _built_ready(
-        self, method: str, url: URL, options: RequestOptions, payload: Payload | None
-    ) -> ClientRequest:
-        """A request with its route and its head."""
-        hop = Hop(method, url, options.headers or None, payload, None)
-        request = self._make_request(hop, options, traces=None)
+    def _new_template(self, method: str, url: URL) -> RequestTemplate | None:
+        """What requests to the origin of `url` have in common; None where that is not enough."""
+        if url.raw_user is not None or url.raw_password is not None:
+            return None
+        trusted = self._is_at_base(url)
+        shared, engine = self._shared_block(trusted, None)
+        if engine:
+            return None
+        # Which credentials go out, and whether they may, each request says for itself; cookies too.
+        hop = Hop(method, url, None, None, _NO_ONE)
+        request = self._make_request(hop, NO_OPTIONS, traces=None)
+        request._shared, request._fields, request.auth = shared, [], None
         route = self._route_for(request)
-        request._headers_version = self._blocks_version
-        request._ready = route, request.wire_head(route, self._require_connector().force_close)
-        return request
+        head = request.wire_head(route, self._require_connector().force_close)
+        if not RequestTemplate.fits(request, route, head):
+            return None
+        return RequestTemplate(request, route, head, self._default_auth if trusted else None)
+
+    def _cookies_for(self, url: URL) -> str:
+        """The jar's Cookie line for `url`; cookies without a domain are for `base_url` alone."""
+        line = self._cookie_jar.cookie_header(url)
+        if line and not self._is_at_base(url):
+            line = self._cookie_jar.cookie_header_without_shared(url)
+        return line
 
     def _forget_requests(self) -> None:
         """Let go of what was built, which holds the session: without that its end would wait for
         the collector.
         """
-        for request in self._ready.values():
-            request._built = None
-        self._ready.clear()
         self._templates.clear()
 
-    def _still_holds(self, request: ClientRequest, url: URL) -> bool:
-        """Whether what a ready request was made of is what one for `url` would be made of now."""
-        return (
-            getversion(self._default_headers_any) == request._headers_version
-            and self._cookie_jar.cookie_header(url) == request._cookie_line
-        )
-
     def _resolve_url(self, given: StrOrURL) -> URL:
-        """The absolute URL of a request, checked once for each text.
+        """The absolute URL of a request, checked.
 
         Raises:
             InvalidUrlClientError: It is no URL, or has no host.
             NonHttpUrlClientError: It has a scheme that the connector does not speak.
         """
-        if isinstance(given, str):
-            url = self._urls.get(given)
-            if url is not None:
-                return url
         url = self._check_url(given)
-        if isinstance(given, str):
-            if len(self._urls) >= _CACHED_URLS:
-                self._urls.clear()
-            self._urls[given] = url
+        if type(given) is str and (origin := plain_origin(given, url)) is not None:
+            if len(self._origins) >= _MOST_ORIGINS:
+                self._origins.clear()
+            self._origins.add(origin)
         return url
+
+    def _plain_url(self, text: str, params: Any) -> str | None:
+        """The URL of a request as text, where that needs no second look; see `plain_urls`."""
+        at = text.find("/", 8)
+        if text[:at] not in self._origins or is_plain_target(text, at) is None:
+            return None
+        if params:
+            query = plain_query(params)
+            if query is None:
+                return None
+            text = f"{text}{'&' if '?' in text else '?'}{query}"
+        return text
 
     def _check_url(self, given: StrOrURL) -> URL:
         try:
@@ -325,15 +310,13 @@ class RequestBuilder:
         headers = hop.headers
         if engine:
             own = list(field_pairs(headers)) if headers else []
-            names = {name.lower() for name, _ in own}
+            names = {str(name).lower() for name, _ in own}
             headers = [*(pair for pair in engine if pair[0].lower() not in names), *own]
         url = hop.url
         auth = hop.auth
         if auth is None and (self._default_auth is not None or self._trust_env):
             auth = self._auth_for(hop, shared)
-        known = cookie_line = self._cookie_jar.cookie_header(url)
-        if cookie_line and not self._is_at_base(url):
-            cookie_line = self._cookie_jar.cookie_header_without_shared(url)
+        cookie_line = self._cookies_for(url)
         request = self._request_class(
             hop.method,
             url,
@@ -361,7 +344,6 @@ class RequestBuilder:
         )
         if options.hops is not None or self._may_pass_proxies:
             request.hops = self._proxies.hops_for(url, options)
-        request._cookie_line = known
         if self._head_limits != _USUAL_LIMITS or options.limits != (None, None, None):
             request._limits = self._limits_for(options)
         if options.upload_tracker is not None:
@@ -389,7 +371,7 @@ class RequestBuilder:
         url = hop.url
         own = field_pairs(hop.headers) if hop.headers else ()
         traced = "authorization" in shared.names or any(
-            name.lower() == "authorization" for name, _ in own
+            isinstance(name, str) and name.lower() == "authorization" for name, _ in own
         )
         default = self._default_auth
         trusted = hop.trusted and self._is_at_base(url)

@@ -1,100 +1,194 @@
-"""Requests of one kind: they differ in path, query and body, and what else there is of them is
-built once.
+"""Requests as programs usually make them: what all of one method and origin have in common is built
+once; the rest of each is its target, a few fields of its own and a body that is at hand.
 
-Pure: which requests are of one kind, and how the next is made of the last.  Whether session and jar
-still say the same as they did then, the builder knows.
+The long way (`ClientRequest` and `wire_head`) takes everything.  This one takes what needs no
+second look, and says None to all else: fields of the engine, a Cookie beside the jar's, credentials
+that are given twice.  What it takes it sends as the long way would, byte for byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from yarl import URL
-
-from wherry.body.payload.memory import Payload
-from wherry.client.headers.validation import target_of
+from wherry.auth.basic import BasicAuth
+from wherry.body.payload.base import Payload
+from wherry.client.headers.validation import (
+    ENGINE_FIELDS,
+    check_field,
+    field_pairs,
+    known_name,
+    target_of,
+)
 from wherry.client.request import ClientRequest
+from wherry.client.sending.redirect_rules import Hop
+from wherry.connect.route import Route
+from wherry.protocol.heads import FieldBlock, RequestHead
 from wherry.types import LooseHeaders
 
 # Methods whose requests are often the same but for what they carry.
-_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-# With more fields or query arguments of its own a request is built afresh.
-_MAX_PAIRS = 8
+USUAL_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+# Sets of shared fields that requests say anew; a program has one or two.
+_MOST_VARIANTS = 16
 
-Key = tuple[Any, ...]
+# A value that needs no second look; `check_field` is for the others.
+_is_plain_value = re.compile(r"[\t\x20-\x7e]*+").fullmatch
+_NO_NAMES: frozenset[str] = frozenset()
 
 
-def plain_key(given: Iterable[Any], *parts: Any) -> Key | None:
-    """What a request with these mappings is found by; None unless they are small dictionaries of
-    plain text.
+def own_fields(headers: LooseHeaders, fields: list[tuple[str, str]]) -> set[str] | None:
+    """Put a request's own fields into `fields`, checked.
 
-    Values of other types may be equal and yet be written otherwise: 1, 1.0 and True.
+    Returns:
+        Their names in lower case; None where the engine must read one of them, or must not send it.
     """
-    key = list(given)
-    for part in parts:
-        if part:
-            if type(part) is not dict or len(part) > _MAX_PAIRS:
-                return None
-            for pair in part.items():
-                if type(pair[1]) is not str or not isinstance(pair[0], str):
-                    return None
-                key.append(pair)
-        key.append(None)
-    return tuple(key)
-
-
-def template_key_of(
-    method: str, url: URL, headers: LooseHeaders | None, payload: Payload | None
-) -> Key | None:
-    """What requests of one kind have in common; None for those that are built one by one."""
-    if method not in _METHODS or url.raw_user is not None or url.raw_password is not None:
-        return None
-    content_type = None
-    if payload is not None:
-        content_type = payload.sole_type
-        if content_type is None or payload.at_hand is None:
+    names = set()
+    for pair in field_pairs(headers):
+        name, value = pair
+        lower = known_name(name)
+        if lower is None or type(value) is not str or _is_plain_value(value) is None:
+            try:
+                lower = check_field(name, value)
+            except (ValueError, TypeError):
+                return None  # the long way says why
+        if lower in ENGINE_FIELDS:
             return None
-    return plain_key((method, url.scheme, url.raw_authority, content_type), headers)
+        names.add(lower)
+        fields.append((name, value))
+    return names
+
+
+def _add_secrets(
+    fields: list[tuple[str, str]], told: AbstractSet[str], cookies: str, auth: BasicAuth | None
+) -> bool:
+    """Add the jar's cookies and the credentials; False where a field has `told` others already."""
+    if cookies:
+        if "cookie" in told:
+            return False
+        fields.append(("Cookie", cookies))
+    if auth is not None:
+        if type(auth) is not BasicAuth or "authorization" in told:
+            return False
+        fields.append(("Authorization", auth.encode()))
+    return True
+
+
+def _body_at_hand(payload: Payload, fields: list[tuple[str, str]], *, told: bool) -> bytes | None:
+    """The body, whose type goes to `fields` unless a field has `told` it; None where it is not at
+    hand, or says more of itself.
+    """
+    content_type = payload.sole_type
+    if content_type is None or _is_plain_value(content_type) is None:
+        return None
+    if not told:
+        fields.append(("Content-Type", content_type))
+    return payload.at_hand
 
 
 class RequestTemplate:
-    """One request, without its body, as the pattern of the next of its kind.
+    """What all usual requests of one method to one origin have in common.
 
     Args:
-        request: A request with what is sent for it (`_ready`); it stays as it is.
+        request: Such a request, without fields or a body of its own; it stays as it is.
+        route: Its way.
+        head: What is sent for it.
+        auth: The session's credentials, where they may go there.
     """
 
-    __slots__ = ("_head", "_route", "built")
+    __slots__ = ("_attributes", "_auth", "_head", "_names", "_route", "_variants")
 
-    def __init__(self, request: ClientRequest) -> None:
-        assert request._ready is not None
-        self.built = built = request.copy()
-        self._route, head = request._ready
-        self._head = head.as_template()
-        built._body = built._ready = None
+    def __init__(
+        self, request: ClientRequest, route: Route, head: RequestHead, auth: BasicAuth | None
+    ) -> None:
+        self._attributes = attributes = request.__dict__.copy()
+        attributes.pop("url", None)  # each has its own, or the text of one
+        attributes.pop("original_url", None)
+        self._route = route
+        self._head = head
+        self._names = request._shared.names
+        self._auth = auth
+        # By the names of shared fields that a request says itself.
+        self._variants: dict[frozenset[str], RequestTemplate] = {}
 
     @staticmethod
-    def fits(request: ClientRequest) -> bool:
-        """Whether nothing but the start line and Content-Length follows from path, query and
-        body.
+    def fits(request: ClientRequest, route: Route, head: RequestHead) -> bool:
+        """Whether requests like this one can be made from a template: nothing but the start line
+        and Content-Length follows from path, query and body.
         """
-        assert request._ready is not None
-        route, head = request._ready
-        usual = (
-            not (head.streamed or head.close or head.expect_continue or head.upgrade)
-            and head.version is None
-        )
-        return (
-            usual and request._engine is None and request._headers is None and route.forward is None
-        )
+        usual = not (head.streamed or head.close or head.expect_continue or head.upgrade)
+        own = request._engine is not None or request._headers is not None
+        # RFC 9110 11.7.2: what is meant for a proxy goes no further than that.
+        told_proxy = bool(route.hops) and "proxy-authorization" in request._shared.names
+        at_proxy = route.forward is not None or told_proxy
+        return usual and head.version is None and not (own or at_proxy)
 
-    def request(self, url: URL, payload: Payload | None) -> ClientRequest:
-        """The request of this kind for `url`, with `payload`."""
-        made = self.built.copy()
-        made.original_url = url
-        made.url = url.with_fragment(None) if url.raw_fragment else url
-        made._body = payload
-        body = None if payload is None else payload.at_hand
-        made._ready = self._route, self._head.from_template(target_of(made.url), body)
+    def request(self, hop: Hop, cookies: str, traces: Any) -> ClientRequest | None:
+        """The request of `hop`, with its route and its head.
+
+        Args:
+            hop: A hop that is trusted, of this method and to this origin.
+            cookies: The jar's Cookie line for it.
+            traces: Who listens.
+
+        Returns:
+            None where it needs the long way.
+        """
+        fields: list[tuple[str, str]] = []
+        shared, template = self._names, self
+        names: frozenset[str] | set[str] = _NO_NAMES
+        if hop.headers:
+            own = own_fields(hop.headers, fields)
+            if own is None or (self._route.hops and "proxy-authorization" in own):
+                return None
+            names = own
+            if not shared.isdisjoint(names):
+                template = self._variant(shared & names)
+        auth = hop.auth if hop.auth is not None else self._auth
+        if (cookies or auth is not None) and not _add_secrets(
+            fields, names | shared, cookies, auth
+        ):
+            return None
+        payload, body = hop.data, None
+        if payload is not None:
+            told = "content-type" in names or "content-type" in shared
+            body = _body_at_hand(payload, fields, told=told)
+            if body is None:
+                return None
+        made = object.__new__(ClientRequest)
+        made.__dict__ = attributes = template._attributes.copy()
+        attributes["_fields"] = fields
+        text = hop.text
+        if text is not None:
+            attributes["_text"] = text
+            target = text[text.find("/", 8) :]
+        else:
+            url = hop.url
+            attributes["original_url"] = url
+            attributes["url"] = url = url.with_fragment(None) if url.raw_fragment else url
+            target = target_of(url)
+        attributes["_ready"] = self._route, template._head.from_template(target, fields, body)
+        if auth is not None:
+            attributes["auth"] = auth
+        if payload is not None:
+            attributes["_body"] = payload
+        if traces is not None:
+            attributes["_traces"] = traces
         return made
+
+    def _variant(self, replaced: frozenset[str]) -> RequestTemplate:
+        """The template for requests that say these shared fields themselves."""
+        variant = self._variants.get(replaced)
+        if variant is None:
+            request = object.__new__(ClientRequest)
+            request.__dict__.update(self._attributes)
+            request._shared = block = FieldBlock(
+                pair for pair in request._shared.pairs if pair[0].lower() not in replaced
+            )
+            head = self._head.from_template("", (), None)
+            head.shared, head.template = block, None
+            variant = RequestTemplate(request, self._route, head, self._auth)
+            if len(self._variants) >= _MOST_VARIANTS:
+                self._variants.clear()
+            self._variants[replaced] = variant
+        return variant

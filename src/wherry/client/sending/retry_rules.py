@@ -18,6 +18,7 @@ from wherry.errors import (
 from wherry.protocol.connection import Exchange
 
 if TYPE_CHECKING:
+    from wherry.body.payload.base import Payload
     from wherry.client.request import ClientRequest
     from wherry.connect.route import Route
 
@@ -25,9 +26,20 @@ if TYPE_CHECKING:
 MAX_UNPROCESSED_TRIES = 10
 
 
-def may_try_again(exc: ClientConnectionError, tries: int) -> bool:
-    """Whether a request that failed `tries` times may be sent once more, its body left aside."""
-    return exc.resend_safe and (tries < 2 or (exc.unprocessed and tries < MAX_UNPROCESSED_TRIES))
+def may_try_again(
+    exc: ClientConnectionError | ClientResponseError, tries: int, payload: Payload | None
+) -> bool:
+    """Whether a request that failed `tries` times may be sent once more.
+
+    Args:
+        exc: How it failed; `failed` has said whether sending it twice does no harm.
+        tries: How often it was sent.
+        payload: Its body, which must be there still.
+    """
+    if not isinstance(exc, ClientConnectionError):
+        return False
+    often = tries < 2 or (exc.unprocessed and tries < MAX_UNPROCESSED_TRIES)
+    return exc.resend_safe and often and (payload is None or payload.replayable)
 
 
 def failed(

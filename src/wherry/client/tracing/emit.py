@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from multidict import CIMultiDict, getversion
+from multidict import CIMultiDict
 
 from wherry.client.tracing.signals import Traces
 from wherry.protocol.connection import Connection, Exchange
@@ -16,28 +16,13 @@ from wherry.protocol.heads import RequestHead
 
 if TYPE_CHECKING:
     from wherry.client.request import ClientRequest
-    from wherry.client.session import ClientSession
+    from wherry.client.sending.redirect_rules import Hop
 
 
-async def emit_start(
-    session: ClientSession, request: ClientRequest, headers: CIMultiDict[str], traces: Traces
-) -> ClientRequest | None:
-    """The request with its traces, its listeners notified; None if what they did makes another
-    request of it.
-    """
-    seen: Any = headers  # for getversion, whose types want another one
-    version = getversion(seen)
-    traces.follow(request.method, request.original_url, headers)
+async def emit_start(hop: Hop, headers: CIMultiDict[str], traces: Traces) -> None:
+    """The request begins; what listeners add to `headers` is sent."""
+    traces.follow(hop.method, hop.url, headers)
     await traces.request_start()
-    if getversion(seen) != version or not session._still_holds(request, request.url):
-        return None
-    traced = request.copy()
-    traced._traces = traces
-    if session._onion is None and "on_request_headers_sent" in traces.subscribed:
-        if request._listed is None:
-            request._listed = request.copy().headers
-        traced._headers = request._listed.copy()
-    return traced
 
 
 async def emit_connection(

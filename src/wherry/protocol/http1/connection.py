@@ -141,7 +141,10 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if data is None:
             data = head.encoded_http1 = encode_head(head)
         self.capacity = 0
-        exchange = Http1Exchange(self, sink, self.exchanges > 0, head)
+        exchange = Http1Exchange(self, sink, self.exchanges > 0)
+        exchange._ended = not head.streamed
+        exchange._chunked = head.content_length is None
+        exchange.asks_to_switch = head.upgrade is not None
         self.exchanges += 1
         self.exchange = exchange
         sink.flow = exchange

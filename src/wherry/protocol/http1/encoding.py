@@ -14,11 +14,14 @@ def encode_head(head: RequestHead) -> bytes:
     if template is not None:
         common = template.encoded_http1
         if common is None:
-            common = template.encoded_http1 = _between_target_and_length(template)
+            common = template.encoded_http1 = _between_target_and_fields(template)
         start = f"{head.method} {head.target}".encode("utf-8", "surrogateescape")
-        if head.content_length is None:
-            return b"%b%b\r\n" % (start, common)
-        return b"%b%bContent-Length: %d\r\n\r\n" % (start, common, head.content_length)
+        own = (
+            "".join([f"{name}: {value}\r\n" for name, value in head.fields]) if head.fields else ""
+        )
+        if head.content_length is not None:
+            own = f"{own}Content-Length: {head.content_length}\r\n"
+        return b"%b%b%b\r\n" % (start, common, own.encode("utf-8", "surrogateescape"))
     version = "1.0" if head.version == HttpVersion10 else "1.1"
     shared = head.shared
     block = shared.encoded_http1
@@ -46,10 +49,9 @@ def encode_head(head: RequestHead) -> bytes:
     return b"%b%b%b\r\n" % (start, block, "".join(lines).encode("utf-8", "surrogateescape"))
 
 
-def _between_target_and_length(template: RequestHead) -> bytes:
+def _between_target_and_fields(template: RequestHead) -> bytes:
     """What heads that are `from_template` this one have in common."""
-    pairs = (*template.shared.pairs, *template.fields)
-    lines = "".join([f"{name}: {value}\r\n" for name, value in pairs])
+    lines = "".join([f"{name}: {value}\r\n" for name, value in template.shared.pairs])
     return f" HTTP/1.1\r\nHost: {template.authority}\r\n{lines}".encode("utf-8", "surrogateescape")
 
 

@@ -16,8 +16,8 @@ from wherry.errors import (
     ClientPayloadError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Connection, Exchange, Tunnel, TunnelReceiver
-from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
+from wherry.protocol.connection import Connection, Exchange, Tunnel, TunnelReceiver
+from wherry.protocol.heads import FieldPairs, ResponseHead
 
 
 class Http1Carrier(Connection):
@@ -69,13 +69,10 @@ class Http1Exchange(Exchange):
 
     connection: Http1Carrier
 
-    def __init__(
-        self, connection: Http1Carrier, sink: BodySink, reused: bool, head: RequestHead
-    ) -> None:
-        super().__init__(connection, sink, reused)
-        self._ended = not head.streamed
-        self._chunked = head.content_length is None
-        self.asks_to_switch = head.upgrade is not None
+    # Set by `Http1Connection.start`, which makes an exchange with one call.
+    _ended: bool  # the request's body is out
+    _chunked: bool
+    asks_to_switch: bool
 
     @property
     def request_ended(self) -> bool:

@@ -1,0 +1,87 @@
+"""URLs that are texts already: what yarl would write as it stands needs no URL object to be sent.
+
+A target of a grammar that is narrower than RFC 3986's, behind an origin that was looked at before,
+is what yarl makes of it, character for character: nothing in it is percent-encoded or must be, no
+segment begins with a dot, and there is no fragment.  All else goes by yarl.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from yarl import URL
+
+_SAFE = r"A-Za-z0-9\-._~!$'()*,/:@"
+# At a place in a text, to its end: a path, and a query that is not empty.
+is_plain_target = re.compile(
+    rf"(?:/(?!\.)[A-Za-z0-9\-._~!$'()*,:@&+;=]*+)++(?:\?[{_SAFE}?&+;=]*[{_SAFE}?+;=])?+"
+).fullmatch
+_is_plain_argument = re.compile(rf"[{_SAFE}? ]*+").fullmatch
+
+
+def plain_query(params: Any) -> str | None:
+    """A query of a dictionary of plain texts and numbers, as yarl writes it; None for all else."""
+    if type(params) is not dict:
+        return None
+    parts = []
+    for name, value in params.items():
+        if type(value) is int:
+            value = str(value)
+        elif type(value) is not str or _is_plain_argument(value) is None:
+            return None
+        if type(name) is not str or _is_plain_argument(name) is None:
+            return None
+        parts.append(f"{name}={value}")
+    return "&".join(parts).replace(" ", "+")
+
+
+def plain_origin(text: str, url: URL) -> str | None:
+    """The part of `text` before its path, if it is what yarl says of `url`, made of `text`."""
+    origin = text[: text.find("/", 8)]
+    plain = url.raw_user is None and url.raw_password is None and url.scheme in ("http", "https")
+    return origin if plain and origin == f"{url.scheme}://{url.raw_authority}" else None
+
+
+class UrlOfText:
+    """An attribute of a request that was made of a text: its URL, when somebody asks for it."""
+
+    _name: str
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        text = instance.__dict__.get("_text")
+        if text is None:
+            raise AttributeError(
+                f"{type(instance).__name__!r} object has no attribute {self._name!r}",
+                name=self._name,
+                obj=instance,
+            )
+        url = instance.__dict__[self._name] = URL(text)
+        return url
+
+
+class UrlOfRequest:
+    """An attribute of a response to such a request: its URL, which has no fragment."""
+
+    _name: str
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        request = instance._request
+        if request is None:
+            raise AttributeError(
+                f"{type(instance).__name__!r} object has no attribute {self._name!r}",
+                name=self._name,
+                obj=instance,
+            )
+        url = instance.__dict__[self._name] = request.original_url
+        return url
