@@ -38,6 +38,8 @@ LEFT_OUT = {
     ("pyreqwest", "multipart"),
 }
 LEFT_OUT |= {(name, "http2") for name in ("floor", "aiohttp", "aiosonic")}
+# Written for those that take both as these do.
+LEFT_OUT |= {(name, "params") for name in CLIENTS if name not in {"wherry", "aiohttp"}}
 # Only these two have middlewares and trace listeners of this kind.
 LEFT_OUT |= {
     (name, kind)

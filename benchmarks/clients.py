@@ -16,10 +16,10 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from itertools import cycle
+from itertools import count, cycle
 from typing import Any
 
-from benchmarks.scenarios import SCENARIOS, Scenario
+from benchmarks.scenarios import SCENARIOS, UNLIKE, Scenario
 
 MESSAGE = {"chat_id": 12345, "text": "Hello, World!"}
 COOKIES = {f"name{at}": f"value{at}" for at in range(30)}
@@ -36,12 +36,30 @@ class Setting:
         self.urls = url.split()
         self.url = self.urls[0]
         self.next_url: Callable[[], str] = cycle(self.urls).__next__
+        self.numbers = count(int(time.time()))
+        if scenario.path == UNLIKE:
+            self.next_url = self.new_url
         self.upload = upload
         self.authority = authority
         self.context = ssl.create_default_context(cafile=authority)
         if scenario.tls_version == "1.2":
             self.context.maximum_version = ssl.TLSVersion.TLSv1_2
         self.cookies = COOKIES if scenario.kind == "cookies" else None
+
+    def new_url(self) -> str:
+        """A URL that was never asked for."""
+        number = next(self.numbers)
+        if self.scenario.kind == "params":
+            return f"{self.url}users/{number}"
+        return f"{self.url}users/{number}?page={number}"
+
+    def arguments(self) -> dict[str, Any]:
+        """Query and fields of one request alone."""
+        number = next(self.numbers)
+        return {
+            "params": {"page": number, "per_page": 100, "q": f"term {number}"},
+            "headers": {"Authorization": f"Bearer {number}", "X-Request-Id": f"r-{number}"},
+        }
 
 
 async def pass_on(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -83,7 +101,11 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
                 await response.json()
 
         async def post() -> None:
-            async with session.post(url, json=MESSAGE) as response:
+            async with session.post(at.next_url(), json=MESSAGE) as response:
+                await response.json()
+
+        async def params() -> None:
+            async with session.get(at.next_url(), **at.arguments()) as response:
                 await response.json()
 
         async def download() -> None:
@@ -101,9 +123,13 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
                 async with session.post(url, data={"file": file, "name": "x"}) as response:
                     await response.read()
 
-        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(
-            kind, get_json
-        )
+        yield {
+            "post": post,
+            "params": params,
+            "download": download,
+            "upload": upload,
+            "multipart": multipart,
+        }.get(kind, get_json)
 
 
 @contextlib.asynccontextmanager
@@ -159,7 +185,7 @@ async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
             (await client.get(at.next_url())).json()
 
         async def post() -> None:
-            (await client.post(url, json=MESSAGE)).json()
+            (await client.post(at.next_url(), json=MESSAGE)).json()
 
         async def download() -> None:
             async with client.stream("GET", url) as response:
@@ -206,7 +232,7 @@ async def with_niquests(at: Setting) -> AsyncIterator[Fetch]:
             (await session.get(at.next_url())).json()
 
         async def post() -> None:
-            (await session.post(url, json=MESSAGE)).json()
+            (await session.post(at.next_url(), json=MESSAGE)).json()
 
         async def download() -> None:
             response = await session.get(url, stream=True)
@@ -247,7 +273,7 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
             await (await client.get(at.next_url()).build().send()).json()
 
         async def post() -> None:
-            await (await client.post(url).body_json(MESSAGE).build().send()).json()
+            await (await client.post(at.next_url()).body_json(MESSAGE).build().send()).json()
 
         async def download() -> None:
             async with client.get(url).build_streamed() as response:
@@ -294,7 +320,7 @@ async def with_curl_cffi(at: Setting) -> AsyncIterator[Fetch]:
             (await session.get(at.next_url())).json()
 
         async def post() -> None:
-            (await session.post(url, json=MESSAGE)).json()
+            (await session.post(at.next_url(), json=MESSAGE)).json()
 
         async def download() -> None:
             async with session.stream("GET", url) as response:
@@ -335,7 +361,7 @@ async def with_aiosonic(at: Setting) -> AsyncIterator[Fetch]:
             await response.json()
 
         async def post() -> None:
-            await (await client.post(url, json=MESSAGE)).json()
+            await (await client.post(at.next_url(), json=MESSAGE)).json()
 
         async def download() -> None:
             await (await client.get(url)).content()
@@ -380,6 +406,13 @@ async def with_floor(at: Setting) -> AsyncIterator[Fetch]:
         for p in paths
     ]
     plain = at.scenario.kind != "download"
+    if at.scenario.path == UNLIKE:
+        heads = []
+    origin = f"{url.scheme}://{url.authority}"
+    rest = f" HTTP/1.1\r\nHost: {url.host}:{url.port}\r\n{agent}\r\n"
+
+    def written(text: str) -> bytes:
+        return f"GET {text.removeprefix(origin)}{rest}".encode()
 
     class Protocol(asyncio.BufferedProtocol):
         def __init__(self) -> None:
@@ -425,7 +458,7 @@ async def with_floor(at: Setting) -> AsyncIterator[Fetch]:
                 _, protocol = await loop.create_connection(
                     Protocol, "127.0.0.1", url.port or 0, **options
                 )
-            for head in heads:
+            for head in heads or [written(at.next_url())]:
                 body = await protocol.ask(head)
             if plain:
                 json.loads(body)

@@ -19,6 +19,8 @@ from pathlib import Path
 
 MIB = 2**20
 ORIGINS = 50
+# Under it every path answers, each time with another head and another body.
+UNLIKE = "/api/"
 LATENCY = "p50/p99 ms, us CPU a request, MiB of growth"
 
 
@@ -33,8 +35,8 @@ class Scenario:
         tasks: How many are in flight.
         path: What is asked for.
         tls: Whether over TLS.
-        kind: "json", "post", "http2", "cookies", "middlewares", "traced", "latency", "download",
-            "upload", "multipart" or "connect".
+        kind: "json", "post", "params", "http2", "cookies", "middlewares", "traced", "latency",
+            "download", "upload", "multipart" or "connect".
         unit: What the figure is.
         limit: Connections at most.
         origins: Among how many the requests are spread.
@@ -55,6 +57,12 @@ class Scenario:
 
 
 SCENARIOS = (
+    Scenario("unlike", "unlike: a new URL and a new head each time", 8_000, 32, UNLIKE),
+    Scenario(
+        "unlike-params", "unlike, with params= and headers=", 8_000, 32, UNLIKE, kind="params"
+    ),
+    Scenario("unlike-tls", "unlike, over TLS", 8_000, 32, UNLIKE, tls=True),
+    Scenario("post-unlike", "unlike, POST of JSON", 8_000, 32, UNLIKE, kind="post"),
     Scenario("small", "54-byte JSON, 32 in flight", 12_000, 32),
     Scenario("serial", "one after the other", 4_000, 1),
     Scenario("post", "POST of JSON, 32 in flight", 8_000, 32, kind="post"),
@@ -108,6 +116,15 @@ http {{
     listen 127.0.0.1:{tls_port} ssl http2 backlog=4096;
     root {root}/files; default_type application/json;
     location /json {{ return 200 '{{"id": 12345, "name": "wherry", "ok": true, "n": [1,2]}}'; }}
+    location /api/ {{
+      add_header X-Request-Id $request_id; add_header ETag '"$request_id"';
+      add_header Cache-Control "private, max-age=0"; add_header X-RateLimit-Limit 5000;
+      add_header X-RateLimit-Remaining $connection_requests; add_header X-RateLimit-Reset $msec;
+      add_header Vary "Accept, Accept-Encoding"; add_header X-Content-Type-Options nosniff;
+      add_header Strict-Transport-Security "max-age=31536000"; add_header X-Frame-Options DENY;
+      return 200 '{{"id": "$request_id", "uri": "$request_uri", "at": "$time_iso8601", "text":
+        "{text}", "tags": [1, 2, 3, "four", null, true]}}';
+    }}
     location /close {{ keepalive_timeout 0; return 200 '{{}}'; }}
     location /r3 {{ return 302 /r2; }} location /r2 {{ return 302 /r1; }}
     location /r1 {{ return 302 /json; }}
@@ -213,7 +230,13 @@ def nginx() -> Iterator[Server]:
             f"listen {address}:{port} backlog=4096;" for address in other_addresses()
         )
         (root / "nginx.conf").write_text(
-            CONFIGURATION.format(root=root, port=port, tls_port=tls_port, listens=listens)
+            CONFIGURATION.format(
+                root=root,
+                text="What a body says. " * 25,
+                port=port,
+                tls_port=tls_port,
+                listens=listens,
+            )
         )
         command = [program, "-c", str(root / "nginx.conf")]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
