@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import Iterator
+from http.cookies import SimpleCookie
 from typing import Any, ClassVar, Generic, TypeVar
 from unittest import mock
 
@@ -602,3 +603,89 @@ async def test_a_timeout_of_an_overridden_method_is_one_of_the_connection() -> N
             for method in ("GET", "POST"):
                 with pytest.raises(wherry.ConnectionTimeoutError, match=r"http://a\.test"):
                     await client.request(method, "http://a.test/?token=1")
+
+
+# --- answers that nobody asked for ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n", b"?"])
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize("when", ["at once", "kept"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("body", [None, b"abc", pieces])
+async def test_a_connection_that_was_answered_before_it_was_asked_is_not_used(
+    answer: bytes, ends: bool, when: str, method: str, body: Any
+) -> None:
+    asked: list[bytes] = []
+    early = asyncio.Event()
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        is_first = connections == 1
+        with (
+            contextlib.suppress(asyncio.IncompleteReadError, ConnectionError),
+            contextlib.closing(writer),
+        ):
+            while True:
+                if is_first and (when == "at once" or asked):
+                    writer.write(answer)
+                    early.set()
+                    if ends:
+                        return
+                head = await reader.readuntil(b"\r\n\r\n")
+                if b"chunked" in head:
+                    head += await reader.readuntil(b"0\r\n\r\n")
+                elif b"Content-Length: 3" in head:
+                    head += await reader.readexactly(3)
+                asked.append(head)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with ClientSession(timeout=ClientTimeout(total=10)) as client:
+        if when == "kept":
+            async with client.get(url) as response:
+                assert await response.text() == "ok"
+            await early.wait()
+        data = body() if callable(body) else body
+        async with client.request(method, url, data=data) as response:
+            assert (response.status, await response.text()) == (200, "ok")
+        assert client.connector is not None
+        assert client.connector.stats().open == 1
+    server.close()
+    assert connections == 2
+    assert len(asked) == (2 if when == "kept" else 1)
+    if body is not None:
+        assert b"abc" in asked[-1]
+
+
+class OtherJar:
+    """What aiohttp asks of a jar, and nothing else."""
+
+    def __init__(self) -> None:
+        self.kept: SimpleCookie = SimpleCookie()
+
+    def update_cookies(self, cookies: Any, response_url: URL | None = None) -> None:
+        for name, value in dict(cookies).items():
+            self.kept[name] = value
+
+    def filter_cookies(self, request_url: URL) -> SimpleCookie:
+        return self.kept
+
+
+async def test_a_jar_of_another_kind_keeps_the_cookies(peer, session) -> None:
+    server = await peer(
+        lambda _: reply(200, b"", [("Set-Cookie", "a=b; Path=/"), ("Set-Cookie", "c=d")])
+    )
+    jar = OtherJar()
+    async with session(cookie_jar=jar, cookies={"x": "y"}) as client:
+        assert client.cookie_jar is jar
+        for _ in range(2):
+            await client.get(server.url(), cookies={"own": "1"})
+        await client.get(server.url())
+    first, second, third = (set(asked.headers["Cookie"].split("; ")) for asked in server.asked)
+    assert first == {"x=y", "own=1"}
+    assert second == {"x=y", "a=b", "c=d", "own=1"}
+    assert third == {"x=y", "a=b", "c=d"}

@@ -52,7 +52,7 @@ from wherry.client.websocket.connect import _WSConnectOptions, close_websockets,
 from wherry.client.websocket.websocket import ClientWebSocketResponse
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.connect.hooks import CHANGES
-from wherry.cookies.abc import AbstractCookieJar
+from wherry.cookies.abc import AbstractCookieJar, as_jar
 from wherry.cookies.jar import CookieJar
 from wherry.protocol.connection import Exchange
 from wherry.types import (
@@ -173,9 +173,9 @@ class ClientSession(SessionProperties):
         self._timeout = session_timeout(timeout, read_timeout, conn_timeout)
         if cookie_jar is None:
             cookie_jar = CookieJar()
-        self._cookie_jar = cookie_jar
+        self._cookie_jar = as_jar(cookie_jar)
         if cookies is not None:
-            cookie_jar.update_cookies(cookies)
+            self._cookie_jar.update_cookies(cookies)
         self._connector_owner = connector_owner
         self._default_auth = check_auth(auth)
         self._proxies = SessionProxies(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from multidict import CIMultiDict
 
@@ -17,7 +17,7 @@ from wherry.client.sending.request_builder import RequestBuilder
 from wherry.client.timeouts import ClientTimeout
 from wherry.client.tracing.signals import TraceConfig
 from wherry.connect.connector import BaseConnector
-from wherry.cookies.abc import AbstractCookieJar
+from wherry.cookies.abc import AbstractCookieJar, ForeignJar
 from wherry.types import HttpVersion, JSONEncoder
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class SessionProperties(RequestBuilder):
 
     @property
     def cookie_jar(self) -> AbstractCookieJar:
-        return self._cookie_jar
+        jar = self._cookie_jar
+        return cast("AbstractCookieJar", jar.given) if isinstance(jar, ForeignJar) else jar
 
     @property
     def version(self) -> HttpVersion:

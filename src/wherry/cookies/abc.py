@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from http.cookies import BaseCookie, Morsel, SimpleCookie
 from types import MappingProxyType
+from typing import Any
 
 from yarl import URL
 
@@ -142,3 +143,60 @@ class DummyCookieJar(AbstractCookieJar):
     def cookie_header(self, url: URL) -> str:
         """No cookies."""
         return ""
+
+
+class ForeignJar(AbstractCookieJar):
+    """A jar of another kind, which has what aiohttp asks of one: `filter_cookies` and
+    `update_cookies`.
+
+    Args:
+        given: The jar.
+    """
+
+    def __init__(self, given: Any) -> None:
+        super().__init__()
+        self.given = given
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.given, name)
+
+    def __iter__(self) -> Iterator[Morsel[str]]:
+        return iter(self.given)
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    @property
+    def quote_cookie(self) -> bool:
+        """As the jar says, if it does."""
+        return bool(getattr(self.given, "quote_cookie", True))
+
+    def clear(self, predicate: ClearCookiePredicate | None = None) -> None:
+        """Let the jar do so."""
+        self.given.clear(predicate)
+
+    def clear_domain(self, domain: str) -> None:
+        """Let the jar do so."""
+        self.given.clear_domain(domain)
+
+    def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
+        """Let the jar do so."""
+        self.given.update_cookies(cookies, response_url)
+
+    def filter_cookies(self, request_url: URL) -> BaseCookie[str]:
+        """What the jar has for a URL."""
+        found: BaseCookie[str] = self.given.filter_cookies(request_url)
+        return found
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Let the jar do so, if it can."""
+        own = getattr(self.given, "update_cookies_from_headers", None)
+        if own is None:
+            super().update_cookies_from_headers(headers, response_url)
+        else:
+            own(headers, response_url)
+
+
+def as_jar(jar: Any) -> AbstractCookieJar:
+    """A jar of any kind as one of ours."""
+    return jar if isinstance(jar, AbstractCookieJar) else ForeignJar(jar)
