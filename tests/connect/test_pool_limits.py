@@ -397,9 +397,14 @@ async def test_a_multiplexed_connection_that_others_use_makes_no_room(serve, way
         asked.clear()
         await asked.wait()
         assert connection.capacity > 0
+        pool.keepalive_timeout = 0.0
+        pool._close_expired()
+        assert connection.is_usable()
         second = asyncio.create_task(fetch(connector, f"http://127.0.0.1:{other}/"))
         await asyncio.sleep(0)
         assert not pool._evict_idle(0.0)
+        # One that ends beside it gives its place back, and the other host waits on.
+        assert (await fetch(connector, f"http://127.0.0.1:{one}/")).connection is connection
         answer.set()
         assert (await first).body == b"whole"
         assert (await second).body == b"whole"
