@@ -70,7 +70,7 @@ def test_proxy_auth_goes_with_a_single_proxy_and_wins_over_its_url() -> None:
     assert proxy_hops(["socks5://h"], auth)[0].password == "b"
     with pytest.raises(ValueError, match="each hop"):
         proxy_hops(["http://h", "http://i"], auth)
-    with pytest.raises(ValueError, match="must be a BasicAuth"):
+    with pytest.raises(ValueError, match="must be None or BasicAuth"):
         proxy_hops("http://h", "user:password")  # type: ignore[arg-type]
 
 

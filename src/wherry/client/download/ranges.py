@@ -56,6 +56,19 @@ async def fetch(job: Job, connections: int) -> bool:
     return await _Fetch(job, connections).run()
 
 
+async def _end(tasks: list[asyncio.Task[None]]) -> asyncio.CancelledError | None:
+    """Cancel tasks and wait for their end, whoever cancels meanwhile: that is given back."""
+    cancelled = None
+    for task in tasks:
+        task.cancel()
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    return cancelled
+
+
 class _Fetch:
     def __init__(self, job: Job, connections: int) -> None:
         held = job.part.held
@@ -71,29 +84,40 @@ class _Fetch:
 
     async def run(self) -> bool:
         workers = self._workers
-        task = asyncio.current_task()
-        assert task is not None
-        asked = task.cancelling()
         while self._missing:
             before = self._size
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(workers):
-                        group.create_task(self._work())
-            except BaseExceptionGroup as failures:
-                # Up to Python 3.12 a group that fails forgets that its own task was cancelled.
-                if task.cancelling() > asked:
-                    raise asyncio.CancelledError from None
-                # Of tasks that fail together the first one tells why.
-                if failures.subgroup(_Refused) is not None:
-                    return False
-                raise failures.exceptions[0] from None
+            failures = await self._together(workers)
+            # Of tasks that fail together the first one tells why.
+            if any(isinstance(failure, _Refused) for failure in failures):
+                return False
+            if failures:
+                raise failures[0]
             if self._missing and self._size == before:
                 assert self._error is not None
                 raise self._error
             # What was left by one when the others had ended.
             workers = 1
         return True
+
+    async def _together(self, workers: int) -> list[BaseException]:
+        """Let so many work until all are done or one fails, which ends the others.
+
+        No `asyncio.TaskGroup`: up to Python 3.12 one that fails cannot be told from one whose own
+        task was cancelled.
+
+        Returns:
+            How those failed that failed.
+        """
+        tasks = [asyncio.create_task(self._work()) for _ in range(workers)]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            cancelled = await _end(tasks)
+            endings = [None if task.cancelled() else task.exception() for task in tasks]
+            failures = [failure for failure in endings if failure is not None]
+        if cancelled is not None:
+            raise cancelled
+        return failures
 
     async def _work(self) -> None:
         """Take slices until there are none."""
