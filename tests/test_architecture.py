@@ -84,7 +84,7 @@ INSTALLED = ("wherry", "wherry.compat.aiohttp.hooks")
 OPTIONAL = {
     "aiodns", "aiogram", "backports", "brotli", "brotlicffi", "certifi", "chardetng_py",
     "charset_normalizer", "compression", "hypercorn", "isal", "jh2", "msgspec", "opentelemetry",
-    "orjson", "publicsuffixlist", "pydantic", "qh3", "redis", "truststore", "trustme", "uvloop",
+    "orjson", "publicsuffixlist", "pydantic", "qh3", "redis", "rich", "truststore", "trustme", "uvloop",
     "websockets", "zlib_ng",
 }  # fmt: skip
 # Our own modules that need one of these, and are therefore imported where they are used.
@@ -98,6 +98,13 @@ NEEDS_OPTIONAL = {
 # Modules that most programs never need, and that take long to import.
 LATE = {
     "pickle",
+    # Each command of the command line loads its own.
+    "wherry.cli.bars",
+    "wherry.cli.demo",
+    "wherry.cli.fetch",
+    "wherry.cli.har",
+    "wherry.cli.single",
+    "wherry.cli.socket",
     "wherry.connect.alt_svc",
     "wherry.connect.quic.race",
     "wherry.protocol.http2.connection",

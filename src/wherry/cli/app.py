@@ -1,4 +1,7 @@
-"""The commands and their options, by click; what they do is in the modules beside this one."""
+"""The commands and their options, by click; what they do is in the modules beside this one.
+
+Each command loads its own modules when it runs: help and completion need none of them.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +42,7 @@ from wherry.cli.curl_words import (
     upload_url,
     with_query,
 )
-from wherry.cli.demo import run_demo
-from wherry.cli.fetch import Plan, file_name, list_lines, read_list, run_fetch
-from wherry.cli.har import Recorder
 from wherry.cli.run import INTERRUPTED, run
-from wherry.cli.single import Output, run_single
-from wherry.cli.socket import Talk, run_talk
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLES = """\b
@@ -393,6 +391,8 @@ def _without_effect(function: Any) -> Any:
 @_without_effect
 def get(url: str, **given: Any) -> None:
     """Get URL: shown on a terminal, as plain bytes in a pipe, or saved to a file."""
+    from wherry.cli.single import Output, run_single
+
     if given["silent"] and not given["show_error"]:
         streams.silence_errors()
     with _mistakes():
@@ -401,7 +401,11 @@ def get(url: str, **given: Any) -> None:
     if given["curl"]:
         click.echo(curl_command(wanted))
         return
-    recorder = Recorder(given["har"]) if given["har"] else None
+    recorder = None
+    if given["har"]:
+        from wherry.cli.har import Recorder
+
+        recorder = Recorder(given["har"])
     output = Output(place, given["resume"], given["verbose"], given["fail"], recorder)
     output.head = given["include"] or given["head"]
     output.fail_after = given["fail_with_body"]
@@ -468,6 +472,8 @@ def _place_of(url: URL, given: dict[str, Any]) -> Path | None:
     if given["remote_name"]:
         if place is not None:
             raise UsageProblem("give one of --output and --remote-name")
+        from wherry.cli.fetch import file_name
+
         place = Path() if given["remote_header_name"] else Path(file_name(url))
     if place is None or place == Path("-"):
         return None
@@ -568,6 +574,8 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     wherry fetch -n 20 --per-host 2 -o pages/ https://example.org/a https://example.org/b
     grep -o 'https://[^"]*' page.html | wherry fetch -i - -o pages/ --report report.jsonl
     """
+    from wherry.cli.fetch import Plan, list_lines, read_list, run_fetch
+
     with _mistakes():
         jobs = read_list(urls, list_lines(lines.read()) if lines is not None else ())
         options = _ask(URL(), given)
@@ -653,6 +661,8 @@ def websocket(url: str, **given: Any) -> None:
     wherry ws ws://127.0.0.1:8000/chat
     wherry ws -m '{"subscribe": "ticks"}' -n 10 wss://feed.test/
     """
+    from wherry.cli.socket import Talk, run_talk
+
     with _mistakes():
         wanted = _ask(parse_url(url, ("ws", "wss", "http", "https")), given)
         talk = Talk(
@@ -689,6 +699,8 @@ def demo(url: str | None, requests: int | None, at_once: int | None) -> None:
     wherry demo
     wherry demo -n 2000 -c 100 http://127.0.0.1:8000/
     """
+    from wherry.cli.demo import run_demo
+
     with _mistakes():
         target = parse_url(url) if url else None
     run(run_demo(target, requests, at_once))

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-
-from rich.console import Console
-from rich.syntax import Syntax
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 import wherry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 # C0 and C1 controls but tab and line feed: a terminal takes them for commands.
 _CONTROLS = {code: "\ufffd" for code in [*range(0x20), *range(0x7F, 0xA0)] if code not in (9, 10)}
@@ -31,6 +32,10 @@ Seconds = dict[str, float | None]
 
 
 def errors() -> Console:
+    """A console on standard error."""
+    # rich is half of what a request costs at the start: many need none of it.
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -41,6 +46,8 @@ def plain(text: str) -> str:
 
 def fail(message: str) -> None:
     """The one line that tells what went wrong."""
+    from rich.text import Text
+
     line = " ".join(plain(message).split()) or "the request failed"
     errors().print(Text.assemble(("wherry: ", "bold red"), line))
 
@@ -61,6 +68,8 @@ def describe(exc: BaseException) -> str:
 
 def heads(response: wherry.ClientResponse) -> None:
     """Request and response heads of a response and of the redirects before it."""
+    from rich.text import Text
+
     console = errors()
     for step in (*response.history, response):
         info = step.request_info
@@ -98,6 +107,8 @@ def _protocol(response: wherry.ClientResponse) -> str:
 
 
 def _field(arrow: str, name: str, value: str) -> Text:
+    from rich.text import Text
+
     return Text.assemble(f"{arrow} ", (plain(name), "cyan"), ": ", plain(value))
 
 
@@ -142,6 +153,8 @@ def body(response: wherry.ClientResponse, content: bytes) -> None:
     Raises:
         ValueError: It is binary.
     """
+    from rich.console import Console
+
     console = Console(highlight=False, soft_wrap=True)
     try:
         text = content.decode(encoding_of(response))
@@ -155,6 +168,8 @@ def body(response: wherry.ClientResponse, content: bytes) -> None:
         except (ValueError, RecursionError):
             pass  # it says that it is JSON: it is shown as it is
         else:
+            from rich.syntax import Syntax
+
             console.print(Syntax(plain(text), "json", background_color="default", word_wrap=True))
             return
     if "\0" in text:
@@ -166,6 +181,8 @@ def body(response: wherry.ClientResponse, content: bytes) -> None:
 
 def note(text: str) -> None:
     """A remark on how things go."""
+    from rich.text import Text
+
     errors().print(Text(f"* {plain(text)}", "dim"))
 
 

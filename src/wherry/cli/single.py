@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import wherry
 from wherry.cli import show
 from wherry.cli.arguments import RequestArguments
-from wherry.cli.bars import Bars
-from wherry.cli.har import Recorder
+
+if TYPE_CHECKING:
+    from wherry.cli.bars import Bars
+    from wherry.cli.har import Recorder
 
 # A body that is larger is not gathered to be made pretty or recorded: it goes through piece by
 # piece.
@@ -64,7 +67,7 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
                 raise ValueError(f"--continue needs a file, and {output.path} is none")
             if wanted.method != "GET":
                 raise ValueError(f"--continue goes with GET, not with {wanted.method}")
-            with Bars(shown=output.bars) as bars:
+            with _bars(output) as bars:
                 await session.download(
                     wanted.url,
                     output.path,
@@ -112,6 +115,13 @@ def _is_stream(path: Path) -> bool:
     return path.is_symlink() and path.absolute().parts[1:2] in {("dev",), ("proc",)}
 
 
+def _bars(output: Output) -> Bars:
+    """Bars for a file; a body that is shown loads nothing for them."""
+    from wherry.cli.bars import Bars
+
+    return Bars(shown=output.bars)
+
+
 def _shows(output: Output) -> bool:
     return output.path is None and sys.stdout.isatty()
 
@@ -119,11 +129,11 @@ def _shows(output: Output) -> bool:
 async def _take(response: wherry.ClientResponse, output: Output) -> bytes | None:
     """Save or show the body; gives it where it is recorded, None if it is too large for that."""
     if output.path is not None and _is_stream(output.path):
-        with output.path.open("wb") as file, Bars(shown=output.bars) as bars:
+        with output.path.open("wb") as file, _bars(output) as bars:
             advance = bars.bar(output.path.name).advance
             return await _pour(response, output, file.write, advance)
     if output.path is not None:
-        with Bars(shown=output.bars) as bars:
+        with _bars(output) as bars:
             result = await response.download(
                 output.path, progress=bars.bar(output.path.name).advance
             )
