@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -62,11 +63,17 @@ async def hold_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 @pytest.mark.parametrize("way", ["direct", "https proxy"])
 @pytest.mark.parametrize("limits", [{"limit": 1}, {"limit": 3}])
+@pytest.mark.parametrize("eager", [False, True] if sys.version_info >= (3, 12) else [False])
 @pytest.mark.parametrize("new_loop", LOOPS)
 def test_the_limit_holds_while_peers_do_not_answer_close_notify(
-    new_loop, limits, way, server_context
+    new_loop, eager, limits, way, server_context
 ) -> None:
+    if eager and new_loop is not asyncio.SelectorEventLoop:
+        pytest.skip("only asyncio's loop is tried with eager tasks here")
+
     async def main() -> None:
+        if eager:  # tasks run as soon as they are made, which may be inside a connection's end
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         serve = Serve()
         hops = ()
         if way == "https proxy":

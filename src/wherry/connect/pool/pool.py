@@ -89,6 +89,7 @@ class Pool:
         self._closing: set[Connection] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._review: asyncio.TimerHandle | None = None
+        self._starting = False  # a dial is being started, which an eager task does at once
         self._opened = 0
         self._reused = 0
 
@@ -241,9 +242,11 @@ class Pool:
         route_pool = waiter.route_pool
         route_pool.dialling += 1
         self.connection_limits.take(route_pool.route.counted)
-        dial = self._loop.create_task(self._dial_for(waiter))
-        if dial.done():
-            return  # an eager task that failed at once
+        self._starting = True
+        try:
+            dial = self._loop.create_task(self._dial_for(waiter))
+        finally:
+            self._starting = False
         waiter.dial = dial
         self._dials.add(dial)
         dial.add_done_callback(lambda done: self._dial_ended(waiter, done))
@@ -268,6 +271,10 @@ class Pool:
         route_pool = waiter.route_pool
         waiter.connect_request.route = self._negotiated.way(route_pool.route)
         try:
+            if self._starting:
+                # An eager task, perhaps inside the call that ends another connection: the socket of
+                # that is closed when the call is over.
+                await asyncio.sleep(0)
             connection = await self._dial(waiter.connect_request)
         except BaseException as exc:
             if (
