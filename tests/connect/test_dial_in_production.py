@@ -276,7 +276,7 @@ async def test_a_name_that_was_not_found_is_asked_for_again(resolver) -> None:
     assert await cache.resolve("h.test", 80)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks: see CONTRIBUTING")
 def test_a_look_up_that_fails_at_once_is_asked_for_again_in_the_same_turn(resolver) -> None:
     """An eager task has ended before anybody could wait for it."""
 

@@ -26,6 +26,10 @@ from .conftest import Serve, fetch
 from .test_pool_machine import FakeConnection
 
 LOOPS = [asyncio.SelectorEventLoop, uvloop.new_event_loop]
+# asyncio's loop is tried with eager tasks too, where there are any.
+LOOPS_AND_EAGERNESS = [(loop, False) for loop in LOOPS] + (
+    [(asyncio.SelectorEventLoop, True)] if sys.version_info >= (3, 12) else []
+)
 
 
 def on(
@@ -63,14 +67,10 @@ async def hold_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 @pytest.mark.parametrize("way", ["direct", "https proxy"])
 @pytest.mark.parametrize("limits", [{"limit": 1}, {"limit": 3}])
-@pytest.mark.parametrize("eager", [False, True] if sys.version_info >= (3, 12) else [False])
-@pytest.mark.parametrize("new_loop", LOOPS)
+@pytest.mark.parametrize(("new_loop", "eager"), LOOPS_AND_EAGERNESS)
 def test_the_limit_holds_while_peers_do_not_answer_close_notify(
     new_loop, eager, limits, way, server_context
 ) -> None:
-    if eager and new_loop is not asyncio.SelectorEventLoop:
-        pytest.skip("only asyncio's loop is tried with eager tasks here")
-
     async def main() -> None:
         if eager:  # tasks run as soon as they are made, which may be inside a connection's end
             asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
