@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -247,3 +248,18 @@ def test_a_wrong_import_is_seen(monkeypatch, tmp_path):
         AssertionError, match=r"wherry\.protocol\.wrong imports wherry\.client\.session"
     ):
         test_imports_run_one_way("wherry.protocol.wrong")
+
+
+def test_no_group_of_a_pattern_is_repeated_possessively() -> None:
+    """Python 3.11.0 to 3.11.4, Debian 12's among them, match such a group wrongly where its
+    alternatives can fail after their beginning: what must be refused is taken.
+    """
+    possessive_group = re.compile(r"\)(?:[*+?]|\{\d*,?\d*\})\+|\(\?>")
+    patterns = re.compile(r"""r[bf]?(?:"[^"\n]*"|'[^'\n]*')|[bf]?r(?:"[^"\n]*"|'[^'\n]*')""")
+    found = [
+        f"{path.name}: {text}"
+        for path in SOURCE.rglob("*.py")
+        for text in patterns.findall(path.read_text("utf-8"))
+        if possessive_group.search(re.sub(r"\\.|\[[^\]]*\]", "x", text))
+    ]
+    assert not found

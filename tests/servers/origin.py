@@ -62,7 +62,9 @@ class Origin:
         proxies.
         """
         for transport in self._transports:
-            transport.abort()  # type: ignore[attr-defined]
+            # Python 3.11.2's TLS transport cannot be aborted once it is closed.
+            with contextlib.suppress(AttributeError):
+                transport.abort()  # type: ignore[attr-defined]
         for sock in self._sockets:
             # A TLS transport that was closed twice does not heed abort().
             if sock.fileno() >= 0:

@@ -28,7 +28,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # Where an item ends, or a value in quotes begins.
 _MARK: Final = re.compile(r';|=\s*+"')
 # A quote that ends a value: one that no backslash escapes, before a semicolon or the end.
-_CLOSING: Final = re.compile(r'(?:[^"\\]++|\\.|"(?!\s*+(?:;|\Z)))*+"', re.DOTALL)
+_CLOSING: Final = re.compile(r'(?:[^"\\]++|\\.|"(?!\s*+(?:;|\Z)))*"(?=\s*+(?:;|\Z))', re.DOTALL)
 _CONTINUED: Final = re.compile(r"(.+?)\*(\d{1,4})(\*?)\Z")
 
 # The warnings tell nothing of what came: Python remembers each text of a warning for the life of

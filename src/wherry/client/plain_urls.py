@@ -15,7 +15,7 @@ from yarl import URL
 _SAFE = r"A-Za-z0-9\-._~!$'()*,/:@"
 # At a place in a text, to its end: a path, and a query that is not empty.
 is_plain_target = re.compile(
-    rf"(?:/(?!\.)[A-Za-z0-9\-._~!$'()*,:@&+;=]*+)++(?:\?[{_SAFE}?&+;=]*[{_SAFE}?+;=])?+"
+    rf"(?:/(?!\.)[A-Za-z0-9\-._~!$'()*,:@&+;=]*+)+(?:\?[{_SAFE}?&+;=]*[{_SAFE}?+;=])?"
 ).fullmatch
 _is_plain_argument = re.compile(rf"[{_SAFE}? ]*+").fullmatch
 
