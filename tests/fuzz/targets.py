@@ -323,6 +323,7 @@ class _Engine:
     end = None
     stream_limit = 100
     is_open = True
+    heard_at = float("inf")
 
     def __init__(self, events: list[tuple[object, ...]]) -> None:
         self.events = events

@@ -109,7 +109,7 @@ class QuicTransport(asyncio.Transport):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._ping_at = math.inf  # when to say that we are still there
-        self._heard = loop.time()
+        self.heard_at = loop.time()  # when a datagram came last
         self.has_heard = False  # whether anything came at all
         self._refusals = 0
         self._extra = {"peername": sock.getpeername(), "sockname": sock.getsockname()}
@@ -124,6 +124,10 @@ class QuicTransport(asyncio.Transport):
             return self._sock
         return self._extra.get(name, default)
 
+    def get_write_buffer_size(self) -> int:
+        """How many bytes the system has not taken yet."""
+        return sum(map(len, self._unsent))
+
     # --- in ---------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
@@ -132,7 +136,7 @@ class QuicTransport(asyncio.Transport):
             return
         datagrams, failure = _read(sock)
         if datagrams:
-            now = self._heard = self._loop.time()
+            now = self.heard_at = self._loop.time()
             self.has_heard = True
             self._refusals = 0
             self._engine.receive(datagrams, now)
@@ -239,7 +243,7 @@ class QuicTransport(asyncio.Transport):
             _, at = due
             if at <= now + _GRANULARITY:
                 engine.handle_timer(max(now, at))
-                self.receiver.timer_passed(now - self._heard)
+                self.receiver.timer_passed(now - self.heard_at)
                 if self._sock is not None:
                     self.receiver.events_arrived()
             elif now >= self._ping_at - _GRANULARITY and self.receiver.is_busy:

@@ -7,6 +7,9 @@ speaks QUIC, and whoever owns the UDP socket (`DatagramTransport`) brings datagr
 A reader that pauses gets one window more; then nothing is taken from the engine any more, which
 therefore grants the server no credit, on no stream of this connection.  The connection starts
 nothing new meanwhile, so the pool dials another, and goes on when the reader does.
+
+An exchange that is given up in silence sends a PING along; nothing new starts before something
+comes (RFC 9000 10.1.2, 13.2.1), and a connection on which nothing does is given up.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any, Protocol, cast
 from wherry.errors import BadHttpMessage, ClientConnectionError, ServerDisconnectedError
 from wherry.protocol.connection import BodySink, Exchange, not_started
 from wherry.protocol.heads import RequestHead
+from wherry.protocol.http2.keepalive import ANSWER_SECONDS, SILENCE
 from wherry.protocol.http3.exchange import Http3Exchange
 from wherry.protocol.http3.frames import ConnectionFault, ErrorCode, StreamFault, code_name
 from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
@@ -37,6 +41,9 @@ _MAX_SILENCE = 5.0
 
 class DatagramTransport(Protocol):
     """Who owns the UDP socket."""
+
+    #: When a datagram came last, by the loop's clock.
+    heard_at: float
 
     def flush_soon(self) -> None:
         """The engine has something to send: in this turn of the loop, or the next."""
@@ -70,10 +77,13 @@ class Http3Connection(StreamKeeper):
 
     __slots__ = (
         "_active",
+        "_asked_after",
+        "_check",
         "_closed_waiter",
         "_draining",
         "_ended",
         "_engine",
+        "_given_up",
         "_held_back",
         "_last",
         "_limits",
@@ -115,13 +125,17 @@ class Http3Connection(StreamKeeper):
         self._draining = False
         self._ended = False
         self._held_back: set[Http3Exchange] = set()  # whose readers hold a whole window
+        self._check: asyncio.TimerHandle | None = None  # while the server is in doubt
+        self._asked_after = 0.0  # when something had come last before it was
+        self._given_up = False  # it did not answer
         self._closed_waiter: asyncio.Future[None] | None = None
         self._sender.open_control_streams(limits.max_head_size)
         self.capacity = engine.stream_limit
         transport.flush_soon()
 
     def _more_to_say(self) -> list[str]:
-        return [f"streams={self._active}", f"places={self.capacity}"]
+        said = [f"streams={self._active}", f"places={self.capacity}"]
+        return [*said, "in doubt"] if self._check is not None else said
 
     @property
     def is_draining(self) -> bool:
@@ -226,6 +240,9 @@ class Http3Connection(StreamKeeper):
         if self._transport is not None:
             self._transport.flush_soon()
 
+    def unsent(self, exchange: Http3Exchange) -> int:
+        return exchange.backlog_size + self._engine.unsent(exchange.stream_id)
+
     def reset(self, exchange: Http3Exchange, code: ErrorCode) -> None:
         """End one stream at once, if that is still to be done; the others never notice (RFC 9114
         4.1.1).
@@ -235,6 +252,8 @@ class Http3Connection(StreamKeeper):
         if not exchange.request_ended:
             self._engine.reset(exchange.stream_id, code)
         self.stop_sending(exchange.stream_id, code)
+        if code == ErrorCode.REQUEST_CANCELLED and not exchange.paused:
+            self._doubt()
         self._release(exchange)
 
     def stop_sending(self, stream_id: int, code: ErrorCode) -> None:
@@ -283,6 +302,8 @@ class Http3Connection(StreamKeeper):
             self._broken(fault)
         if engine.end is not None and not self._ended:
             self._lose(engine.end)
+        if self._check is not None:
+            self._note_answer(self._check)
 
     def _rare_event(self, event: Event) -> None:
         kind = event[0]
@@ -319,6 +340,9 @@ class Http3Connection(StreamKeeper):
         if not self._ended:
             self._fail_all(f"the connection to {self._peer()} ended", None)
         self._transport = None
+        if self._check is not None:
+            self._check.cancel()
+            self._check = None
         if self._closed_waiter is not None and not self._closed_waiter.done():
             self._closed_waiter.set_result(None)
         owner, self.owner = self.owner, None
@@ -355,8 +379,13 @@ class Http3Connection(StreamKeeper):
             return
         if self._draining:
             if not self._active:
-                self.close()
+                if self._given_up:
+                    self.abort()
+                else:
+                    self.close()
             return
+        if self._check is not None:
+            return  # nothing more starts until something has come
         before = self.capacity
         left = self._engine.stream_limit - self.exchanges
         if self._last is not None:
@@ -450,6 +479,46 @@ class Http3Connection(StreamKeeper):
         self.capacity = 0
         self._ended = True
         return exchanges
+
+    # --- whether the server is there --------------------------------------------------------------
+
+    def _doubt(self) -> None:
+        """An exchange is given up.  If nothing has come for long, ask along with its reset whether
+        anybody is there; no other starts before something comes.
+        """
+        transport = self._transport
+        if (
+            self._check is None
+            and transport is not None
+            and not transport.is_closing()
+            and self.loop.time() - transport.heard_at >= SILENCE
+        ):
+            self.capacity = 0
+            self._asked_after = transport.heard_at
+            self._engine.ping()
+            self._check = self.loop.call_later(ANSWER_SECONDS, self._no_answer)
+
+    def _note_answer(self, check: asyncio.TimerHandle) -> None:
+        """Go on if a datagram has come since the question: RFC 9000 13.2.1 has it acknowledged."""
+        if self._transport is not None and self._transport.heard_at != self._asked_after:
+            check.cancel()
+            self._check = None
+            self._make_place()
+
+    def _no_answer(self) -> None:
+        """Retire the connection: what is under way has time limits of its own.  Nobody is there for
+        an orderly end.
+        """
+        if self._ended:
+            return
+        self._given_up = True
+        if self.trial is not None:
+            self.trial.failed()
+            self.trial = None
+        if self._active:
+            self.retire()
+        else:
+            self.abort()
 
     def _peer(self) -> str:
         return "the server" if self.route is None else str(self.route.origin)

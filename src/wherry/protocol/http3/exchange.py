@@ -33,6 +33,10 @@ class Http3Carrier(Connection):
         """Send a piece of a body, None for its end."""
 
     @abstractmethod
+    def unsent(self, exchange: Http3Exchange) -> int:
+        """How many bytes of a request wait for credit, congestion or their turn."""
+
+    @abstractmethod
     def reset(self, exchange: Http3Exchange, code: ErrorCode) -> None:
         """End a stream in both directions."""
 
@@ -123,6 +127,9 @@ class Http3Exchange(Exchange):
                 self.writers.remove(waiter)
         if self.error is not None:
             raise self.error
+
+    def unsent(self) -> int:
+        return self.connection.unsent(self)
 
     def end(self, trailers: FieldPairs = ()) -> None:
         if self.ending:

@@ -139,6 +139,8 @@ class Receiver:
                     ErrorCode.STREAM_CREATION_ERROR, "the server opened a bidirectional stream"
                 )
             return  # what was under way on a stream that we gave up
+        if exchange.touched is not None:
+            exchange.touched()
         try:
             self._response_data(exchange, data, fin)
         except FrameTooLarge as exc:
@@ -201,8 +203,6 @@ class Receiver:
             )
         if exchange.informational is not None:
             exchange.informational(head)
-        if exchange.touched is not None:
-            exchange.touched()
 
     def _other(self, kind: int) -> None:
         if kind not in KNOWN_TYPES:
