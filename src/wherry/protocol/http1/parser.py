@@ -35,6 +35,8 @@ _BEGINNING = b"HTTP/1."
 # The parser passes over these between messages without a word; they are surplus like any other
 # bytes.
 LINE_END = b"\r\n"
+# RFC 9112 2.2: a line that ends otherwise than with CRLF is refused, as in a final response.
+_broken_line = re.compile(rb"(?<!\r)\n|\r[^\n]").search
 # RFC 9112 4: a reason phrase has no control characters but the tab.
 _bad_reason = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
@@ -129,6 +131,9 @@ class Http1Parsing(Http1ReadPacing):
                 return memoryview(bytes(known))
             end = known.find(b"\r\n\r\n", searched)
             if end < 0:
+                if broken := _broken_line(known, searched):
+                    line = bytes(known[: broken.end()][-64:])
+                    raise BadHttpMessage(f"a line of the head does not end with CRLF: {line!r}")
                 return data[:0]
             head = bytes(known[: end + 4])
             del known[: end + 4]
