@@ -81,9 +81,10 @@ def test_what_is_wrong_in_the_environment_names_the_variable(variable: str, valu
     assert cause is None
 
 
-def test_a_blank_in_the_environment_names_the_variable() -> None:
+@pytest.mark.parametrize("mark", [" ", "\t", "\x01", "\x7f", "\u200b"])
+def test_a_blank_in_the_environment_names_the_variable(mark: str) -> None:
     with pytest.raises(InvalidURL, match="all_proxy") as caught:
-        read_environment({"all_proxy": "http://u:s3cret @h"})
+        read_environment({"all_proxy": f"http://u:s3cret{mark}@h"})
     assert "s3cret" not in str(caught.value)
 
 

@@ -154,7 +154,7 @@ def read_environment(environ: Mapping[str, str]) -> ProxySettings:
         value = environ.get(variable)
         if value and value.strip():
             value = value.strip()
-            if any(mark.isspace() for mark in value):
+            if any(mark.isspace() or not mark.isprintable() for mark in value):
                 refuse(value, variable, "it is no URL")
             proxies[scheme], variables[scheme] = value, variable
     return ProxySettings(proxies, no_proxy_of(environ), variables=variables)
