@@ -150,6 +150,69 @@ def test_the_close_code_of_a_server_that_has_gone_is_heard(
         run(main(server))
 
 
+@contextlib.asynccontextmanager
+async def all_at_once(words: bytes, tls: ssl.SSLContext | None, *, right: bool = True) -> Any:
+    """A server that switches, says its last words and ends, all in one turn of its loop."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        writer.write(switching(asked if right else b"") + words)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"{'ws' if tls is None else 'wss'}://{host}:{port}/"
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_an_end_that_comes_together_with_the_switch_hides_nothing(
+    tls: Any, client_tls: ssl.SSLContext, run: Any, writes: bool
+) -> None:
+    """Over TLS all three may be in one read: the end must wait for who takes the tunnel."""
+
+    async def main() -> None:
+        words = frame(BINARY, bytes(1000)) * 3 + close(4004, b"bad token")
+        async with (
+            asyncio.timeout(10),
+            all_at_once(words, tls) as url,
+            ClientSession(connector=wherry.TCPConnector(ssl=client_tls)) as session,
+        ):
+            socket = await session.ws_connect(url)
+            if writes:
+                await socket.send_str("hello")
+            for _ in range(3):
+                assert len(await socket.receive_bytes()) == 1000
+            message = await socket.receive()
+            assert (message.type, message.data, message.extra) == (
+                WSMsgType.CLOSE,
+                4004,
+                "bad token",
+            )
+            assert socket.close_code == 4004
+
+    run(main())
+
+
+def test_an_end_that_comes_together_with_a_switch_that_is_refused_leaves_nothing(
+    tls: Any, client_tls: ssl.SSLContext, run: Any
+) -> None:
+    async def main() -> None:
+        connector = wherry.TCPConnector(ssl=client_tls)
+        async with (
+            asyncio.timeout(10),
+            all_at_once(b"", tls, right=False) as url,
+            ClientSession(connector=connector) as session,
+        ):
+            with pytest.raises(wherry.WSServerHandshakeError):
+                await session.ws_connect(url)
+            await session.close()  # which waits for every transport
+            assert connector.stats().open == 0
+
+    run(main())
+
+
 def test_a_program_that_closes_instead_of_receiving_finds_the_code(
     tls: Any, client_tls: ssl.SSLContext, run: Any
 ) -> None:

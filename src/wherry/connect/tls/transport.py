@@ -92,6 +92,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_closing",
         "_context",
         "_discarded",
+        "_end_waits",
         "_ended",
         "_incoming",
         "_loop",
@@ -133,6 +134,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._secured = False
         self._closing = False
         self._ended = False  # nothing more is taken from the peer
+        self._end_waits = False  # until the protocol reads on
         self._truncated = False
         self._paused = False
         # Why there is no more, where it is not the transport's to say.
@@ -383,9 +385,11 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._lost is not None:
             self._fail(self._lost)
             return
-        if self._protocol is not None:
-            self._protocol.eof_received()
-        self.close()
+        protocol = self._protocol
+        # Who has stopped reading may have something to see to before it hears of the end.
+        self._end_waits = protocol is not None and protocol.eof_received() and self._paused
+        if not self._end_waits:
+            self.close()
 
     def _discard(self) -> None:
         """What comes after close() is read for the peer's own end, and for nothing else."""
@@ -481,7 +485,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._below.abort()
 
     def is_closing(self) -> bool:
-        return self._closing or self._ended or self._below.is_closing()
+        ended = self._ended and not self._end_waits
+        return self._closing or ended or self._below.is_closing()
 
     def pause_reading(self) -> None:
         if not self._paused and not self._closing:
@@ -492,7 +497,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._paused and not self._closing:
             self._paused = False
             self._below.resume_reading()
-            if self._incoming.pending or self._tls.pending():
+            if self._incoming.pending or self._tls.pending() or self._end_waits:
                 self._loop.call_soon(self._deliver_later)
 
     def _deliver_later(self) -> None:

@@ -196,6 +196,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     def open_tunnel(self, exchange: Http1Exchange, receiver: TunnelReceiver) -> Tunnel:
         """Hand the raw bytes to `receiver` (RFC 9110 7.8)."""
         if exchange is not self.exchange or exchange.head is None or exchange.head.status != 101:
+            if exchange.error is not None:
+                raise exchange.error  # the connection is gone
             raise RuntimeError("this exchange did not switch protocols")
         if self._transport is None:
             raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
@@ -376,6 +378,11 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if self._tunnel is not None:
             self._tunnel.eof_received()
             return False
+        exchange = self.exchange
+        if exchange is not None and exchange.head is not None and exchange.head.status == 101:
+            # Over TLS the end may come in one read with the switch.  Who takes the tunnel reads on,
+            # has what was said before, and hears of the end then.
+            return True
         self._ended(None)
         return False
 
