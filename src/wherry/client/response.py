@@ -79,6 +79,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
     _closed = False
     _released = False
     _in_context = False
+    _gave_up_read = False
     # What brings the head, where the request's class sends it; or that `start` was called.
     _starting: Any = None
     _source_traceback: traceback.StackSummary | None = None
@@ -184,6 +185,9 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
     async def read(self) -> bytes:
         """The whole body, decoded from its content coding.
 
+        Who gives up waiting (a time limit, a cancellation) inside `async with` may read again, and
+        loses nothing; elsewhere the response is closed.
+
         Raises:
             ClientPayloadError: The body is not whole, or was taken piece by piece to its end.
             ClientConnectionError: The response was released.
@@ -198,18 +202,33 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             if body is None:
                 try:
                     body = await content.read()
-                except BaseException:
-                    self.close()
+                except BaseException as exc:
+                    if self._may_read_again(exc):
+                        self._gave_up_read = True
+                    else:
+                        self.close()
                     raise
             if not body and isinstance(content, StreamReader) and content.total_bytes:
                 raise self._taken(content.total_bytes)
+            self._body = body  # first: a listener may fail, or be cancelled
             traces = None if self._request is None else self._request._traces
             if traces is not None:
                 await traces.response_chunk_received(self.method, self._url, body)
-            self._body = body
         elif self._released:
             raise ClientConnectionError("Connection closed")
         return self._body
+
+    def _may_read_again(self, exc: BaseException) -> bool:
+        """Whether a read that ended so leaves the response open: what came stays with the stream.
+
+        Only in a context, whose end gives the connection back.  Elsewhere nothing may do so for
+        long: the traceback of the cancellation holds the response, and the program may hold that.
+        """
+        return (
+            isinstance(exc, asyncio.CancelledError)
+            and self._in_context
+            and isinstance(self.content, StreamReader)
+        )
 
     def _taken(self, size: int) -> ClientPayloadError:
         return ClientPayloadError(
@@ -429,6 +448,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             or self._stream is None
             or exchange.error is not None
             or self._upload is not None
+            or (self._gave_up_read and self._body is None)  # it was waited for long enough
         ):
             return False
         length = head.get(b"content-length")
