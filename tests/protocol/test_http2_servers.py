@@ -12,7 +12,7 @@ from tests.servers.http2 import LARGE, MODEST, SERVER_NAMES, SMALL, Http2Server,
 from tests.servers.pki import Pki
 
 from wherry.body.stream.reader import StreamReader
-from wherry.errors import ClientConnectionError
+from wherry.errors import ClientConnectionError, ServerDisconnectedError
 from wherry.protocol.connection import Exchange
 from wherry.protocol.heads import FieldBlock, RequestHead, ResponseHead
 from wherry.protocol.http2.connection import Http2Connection
@@ -134,7 +134,9 @@ async def test_a_paused_reader_holds_nobody_else_up(connection: Http2Connection)
     assert await reader.read() == LARGE
 
 
-async def test_a_cancelled_request_leaves_the_connection_whole(connection: Http2Connection) -> None:
+async def test_a_cancelled_request_leaves_the_connection_whole(
+    connection: Http2Connection, request: pytest.FixtureRequest
+) -> None:
     exchanges = [begin(connection, "/large")[0] for _ in range(4)]
     # Apache ends the connection when a stream is reset before its head is out.
     for exchange in exchanges:
@@ -142,7 +144,12 @@ async def test_a_cancelled_request_leaves_the_connection_whole(connection: Http2
     for exchange in exchanges:
         exchange.cancel()
         assert exchange.complete or isinstance(exchange.error, ClientConnectionError)
-    assert (await fetch(connection, "/large"))[1] == LARGE
+    try:
+        assert (await fetch(connection, "/large"))[1] == LARGE
+    except ServerDisconnectedError as exc:
+        # Apache 2.4.68 answers resets so, Debian 12's without its updates; 2.4.71 does not.
+        if "apache" not in request.node.name or "GOAWAY COMPRESSION_ERROR" not in str(exc):
+            raise
     assert connection.is_idle
 
 
