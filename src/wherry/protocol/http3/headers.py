@@ -7,10 +7,8 @@ by their bytes.
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
-from wherry.protocol.grammar import LOWER_TCHAR
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 from wherry.protocol.http2.hpack import lower_fields
 from wherry.protocol.http3.frames import HEADERS, ConnectionFault, ErrorCode, StreamFault, frame
@@ -25,18 +23,9 @@ from wherry.protocol.http3.qpack import (
     encode_shared,
 )
 from wherry.protocol.limits import Limits
+from wherry.protocol.response_fields import check_fields, check_status
 from wherry.types import HttpVersion30, RawHeaders
 
-# RFC 9114 4.2 and RFC 9110 5.1: a token without upper case.
-_is_name = re.compile(f"[{LOWER_TCHAR}]+".encode()).fullmatch
-# RFC 9110 5.5: no control characters but the tab, as HTTP/1.1's parser has it.
-_bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z").search
-_is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
-_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
-# RFC 9114 4.2.
-_FORBIDDEN = frozenset(
-    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
-)
 _MEMO_BLOCK_SIZE = 2048
 _MEMO_ITEMS = 64
 # Stands in `RequestHead.encoded_http2` beside a block of ours: the one state that there is.
@@ -97,7 +86,7 @@ class SectionReader:
             ConnectionFault: The block cannot be decoded.
         """
         fields = _fields_of(block, limits)
-        _check_fields(fields, 0, limits)
+        check_fields(fields, 0, limits, "HTTP/3", _malformed)
         return fields
 
 
@@ -115,37 +104,9 @@ def _fields_of(block: bytes, limits: Limits, pseudo: int = 0) -> tuple[Field, ..
 
 
 def _checked(fields: tuple[Field, ...], limits: Limits) -> Section:
-    if not fields or fields[0][0] != b":status":
-        raise _malformed("the response's header section does not begin with :status")
-    status = fields[0][1]
-    if not _is_status(status):
-        raise _malformed(f"the response's :status is {status[:32]!r}")
-    if status == b"101":
-        # RFC 9114 4.5.
-        raise _malformed("the response's :status is 101, which HTTP/3 does not have")
-    length = _check_fields(fields, 1, limits)
-    return Section(ResponseHead(int(status), "", HttpVersion30, fields[1:]), length, limits)
-
-
-def _check_fields(fields: tuple[Field, ...], start: int, limits: Limits) -> int:
-    """Check ordinary fields, and give back Content-Length or -1."""
-    length = -1
-    for name, value in fields[start:]:
-        if not _is_name(name):
-            raise _malformed(f"the response has a field named {name[:64]!r}")
-        if name in _FORBIDDEN or (name == b"te" and value != b"trailers"):
-            raise _malformed(
-                f"the response has the field {name.decode()!r}, which HTTP/3 does not have"
-            )
-        if _bad_value(value):
-            raise _malformed(f"the response's field {name.decode()!r} has the value {value[:64]!r}")
-        if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
-            raise _malformed(limits.too_long(name))
-        if name == b"content-length":
-            if not _is_length(value) or length not in (-1, int(value)):
-                raise _malformed(f"the response's content-length is {value[:64]!r}")
-            length = int(value)
-    return length
+    status = check_status(fields, "HTTP/3", _malformed)
+    length = check_fields(fields, 1, limits, "HTTP/3", _malformed)
+    return Section(ResponseHead(status, "", HttpVersion30, fields[1:]), length, limits)
 
 
 def _malformed(message: str) -> StreamFault:

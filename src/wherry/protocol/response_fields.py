@@ -1,0 +1,73 @@
+"""What HTTP/2 and HTTP/3 demand alike of a response's fields (RFC 9113 8.2, 8.3; RFC 9114 4.2).
+
+Pure.  Either version says by `malformed` what its error is; how a header section is decoded, and
+bounded while that is done, is its own affair.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from wherry.protocol.grammar import LOWER_TCHAR
+from wherry.protocol.limits import Limits
+
+Field = tuple[bytes, bytes]
+Malformed = Callable[[str], Exception]
+
+# RFC 9110 5.1: a token, here without upper case.
+_is_name = re.compile(f"[{LOWER_TCHAR}]+".encode()).fullmatch
+# RFC 9110 5.5: no control characters but the tab, as HTTP/1.1's parser has it.
+_bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z").search
+_is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
+_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
+# RFC 9113 8.2.2, RFC 9114 4.2.
+_FORBIDDEN = frozenset(
+    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
+)
+
+
+def check_status(fields: tuple[Field, ...], version: str, malformed: Malformed) -> int:
+    """Check that a response's header section begins with its status, and give that back."""
+    if not fields or fields[0][0] != b":status":
+        raise malformed("the response's header section does not begin with :status")
+    status = fields[0][1]
+    if not _is_status(status):
+        raise malformed(f"the response's :status is {status[:32]!r}")
+    if status == b"101":
+        # RFC 9113 8.6, RFC 9114 4.5.
+        raise malformed(f"the response's :status is 101, which {version} does not have")
+    return int(status)
+
+
+def check_fields(
+    fields: tuple[Field, ...], start: int, limits: Limits, version: str, malformed: Malformed
+) -> int:
+    """Check ordinary fields, and give back Content-Length or -1.
+
+    Args:
+        fields: The section.
+        start: Where ordinary fields begin in it.
+        limits: What may come.
+        version: "HTTP/2" or "HTTP/3", for messages.
+        malformed: Makes the error of a malformed message.
+    """
+    if len(fields) - start > limits.max_headers:
+        raise malformed(limits.too_many())
+    length = -1
+    for name, value in fields[start:]:
+        if not _is_name(name):
+            raise malformed(f"the response has a field named {name[:64]!r}")
+        if name in _FORBIDDEN or (name == b"te" and value != b"trailers"):
+            raise malformed(
+                f"the response has the field {name.decode()!r}, which {version} does not have"
+            )
+        if _bad_value(value):
+            raise malformed(f"the response's field {name.decode()!r} has the value {value[:64]!r}")
+        if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
+            raise malformed(limits.too_long(name))
+        if name == b"content-length":
+            if not _is_length(value) or length not in (-1, int(value)):
+                raise malformed(f"the response's content-length is {value[:64]!r}")
+            length = int(value)
+    return length
