@@ -14,6 +14,7 @@ import zlib
 import brotli
 import pytest
 from aiohttp import web
+from tests.servers.raw import until_all_has_come
 from tests.zstandard import zstd
 
 import wherry
@@ -563,6 +564,7 @@ async def test_a_refusal_is_read_though_the_server_closed_at_once(session, tmp_p
         with connection:
             connection.recv(100)
             connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
+            until_all_has_come(connection)
         closed.set()
 
     async def burst():

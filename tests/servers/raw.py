@@ -5,12 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
 import ssl
+import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+def until_all_has_come(connection: socket.socket) -> None:
+    """Return when the client's kernel has all that a blocking server sent: before it closes.
+
+    What a closed socket still had to send is lost when the client's next write draws a reset: then
+    there would be no last words to hear, by whatever client.  Only Linux says so.
+    """
+    if sys.platform != "linux":
+        return
+    import fcntl
+    import termios
+
+    limit = time.monotonic() + 10
+    while any(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))):
+        assert time.monotonic() < limit, "the client's kernel does not take it"
+        time.sleep(0.0005)
 
 
 class _RecordingReader(asyncio.StreamReader):
