@@ -35,6 +35,8 @@ CALLS_A_REQUEST = 43
 # The same where URL and answer are new each time, and with `params=` and `headers=` as well.
 CALLS_UNLIKE = 47
 CALLS_UNLIKE_OPTIONS = 53
+# The same for three redirects and the answer behind them.
+CALLS_REDIRECTS = 172
 # The same for a message that goes over a WebSocket and comes back; a coroutine counts again each
 # time it goes on.
 CALLS_A_MESSAGE = 8
@@ -146,6 +148,40 @@ async def test_calls_an_unlike_request(raw_server: Start) -> None:
         for one, most in ((url_only, CALLS_UNLIKE), (with_options, CALLS_UNLIKE_OPTIONS)):
             calls, which = await calls_in_each(one)
             assert calls <= most, which
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_calls_of_redirects(raw_server: Start, whole: bool) -> None:
+    """A hop at the same origin costs no more than a request, whether Location is a path or a
+    whole URL: no URL is parsed, and of the fields one is read.
+    """
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            path = (await read_request(reader)).split()[1].decode()
+            left = int(path.rpartition("/")[2])
+            if left:
+                there = f"/r/{left - 1}"
+                there = server.url + there if whole else there
+                fields = f"Location: {there}\r\nServer: raw\r\nContent-Type: text/html\r\n"
+                writer.write(response(b"moved", status="302 Found", fields=fields))
+            else:
+                writer.write(response(b"{}", fields="Content-Type: application/json\r\n"))
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session:
+
+        async def one() -> None:
+            async with session.get(server.url + "/r/3") as reply:
+                assert await reply.json() == {}
+                assert len(reply.history) == 3
+
+        calls, which = await calls_in_each(one)
+        assert calls <= CALLS_REDIRECTS + 1, which  # and one for the test's look at `history`
+        async with session.get(server.url + "/r/3") as reply:
+            assert [str(hop.url) for hop in (*reply.history, reply)] == [
+                f"{server.url}/r/{left}" for left in (3, 2, 1, 0)
+            ]
 
 
 NAMES = st.one_of(

@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from yarl import URL
 
 from wherry import (
@@ -347,3 +349,68 @@ def test_what_opens_no_websocket_is_not_led_to_one(location: str) -> None:
 def test_a_handshake_is_led_nowhere_else(location: str) -> None:
     with pytest.raises((InvalidUrlRedirectClientError, NonHttpUrlRedirectClientError)):
         after(hop("https://a.test/x"), location, 302, handshake=True)
+
+
+LOCATIONS = st.one_of(
+    st.text("/.?&=+;:@ab%#\\ ~", max_size=12),
+    st.builds(
+        lambda origin, rest: origin + rest,
+        st.sampled_from(
+            [
+                *(
+                    "http://a.test",
+                    "https://a.test",
+                    "http://A.test",
+                    "http://a.test:80",
+                    "//a.test",
+                ),
+                *("http://a.test:8", "http://a.test@b.test", "http://u:p@a.test", "ftp://a.test"),
+                *("http:", "", " http://a.test", "http://a.test:", "ws://a.test"),
+            ]
+        ),
+        st.text("/.?&=+;:@ab%#\\ ~\xe9", max_size=12),
+    ),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    start=st.sampled_from(["http://a.test/x?y=z", "https://a.test/x/y", "http://a.test:8/"]),
+    location=LOCATIONS,
+    status=st.sampled_from(sorted(REDIRECT_STATUSES)),
+    method=st.sampled_from(["GET", "HEAD", "POST", "PUT"]),
+    trusted=st.booleans(),
+    requote=st.booleans(),
+)
+@example("http://a.test/x", "//b.test/y", 302, "GET", True, True)
+@example("http://a.test/x", "http://a.test//b.test/y", 302, "GET", True, True)
+@example("http://a.test:8/x", "http://a.test:80/", 302, "GET", True, True)
+def test_a_text_leads_where_its_url_does(
+    start: str, location: str, status: int, method: str, trusted: bool, requote: bool
+) -> None:
+    """Whether the hops are texts or URLs changes nothing of what is sent, and to whom."""
+    first = hop(start, method=method, trusted=trusted, data=payload_of(b"x"))
+
+    def led(sent_to: URL | str) -> Any:
+        try:
+            following = next_hop(first, sent_to, status, location, requote=requote)
+        except (InvalidUrlRedirectClientError, NonHttpUrlRedirectClientError) as exc:
+            return type(exc), str(exc)
+        return following and [
+            (str(following.url), following.method, following.headers, following.data),
+            (following.auth, following.trusted, following.left, following.keeps_tls),
+        ]
+
+    assert led(start) == led(URL(start))
+
+
+def test_a_plain_location_of_the_same_origin_stays_a_text() -> None:
+    """Or the test above compares the long way with itself."""
+    for location in ("/y", "/y/z?a=b", "http://a.test/y"):
+        following = next_hop(hop(), "http://a.test/x", 302, location)
+        assert following is not None
+        assert following.text == str(URL("http://a.test/x").join(URL(location)))
+    for location in ("y", "/%41", "/y#z", "//a.test/y", "http://b.test/y", "/../y"):
+        following = next_hop(hop(), "http://a.test/x", 302, location)
+        assert following is not None
+        assert following.text is None

@@ -7,7 +7,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -363,6 +366,48 @@ async def test_a_loop_that_reads_ahead_is_stopped_after_a_full_read(bench: Bench
     assert not bench.transport.calls
     assert await bench.read(65536, full) == full[:65536]
     assert bench.transport.calls == ["pause", "resume"]
+
+
+async def test_a_download_copies_each_byte_once(bench: Bench) -> None:
+    """What a large body costs, in steps: each read is lent, wakes the reader once, and is copied
+    by nobody but the reader, in the pieces that it wants.
+    """
+    full = b"z" * len(bench.connection.get_buffer(-1))
+    piece, reads = 65536, 32
+    kept, fed, lent, waited, calls = 0, 0, 0, 0, 0
+    ours = str(Path(wherry.__file__).parent)
+
+    def count(frame: FrameType, event: str, arg: Any) -> None:
+        nonlocal kept, fed, lent, waited, calls
+        if event == "call" and frame.f_code.co_filename.startswith(ours):
+            name = frame.f_code.co_name
+            calls += 1
+            fed += name == "feed_data"
+            lent += name == "lend"
+            kept += name == "_keep_raw"
+            waited += name == "_wake"
+
+    got = 0
+    pieces = bench.stream.iter_chunked(piece)
+    reading = asyncio.ensure_future(anext(pieces))
+    await asyncio.sleep(0)
+    bench.receive(b"first".ljust(ZERO_COPY_FROM, b"z"))
+    assert (await reading)[:5] == b"first"
+    sys.setprofile(count)
+    try:
+        for _ in range(reads):
+            reading = asyncio.ensure_future(anext(pieces))
+            await asyncio.sleep(0)
+            bench.receive(full)
+            got += len(await reading)
+            while bench.stream._size:
+                got += len(await anext(pieces))
+    finally:
+        sys.setprofile(None)
+    assert got == reads * len(full)
+    assert (fed, kept, lent, waited) == (0, 0, reads, reads)
+    # Three for each piece, and what a read itself takes.
+    assert calls <= reads * (3 * len(full) // piece + 24)
 
 
 PIECES = st.lists(

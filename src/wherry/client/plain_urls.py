@@ -43,6 +43,24 @@ def plain_origin(text: str, url: URL) -> str | None:
     return origin if plain and origin == f"{url.scheme}://{url.raw_authority}" else None
 
 
+def plain_location(text: str, location: str) -> str | None:
+    """The text of the URL that a Location means, where it is of the same origin and plain.
+
+    Args:
+        text: The URL that was asked, plain too.
+        location: The field's value.
+
+    Returns:
+        None for all else: that is for a reading of every rule (`redirect_rules.redirect_url`).
+    """
+    origin = text[: text.find("/", 8)]
+    location = location.removeprefix(origin)
+    # RFC 3986 4.2: what begins with two slashes begins with a host.
+    if location[:2] == "//" or is_plain_target(location) is None:
+        return None
+    return origin + location
+
+
 class UrlOfText:
     """An attribute of a request that was made of a text: its URL, when somebody asks for it."""
 

@@ -101,6 +101,19 @@ class ResponseMetadata:
             self._headers = headers
         return headers
 
+    def _field(self, name: bytes) -> str | None:
+        """The first value of the field `name` (lower case); for one the rest need not be made."""
+        head = self._head
+        if (
+            self._headers is None
+            and head is not None
+            and head.shown is None
+            and type(self).headers is _HEADERS
+        ):
+            value = head.get(name)
+            return None if value is None else value.decode("utf-8", "surrogateescape")
+        return self.headers.get(name.decode())
+
     @property
     def raw_headers(self) -> RawHeaders:
         """The header fields as they came: pairs of bytes."""
@@ -161,7 +174,7 @@ class ResponseMetadata:
         """The media type without parameters; application/octet-stream where none was sent, or what
         is none.
         """
-        value = self.headers.get("Content-Type")
+        value = self._field(b"content-type")
         if value is None:
             return "application/octet-stream"
         essence = value.partition(";")[0].strip().lower()
@@ -171,18 +184,18 @@ class ResponseMetadata:
     @property
     def charset(self) -> str | None:
         """The charset parameter of the content type."""
-        value = self.headers.get("Content-Type")
+        value = self._field(b"content-type")
         return None if value is None else parse_mimetype(value).parameters.get("charset")
 
     @property
     def content_length(self) -> int | None:
-        value = self.headers.get("Content-Length")
+        value = self._field(b"content-length")
         size = decimal(value, _LARGEST)
         return None if size == _LARGEST else size
 
     @property
     def content_disposition(self) -> ContentDisposition | None:
-        value = self.headers.get("Content-Disposition")
+        value = self._field(b"content-disposition")
         return None if value is None else parse_content_disposition_field(value)
 
     def get_encoding(self) -> str:
@@ -192,7 +205,7 @@ class ResponseMetadata:
         Raises:
             RuntimeError: A guess is needed and the body was not read.
         """
-        value = self.headers.get("Content-Type")
+        value = self._field(b"content-type")
         if value is not None:
             media = parse_mimetype(value)
             charset = known_charset(media.parameters.get("charset"))
@@ -207,3 +220,7 @@ class ResponseMetadata:
         return bom_encoding(self._body) or self._resolve_charset(
             cast("ClientResponse", self), self._body
         )
+
+
+# A class may have a way of its own to its fields.
+_HEADERS = ResponseMetadata.headers

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict
+from yarl import URL
 
 from wherry.client.middleware import ClientMiddlewareType, build_client_middlewares
 from wherry.client.options import RaiseForStatus, RequestOptions
@@ -102,7 +103,7 @@ async def _redirected(
     if response.status not in REDIRECT_STATUSES:
         return None
     history.append(response)
-    location = response.headers.get("Location") or response.headers.get("URI")
+    location = response._field(b"location") or response._field(b"uri")
     try:
         if traces is not None:
             await traces.request_redirect(response)
@@ -116,7 +117,7 @@ async def _redirected(
             )
         following = next_hop(
             hop,
-            response.real_url,
+            _asked_of(response),
             response.status,
             location,
             requote=session._requote_redirect_url,
@@ -133,6 +134,16 @@ async def _redirected(
         following.headers = headers = CIMultiDict(following.headers or ())
         traces.follow(following.method, following.url, headers)
     return following
+
+
+def _asked_of(response: ClientResponse) -> URL | str:
+    """The URL that was asked; as the text that it was made of while nobody needs more."""
+    request = response._request
+    if request is not None and "_real_url" not in response.__dict__:
+        made = request.__dict__
+        if "original_url" not in made and (text := made.get("_text")) is not None:
+            return text  # type: ignore[no-any-return]
+    return response.real_url
 
 
 async def accepted(response: ClientResponse, rule: RaiseForStatus) -> ClientResponse:

@@ -37,6 +37,7 @@ from yarl import URL
 from wherry.auth.basic import BasicAuth
 from wherry.client.headers.validation import SECRET_FIELDS, field_pairs
 from wherry.client.origin import origin_of, url_of
+from wherry.client.plain_urls import plain_location
 from wherry.errors import (
     ClientPayloadError,
     InvalidUrlRedirectClientError,
@@ -204,7 +205,7 @@ def redirect_url(base: URL, location: str, *, requote: bool = True, handshake: b
 
 def next_hop(
     hop: Hop,
-    sent_to: URL,
+    sent_to: URL | str,
     status: int,
     location: str | None,
     *,
@@ -215,7 +216,8 @@ def next_hop(
 
     Args:
         hop: What was sent.
-        sent_to: The URL of the request as it went out, to which Location is relative.
+        sent_to: The URL of the request as it went out, to which Location is relative; or a text
+            that is one already (`plain_urls`).
         status: The response's status.
         location: Its Location, or None.
         requote: Whether what no URL may hold is quoted (`requote_redirect_url`).
@@ -228,20 +230,17 @@ def next_hop(
     """
     if status not in REDIRECT_STATUSES or not location:
         return None
-    url = redirect_url(sent_to, location, requote=requote, handshake=handshake)
     method = redirect_method(hop.method, status)
-    dropped: frozenset[str] = frozenset()
-    data = hop.data
-    # RFC 9110 15.4.4: what a 303 asks for is a retrieval, whatever the method was.
-    without_content = method != hop.method or status == 303
-    if without_content:
-        data = None
-        dropped = _CONTENT_FIELDS
-    elif data is not None and not data.replayable:
-        raise ClientPayloadError(
-            f"Cannot follow redirect with a consumed request body ({status} to {url}). "
-            "Use bytes, a seekable file-like object, or set allow_redirects=False."
-        )
+    if isinstance(sent_to, str):
+        text = plain_location(sent_to, location)
+        if text is not None:
+            # The same origin: whatever was for that goes along.
+            data, dropped = _content_after(hop, method, status, text)
+            headers = _kept(hop.headers, dropped)
+            return Hop(method, text, headers, data, hop.auth, hop.trusted, hop.left, hop.keeps_tls)
+        sent_to = URL(sent_to)
+    url = redirect_url(sent_to, location, requote=requote, handshake=handshake)
+    data, dropped = _content_after(hop, method, status, url)
     auth, trusted, left, keeps_tls = hop.auth, hop.trusted, hop.left, hop.keeps_tls
     if origin_of(url) != origin_of(sent_to):
         dropped |= _SECRETS
@@ -257,14 +256,35 @@ def next_hop(
         except ValueError as exc:
             raise InvalidUrlRedirectClientError(url.with_user(None), str(exc)) from exc
         dropped |= {"authorization"}
-    headers = _kept(hop.headers, dropped, without_content=without_content)
+    headers = _kept(hop.headers, dropped)
     return Hop(method, url, headers, data, auth, trusted, left, keeps_tls)
 
 
-def _kept(headers: LooseHeaders | None, dropped: frozenset[str], *, without_content: bool) -> Any:
+def _content_after(
+    hop: Hop, method: str, status: int, url: URL | str
+) -> tuple[Any, frozenset[str]]:
+    """The body that goes along, and the fields that do not because they told of it.
+
+    Raises:
+        ClientPayloadError: The body would have to be sent again and cannot be.
+    """
+    # RFC 9110 15.4.4: what a 303 asks for is a retrieval, whatever the method was.
+    if method != hop.method or status == 303:
+        return None, _CONTENT_FIELDS
+    data = hop.data
+    if data is not None and not data.replayable:
+        raise ClientPayloadError(
+            f"Cannot follow redirect with a consumed request body ({status} to {url}). "
+            "Use bytes, a seekable file-like object, or set allow_redirects=False."
+        )
+    return data, frozenset()
+
+
+def _kept(headers: LooseHeaders | None, dropped: frozenset[str]) -> Any:
     """The fields that go along; nothing is made of them where all do."""
     if not headers or not dropped:
         return headers
+    without_content = dropped.issuperset(_CONTENT_FIELDS)
     return [
         (name, value)
         for name, value in field_pairs(headers)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from wherry.protocol.grammar import TCHAR
 from wherry.protocol.heads import HeadFacts, ResponseHead
@@ -58,6 +59,12 @@ _NO_FACTS = HeadFacts(None, None, False)
 _JSON_FACTS = HeadFacts(None, None, True)
 
 
+@lru_cache(256)
+def _finder(name: bytes) -> Callable[[bytes, int], re.Match[bytes] | None]:
+    """Finds the first line of a head that matched with this name; no value holds a line's end."""
+    return re.compile(rb"\r\n(?i:%b):[\t ]*+([^\r]*+)" % re.escape(name)).search
+
+
 class MatchedHead(ResponseHead):
     """A head that matched: its field lines are made when somebody asks for them.
 
@@ -95,6 +102,13 @@ class MatchedHead(ResponseHead):
             None if coding is None else coding.rstrip(b" \t").decode("latin-1"),
             content_type == b"application/json",
         )
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of the field `name` (lower case), or None; the others stay as they
+        are.
+        """
+        found = _finder(name)(self._data, self._fields_at - 2)
+        return None if found is None else found[1].rstrip(b" \t")
 
     def __getattr__(self, name: str) -> RawHeaders:
         # Python comes here only for a slot that was not filled.
