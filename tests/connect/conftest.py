@@ -225,3 +225,12 @@ def closed_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def quic_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine TCP would be there first now and then."""
+    from wherry.connect.quic import race
+
+    monkeypatch.setattr(race, "SILENT_HEAD_START", 30.0)
+    monkeypatch.setattr(race, "HEAD_START", 60.0)

@@ -33,7 +33,9 @@ async def test_a_request_goes_by_http3(session: Any, caddy: Caddy) -> None:
         assert (response.status, await response.text()) == (200, "HTTP/3.0 GET /x?y")
 
 
-async def test_caddy_says_where_it_speaks_http3(client_tls: ssl.SSLContext, caddy: Caddy) -> None:
+async def test_caddy_says_where_it_speaks_http3(
+    client_tls: ssl.SSLContext, caddy: Caddy, quic_has_time: None
+) -> None:
     """RFC 7838: the first request goes by TCP, the next ones by what its answer named."""
     connector = wherry.TCPConnector(protocols=("h3", "h2", "http/1.1"), ssl=client_tls)
     async with wherry.ClientSession(connector=connector) as session:

@@ -244,6 +244,7 @@ def _ask(url: URL, given: dict[str, Any]) -> RequestArguments:
         timeout=given["timeout"],
         follow=not given.get("no_redirects"),
         http2=given.get("http2", False),
+        http3=given.get("http3", False),
         tls=_tls(given["insecure"], given["cacert"]),
         tls_words=["--insecure"] if given["insecure"] else _words(given, "cacert"),
     )
@@ -373,6 +374,7 @@ def _without_effect(function: Any) -> Any:
 @_option("-A", "--user-agent", metavar="TEXT", help="The User-Agent field.")
 @_option("-e", "--referer", metavar="URL", help="The Referer field.")
 @_option("-b", "--cookie", metavar="'K=V; K=V'", help="The Cookie field.")
+@_option("--http3", is_flag=True, help="Try HTTP/3, which needs wherry[http3], beside TCP.")
 @_option("--http3-only", is_flag=True, help="Speak HTTP/3, which needs wherry[http3], alone.")
 @_option("--cert", metavar="FILE", help="Your certificate, as PEM, for TLS.")
 @_option("--key", metavar="FILE", help="Its key, where that is another file.")

@@ -45,6 +45,7 @@ class RequestArguments:
         timeout: Seconds in all; None for no limit.
         follow: Whether redirects are followed.
         http2: Whether HTTP/2 is offered where there is TLS.
+        http3: Whether HTTP/3 is tried, beside TCP, where there is TLS.
         http3_only: HTTP/3 and nothing else.
         connect_timeout: Seconds for getting a connection; None for no limit.
         family: 4 or 6 for addresses of that kind only, 0 for both.
@@ -64,6 +65,7 @@ class RequestArguments:
     timeout: float | None = None
     follow: bool = True
     http2: bool = False
+    http3: bool = False
     http3_only: bool = False
     connect_timeout: float | None = None
     family: int = 0
@@ -76,6 +78,8 @@ class RequestArguments:
         """What the connector speaks, in order of wish."""
         if self.http3_only:
             return ("h3",)
+        if self.http3:
+            return ("h3", "h2", "http/1.1")
         return ("h2", "http/1.1") if self.http2 else ("http/1.1",)
 
     def connector(self) -> wherry.BaseConnector:
@@ -83,7 +87,11 @@ class RequestArguments:
         if self.unix_socket is not None:
             return wherry.UnixConnector(self.unix_socket, protocols=self.protocols)
         family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(self.family, socket.AF_UNSPEC)
-        return wherry.TCPConnector(protocols=self.protocols, family=family)
+        connector = wherry.TCPConnector(protocols=self.protocols, family=family)
+        if connector.alternatives is not None:
+            # Nobody waits for a second request to have what was asked for.
+            connector.alternatives.tries_all = True
+        return connector
 
     @property
     def options(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ def curl_command(wanted: RequestArguments) -> str:
     words = ["curl"]
     if wanted.follow:
         words.append("--location")
-    words.append("--" + {"h2": "http2", "h3": "http3-only"}.get(wanted.protocols[0], "http1.1"))
+    words.append("--" + _version(wanted))
     has_body = wanted.body is not None or bool(wanted.form)
     if wanted.method == "HEAD":
         words.append("--head")
@@ -34,6 +34,12 @@ def curl_command(wanted: RequestArguments) -> str:
         )
     words.append(str(wanted.url))
     return shlex.join(words)
+
+
+def _version(wanted: RequestArguments) -> str:
+    if wanted.http3_only:
+        return "http3-only"
+    return "http3" if wanted.http3 else "http2" if wanted.http2 else "http1.1"
 
 
 def _way_there(wanted: RequestArguments) -> list[str]:

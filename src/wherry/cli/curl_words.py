@@ -34,7 +34,6 @@ INSTEAD: Final = {
     "--limit-rate": "there is no limit of the rate",
     "--resolve": "write the address into the URL, and -H 'Host: name'",
     "--connect-to": "write the address into the URL, and -H 'Host: name'",
-    "--http3": "--http3-only speaks it, with servers that are known to have it",
     "--http1.0": "it speaks HTTP/1.1 and, with --http2, HTTP/2",
     "--proto-default": "write the scheme into the URL; without one it is http",
     "--digest": "-u is for Basic authentication; in Python there is wherry.DigestAuthMiddleware",

@@ -26,7 +26,7 @@ _CONTROLS |= dict.fromkeys(
 )
 # Bytes of a field that are no UTF-8 (surrogate escapes) can be written nowhere.
 _CONTROLS |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
-STEPS = ("queued", "dns", "connect", "tls", "first byte", "total")
+STEPS = ("queued", "dns", "connect", "quic", "tls", "first byte", "total")
 
 Seconds = dict[str, float | None]
 
@@ -133,6 +133,7 @@ def timings(seconds: Seconds) -> None:
         f"{name} {value * 1000:.1f} ms"
         for name in STEPS
         if (value := seconds.get(name)) is not None
+        and not (name == "connect" and value == seconds.get("quic"))
     ]
     note(", ".join(told))
 

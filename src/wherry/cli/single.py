@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import wherry
@@ -59,7 +60,10 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
         ValueError: Something cannot be sent or shown.
     """
     connector = wanted.connector()
-    async with wherry.ClientSession(connector=connector, trust_env=True) as session:
+    traces = [_quic_notes()] if output.verbose else None
+    async with wherry.ClientSession(
+        connector=connector, trust_env=True, trace_configs=traces
+    ) as session:
         if output.resume:
             if output.path is None:
                 raise ValueError("--continue needs -o FILE")
@@ -102,6 +106,35 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
         output.recorder.write()
     if refused:
         response.raise_for_status()
+
+
+def _quic_notes() -> wherry.TraceConfig:
+    """Says whether a request goes by HTTP/3, and why."""
+
+    async def started(
+        session: object, context: SimpleNamespace, params: wherry.TraceQuicHandshakeStartParams
+    ) -> None:
+        context.quic_began = time.perf_counter()
+        show.note(f"HTTP/3: trying {_place(params.host, params.port)} by QUIC ({params.known_by})")
+
+    async def ended(
+        session: object, context: SimpleNamespace, params: wherry.TraceQuicHandshakeEndParams
+    ) -> None:
+        took = (time.perf_counter() - context.quic_began) * 1000
+        place = _place(params.host, params.port)
+        if params.exception is None:
+            show.note(f"HTTP/3: connected to {place} in {took:.1f} ms")
+        else:
+            show.note(f"HTTP/3: not with {place}: {show.describe(params.exception)}")
+
+    traces = wherry.TraceConfig()
+    traces.on_quic_handshake_start.append(started)
+    traces.on_quic_handshake_end.append(ended)
+    return traces
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_stream(path: Path) -> bool:

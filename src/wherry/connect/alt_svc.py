@@ -14,7 +14,7 @@ import re
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from wherry.connect.route import Origin, Route
 from wherry.protocol.grammar import decimal, elements, match_token, read_parameters, read_string
@@ -41,10 +41,26 @@ class Alternative(NamedTuple):
     Args:
         host: A name or an address.
         port: The UDP port.
+        known_by: What said so, for people: "Alt-Svc", or "a guess" where every origin is tried.
     """
 
     host: str
     port: int
+    known_by: str = "Alt-Svc"
+
+
+class TrustKey(NamedTuple):
+    """What an alternative is kept under: all that the answer which named it was trusted under.
+
+    Args:
+        origin: Whose answer it was.
+        ssl: What was said of TLS.
+        server_hostname: The name that was checked, None for the origin's.
+    """
+
+    origin: Origin
+    ssl: Any
+    server_hostname: str | None
 
 
 class Advertised(NamedTuple):
@@ -157,11 +173,15 @@ class AltSvcStore:
     Args:
         max_size: How many origins are remembered at most; whoever was learned longest ago goes
             first.
+
+    Set `tries_all` to try HTTP/3 with origins of which nothing is known too, at their own hosts and
+    ports, as a person does who asks for it by hand.
     """
 
-    __slots__ = ("_entries", "_max_size")
+    __slots__ = ("_entries", "_max_size", "tries_all")
 
     def __init__(self, max_size: int = 1000) -> None:
+        self.tries_all = False
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._max_size = max_size
 
@@ -169,9 +189,9 @@ class AltSvcStore:
         return len(self._entries)
 
     @staticmethod
-    def key(route: Route) -> Hashable:
+    def key(route: Route) -> TrustKey:
         """What an answer of the route's origin is trusted under."""
-        return route.origin, route.ssl, route.server_hostname
+        return TrustKey(route.origin, route.ssl, route.server_hostname)
 
     def hear(self, route: Route, head: ResponseHead, *, by_http3: bool, now: float) -> None:
         """What a response says of other ways to its origin (RFC 7838 3), if it is authentic.
@@ -186,6 +206,8 @@ class AltSvcStore:
             return
         if by_http3 and head.status == 421:
             self.forget(self.key(route))
+            if self.tries_all:
+                self.failed(self.key(route), now)
             return
         values = head.get_all(b"alt-svc")
         if values:
@@ -211,10 +233,14 @@ class AltSvcStore:
         entry = self._entries.get(key)
         if entry is None or entry.alternative != alternative:
             failures = 0 if entry is None else entry.failures
-            entry = self._entries[key] = _Entry(alternative, 0.0, found.persists)
+            entry = _Entry(alternative, 0.0, found.persists)
             entry.failures = failures  # an origin cannot shake its failures off by a new port
         entry.expires = now + found.max_age
         entry.persists = found.persists
+        self._keep(key, entry)
+
+    def _keep(self, key: Hashable, entry: _Entry) -> None:
+        self._entries[key] = entry
         self._entries.move_to_end(key)
         if len(self._entries) > self._max_size:
             self._entries.popitem(last=False)
@@ -222,16 +248,25 @@ class AltSvcStore:
     def find(self, key: Hashable, now: float) -> Alternative | None:
         """Where HTTP/3 is to be tried now."""
         entry = self._entries.get(key)
-        if entry is None or now < entry.paused_until:
-            return None
-        if now >= entry.expires:
+        if entry is not None and now >= entry.expires and now >= entry.paused_until:
             del self._entries[key]
+            entry = None
+        if entry is None:
+            return self._guess(key) if self.tries_all else None
+        return None if now < entry.paused_until else entry.alternative
+
+    def _guess(self, key: Hashable) -> Alternative | None:
+        """The origin itself, of which nothing is known."""
+        if not isinstance(key, TrustKey):
             return None
-        return entry.alternative
+        return Alternative(key.origin.host, key.origin.port, "a guess")
 
     def failed(self, key: Hashable, now: float) -> None:
         """HTTP/3 did not work there: leave it alone, longer each time."""
         entry = self._entries.get(key)
+        if entry is None and self.tries_all and (guess := self._guess(key)) is not None:
+            entry = _Entry(guess, now + DEFAULT_MAX_AGE, persists=False)
+            self._keep(key, entry)
         if entry is not None and now >= entry.paused_until:
             entry.paused_until = now + min(FIRST_PAUSE * 2.0**entry.failures, LONGEST_PAUSE)
             entry.failures = min(entry.failures + 1, 20)

@@ -16,12 +16,13 @@ from wherry.protocol.connection import Connection
 class ConnectTimings:
     """Seconds that the steps of getting a connection took; None for a step that was not needed."""
 
-    __slots__ = ("connect", "dns", "queued", "tls")
+    __slots__ = ("connect", "dns", "queued", "quic", "tls")
 
     def __init__(self) -> None:
         self.queued: float | None = None
         self.dns: float | None = None
         self.connect: float | None = None
+        self.quic: float | None = None
         self.tls: float | None = None
 
 
@@ -42,6 +43,14 @@ class ConnectObserver(Protocol):
     def dns_cache_hit(self, host: str) -> Awaitable[object]: ...
 
     def dns_cache_miss(self, host: str) -> Awaitable[object]: ...
+
+    def quic_handshake_start(self, host: str, port: int, known_by: str) -> Awaitable[object]:
+        """HTTP/3 is tried at a host and UDP port; `known_by` is why."""
+
+    def quic_handshake_end(
+        self, host: str, port: int, exception: BaseException | None
+    ) -> Awaitable[object]:
+        """It is there, or `exception` says why the request does not go by it."""
 
 
 class Start(Protocol):

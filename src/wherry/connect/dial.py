@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import ssl
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, cast
 
 from aiohappyeyeballs import AddrInfoType
@@ -139,14 +140,23 @@ async def _dial_direct(
 async def _dial_quic(
     route: Route, settings: DialSettings, connect_request: ConnectRequest
 ) -> Connection:
-    # What it imports needs the extra http3.
-    from wherry.connect.quic import dial as quic
-
+    """By QUIC alone: prior knowledge."""
     key = connection_key(route)
+    quic = await _quic_dialler(settings.loop)
     quic.refuse_without_origin(route, key)
-    dialled = _Dialled(route.origin.host, route.origin.port, key, ClientConnectorError)
-    addresses = await dialled.addresses(settings, connect_request)
-    return await quic.connect_quic(addresses, route, settings, connect_request, key)
+    host, port = route.origin.host, route.origin.port
+    observer = connect_request.observer
+    if observer is not None:
+        await observer.quic_handshake_start(host, port, "prior knowledge")
+    try:
+        dialled = _Dialled(host, port, key, ClientConnectorError)
+        addresses = await dialled.addresses(settings, connect_request)
+        made: Connection = await quic.connect_quic(addresses, route, settings, connect_request, key)
+    except Exception as exc:
+        if observer is not None:
+            await observer.quic_handshake_end(host, port, exc)
+        raise
+    return await _quic_ended(made, host, port, observer, None)
 
 
 async def _dial_raced(
@@ -164,20 +174,72 @@ async def _dial_raced(
     if store is None or found is None:
         return await _dial_direct(by_tcp, settings, connect_request)
     trial = AlternativeTrial(store, key, settings.loop.time)
+    quic = await _quic_dialler(settings.loop)
+    observer = connect_request.observer
+    if observer is not None:
+        await observer.quic_handshake_start(*found)
+    failures: list[Exception] = []
 
     async def by_quic(heard: Heard) -> Connection:
-        from wherry.connect.quic import dial as quic
-
         shown = connection_key(route)
         dialled = _Dialled(found.host, found.port, shown, ClientConnectorError)
-        addresses = await dialled.addresses(settings, connect_request)
-        made = await quic.connect_quic(addresses, route, settings, connect_request, shown, heard)
+        try:
+            addresses = await dialled.addresses(settings, connect_request)
+            made = await quic.connect_quic(
+                addresses, route, settings, connect_request, shown, heard
+            )
+        except Exception as exc:
+            failures.append(exc)
+            raise
         made.trial = trial
-        return made
+        return cast("Connection", made)
 
-    return await race(
-        by_quic, lambda: _dial_direct(by_tcp, settings, connect_request), trial.failed
-    )
+    try:
+        made = await race(
+            by_quic, lambda: _dial_direct(by_tcp, settings, connect_request), trial.failed
+        )
+    except Exception as exc:
+        if observer is not None:
+            await observer.quic_handshake_end(found.host, found.port, next(iter(failures), exc))
+        failures.clear()
+        raise
+    failure: Exception | None = None
+    if made.version.major == 3:
+        connect_request.timings.tls = None  # TCP's, which was nearly there
+    else:
+        failure = next(iter(failures), TimeoutError("TCP was there first"))
+    return await _quic_ended(made, found.host, found.port, observer, failure)
+
+
+async def _quic_ended(
+    made: Connection,
+    host: str,
+    port: int,
+    observer: ConnectObserver | None,
+    failure: Exception | None,
+) -> Connection:
+    """Tell how the QUIC handshake ended, now that there is a connection."""
+    if observer is not None:
+        try:
+            await observer.quic_handshake_end(host, port, failure)
+        except BaseException:
+            made.abort()
+            raise
+    return made
+
+
+# The module that dials by QUIC, once it is whole.
+_QUIC_DIALLER: list[Any] = []
+
+
+async def _quic_dialler(loop: asyncio.AbstractEventLoop) -> Any:
+    """The module that dials by QUIC.  What it imports needs the extra http3, and takes a tenth of a
+    second the first time: not on the event loop.
+    """
+    if not _QUIC_DIALLER:
+        name = "wherry.connect.quic.dial"
+        _QUIC_DIALLER[:] = [await loop.run_in_executor(None, import_module, name)]
+    return _QUIC_DIALLER[0]
 
 
 async def handshake_for(

@@ -222,3 +222,31 @@ class TraceDnsCacheMissParams(_Told):
     """A name's addresses were not known."""
 
     host: str
+
+
+class TraceQuicHandshakeStartParams(_Told):
+    """HTTP/3 is being tried.
+
+    Args:
+        host: Where: the origin's host, or that of an alternative.
+        port: The UDP port.
+        known_by: Why: "prior knowledge", "Alt-Svc", or "a guess" where every origin is tried.
+    """
+
+    host: str
+    port: int
+    known_by: str
+
+
+class TraceQuicHandshakeEndParams(_Told):
+    """HTTP/3 is there, or the request goes another way, or fails.
+
+    Args:
+        host: Where it was tried.
+        port: The UDP port.
+        exception: Why the request does not go by it, None where it does.
+    """
+
+    host: str
+    port: int
+    exception: BaseException | None

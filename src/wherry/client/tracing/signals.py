@@ -28,6 +28,8 @@ from wherry.client.tracing.params import (
     TraceDnsCacheMissParams,
     TraceDnsResolveHostEndParams,
     TraceDnsResolveHostStartParams,
+    TraceQuicHandshakeEndParams,
+    TraceQuicHandshakeStartParams,
     TraceRequestChunkSentParams,
     TraceRequestEndParams,
     TraceRequestExceptionParams,
@@ -57,6 +59,8 @@ __all__ = (
     "TraceDnsCacheMissParams",
     "TraceDnsResolveHostEndParams",
     "TraceDnsResolveHostStartParams",
+    "TraceQuicHandshakeEndParams",
+    "TraceQuicHandshakeStartParams",
     "TraceRequestChunkSentParams",
     "TraceRequestEndParams",
     "TraceRequestExceptionParams",
@@ -128,6 +132,8 @@ class TraceConfig:
     on_dns_resolvehost_end = _SignalOf[TraceDnsResolveHostEndParams]()
     on_dns_cache_hit = _SignalOf[TraceDnsCacheHitParams]()
     on_dns_cache_miss = _SignalOf[TraceDnsCacheMissParams]()
+    on_quic_handshake_start = _SignalOf[TraceQuicHandshakeStartParams]()
+    on_quic_handshake_end = _SignalOf[TraceQuicHandshakeEndParams]()
     on_request_headers_sent = _SignalOf[TraceRequestHeadersSentParams]()
 
     def __init__(self, trace_config_ctx_factory: Callable[..., Any] = SimpleNamespace) -> None:
@@ -391,3 +397,15 @@ class Traces:
 
     def dns_cache_miss(self, host: str) -> Awaitable[object]:
         return self._emit("on_dns_cache_miss", TraceDnsCacheMissParams, host)
+
+    def quic_handshake_start(self, host: str, port: int, known_by: str) -> Awaitable[object]:
+        return self._emit(
+            "on_quic_handshake_start", TraceQuicHandshakeStartParams, host, port, known_by
+        )
+
+    def quic_handshake_end(
+        self, host: str, port: int, exception: BaseException | None
+    ) -> Awaitable[object]:
+        return self._emit(
+            "on_quic_handshake_end", TraceQuicHandshakeEndParams, host, port, exception
+        )

@@ -18,14 +18,15 @@ class Timings:
     Args:
         queued: Waiting for a connection.
         dns: Resolving the name.
-        connect: Connecting, through proxies where there are any.
+        connect: Connecting, through proxies where there are any; by HTTP/3, `quic`.
+        quic: The QUIC handshake, which has TLS in it, where the connection speaks HTTP/3.
         tls: The TLS handshake with the origin.
         send: Sending a streamed body; one that was at hand goes out with the head at once.
         first_byte: From the moment that there was a connection until the response's head was here.
         total: From the request's start until the body's last byte.
     """
 
-    __slots__ = ("connect", "dns", "first_byte", "queued", "send", "tls", "total")
+    __slots__ = ("connect", "dns", "first_byte", "queued", "quic", "send", "tls", "total")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Timings:
         self.queued = None if steps is None else steps.queued
         self.dns = None if steps is None else steps.dns
         self.connect = None if steps is None else steps.connect
+        self.quic = None if steps is None else steps.quic
         self.tls = None if steps is None else steps.tls
         self.send = None if sent is None else sent - connected
         self.first_byte = head - connected

@@ -234,10 +234,12 @@ class PoolStats:
         reused: Requests that got a connection which had carried another before.
         by_route: (open, idle, waiting) by route: the proxies on the way, and the origin.
         by_host: `HostStats` by what `limit_per_host` counts.
+        by_protocol: Connections by what they speak: "HTTP/1.1", "HTTP/2", "HTTP/3".
     """
 
     __slots__ = (
         "by_host",
+        "by_protocol",
         "by_route",
         "closing",
         "dialling",
@@ -254,11 +256,13 @@ class PoolStats:
         reused: int,
         by_route: dict[str, tuple[int, int, int]],
         by_host: dict[str, HostStats],
+        by_protocol: dict[str, int] | None = None,
     ) -> None:
         self.opened = opened
         self.reused = reused
         self.by_route = by_route
         self.by_host = by_host
+        self.by_protocol = by_protocol or {}
         whole = HostStats()
         for row in by_host.values():
             whole = whole.plus(row)
@@ -275,6 +279,7 @@ class PoolStats:
         """Count what `route_pools` have now, and those that have left them to be closed."""
         by_route: dict[str, HostStats] = {}
         by_host: dict[str, HostStats] = {}
+        by_protocol: dict[str, int] = {}
         for route_pool in route_pools:
             row = HostStats(
                 len(route_pool.connections),
@@ -287,11 +292,14 @@ class PoolStats:
             by_route[name] = by_route.get(name, HostStats()).plus(row)
             host = str(route_pool.route.counted)
             by_host[host] = by_host.get(host, HostStats()).plus(row)
+            for connection in route_pool.connections:
+                spoken = _protocol(connection)
+                by_protocol[spoken] = by_protocol.get(spoken, 0) + 1
         for connection in closing:
             host = str(connection.route.counted)
             by_host[host] = by_host.get(host, HostStats()).plus(HostStats(closing=1))
         routes = {name: (row.open, row.idle, row.waiting) for name, row in by_route.items()}
-        return cls(opened, reused, routes, by_host)
+        return cls(opened, reused, routes, by_host, by_protocol)
 
     @property
     def busy(self) -> int:
@@ -306,6 +314,12 @@ class PoolStats:
             f"dialling={self.dialling} closing={self.closing} opened={self.opened} "
             f"reused={self.reused}{hosts}{more}>"
         )
+
+
+def _protocol(connection: Connection) -> str:
+    """The protocol's name, as people write it."""
+    major, minor = connection.version
+    return f"HTTP/{major}.{minor}" if major < 2 else f"HTTP/{major}"
 
 
 class Retirement:

@@ -141,7 +141,8 @@ async def connect_quic(
             raise
         tried = "; ".join(f"{show(info[4])} (UDP): no answer" for info in ordered)
         raise timed_out(key, connect_request, tried) from exc
-    connect_request.timings.connect = loop.time() - started
+    timings = connect_request.timings
+    timings.connect = timings.quic = loop.time() - started
     transport = made.transport
     assert transport is not None
     connection = Http3Connection(loop, made.engine, transport, settings.limits)
