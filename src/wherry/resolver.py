@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from typing import Any
 
 from yarl import URL
 
@@ -33,6 +32,7 @@ from wherry.connect.dns.resolver import (
     ResolveResult,
     ThreadedResolver,
 )
+from wherry.connect.tls.contexts import SSLOption
 from wherry.cookies.abc import DummyCookieJar
 from wherry.errors import ClientError, without_credentials
 
@@ -71,7 +71,7 @@ class DoHResolver(AbstractResolver):
         url: str | URL,
         *,
         addresses: Sequence[str] = (),
-        ssl: Any = True,
+        ssl: SSLOption = True,
         timeout: float = 5.0,
     ) -> None:
         self._url = url if isinstance(url, URL) else URL(url.removesuffix("{?dns}"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
+from wherry.client.options import _RequestOptions
 from wherry.client.response import ClientResponse
 from wherry.client.session import ClientSession
 from wherry.connect.connector import BaseConnector, TCPConnector
@@ -49,7 +50,7 @@ def request(
     version: HttpVersion = HttpVersion11,
     connector: BaseConnector | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[_RequestOptions],
 ) -> _SessionRequestContextManager:
     """Make one request with a session of its own, to be entered with ``async with``.
 

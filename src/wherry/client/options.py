@@ -22,51 +22,125 @@ from wherry.errors import InvalidURL
 from wherry.types import LooseCookies, LooseHeaders, Query, StrOrURL
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from wherry.body.payload.form import Files
+    from wherry.body.payload.writer import UploadTracker
     from wherry.client.response import ClientResponse
+    from wherry.connect.proxy.hops import Proxy
+    from wherry.connect.tls.contexts import SSLOption
 
 RaiseForStatus = bool | Callable[["ClientResponse"], Awaitable[None]]
 
 
-class _RequestOptions(  # noqa: PYI049  (the session's signature)
-    TypedDict, total=False
-):
-    """The keywords of `ClientSession.request` and its verbs, for type checkers."""
+class _EveryOption(TypedDict, total=False):
+    """The keywords that every verb takes, for editors and type checkers."""
 
     params: Query
-    data: Any
-    files: Any
+    """Added to the query: a str, a mapping, or pairs."""
+    files: Files | None
+    """Files of a multipart form: a mapping or pairs of a field's name and a file, its content, or
+    (file name, content, type, fields)."""
     json: Any
+    """The body as JSON; not together with `data`."""
     cookies: LooseCookies | None
+    """Cookies of this request alone."""
     headers: LooseHeaders | None
+    """Fields of this request; they replace the session's of the same name."""
     skip_auto_headers: Iterable[str] | None
+    """Names of fields (User-Agent, Accept, ...) that are not made by themselves."""
     auth: BasicAuth | None
-    allow_redirects: bool
+    """Basic authentication; instead of the session's."""
     max_redirects: int | None
+    """With so many redirects the request fails, 10 by default; None lets any number through."""
     compress: str | bool | None
+    """Compresses the body: True or "deflate", "gzip", "br", "zstd"."""
     chunked: bool | None
+    """Sends the body in chunks although its length is known."""
     expect100: bool
+    """Waits for 100 (Continue) before the body is sent."""
     raise_for_status: RaiseForStatus | None
+    """True raises for every status from 400 up; a coroutine function gets the response."""
     read_until_eof: bool
-    proxy: Any
+    """Without a meaning; there because aiohttp has it."""
+    proxy: Proxy
+    """A proxy's URL, (URL, BasicAuth), a `ProxyHop`, or a chain of these; "" for none."""
     proxy_auth: BasicAuth | None
+    """Basic authentication for a single proxy."""
     proxy_headers: LooseHeaders | None
-    proxy_ssl: Any
+    """More fields for a single HTTP proxy."""
+    proxy_ssl: SSLOption | None
+    """TLS with an https:// proxy, as `ssl`; None for what holds for the origin."""
     timeout: ClientTimeout | float | None
+    """A `ClientTimeout`, or seconds in all; None for no limit."""
     verify_ssl: bool | None
+    """Deprecated: False for `ssl=False`."""
     fingerprint: bytes | None
-    ssl_context: Any
-    ssl: Any
+    """Deprecated: `ssl=Fingerprint(fingerprint)`."""
+    ssl_context: SSLContext | None
+    """Deprecated: `ssl=context`."""
+    ssl: SSLOption
+    """True checks the certificate, False does not; or an SSLContext, or a Fingerprint."""
     server_hostname: str | None
+    """The name to check the certificate against, instead of the URL's."""
     trace_request_ctx: object
+    """Given to the session's `trace_configs` with each of their signals."""
     read_bufsize: int | None
+    """Bytes of the body that are kept unread before the server is slowed down."""
     auto_decompress: bool | None
+    """Whether content codings are undone."""
     max_line_size: int | None
+    """Bytes that the status line of the response may have."""
     max_field_size: int | None
+    """Bytes that a header field of the response may have."""
     max_headers: int | None
+    """Header fields that the response may have."""
     max_body_size: int | None
+    """Bytes of the decoded body after which reading fails."""
     middlewares: Sequence[ClientMiddlewareType] | None
-    upload_tracker: Any
+    """Instead of the session's; () for none."""
+    upload_tracker: UploadTracker | None
+    """Follows the upload of the body."""
     upgrade: str | None
+    """The protocol to switch to, as "tcp": what a 101 brings is on `response.connection`."""
+
+
+class _WithData(_EveryOption, total=False):
+    """The keywords of `ClientSession.get`, `head` and `options`, which say themselves whether they
+    follow redirects.
+    """
+
+    data: Any
+    """The body: bytes, a str, a file, an async iterable, a `FormData`, or a form's fields."""
+
+
+class _WithRedirects(_EveryOption, total=False):
+    """The keywords of `ClientSession.post`, `put` and `patch`, which say `data` themselves."""
+
+    allow_redirects: bool
+    """Whether redirects are followed."""
+
+
+class _RequestOptions(_WithData, total=False):
+    """The keywords of `ClientSession.request` and `delete`."""
+
+    allow_redirects: bool
+    """Whether redirects are followed."""
+
+
+class _EventOptions(_RequestOptions, total=False):
+    """The keywords of `ClientSession.events`."""
+
+    method: str
+    """The request's method, GET by default."""
+    reconnect: float | None
+    """Seconds before connecting again, 3 by default; None never connects again."""
+    max_reconnects: int | None
+    """How often in a row without any event between; None for no limit."""
+    last_event_id: str
+    """Where to begin: the ID of the last event that is known already."""
+    max_event_size: int
+    """Characters that one event may have; 1 MiB (2**20) by default."""
 
 
 UNSET: Any = object()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from wherry.client.response import ClientResponse
 from wherry.client.websocket.websocket import ClientWebSocketResponse
@@ -53,16 +53,20 @@ class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
 
     __slots__ = ()
 
-    def __getattr__(self, name: str) -> Any:
-        # Only what is not there comes here, most often what a response has.
-        hint = (
-            "; it becomes a response by `async with` or `await`"
-            if hasattr(ClientResponse, name)
-            else ""
-        )
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self
-        )
+    if not TYPE_CHECKING:  # a checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            # Only what is not there comes here, most often what a response has.
+            hint = (
+                "; it becomes a response by `async with` or `await`"
+                if hasattr(ClientResponse, name)
+                else ""
+            )
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{hint}",
+                name=name,
+                obj=self,
+            )
 
     async def __aenter__(self) -> ClientResponse:
         self._resp = response = await self._coro

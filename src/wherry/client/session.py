@@ -32,7 +32,10 @@ from wherry.client.options import (
     UNSET,
     USUAL_OPTIONS,
     RequestOptions,
+    _EventOptions,
     _RequestOptions,
+    _WithData,
+    _WithRedirects,
     check_auth,
     check_base_url,
     session_timeout,
@@ -45,13 +48,15 @@ from wherry.client.sending import pipeline
 from wherry.client.sending.proxy_choice import SessionProxies
 from wherry.client.sending.request_template import USUAL_METHODS
 from wherry.client.session_properties import SessionProperties
-from wherry.client.timeouts import Deadline, DeadlineWheel
+from wherry.client.timeouts import ClientTimeout, Deadline, DeadlineWheel
 from wherry.client.tracing.signals import TraceConfig, Traces
 from wherry.client.websocket.channel import WebSocketChannel
 from wherry.client.websocket.connect import _WSConnectOptions, close_websockets, connect_websocket
 from wherry.client.websocket.websocket import ClientWebSocketResponse
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.connect.hooks import CHANGES
+from wherry.connect.proxy.hops import Proxy
+from wherry.connect.tls.contexts import SSLOption
 from wherry.cookies.abc import AbstractCookieJar, as_jar
 from wherry.cookies.jar import CookieJar
 from wherry.protocol.connection import Exchange
@@ -127,7 +132,7 @@ class ClientSession(SessionProperties):
         loop: asyncio.AbstractEventLoop | None = None,
         cookies: LooseCookies | None = None,
         headers: LooseHeaders | None = None,
-        proxy: Any = None,
+        proxy: Proxy = None,
         proxy_auth: BasicAuth | None = None,
         skip_auto_headers: Iterable[str] | None = None,
         auth: BasicAuth | None = None,
@@ -140,9 +145,9 @@ class ClientSession(SessionProperties):
         cookie_jar: AbstractCookieJar | None = None,
         connector_owner: bool = True,
         raise_for_status: bool | Callable[[ClientResponse], Awaitable[None]] = False,
-        read_timeout: Any = UNSET,
+        read_timeout: float | None = UNSET,
         conn_timeout: float | None = None,
-        timeout: Any = UNSET,
+        timeout: ClientTimeout | None = UNSET,
         auto_decompress: bool = True,
         trust_env: bool = False,
         requote_redirect_url: bool = True,
@@ -156,9 +161,9 @@ class ClientSession(SessionProperties):
             [ClientResponse, bytes], str
         ] = lambda _response, _body: "utf-8",
         middlewares: Sequence[ClientMiddlewareType] = (),
-        ssl_shutdown_timeout: Any = UNSET,
+        ssl_shutdown_timeout: float | None = UNSET,
         proxy_headers: LooseHeaders | None = None,
-        proxy_ssl: Any = None,
+        proxy_ssl: SSLOption | None = None,
     ) -> None:
         # Set first: a session whose making failed is closed without noise.
         self._held_connector: BaseConnector | None = None
@@ -356,15 +361,15 @@ class ClientSession(SessionProperties):
             raise
 
     def get(
-        self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Any
+        self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Unpack[_WithData]
     ) -> _RequestContextManager:
         """Make a GET request."""
         if not allow_redirects:
-            kwargs["allow_redirects"] = False
+            cast("_RequestOptions", kwargs)["allow_redirects"] = False
         return _RequestContextManager(self._request("GET", url, **kwargs))
 
     def options(
-        self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Any
+        self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Unpack[_WithData]
     ) -> _RequestContextManager:
         """Make an OPTIONS request."""
         return _RequestContextManager(
@@ -372,36 +377,46 @@ class ClientSession(SessionProperties):
         )
 
     def head(
-        self, url: StrOrURL, *, allow_redirects: bool = False, **kwargs: Any
+        self, url: StrOrURL, *, allow_redirects: bool = False, **kwargs: Unpack[_WithData]
     ) -> _RequestContextManager:
         """Make a HEAD request; redirects are not followed by default."""
         return _RequestContextManager(
             self._request("HEAD", url, allow_redirects=allow_redirects, **kwargs)
         )
 
-    def post(self, url: StrOrURL, *, data: Any = None, **kwargs: Any) -> _RequestContextManager:
+    def post(
+        self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[_WithRedirects]
+    ) -> _RequestContextManager:
         """Make a POST request."""
         return _RequestContextManager(self._request("POST", url, data=data, **kwargs))
 
-    def put(self, url: StrOrURL, *, data: Any = None, **kwargs: Any) -> _RequestContextManager:
+    def put(
+        self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[_WithRedirects]
+    ) -> _RequestContextManager:
         """Make a PUT request."""
         return _RequestContextManager(self._request("PUT", url, data=data, **kwargs))
 
-    def patch(self, url: StrOrURL, *, data: Any = None, **kwargs: Any) -> _RequestContextManager:
+    def patch(
+        self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[_WithRedirects]
+    ) -> _RequestContextManager:
         """Make a PATCH request."""
         return _RequestContextManager(self._request("PATCH", url, data=data, **kwargs))
 
-    def delete(self, url: StrOrURL, **kwargs: Any) -> _RequestContextManager:
+    def delete(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> _RequestContextManager:
         """Make a DELETE request."""
         return _RequestContextManager(self._request("DELETE", url, **kwargs))
 
-    def events(self, url: StrOrURL, **kwargs: Any) -> EventSource:
+    def events(self, url: StrOrURL, **kwargs: Unpack[_EventOptions]) -> EventSource:
         """Server-sent events of `url`; connects again when the stream breaks. See `EventSource`.
 
         Args:
             url: Where they come from.
-            **kwargs: `method`, `reconnect` (seconds), `max_reconnects`, `last_event_id`,
-                `max_event_size`, and all that `request` takes (``json=...``).
+            method: The request's method, GET by default.
+            reconnect: Seconds before connecting again, 3 by default; None never connects again.
+            max_reconnects: How often in a row without any event between; None for no limit.
+            last_event_id: Where to begin: the ID of the last event that is known already.
+            max_event_size: Characters that one event may have; 1 MiB (2**20) by default.
+            **kwargs: As for `request` (``json=...``).
         """
         return EventSource(self, url, **kwargs)
 
@@ -416,7 +431,7 @@ class ClientSession(SessionProperties):
         digest: str | None = None,
         progress: Progress | None = None,
         trust_length: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[_RequestOptions],
     ) -> DownloadResult:
         """Download `url` to a file, which appears under its name only when it is whole.
 

@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from ssl import SSLContext
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,7 @@ from wherry.connect.dns.address_rules import AllowAddress
 from wherry.connect.dns.cache import DNSCache
 from wherry.connect.dns.resolver import AbstractResolver, DefaultResolver, ResolveResult
 from wherry.connect.happy_eyeballs import Attempts, connect_first
-from wherry.connect.tls.contexts import DEFAULT_PROTOCOLS, one_ssl
+from wherry.connect.tls.contexts import DEFAULT_PROTOCOLS, SSLOption, one_ssl
 from wherry.protocol.http2.flow_control import FlowOptions
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 
@@ -97,8 +98,8 @@ class TCPConnector(BaseConnector):
         stale_dns_cache: float = 0.0,
         dns_cache_max_size: int = 1000,
         family: int = socket.AF_UNSPEC,
-        ssl_context: Any = None,
-        ssl: Any = True,
+        ssl_context: SSLContext | None = None,
+        ssl: SSLOption = True,
         local_addr: tuple[str, int] | None = None,
         resolver: AbstractResolver | None = None,
         keepalive_timeout: float | Unset | None = UNSET,

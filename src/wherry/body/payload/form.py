@@ -7,8 +7,8 @@ from __future__ import annotations
 import mimetypes
 import re
 import warnings
-from collections.abc import Iterable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterable, Iterable, Mapping, MutableMapping
+from typing import IO, Any, TypeAlias
 from urllib.parse import urlencode
 
 from multidict import CIMultiDict, MultiDict, MultiDictProxy
@@ -18,7 +18,19 @@ from wherry.body.payload.files import guess_filename, is_file
 from wherry.body.payload.memory import BytesPayload, Payload, get_payload
 from wherry.body.payload.memory import LookupError as PayloadLookupError
 
-__all__ = ("FormData", "form_with_files", "payload_of")
+__all__ = ("Files", "FormData", "form_with_files", "payload_of")
+
+# What `files=` takes.
+_Content: TypeAlias = (
+    str | bytes | bytearray | memoryview | IO[Any] | AsyncIterable[bytes] | Payload
+)
+_File: TypeAlias = (
+    _Content
+    | tuple[str | None, _Content]
+    | tuple[str | None, _Content, str | None]
+    | tuple[str | None, _Content, str | None, Mapping[str, str]]
+)
+Files: TypeAlias = Mapping[str, _File] | Iterable[tuple[str, _File]]
 
 _MEDIA_TYPE = re.compile(r"[a-z]+/[\w.+-]+", re.ASCII | re.IGNORECASE)
 

@@ -40,7 +40,11 @@ from wherry.protocol.websocket.messages import WSCloseCode
 from wherry.types import LooseHeaders, Query, StrOrURL
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from wherry.client.session import ClientSession
+    from wherry.connect.proxy.hops import Proxy
+    from wherry.connect.tls.contexts import SSLOption
 
 _UNSET: Any = object()
 # How long the session waits for a peer's Close frame when it is closed over open WebSockets, in
@@ -54,7 +58,7 @@ async def connect_websocket(
     *,
     method: str = "GET",
     protocols: Iterable[str] = (),
-    timeout: Any = _UNSET,
+    timeout: ClientWSTimeout | float = _UNSET,
     receive_timeout: float | None = None,
     autoclose: bool = True,
     autoping: bool = True,
@@ -63,15 +67,15 @@ async def connect_websocket(
     origin: str | None = None,
     params: Query = None,
     headers: LooseHeaders | None = None,
-    proxy: Any = None,
+    proxy: Proxy = None,
     proxy_auth: BasicAuth | None = None,
-    ssl: Any = True,
+    ssl: SSLOption = True,
     verify_ssl: bool | None = None,
     fingerprint: bytes | None = None,
-    ssl_context: Any = None,
+    ssl_context: SSLContext | None = None,
     server_hostname: str | None = None,
     proxy_headers: LooseHeaders | None = None,
-    proxy_ssl: Any = None,
+    proxy_ssl: SSLOption | None = None,
     compress: int = 0,
     max_msg_size: int = 4 * 1024 * 1024,
     decode_text: bool = True,
@@ -260,25 +264,48 @@ class _WSConnectOptions(TypedDict, total=False):  # noqa: PYI049  (the session's
     """The keywords of `ClientSession.ws_connect`, for type checkers."""
 
     method: str
+    """The method of the handshake, GET."""
     protocols: Iterable[str]
+    """The subprotocols to offer, the best first."""
     timeout: ClientWSTimeout | float
+    """A `ClientWSTimeout`: seconds for one `receive`, and for the answer to a Close frame."""
     receive_timeout: float | None
+    """Deprecated: `timeout=ClientWSTimeout(ws_receive=...)`."""
     autoclose: bool
+    """Whether the peer's Close frame is answered when it is received."""
     autoping: bool
+    """Whether pings are answered, and pongs not shown."""
     heartbeat: float | None
+    """Seconds of silence after which a ping goes out; half of it later there must be an answer."""
     auth: BasicAuth | None
+    """Basic authentication."""
     origin: str | None
+    """The Origin field."""
     params: Query
+    """Added to the query: a str, a mapping, or pairs."""
     headers: LooseHeaders | None
-    proxy: Any
+    """Fields of the handshake."""
+    proxy: Proxy
+    """A proxy's URL, (URL, BasicAuth), a `ProxyHop`, or a chain of these; "" for none."""
     proxy_auth: BasicAuth | None
-    ssl: Any
+    """Basic authentication for a single proxy."""
+    ssl: SSLOption
+    """True checks the certificate, False does not; or an SSLContext, or a Fingerprint."""
     verify_ssl: bool | None
+    """Deprecated: False for `ssl=False`."""
     fingerprint: bytes | None
-    ssl_context: Any
+    """Deprecated: `ssl=Fingerprint(fingerprint)`."""
+    ssl_context: SSLContext | None
+    """Deprecated: `ssl=context`."""
     server_hostname: str | None
+    """The name to check the certificate against, instead of the URL's."""
     proxy_headers: LooseHeaders | None
-    proxy_ssl: Any
+    """More fields for a single HTTP proxy."""
+    proxy_ssl: SSLOption | None
+    """TLS with an https:// proxy, as `ssl`; None for what holds for the origin."""
     compress: int
+    """Offers permessage-deflate with a window of 9 to 15 bits; 0 for none."""
     max_msg_size: int
+    """The largest message, in bytes after inflation, 4 MiB by default; 0 for no limit."""
     decode_text: bool
+    """Whether text is given as str; else as the bytes that came, unchecked."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 from yarl import URL
 
@@ -40,6 +40,11 @@ class Credentials(Protocol):
     def login(self) -> str: ...
     @property
     def password(self) -> str: ...
+
+
+# What `proxy=` takes: one hop, or a chain of them in its order.
+_Hop: TypeAlias = str | URL | ProxyHop | tuple[str | URL, Credentials | None]
+Proxy: TypeAlias = _Hop | Iterable[_Hop] | None
 
 
 def proxy_hops(

@@ -16,7 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeAlias
 
 from wherry.errors import (
     ClientConnectorCertificateError,
@@ -85,6 +85,8 @@ class Fingerprint:
         return f"Fingerprint({self._fingerprint.hex()})"
 
 
+# What `ssl=` takes: whether certificates are checked, or by what.
+SSLOption: TypeAlias = bool | ssl.SSLContext | Fingerprint
 SSL_ALLOWED_TYPES = (bool, ssl.SSLContext, Fingerprint, type(None))
 
 

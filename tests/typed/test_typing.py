@@ -1,0 +1,88 @@
+"""What editors and type checkers know of wherry."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CALLS = Path(__file__).parent / "calls.py"
+SOURCE = ROOT / "src"
+# Node starts slowly where much else runs.
+pytestmark = pytest.mark.timeout(900)
+
+
+def run(*command: str, folder: Path) -> str:
+    """What a program of this Python's environment prints; it may fail."""
+    environ = os.environ | {
+        "PYTHONPATH": str(SOURCE),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        capture_output=True,
+        text=True,
+        env=environ,
+        cwd=folder,
+        check=False,
+    )
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+def lines_that_are(mark: str) -> set[int]:
+    lines = CALLS.read_text("utf-8").splitlines()
+    return {number for number, line in enumerate(lines, 1) if line.endswith(mark)}
+
+
+def differences(found: dict[int, str]) -> dict[int, str]:
+    """Lines that a checker takes for what they are not, and what it says of them."""
+    wrong = lines_that_are("# wrong")
+    assert len(wrong) > 60
+    return {
+        **{line: said for line, said in found.items() if line not in wrong},
+        **dict.fromkeys(wrong - set(found), "no error was found"),
+    }
+
+
+def test_mypy_finds_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = True\n")
+    told = run("mypy", "--no-color-output", "--no-error-summary", "--hide-error-context",
+               f"--cache-dir={tmp_path}", str(CALLS), folder=tmp_path)  # fmt: skip
+    found = {}
+    for line in told.splitlines():
+        if match := re.match(r"(.+\.py):(\d+): error: (.+)", line):
+            assert Path(match[1]).name == CALLS.name, line
+            found[int(match[2])] = match[3]
+    assert differences(found) == {}
+
+
+def test_pyright_finds_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / CALLS.name).write_text(CALLS.read_text("utf-8"), "utf-8")
+    settings: dict[str, object] = {"typeCheckingMode": "strict", "extraPaths": [str(SOURCE)]}
+    # Statements without an effect are there on purpose; a wrong call has no type to know.
+    quiet = ("UnusedExpression", "UnusedCoroutine", "UnknownMemberType", "UnknownVariableType")
+    settings |= {f"report{name}": False for name in quiet}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    told = run("pyright", "--outputjson", "-p", str(tmp_path), folder=tmp_path)
+    found = {
+        each["range"]["start"]["line"] + 1: each["message"]
+        for each in json.loads(told)["generalDiagnostics"]
+        if each["severity"] == "error"
+    }
+    assert differences(found) == {}
+
+
+def test_both_checkers_are_there_for_every_run_of_the_tests() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extra = " ".join(project["optional-dependencies"]["test"])
+    assert "mypy" in extra
+    assert "pyright[nodejs]" in extra
