@@ -10,6 +10,7 @@ the latest when the buffer is needed again.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 from asyncio.trsock import TransportSocket
@@ -20,7 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from wherry.protocol.connection import BodySink
 
 BUFFER_SIZE = 256 * 1024
-# What is read at most from a connection that is lost.
+# What is read at most from a connection that is lost, unless its socket holds more.
 MOST_REMAINING = 1024 * 1024
 
 _Made = TypeVar("_Made")
@@ -123,6 +124,7 @@ def read_remaining(transport: Any, receive: Callable[[memoryview], None]) -> Non
         return
     with suppress(OSError), sock.dup() as unread:
         received = 0
-        while received < MOST_REMAINING and (data := unread.recv(BUFFER_SIZE)):
+        most = max(MOST_REMAINING, sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+        while received < most and (data := unread.recv(BUFFER_SIZE)):
             received += len(data)
             receive(memoryview(data))

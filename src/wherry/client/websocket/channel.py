@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from math import inf
 from sys import getsizeof
 from typing import Any
 
@@ -32,6 +33,8 @@ HIGH_WATER = 256 * 1024
 MESSAGE_COST = 100
 # How long a connection may take to close after its last Close frame, in seconds.
 LINGER_SECONDS = 1.0
+# How long a ping may wait for its answer while the program is behind with reading, in seconds.
+LATE_PONG_SECONDS = 1.0
 
 CLOSED_MESSAGE = WSMessage(WSMsgType.CLOSED, None, None)
 CLOSING_MESSAGE = WSMessage(WSMsgType.CLOSING, None, None)
@@ -87,12 +90,14 @@ class WebSocketChannel:
         "_feed",
         "_finished",
         "_late_pong",
+        "_late_pong_timer",
         "_linger",
         "_loop",
         "_loss",
         "_lost_early",
         "_on_end",
         "_paused",
+        "_read_again_at",
         "_reader",
         "_resumed",
         "_size",
@@ -153,6 +158,8 @@ class WebSocketChannel:
         self._loss: BaseException | None = None  # what ended the connection
         self._finished = False
         self._late_pong: bytes | None = None
+        self._late_pong_timer: asyncio.TimerHandle | None = None
+        self._read_again_at = -inf  # when reading went on after it was stopped
         self._resumed = 0  # how often the peer took bytes again after it took none
         self._close_waiter: asyncio.Future[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
@@ -268,6 +275,7 @@ class WebSocketChannel:
         self.held = False
         if self._paused:
             self._paused = False
+            self.heard_at = self._read_again_at = self._loop.time()
             if self._tunnel is not None:
                 self._tunnel.resume_reading()
 
@@ -311,10 +319,26 @@ class WebSocketChannel:
         return kept
 
     def _pong(self, payload: bytes) -> None:
-        """Answer a ping; while the peer takes nothing, only the last one (RFC 6455 5.5.3)."""
-        if self.write_gate.paused:
-            self._late_pong = payload
-        elif not self.sealed and not self.is_closing():
+        """Answer a ping; only the last one of those that must wait (RFC 6455 5.5.3).
+
+        It waits while the peer takes nothing.  It also waits while the program is behind with
+        reading: a peer that has closed its socket meanwhile answers anything by a reset, which
+        takes away what its system had still to send.  What says that it closed is on its way then.
+        """
+        self._late_pong = payload
+        if not self._paused and self._loop.time() >= self._read_again_at + LATE_PONG_SECONDS:
+            self._answer()
+        elif self._late_pong_timer is None:
+            self._late_pong_timer = self._loop.call_later(LATE_PONG_SECONDS, self._answer)
+
+    def _answer(self) -> None:
+        """Answer the last ping now, if the peer takes it; not if it has closed (RFC 6455 5.5.2)."""
+        self._late_pong_timer = None
+        payload = self._late_pong
+        if payload is None or self.write_gate.paused or self.peer_close is not None:
+            return
+        self._late_pong = None
+        if not self.sealed and not self.is_closing():
             self.write(self.encode(WSMsgType.PONG, payload))
 
     def _refuse(self, error: WebSocketError) -> None:
@@ -415,9 +439,8 @@ class WebSocketChannel:
     def resume_writing(self) -> None:
         self.write_gate.paused = False
         self._resumed += 1
-        payload, self._late_pong = self._late_pong, None
-        if payload is not None:
-            self._pong(payload)
+        if self._late_pong_timer is None:
+            self._answer()
         self.write_gate.resume()
 
     # --- the end ----------------------------------------------------------------------------------
@@ -531,6 +554,9 @@ class WebSocketChannel:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
+        if self._late_pong_timer is not None:
+            self._late_pong_timer.cancel()
+            self._late_pong_timer = None
 
     def progress(self) -> LineProgress:
         """How far the bytes of both directions have come."""

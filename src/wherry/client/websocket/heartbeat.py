@@ -4,11 +4,17 @@ answer.
 A ping that stands behind a large message on a slow line cannot be answered in time.  So a peer is
 alive while bytes leave or come, and it is asked again; it is dead when neither has moved for the
 time that an answer may take.
+
+Nothing is asked while reading is stopped because the program is slow.  The answer could not be
+heard.  And a peer that has said its last words and closed its socket answers a ping by a reset,
+which takes away all that its system had still to send, its close code included.  When the program
+reads again, a whole time of silence begins anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Protocol
 
 from wherry.errors import ClientConnectionResetError, ServerTimeoutError
@@ -69,6 +75,8 @@ class Heartbeat:
         due = channel.heard_at + self._seconds
         if now < due:
             self._timer = self._loop.call_at(due, self._tick)
+        elif channel.is_paused:
+            self._timer = self._loop.call_at(now + self._seconds, self._tick)
         else:
             self._ask(channel.progress())
 
@@ -80,12 +88,10 @@ class Heartbeat:
         """
         channel = self._channel
         if not channel.write_gate.paused:
-            try:
+            # A connection that is about to be lost is heard out first, and `connection_lost` stops
+            # the heartbeat; if that does not come, there is no answer either.
+            with suppress(ClientConnectionResetError):
                 channel.send(WSMsgType.PING, b"")
-            except ClientConnectionResetError as exc:
-                self._timer = None
-                channel.fail(exc)
-                return
         self._timer = self._loop.call_later(
             self._seconds / 2, self._expect, self._loop.time(), before
         )
