@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from wherry.connect.pool.pool import Pool
+from wherry.connect.pool.reservation import Reservation
 from wherry.protocol.connection import Connection
 
 
@@ -14,13 +15,17 @@ class BorrowedConnection:
     Args:
         pool: Where it goes back to.
         connection: The connection.
+        place: What keeps its place meanwhile, where an exchange is to start on it.
     """
 
-    __slots__ = ("_connection", "_pool")
+    __slots__ = ("_connection", "_place", "_pool")
 
-    def __init__(self, pool: Pool, connection: Connection) -> None:
+    def __init__(
+        self, pool: Pool, connection: Connection, place: Reservation | None = None
+    ) -> None:
         self._pool = pool
         self._connection: Connection | None = connection
+        self._place = place
 
     @property
     def protocol(self) -> Connection | None:
@@ -40,7 +45,9 @@ class BorrowedConnection:
     def release(self) -> None:
         """Give the connection back; only where nothing was written to it."""
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if self._place is not None:
+            self._place.give_back()
+        elif connection is not None:
             self._pool.put_back(connection)
 
     def close(self) -> None:

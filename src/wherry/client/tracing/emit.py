@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from multidict import CIMultiDict
 
 from wherry.client.tracing.signals import Traces
+from wherry.connect.pool.reservation import Reservation
 from wherry.protocol.connection import Connection, Exchange
 from wherry.protocol.heads import RequestHead
 
@@ -41,14 +42,9 @@ async def emit_connection(
     """
     if not traces.queued and not (reused and "on_connection_reuseconn" in traces.subscribed):
         return True
-    connection.reserved += 1
-    try:
+    with Reservation(connection, pool) as place:
         await traces.connection_acquired(reused=reused)
-    except BaseException:
-        connection.reserved -= 1
-        pool.put_back(connection)
-        raise
-    connection.reserved -= 1
+        place.use()
     if not connection.is_usable():
         connection.retire()
         return False

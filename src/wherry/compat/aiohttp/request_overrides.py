@@ -24,6 +24,7 @@ from wherry.client.response_connection import ResponseConnection, SocketParts
 from wherry.compat.aiohttp.private_names import warn_of_never_called
 from wherry.connect.borrowed_connection import BorrowedConnection
 from wherry.connect.hooks import CHANGES
+from wherry.connect.pool.reservation import Reservation
 from wherry.protocol.connection import Exchange
 from wherry.types import LooseHeaders
 
@@ -55,11 +56,11 @@ async def sent_by_class(
         carry: Sends the request on the connection, and gives the response its head.
     """
     connection, response = taken.connection, taken.response
-    held = BorrowedConnection(pool, connection)
-    connection.reserved += 1  # its place is kept, however long the class takes
+    place = Reservation(connection, pool)  # kept, however long the class takes
+    held = BorrowedConnection(pool, connection, place)
 
     async def go() -> ClientResponse:
-        connection.reserved -= 1
+        place.use()
         return await carry()
 
     async def carry_once() -> ClientResponse:
@@ -73,25 +74,23 @@ async def sent_by_class(
         return response
 
     request._carry = carry_once
-    try:
-        answer = await request.send(held)
-        await answer.start(held)
-        if answer._starting is None:
-            answer._starting = _STARTED
-        elif isinstance(answer._starting, asyncio.Task):
-            await answer._starting  # a class that does not call what it overrides
-        return answer
-    except BaseException:
-        if isinstance(response._starting, asyncio.Task) and not response._starting.done():
-            response._starting.cancel()
-            await asyncio.wait([response._starting])
-        response.close()
-        raise
-    finally:
-        request._carry = None
-        if response._starting is None:  # nothing was sent
-            connection.reserved -= 1
-            held.release()
+    with place:
+        try:
+            answer = await request.send(held)
+            await answer.start(held)
+            if answer._starting is None:
+                answer._starting = _STARTED
+            elif isinstance(answer._starting, asyncio.Task):
+                await answer._starting  # a class that does not call what it overrides
+            return answer
+        except BaseException:
+            if isinstance(response._starting, asyncio.Task) and not response._starting.done():
+                response._starting.cancel()
+                await asyncio.wait([response._starting])
+            response.close()
+            raise
+        finally:
+            request._carry = None
 
 
 def _retrieved(task: asyncio.Task[ClientResponse]) -> None:

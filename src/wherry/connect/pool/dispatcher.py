@@ -19,11 +19,10 @@ must look after the dial.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from time import monotonic
 
+from wherry.connect.pool.reservation import Reservation
 from wherry.connect.pool.route_pool import Waiter
-from wherry.protocol.connection import Connection
 
 
 class EarlyDispatcher:
@@ -37,48 +36,36 @@ class EarlyDispatcher:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._given: list[tuple[Connection, Waiter]] = []
+        self._given: list[tuple[Reservation, Waiter]] = []
 
-    def give(
-        self, connection: Connection, waiter: Waiter, put_back: Callable[[Connection], None]
-    ) -> None:
-        """A place on `connection` is promised to `waiter`, who has left every queue for it.
-
-        Args:
-            connection: The connection.
-            waiter: Who waited.
-            put_back: Takes a connection back on which nothing was started; not kept, lest it hold
-                the pool.
-        """
-        connection.reserved += 1
+    def give(self, place: Reservation, waiter: Waiter) -> None:
+        """`waiter` has left every queue for `place`, and gets it."""
         if waiter.connect_request.start is None or waiter.dial is not None:
-            waiter.future.set_result(connection)
+            waiter.future.set_result(place)
             return
         if not self._given:
-            self._loop.call_soon(self._start, put_back)
-        self._given.append((connection, waiter))
+            self._loop.call_soon(self._start)
+        self._given.append((place, waiter))
 
-    def _start(self, put_back: Callable[[Connection], None]) -> None:
+    def _start(self) -> None:
         given, self._given = self._given, []
-        for connection, waiter in given:
+        for place, waiter in given:
             if waiter.future.done():  # cancelled meanwhile
-                connection.reserved -= 1
-                put_back(connection)
-            elif connection.is_usable():
-                connection.reserved -= 1
-                _begin(connection, waiter, put_back)
+                place.give_back()
+            elif place.connection.is_usable():
+                _begin(place, waiter)
             else:
-                waiter.future.set_result(connection)
+                waiter.future.set_result(place)
 
 
-def _begin(connection: Connection, waiter: Waiter, put_back: Callable[[Connection], None]) -> None:
-    connect_request = waiter.connect_request
+def _begin(place: Reservation, waiter: Waiter) -> None:
+    connect_request, connection = waiter.connect_request, place.connection
     assert connect_request.start is not None
     waiter.carrier = connection
     if connection.timings is not connect_request.timings:
         connect_request.timings.queued = monotonic() - waiter.since
     try:
-        connect_request.start(connection, waiter.future)
+        connect_request.start(place.use(), waiter.future)
     except Exception as exc:
-        put_back(connection)
+        place.give_back()
         waiter.future.set_exception(exc)

@@ -18,8 +18,8 @@ Three rules hold everything together.  Who changes this file must keep them:
 1. No await between `take` and `Connection.start`.  `take` counts nothing; the start does.  A task
    that suspended in between could find the last stream of an HTTP/2 connection gone, and if it
    were cancelled, nobody would know of its HTTP/1.1 connection any more.  Where something must be
-   awaited (a listener, a custom class), the place is counted in `Connection.reserved` first, and
-   given up on each way out.
+   awaited (a listener, a custom class), a `Reservation` keeps the place meanwhile, and cannot be
+   left without either using the place or giving it back.
 2. A connection is found in at most one way: in `RoutePool.free`, reserved for a waiter, or carrying
    exchanges.  `put_back` is how a place comes back on which nothing was started.  (HTTP/2 with
    places left is free and at work.)
@@ -38,6 +38,7 @@ from time import monotonic
 from wherry.connect.connect_request import ConnectRequest, ConnectTimings, dial_error, ended_at_once
 from wherry.connect.pool.connection_limits import ConnectionLimits
 from wherry.connect.pool.dispatcher import EarlyDispatcher
+from wherry.connect.pool.reservation import Reservation
 from wherry.connect.pool.route_pool import (
     Negotiated,
     PoolStats,
@@ -171,13 +172,14 @@ class Pool:
             try:
                 if waiter.queued and connect_request.observer is not None:
                     await connect_request.observer.connection_queued_start()
-                connection: Connection = await waiter.future
+                place = await waiter.future
             except BaseException:
                 self._leave(waiter)
                 raise
             if waiter.carrier is not None:
                 return waiter.carrier
-            connection.reserved -= 1
+            assert place is not None
+            connection = place.use()
             # another's connection came first: the steps of ours do not count.
             if connection.timings is not connect_request.timings:
                 if waiter.dial is not None:
@@ -198,10 +200,11 @@ class Pool:
         if waiter.carrier is not None:
             return  # whoever started the exchange ends it
         if future.done() and not future.cancelled() and future.exception() is None:
-            connection = future.result()
-            connection.reserved -= 1
-            self.put_back(connection)
+            place = future.result()
+            assert place is not None
+            place.give_back()
             return
+        future.cancel()  # lest the dispatcher, who may have a place for it, starts its exchange
         self._serve(waiter)
         route_pool.give_up(waiter)
         self._forget(route_pool)
@@ -461,7 +464,7 @@ class Pool:
             waiter.route_pool.queued -= 1
         if connection.exchanges:
             self._reused += 1
-        self._dispatcher.give(connection, waiter, self.put_back)
+        self._dispatcher.give(Reservation(connection, self), waiter)
 
     def connection_lost(self, connection: Connection) -> None:
         route_pool = self._route_pools.get(connection.route)

@@ -9,9 +9,10 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from wherry.connect.connect_request import ConnectRequest
+from wherry.connect.pool.reservation import Reservation
 from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
 from wherry.types import HttpVersion11
@@ -38,11 +39,12 @@ class Waiter:
         self,
         route_pool: RoutePool,
         connect_request: ConnectRequest,
-        future: asyncio.Future[Any],
+        future: asyncio.Future[Reservation | None],
         since: float,
     ) -> None:
         self.route_pool = route_pool
         self.connect_request = connect_request
+        # Done with a place, or with None when the head of an exchange begun at once is here.
         self.future = future
         self.since = since
         self.dial: asyncio.Task[None] | None = None
