@@ -377,25 +377,30 @@ async def test_what_is_usual_is_made_from_a_template(
         assert len(made) == 5
 
 
-async def test_what_is_made_with_fewer_calls_lacks_nothing() -> None:
+async def test_what_is_made_with_fewer_calls_lacks_nothing(raw_server: Start) -> None:
     """Heads and responses that are not made by their `__init__` have all that it gives."""
     from wherry.client.options import NO_OPTIONS
-    from wherry.client.sending.attempt import _new_response
     from wherry.client.sending.redirect_rules import Hop
 
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(response(b"ok"))
+
+    server = await raw_server(script)
     async with wherry.ClientSession() as session:
         request = session._build(Hop("GET", "http://h.test/", None, None, None), NO_OPTIONS, None)
         assert request._ready is not None
         for name in RequestHead.__slots__:
             getattr(request._ready[1], name)
-        made = _new_response(request, session)
-        made._request = request
+        session._resolve_url(f"{server.url}/")  # its origin is plain from now on
+        made = await session.get(f"{server.url}/")
+        assert "_url" not in made.__dict__  # or it was made by its `__init__`
         given = wherry.ClientResponse(
-            "GET", URL("http://h.test/"), loop=session._loop, session=session
+            "GET", URL(f"{server.url}/"), loop=session._loop, session=session
         )
         for name, value in given.__dict__.items():
             assert getattr(made, name) == value
-        made._exchange = given._exchange = None
+        await made.read()
 
 
 async def test_a_request_makes_no_cycles(raw_server: Start) -> None:

@@ -15,22 +15,37 @@ from yarl import URL
 from wherry.protocol.connection import Connection, Exchange
 
 if TYPE_CHECKING:
+    from wherry.body.stream.reader import StreamReader
     from wherry.client.request import ClientRequest
     from wherry.client.response import ClientResponse
+    from wherry.connect.route import Route
 
 
 class AcquiredConnection(NamedTuple):
-    """What a request that sends itself goes on with.
+    """A connection that was not simply free, and what is known of the way to it.
 
     Attributes:
-        connection: The connection that was acquired for it.
-        moments: When that began, when there was one, and the steps in between.
-        response: The response, still without a head.
+        connection: The connection.
+        pool: Where it goes back to if nothing is started on it.
+        route: The way that it goes.
+        exchange: The exchange, where it was started already.
+        content: The body of that exchange.
+        started: When the request began to ask for a connection, in seconds of `time.monotonic`.
+        connected: When there was one.
+        timings: How long the steps of making it took (`ConnectTimings`), None if it was made
+            before.
+        response: The response, still without a head, where the request's class sends it.
     """
 
     connection: Connection
-    moments: tuple[float, float, Any]
-    response: ClientResponse
+    pool: Any
+    route: Route
+    exchange: Exchange | None
+    content: StreamReader | None
+    started: float
+    connected: float
+    timings: Any
+    response: ClientResponse | None = None
 
 
 class RequestHooks(Protocol):
@@ -56,16 +71,14 @@ class RequestHooks(Protocol):
     async def send(
         self,
         request: ClientRequest,
-        pool: Any,
-        taken: AcquiredConnection,
+        acquired: AcquiredConnection,
         carry: Callable[[], Coroutine[Any, Any, ClientResponse]],
     ) -> ClientResponse:
         """Let a request send itself and its response start itself.
 
         Args:
             request: The request; it has a `send` of its own.
-            pool: Where the connection goes back to if nothing is sent.
-            taken: The connection, and the rest.
+            acquired: Its connection, and its response, still without a head.
             carry: Sends the request on the connection, and gives the response its head.
         """
 

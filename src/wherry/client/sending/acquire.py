@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from wherry.body.stream.reader import StreamReader
+from wherry.client.hooks import AcquiredConnection
 from wherry.client.request import ClientRequest
 from wherry.client.request_info import RequestInfo
 from wherry.client.sending.retry_rules import failed
@@ -38,12 +39,11 @@ class ExchangeStarter:
 
     __slots__ = ("_head", "_limit", "content", "exchange", "moment")
 
-    content: StreamReader
-
     def __init__(self, head: RequestHead | None, limit: int) -> None:
         self._head = head
         self._limit = limit
         self.exchange: Exchange | None = None
+        self.content: StreamReader | None = None
         self.moment = 0.0
 
     def suits(self, timeout: ClientTimeout, traces: Any) -> bool:
@@ -60,8 +60,8 @@ class ExchangeStarter:
     def __call__(self, connection: Connection, waiter: asyncio.Future[Any]) -> None:
         assert self._head is not None
         self.moment = monotonic()
-        self.content = StreamReader(self._limit)
-        self.exchange = exchange = connection.start(self._head, self.content)
+        self.content = content = StreamReader(self._limit)
+        self.exchange = exchange = connection.start(self._head, content)
         exchange.tell(waiter)
 
 
@@ -69,46 +69,91 @@ async def acquire(
     request: ClientRequest,
     connector: Any,
     route: Route | None,
+    free: Connection | None,
+    head: RequestHead | None,
     timeout: ClientTimeout,
-    traces: Any,
-    early: ExchangeStarter,
-) -> tuple[Connection, Any]:
-    """A connection for `request`, and how long the steps took.
+    limit: int,
+) -> AcquiredConnection:
+    """A connection for a request that finds none free, or whose listeners are to be notified.
 
     Args:
         request: Who asks.
         connector: Whose connection it will be.
         route: The way to go; None where the connector is asked by its own `connect`.
+        free: A connection that was taken already.
+        head: What is sent, None where that is not known yet.
         timeout: Of which `connect` and `sock_connect` count.
-        traces: Who listens, None for nobody.
-        early: Starts the exchange where that can be done at once; if it did, the response's head is
-            there.
+        limit: How much of the response's body is kept unread, in bytes.
+
+    Returns:
+        The connection; with an exchange where that could be started at once: the response's head
+        is there then.
 
     Raises:
-        ClientError: There is none, or what `early` started failed.
+        ClientError: There is none, or an exchange that was started at once failed.
         ConnectionTimeoutError: `timeout.connect` passed.
     """
-    observer = None if traces is None else traces.connect_observer()
-    start = early if early.suits(timeout, traces) else None
-    connect_request = ConnectRequest(
-        cast("Route", route),
-        timeout.sock_connect or None,
-        observer,
-        request,
-        start,
-        request._proxy_answer,
+    traces, started = request._traces, monotonic()
+    pool: Any
+    if free is not None and route is not None:
+        pool = connector.pool
+        if await emit_connection(free, pool, traces):
+            return AcquiredConnection(free, pool, route, None, None, started, started, None)
+    while True:
+        early = ExchangeStarter(head, limit)
+        connect_request = ConnectRequest(
+            cast("Route", route),
+            timeout.sock_connect or None,
+            None if traces is None else traces.connect_observer(),
+            request,
+            early if early.suits(timeout, traces) else None,
+            request._proxy_answer,
+        )
+        connection = await _wait_for(request, connector, route, timeout, connect_request, early)
+        pool = connection.owner if route is None else connector.pool
+        if traces is None or await emit_connection(
+            connection, pool, traces, reused=connection.exchanges > 0
+        ):
+            break
+    timings = connect_request.timings
+    # Another request's dial may have come first: its steps were not this one's.
+    if connection.timings is not timings:
+        timings.dns = timings.connect = timings.tls = None
+    return AcquiredConnection(
+        connection,
+        pool,
+        connection.route if route is None else route,
+        early.exchange,
+        early.content,
+        started,
+        early.moment or monotonic(),
+        timings,
+    )
+
+
+async def _wait_for(
+    request: ClientRequest,
+    connector: Any,
+    route: Route | None,
+    timeout: ClientTimeout,
+    connect_request: ConnectRequest,
+    early: ExchangeStarter,
+) -> Connection:
+    """The connection that comes first, a freed one or one that is dialled, in time; see
+    `acquire`.
+    """
+    taking = (
+        _held(connector.connect(request, [], timeout))
+        if route is None
+        else connector.pool.acquire(connect_request)
     )
     try:
-        taking = (
-            _held(connector.connect(request, [], timeout))
-            if route is None
-            else connector.pool.acquire(connect_request)
-        )
         if timeout.connect:
             async with asyncio.timeout(timeout.connect):
-                connection = await taking
+                connection: Connection = await taking
         else:
             connection = await taking
+        return connection
     except ClientHttpProxyError as exc:
         exc.request_info = RequestInfo(*exc.request_info)._replace(url=request.url)
         raise
@@ -123,17 +168,6 @@ async def acquire(
         if failure is exc:
             raise
         raise failure from exc
-    pool: Any = connection.owner if route is None else connector.pool
-    if traces is not None and not await emit_connection(
-        connection, pool, traces, reused=connection.exchanges > 0
-    ):
-        return await acquire(request, connector, route, timeout, traces, early)
-    # Another request's dial may have come first: its steps were not this one's.
-    if connection.timings is not connect_request.timings:
-        connect_request.timings.dns = connect_request.timings.connect = (
-            connect_request.timings.tls
-        ) = None
-    return connection, connect_request.timings
 
 
 def _late(request: ClientRequest, timeout: ClientTimeout, exc: TimeoutError) -> Exception:

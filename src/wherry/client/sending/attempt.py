@@ -6,6 +6,7 @@ below.
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,11 @@ from wherry.client.hooks import HOOKS, AcquiredConnection
 from wherry.client.options import RequestOptions
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
-from wherry.client.sending.acquire import ExchangeStarter, acquire
+from wherry.client.sending.acquire import acquire
 from wherry.client.sending.retry_rules import failed, leave
 from wherry.client.sending.upload import upload_body
 from wherry.client.timeouts import ClientTimeout, TimedSink
-from wherry.client.tracing.emit import emit_connection, emit_sent
+from wherry.client.tracing.emit import emit_sent
 from wherry.protocol.connection import Connection, Exchange
 from wherry.protocol.heads import RequestHead, ResponseHead
 
@@ -35,10 +36,21 @@ async def send(
     request: ClientRequest,
     options: RequestOptions,
     timeout: ClientTimeout,
-    taken: AcquiredConnection | None = None,
+    acquired: AcquiredConnection | None = None,
 ) -> ClientResponse:
-    """Carry one request over one connection (`taken`, where its class is sending it) until the
-    response's head is here.
+    """Carry one request over one connection until the response's head is here.
+
+    Four steps: take a connection, start the exchange, await the head, apply it.  The straight way,
+    that of a request made from a template over a kept connection, is written out here and calls as
+    little as it can: each further function, and each further coroutine twice, is paid for with
+    every request.  What is rare has a function of its own.
+
+    Args:
+        request: What is sent.
+        options: What the program said of it.
+        timeout: Of which the limits for connecting and for reading count here.
+        acquired: The connection of a request whose class has its own `send`: that calls back here
+            for the rest (`_send_by_class`).
 
     Raises:
         ClientConnectorError: No connection could be made.
@@ -48,119 +60,97 @@ async def send(
     session = request._session
     if session is None or (connector := session._held_connector) is None:
         raise RuntimeError("Session is closed")
-    started = connected = monotonic()
-    # A connector with a `connect` of its own gives the connection, and with it route and pool.
-    pool: Any = None
-    route: Route | None = None
-    head: RequestHead | None = None
-    learns = False
-    if not (session._asks_connector or connector.overrides_connect):
-        pool = connector.pool
-        route, head = request._ready or (session._route_for(request), None)
-        learns = connector.alternatives is not None
-        if learns and not taken and request.url.scheme == "https":
-            route = connector.preferred_route(route)
-        # What a custom connector is shown it may still change.
-        if head is None and not (taken or request.sends_itself or connector.shows_requests):
-            head = _head_for(request, route, pool, None)
-    traces, timings, early, limit = (
-        request._traces,
-        None,
-        None,
-        options.read_bufsize or session._read_bufsize,
-    )
-    if taken is not None:
-        connection, (started, connected, timings) = taken.connection, taken.moments
-    elif (
-        pool
-        and (free := pool.take(route))
-        and (not traces or await emit_connection(free, pool, traces))
-    ):
-        connection = free
-    else:
-        early = ExchangeStarter(head, limit)
-        connection, timings = await acquire(request, connector, route, timeout, traces, early)
-        connected = early.moment or monotonic()
-    if pool is None or route is None:
-        pool, route = connection.owner, connection.route
-    if head is None:
-        if taken is None and request.sends_itself:
-            cls = request.response_class or session._response_class
-            response = cls(
-                request.method, request.original_url, loop=session._loop, session=session
+    traces, limit = request._traces, options.read_bufsize or session._read_bufsize
+    pool: Any
+    route: Any  # none at first where the connector gives its connection by itself
+    exchange: Exchange | None
+    content: Any
+    while True:
+        # Take: a free connection at once, else what comes first of a freed one and a dial.  From
+        # here to the start nothing is awaited, or the place would have to be reserved.
+        started = connected = monotonic()
+        exchange = upload = timings = None
+        as_built = not session._asks_connector and connector.alternatives is None
+        plan = request._ready if as_built else None
+        route, head = plan or _planned(request, session, connector)
+        pool = None if route is None else connector.pool
+        connection = None if route is None or acquired is not None else pool.take(route)
+        if connection is None or traces is not None:
+            way = acquired or await acquire(
+                request, connector, route, connection, head, timeout, limit
             )
-            taken = AcquiredConnection(connection, (started, connected, timings), response)
-            response = await HOOKS.requests.send(
-                request, pool, taken, lambda: send(request, options, timeout, taken)
+            connection, pool, route, exchange, content, started, connected, timings, _ = way
+        if (
+            head is None
+            and (head := _late_head(request, pool, route, connection, acquired)) is None
+        ):
+            way = AcquiredConnection(
+                connection, pool, route, None, None, started, connected, timings
             )
-            if session._starts_responses:
-                await HOOKS.requests.start(response)
-            return response
-        head = _head_for(request, route, pool, connection)
-    timed: TimedSink | None = None
-    if early is not None and early.exchange is not None:
-        content, exchange = early.content, early.exchange
-    else:
-        content = StreamReader(limit)
-        timed = TimedSink(content, session._wheel, timeout.sock_read) if timeout.sock_read else None
+            return await _send_by_class(request, session, options, timeout, way)
         try:
-            exchange = connection.start(head, timed or content)
-        except BaseException:
-            pool.put_back(connection)
+            # Start: the head goes out, and with it a body that is at hand.
+            if exchange is None:
+                content, read = StreamReader(limit), timeout.sock_read
+                sink = TimedSink(content, session._wheel, read) if read else content
+                exchange = connection.start(head, sink)
+                if head.streamed or read:
+                    upload = _accompany(request, session, exchange, head, sink)
+            # Await the head; it is here already where the exchange was started early.
+            if traces is not None:
+                await emit_sent(request, head, connection, exchange, traces)
+            if exchange.head is None:
+                exchange.tell(waiter := session._loop.create_future())
+                await waiter
+        except BaseException as exc:
+            _give_up(request, pool, connection, exchange, upload, exc)
             raise
-    upload = (
-        session._loop.create_task(upload_body(request, exchange, head)) if head.streamed else None
-    )
-    if timed is not None:
-        timed.watch_after(upload, exchange)
-    response_head = exchange.head
-    try:
-        if traces is not None:
-            await emit_sent(request, head, connection, exchange, traces)
-        if response_head is None:
-            exchange.tell(waiter := session._loop.create_future())
-            await waiter
-            response_head = exchange.head
-            assert response_head is not None
-        # A custom class may fail.
-        response = taken.response if taken else _new_response(request, session)
-    except BaseException as exc:
-        failure = failed(request, exchange, upload, exc)
-        if failure is exc:
-            raise
-        raise failure from exc
-    if learns:
-        connector.learn_alternatives(response_head, connection)
-    if (
-        response_head.status == 421
-        and exchange.reused
-        and not taken
-        and await leave(request, route, exchange, upload)
-    ):
-        return await send(request, options, timeout)
-    response._begin(request, response_head, exchange, content, upload)
+        answer = exchange.head
+        assert answer is not None
+        if (not as_built or answer.status == 421) and await _goes_elsewhere(
+            request, session, connector, route, exchange, upload, again=acquired is None
+        ):
+            continue
+        break
+    response = _apply(request, session, options, exchange, content, upload, acquired)
     response._moments = (started, connected, monotonic(), timings)
-    most = options.max_body_size if options.max_body_size is not None else session._max_body_size
-    if most is not None:
-        content.max_size = most
-    if (response_head.facts or derive(response_head)).asks:
-        _apply_head(session, request.url, response, response_head, exchange, options)
-    if session._starts_responses and not taken:
+    if session._starts_responses:
         await HOOKS.requests.start(response)
     return response
 
 
-def _new_response(request: ClientRequest, session: ClientSession) -> ClientResponse:
-    cls = request.response_class or session._response_class
-    if cls is ClientResponse and "original_url" not in request.__dict__:
-        # As its `__init__` does, but for the URL, which nobody has asked for yet.
-        response = object.__new__(ClientResponse)
-        response.method = request.method
-        response._loop = session._loop
-        response._session = session
-        response._resolve_charset = session._resolve_charset
-        return response
-    return cls(request.method, request.original_url, loop=session._loop, session=session)
+def _planned(
+    request: ClientRequest, session: ClientSession, connector: Any
+) -> tuple[Route | None, RequestHead | None]:
+    """The route of a request and its head, as far as they are known before there is a connection.
+
+    There is no route where the connector is asked by a `connect` of its own, which gives the
+    connection and with it route and pool.  There is no head where a program's own code may still
+    change the request: `_late_head`.
+    """
+    if session._asks_connector or connector.overrides_connect:
+        return None, None
+    route, head = request._ready or (session._route_for(request), None)
+    if connector.alternatives is not None and request.url.scheme == "https":
+        route = connector.preferred_route(route)
+    if head is None and not (request.sends_itself or connector.shows_requests):
+        head = _head_for(request, route, connector.pool, None)
+    return route, head
+
+
+def _late_head(
+    request: ClientRequest,
+    pool: Any,
+    route: Route,
+    connection: Connection,
+    acquired: AcquiredConnection | None,
+) -> RequestHead | None:
+    """The head of a request that a program's own code could change until there was a connection;
+    None where its class sends it, and has not begun.
+    """
+    if acquired is None and request.sends_itself:
+        return None
+    return _head_for(request, route, pool, connection)
 
 
 def _head_for(
@@ -180,7 +170,147 @@ def _head_for(
     return head
 
 
-def _apply_head(
+async def _send_by_class(
+    request: ClientRequest,
+    session: ClientSession,
+    options: RequestOptions,
+    timeout: ClientTimeout,
+    acquired: AcquiredConnection,
+) -> ClientResponse:
+    """Let a request that has its own `send` go by that; the rest of the way it asks for."""
+    cls = request.response_class or session._response_class
+    response = cls(request.method, request.original_url, loop=session._loop, session=session)
+    acquired = acquired._replace(response=response)
+    response = await HOOKS.requests.send(
+        request, acquired, lambda: send(request, options, timeout, acquired)
+    )
+    if session._starts_responses:
+        await HOOKS.requests.start(response)
+    return response
+
+
+def _accompany(
+    request: ClientRequest,
+    session: ClientSession,
+    exchange: Exchange,
+    head: RequestHead,
+    sink: StreamReader | TimedSink,
+) -> asyncio.Task[None] | None:
+    """Begin what goes on beside the wait for the answer: the upload of a streamed body, and the
+    count of `sock_read`.
+    """
+    upload = None
+    if head.streamed:
+        upload = session._loop.create_task(upload_body(request, exchange, head))
+    if isinstance(sink, TimedSink):
+        sink.watch_after(upload, exchange)
+    return upload
+
+
+def _give_up(
+    request: ClientRequest,
+    pool: Any,
+    connection: Connection,
+    exchange: Exchange | None,
+    upload: asyncio.Task[None] | None,
+    exc: BaseException,
+) -> None:
+    """End an exchange that gave no response, or give back the connection that did not start one.
+
+    Raises:
+        ClientResponseError: What came is not HTTP: in place of `exc`, which is the cause.
+    """
+    if exchange is None:
+        pool.put_back(connection)
+        return
+    failure = failed(request, exchange, upload, exc)
+    if failure is not exc:
+        raise failure from exc
+
+
+async def _goes_elsewhere(
+    request: ClientRequest,
+    session: ClientSession,
+    connector: Any,
+    route: Route,
+    exchange: Exchange,
+    upload: asyncio.Task[None] | None,
+    *,
+    again: bool,
+) -> bool:
+    """Take in what an answer says of where its origin is served (RFC 7838, RFC 9110 15.5.20).
+
+    Args:
+        request: What was answered.
+        session: Whose it is.
+        connector: Keeps what it learns.
+        route: The way that was taken.
+        exchange: Has the answer.
+        upload: Sends the body, if that is streamed.
+        again: Whether the request may be sent over another connection at all.
+
+    Returns:
+        Whether it shall be, now: the answer does not count then.
+    """
+    head = exchange.head
+    assert head is not None
+    asked = session._asks_connector or connector.overrides_connect
+    if not asked and connector.alternatives is not None:
+        connector.learn_alternatives(head, exchange.connection)
+    if head.status != 421 or not (again and exchange.reused):
+        return False
+    return await leave(request, route, exchange, upload)
+
+
+def _apply(
+    request: ClientRequest,
+    session: ClientSession,
+    options: RequestOptions,
+    exchange: Exchange,
+    content: StreamReader,
+    upload: asyncio.Task[None] | None,
+    acquired: AcquiredConnection | None,
+) -> ClientResponse:
+    """Make the response of an exchange whose head is here, and do what the head asks for."""
+    head = exchange.head
+    assert head is not None
+    cls = request.response_class or session._response_class
+    if acquired is not None and acquired.response is not None:
+        response = acquired.response
+    elif cls is ClientResponse and "original_url" not in request.__dict__:
+        # As its `__init__` does, but for the URL, which nobody has asked for yet.
+        response = object.__new__(ClientResponse)
+        response.method = request.method
+        response._loop = session._loop
+        response._session = session
+        response._resolve_charset = session._resolve_charset
+    else:
+        response = _custom_response(cls, request, session, exchange, upload)
+    response._begin(request, head, exchange, content, upload)
+    most = options.max_body_size if options.max_body_size is not None else session._max_body_size
+    if most is not None:
+        content.max_size = most
+    if (head.facts or derive(head)).asks:
+        _apply_fields(session, request.url, response, head, exchange, options)
+    return response
+
+
+def _custom_response(
+    cls: type[ClientResponse],
+    request: ClientRequest,
+    session: ClientSession,
+    exchange: Exchange,
+    upload: asyncio.Task[None] | None,
+) -> ClientResponse:
+    """The response that a program's own class makes; if that fails, the exchange is given up."""
+    try:
+        return cls(request.method, request.original_url, loop=session._loop, session=session)
+    except BaseException as exc:
+        failed(request, exchange, upload, exc)
+        raise
+
+
+def _apply_fields(
     session: ClientSession,
     url: URL,
     response: ClientResponse,

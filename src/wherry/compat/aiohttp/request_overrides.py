@@ -40,8 +40,7 @@ NEVER_CALLED = frozenset(
 
 async def sent_by_class(
     request: ClientRequest,
-    pool: Any,
-    taken: AcquiredConnection,
+    acquired: AcquiredConnection,
     carry: Callable[[], Coroutine[Any, Any, ClientResponse]],
 ) -> ClientResponse:
     """Let a request send itself and its response start itself, each by whatever its class says.
@@ -51,13 +50,13 @@ async def sent_by_class(
 
     Args:
         request: The request.
-        pool: Where the connection goes back to if nothing is sent.
-        taken: The connection, and the rest.
+        acquired: Its connection, and its response, still without a head.
         carry: Sends the request on the connection, and gives the response its head.
     """
-    connection, response = taken.connection, taken.response
-    place = Reservation(connection, pool)  # kept, however long the class takes
-    held = BorrowedConnection(pool, connection, place)
+    connection, response = acquired.connection, acquired.response
+    assert response is not None
+    place = Reservation(connection, acquired.pool)  # kept, however long the class takes
+    held = BorrowedConnection(acquired.pool, connection, place)
 
     async def go() -> ClientResponse:
         place.use()
@@ -251,12 +250,11 @@ class RequestOverrides:
     async def send(
         self,
         request: ClientRequest,
-        pool: Any,
-        taken: AcquiredConnection,
+        acquired: AcquiredConnection,
         carry: Callable[[], Coroutine[Any, Any, ClientResponse]],
     ) -> ClientResponse:
         """See `sent_by_class`."""
-        return await sent_by_class(request, pool, taken, carry)
+        return await sent_by_class(request, acquired, carry)
 
     async def start(self, response: ClientResponse) -> None:
         """See `start`."""
