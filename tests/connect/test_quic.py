@@ -628,11 +628,6 @@ async def test_only_with_https(session: Any, server: Http3Server) -> None:
         await session.get(f"http://localhost:{server.port}/")
 
 
-async def test_no_websockets_yet(session: Any, server: Http3Server) -> None:
-    with pytest.raises(wherry.ClientError, match="not carried yet"):
-        await session.ws_connect(f"wss://localhost:{server.port}/")
-
-
 async def test_without_the_extra_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wherry.connect.base_connector.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"wherry\[http3\]"):

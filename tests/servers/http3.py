@@ -54,13 +54,14 @@ class Peer(QuicConnectionProtocol):
         super().__init__(*args, **kwargs)
         self.server = server
         self.requests: dict[int, bytes] = {}
+        self.answered = 0  # for scripts to count
         server.peers.append(self)
 
     def quic_event_received(self, event: QuicEvent) -> None:
         server = self.server
         if isinstance(event, HandshakeCompleted):
             if not server.quiet:
-                self.uni(SETTINGS)
+                self.uni(server.settings)
         elif isinstance(event, StreamDataReceived):
             if event.stream_id & 3:
                 return
@@ -108,6 +109,7 @@ class Http3Server:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.quiet = False
+        self.settings = SETTINGS  # the control stream
         self.early = False  # the script is called with each piece of a request
         self.peers: list[Peer] = []
         self.received = 0

@@ -266,17 +266,21 @@ class BaseConnector(metaclass=WatchedClass):
             server_hostname: The name to check certificates against, None for the URL's host.
             hops: The proxies to pass, in order.
         """
-        if self._protocols != DEFAULT_PROTOCOLS and url.scheme in {"ws", "wss"}:
+        shares = self._protocols != DEFAULT_PROTOCOLS or self.alternatives is not None
+        if shares and url.scheme in {"ws", "wss"}:
             # RFC 8441: a WebSocket is a stream of an HTTP/2 connection whose server offers that,
             # else it goes by HTTP/1.1, where that is allowed.
             url_of_requests = url.with_scheme(_SCHEME_OF[url.scheme])
             shared = self.route_for(
                 url_of_requests, ssl=ssl, server_hostname=server_hostname, hops=hops
             )
-            if not shared.absolute_form and (
-                "http/1.1" not in self._protocols or self.pool.carries_tunnels(shared)
-            ):
-                return shared
+            if not shared.absolute_form:
+                # RFC 9220: the same over HTTP/3.
+                by_http3 = self.preferred_route(shared)
+                if by_http3 is not shared and self.pool.carries_tunnels(by_http3):
+                    return by_http3
+                if "http/1.1" not in self._protocols or self.pool.carries_tunnels(shared):
+                    return shared
         if ssl is True and server_hostname is None:
             key = (url.scheme, url.raw_host, url.port, hops)
             try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from typing import Any
 
 from wherry.errors import (
     BadHttpMessage,
@@ -19,20 +18,11 @@ from wherry.errors import (
     ClientPayloadError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import (
-    BodySink,
-    Connection,
-    Exchange,
-    FlowControl,
-    Tunnel,
-    TunnelReceiver,
-)
+from wherry.protocol.connection import BodySink, Connection, Tunnel, TunnelReceiver
 from wherry.protocol.heads import FieldPairs
 from wherry.protocol.http2.frames import ErrorCode
 from wherry.protocol.limits import Limits
-
-# A tunnel's writer is told to pause when this much waits for the peer's window.
-TUNNEL_HIGH_WATER = 64 * 1024
+from wherry.protocol.stream_tunnel import StreamTunnel, TunnelledExchange, tunnel_of
 
 
 class Http2Carrier(Connection):
@@ -58,7 +48,7 @@ class Http2Carrier(Connection):
         """Let the peer send more: the reader goes on."""
 
 
-class Http2Exchange(Exchange):
+class Http2Exchange(TunnelledExchange):
     """One request and its response on a stream.
 
     Args:
@@ -72,10 +62,8 @@ class Http2Exchange(Exchange):
 
     __slots__ = (
         "backlog",
-        "backlog_size",
         "beside",
         "bodyless",
-        "ending",
         "expected",
         "interim",
         "limits",
@@ -86,8 +74,6 @@ class Http2Exchange(Exchange):
         "send_window",
         "stream_id",
         "trailers_to_send",
-        "tunnel",
-        "tunnelled",
         "writers",
     )
 
@@ -109,7 +95,7 @@ class Http2Exchange(Exchange):
         self.beside = 0  # how many streams were open when this one was, itself among them
         self.bodyless = bodyless
         self.tunnelled = tunnelled
-        self.tunnel: Http2Tunnel | None = None
+        self.tunnel: StreamTunnel | None = None
         self.receive_window = 0
         self.send_window = 0
         self.paused = False
@@ -225,151 +211,4 @@ class Http2Exchange(Exchange):
                 self.connection.replenish(self)
 
     def upgrade(self, receiver: TunnelReceiver) -> Tunnel:
-        head = self.head
-        if not self.tunnelled or head is None or not 200 <= head.status < 300:
-            raise RuntimeError("this exchange did not switch protocols")
-        early = self.sink
-        if self.error is not None and not (isinstance(early, EarlySink) and early.holds_anything):
-            raise self.error
-        self.tunnel = Http2Tunnel(self, receiver)
-        self.sink = self.tunnel
-        if isinstance(early, EarlySink):
-            early.pass_on(self.tunnel)
-        if self.error is not None:
-            self.tunnel.set_exception(self.error)  # it had something to say before that
-        return self.tunnel
-
-
-class EarlySink:
-    """Keeps what comes on a tunnel before somebody reads it; the stream is paused, so a window's
-    worth at most.
-    """
-
-    __slots__ = ("_ended", "_pieces", "flow")
-
-    def __init__(self, flow: FlowControl) -> None:
-        self.flow: FlowControl | None = flow
-        self._pieces: list[bytes] = []
-        self._ended = False
-        flow.pause_reading()
-
-    @property
-    def holds_anything(self) -> bool:
-        """Whether something came."""
-        return bool(self._pieces)
-
-    def feed_data(self, data: bytes) -> None:
-        self._pieces.append(data)
-
-    def feed_eof(self) -> None:
-        self._ended = True
-
-    def chunk_ended(self) -> None:
-        """HTTP/2 has no chunks."""
-
-    def set_exception(self, exc: BaseException) -> None:
-        """The exchange keeps it, and `upgrade` raises it."""
-
-    def pass_on(self, sink: BodySink) -> None:
-        """Give everything to `sink`, in order."""
-        if self.flow is not None:
-            self.flow.resume_reading()
-        for piece in self._pieces:
-            sink.feed_data(piece)
-        if self._ended:
-            sink.feed_eof()
-
-
-class Http2Tunnel(Tunnel):
-    """A stream's bytes, raw: DATA frames both ways.  It is the exchange's sink and feeds the
-    receiver.
-    """
-
-    __slots__ = ("_closing", "_exchange", "_lost", "_paused", "_receiver", "flow")
-
-    def __init__(self, exchange: Http2Exchange, receiver: TunnelReceiver) -> None:
-        self._exchange = exchange
-        self._receiver = receiver
-        self._closing = False
-        self._paused = False
-        self._lost = False
-        self.flow: FlowControl | None = exchange
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        return None
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.is_closing():
-            raise ClientConnectionResetError("Cannot write to closing transport")
-        self._exchange.send(data)
-        self.backlog_changed()
-
-    def pause_reading(self) -> None:
-        self._exchange.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._exchange.resume_reading()
-
-    def is_closing(self) -> bool:
-        exchange = self._exchange
-        return self._closing or exchange.ending or exchange.complete or exchange.error is not None
-
-    def close(self) -> None:
-        if not self.is_closing():
-            # In the next turn: what is being read may hold the peer's end, and servers trip over a
-            # frame after it.
-            self._closing = True
-            self._exchange.connection.loop.call_soon(self._end_stream)
-
-    def _end_stream(self) -> None:
-        exchange = self._exchange
-        if not (exchange.ending or exchange.complete or exchange.error is not None):
-            exchange.end()
-
-    def leave(self) -> None:
-        # As browsers do: there are servers (hypercorn 0.18) that have forgotten the stream by now
-        # without ending it, and would end the whole connection over one more DATA frame.
-        # RST_STREAM harms nobody.
-        self._exchange.cancel()
-
-    def abort(self) -> None:
-        self._exchange.cancel()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        transport = self._exchange.connection.transport
-        return default if transport is None else transport.get_extra_info(name, default)
-
-    @property
-    def unsent(self) -> int:
-        return self._exchange.backlog_size
-
-    def backlog_changed(self) -> None:
-        """Tell the receiver when to stop writing and when to go on."""
-        full = self._exchange.backlog_size > TUNNEL_HIGH_WATER
-        if full != self._paused and not self._lost:
-            self._paused = full
-            if full:
-                self._receiver.pause_writing()
-            else:
-                self._receiver.resume_writing()
-
-    # --- the exchange's sink ----------------------------------------------------------------------
-
-    def feed_data(self, data: bytes) -> None:
-        self._receiver.data_received(data)
-
-    def feed_eof(self) -> None:
-        self._receiver.eof_received()
-        self._end(None)
-
-    def chunk_ended(self) -> None:
-        """HTTP/2 has no chunks."""
-
-    def set_exception(self, exc: BaseException) -> None:
-        self._end(exc)
-
-    def _end(self, exc: BaseException | None) -> None:
-        if not self._lost:
-            self._lost = True
-            self._receiver.connection_lost(exc)
+        return tunnel_of(self, receiver)

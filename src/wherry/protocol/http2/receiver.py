@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from wherry.protocol.heads import ResponseHead
-from wherry.protocol.http2.exchange import EarlySink, Http2Carrier, Http2Exchange
+from wherry.protocol.http2.exchange import Http2Carrier, Http2Exchange
 from wherry.protocol.http2.flow_control import FlowOptions, FrameFloodLimit, WindowTuner
 from wherry.protocol.http2.frames import (
     DATA,
@@ -38,6 +38,7 @@ from wherry.protocol.http2.keepalive import KeepAlive
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import ClosedStreams, Control, check_expected
 from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits
+from wherry.protocol.stream_tunnel import EarlySink
 
 # A read up to this size is copied whole: slices of bytes are cheaper than those of a view.
 _COPY_SIZE = 16 * 1024

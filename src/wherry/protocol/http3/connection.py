@@ -84,6 +84,7 @@ class Http3Connection(StreamKeeper):
         "_ended",
         "_engine",
         "_given_up",
+        "_held",
         "_held_back",
         "_last",
         "_limits",
@@ -124,6 +125,7 @@ class Http3Connection(StreamKeeper):
         self._last: int | None = None  # how many exchanges it may carry in all
         self._draining = False
         self._ended = False
+        self._held: list[tuple[Http3Exchange, RequestHead]] = []  # tunnels that wait for SETTINGS
         self._held_back: set[Http3Exchange] = set()  # whose readers hold a whole window
         self._check: asyncio.TimerHandle | None = None  # while the server is in doubt
         self._asked_after = 0.0  # when something had come last before it was
@@ -179,29 +181,50 @@ class Http3Connection(StreamKeeper):
             # down may go again, if it is idempotent.
             self.exchanges > 0 or self.trial is not None,
             bodyless=head.method == "HEAD",
+            tunnelled=head.upgrade is not None,
             limits=head.limits or self._limits,
         )
         sink.flow = exchange
-        if head.upgrade is not None:
-            exchange.unprocessed = True
-            exchange.fail(
-                ClientConnectionError(
-                    f"{self._peer()} is spoken to by HTTP/3, over which {head.upgrade} is not "
-                    "carried yet: allow http/1.1 or h2 as well"
-                )
-            )
-            return exchange
         self.capacity -= 1
         self.exchanges += 1
         self._active += 1
+        if exchange.tunnelled and not self._receiver.offers_tunnels:
+            if self._receiver.settings is None:
+                self._held.append((exchange, head))
+            else:
+                self._refuse_tunnel(exchange)
+        else:
+            self._open(exchange, head)
+            transport.flush_soon()
+        if self._last is not None and self.exchanges >= self._last:
+            self.retire()
+        return exchange
+
+    def _open(self, exchange: Http3Exchange, head: RequestHead) -> None:
         stream_id = exchange.stream_id = self._next_id
         self._next_id = stream_id + 4
         self.streams[stream_id] = exchange
         self._sender.open(exchange, head)
-        transport.flush_soon()
-        if self._last is not None and self.exchanges >= self._last:
-            self.retire()
-        return exchange
+
+    def _refuse_tunnel(self, exchange: Http3Exchange) -> None:
+        exchange.fail(
+            ClientConnectionError(f"{self._peer()} does not offer extended CONNECT (RFC 9220)")
+        )
+        self._release(exchange)
+
+    def settings_arrived(self) -> None:
+        held, self._held = self._held, []
+        for exchange, head in held:
+            if self._receiver.offers_tunnels:
+                self._open(exchange, head)
+            else:
+                self._refuse_tunnel(exchange)
+        if held and self._transport is not None:
+            self._transport.flush_soon()
+
+    @property
+    def carries_tunnels(self) -> bool:
+        return self._receiver.offers_tunnels and not self._draining
 
     def carry_at_most(self, exchanges: int) -> None:
         super().carry_at_most(exchanges)
@@ -247,11 +270,12 @@ class Http3Connection(StreamKeeper):
         """End one stream at once, if that is still to be done; the others never notice (RFC 9114
         4.1.1).
         """
-        if self.streams.get(exchange.stream_id) is not exchange:
+        if self.streams.get(exchange.stream_id) is exchange:
+            if not exchange.request_ended:
+                self._engine.reset(exchange.stream_id, code)
+            self.stop_sending(exchange.stream_id, code)
+        elif all(held is not exchange for held, _ in self._held):
             return
-        if not exchange.request_ended:
-            self._engine.reset(exchange.stream_id, code)
-        self.stop_sending(exchange.stream_id, code)
         if code == ErrorCode.REQUEST_CANCELLED and not exchange.paused:
             self._doubt()
         self._release(exchange)
@@ -357,15 +381,25 @@ class Http3Connection(StreamKeeper):
             self.trial.passed()
             self.trial = None
         if not exchange.request_ended:
-            # RFC 9114 4.1: the server has answered without the rest of the request.
-            self._engine.reset(exchange.stream_id, ErrorCode.REQUEST_CANCELLED)
-            exchange.drop_backlog()
+            self._end_request(exchange)
         exchange.sink.feed_eof()
         self._release(exchange)
 
+    def _end_request(self, exchange: Http3Exchange) -> None:
+        """The server has said all that it will, and the request is not out."""
+        if exchange.is_tunnel and not exchange.backlog:
+            self._engine.send(exchange.stream_id, b"", True)  # RFC 9114 4.4: as TCP's FIN
+            exchange.request_ended = True
+        else:
+            # RFC 9114 4.1: it has answered without the rest of the request.
+            self._engine.reset(exchange.stream_id, ErrorCode.REQUEST_CANCELLED)
+            exchange.drop_backlog()
+
     def _release(self, exchange: Http3Exchange) -> None:
         if self.streams.pop(exchange.stream_id, None) is None:
-            return
+            if exchange.stream_id >= 0:
+                return  # it was released before
+            self._held = [entry for entry in self._held if entry[0] is not exchange]
         self._active -= 1
         self._sender.forget(exchange)
         self._let_go_on(exchange)
@@ -387,7 +421,7 @@ class Http3Connection(StreamKeeper):
         if self._check is not None:
             return  # nothing more starts until something has come
         before = self.capacity
-        left = self._engine.stream_limit - self.exchanges
+        left = self._engine.stream_limit - self._next_id // 4 - len(self._held)
         if self._last is not None:
             left = min(left, self._last - self.exchanges)
         self.capacity = 0 if self._held_back else max(left, 0)
@@ -432,6 +466,7 @@ class Http3Connection(StreamKeeper):
         self._draining = True
         self.capacity = 0
         refused = [e for e in self.streams.values() if e.stream_id >= first_unprocessed]
+        refused += [exchange for exchange, _ in self._held]
         if refused and self.owner is not None:
             self.owner.exchanges_refused(self, first_unprocessed // 4)
         for exchange in refused:
@@ -472,8 +507,9 @@ class Http3Connection(StreamKeeper):
 
     def _take_all(self) -> list[Http3Exchange]:
         """Every exchange under way, none of which is so from here on."""
-        exchanges = list(self.streams.values())
+        exchanges = [*self.streams.values(), *(exchange for exchange, _ in self._held)]
         self.streams.clear()
+        self._held = []
         self._held_back.clear()
         self._active = 0
         self.capacity = 0

@@ -1,4 +1,4 @@
-"""One stream of HTTP/3 as an `Exchange`.
+"""One stream of HTTP/3 as an `Exchange`, and as a `Tunnel` after an extended CONNECT (RFC 9220).
 
 An exchange keeps what belongs to its stream: how far the response has come, and the body that waits
 to be sent.  The connection reads and writes; see `Http3Carrier`.
@@ -17,10 +17,11 @@ from wherry.errors import (
     ClientPayloadError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Connection, Exchange
+from wherry.protocol.connection import BodySink, Connection, Tunnel, TunnelReceiver
 from wherry.protocol.heads import FieldPairs
 from wherry.protocol.http3.frames import ErrorCode, FrameReader
 from wherry.protocol.limits import Limits
+from wherry.protocol.stream_tunnel import StreamTunnel, TunnelledExchange, tunnel_of
 
 
 class Http3Carrier(Connection):
@@ -45,7 +46,7 @@ class Http3Carrier(Connection):
         """A reader that had paused goes on."""
 
 
-class Http3Exchange(Exchange):
+class Http3Exchange(TunnelledExchange):
     """One request and its response on a stream.
 
     Args:
@@ -53,14 +54,13 @@ class Http3Exchange(Exchange):
         sink: Where the response's body goes.
         reused: Whether the connection had carried another exchange before.
         bodyless: The response has no body whatever its fields say: the request is HEAD.
+        tunnelled: The request is an extended CONNECT.
         limits: What the response's head and trailers may hold.
     """
 
     __slots__ = (
         "backlog",
-        "backlog_size",
         "bodyless",
-        "ending",
         "expected",
         "frames",
         "interim",
@@ -84,12 +84,15 @@ class Http3Exchange(Exchange):
         reused: bool,
         *,
         bodyless: bool,
+        tunnelled: bool,
         limits: Limits,
     ) -> None:
         super().__init__(connection, sink, reused)
         self.limits = limits
         self.stream_id = -1
         self.bodyless = bodyless
+        self.tunnelled = tunnelled
+        self.tunnel: StreamTunnel | None = None
         self.frames = FrameReader()
         self.paused = False
         self.withheld = 0  # bytes that came while the reader was paused
@@ -160,6 +163,8 @@ class Http3Exchange(Exchange):
         for waiter in self.writers or ():
             if not waiter.done():
                 waiter.set_result(None)
+        if self.tunnel is not None:
+            self.tunnel.backlog_changed()
 
     def fail(self, exc: BaseException) -> None:
         if self.complete or self.error is not None:
@@ -196,3 +201,11 @@ class Http3Exchange(Exchange):
             if self.withheld:
                 self.withheld = 0
                 self.connection.reader_resumed(self)
+
+    def upgrade(self, receiver: TunnelReceiver) -> Tunnel:
+        return tunnel_of(self, receiver)
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether the server has agreed to a tunnel: nothing but DATA goes on the stream."""
+        return self.tunnelled and self.head is not None and 200 <= self.head.status < 300

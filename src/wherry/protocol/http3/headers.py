@@ -152,6 +152,28 @@ def _pseudo_fields(head: RequestHead) -> list[Field]:
     ]
 
 
+def connect_frame(head: RequestHead) -> bytes:
+    """The HEADERS frame of an extended CONNECT (RFC 9220 3, RFC 8441 4, 5), without the key that
+    only HTTP/1.1 has.
+    """
+    assert head.upgrade is not None
+    pseudo: list[Field] = [
+        (b":method", b"CONNECT"),
+        (b":protocol", head.upgrade.encode()),
+        (b":scheme", head.scheme.encode()),
+        (b":authority", _octets(head.authority)),
+        (b":path", _octets(_origin_form(head.target))),
+    ]
+    fields = [
+        pair
+        for pair in (*head.shared.pairs, *head.fields)
+        if pair[0].lower() != "sec-websocket-key"
+    ]
+    return frame(
+        HEADERS, SECTION_PREFIX + encode_fields(pseudo) + encode_fields(lower_fields(fields))
+    )
+
+
 def trailers_frame(trailers: FieldPairs) -> bytes:
     """The HEADERS frame after a request's body."""
     return frame(HEADERS, SECTION_PREFIX + encode_fields(lower_fields(trailers)))

@@ -27,6 +27,7 @@ from wherry.protocol.http3.frames import (
     ErrorCode,
     FrameReader,
     FrameTooLarge,
+    Setting,
     StreamFault,
     read_id,
     read_settings,
@@ -35,6 +36,7 @@ from wherry.protocol.http3.frames import (
 from wherry.protocol.http3.headers import SectionReader
 from wherry.protocol.http3.qpack import DecoderStream, EncoderStream, QpackStreamError
 from wherry.protocol.limits import MAX_INTERIM_RESPONSES
+from wherry.protocol.stream_tunnel import EarlySink
 
 # A frame on the control stream at most, in bytes: no honest SETTINGS is longer.
 _MAX_CONTROL_FRAME = 16 * 1024
@@ -63,6 +65,10 @@ class StreamKeeper(Http3Carrier):
     @abstractmethod
     def going_away(self, first_unprocessed: int) -> None:
         """GOAWAY: this request stream and those after it will not be processed (RFC 9114 5.2)."""
+
+    @abstractmethod
+    def settings_arrived(self) -> None:
+        """The server's SETTINGS are here: tunnels may have waited for them."""
 
     @abstractmethod
     def hold_back(self, exchange: Http3Exchange) -> None:
@@ -121,6 +127,12 @@ class Receiver:
         self.settings: dict[int, int] | None = None
         #: What the server's last GOAWAY named.
         self.goaway: int | None = None
+
+    @property
+    def offers_tunnels(self) -> bool:
+        """Whether the server takes extended CONNECT (RFC 9220 3)."""
+        settings = self.settings
+        return settings is not None and settings.get(Setting.ENABLE_CONNECT_PROTOCOL) == 1
 
     # --- request streams --------------------------------------------------------------------------
 
@@ -182,10 +194,10 @@ class Receiver:
                 self._connection.hold_back(exchange)
 
     def _headers(self, exchange: Http3Exchange, block: bytes) -> None:
-        if exchange.trailers_seen:
-            raise ConnectionFault(
-                ErrorCode.FRAME_UNEXPECTED, "HEADERS came after the trailer section"
-            )
+        if exchange.trailers_seen or exchange.is_tunnel:
+            # RFC 9114 4.1, 4.4.
+            before = "trailer section" if exchange.trailers_seen else "beginning of a tunnel"
+            raise ConnectionFault(ErrorCode.FRAME_UNEXPECTED, f"HEADERS came after the {before}")
         if exchange.head is not None:
             exchange.trailers = self._sections.trailer_section(block, exchange.limits)
             exchange.trailers_seen = True
@@ -194,6 +206,8 @@ class Receiver:
         status = head.status
         if status >= 200:
             exchange.expected = 0 if exchange.bodyless or status in {204, 304} else length
+            if exchange.tunnelled:
+                self._tunnel_answered(exchange, status)
             exchange.head_arrived(head)
             return
         exchange.interim += 1
@@ -203,6 +217,14 @@ class Receiver:
             )
         if exchange.informational is not None:
             exchange.informational(head)
+
+    @staticmethod
+    def _tunnel_answered(exchange: Http3Exchange, status: int) -> None:
+        if 200 <= status < 300:
+            exchange.expected = -1  # RFC 9110 9.3.6: a length means nothing here
+            exchange.sink = EarlySink(exchange)
+        else:
+            exchange.end()
 
     def _other(self, kind: int) -> None:
         if kind not in KNOWN_TYPES:
@@ -312,6 +334,7 @@ class Receiver:
                     ErrorCode.MISSING_SETTINGS, "the control stream does not begin with SETTINGS"
                 )
             self.settings = read_settings(payload)
+            self._connection.settings_arrived()
         elif kind not in KNOWN_TYPES:
             self._count_no_progress()
         elif kind == GOAWAY:

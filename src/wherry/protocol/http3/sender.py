@@ -20,7 +20,7 @@ from wherry.protocol.http3.frames import (
     settings_frame,
     varint,
 )
-from wherry.protocol.http3.headers import request_frame, trailers_frame
+from wherry.protocol.http3.headers import connect_frame, request_frame, trailers_frame
 from wherry.protocol.http3.quic_engine import QuicEngine
 
 # What the engine may hold of one stream before the next piece waits, in bytes.
@@ -59,7 +59,7 @@ class Sender:
 
     def open(self, exchange: Http3Exchange, head: RequestHead) -> None:
         """Send a request's head, and its body when it is at hand."""
-        data = request_frame(head)
+        data = connect_frame(head) if exchange.tunnelled else request_frame(head)
         body = head.body
         rest = b""
         if body:
@@ -68,7 +68,7 @@ class Sender:
             else:
                 rest = body
         exchange.sent = True
-        fin = not rest and not head.streamed
+        fin = not rest and not head.streamed and not exchange.tunnelled
         if fin:
             exchange.ending = exchange.request_ended = True
         self._engine.send(exchange.stream_id, data, fin)
