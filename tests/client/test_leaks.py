@@ -138,6 +138,15 @@ async def world(peer: Any) -> World:
     return made
 
 
+def trust_only_netrc(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that has credentials for a.test, and no proxies."""
+    path.write_text("machine a.test login me password mine\n")
+    monkeypatch.setenv("NETRC", str(path))
+    for variable in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
+
+
 @pytest.mark.parametrize(
     ("secret", "how", "way", "sent", "why"), TABLE, ids=[f"{row[0]}, {row[2]}" for row in TABLE]
 )
@@ -163,17 +172,7 @@ async def test_secrets_over_redirects(
         case "URL userinfo":
             first = first.with_user("me").with_password("mine")
         case "netrc":
-            (tmp_path / "netrc").write_text("machine a.test login me password mine\n")
-            monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-            for variable in (
-                "http_proxy",
-                "https_proxy",
-                "HTTP_PROXY",
-                "HTTPS_PROXY",
-                "all_proxy",
-                "ALL_PROXY",
-            ):
-                monkeypatch.delenv(variable, raising=False)
+            trust_only_netrc(tmp_path / "netrc", monkeypatch)
             options["trust_env"] = True
         case "cookies=":
             request["cookies"] = {"mine": "1"}

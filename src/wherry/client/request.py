@@ -150,15 +150,10 @@ class ClientRequest(metaclass=WatchedClass):
         if params:
             url = url.extend_query(params)
         if url.raw_user is not None or url.raw_password is not None:
-            if auth is not None:
-                raise ValueError("Cannot combine AUTH argument with credentials encoded in URL")
-            auth = BasicAuth(url.user or "", url.password or "")
-            url = url.with_user(None)
+            auth, url = _credentials_of(url, auth)
         self.original_url = url
-        if url.raw_fragment:
-            url = url.with_fragment(None)
         self.method = method
-        self.url = url
+        self.url = url.with_fragment(None) if url.raw_fragment else url
         self.version = version
         self.ssl = ssl
         self.server_hostname = server_hostname
@@ -174,10 +169,8 @@ class ClientRequest(metaclass=WatchedClass):
         if proxy is not None:
             self.proxy_auth, self.proxy_headers = proxy_auth, proxy_headers
             self.hops = hops_of(proxy, proxy_auth, proxy_headers)
-        if upgrade is not None:
-            self.upgrade = upgrade
-        if traces is not None:
-            self._traces = traces
+        self.upgrade = upgrade
+        self._traces = traces
         names = self._take_headers(headers) if headers else frozenset()
         if cookie_line or cookies:
             self._take_cookies(cookie_line, cookies)
@@ -187,11 +180,10 @@ class ClientRequest(metaclass=WatchedClass):
             self.compress = compress
         if self._built_by_class:
             HOOKS.requests.build(self, auth, data)
-        else:
-            if auth is not None:
-                self._take_auth(auth, names)
-            if data is not None:
-                self._take_body(data)
+        elif auth is not None:
+            self._take_auth(auth, names)
+        if data is not None and not self._built_by_class:
+            self._take_body(data)
         if self._engine is not None and "transfer-encoding" in self._engine:
             self._check_own_coding()
 
@@ -471,15 +463,10 @@ class ClientRequest(metaclass=WatchedClass):
             at_hand = None if is_watched else payload.at_hand
         target = target_of(url)
         if route.forward is not None:
-            # RFC 9112 3.2.2; what is for the proxy goes with each request, and to this one only.
+            # RFC 9112 3.2.2
             target = f"{url.scheme}://{authority_of(url)}{target}"
-            own = forward_fields(route.forward)
-            if any(name.lower() == "proxy-authorization" for name, _ in own):
-                shared, fields = without_proxy_credentials(shared, fields)
-            fields = [*fields, *own]
-        elif route.hops:
-            # RFC 9110 11.7.2: meant for a proxy, and at the end of a tunnel there is none.
-            shared, fields = without_proxy_credentials(shared, fields)
+        if route.forward is not None or route.hops:
+            shared, fields = _fields_past_proxies(route, shared, fields)
         if self.method == "CONNECT":
             target = f"{url.host_subcomponent}:{url.port}"  # RFC 9112 3.2.3
         head = RequestHead(
@@ -506,6 +493,33 @@ class ClientRequest(metaclass=WatchedClass):
         """Let go of the body's resources."""
         if self._body is not None:
             await self._body.close()
+
+
+def _credentials_of(url: URL, auth: BasicAuth | None) -> tuple[BasicAuth, URL]:
+    """The credentials in a URL, and the URL without them.
+
+    Raises:
+        ValueError: There are others.
+    """
+    if auth is not None:
+        raise ValueError("Cannot combine AUTH argument with credentials encoded in URL")
+    return BasicAuth(url.user or "", url.password or ""), url.with_user(None)
+
+
+def _fields_past_proxies(
+    route: Route, shared: FieldBlock, fields: list[tuple[str, str]]
+) -> tuple[FieldBlock, list[tuple[str, str]]]:
+    """The fields of a request that passes proxies: with those of a proxy that forwards it, and
+    without credentials for a proxy that will not see it.
+    """
+    if route.forward is None:
+        # RFC 9110 11.7.2: meant for a proxy, and at the end of a tunnel there is none.
+        return without_proxy_credentials(shared, fields)
+    # What is for the proxy goes with each request, and to this one only.
+    own = forward_fields(route.forward)
+    if any(name.lower() == "proxy-authorization" for name, _ in own):
+        shared, fields = without_proxy_credentials(shared, fields)
+    return shared, [*fields, *own]
 
 
 _PLAIN_SEND = ClientRequest.send

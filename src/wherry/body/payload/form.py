@@ -114,9 +114,7 @@ class FormData:
                 stacklevel=2,
             )
             filename = name
-        for what, text in (("filename", filename), ("content_type", content_type)):
-            if text is not None and not isinstance(text, str):
-                raise TypeError(f"{what} must be an instance of str. Got: {text!r}")
+        _check_texts(filename, content_type, content_transfer_encoding)
         if filename is None and is_file(value):
             filename = guess_filename(value, name)
         disposition = {"name": name}
@@ -125,16 +123,9 @@ class FormData:
             disposition["filename"] = filename
             self._is_multipart = True
         if content_type is not None:
-            if any(char in content_type for char in "\r\n\0"):
-                raise ValueError(f"a control character in the content type {content_type!r}")
             headers["Content-Type"] = content_type
             self._is_multipart = True
         if content_transfer_encoding is not None:
-            if not isinstance(content_transfer_encoding, str):
-                raise TypeError(
-                    "content_transfer_encoding must be an instance of str. Got: "
-                    f"{content_transfer_encoding!r}"
-                )
             warnings.warn(
                 "content_transfer_encoding is deprecated and not sent",
                 DeprecationWarning,
@@ -245,6 +236,26 @@ class FormData:
         part.set_content_disposition("form-data", quote_fields=self._quote_fields, **disposition)
         part.headers.popall("Content-Length", None)
         return part
+
+
+def _check_texts(
+    filename: str | None, content_type: str | None, content_transfer_encoding: str | None
+) -> None:
+    """What the arguments of a field must be.
+
+    Raises:
+        TypeError: One is no str.
+        ValueError: The content type would break the part's head.
+    """
+    for what, text in (
+        ("filename", filename),
+        ("content_type", content_type),
+        ("content_transfer_encoding", content_transfer_encoding),
+    ):
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{what} must be an instance of str. Got: {text!r}")
+    if content_type is not None and any(char in content_type for char in "\r\n\0"):
+        raise ValueError(f"a control character in the content type {content_type!r}")
 
 
 def _refuse_file_tuple(name: str, value: list[Any] | tuple[Any, ...]) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
+from wherry.auth.basic import BasicAuth
 from wherry.body.payload.memory import Payload
 from wherry.client.options import RequestOptions
 from wherry.client.response import ClientResponse
@@ -90,9 +91,7 @@ async def fetch(
         )
     auth = options.auth
     if isinstance(url, URL) and (url.raw_user is not None or url.raw_password is not None):
-        if auth is not None:
-            raise ValueError("Cannot combine AUTH argument with credentials encoded in URL")
-        auth, url = split_credentials(url)
+        auth, url = _credentials_of(url, auth)
     timeout = options.timeout or session._timeout
     deadline: TotalDeadline | None = None
     if timeout.total:
@@ -114,16 +113,8 @@ async def fetch(
         hop = Hop(method, url, options.headers, payload, auth)
         response = await follow(session, hop, options, timeout, traces)
     except BaseException as exc:
-        error: BaseException = exc
-        if deadline is not None:
-            session._wheel.discard(deadline)
-            if deadline.settle() and isinstance(exc, asyncio.CancelledError):
-                error = deadline.error()
-        if traces is not None:
-            await traces.request_exception(error)
-        if error is exc:
-            raise
-        raise error from exc
+        await _fail(session, deadline, traces, exc)
+        raise
     if deadline is not None:
         if deadline.expired:
             deadline.settle()  # a middleware has kept the cancellation to itself
@@ -133,12 +124,48 @@ async def fetch(
         else:
             _watch_body(session, response, exchange, deadline)
     if traces is not None:
-        try:
-            await traces.request_end(response)
-        except BaseException:
-            response.close()
-            raise
+        await _notify_of_end(traces, response)
     return response
+
+
+def _credentials_of(url: URL, auth: BasicAuth | None) -> tuple[BasicAuth | None, URL]:
+    """The credentials in a URL, and the URL without them.
+
+    Raises:
+        ValueError: There are others.
+    """
+    if auth is not None:
+        raise ValueError("Cannot combine AUTH argument with credentials encoded in URL")
+    return split_credentials(url)
+
+
+async def _fail(
+    session: ClientSession, deadline: TotalDeadline | None, traces: Any, exc: BaseException
+) -> None:
+    """Stop the clock of a request that failed, and notify its listeners.
+
+    Raises:
+        TimeoutError: The total time is over: in place of the cancellation `exc`, which is the
+            cause.
+    """
+    error: BaseException = exc
+    if deadline is not None:
+        session._wheel.discard(deadline)
+        if deadline.settle() and isinstance(exc, asyncio.CancelledError):
+            error = deadline.error()
+    if traces is not None:
+        await traces.request_exception(error)
+    if error is not exc:
+        raise error from exc
+
+
+async def _notify_of_end(traces: Any, response: ClientResponse) -> None:
+    """Notify listeners of the response; one that fails ends it."""
+    try:
+        await traces.request_end(response)
+    except BaseException:
+        response.close()
+        raise
 
 
 def _watch_body(
