@@ -12,9 +12,19 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ("HIDDEN", "SecretText", "is_secret_name", "shown_fields", "shown_url")
+__all__ = (
+    "HIDDEN",
+    "SecretText",
+    "is_secret_name",
+    "shown_fields",
+    "shown_head",
+    "shown_reason",
+    "shown_url",
+)
 
 HIDDEN = "***"
+# Bytes of a broken head that are looked at, and that are shown.
+_HEAD_SEEN, _HEAD_SHOWN = 512, 64
 
 # Names of header fields and parameters that hold what lets somebody in.  Authentication-Info and
 # WWW-Authenticate have what a server asks and proves, and Signature-Input what was signed: no
@@ -28,6 +38,9 @@ _SECRET_NAME = re.compile(
 _HARMLESS = frozenset({"cookie2", "sec-token-binding", "access-control-allow-credentials"})
 # RFC 3986 3.2.1, wherever in a text a URL begins.
 _USERINFO = re.compile(r"//[^/?#\s@<>\"']*@")
+# The same in a text that was cut off somewhere.
+_CUT_USERINFO = re.compile(r"//[^/?#\s@<>\"']*(?:@|\Z)")
+_LINES = re.compile(rb"[^\r\n]+")
 _PARAMETER = re.compile(r"([?&;#])([^=&;#?\s<>\"']{1,256})=([^&;#\s<>\"']*)")
 
 
@@ -58,6 +71,41 @@ def shown_url(url: object) -> str:
 def _hide(found: re.Match[str]) -> str:
     mark, name, value = found.groups()
     return f"{mark}{name}={HIDDEN if value and is_secret_name(name) else value}"
+
+
+def shown_reason(exc: Exception) -> str:
+    """What another library says of a URL: it quotes the part that it means, be there a password in
+    it.
+    """
+    reason = str(exc)
+    before, quote, rest = reason.partition("'")
+    _, at, rest = rest.rpartition("@")
+    return f"{before}{quote}{HIDDEN}@{rest}" if at else reason
+
+
+def shown_head(data: bytes, *, begins: bool = True) -> bytes:
+    """The beginning of a head that cannot be read, without the values of secret fields.
+
+    Args:
+        data: What came, be it cut off.
+        begins: Whether a line begins where `data` does; else nobody knows whose value that is.
+
+    >>> shown_head(b"HTTP/1.1 200 OK\\r\\nSet-Cookie: id=abc\\r\\nX\\x01")
+    b'HTTP/1.1 200 OK\\r\\nSet-Cookie: ***\\r\\nX\\x01'
+    """
+    shown = _LINES.sub(_shown_line, bytes(data[:_HEAD_SEEN]))
+    if not begins:
+        rest = _LINES.sub(b"", shown, count=1) if shown[:1] not in (b"\r", b"\n") else shown
+        shown = HIDDEN.encode() + rest
+    return shown[:_HEAD_SHOWN]
+
+
+def _shown_line(found: re.Match[bytes]) -> bytes:
+    name, colon, _ = found[0].partition(b":")
+    if colon and is_secret_name(name.strip().decode("latin-1")):
+        return b"%b: %b" % (name, HIDDEN.encode())
+    line = _CUT_USERINFO.sub(f"//{HIDDEN}@", found[0].decode("latin-1"))
+    return shown_url(line).encode("latin-1")
 
 
 def shown_fields(fields: Any) -> str:

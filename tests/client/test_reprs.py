@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import traceback
@@ -27,7 +28,9 @@ from wherry.cookies.parse import parse_one
 from wherry.cookies.storage_rules import Offered
 from wherry.integrations.aiohttp_socks import ProxyInfo, ProxyType
 from wherry.middlewares.cache_fields import StoredResponse
-from wherry.redaction import shown_fields, shown_url
+from wherry.protocol.limits import DEFAULT_LIMITS
+from wherry.protocol.response_fields import check_fields
+from wherry.redaction import shown_fields, shown_head, shown_url
 from wherry.rest import RestClient
 from wherry.rest.config import RestConfig
 from wherry.testing import Cassette
@@ -245,3 +248,117 @@ def test_fields_are_shown_in_any_form_without_what_is_secret(
 )
 def test_urls_are_shown_without_what_is_secret(url: str, shown: str) -> None:
     assert shown_url(url) == shown
+
+
+# --- what cannot be read --------------------------------------------------------------------------
+
+# Heads that are broken behind, inside and before a secret.
+BROKEN = [
+    f"HTTP/1.1 200 OK\r\nSet-Cookie: id={MINE}\r\nBad\0: x\r\n\r\n",
+    f"HTTP/1.1 200 OK\r\nset-cookie:id={MINE}\n\r\n\r\n",
+    f"HTTP/1.1 200 OK\r\nX: y\r\nSet-Cookie: id={MINE}; a=\x01\r\n\r\n",
+    f"HTTP/1.1 200 OK\r\nSet-Cookie : id={MINE}\r\n\r\n",
+    f"HTTP/1.1 302 OK\r\nLocation: http://me:{MINE}@h\0/\r\n\r\n",
+    f"HTTP/1.1 302 OK\r\nLocation: /?access_token={MINE}\r\nX\x01:\r\n\r\n",
+    f"HTTP/1.1 103 OK\r\nLink: </a>\r\nX-Api-Key: {MINE}\n\r\n",
+    f"HTTP/1.1 103 OK\r\nX-Api-Key: {MINE}\r\n\r\nX-Api-Key: {MINE}\r\n\r\n",
+    f"ICY 200 OK\r\nX-Api-Key: {MINE}\r\n\r\n",
+    f'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{{"token": "{MINE}"}}\r\n',
+    f"HTTP/1.1 200 OK\r\nX-Token: {MINE}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+]
+
+
+@pytest.mark.parametrize("size", [1, 29, 40, 10_000])
+@pytest.mark.parametrize("said", BROKEN)
+async def test_what_came_of_a_broken_response_is_shown_without_its_secrets(
+    raw_server: Any, said: str, size: int
+) -> None:
+    data = said.encode("latin-1")
+
+    async def script(reader: Any, writer: Any) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for at in range(0, len(data), size):
+            writer.write(data[at : at + size])
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session:
+        with pytest.raises(wherry.ClientError) as caught:
+            async with session.get(server.url) as response:
+                await response.read()
+    assert MINE not in shows(caught.value)
+    for part in (MINE[:4], MINE[2:]):
+        assert part not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "begins", "shown"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: y\0", True, b"HTTP/1.1 200 OK\r\nX: y\0"),
+        (b"Cookie:a\nX:b\rAuthorization: c", True, b"Cookie: ***\nX:b\rAuthorization: ***"),
+        (b"\tCookie : a", True, b"\tCookie : ***"),
+        (b"a=b; c\r\nX: y", False, b"***\r\nX: y"),
+        (b"\r\nX: y", False, b"***\r\nX: y"),
+        (b"A: http://me:mi", True, b"A: http://***@"),
+        (b"A: \xff?sig=1&b=2", True, b"A: \xff?sig=***&b=2"),
+        (b"", True, b""),
+        (b"x" * 63 + b"yz", True, b"x" * 63 + b"y"),
+        # A secret is hidden before the rest is cut off, however long it is.
+        (b"Cookie: " + b"a" * 2000, True, b"Cookie: ***"),
+    ],
+)
+def test_heads_that_cannot_be_read_are_shown_without_what_is_secret(
+    data: bytes, begins: bool, shown: bytes
+) -> None:
+    assert shown_head(data, begins=begins) == shown
+
+
+NO_URLS = [
+    f"http://me:{MINE}@\u2100.test/",  # urllib quotes what stands before the host
+    f"http://{MINE}@\u2100.test/",
+    f"http://\uff20me:a'{MINE}@h:x",
+    f"http://me:{MINE}@[/",
+    f"http://me:{MINE}@h:port/",
+    f"http://me:{MINE}@h:99999/",
+    f"http://me:{MINE}@[::1]:43@/",  # an IndexError of the parser
+    f"//me:{MINE}@h:x/",
+    f"http://h:x/?token={MINE}",
+    f"http://me:{MINE}@xn--\udcff.test/",
+]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+async def test_a_url_that_is_none_is_shown_without_its_password(
+    peer: Any, session: Any, url: str
+) -> None:
+    server: Peer = await peer(lambda _: reply(302, headers={"Location": url}))
+    with pytest.raises(wherry.ClientError) as redirected:
+        await session().get(server.url())
+    with pytest.raises((wherry.ClientError, ValueError)) as asked:
+        await session().get(url)
+    with pytest.raises((wherry.ClientError, ValueError)) as proxied:
+        await session().get(server.url(), proxy=url)
+    with pytest.raises((wherry.ClientError, ValueError)) as based:
+        session(base_url=url)
+    for caught in (redirected, asked, proxied, based):
+        # The line of this test that made the call is in a traceback as well, but has names only.
+        assert MINE not in shows(caught.value)
+
+
+async def test_a_broken_answer_of_a_proxy_is_shown_without_its_secrets(raw_server: Any) -> None:
+    said = f"HTTP/1.1 407 No\r\nSet-Cookie : id={MINE}\r\n\r\n".encode()
+    server = await raw_server([said])
+    async with wherry.ClientSession() as session:
+        with pytest.raises(wherry.ClientError, match="no header field") as caught:
+            await session.get("https://a.test/", proxy=server.url)
+    assert MINE not in shows(caught.value)
+
+
+@pytest.mark.parametrize("name", [b"set-cookie", b"x-api-key"])
+def test_a_broken_field_of_http_2_and_3_is_named_but_not_quoted(name: bytes) -> None:
+    with pytest.raises(ValueError, match=name.decode()) as caught:
+        check_fields(((name, b"Sesame\x01"),), 0, DEFAULT_LIMITS, "HTTP/2", ValueError)
+    assert MINE not in str(caught.value)
+    with pytest.raises(ValueError, match="open"):
+        check_fields(((b"x-seen", b"open\x01"),), 0, DEFAULT_LIMITS, "HTTP/2", ValueError)

@@ -144,7 +144,7 @@ def parse_url(text: str, schemes: tuple[str, ...] = HTTP_SCHEMES) -> URL:
         text = f"{schemes[0]}://{text.removeprefix('//')}"
     try:
         url = URL(text)
-    except ValueError as exc:
+    except (ValueError, IndexError) as exc:  # yarl of https://[::1]:43@/
         raise UsageProblem(f"{text!r} is no URL: {exc}") from exc
     if url.scheme not in schemes:
         raise UsageProblem(f"{text!r}: the scheme {url.scheme!r} is not {' or '.join(schemes)}")

@@ -19,6 +19,7 @@ from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
 from wherry.connect.proxy.hops import hops_of
 from wherry.connect.tls.contexts import one_ssl
 from wherry.errors import InvalidURL
+from wherry.redaction import shown_reason
 from wherry.types import LooseCookies, LooseHeaders, Query, StrOrURL
 
 if TYPE_CHECKING:
@@ -341,7 +342,10 @@ USUAL_OPTIONS = frozenset(
 def check_base_url(base_url: StrOrURL | None) -> URL | None:
     if base_url is None:
         return None
-    url = base_url if isinstance(base_url, URL) else URL(base_url)
+    try:
+        url = base_url if isinstance(base_url, URL) else URL(base_url)
+    except (ValueError, IndexError) as exc:
+        raise InvalidURL(base_url, shown_reason(exc)) from None
     if not url.absolute:
         raise ValueError("Only absolute URLs are supported")
     if not url.path.endswith("/"):

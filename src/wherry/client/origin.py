@@ -11,6 +11,7 @@ from yarl import URL
 
 from wherry.errors import InvalidUrlClientError
 from wherry.protocol.heads import has_bytes
+from wherry.redaction import shown_reason
 
 _ZONE = re.compile(r"%[^\]]*")
 # RFC 3986, appendix B.
@@ -71,7 +72,8 @@ def url_of(text: str, base: URL | None = None, *, mend: bool = True) -> URL:
 
     Raises:
         ValueError: It is no URL, whatever yarl says of it (an IndexError of
-            ``https://[::1]:43@/``, for example).
+            ``https://[::1]:43@/``, for example).  It does not quote the URL, and has no cause
+            that does: a password may stand in it.
     """
     try:
         url = _reference(text, _NOT_IN_A_URL if mend else _NOT_IN_A_REQUEST)
@@ -81,7 +83,7 @@ def url_of(text: str, base: URL | None = None, *, mend: bool = True) -> URL:
         # Made on first touch, and broken then.
         _ = url.raw_host, url.port
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError) as exc:
-        raise ValueError(f"{text[:200]!r} is no URL: {exc}") from exc
+        raise ValueError(shown_reason(exc)) from None
     return url
 
 

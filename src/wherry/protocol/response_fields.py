@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from wherry.protocol.grammar import LOWER_TCHAR
 from wherry.protocol.limits import Limits
+from wherry.redaction import HIDDEN, is_secret_name
 
 Field = tuple[bytes, bytes]
 Malformed = Callable[[str], Exception]
@@ -63,7 +64,8 @@ def check_fields(
                 f"the response has the field {name.decode()!r}, which {version} does not have"
             )
         if _bad_value(value):
-            raise malformed(f"the response's field {name.decode()!r} has the value {value[:64]!r}")
+            shown = HIDDEN if is_secret_name(name.decode()) else value[:64]
+            raise malformed(f"the response's field {name.decode()!r} has the value {shown!r}")
         if len(value) > limits.max_field_size or len(name) > limits.max_line_size:
             raise malformed(limits.too_long(name))
         if name == b"content-length":

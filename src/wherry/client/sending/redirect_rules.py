@@ -171,11 +171,9 @@ def redirect_url(base: URL, location: str, *, requote: bool = True, handshake: b
         target = url_of(location, mend=requote)
         joined = url_of(location, base, mend=requote)
     except ValueError as exc:
-        # The reason alone: `exc` quotes the location, which may hold a password.
         raise InvalidUrlRedirectClientError(
             location,
-            "Server attempted redirecting to a location that does not look like a URL: "
-            f"{exc.__cause__ or exc}",
+            f"Server attempted redirecting to a location that does not look like a URL: {exc}",
         ) from exc
     if joined.scheme not in ("http", "https") and not (
         handshake and joined.scheme in _HTTP_SCHEMES

@@ -34,6 +34,7 @@ from wherry.cookies.jar import CookieJar
 from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError, without_credentials
 from wherry.protocol.heads import FieldBlock
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
+from wherry.redaction import shown_reason
 from wherry.types import HttpVersion, JSONBytesEncoder, JSONEncoder, LooseHeaders, StrOrURL
 from wherry.version import SERVER_SOFTWARE
 
@@ -218,8 +219,9 @@ class RequestBuilder:
         try:
             url = self._build_url(given)
             host = url.raw_host
-        except ValueError as exc:
-            raise InvalidUrlClientError(given, str(exc)) from exc
+        except (ValueError, IndexError) as exc:  # yarl of https://[::1]:43@/
+            # Without its cause, which quotes what stands before the host.
+            raise InvalidUrlClientError(given, shown_reason(exc)) from None
         if url.scheme not in self._require_connector().allowed_protocol_schema_set:
             raise NonHttpUrlClientError(url)
         if not url.scheme or (not host and url.scheme in ("http", "https", "ws", "wss")):
@@ -406,7 +408,7 @@ class RequestBuilder:
             url = URL(given)
             if not url.absolute or url.scheme or self._is_at_base(self._build_url(url)):
                 return kwargs
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, IndexError):
             return kwargs  # `_resolve_url` says what is wrong with it
         kept = {name: value for name, value in kwargs.items() if name not in ("auth", "cookies")}
         if kept.get("headers"):

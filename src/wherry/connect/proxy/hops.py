@@ -171,7 +171,7 @@ def hop_of_url(value: str | URL, proxy_ssl: Any = None) -> ProxyHop:
     try:
         url = value if isinstance(value, URL) else URL(value)
         port = url.explicit_port
-    except ValueError:
+    except (ValueError, IndexError):
         # The parser's own message may hold the whole authority, password included.
         refuse(without_credentials(str(value)), "this is not a URL of a proxy")
     scheme = url.scheme

@@ -12,6 +12,7 @@ import re
 from wherry.connect.route import ProxyHop
 from wherry.protocol.grammar import is_token_bytes
 from wherry.protocol.heads import ResponseHead
+from wherry.redaction import shown_head
 from wherry.types import HttpVersion
 
 # Bytes that the head of an answer may have, lines in it, and interim (1xx) answers before the real
@@ -89,7 +90,7 @@ def connect_answer(head: bytes) -> ResponseHead:
         name, colon, value = line.partition(b":")
         # RFC 9112 5.1 and 5.2: no blank before the colon, no folded lines.
         if not colon or not is_token_bytes(name) or CONTROL.search(value) is not None:
-            raise NotHttp(f"this is no header field: {line[:64]!r}")
+            raise NotHttp(f"this is no header field: {shown_head(line)!r}")
         fields.append((name, value.strip(b" \t")))
     reason = (found[3] or b"").decode("utf-8", "surrogateescape").strip()
     return ResponseHead(int(found[2]), reason, HttpVersion(1, int(found[1])), tuple(fields))

@@ -32,6 +32,7 @@ from wherry.protocol.http1.parser import LINE_END, Http1Parsing, keep_alive_seco
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.protocol.write_gate import WriteGate
+from wherry.redaction import shown_head
 from wherry.types import HttpVersion11
 
 # A body up to this size goes out with its head in one write; copying it is cheaper than a second
@@ -343,7 +344,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
                 self._broken(
                     cause
                     if isinstance(cause, BadHttpMessage)
-                    else BadHttpMessage(str(exc), bytes(data[:64]))
+                    else BadHttpMessage(str(exc), self._excerpt(exchange, data))
                 )
                 return
             self._surplus = True
@@ -351,6 +352,12 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             self._message_ended(exchange)
             return
         self._goes_on(exchange, size)
+
+    def _excerpt(self, exchange: Http1Exchange, data: memoryview) -> bytes:
+        """What may be shown of a head that cannot be read; of a body nothing, for it is content."""
+        if exchange.head is not None:
+            return b""
+        return shown_head(bytes(data[:512]), begins=not self._head_size)
 
     def _goes_on(self, exchange: Http1Exchange, size: int) -> None:
         """A read of `size` bytes did not end the message."""

@@ -22,6 +22,7 @@ from wherry.protocol.http1.exchange import Http1Exchange
 from wherry.protocol.http1.read_pacing import Http1ReadPacing
 from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits
 from wherry.protocol.receive_buffer import Borrower, ReceiveBuffer
+from wherry.redaction import shown_head
 from wherry.types import HttpVersion10, HttpVersion11
 
 # The least that must be left of a body for its bytes to be counted, and the least that is lent of
@@ -122,7 +123,7 @@ class Http1Parsing(Http1ReadPacing):
             # RFC 9112 2.2 lets a server pass over an empty line before a message; a client has no
             # such leave.
             if not _BEGINNING.startswith(known[:7]):
-                raise BadHttpMessage(f"this is no HTTP/1 response: {bytes(known[:64])!r}")
+                raise BadHttpMessage("this is no HTTP/1 response", shown_head(bytes(known)))
             status = known[9:12]
             if not status or (status[:1] == b"1" and len(status) < 3):
                 return data[:0]
@@ -132,8 +133,10 @@ class Http1Parsing(Http1ReadPacing):
             end = known.find(b"\r\n\r\n", searched)
             if end < 0:
                 if broken := _broken_line(known, searched):
-                    line = bytes(known[: broken.end()][-64:])
-                    raise BadHttpMessage(f"a line of the head does not end with CRLF: {line!r}")
+                    line = known[known.rfind(b"\n", 0, broken.start()) + 1 : broken.end()]
+                    raise BadHttpMessage(
+                        "a line of the head does not end with CRLF", shown_head(bytes(line))
+                    )
                 return data[:0]
             head = bytes(known[: end + 4])
             del known[: end + 4]

@@ -16,6 +16,7 @@ from wherry.protocol.http2.frames import (
     ConnectionFault,
     ErrorCode,
 )
+from wherry.redaction import shown_head
 
 # What `Control.expecting` may be besides 0.
 FIRST_SETTINGS: Final = 1
@@ -155,7 +156,8 @@ def check_expected(
             return
         if bytes(data[:5]) == b"HTTP/":
             raise ConnectionFault(
-                ErrorCode.PROTOCOL_ERROR, f"the server speaks HTTP/1: {bytes(data[:64])!r}"
+                ErrorCode.PROTOCOL_ERROR,
+                f"the server speaks HTTP/1: {shown_head(bytes(data))!r}",
             )
         raise ConnectionFault(
             ErrorCode.PROTOCOL_ERROR,
