@@ -174,11 +174,11 @@ class ClientResponseError(ClientError):
         self.request_info = request_info
         if code is not None and status is not None:
             raise ValueError("both code and status are given; code is the old name of status")
-        self.status = status if status is not None else code if code is not None else 0
+        self.status: int = status if status is not None else code if code is not None else 0
         self.message = message
         self.headers = headers
         self.history = history
-        self.args = (request_info, history)
+        self.args: tuple[Any, ...] = (request_info, history)
 
     def __str__(self) -> str:
         url = getattr(self.request_info, "real_url", None)
@@ -268,7 +268,7 @@ class ClientConnectorError(ClientOSError):
         self._conn_key = connection_key
         self._os_error = os_error
         super().__init__(os_error.errno, os_error.strerror)
-        self.args = (connection_key, os_error)
+        self.args: tuple[Any, ...] = (connection_key, os_error)
 
     @property
     def os_error(self) -> OSError:
@@ -324,7 +324,7 @@ class UnixClientConnectorError(ClientConnectorError):
     def __init__(self, path: str, connection_key: ConnectionKey, os_error: OSError) -> None:
         super().__init__(connection_key, os_error)
         self._path = path
-        self.args = (path, connection_key, os_error)
+        self.args: tuple[Any, ...] = (path, connection_key, os_error)
 
     @property
     def path(self) -> str:
@@ -361,7 +361,7 @@ class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
         )
         super().__init__(connection_key, os_error)
         self._certificate_error = certificate_error
-        self.args = (connection_key, certificate_error)
+        self.args: tuple[Any, ...] = (connection_key, certificate_error)
 
     @property
     def ssl(self) -> bool:
@@ -392,7 +392,7 @@ class ServerDisconnectedError(ServerConnectionError):
 
     def __init__(self, message: Any = None) -> None:
         self.message = "Server disconnected" if message is None else message
-        self.args = (self.message,)
+        self.args: tuple[Any, ...] = (self.message,)
 
 
 class ServerFingerprintMismatch(ServerConnectionError):
@@ -403,7 +403,7 @@ class ServerFingerprintMismatch(ServerConnectionError):
         self.got = got
         self.host = host
         self.port = port
-        self.args = (expected, got, host, port)
+        self.args: tuple[Any, ...] = (expected, got, host, port)
 
     def __repr__(self) -> str:
         name, where = type(self).__name__, f"host={self.host!r} port={self.port!r}"
@@ -475,7 +475,7 @@ class BadHttpMessage(Exception):
     code = 400
 
     def __init__(self, message: str, data: bytes = b"") -> None:
-        self.message = f"{message}: {data!r}" if data else message
+        self.message: str = f"{message}: {data!r}" if data else message
         super().__init__(self.message)
 
 

@@ -42,10 +42,10 @@ class HttpVersion(NamedTuple):
     minor: int
 
 
-HttpVersion10 = HttpVersion(1, 0)
-HttpVersion11 = HttpVersion(1, 1)
-HttpVersion20 = HttpVersion(2, 0)
-HttpVersion30 = HttpVersion(3, 0)
+HttpVersion10: HttpVersion = HttpVersion(1, 0)
+HttpVersion11: HttpVersion = HttpVersion(1, 1)
+HttpVersion20: HttpVersion = HttpVersion(2, 0)
+HttpVersion30: HttpVersion = HttpVersion(3, 0)
 
 
 class ConnectionKey(NamedTuple):

@@ -86,3 +86,17 @@ def test_both_checkers_are_there_for_every_run_of_the_tests() -> None:
     extra = " ".join(project["optional-dependencies"]["test"])
     assert "mypy" in extra
     assert "pyright[nodejs]" in extra
+
+
+def test_the_type_of_every_public_name_is_known(tmp_path: Path) -> None:
+    told = run("pyright", "--verifytypes", "wherry", "--ignoreexternal", "--outputjson",
+               folder=tmp_path)  # fmt: skip
+    found = json.loads(told)["typeCompleteness"]
+    assert len(found["symbols"]) > 4000
+    unknown = {
+        each["name"]: [problem["message"] for problem in each["diagnostics"]]
+        for each in found["symbols"]
+        if not each["isTypeKnown"] or each["isTypeAmbiguous"]
+    }
+    assert unknown == {}
+    assert found["completenessScore"] == 1

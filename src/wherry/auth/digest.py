@@ -43,7 +43,7 @@ _NAMES = (
     ("MD5", "md5"),
 )
 _HASHES: dict[str, Hash] = {
-    name: known for name, openssl in _NAMES if (known := _hash(openssl)) is not None
+    name: _known for name, openssl in _NAMES if (_known := _hash(openssl)) is not None
 }
 _STRENGTH = {name: len(_NAMES) - place for place, (name, _) in enumerate(_NAMES)}
 SUPPORTED_ALGORITHMS = tuple(sorted((*_HASHES, *(f"{name}-SESS" for name in _HASHES))))

@@ -74,8 +74,8 @@ class Bar:
 
     def __init__(self, bars: Bars, name: str) -> None:
         self._bars = bars
-        self.name = name
-        self.size = 0
+        self.name: str = name
+        self.size: int = 0
         self.total: int | None = None
         self.task: TaskID | None = None
 
@@ -107,8 +107,8 @@ class Bars:
         shown: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.console = show.errors() if console is None else console
-        self.drawn = 0
+        self.console: Console = show.errors() if console is None else console
+        self.drawn: int = 0
         self._clock = clock
         self._next = 0.0
         self._timer: asyncio.TimerHandle | None = None

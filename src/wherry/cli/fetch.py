@@ -199,7 +199,7 @@ class Report:
     def __init__(self, path: Path | None) -> None:
         # URLs may have tokens in them.
         self._file: IO[bytes] | None = None if path is None else open_private_file(path)
-        self.failed = False
+        self.failed: bool = False
 
     def add(self, job: Job) -> None:
         if self._file is None or self.failed:

@@ -98,6 +98,8 @@ class EventParser:
         "last_event_id",
     )
 
+    last_event_id: str
+
     def __init__(self, last_event_id: str = "", *, max_event_size: int = MAX_EVENT_SIZE) -> None:
         self.last_event_id = self._id = last_event_id
         self._max = max_event_size
@@ -334,12 +336,12 @@ class EventSource:
         self._headers.setdefault("Cache-Control", "no-store")
         self._options = options
         self._options.setdefault("timeout", ClientTimeout(sock_connect=30))
-        self.last_event_id = last_event_id or self._headers.get("Last-Event-ID", "")
+        self.last_event_id: str = last_event_id or self._headers.get("Last-Event-ID", "")
         if not may_be_sent(self.last_event_id):
             raise ValueError("last_event_id is too long, or has characters that no field may have")
         # The last ID that can be sent back, where `last_event_id` cannot.
         self._resume_from = self.last_event_id
-        self.reconnect = RECONNECT_SECONDS
+        self.reconnect: float = RECONNECT_SECONDS
         self._reconnects = self._method in SAFE_METHODS
         if not isinstance(reconnect, EllipsisType):
             check_seconds("reconnect", reconnect)

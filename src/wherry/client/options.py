@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wherry.body.payload.writer import UploadTracker
     from wherry.client.response import ClientResponse
     from wherry.connect.proxy.hops import Proxy
+    from wherry.connect.route import ProxyHop
     from wherry.connect.tls.contexts import SSLOption
 
 RaiseForStatus = bool | Callable[["ClientResponse"], Awaitable[None]]
@@ -268,43 +269,51 @@ class RequestOptions:
                     "ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=5
                 )
             ssl = one_ssl(ssl, verify_ssl, ssl_context, fingerprint, stacklevel=5)
-        self.params = params
-        self.data = data
-        self.json = json
+        self.params: Query = params
+        self.data: Any | None = data
+        self.json: Any | None = json
         self.cookies: LooseCookies | None = _kept(cookies)
         self.headers: LooseHeaders | None = _kept(headers)
-        self.skip_auto_headers = None if skip_auto_headers is None else tuple(skip_auto_headers)
-        self.auth = auth
-        self.allow_redirects = allow_redirects
-        self.max_redirects = max_redirects
-        self.compress = compress
-        self.chunked = chunked
-        self.expect100 = expect100
-        self.raise_for_status = raise_for_status
-        self.proxy = proxy
+        self.skip_auto_headers: tuple[str, ...] | None = (
+            None if skip_auto_headers is None else tuple(skip_auto_headers)
+        )
+        self.auth: BasicAuth | None = auth
+        self.allow_redirects: bool = allow_redirects
+        self.max_redirects: int | None = max_redirects
+        self.compress: str | bool | None = compress
+        self.chunked: bool | None = chunked
+        self.expect100: bool = expect100
+        self.raise_for_status: RaiseForStatus | None = raise_for_status
+        self.proxy: Any = proxy
         # Made here and once: an iterator gives its hops only once, and redirects need them again.
-        self.hops = None if proxy is None else hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
-        self.proxy_auth = proxy_auth
-        self.proxy_headers = proxy_headers
-        self.proxy_ssl = proxy_ssl
-        self.timeout = as_timeout(timeout)
+        self.hops: tuple[ProxyHop, ...] | None = (
+            None if proxy is None else hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
+        )
+        self.proxy_auth: BasicAuth | None = proxy_auth
+        self.proxy_headers: LooseHeaders | None = proxy_headers
+        self.proxy_ssl: Any = proxy_ssl
+        self.timeout: ClientTimeout | None = as_timeout(timeout)
         self.ssl = ssl
-        self.server_hostname = server_hostname
-        self.trace_request_ctx = trace_request_ctx
-        self.read_bufsize = (
+        self.server_hostname: str | None = server_hostname
+        self.trace_request_ctx: object = trace_request_ctx
+        self.read_bufsize: int | None = (
             read_bufsize if read_bufsize is None else whole_number("read_bufsize", read_bufsize)
         )
-        self.auto_decompress = auto_decompress
+        self.auto_decompress: bool | None = auto_decompress
         if max_body_size is not None:
             max_body_size = whole_number("max_body_size", max_body_size, negative=False)
-        self.max_body_size = max_body_size
-        self.middlewares = middlewares
+        self.max_body_size: int | None = max_body_size
+        self.middlewares: Sequence[ClientMiddlewareType] | None = middlewares
         # (line, field, headers) as far as the request says them.
-        self.limits = (max_line_size, max_field_size, max_headers)
-        self.upload_tracker = upload_tracker
-        self.upgrade = upgrade
+        self.limits: tuple[int | None, int | None, int | None] = (
+            max_line_size,
+            max_field_size,
+            max_headers,
+        )
+        self.upload_tracker: Any = upload_tracker
+        self.upgrade: str | None = upgrade
         # Whether nothing but `USUAL_OPTIONS` was said; whoever read the keywords knows.
-        self.usual = False
+        self.usual: bool = False
 
 
 def _kept(pairs: Any) -> Any:

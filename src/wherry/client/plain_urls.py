@@ -8,13 +8,13 @@ segment begins with a dot, and there is no fragment.  All else goes by yarl.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from yarl import URL
 
 _SAFE = r"A-Za-z0-9\-._~!$'()*,/:@"
 # At a place in a text, to its end: a path, and a query that is not empty.
-is_plain_target = re.compile(
+is_plain_target: Final = re.compile(
     rf"(?:/(?!\.)[A-Za-z0-9\-._~!$'()*,:@&+;=]*+)+(?:\?[{_SAFE}?&+;=]*[{_SAFE}?+;=])?"
 ).fullmatch
 _is_plain_argument = re.compile(rf"[{_SAFE}? ]*+").fullmatch

@@ -120,7 +120,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         self._head = head
         self._exchange = exchange
         self.content = self._stream = content
-        self.status = head.status
+        self.status: int = head.status
         self.reason = head.reason
         self.version = head.version
         if upload is not None and not upload.done():

@@ -59,7 +59,7 @@ class SocketParts:
     _payload = None
 
     def __init__(self, transport: asyncio.Transport | None) -> None:
-        self.transport = transport
+        self.transport: asyncio.Transport | None = transport
 
     @property
     def protocol(self) -> SocketParts:

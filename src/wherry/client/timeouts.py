@@ -68,8 +68,8 @@ class Deadline:
     __slots__ = ("expire", "when")
 
     def __init__(self, when: float, expire: Callable[[], None]) -> None:
-        self.when = when
-        self.expire = expire
+        self.when: float = when
+        self.expire: Callable[[], None] = expire
 
 
 class TotalDeadline(Deadline):
@@ -91,10 +91,10 @@ class TotalDeadline(Deadline):
         wheel: DeadlineWheel,
     ) -> None:
         self.when = when
-        self.seconds = seconds
-        self.task = task
+        self.seconds: float = seconds
+        self.task: asyncio.Task[object] | None = task
         self.exchange: Exchange | None = None
-        self.expired = False
+        self.expired: bool = False
         self._method = method
         self._url = url
         # Counted now: who cancels in the turn of the loop in which time runs out has asked before

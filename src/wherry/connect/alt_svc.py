@@ -181,7 +181,7 @@ class AltSvcStore:
     __slots__ = ("_entries", "_max_size", "tries_all")
 
     def __init__(self, max_size: int = 1000) -> None:
-        self.tries_all = False
+        self.tries_all: bool = False
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._max_size = max_size
 

@@ -167,7 +167,7 @@ class BaseConnector(metaclass=WatchedClass):
         self._by_http3: dict[Route, Route] = {}
         self._close_timeout = 2.0
         #: The connections; the client takes and acquires here.
-        self.pool = Pool(
+        self.pool: Pool = Pool(
             self._loop,
             self._dialler(),
             limit=limit,

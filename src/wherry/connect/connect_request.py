@@ -108,14 +108,14 @@ class ConnectRequest:
         start: Start | None = None,
         answer: ProxyAnswer | None = None,
     ) -> None:
-        self.answer = answer
-        self.start = start
-        self.request = request
-        self.route = route
-        self.sock_connect = sock_connect
+        self.answer: ProxyAnswer | None = answer
+        self.start: Start | None = start
+        self.request: Any = request
+        self.route: Route = route
+        self.sock_connect: float | None = sock_connect
         self._until: float | None = None
-        self.observer = observer
-        self.timings = ConnectTimings()
+        self.observer: ConnectObserver | None = observer
+        self.timings: ConnectTimings = ConnectTimings()
 
     def begin_dial(self) -> None:
         """A new dial begins: names, sockets, proxies and TLS have `sock_connect` seconds for all

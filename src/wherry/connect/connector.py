@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohappyeyeballs
-from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 
 from wherry.argument_checks import check_seconds, whole_number
 from wherry.connect.base_connector import HTTP_SCHEMES, UNSET, BaseConnector, Unset, running_loop
@@ -22,7 +21,7 @@ from wherry.connect.dial_settings import DialSettings
 from wherry.connect.dns.address_rules import AllowAddress
 from wherry.connect.dns.cache import DNSCache
 from wherry.connect.dns.resolver import AbstractResolver, DefaultResolver, ResolveResult
-from wherry.connect.happy_eyeballs import Attempts, connect_first
+from wherry.connect.happy_eyeballs import AddrInfoType, Attempts, SocketFactoryType, connect_first
 from wherry.connect.tls.contexts import DEFAULT_PROTOCOLS, SSLOption, one_ssl
 from wherry.protocol.http2.flow_control import FlowOptions
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
@@ -86,7 +85,7 @@ class TCPConnector(BaseConnector):
             certificates and authorities stay the same.  False: none.
     """
 
-    allowed_protocol_schema_set = HTTP_SCHEMES | {"tcp"}
+    allowed_protocol_schema_set: frozenset[str] = HTTP_SCHEMES | {"tcp"}
 
     def __init__(
         self,
@@ -323,7 +322,7 @@ class UnixConnector(BaseConnector):
         protocols: What to speak; see `TCPConnector`.
     """
 
-    allowed_protocol_schema_set = HTTP_SCHEMES | {"unix"}
+    allowed_protocol_schema_set: frozenset[str] = HTTP_SCHEMES | {"unix"}
 
     def __init__(
         self,
@@ -370,7 +369,7 @@ class NamedPipeConnector(BaseConnector):
         RuntimeError: The loop is not Windows' proactor loop.
     """
 
-    allowed_protocol_schema_set = HTTP_SCHEMES | {"npipe"}
+    allowed_protocol_schema_set: frozenset[str] = HTTP_SCHEMES | {"npipe"}
 
     def __init__(
         self,

@@ -15,8 +15,6 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, cast
 
-from aiohappyeyeballs import AddrInfoType
-
 from wherry.connect.alpn import connection_for, protocol_factory
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest, ended_at_once
 from wherry.connect.dial_settings import (
@@ -31,6 +29,7 @@ from wherry.connect.dns.address_rules import is_canonical, is_literal, parse_lit
 from wherry.connect.dns.resolver import ResolveResult
 from wherry.connect.handshake_stream import HandshakeStream, TransportTaker
 from wherry.connect.happy_eyeballs import (
+    AddrInfoType,
     Attempts,
     Factory,
     connect_first,

@@ -9,14 +9,13 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Protocol
 
-from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 from yarl import URL
 
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest
 from wherry.connect.dns.address_rules import AllowAddress
 from wherry.connect.dns.cache import DNSCache
 from wherry.connect.dns.resolver import ResolveResult
-from wherry.connect.happy_eyeballs import reason
+from wherry.connect.happy_eyeballs import AddrInfoType, SocketFactoryType, reason
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls.sessions import SessionTable
 from wherry.errors import ConnectionTimeoutError, printable
@@ -116,23 +115,23 @@ class DialSettings:
         tls_resumption: bool | None = None,
         chooses_protocols: bool = False,
     ) -> None:
-        self.loop = loop
-        self.names = names
-        self.family = family
-        self.local_addresses = local_addresses
-        self.happy_eyeballs_delay = happy_eyeballs_delay
-        self.interleave = interleave
-        self.socket_factory = socket_factory
-        self.ssl_shutdown_timeout = ssl_shutdown_timeout
-        self.allow_address = allow_address
-        self.limits = limits
-        self.http2 = http2
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.names: DNSCache | None = names
+        self.family: int = family
+        self.local_addresses: list[AddrInfoType] | None = local_addresses
+        self.happy_eyeballs_delay: float | None = happy_eyeballs_delay
+        self.interleave: int | None = interleave
+        self.socket_factory: SocketFactoryType | None = socket_factory
+        self.ssl_shutdown_timeout: float | None = ssl_shutdown_timeout
+        self.allow_address: AllowAddress | None = allow_address
+        self.limits: Limits = limits
+        self.http2: FlowOptions | None = http2
         # Nothing but an address is asked of a socket.
-        self.plain_sockets = local_addresses is None and socket_factory is None
+        self.plain_sockets: bool = local_addresses is None and socket_factory is None
         self.overrides: DialOverrides | None = None
         self.lookup: Lookup | None = None
-        self.sessions = SessionTable(tls_resumption)
-        self.chooses_protocols = chooses_protocols
+        self.sessions: SessionTable = SessionTable(tls_resumption)
+        self.chooses_protocols: bool = chooses_protocols
         # Where HTTP/3 is spoken, for connectors that learn it.
         self.alternatives: AltSvcStore | None = None
 

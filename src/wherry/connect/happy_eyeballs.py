@@ -12,13 +12,18 @@ import os
 import socket
 from collections.abc import Callable
 from itertools import zip_longest
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import aiohappyeyeballs
-from aiohappyeyeballs import AddrInfoType, SocketFactoryType
 
 Factory = Callable[[], Any]
 Made = tuple[asyncio.Transport, Any]
+
+# What `getaddrinfo` says of an address: family, kind, protocol, canonical name, socket address.
+AddrInfoType: TypeAlias = tuple[
+    int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]
+]
+SocketFactoryType: TypeAlias = Callable[[AddrInfoType], socket.socket]
 
 
 class Attempts:

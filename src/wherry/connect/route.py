@@ -113,16 +113,16 @@ class Route:
         asked_ssl: Any = True,
         counted: Origin | None = None,
     ) -> None:
-        self.asked_ssl = asked_ssl
-        self.origin = origin
-        self.hops = hops
-        self.ssl = ssl
-        self.server_hostname = server_hostname
-        self.protocols = protocols
-        self.forward = forward
-        self.absolute_form = forward is not None
-        self.path = path
-        self.counted = counted or origin
+        self.asked_ssl: Any = asked_ssl
+        self.origin: Origin = origin
+        self.hops: tuple[ProxyHop, ...] = hops
+        self.ssl: Any = ssl
+        self.server_hostname: str | None = server_hostname
+        self.protocols: tuple[str, ...] = protocols
+        self.forward: ProxyHop | None = forward
+        self.absolute_form: bool = forward is not None
+        self.path: str | None = path
+        self.counted: Origin = counted or origin
         # The pool's own place for this route, so that it need not look it up.
         self.route_pool: Any = None
         self._identity = (

@@ -73,24 +73,24 @@ class Cookie:
         attributes: Mapping[str, Any],
         received: bool,
     ) -> None:
-        self.name = name
-        self.value = value
-        self.coded = coded
-        self.sent = sent
+        self.name: str = name
+        self.value: str = value
+        self.coded: str = coded
+        self.sent: str = sent
         # As it stands in a Cookie field (RFC 6265bis 5.8.3: without a name, the value alone).
-        self.pair = f"{name}={sent}" if name else sent
-        self.domain = domain
-        self.host_only = host_only
-        self.path = path
-        self.secure = secure
-        self.expires = expires
-        self.attributes = attributes
-        self.received = received
+        self.pair: str = f"{name}={sent}" if name else sent
+        self.domain: str = domain
+        self.host_only: bool = host_only
+        self.path: str = path
+        self.secure: bool = secure
+        self.expires: float = expires
+        self.attributes: Mapping[str, Any] = attributes
+        self.received: bool = received
         # Order of creation and of last use, counted by the jar; when its expiry queue looks at it
         # next.
-        self.created = 0
-        self.used = 0
-        self.queued = float("inf")
+        self.created: int = 0
+        self.used: int = 0
+        self.queued: float = float("inf")
 
     def renew(self, other: Cookie) -> None:
         """Take what `other`, the same cookie set again, says; the place in the order stays (5.7

@@ -51,11 +51,11 @@ class CookieIndex:
     )
 
     def __init__(self, max_cookies: int, max_per_domain: int) -> None:
-        self.max_cookies = max_cookies
-        self.max_per_domain = max_per_domain
-        self.size = 0
+        self.max_cookies: int = max_cookies
+        self.max_per_domain: int = max_per_domain
+        self.size: int = 0
         # No cookie ends before this moment.
-        self.next_expiry = _NEVER
+        self.next_expiry: float = _NEVER
         self._domains: dict[str, dict[CookieKey, Cookie]] = {}
         # (when to look, creation, cookie): a cookie that lives longer by then is queued again.
         self._due: list[tuple[float, int, Cookie]] = []

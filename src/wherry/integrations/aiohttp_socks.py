@@ -36,7 +36,10 @@ __all__ = (
 
 # There, three kinds of error; here, what the same failures raise.  A tuple serves in an except
 # clause as a class does.
-ProxyError = (ClientHttpProxyError, ClientProxyConnectionError)
+ProxyError: tuple[type[ClientHttpProxyError], type[ClientProxyConnectionError]] = (
+    ClientHttpProxyError,
+    ClientProxyConnectionError,
+)
 ProxyConnectionError = ClientProxyConnectionError
 ProxyTimeoutError = ConnectionTimeoutError
 

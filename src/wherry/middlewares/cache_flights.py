@@ -25,11 +25,11 @@ class Flight:
     __slots__ = ("cancelled", "done", "key", "outdated", "place")
 
     def __init__(self, key: str, place: Place | None) -> None:
-        self.key = key
-        self.place = place
-        self.done = asyncio.Event()
-        self.cancelled = False
-        self.outdated = False
+        self.key: str = key
+        self.place: Place | None = place
+        self.done: asyncio.Event = asyncio.Event()
+        self.cancelled: bool = False
+        self.outdated: bool = False
 
 
 # The flights that the running task is within: a middleware's own request never waits for the one

@@ -21,7 +21,7 @@ class CopiedStream(StreamReader):
 
     def __init__(self, source: StreamReader) -> None:
         super().__init__()
-        self.source = source
+        self.source: StreamReader = source
 
     @property
     def total_compressed_bytes(self) -> int | None:
@@ -58,16 +58,16 @@ class Tee:
         keep: Callable[[bytes], Awaitable[None]],
         passed: Callable[[], None],
     ) -> None:
-        self.stream = CopiedStream(source)
+        self.stream: CopiedStream = CopiedStream(source)
         self.stream.flow = self
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._source = source
         self._limit = limit
         self._keep = keep
         self._passed = passed
         self._open = asyncio.Event()
         self._open.set()
-        self.given_up = False
+        self.given_up: bool = False
 
     # The program's stream is full, or has room again.
 

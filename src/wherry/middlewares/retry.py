@@ -78,8 +78,8 @@ class RetryBudget:
             raise ValueError(
                 f"a retry budget has no negative parts: ratio={ratio}, capacity={capacity}"
             )
-        self.ratio = ratio
-        self.capacity = capacity
+        self.ratio: float = ratio
+        self.capacity: float = capacity
         self._tokens: dict[URL, float] = {}
 
     def deposit(self, origin: URL) -> None:

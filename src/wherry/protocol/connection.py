@@ -70,14 +70,14 @@ class Exchange(ABC):
     )
 
     def __init__(self, connection: Connection, sink: BodySink, reused: bool) -> None:
-        self.connection = connection
-        self.sink = sink
-        self.reused = reused
-        self.sent = False
-        self.written = 0  # bytes of a streamed body that were handed over
+        self.connection: Connection = connection
+        self.sink: BodySink = sink
+        self.reused: bool = reused
+        self.sent: bool = False
+        self.written: int = 0  # bytes of a streamed body that were handed over
         self.head: ResponseHead | None = None
         self.trailers: RawHeaders = ()
-        self.complete = False
+        self.complete: bool = False
         self.error: BaseException | None = None
         # Called with each interim (1xx) response; the final head comes by `receive_head`.
         self.informational: Callable[[ResponseHead], None] | None = None
@@ -85,7 +85,7 @@ class Exchange(ABC):
         self.touched: Callable[[], None] | None = None
         # The protocol says that the server did nothing about the request (RFC 9113 8.7): it may be
         # sent again.
-        self.unprocessed = False
+        self.unprocessed: bool = False
         self._head_waiter: asyncio.Future[None] | None = None
         self._continue_waiter: asyncio.Future[None] | None = None
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 # RFC 9110 5.6.2: what a token is made of, for use inside of a character class.
 LOWER_TCHAR = r"!#$%&'*+\-.^_`|~0-9a-z"
@@ -29,10 +30,10 @@ _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 _SPECIAL = re.compile(r'(["\\])')
 
 # A token at a place in a text.
-match_token = re.compile(f"[{TCHAR}]++").match
+match_token: Final = re.compile(f"[{TCHAR}]++").match
 # RFC 9110 5.6.4: a quoted string at a place in a text; group 1 is what stands in it, escaped still.
 # HTTP/2 lets control characters through: who sends back what stands here asks `has_control` first.
-match_quoted = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*)"', re.DOTALL).match
+match_quoted: Final = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*)"', re.DOTALL).match
 
 # An element up to the separator that is in no quoted string; a string without its end takes all.
 _STRING = r'"(?:[^"\\]++|\\.?)*(?:"|\Z)'

@@ -37,8 +37,8 @@ class FieldBlock:
     __slots__ = ("encoded_http1", "encoded_http2", "encoded_http3", "names", "pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self.pairs = tuple(pairs)
-        self.names = frozenset(name.lower() for name, _ in self.pairs)
+        self.pairs: tuple[tuple[str, str], ...] = tuple(pairs)
+        self.names: frozenset[str] = frozenset(name.lower() for name, _ in self.pairs)
         self.encoded_http1: bytes | None = None
         self.encoded_http2: Any = None
         self.encoded_http3: bytes | None = None
@@ -108,19 +108,19 @@ class RequestHead:
         close: bool = False,
         version: HttpVersion | None = None,
     ) -> None:
-        self.method = method
-        self.scheme = scheme
-        self.authority = authority
-        self.target = target
-        self.shared = shared
-        self.fields = fields
-        self.body = body
-        self.streamed = streamed
-        self.content_length = content_length
-        self.expect_continue = expect_continue
-        self.upgrade = upgrade
-        self.close = close
-        self.version = version
+        self.method: str = method
+        self.scheme: str = scheme
+        self.authority: str = authority
+        self.target: str = target
+        self.shared: FieldBlock = shared
+        self.fields: FieldPairs = fields
+        self.body: bytes | None = body
+        self.streamed: bool = streamed
+        self.content_length: int | None = content_length
+        self.expect_continue: bool = expect_continue
+        self.upgrade: str | None = upgrade
+        self.close: bool = close
+        self.version: HttpVersion | None = version
         # What the response's head may hold, where that is not what the connection was made for.
         self.limits: Any = None
         # The head that this one was made like; see `from_template`.
@@ -160,10 +160,10 @@ class HeadFacts:
         self, set_cookies: list[str] | None, content_encoding: str | None, is_json: bool
     ) -> None:
         # Whether anything is to be done.
-        self.asks = set_cookies is not None or content_encoding is not None
-        self.set_cookies = set_cookies
-        self.content_encoding = content_encoding
-        self.is_json = is_json  # plainly: application/json without parameters
+        self.asks: bool = set_cookies is not None or content_encoding is not None
+        self.set_cookies: list[str] | None = set_cookies
+        self.content_encoding: str | None = content_encoding
+        self.is_json: bool = is_json  # plainly: application/json without parameters
 
 
 class ResponseHead:
@@ -181,10 +181,10 @@ class ResponseHead:
     __slots__ = ("facts", "keep_alive", "raw", "reason", "shown", "status", "version")
 
     def __init__(self, status: int, reason: str, version: HttpVersion, raw: RawHeaders) -> None:
-        self.status = status
-        self.reason = reason
-        self.version = version
-        self.raw = raw
+        self.status: int = status
+        self.reason: str = reason
+        self.version: HttpVersion = version
+        self.raw: RawHeaders = raw
         # What the client must know of the fields; None until somebody has looked.
         self.facts: HeadFacts | None = None
         # What a room above made of the fields, kept for the next response with the same head.

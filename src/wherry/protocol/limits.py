@@ -27,6 +27,10 @@ class Limits:
 
     __slots__ = ("max_field_size", "max_head_size", "max_headers", "max_line_size", "unquestioned")
 
+    max_line_size: int
+    max_field_size: int
+    max_headers: int
+
     def __init__(
         self, max_line_size: int = 8190, max_field_size: int = 8190, max_headers: int = 128
     ) -> None:
@@ -34,9 +38,9 @@ class Limits:
         self.max_field_size = max_field_size = whole_number("max_field_size", max_field_size)
         self.max_headers = max_headers = whole_number("max_headers", max_headers)
         # The whole head at most, in bytes: all fields may be long, if there are few of them.
-        self.max_head_size = max_line_size + max_field_size * 32 + max_headers * 256
+        self.max_head_size: int = max_line_size + max_field_size * 32 + max_headers * 256
         # No line of a head of this size is too long, whichever it is.
-        self.unquestioned = min(max_line_size, max_field_size)
+        self.unquestioned: int = min(max_line_size, max_field_size)
 
     def __repr__(self) -> str:
         return (

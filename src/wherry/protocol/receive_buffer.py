@@ -58,8 +58,8 @@ class ReceiveBuffer:
     __slots__ = ("borrower", "lends", "view")
 
     def __init__(self, size: int, lends: bool) -> None:
-        self.view = memoryview(bytearray(size))
-        self.lends = lends
+        self.view: memoryview[int] = memoryview(bytearray(size))
+        self.lends: bool = lends
         self.borrower: Borrower | None = None
 
     def take_back(self) -> Borrower | None:

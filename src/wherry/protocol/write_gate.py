@@ -13,7 +13,7 @@ class WriteGate:
     __slots__ = ("_waiters", "paused")
 
     def __init__(self) -> None:
-        self.paused = False
+        self.paused: bool = False
         self._waiters: list[asyncio.Future[None]] = []
 
     async def wait(self) -> None:

@@ -114,7 +114,7 @@ class RestClient:
     """
 
     def __init__(self, config: RestConfig | None = None, **options: Any) -> None:
-        self.config = dataclasses.replace(config or RestConfig(), **options)
+        self.config: RestConfig = dataclasses.replace(config or RestConfig(), **options)
         self._session: ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -258,19 +258,19 @@ class RestClient:
             text = await response.text(errors="replace")
             raise RestError.of(response, f"the body is no {wanted}: {exc}", None, text) from exc
 
-    get = _Method("GET")
+    get: _Method = _Method("GET")
     """GET, called as `Verb` says."""
-    head = _Method("HEAD")
+    head: _Method = _Method("HEAD")
     """HEAD, called as `Verb` says."""
-    options = _Method("OPTIONS")
+    options: _Method = _Method("OPTIONS")
     """OPTIONS, called as `Verb` says."""
-    post = _Method("POST")
+    post: _Method = _Method("POST")
     """POST, called as `Verb` says."""
-    put = _Method("PUT")
+    put: _Method = _Method("PUT")
     """PUT, called as `Verb` says."""
-    patch = _Method("PATCH")
+    patch: _Method = _Method("PATCH")
     """PATCH, called as `Verb` says."""
-    delete = _Method("DELETE")
+    delete: _Method = _Method("DELETE")
     """DELETE, called as `Verb` says."""
 
     @overload

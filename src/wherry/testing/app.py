@@ -26,7 +26,7 @@ def _all_routes() -> Routes:
     return routes
 
 
-routes = _all_routes()
+routes: Routes = _all_routes()
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

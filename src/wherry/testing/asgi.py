@@ -28,7 +28,7 @@ class Request:
     __slots__ = ("_receive", "body", "fields", "method", "path", "query", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope = scope
+        self.scope: Scope = scope
         self._receive = receive
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
@@ -38,7 +38,7 @@ class Request:
         self.fields: Fields = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         ]
-        self.body = b""
+        self.body: bytes = b""
 
     async def read(self) -> bytes:
         """Read the whole body.
@@ -102,9 +102,9 @@ class Answer:
         status: int = 200,
         fields: Iterable[tuple[str, str]] = (),
     ) -> None:
-        self.body = body
-        self.status = status
-        self.fields = list(fields)
+        self.body: bytes | AsyncIterator[bytes] = body
+        self.status: int = status
+        self.fields: list[tuple[str, str]] = list(fields)
 
     async def send(self, send: Send, *, without_body: bool) -> None:
         fields = [

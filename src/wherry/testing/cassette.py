@@ -95,7 +95,7 @@ class Cassette(Interception):
     ) -> None:
         if mode not in ("once", "none", "all", "new"):
             raise ValueError(f"a cassette's mode is once, none, all or new; not {mode!r}")
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.mode = mode
         fields = ("set-cookie", *SECRET_FIELDS, *(name.lower() for name in filter_headers))
         self._secrets = SecretFilter(fields, filter_query, filter_json)

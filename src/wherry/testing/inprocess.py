@@ -19,9 +19,16 @@ from yarl import URL
 
 from wherry.connect.connect_request import ConnectRequest
 from wherry.errors import ClientConnectionError, ClientPayloadError, ServerDisconnectedError
-from wherry.protocol.connection import BodySink, Connection, Exchange, Tunnel, TunnelReceiver
+from wherry.protocol.connection import (
+    BodySink,
+    Connection,
+    ConnectionOwner,
+    Exchange,
+    Tunnel,
+    TunnelReceiver,
+)
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
-from wherry.types import HttpVersion11
+from wherry.types import HttpVersion11, RawHeaders
 
 __all__ = ("InProcessConnection", "InProcessExchange", "Serve", "reason_of")
 
@@ -60,14 +67,16 @@ class InProcessExchange(Exchange):
         "socket",
     )
 
+    trailers: RawHeaders
+
     def __init__(
         self, connection: InProcessConnection, sink: BodySink, request: RequestHead
     ) -> None:
         super().__init__(connection, sink, reused=False)
-        self.request = request
+        self.request: RequestHead = request
         self.sent = True
         #: Set once the client wants no more of the response.
-        self.disconnected = asyncio.Event()
+        self.disconnected: asyncio.Event = asyncio.Event()
         self.socket: Any = None  # the tunnel, where the serving side switched protocols
         self._parts: deque[bytes] = deque([request.body] if request.body else [])
         self._sent_size = len(request.body or b"")
@@ -219,6 +228,8 @@ class InProcessConnection(Connection):
 
     __slots__ = ("_closed", "_exchange", "_outlives", "_serve", "_task", "_tasks")
 
+    owner: ConnectionOwner | None
+
     def __init__(
         self,
         connect_request: ConnectRequest,
@@ -227,15 +238,15 @@ class InProcessConnection(Connection):
         *,
         outlives: bool = False,
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.owner = None
-        self.route = connect_request.route
-        self.timings = connect_request.timings
-        self.companion = None
+        self.route: Any = connect_request.route
+        self.timings: Any = connect_request.timings
+        self.companion: Any = None
         self.capacity = 1
         self.reserved = 0
         self.exchanges = 0
-        self.idle_since = 0.0
+        self.idle_since: float = 0.0
         self.version = HttpVersion11
         self._serve = serve
         self._outlives = outlives
@@ -246,7 +257,7 @@ class InProcessConnection(Connection):
 
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
         self.capacity = 0
-        self.exchanges = 1
+        self.exchanges: int = 1
         self._exchange = exchange = InProcessExchange(self, sink, head)
         sink.flow = exchange
         self._task = task = self.loop.create_task(self._run(exchange))
@@ -288,7 +299,7 @@ class InProcessConnection(Connection):
         if self._closed:
             return
         self._closed = True
-        self.capacity = 0
+        self.capacity: int = 0
         if self._exchange is not None:
             self._exchange.cancel()
             if (

@@ -97,10 +97,10 @@ class Call:
     __slots__ = ("body", "headers", "messages", "method", "url")
 
     def __init__(self, method: str, url: URL, headers: CIMultiDict[str], body: bytes) -> None:
-        self.method = method
-        self.url = url
-        self.headers = CIMultiDictProxy(headers)
-        self.body = body
+        self.method: str = method
+        self.url: URL = url
+        self.headers: CIMultiDictProxy[str] = CIMultiDictProxy(headers)
+        self.body: bytes = body
         self.messages: list[str | bytes] = []
 
     def text(self) -> str:
@@ -144,16 +144,16 @@ class Reply:
     ) -> None:
         if sum(given is not None for given in (json, text, body)) > 1:
             raise ValueError("a reply has one body: json, text or body")
-        self.status = status
+        self.status: int = status
         self.headers: CIMultiDict[str] = CIMultiDict(headers)
-        self.exception = exception
+        self.exception: BaseException | type[BaseException] | None = exception
         if json is not None:
             body = json_module.dumps(json).encode()
             self.headers.setdefault("Content-Type", "application/json")
         elif text is not None:
             body = text.encode()
             self.headers.setdefault("Content-Type", "text/plain; charset=utf-8")
-        self.body = b"" if body is None else body
+        self.body: bytes | Iterable[bytes] | AsyncIterable[bytes] = b"" if body is None else body
 
     async def send(self, exchange: InProcessExchange) -> None:
         """Give it to an exchange."""
@@ -194,7 +194,7 @@ class MockRoute:
         replies: list[Any],
         times: int | None,
     ) -> None:
-        self.method = method.upper()
+        self.method: str = method.upper()
         self.pattern = url
         self.calls: list[Call] = []
         self._replies = replies
@@ -290,7 +290,7 @@ class Mock(Interception):
     """
 
     def __init__(self, *, passthrough: Iterable[str] = ()) -> None:
-        self.passthrough = set(passthrough)
+        self.passthrough: set[str] = set(passthrough)
         self.routes: list[MockRoute] = []
         self.calls: list[Call] = []
         self.unmatched: list[Call] = []

@@ -23,10 +23,10 @@ try:
     import hypercorn.asyncio
     import trustme
     from hypercorn.config import Config
-except ImportError as exc:  # pragma: no cover
+except ImportError as _exc:  # pragma: no cover
     raise ImportError(
         "wherry.testing needs hypercorn and trustme: pip install 'wherry[testing]'"
-    ) from exc
+    ) from _exc
 
 __all__ = ("LocalServer",)
 
@@ -68,8 +68,8 @@ class LocalServer:
         self._up = threading.Event()
         self._failure: BaseException | None = None
         self._authority: trustme.CA | None = None
-        self.port = 0
-        self.requests = 0
+        self.port: int = 0
+        self.requests: int = 0
         self.clients: set[tuple[str, int]] = set()
 
     def url(self, path: str = "/", *, scheme: str | None = None) -> str:

@@ -63,7 +63,7 @@ class Scanner:
         self._delimiter = b"\r\n--" + boundary
         self._ended = False
         self._clear = 0  # so many bytes of the buffer are known to be no boundary
-        self.state = state
+        self.state: State = state
         # A boundary begins with the line end before it; at the very start, and right after a head,
         # there may be none, so one is put there that is not part of any body.
         self._buffer = bytearray(b"\r\n")

@@ -22,7 +22,7 @@ from wherry.protocol.grammar import is_token, quoted
 
 __all__ = ("MultipartPayloadWriter", "MultipartWriter")
 
-log = logging.getLogger("wherry.client")
+log: logging.Logger = logging.getLogger("wherry.client")
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 2046 5.1.1

@@ -99,9 +99,9 @@ class Written:
     __slots__ = ("args", "coroutine", "kwargs")
 
     def __init__(self, coroutine: Callable[..., Awaitable[None]], args: Any, kwargs: Any) -> None:
-        self.coroutine = coroutine
-        self.args = args
-        self.kwargs = kwargs
+        self.coroutine: Callable[..., Awaitable[None]] = coroutine
+        self.args: Any = args
+        self.kwargs: Any = kwargs
 
     async def __call__(self, writer: Any) -> None:
         await self.coroutine(writer, *self.args, **self.kwargs)

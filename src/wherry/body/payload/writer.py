@@ -72,11 +72,11 @@ class BodyWriter:
         self._on_chunk_sent = on_chunk_sent
         self._ended = False
         self._undrained = 0
-        self.promised = content_length
+        self.promised: int | None = content_length
         self.length = content_length  # what is left of the promise
-        self.accepted = 0  # bytes that the payload gave
-        self.output_size = 0  # bytes that were sent, after compression and without framing
-        self.buffer_size = 0
+        self.accepted: int = 0  # bytes that the payload gave
+        self.output_size: int = 0  # bytes that were sent, after compression and without framing
+        self.buffer_size: int = 0
         self.on_body_write: Callable[[int, int], None] | None = None
         if tracker is not None:
             tracker.begin_attempt(self)
@@ -210,7 +210,7 @@ class UploadTracker:
     """
 
     def __init__(self) -> None:
-        self.attempts = 0
+        self.attempts: int = 0
         self.upload_complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._bound = False
         self._finished = False

@@ -37,7 +37,7 @@ class Decoder(ABC):
     __slots__ = ("needs_input",)
 
     def __init__(self) -> None:
-        self.needs_input = True
+        self.needs_input: bool = True
 
     @abstractmethod
     def decode(self, data: bytes, max_length: int) -> bytes:

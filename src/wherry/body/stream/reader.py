@@ -47,7 +47,7 @@ class AsyncStreamIterator(Generic[_T]):
     __slots__ = ("read_func",)
 
     def __init__(self, read_func: Callable[[], Awaitable[_T]]) -> None:
-        self.read_func = read_func
+        self.read_func: Callable[[], Awaitable[_T]] = read_func
 
     def __aiter__(self) -> AsyncStreamIterator[_T]:
         return self

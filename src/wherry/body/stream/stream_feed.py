@@ -32,7 +32,7 @@ from wherry.types import RawHeaders
 
 __all__ = ("StreamFeed",)
 
-log = logging.getLogger("wherry.client")
+log: logging.Logger = logging.getLogger("wherry.client")
 
 DEFAULT_LIMIT: Final = 2**18
 # So many pieces of a body that is read whole are put together.
@@ -99,7 +99,7 @@ class StreamFeed:
         self._high_water = limit * 2
         self.decoder: Decoder | None = None
         self.max_size: int | None = None
-        self.total_raw_bytes = 0
+        self.total_raw_bytes: int = 0
         self.trailers: RawHeaders = ()
         #: The moment (time.monotonic) of the body's end, None before that.
         self.ended: float | None = None

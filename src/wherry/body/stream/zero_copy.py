@@ -16,6 +16,8 @@ class ZeroCopyStream(StreamTake):
 
     __slots__ = ()
 
+    total_raw_bytes: int
+
     def lend(self, data: memoryview, stop: bool) -> bool:
         """Take in a piece that stays where it is; False if nobody waits for it, or it must be
         decoded or kept.

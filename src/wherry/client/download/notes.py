@@ -55,7 +55,7 @@ class Notes:
     def __init__(self, path: Path) -> None:
         self._directory = path.parent / DIRECTORY
         name = hashlib.sha256(os.fsencode(os.path.normcase(path.name))).hexdigest()[:32]
-        self.part = self._directory / f"{name}.part"
+        self.part: Path = self._directory / f"{name}.part"
         self._file = self._directory / f"{name}.json"
         self._lock_file = self._directory / f"{name}.lock"
         self._shown = path

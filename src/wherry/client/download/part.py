@@ -53,9 +53,11 @@ class Digest:
 
     __slots__ = ("expected", "name")
 
+    name: str
+
     def __init__(self, wanted: str) -> None:
         self.name, colon, expected = wanted.strip().partition(":")
-        self.expected = expected.lower()
+        self.expected: str = expected.lower()
         if not colon or not re.fullmatch(r"[0-9a-f]+", self.expected):
             raise ValueError(f"a digest is written as algorithm:hexadecimal, not {wanted!r}")
         size = hashlib.new(self.name, usedforsecurity=False).digest_size
@@ -102,13 +104,13 @@ class Part:
         decode: bool = True,
         max_size: int | None = None,
     ) -> None:
-        self.path = path
+        self.path: Path = path
         self.existing = existing
         self.digest = digest
         self.decode = decode
         self.max_size = max_size
-        self.held = Held()
-        self.part = path.with_name(f".{secrets.token_hex(8)}.part")
+        self.held: Held = Held()
+        self.part: Path = path.with_name(f".{secrets.token_hex(8)}.part")
         self._fd: int | None = None
         self._lock = threading.Lock()
         self._ahead: dict[int, int] = {}  # what was written behind gaps: from where to where
@@ -278,7 +280,7 @@ class KeptPart(Part):
         super().__init__(path, **options)
         self._notes = Notes(path)
         self._asked = asked
-        self.part = self._notes.part
+        self.part: Path = self._notes.part
         self._hash = hashlib.sha256()
         self._hashed = 0
         self._noted = 0
@@ -304,7 +306,7 @@ class KeptPart(Part):
             return
         if note.held.finished:
             if made:
-                self.held = note.held
+                self.held: Held = note.held
             return
         with contextlib.suppress(FileNotFoundError):
             self._open_part()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Final, cast
 
 from yarl import URL
 
@@ -29,7 +29,7 @@ SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 _known_names: dict[str, str] = {}
 # The lower-case form of a name that was checked before, else None.
-known_name = _known_names.get
+known_name: Final = _known_names.get
 _known_methods: dict[str, str] = {}
 
 

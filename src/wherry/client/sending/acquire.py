@@ -44,7 +44,7 @@ class ExchangeStarter:
         self._limit = limit
         self.exchange: Exchange | None = None
         self.content: StreamReader | None = None
-        self.moment = 0.0
+        self.moment: float = 0.0
 
     def suits(self, timeout: ClientTimeout, traces: Any) -> bool:
         """Whether nothing has to be done between the connection and the answer."""

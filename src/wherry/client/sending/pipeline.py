@@ -26,7 +26,7 @@ from wherry.protocol.connection import Exchange
 if TYPE_CHECKING:
     from wherry.client.session import ClientSession
 
-log = logging.getLogger("wherry.client")
+log: logging.Logger = logging.getLogger("wherry.client")
 
 
 async def fetch_sending(

@@ -51,12 +51,12 @@ class SessionProxies:
         trust_env: bool = False,
     ) -> None:
         self.hops: Hops = hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
-        self.auth = proxy_auth
-        self.headers = proxy_headers
-        self.ssl = proxy_ssl
-        self.trust_env = trust_env
+        self.auth: BasicAuth | None = proxy_auth
+        self.headers: LooseHeaders | None = proxy_headers
+        self.ssl: Any = proxy_ssl
+        self.trust_env: bool = trust_env
         # `proxy=""` says that there is none, whatever the environment says.
-        self.asks_environment = trust_env and proxy is None
+        self.asks_environment: bool = trust_env and proxy is None
         # Read at the first request of a session that trusts the environment.
         self.netrc: Netrc | None = None
 

@@ -107,15 +107,15 @@ class Hop:
         left: frozenset[str] = frozenset(),
         keeps_tls: bool = True,
     ) -> None:
-        self.method = method
-        self.text = url if type(url) is str else None
+        self.method: str = method
+        self.text: str | None = url if type(url) is str else None
         self._url = url
-        self.headers = headers
-        self.data = data
-        self.auth = auth
-        self.trusted = trusted
-        self.left = left
-        self.keeps_tls = keeps_tls
+        self.headers: LooseHeaders | None = headers
+        self.data: Any = data
+        self.auth: BasicAuth | None = auth
+        self.trusted: bool = trusted
+        self.left: frozenset[str] = left
+        self.keeps_tls: bool = keeps_tls
 
     @property
     def url(self) -> URL:

@@ -113,28 +113,56 @@ class TraceConfig:
             called with the keyword `trace_request_ctx`, what the request was given under that name.
     """
 
-    on_request_start = _SignalOf[TraceRequestStartParams]()
-    on_request_chunk_sent = _SignalOf[TraceRequestChunkSentParams]()
-    on_response_chunk_received = _SignalOf[TraceResponseChunkReceivedParams]()
-    on_request_end = _SignalOf[TraceRequestEndParams]()
-    on_request_exception = _SignalOf[TraceRequestExceptionParams]()
-    on_request_redirect = _SignalOf[TraceRequestRedirectParams]()
-    on_request_retry = _SignalOf[TraceRequestRetryParams]()
-    on_connection_queued_start = _SignalOf[TraceConnectionQueuedStartParams]()
-    on_connection_queued_end = _SignalOf[TraceConnectionQueuedEndParams]()
-    on_connection_create_start = _SignalOf[TraceConnectionCreateStartParams]()
-    on_connection_create_end = _SignalOf[TraceConnectionCreateEndParams]()
-    on_connection_reuseconn = _SignalOf[TraceConnectionReuseconnParams]()
-    on_stream_start = _SignalOf[TraceStreamStartParams]()
-    on_cache_hit = _SignalOf[TraceCacheHitParams]()
-    on_cache_miss = _SignalOf[TraceCacheMissParams]()
-    on_dns_resolvehost_start = _SignalOf[TraceDnsResolveHostStartParams]()
-    on_dns_resolvehost_end = _SignalOf[TraceDnsResolveHostEndParams]()
-    on_dns_cache_hit = _SignalOf[TraceDnsCacheHitParams]()
-    on_dns_cache_miss = _SignalOf[TraceDnsCacheMissParams]()
-    on_quic_handshake_start = _SignalOf[TraceQuicHandshakeStartParams]()
-    on_quic_handshake_end = _SignalOf[TraceQuicHandshakeEndParams]()
-    on_request_headers_sent = _SignalOf[TraceRequestHeadersSentParams]()
+    on_request_start: _SignalOf[TraceRequestStartParams] = _SignalOf[TraceRequestStartParams]()
+    on_request_chunk_sent: _SignalOf[TraceRequestChunkSentParams] = _SignalOf[
+        TraceRequestChunkSentParams
+    ]()
+    on_response_chunk_received: _SignalOf[TraceResponseChunkReceivedParams] = _SignalOf[
+        TraceResponseChunkReceivedParams
+    ]()
+    on_request_end: _SignalOf[TraceRequestEndParams] = _SignalOf[TraceRequestEndParams]()
+    on_request_exception: _SignalOf[TraceRequestExceptionParams] = _SignalOf[
+        TraceRequestExceptionParams
+    ]()
+    on_request_redirect: _SignalOf[TraceRequestRedirectParams] = _SignalOf[
+        TraceRequestRedirectParams
+    ]()
+    on_request_retry: _SignalOf[TraceRequestRetryParams] = _SignalOf[TraceRequestRetryParams]()
+    on_connection_queued_start: _SignalOf[TraceConnectionQueuedStartParams] = _SignalOf[
+        TraceConnectionQueuedStartParams
+    ]()
+    on_connection_queued_end: _SignalOf[TraceConnectionQueuedEndParams] = _SignalOf[
+        TraceConnectionQueuedEndParams
+    ]()
+    on_connection_create_start: _SignalOf[TraceConnectionCreateStartParams] = _SignalOf[
+        TraceConnectionCreateStartParams
+    ]()
+    on_connection_create_end: _SignalOf[TraceConnectionCreateEndParams] = _SignalOf[
+        TraceConnectionCreateEndParams
+    ]()
+    on_connection_reuseconn: _SignalOf[TraceConnectionReuseconnParams] = _SignalOf[
+        TraceConnectionReuseconnParams
+    ]()
+    on_stream_start: _SignalOf[TraceStreamStartParams] = _SignalOf[TraceStreamStartParams]()
+    on_cache_hit: _SignalOf[TraceCacheHitParams] = _SignalOf[TraceCacheHitParams]()
+    on_cache_miss: _SignalOf[TraceCacheMissParams] = _SignalOf[TraceCacheMissParams]()
+    on_dns_resolvehost_start: _SignalOf[TraceDnsResolveHostStartParams] = _SignalOf[
+        TraceDnsResolveHostStartParams
+    ]()
+    on_dns_resolvehost_end: _SignalOf[TraceDnsResolveHostEndParams] = _SignalOf[
+        TraceDnsResolveHostEndParams
+    ]()
+    on_dns_cache_hit: _SignalOf[TraceDnsCacheHitParams] = _SignalOf[TraceDnsCacheHitParams]()
+    on_dns_cache_miss: _SignalOf[TraceDnsCacheMissParams] = _SignalOf[TraceDnsCacheMissParams]()
+    on_quic_handshake_start: _SignalOf[TraceQuicHandshakeStartParams] = _SignalOf[
+        TraceQuicHandshakeStartParams
+    ]()
+    on_quic_handshake_end: _SignalOf[TraceQuicHandshakeEndParams] = _SignalOf[
+        TraceQuicHandshakeEndParams
+    ]()
+    on_request_headers_sent: _SignalOf[TraceRequestHeadersSentParams] = _SignalOf[
+        TraceRequestHeadersSentParams
+    ]()
 
     def __init__(self, trace_config_ctx_factory: Callable[..., Any] = SimpleNamespace) -> None:
         self._trace_config_ctx_factory = trace_config_ctx_factory
@@ -222,12 +250,12 @@ class Traces:
         self._request_ctx = trace_request_ctx
         # Who saw the start sees the end too, and nobody else.
         self._started: list[tuple[dict[str, tuple[_Listener, ...]], Any]] = []
-        self.queued = False
+        self.queued: bool = False
         # The names of the signals that anybody listens to.
         self.subscribed: Collection[str] = ()
-        self.method = ""
-        self.url = _NO_URL
-        self.headers = _NO_HEADERS
+        self.method: str = ""
+        self.url: URL = _NO_URL
+        self.headers: CIMultiDict[str] = _NO_HEADERS
 
     def _emit(
         self, name: str, params_class: Callable[..., Any], *facts: object

@@ -38,16 +38,16 @@ class Timings:
         ended: float | None = None,
         steps: ConnectTimings | None = None,
     ) -> None:
-        self.queued = None if steps is None else steps.queued
-        self.dns = None if steps is None else steps.dns
-        self.connect = None if steps is None else steps.connect
-        self.quic = None if steps is None else steps.quic
-        self.tls = None if steps is None else steps.tls
-        self.send = None if sent is None else sent - connected
-        self.first_byte = head - connected
+        self.queued: float | None = None if steps is None else steps.queued
+        self.dns: float | None = None if steps is None else steps.dns
+        self.connect: float | None = None if steps is None else steps.connect
+        self.quic: float | None = None if steps is None else steps.quic
+        self.tls: float | None = None if steps is None else steps.tls
+        self.send: float | None = None if sent is None else sent - connected
+        self.first_byte: float = head - connected
         # The body may have ended in the read that brought the head, an instant before it was looked
         # at.
-        self.total = None if ended is None else max(ended, head) - started
+        self.total: float | None = None if ended is None else max(ended, head) - started
 
     def __repr__(self) -> str:
         steps = ", ".join(

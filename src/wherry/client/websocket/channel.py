@@ -132,21 +132,21 @@ class WebSocketChannel:
     ) -> None:
         self.messages: deque[Message] = deque()
         self.waiter: asyncio.Future[None] | None = None
-        self.write_gate = WriteGate()
-        self.state = State.NEW
+        self.write_gate: WriteGate = WriteGate()
+        self.state: State = State.NEW
         self.peer_close: Message | None = None
         # Nothing can be sent any more: a Close frame was, or the peer is gone.
-        self.sealed = False
+        self.sealed: bool = False
         # Something waits for the messages to be taken: the peer, more messages, or the end.
-        self.held = False
+        self.held: bool = False
         self.close_code: int | None = None
         self.exception: BaseException | None = None
         self.heartbeat = Heartbeat(self, loop, heartbeat) if heartbeat else None
-        self.heard_at = 0.0
+        self.heard_at: float = 0.0
         self._loop = loop
         self._reader = reader
-        self.writer = writer
-        self.encode = writer.encode
+        self.writer: FrameWriter = writer
+        self.encode: Callable[..., bytes] = writer.encode
         # None where nothing is compressed, and all messages are sent in one step.
         self.large = None if writer.deflater is None else LargeMessages(self, writer.deflater)
         self._autoping = autoping

@@ -15,8 +15,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 from weakref import ref
 
-from aiohappyeyeballs import AddrInfoType
-
 from wherry.compat.aiohttp.private_names import overridden
 from wherry.connect.alpn import connection_for
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest
@@ -33,6 +31,7 @@ from wherry.connect.dial_settings import DialSettings, connection_key, hop_key, 
 from wherry.connect.dns.address_rules import is_literal
 from wherry.connect.dns.resolver import ResolveResult
 from wherry.connect.handshake_stream import HandshakeStream, TransportTaker
+from wherry.connect.happy_eyeballs import AddrInfoType
 from wherry.connect.proxy.tunnel import open_tunnel
 from wherry.connect.route import ProxyHop
 from wherry.connect.tls import contexts as tls

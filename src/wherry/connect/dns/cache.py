@@ -27,8 +27,8 @@ class Entry:
     __slots__ = ("addresses", "expires", "refused")
 
     def __init__(self, addresses: list[ResolveResult], expires: float | None) -> None:
-        self.addresses = addresses
-        self.expires = expires
+        self.addresses: list[ResolveResult] = addresses
+        self.expires: float | None = expires
         # Addresses that could not be connected to, the latest failure last.
         self.refused: list[str] = []
 

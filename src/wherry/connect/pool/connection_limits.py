@@ -18,9 +18,9 @@ class ConnectionLimits:
     __slots__ = ("_taken_by", "limit", "limit_per_host", "taken")
 
     def __init__(self, limit: int, limit_per_host: int) -> None:
-        self.limit = limit
-        self.limit_per_host = limit_per_host
-        self.taken = 0
+        self.limit: int = limit
+        self.limit_per_host: int = limit_per_host
+        self.taken: int = 0
         self._taken_by: dict[Origin, int] = {}
 
     def is_full(self) -> bool:

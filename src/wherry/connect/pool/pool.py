@@ -78,10 +78,10 @@ class Pool:
     ) -> None:
         self._loop = loop
         self._dial = dial
-        self.connection_limits = ConnectionLimits(limit, limit_per_host)
+        self.connection_limits: ConnectionLimits = ConnectionLimits(limit, limit_per_host)
         self.keepalive_timeout = keepalive_timeout
         self.force_close = force_close
-        self.closed = False
+        self.closed: bool = False
         self._route_pools: dict[Route, RoutePool] = {}
         self._negotiated = Negotiated()
         self._wait_queue = WaitQueue()

@@ -34,7 +34,7 @@ class Reservation:
     __slots__ = ("_held", "_keeper", "connection")
 
     def __init__(self, connection: Connection, keeper: PlaceKeeper) -> None:
-        self.connection = connection
+        self.connection: Connection = connection
         self._keeper: PlaceKeeper | None = keeper
         self._held = True
         connection.reserved += 1

@@ -42,14 +42,14 @@ class Waiter:
         future: asyncio.Future[Reservation | None],
         since: float,
     ) -> None:
-        self.route_pool = route_pool
-        self.connect_request = connect_request
+        self.route_pool: RoutePool = route_pool
+        self.connect_request: ConnectRequest = connect_request
         # Done with a place, or with None when the head of an exchange begun at once is here.
-        self.future = future
-        self.since = since
+        self.future: asyncio.Future[Reservation | None] = future
+        self.since: float = since
         self.dial: asyncio.Task[None] | None = None
         self.carrier: Connection | None = None  # where the exchange has been started already
-        self.queued = False  # stands in the pool's line for room
+        self.queued: bool = False  # stands in the pool's line for room
 
 
 class RoutePool:
@@ -69,14 +69,14 @@ class RoutePool:
     )
 
     def __init__(self, route: Route, multiplexes: bool | None) -> None:
-        self.route = route
+        self.route: Route = route
         self.connections: set[Connection] = set()
         self.free: list[Connection] = []  # with places to give; the freshest last
         self.waiters: deque[Waiter] = deque()
-        self.dialling = 0
+        self.dialling: int = 0
         self.left: tuple[Waiter, ...] = ()  # who gave up, and whose dial went on for others
-        self.forgotten = False  # the pool has another route pool for the route now, or none
-        self.queued = 0
+        self.forgotten: bool = False  # the pool has another route pool for the route now, or none
+        self.queued: int = 0
         # Whether this route's connections carry many exchanges: None until the first one told.
         self.multiplexes = multiplexes
         # How many exchanges a connection carries before its server ends it, where there is such a
@@ -252,6 +252,12 @@ class PoolStats:
         "waiting",
     )
 
+    closing: int
+    dialling: int
+    idle: int
+    open: int
+    waiting: int
+
     def __init__(
         self,
         opened: int,
@@ -260,11 +266,11 @@ class PoolStats:
         by_host: dict[str, HostStats],
         by_protocol: dict[str, int] | None = None,
     ) -> None:
-        self.opened = opened
-        self.reused = reused
-        self.by_route = by_route
-        self.by_host = by_host
-        self.by_protocol = by_protocol or {}
+        self.opened: int = opened
+        self.reused: int = reused
+        self.by_route: dict[str, tuple[int, int, int]] = by_route
+        self.by_host: dict[str, HostStats] = by_host
+        self.by_protocol: dict[str, int] = by_protocol or {}
         whole = HostStats()
         for row in by_host.values():
             whole = whole.plus(row)

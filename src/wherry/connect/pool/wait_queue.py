@@ -49,7 +49,7 @@ class WaitQueue:
     __slots__ = ("_moved", "_reluctance", "waiters")
 
     def __init__(self) -> None:
-        self.waiters = _NOBODY
+        self.waiters: deque[Waiter] = _NOBODY
         self._moved = _NEVER  # when a place moved, and how many requests had been served by then
         self._reluctance = RELUCTANCE
 

@@ -109,7 +109,7 @@ class ProxySettings:
         self._proxies = dict(proxies)
         self._variables = dict(variables or {})
         self._no_proxy = NoProxy(no_proxy)
-        self.ask_system = ask_system
+        self.ask_system: bool = ask_system
 
     def __bool__(self) -> bool:
         return bool(self._proxies)

@@ -13,11 +13,9 @@ import ssl
 from hashlib import sha256
 from typing import Any
 
-from aiohappyeyeballs import AddrInfoType
-
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial_settings import DialSettings, server_name, timed_out
-from wherry.connect.happy_eyeballs import interleaved, reason, show
+from wherry.connect.happy_eyeballs import AddrInfoType, interleaved, reason, show
 from wherry.connect.quic.race import Heard, give_up
 from wherry.connect.quic.socket import QuicTransport, open_socket
 from wherry.connect.quic.trust import CannotCarry, trust_for

@@ -26,7 +26,7 @@ class Heard:
     __slots__ = ("anything",)
 
     def __init__(self) -> None:
-        self.anything = False
+        self.anything: bool = False
 
 
 async def race(

@@ -109,8 +109,8 @@ class QuicTransport(asyncio.Transport):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._ping_at = math.inf  # when to say that we are still there
-        self.heard_at = loop.time()  # when a datagram came last
-        self.has_heard = False  # whether anything came at all
+        self.heard_at: float = loop.time()  # when a datagram came last
+        self.has_heard: bool = False  # whether anything came at all
         self._refusals = 0
         self._extra = {"peername": sock.getpeername(), "sockname": sock.getsockname()}
         loop.add_reader(sock.fileno(), self._readable)

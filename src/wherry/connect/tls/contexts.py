@@ -338,7 +338,7 @@ class AlpnContext(ssl.SSLContext):
             for name, value in zip(_POLICY, seen[1:], strict=True):
                 if getattr(self, name) != value:
                     setattr(self, name, value)
-        self.check_hostname = seen[0]
+        self.check_hostname: bool = seen[0]
 
 
 def first_words(wrap: Callable[..., ssl.SSLObject], server_hostname: str) -> bytes:

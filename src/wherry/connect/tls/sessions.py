@@ -36,14 +36,14 @@ class Resumable:
 
     def __init__(self, wrapped: ssl.SSLObject) -> None:
         self.session: ssl.SSLSession | None = None
-        self.asked = 0.0
+        self.asked: float = 0.0
         self.succeed(wrapped)
 
     def succeed(self, wrapped: ssl.SSLObject) -> None:
         """Another handshake went well: if it had to begin from nothing, the old session is of no
         use any more.
         """
-        self.wrapped = wrapped
+        self.wrapped: ssl.SSLObject = wrapped
         if not wrapped.session_reused:
             self.session = None
         if self.session is None and wrapped.version() == "TLSv1.2":
@@ -75,7 +75,7 @@ class Handshake:
     def __init__(
         self, context: ssl.SSLContext, table: SessionTable | None = None, trust: Hashable = None
     ) -> None:
-        self.context = context
+        self.context: ssl.SSLContext = context
         self._table = table
         self._trust = trust
         self._key: Hashable = None
@@ -137,7 +137,7 @@ class SessionTable:
     __slots__ = ("_alpn", "_known", "resumption")
 
     def __init__(self, resumption: bool | None = None) -> None:
-        self.resumption = resumption
+        self.resumption: bool | None = resumption
         self._known: OrderedDict[Hashable, Resumable] = OrderedDict()
         self._alpn: OrderedDict[tuple[ssl.SSLContext, tuple[str, ...]], AlpnContext] = OrderedDict()
 

@@ -143,7 +143,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._backlog: list[memoryview] = []
         self._discarded = 0
         #: The server asked for a certificate, and was given one or none.
-        self.identified = False
+        self.identified: bool = False
 
     def __repr__(self) -> str:
         state = "closing" if self._closing else "open" if self._secured else "in handshake"

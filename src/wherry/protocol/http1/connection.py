@@ -23,10 +23,17 @@ from wherry.errors import (
     ClientConnectionResetError,
     ClientPayloadError,
 )
-from wherry.protocol.connection import BodySink, Exchange, Tunnel, TunnelReceiver, not_started
+from wherry.protocol.connection import (
+    BodySink,
+    ConnectionOwner,
+    Exchange,
+    Tunnel,
+    TunnelReceiver,
+    not_started,
+)
 from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http1.encoding import encode_head, is_framed
-from wherry.protocol.http1.exchange import Http1Exchange, Http1Tunnel, TunnelProtocol, ended_early
+from wherry.protocol.http1.exchange import Http1Exchange, Http1Tunnel, _TunnelProtocol, ended_early
 from wherry.protocol.http1.head_pattern import MOST_LINES, MatchedHead, match_head
 from wherry.protocol.http1.parser import LINE_END, Http1Parsing, keep_alive_seconds
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
@@ -68,6 +75,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         "_write_gate",
     )
 
+    owner: ConnectionOwner | None
+
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(loop, limits, receive_buffer(loop))
         self._own_limits = limits
@@ -76,8 +85,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self.timings: Any = None
         self.capacity = 1
         self.reserved = 0
-        self.exchanges = 0
-        self.idle_since = 0.0
+        self.exchanges: int = 0
+        self.idle_since: float = 0.0
         self.version = HttpVersion11
         self._open = False
         self._lasts: float | None = None  # seconds that the server keeps it idle
@@ -208,7 +217,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         early, self._early = self._early, b""
         if early:
             receiver.data_received(early)
-        self._transport.set_protocol(TunnelProtocol(self, receiver))
+        self._transport.set_protocol(_TunnelProtocol(self, receiver))
         self.resume_reading()
         return Http1Tunnel(self)
 
@@ -508,7 +517,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             self._transport.close()
 
     def _retire(self, error: ClientConnectionError) -> None:
-        self.capacity = 0
+        self.capacity: int = 0
         self._open = False
         exchange, self.exchange = self.exchange, None
         if exchange is not None:

@@ -176,7 +176,7 @@ class Http1Tunnel(Tunnel):
         return 0 if transport is None else transport.get_write_buffer_size()
 
 
-class TunnelProtocol(asyncio.Protocol):
+class _TunnelProtocol(asyncio.Protocol):
     """What the transport gives a tunnel's bytes to: they go straight to the receiver, in no buffer
     of the connection.
 

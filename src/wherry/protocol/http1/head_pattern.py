@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from wherry.protocol.grammar import TCHAR
 from wherry.protocol.heads import HeadFacts, ResponseHead
@@ -75,11 +76,15 @@ class MatchedHead(ResponseHead):
 
     __slots__ = ("_data", "_fields_at")
 
+    raw: RawHeaders
+    keep_alive: float | None
+    shown: Any
+
     def __init__(self, data: bytes, found: re.Match[bytes]) -> None:
         # `raw` stays unset: `__getattr__` makes it.
         status, reason, content_type, coding, cookies = found.group(1, 2, 4, 5, 6)
-        self.status = int(status)
-        self.reason = reason.decode("utf-8", "surrogateescape")
+        self.status: int = int(status)
+        self.reason: str = reason.decode("utf-8", "surrogateescape")
         self.version = HttpVersion11
         self.keep_alive = self.shown = None
         self._data = data[: found.end()]
@@ -87,7 +92,7 @@ class MatchedHead(ResponseHead):
         if coding is None and cookies is None:
             self.facts = _JSON_FACTS if content_type == b"application/json" else _NO_FACTS
         else:
-            self.facts = self._facts(content_type, coding, cookies)
+            self.facts: HeadFacts = self._facts(content_type, coding, cookies)
 
     def _facts(
         self, content_type: bytes | None, coding: bytes | None, cookies: bytes | None

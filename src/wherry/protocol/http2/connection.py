@@ -17,7 +17,7 @@ from wherry.errors import (
     ClientConnectionError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Exchange, not_started
+from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_started
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.exchange import Http2Exchange
 from wherry.protocol.http2.flow_control import DEFAULT_FLOW, FlowOptions
@@ -87,6 +87,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         "streams",
     )
 
+    owner: ConnectionOwner | None
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -99,15 +101,15 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self.timings: Any = None
         self.capacity = ASSUMED_STREAMS
         self.reserved = 0
-        self.exchanges = 0
+        self.exchanges: int = 0
         self.idle_since = 0.0
         self.version = HttpVersion20
-        self.control = Control(ASSUMED_STREAMS, limits.max_head_size)
+        self.control: Control = Control(ASSUMED_STREAMS, limits.max_head_size)
         self._flow = flow
         self._limits = limits
         self._transport: asyncio.Transport | None = None
         self._buffer = receive_buffer(loop)
-        self.sender = Sender(loop)
+        self.sender: Sender = Sender(loop)
         self.streams: dict[int, Http2Exchange] = {}
         self._held: list[tuple[Http2Exchange, RequestHead]] = []  # wait for the server's SETTINGS
         self._reader = Reader(self, FRAME_ACTIONS, limits, flow)
@@ -200,7 +202,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
 
     def _open(self, exchange: Http2Exchange, head: RequestHead) -> None:
         stream_id = exchange.stream_id = self.next_id
-        self.next_id = stream_id + 2
+        self.next_id: int = stream_id + 2
         self.streams[stream_id] = exchange
         exchange.receive_window = self._flow.initial_window
         exchange.beside = self._active
@@ -471,7 +473,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         if not control.max_streams and not self._active:
             self.close()  # of no use to anyone, and a place of the pool
         if self.owner is not None and self.capacity and (before <= 0 or not self._active):
-            self.idle_since = self.loop.time()
+            self.idle_since: float = self.loop.time()
             self.owner.connection_available(self)
 
     def stream_broken(self, stream_id: int, fault: StreamFault) -> None:
@@ -531,7 +533,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             and not self._transport.is_closing()
             and monotonic() - self._heard_at >= SILENCE
         ):
-            self.capacity = 0
+            self.capacity: int = 0
             self.sender.write(ping(CHECK))
             self._check = PeerCheck(
                 self.loop, lambda: self._heard_at, self._flow.ping_timeout, self._no_answer

@@ -90,22 +90,22 @@ class Http2Exchange(TunnelledExchange):
         limits: Limits,
     ) -> None:
         super().__init__(connection, sink, reused)
-        self.limits = limits
-        self.stream_id = 0
-        self.beside = 0  # how many streams were open when this one was, itself among them
-        self.bodyless = bodyless
+        self.limits: Limits = limits
+        self.stream_id: int = 0
+        self.beside: int = 0  # how many streams were open when this one was, itself among them
+        self.bodyless: bool = bodyless
         self.tunnelled = tunnelled
         self.tunnel: StreamTunnel | None = None
-        self.receive_window = 0
-        self.send_window = 0
-        self.paused = False
-        self.received = 0  # bytes of the response's body, padding left out
-        self.expected = -1  # what Content-Length said
-        self.interim = 0
+        self.receive_window: int = 0
+        self.send_window: int = 0
+        self.paused: bool = False
+        self.received: int = 0  # bytes of the response's body, padding left out
+        self.expected: int = -1  # what Content-Length said
+        self.interim: int = 0
         self.backlog: deque[memoryview] | None = None  # what the peer's windows do not let out yet
-        self.backlog_size = 0
-        self.ending = False  # the request's body is whole, in the backlog or sent
-        self.request_ended = False  # END_STREAM is out
+        self.backlog_size: int = 0
+        self.ending: bool = False  # the request's body is whole, in the backlog or sent
+        self.request_ended: bool = False  # END_STREAM is out
         self.trailers_to_send: FieldPairs = ()
         self.writers: list[asyncio.Future[None]] | None = None
 

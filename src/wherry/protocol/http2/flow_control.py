@@ -59,13 +59,13 @@ class FlowOptions:
         max_noise: int = 1000,
         noise_period: float = 10.0,
     ) -> None:
-        self.initial_window = initial_window
-        self.max_window = max_window
-        self.connection_window = connection_window
-        self.ping_interval = ping_interval
-        self.ping_timeout = ping_timeout
-        self.max_noise = max_noise
-        self.noise_period = noise_period
+        self.initial_window: int = initial_window
+        self.max_window: int = max_window
+        self.connection_window: int = connection_window
+        self.ping_interval: float | None = ping_interval
+        self.ping_timeout: float = ping_timeout
+        self.max_noise: int = max_noise
+        self.noise_period: float = noise_period
 
 
 DEFAULT_FLOW = FlowOptions()
@@ -85,8 +85,8 @@ class WindowTuner:
     __slots__ = ("_received", "_stream", "maximum", "target")
 
     def __init__(self, start: int, maximum: int) -> None:
-        self.target = start
-        self.maximum = max(start, maximum)
+        self.target: int = start
+        self.maximum: int = max(start, maximum)
         self._stream: object | None = None
         self._received = 0
 

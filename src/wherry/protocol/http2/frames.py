@@ -106,8 +106,8 @@ def code_name(code: int) -> str:
 
 # The length and the type are one word: length << 8 | type.
 _header = struct.Struct(">IBI")
-unpack_header = _header.unpack_from
-pack_header = _header.pack
+unpack_header: Final = _header.unpack_from
+pack_header: Final = _header.pack
 _pack_setting = struct.Struct(">HI").pack
 _unpack_settings = struct.Struct(">HI").iter_unpack
 _pack_word_frame = struct.Struct(">IBII").pack

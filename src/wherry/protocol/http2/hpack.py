@@ -81,7 +81,7 @@ class HeaderDecoder:
     def __init__(
         self, max_list_size: int = 65536, max_table_size: int = DEFAULT_TABLE_SIZE
     ) -> None:
-        self.max_list_size = max_list_size
+        self.max_list_size: int = max_list_size
         self._table: deque[Field] = deque()  # the newest first: index 62
         self._size = 0
         self._max_size = max_table_size
@@ -89,7 +89,7 @@ class HeaderDecoder:
         self._strings: dict[bytes, bytes] = {}
         # Whether the block decoded last left the table as it was, so that the same bytes mean the
         # same again.
-        self.stable = True
+        self.stable: bool = True
 
     def decode(
         self, block: bytes, max_size: int | None = None, max_fields: int = sys.maxsize
@@ -349,8 +349,8 @@ class HeaderEncoder:
         self._seen: dict[Field, None] = {}
         # Whether the block encoded last means the same again, for as long as `era` stays the same
         # object.
-        self.repeatable = False
-        self.era = object()
+        self.repeatable: bool = False
+        self.era: object = object()
 
     def resize(self, peer_limit: int) -> None:
         """Follow the peer's SETTINGS_HEADER_TABLE_SIZE; we never keep more than the default."""

@@ -8,6 +8,7 @@ the lengths alone say everything.  Knows bytes only, neither tables that grow no
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 try:
@@ -187,4 +188,6 @@ def decode_with_rust(data: bytes) -> bytes:
     return value
 
 
-decode_huffman = decode_in_python if _RustDecoder is None else decode_with_rust
+decode_huffman: Callable[[bytes], bytes] = (
+    decode_in_python if _RustDecoder is None else decode_with_rust
+)

@@ -56,7 +56,7 @@ class KeepAlive:
         self._timeout = timeout
         self._ask = ask
         self._give_up = give_up
-        self.silent = False  # nothing has come since the timer looked last
+        self.silent: bool = False  # nothing has come since the timer looked last
         self._timer = loop.call_later(interval, self._look)
 
     def _look(self) -> None:

@@ -144,11 +144,11 @@ class Reader:
             flow.max_noise, flow.noise_period, connection.loop.time()
         )
         self.control: Control = connection.control
-        self.sender = connection.sender
+        self.sender: Sender = connection.sender
         self.streams: dict[int, Http2Exchange] = connection.streams
-        self.closed = ClosedStreams()
+        self.closed: ClosedStreams = ClosedStreams()
         self.alive: KeepAlive | None = None
-        self.window = DEFAULT_WINDOW  # what the peer may still send on all streams together
+        self.window: int = DEFAULT_WINDOW  # what the peer may still send on all streams together
 
     @property
     def connection(self) -> StreamKeeper:

@@ -60,12 +60,12 @@ class Sender:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.transport: asyncio.Transport | None = None
-        self.encoder = HeaderEncoder()
-        self.frame_size = DEFAULT_FRAME_SIZE  # what the peer takes
-        self.window = DEFAULT_WINDOW  # of the connection
-        self.initial_window = DEFAULT_WINDOW  # of a new stream
-        self.paused = False  # the transport's buffer is full
-        self.data_frames = 0  # sent, and not yet credited to the peer's flood limit
+        self.encoder: HeaderEncoder = HeaderEncoder()
+        self.frame_size: int = DEFAULT_FRAME_SIZE  # what the peer takes
+        self.window: int = DEFAULT_WINDOW  # of the connection
+        self.initial_window: int = DEFAULT_WINDOW  # of a new stream
+        self.paused: bool = False  # the transport's buffer is full
+        self.data_frames: int = 0  # sent, and not yet credited to the peer's flood limit
         self._out: list[bytes | memoryview] = []
         self._size = 0
         self._scheduled = False

@@ -51,15 +51,15 @@ class Control:
     )
 
     def __init__(self, max_streams: int, max_block_size: int) -> None:
-        self.max_streams = max_streams
-        self.max_block_size = max_block_size
-        self.expecting = FIRST_SETTINGS  # RFC 9113 3.4
-        self.settings_seen = False
-        self.connect_protocol = False
-        self.draining = False  # no new streams
-        self.ended = False  # nothing that comes is looked at
-        self.goaway = ""  # what the server said
-        self.last_stream_id = 2**31 - 1
+        self.max_streams: int = max_streams
+        self.max_block_size: int = max_block_size
+        self.expecting: int = FIRST_SETTINGS  # RFC 9113 3.4
+        self.settings_seen: bool = False
+        self.connect_protocol: bool = False
+        self.draining: bool = False  # no new streams
+        self.ended: bool = False  # nothing that comes is looked at
+        self.goaway: str = ""  # what the server said
+        self.last_stream_id: int = 2**31 - 1
         self._block = bytearray()
         self._block_stream = 0
         self._block_flags = 0

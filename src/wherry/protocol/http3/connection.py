@@ -18,7 +18,7 @@ import asyncio
 from typing import Any, Protocol, cast
 
 from wherry.errors import BadHttpMessage, ClientConnectionError, ServerDisconnectedError
-from wherry.protocol.connection import BodySink, Exchange, not_started
+from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_started
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.keepalive import ANSWER_SECONDS, SILENCE
 from wherry.protocol.http3.exchange import Http3Exchange
@@ -96,6 +96,8 @@ class Http3Connection(StreamKeeper):
         "trial",
     )
 
+    owner: ConnectionOwner | None
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -109,7 +111,7 @@ class Http3Connection(StreamKeeper):
         self.timings: Any = None
         self.companion: Any = None
         self.reserved = 0
-        self.exchanges = 0
+        self.exchanges: int = 0
         self.idle_since = loop.time()
         self.version = HttpVersion30
         self.streams: dict[int, Http3Exchange] = {}
@@ -426,7 +428,7 @@ class Http3Connection(StreamKeeper):
             left = min(left, self._last - self.exchanges)
         self.capacity = 0 if self._held_back else max(left, 0)
         if self.owner is not None and self.capacity and (before <= 0 or not self._active):
-            self.idle_since = self.loop.time()
+            self.idle_since: float = self.loop.time()
             self.owner.connection_available(self)
 
     def stream_broken(self, exchange: Http3Exchange, fault: StreamFault) -> None:
@@ -529,7 +531,7 @@ class Http3Connection(StreamKeeper):
             and not transport.is_closing()
             and self.loop.time() - transport.heard_at >= SILENCE
         ):
-            self.capacity = 0
+            self.capacity: int = 0
             self._asked_after = transport.heard_at
             self._engine.ping()
             self._check = self.loop.call_later(ANSWER_SECONDS, self._no_answer)

@@ -88,22 +88,24 @@ class Http3Exchange(TunnelledExchange):
         limits: Limits,
     ) -> None:
         super().__init__(connection, sink, reused)
-        self.limits = limits
-        self.stream_id = -1
-        self.bodyless = bodyless
+        self.limits: Limits = limits
+        self.stream_id: int = -1
+        self.bodyless: bool = bodyless
         self.tunnelled = tunnelled
         self.tunnel: StreamTunnel | None = None
-        self.frames = FrameReader()
-        self.paused = False
-        self.withheld = 0  # bytes that came while the reader was paused
-        self.received = 0  # bytes of the response's body
-        self.expected = -1  # what Content-Length said
-        self.interim = 0
-        self.trailers_seen = False
+        self.frames: FrameReader = FrameReader()
+        self.paused: bool = False
+        self.withheld: int = 0  # bytes that came while the reader was paused
+        self.received: int = 0  # bytes of the response's body
+        self.expected: int = -1  # what Content-Length said
+        self.interim: int = 0
+        self.trailers_seen: bool = False
         self.backlog: deque[memoryview] | None = None  # what the engine has not been given yet
-        self.backlog_size = 0
-        self.ending = False  # the request's body is whole, in the backlog or sent
-        self.request_ended = False  # the engine has its last byte, or the server wants no more
+        self.backlog_size: int = 0
+        self.ending: bool = False  # the request's body is whole, in the backlog or sent
+        self.request_ended: bool = (
+            False  # the engine has its last byte, or the server wants no more
+        )
         self.trailers_to_send: FieldPairs = ()
         self.writers: list[asyncio.Future[None]] | None = None
 

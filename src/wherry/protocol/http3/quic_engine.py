@@ -127,7 +127,7 @@ class QuicEngine:
         self._core: Any = None  # qh3's core, from the handshake's end on
         self._address: Any = None
         self._early: deque[Event] = deque()  # events that came with the handshake
-        self.handshake_done = False
+        self.handshake_done: bool = False
         #: What ALPN chose (RFC 7301).
         self.protocol: str | None = None
         #: Why the connection ended; the first reason stays.

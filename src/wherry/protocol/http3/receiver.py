@@ -122,7 +122,7 @@ class Receiver:
         self._server_streams: dict[int, _ServerStream] = {}
         self._taken: set[int] = set()  # types of critical streams that the server has opened
         self._flood_limit = FrameFloodLimit(_MAX_NOISE, _NOISE_PERIOD, connection.loop.time())
-        self.streams = connection.streams
+        self.streams: dict[int, Http3Exchange] = connection.streams
         #: The server's SETTINGS, once they are here.
         self.settings: dict[int, int] | None = None
         #: What the server's last GOAWAY named.

@@ -100,9 +100,9 @@ class FrameReader:
         self, max_size: int = 0, inflater: Inflater | None = None, *, decode_text: bool = True
     ) -> None:
         self.error: WebSocketError | None = None
-        self.controls = 0
-        self.stalled = False
-        self.eventful = False
+        self.controls: int = 0
+        self.stalled: bool = False
+        self.eventful: bool = False
         # Between two messages, and nothing to tell of: the next read is most likely one whole
         # frame.
         self._idle = True
@@ -116,7 +116,7 @@ class FrameReader:
         self._opcode = 0
         self._compressed = False
         self._pieces: list[Any] = []
-        self.unfinished = 0
+        self.unfinished: int = 0
         self._decoder: Any = None
         # The data frame under way: payload bytes to come, and whether it is the message's last.
         self._left = 0
@@ -387,7 +387,7 @@ class FrameWriter:
     __slots__ = ("_keys", "_mask", "deflater")
 
     def __init__(self, deflater: Deflater | None = None) -> None:
-        self.deflater = deflater
+        self.deflater: Deflater | None = deflater
         self._mask = fastest_mask()
         self._keys: Iterator[tuple[bytes]] = iter(())
 
