@@ -9,6 +9,8 @@ import email
 import email.policy
 import io
 import tempfile
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pytest
@@ -23,7 +25,7 @@ from requests_toolbelt import MultipartDecoder
 import wherry
 from wherry.body.multipart.writer import MultipartWriter
 from wherry.body.payload.form import FormData, form_with_files
-from wherry.body.payload.memory import Payload
+from wherry.body.payload.memory import BytesPayload, Payload
 
 from .conftest import Sink
 
@@ -523,3 +525,28 @@ async def test_a_body_that_never_closes_does_not_hold_the_session_up(
             assert await response.text() == "abc"
     assert body.ended == ["closed"]
     assert "could not be closed" in caplog.text
+
+
+class Wrapped:
+    """Something with `read` that says nothing of a mode."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise AssertionError("nobody reads it")
+
+
+async def pieces() -> Any:
+    yield b"abc"
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize(
+    "make", [Wrapped, pieces, lambda: iter([b"abc"]), lambda: BytesPayload(b"abc")]
+)
+def test_what_is_read_piece_by_piece_is_not_sent_as_its_repr(
+    make: Callable[[], Any], listed: bool
+) -> None:
+    value = make()
+    form = FormData()
+    form.add_field("f", [value] if listed else value)
+    with pytest.raises(TypeError, match=f"'f' of a form is a {type(value).__name__}"):
+        form()

@@ -201,6 +201,8 @@ class FormData:
                     f"the field {name!r} of a form cannot be a mapping: give json=, or fields of "
                     "its own"
                 )
+            for item in value if isinstance(value, list) else (value,):
+                _refuse_streams(name, item)
         return BytesPayload(
             urlencode(pairs, doseq=True, encoding=charset).encode(), content_type=content_type
         )
@@ -286,6 +288,23 @@ def _refuse_file_tuple(name: str, value: list[Any] | tuple[Any, ...]) -> None:
             "write "
             f"files={{{name!r}: (...)}}, or FormData().add_field({name!r}, content, filename=..., "
             f"content_type=...)"
+        )
+
+
+def _refuse_streams(name: str, value: Any) -> None:
+    """What is read piece by piece has no text, but that of its `repr`.
+
+    Raises:
+        TypeError: `value` is of that kind.
+    """
+    if isinstance(value, str):
+        return
+    if isinstance(value, Payload) or any(
+        callable(getattr(value, method, None)) for method in ("read", "__aiter__", "__next__")
+    ):
+        raise TypeError(
+            f"the field {name!r} of a form is a {type(value).__name__}, which is read piece by "
+            f"piece: give its content, or files={{{name!r}: ...}} with a file or an async generator"
         )
 
 
