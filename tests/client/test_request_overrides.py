@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from wherry import (
     ServerDisconnectedError,
     TraceConfig,
 )
+from wherry.connect.hooks import CHANGES
 
 
 class Rewritten(ClientRequest):
@@ -188,3 +190,96 @@ async def test_without_a_session_nothing_is_sent() -> None:
 
     with pytest.raises(RuntimeError, match="by its session"):
         await ClientRequest("GET", URL("http://127.0.0.1/")).send(None)
+
+
+async def write_twice(self: Any, writer: Any, _conn: Any, _length: int | None = None) -> None:
+    """As programs that count or change what is uploaded."""
+    await writer.write(b"abc")
+    await writer.write(b"def")
+    await writer.write_eof()
+
+
+@pytest.mark.parametrize("where", ["middleware", "session middleware", "connector", "class"])
+async def test_a_method_that_is_put_on_one_request_is_heard(peer, session, where: str) -> None:
+    server = await peer(lambda asked: reply(200, asked.body))
+
+    def put(request: Any) -> None:
+        request.write_bytes = MethodType(write_twice, request)
+
+    async def middleware(request: ClientRequest, handler: Any) -> ClientResponse:
+        put(request)
+        return await handler(request)
+
+    class Request(ClientRequest):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            put(self)
+
+    given: dict[str, Any] = {}
+    if where == "class":
+        given["request_class"] = Request
+    elif where == "session middleware":
+        given["middlewares"] = [middleware]
+    asked = {"middlewares": [middleware]} if where == "middleware" else {}
+    async with session(**given) as client:
+        if where == "connector":
+            connect = client.connector.connect
+
+            async def putting(request: Any, *args: Any) -> Any:
+                put(request)
+                return await connect(request, *args)
+
+            client.connector.connect = putting
+        for body in (b"123456", "123456", pieces()):
+            async with client.post(server.url("/"), data=body, **asked) as response:
+                assert await response.read() == b"abcdef"
+
+
+async def pieces() -> Any:
+    yield b"123"
+    yield b"456"
+
+
+async def test_another_body_for_one_request_goes_by_the_method_put_on_it(peer, session) -> None:
+    server = await peer(lambda asked: reply(200, asked.body))
+
+    async def middleware(request: Any, handler: Any) -> ClientResponse:
+        plain = request.update_body_from_data
+        request.update_body_from_data = lambda body: plain(body + b", signed")
+        await request.update_body(b"other")
+        del request.update_body_from_data
+        with pytest.raises(AttributeError):
+            del request.update_body_from_data
+        assert request.update_body_from_data == plain
+        return await handler(request)
+
+    async with (
+        session(middlewares=[middleware]) as client,
+        client.post(server.url("/"), data=b"mine") as response,
+    ):
+        assert await response.read() == b"other, signed"
+
+
+async def test_where_one_request_is_sent_is_its_own_is_ssl_to_say(peer, session) -> None:
+    server = await peer(lambda asked: reply(200, asked.target.encode()))
+
+    async def middleware(request: Any, handler: Any) -> ClientResponse:
+        request.is_ssl = lambda: False
+        return await handler(request)
+
+    url = server.url("/").replace("http:", "https:")
+    async with session(middlewares=[middleware]) as client, client.get(url) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("name", ["is_ssl", "update_headers", "write_bytes"])
+def test_a_method_that_is_put_back_as_it_was_seen_is_forgotten(name: str) -> None:
+    plain, stored = getattr(ClientRequest, name), ClientRequest.__dict__[name]
+    setattr(ClientRequest, name, lambda *_: None)
+    assert any(key == (ClientRequest, name) for key in CHANGES.replaced)
+    setattr(ClientRequest, name, plain)
+    assert not CHANGES.replaced
+    assert ClientRequest.__dict__[name] is stored
+    assert not ClientRequest._built_by_class
+    assert not ClientRequest._routed_by_class
+    assert not ClientRequest._written_by_class

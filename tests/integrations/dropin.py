@@ -23,15 +23,21 @@ COMPLAINTS = (
 )
 
 
-def run_program(name: str, *arguments: str) -> str:
-    """What the program printed; it must end well and leave nothing behind."""
+def run_program(name: str, *arguments: str, by_itself: bool = False) -> str:
+    """What the program printed; it must end well and leave nothing behind.
+
+    Args:
+        name: Its file's.
+        arguments: Its arguments.
+        by_itself: It goes into drop-in mode when it likes.
+    """
+    mode = () if by_itself else ("-m", "wherry.dropin")
     done = subprocess.run(
         [
             sys.executable,
             "-W",
             "always::ResourceWarning",
-            "-m",
-            "wherry.dropin",
+            *mode,
             str(PROGRAMS / name),
             *arguments,
         ],

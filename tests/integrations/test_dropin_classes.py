@@ -41,3 +41,22 @@ def test_a_server_and_a_client_in_one_program_know_each_others_objects() -> None
         "304",
         "True taken",
     ]
+
+
+def test_bodies_and_credentials_of_before_drop_in_mode_are_sent() -> None:
+    form = 'form-data; name="f"; filename="x"'
+    assert run_program("made_before.py", by_itself=True).splitlines() == [
+        "x/y 3 abc",
+        "x/y None abc",
+        "application/octet-stream 3 abc",
+        'application/json 8 {"a": 1}',
+        "application/octet-stream None abc",
+        "application/x-www-form-urlencoded 3 a=b",
+        f"multipart/form-data ['a=b', 'f=abc {form}']",
+        "multipart/mixed ['None=abc', 'None=x']",
+        f"multipart/form-data ['f=abc {form}']",
+        "multipart/mixed ['None=abc']",
+        "twice abc",
+        "closed ['Own', 'Sizeless', 'Own', 'Own', 'Own']",
+        "Basic dTpw Basic dTpw Basic dTpw",
+    ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+from abc import ABCMeta
 from typing import NamedTuple, Self
 
 from yarl import URL
@@ -55,7 +56,7 @@ class _BasicAuth(NamedTuple):
     encoding: str
 
 
-class BasicAuth(_BasicAuth):
+class BasicAuth(_BasicAuth, metaclass=ABCMeta):  # others may pass for it
     """Credentials for Basic authentication.
 
     Args:

@@ -51,10 +51,12 @@ def introduce(real: dict[str, ModuleType], swaps: dict[int, Any]) -> None:
     _raise_both(EofStream, real["streams"].EofStream)
     # Programs compare its type, and it is made like ours.
     _replace(wherry.WebSocketError, real["http"].WebSocketError)
+    wherry.BasicAuth.register(real["helpers"].BasicAuth)
     wherry.BodyPartReader.register(real["multipart"].BodyPartReader)
     wherry.MultipartReader.register(real["multipart"].MultipartReader)
     wherry.PAYLOAD_REGISTRY.register(StreamReaderPayload, real["streams"].StreamReader)
     _register_payloads(real["payload"])
+    _take_payloads(real)
 
 
 def _raise_both(ours: type[Exception], theirs: type[Exception]) -> None:
@@ -101,3 +103,48 @@ def _register_payloads(payload: Any) -> None:
         payload.PAYLOAD_REGISTRY.register(
             lambda value, **_: ClientsPayload(wherry.get_payload(value)), kind
         )
+
+
+class AiohttpPayload(wherry.Payload):
+    """A body of aiohttp's own kind, as the client sends it: of a class that was derived from
+    aiohttp's before its names were ours, or an object that was made then.
+    """
+
+    def __init__(self, value: Any, headers: Any = None, **kwargs: Any) -> None:
+        kwargs = {"content_type": value.content_type, "filename": value.filename, **kwargs}
+        super().__init__(value, value.headers, **kwargs)
+        if headers:
+            self.headers.update(headers)
+
+    @property
+    def size(self) -> int | None:
+        """What the body says."""
+        size: int | None = self._value.size
+        return size
+
+    @property
+    def consumed(self) -> bool:
+        """What the body says."""
+        return bool(self._value.consumed)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The body as text."""
+        text: str = self._value.decode(encoding, errors)
+        return text
+
+    async def write(self, writer: Any) -> None:
+        """Let the body write itself."""
+        await self._value.write(writer)
+
+    async def close(self) -> None:
+        """Let the body close itself."""
+        await self._value.close()
+
+
+def _take_payloads(real: dict[str, ModuleType]) -> None:
+    """Let the client send bodies and forms that are aiohttp's own."""
+    register = wherry.PAYLOAD_REGISTRY.register
+    register(AiohttpPayload, real["payload"].Payload)
+    register(
+        lambda value, *_, **kwargs: AiohttpPayload(value(), **kwargs), real["formdata"].FormData
+    )

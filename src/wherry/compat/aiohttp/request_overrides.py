@@ -175,6 +175,42 @@ _METHODS = {
     name: method for name, method in vars(RequestMethods).items() if not name.startswith("__")
 }
 _BUILDING = ("update_headers", "update_auth", "update_body_from_data")
+_FLAGS = {
+    "is_ssl": "_routed_by_class",
+    "write_bytes": "_written_by_class",
+    **dict.fromkeys(_BUILDING, "_built_by_class"),
+}
+
+
+class RequestMethod:
+    """A method of requests that tells when a program puts another on one request: a middleware does
+    so, or a connector.  Usual requests never come here.
+
+    Args:
+        name: Its name.
+        plain: What it does where nothing is put there.
+    """
+
+    def __init__(self, name: str, plain: Callable[..., Any]) -> None:
+        self._name = name
+        self.plain = plain
+
+    def __get__(self, request: Any, cls: Any = None) -> Any:
+        if request is None:
+            return self.plain
+        return request.__dict__.get(self._name) or self.plain.__get__(request, cls)
+
+    def __set__(self, request: Any, method: Any) -> None:
+        request.__dict__[self._name] = method
+        request.__dict__[_FLAGS[self._name]] = True
+
+    def __delete__(self, request: Any) -> None:
+        if self._name not in request.__dict__:
+            raise AttributeError(self._name)
+        del request.__dict__[self._name]
+
+
+_methods_of_one = {name: RequestMethod(name, plain) for name, plain in _METHODS.items()}
 
 
 def _as_given(data: Any) -> Any:
@@ -197,17 +233,18 @@ class RequestOverrides:
     def look_at(self, cls: type[ClientRequest]) -> None:
         """Note in a class which methods are the program's own."""
         own = {name for name, plain in _METHODS.items() if getattr(cls, name, plain) is not plain}
-        for flag, found in (
-            ("_built_by_class", not own.isdisjoint(_BUILDING)),
-            ("_routed_by_class", "is_ssl" in own),
-            ("_written_by_class", "write_bytes" in own),
-        ):
-            if getattr(cls, flag) is not found:
-                type.__setattr__(cls, flag, found)
+        flags = {_FLAGS[name] for name in own}
+        for flag in _FLAGS.values():
+            if getattr(cls, flag) is not (flag in flags):
+                type.__setattr__(cls, flag, flag in flags)
 
     def class_changed(self, cls: type, name: str) -> None:
         """A method of a class was replaced, or put back: those derived from it have that too."""
         if name in _METHODS and issubclass(cls, ClientRequest):
+            if cls.__dict__.get(name) is _METHODS[name]:
+                # Put back as a plain function, which is what one sees of it.
+                setattr(cls, name, _methods_of_one[name])
+                return
             self.look_at(cls)
             for derived in cls.__subclasses__():
                 self.class_changed(derived, name)
@@ -263,6 +300,6 @@ class RequestOverrides:
 
 def install(overrides: RequestOverrides) -> None:
     """Give requests these methods, and notice when programs put others in their place."""
-    for name, method in _METHODS.items():
+    for name, method in _methods_of_one.items():
         type.__setattr__(ClientRequest, name, method)
     CHANGES.listeners.append(overrides.class_changed)
