@@ -403,6 +403,74 @@ async def test_what_is_made_with_fewer_calls_lacks_nothing(raw_server: Start) ->
         await made.read()
 
 
+KEYWORDS: dict[str, st.SearchStrategy[Any]] = {
+    "params": st.sampled_from([None, {}, {"a": 1}, "a=b"]),
+    "data": st.sampled_from([None, b"", b"x"]),
+    "json": st.sampled_from([None, {}, 0, "x"]),
+    "headers": st.sampled_from([None, {}, {"A": "b"}, [("A", "b")]]),
+    "auth": st.sampled_from([None, wherry.BasicAuth("a")]),
+    "timeout": st.sampled_from([None, 0, 5, 1.5, wherry.ClientTimeout(connect=3), "5", object()]),
+    "read_bufsize": st.sampled_from([None, 0, 100, -1, 1.5, "x"]),
+    "max_body_size": st.sampled_from([None, 0, 100, -1, 1.5, "x"]),
+    "max_redirects": st.sampled_from([None, 0, 5]),
+    "allow_redirects": st.booleans(),
+    "raise_for_status": st.sampled_from([None, True, False]),
+    "middlewares": st.sampled_from([None, ()]),
+    "trace_request_ctx": st.sampled_from([None, {}]),
+    "auto_decompress": st.sampled_from([None, True, False]),
+    "cookies": st.sampled_from([None, {"a": "b"}]),
+    "ssl": st.just(False),
+    "nothing": st.just(1),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(said=st.fixed_dictionaries({}, optional=KEYWORDS))
+def test_usual_keywords_mean_what_all_keywords_do(said: dict[str, Any]) -> None:
+    """The shorter way to the options of a request checks and keeps the same."""
+    from wherry.client.options import NO_OPTIONS, USUAL_OPTIONS, RequestOptions
+
+    names = [name for name in RequestOptions.__annotations__ if name != "usual"]
+    names += ["allow_redirects", "expect100"]
+
+    def facts(make: Callable[[], Any]) -> Any:
+        try:
+            options = make()
+        except (ValueError, TypeError) as exc:
+            return type(exc), str(exc)
+        return {name: getattr(options, name) for name in names}
+
+    assert len(names) >= 29
+    assert facts(lambda: RequestOptions.of(said)) == facts(lambda: RequestOptions(**said))
+    if said and all(name in USUAL_OPTIONS for name in said):
+        assert facts(lambda: NO_OPTIONS) == facts(RequestOptions)
+    iterated = RequestOptions.of({"headers": iter([("A", "b")])})
+    assert iterated.headers == [("A", "b")]
+    assert iterated.usual
+
+
+async def test_the_end_of_a_context_is_awaited_by_hand_and_by_stacks(raw_server: Start) -> None:
+    """What `async with` gets there is no coroutine; everything that awaits can await it."""
+    from contextlib import AsyncExitStack
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await read_request(reader):
+            writer.write(response(b"ok"))
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session:
+        async with AsyncExitStack() as stack:
+            replies = [await stack.enter_async_context(session.get(server.url)) for _ in range(3)]
+            assert not any(reply._released for reply in replies)
+        assert all(reply._released for reply in replies)
+        context = session.get(server.url)
+        reply = await context.__aenter__()
+        ends = context.__aexit__(None, None, None)
+        assert await ends is None
+        assert reply._released
+        assert list(ends.__await__()) == list(ends.__await__()) == []
+
+
 async def test_a_request_makes_no_cycles(raw_server: Start) -> None:
     """What a request leaves behind goes at once, without the collector."""
     import gc

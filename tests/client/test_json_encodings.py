@@ -175,3 +175,24 @@ async def test_a_body_of_nothing_was_not_taken(raw_server: Start, ask: str) -> N
     async with wherry.ClientSession() as session, session.get(server.url) as reply:
         assert await reply.content.read() == b""
         assert not await getattr(reply, ask)()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{} x", "[1] [2]", "nul", '{"a":}', "1 2", '"x', "[1,]", "{'a': 1}", "-", "\ufeff\ufeff{}"],
+)
+async def test_what_is_no_json_fails_as_the_decoder_says(raw_server: Start, text: str) -> None:
+    import json
+
+    expected = None
+    try:
+        json.loads(text.removeprefix("\ufeff"))
+    except ValueError as exc:
+        expected = exc
+    assert expected is not None
+    fields = "Content-Type: application/json\r\n"
+    server = await raw_server([response(text.encode(), fields=fields)])
+    async with wherry.ClientSession() as session, session.get(server.url) as reply:
+        with pytest.raises(ValueError) as failed:
+            await reply.json()
+        assert (type(failed.value), str(failed.value)) == (type(expected), str(expected))

@@ -6,7 +6,7 @@ A request without options shares one object, so the usual call builds nothing he
 from __future__ import annotations
 
 import warnings
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from yarl import URL
@@ -17,6 +17,7 @@ from wherry.body.payload.form import form_with_files
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
 from wherry.connect.proxy.hops import hops_of
+from wherry.connect.route import ProxyHop
 from wherry.connect.tls.contexts import one_ssl
 from wherry.errors import InvalidURL
 from wherry.redaction import shown_reason
@@ -180,38 +181,39 @@ def as_timeout(value: Any) -> ClientTimeout | None:
 class RequestOptions:
     """The keywords of one request, checked; see `ClientSession.request` for what each means."""
 
-    __slots__ = (
-        "allow_redirects",
-        "auth",
-        "auto_decompress",
-        "chunked",
-        "compress",
-        "cookies",
-        "data",
-        "expect100",
-        "headers",
-        "hops",
-        "json",
-        "limits",
-        "max_body_size",
-        "max_redirects",
-        "middlewares",
-        "params",
-        "proxy",
-        "proxy_auth",
-        "proxy_headers",
-        "proxy_ssl",
-        "raise_for_status",
-        "read_bufsize",
-        "server_hostname",
-        "skip_auto_headers",
-        "ssl",
-        "timeout",
-        "trace_request_ctx",
-        "upgrade",
-        "upload_tracker",
-        "usual",
-    )
+    # What holds where nothing is said; `of_usual` sets no more than a program did.
+    params: Query = None
+    data: Any = None
+    json: Any = None
+    cookies: LooseCookies | None = None
+    headers: LooseHeaders | None = None
+    skip_auto_headers: tuple[str, ...] | None = None
+    auth: BasicAuth | None = None
+    allow_redirects: bool = True
+    max_redirects: int | None = 10
+    compress: str | bool | None = None
+    chunked: bool | None = None
+    expect100: bool = False
+    raise_for_status: RaiseForStatus | None = None
+    proxy: Any = None
+    proxy_auth: BasicAuth | None = None
+    proxy_headers: LooseHeaders | None = None
+    proxy_ssl: Any = None
+    hops: tuple[ProxyHop, ...] | None = None
+    timeout: ClientTimeout | None = None
+    ssl: Any = True
+    server_hostname: str | None = None
+    trace_request_ctx: object = None
+    read_bufsize: int | None = None
+    auto_decompress: bool | None = None
+    max_body_size: int | None = None
+    middlewares: Sequence[ClientMiddlewareType] | None = None
+    # (line, field, headers) as far as the request says them.
+    limits: tuple[int | None, int | None, int | None] = (None, None, None)
+    upload_tracker: Any = None
+    upgrade: str | None = None
+    # Whether nothing but `USUAL_OPTIONS` was said.
+    usual: bool = False
 
     def __init__(
         self,
@@ -266,54 +268,71 @@ class RequestOptions:
         ):
             if ssl is None:
                 warnings.warn(
-                    "ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=5
+                    "ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=6
                 )
-            ssl = one_ssl(ssl, verify_ssl, ssl_context, fingerprint, stacklevel=5)
-        self.params: Query = params
-        self.data: Any | None = data
-        self.json: Any | None = json
-        self.cookies: LooseCookies | None = _kept(cookies)
-        self.headers: LooseHeaders | None = _kept(headers)
-        self.skip_auto_headers: tuple[str, ...] | None = (
-            None if skip_auto_headers is None else tuple(skip_auto_headers)
-        )
-        self.auth: BasicAuth | None = auth
-        self.allow_redirects: bool = allow_redirects
-        self.max_redirects: int | None = max_redirects
-        self.compress: str | bool | None = compress
-        self.chunked: bool | None = chunked
-        self.expect100: bool = expect100
-        self.raise_for_status: RaiseForStatus | None = raise_for_status
-        self.proxy: Any = proxy
+            ssl = one_ssl(ssl, verify_ssl, ssl_context, fingerprint, stacklevel=6)
+        self.params = params
+        self.data = data
+        self.json = json
+        self.cookies = _kept(cookies)
+        self.headers = _kept(headers)
+        self.skip_auto_headers = None if skip_auto_headers is None else tuple(skip_auto_headers)
+        self.auth = auth
+        self.allow_redirects = allow_redirects
+        self.max_redirects = max_redirects
+        self.compress = compress
+        self.chunked = chunked
+        self.expect100 = expect100
+        self.raise_for_status = raise_for_status
+        self.proxy = proxy
         # Made here and once: an iterator gives its hops only once, and redirects need them again.
-        self.hops: tuple[ProxyHop, ...] | None = (
-            None if proxy is None else hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
-        )
-        self.proxy_auth: BasicAuth | None = proxy_auth
-        self.proxy_headers: LooseHeaders | None = proxy_headers
-        self.proxy_ssl: Any = proxy_ssl
-        self.timeout: ClientTimeout | None = as_timeout(timeout)
+        self.hops = None if proxy is None else hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
+        self.proxy_auth = proxy_auth
+        self.proxy_headers = proxy_headers
+        self.proxy_ssl = proxy_ssl
+        self.timeout = as_timeout(timeout)
         self.ssl = ssl
-        self.server_hostname: str | None = server_hostname
-        self.trace_request_ctx: object = trace_request_ctx
-        self.read_bufsize: int | None = (
+        self.server_hostname = server_hostname
+        self.trace_request_ctx = trace_request_ctx
+        self.read_bufsize = (
             read_bufsize if read_bufsize is None else whole_number("read_bufsize", read_bufsize)
         )
-        self.auto_decompress: bool | None = auto_decompress
+        self.auto_decompress = auto_decompress
         if max_body_size is not None:
             max_body_size = whole_number("max_body_size", max_body_size, negative=False)
-        self.max_body_size: int | None = max_body_size
-        self.middlewares: Sequence[ClientMiddlewareType] | None = middlewares
-        # (line, field, headers) as far as the request says them.
-        self.limits: tuple[int | None, int | None, int | None] = (
-            max_line_size,
-            max_field_size,
-            max_headers,
-        )
-        self.upload_tracker: Any = upload_tracker
-        self.upgrade: str | None = upgrade
-        # Whether nothing but `USUAL_OPTIONS` was said; whoever read the keywords knows.
-        self.usual: bool = False
+        self.max_body_size = max_body_size
+        self.middlewares = middlewares
+        self.limits = (max_line_size, max_field_size, max_headers)
+        self.upload_tracker = upload_tracker
+        self.upgrade = upgrade
+
+    @classmethod
+    def of(cls, kwargs: Mapping[str, Any]) -> RequestOptions:
+        """The options of these keywords; the usual ones by a shorter way to the same.
+
+        Raises:
+            ValueError: Two of them do not go together, or one has no such value.
+            TypeError: One is unknown, or of another type.
+        """
+        if not kwargs.keys() <= USUAL_OPTIONS:
+            return cls(**kwargs)
+        options = object.__new__(cls)
+        said = options.__dict__
+        said.update(kwargs)
+        said["usual"] = True
+        headers = said.get("headers")
+        if headers is not None and hasattr(headers, "__next__"):
+            options.headers = list(headers)
+        if "timeout" in said:
+            options.timeout = as_timeout(said["timeout"])
+        if said.get("data") is not None and said.get("json") is not None:
+            raise ValueError("data and json parameters can not be used at the same time")
+        if said.get("read_bufsize") is not None:
+            options.read_bufsize = whole_number("read_bufsize", said["read_bufsize"])
+        if said.get("max_body_size") is not None:
+            size = whole_number("max_body_size", said["max_body_size"], negative=False)
+            options.max_body_size = size
+        return options
 
 
 def _kept(pairs: Any) -> Any:

@@ -17,7 +17,7 @@ _SAFE = r"A-Za-z0-9\-._~!$'()*,/:@"
 is_plain_target: Final = re.compile(
     rf"(?:/(?!\.)[A-Za-z0-9\-._~!$'()*,:@&+;=]*+)+(?:\?[{_SAFE}?&+;=]*[{_SAFE}?+;=])?"
 ).fullmatch
-_is_plain_argument = re.compile(rf"[{_SAFE}? ]*+").fullmatch
+_is_plain_query = re.compile(rf"[{_SAFE}? &=]*+").fullmatch
 
 
 def plain_query(params: Any) -> str | None:
@@ -26,14 +26,15 @@ def plain_query(params: Any) -> str | None:
         return None
     parts = []
     for name, value in params.items():
-        if type(value) is int:
-            value = str(value)
-        elif type(value) is not str or _is_plain_argument(value) is None:
-            return None
-        if type(name) is not str or _is_plain_argument(name) is None:
+        if type(name) is not str or (type(value) is not str and type(value) is not int):
             return None
         parts.append(f"{name}={value}")
-    return "&".join(parts).replace(" ", "+")
+    query = "&".join(parts)
+    # One look at all: whoever brings "&" or "=" along makes more of them than there are arguments.
+    count = len(parts)
+    if query.count("=") != count or query.count("&") != count - 1 or _is_plain_query(query) is None:
+        return None
+    return query.replace(" ", "+")
 
 
 def plain_origin(text: str, url: URL) -> str | None:

@@ -48,6 +48,17 @@ class _BaseRequestContextManager(Coroutine[Any, Any, _T], Generic[_T]):
         await cast("Any", self._resp).__aexit__(exc_type, exc, tb)
 
 
+class _NothingToAwait:
+    """The end of a context that was there when it was asked for: no coroutine is made for it."""
+
+    __slots__ = ()
+    # An iterator at its end, which gives itself: nothing of ours is called for each request.
+    __await__: Any = iter(()).__iter__
+
+
+_NOTHING_TO_AWAIT: Any = _NothingToAwait()
+
+
 class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
     """A request that was asked for."""
 
@@ -76,12 +87,12 @@ class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
             pass  # not ours: a session's own `_request` may answer with what it likes
         return response
 
-    async def __aexit__(
+    def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         tb: TracebackType | None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         response = self._resp
         try:
             response._in_context = False
@@ -89,7 +100,12 @@ class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
         except AttributeError:
             waits = None
         if waits:
-            await response.wait_for_close()
+            return self._end(response)
+        response.release()
+        return _NOTHING_TO_AWAIT  # type: ignore[no-any-return]
+
+    async def _end(self, response: ClientResponse) -> None:
+        await response.wait_for_close()
         response.release()
 
 

@@ -300,6 +300,11 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         if not text:
             return None
         try:
+            if loads is _LOADS and text[0] != "\ufeff":
+                # As `json.loads` would, but that searches for blanks, of which there are none.
+                value, end = _decode(text)
+                if end == len(text):
+                    return value
             return loads(text)
         except RecursionError:
             raise NestedTooDeeply from None
@@ -539,6 +544,10 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         self.release()
         if self._payload_closing is not None:
             await asyncio.wait([self._payload_closing])
+
+
+_LOADS = json_module.loads
+_decode = json_module.JSONDecoder().raw_decode
 
 
 class _Once:

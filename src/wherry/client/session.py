@@ -30,7 +30,6 @@ from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.options import (
     NO_OPTIONS,
     UNSET,
-    USUAL_OPTIONS,
     RequestOptions,
     _EventOptions,
     _RequestOptions,
@@ -334,8 +333,7 @@ class ClientSession(SessionProperties):
                 )
             options = NO_OPTIONS
             if kwargs:
-                options = RequestOptions(**kwargs)
-                options.usual = kwargs.keys() <= USUAL_OPTIONS
+                options = RequestOptions.of(kwargs)
             url: URL | str | None = None
             if type(str_or_url) is str and options.usual and self._is_plain:
                 url = self._plain_url(str_or_url, options.params)

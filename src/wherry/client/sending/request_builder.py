@@ -52,6 +52,7 @@ _USUAL_LIMITS = (
 
 
 _NO_ONE = BasicAuth("")
+_UNKNOWN: Any = object()
 
 
 class RequestBuilder:
@@ -144,9 +145,8 @@ class RequestBuilder:
         else:
             origin = f"{hop.url.scheme}://{hop.url.raw_authority}"
         key = hop.method, origin
-        if key in self._templates:
-            template = self._templates[key]
-        else:
+        template = self._templates.get(key, _UNKNOWN)
+        if template is _UNKNOWN:
             if len(self._templates) >= _MOST_TEMPLATES:
                 self._templates.clear()
             template = self._templates[key] = self._new_template(hop.method, hop.url)

@@ -56,6 +56,8 @@ match_head: Callable[[bytes], re.Match[bytes] | None] = re.compile(
 ).match
 _find_cookies = re.compile(rb"\n(?i:set-cookie):[\t ]*+([^\r]*+)").findall
 
+# What a status line has besides its reason: "HTTP/1.1 200 " and CRLF.
+STATUS_LINE = 15
 _NO_FACTS = HeadFacts(None, None, False)
 _JSON_FACTS = HeadFacts(None, None, True)
 
@@ -82,13 +84,13 @@ class MatchedHead(ResponseHead):
 
     def __init__(self, data: bytes, found: re.Match[bytes]) -> None:
         # `raw` stays unset: `__getattr__` makes it.
-        status, reason, content_type, coding, cookies = found.group(1, 2, 4, 5, 6)
+        status, reason, _, content_type, coding, cookies, _ = found.groups()
         self.status: int = int(status)
-        self.reason: str = reason.decode("utf-8", "surrogateescape")
+        self.reason: str = "OK" if reason == b"OK" else reason.decode("utf-8", "surrogateescape")
         self.version = HttpVersion11
         self.keep_alive = self.shown = None
         self._data = data[: found.end()]
-        self._fields_at = found.end(2) + 2
+        self._fields_at = STATUS_LINE + len(reason)
         if coding is None and cookies is None:
             self.facts = _JSON_FACTS if content_type == b"application/json" else _NO_FACTS
         else:
