@@ -67,6 +67,14 @@ SAME = [
     "-S --json '{}'",
     "--fail-with-body -i",
     "-F a=b --no-progress-meter",
+    "-H X-A: -H 'X-B;' -H 'X-C: 1' -H Accept:",
+    "-b jar.txt",
+    "-r 0-9",
+    "--range 5-",
+    "-n --max-redirs 3 --retry 2",
+    "-d @lines",
+    "--form-string a=@b",
+    "--resolve name.test:1:127.0.0.1",
 ]
 
 
@@ -74,6 +82,8 @@ SAME = [
 async def test_the_same_words_send_the_same(run, curl, raw_server, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_bytes(b"of a file & more")
+    (tmp_path / "lines").write_bytes(b"of\r\nlines\n")
+    (tmp_path / "jar.txt").write_bytes(b"127.0.0.1\tFALSE\t/\tFALSE\t0\tname\tvalue\n")
     split = shlex.split(words)
 
     async def by_curl(url):
@@ -169,7 +179,7 @@ def test_addresses_of_one_kind(run, wherry_server):
     ("words", "told"),
     [
         (["-I", "-d", "a"], "--head asks for the head only"),
-        (["-b", "jar.txt"], "no file as 'jar.txt'"),
+        (["-b", "/nonexistent"], "/nonexistent: No such file"),
         (["-T", "/nonexistent"], "cannot read /nonexistent"),
         (["-T", "x", "-d", "a"], "give one of --upload-file"),
         (["--key", "x"], "--key goes with --cert"),

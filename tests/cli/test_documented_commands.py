@@ -171,7 +171,11 @@ def run_wherry(
     if "|" in words:
         # What comes behind is another program's, a shell's for instance.
         words = words[: words.index("|")]
-    words = [re.sub(r"^(https?://\S+|URL)$", here, word) for word in words]
+    (directory / "notes.txt").write_text("notes")
+    if words[1:2] == ["sse"]:
+        here = server.url("/sse")  # type: ignore[attr-defined]
+    words = [re.sub(r"^(https?://\S+|:8000/\S*|URL)$", here, word) for word in words]
+    words = [re.sub(r"^(curl )https?://\S+", rf"\1{here}", word) for word in words]
     words = [re.sub(r"^wss?://\S+$", server.url("/ws/echo", scheme="ws"), word) for word in words]  # type: ignore[attr-defined]
     done = run(*words[1:])
     assert done.status == 0, done.err  # type: ignore[attr-defined]

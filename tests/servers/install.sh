@@ -29,6 +29,7 @@ sshd|openssh-server|tests of SOCKS4 and SOCKS4a proxies|
 ssh|openssh-client|tests of SOCKS4 and SOCKS4a proxies|
 redis-server|redis-server|tests of the cache that keep responses in Redis|
 curl|curl|tests of the curl commands that wherry prints|
+http|httpie|tests of the command line that send what httpie sends|
 END
 }
 

@@ -21,27 +21,9 @@ from yarl import URL
 
 import wherry
 from wherry.cli import show, streams
-from wherry.cli.arguments import (
-    RequestArguments,
-    UsageProblem,
-    parse_header,
-    parse_proxy,
-    parse_url,
-    parse_user,
-    read_data,
-    with_body,
-)
-from wherry.cli.curl import curl_command
-from wherry.cli.curl_words import (
-    INSTEAD,
-    NO_EFFECT,
-    TAGS,
-    cookie_field,
-    data_of,
-    in_one_list,
-    upload_url,
-    with_query,
-)
+from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
+from wherry.cli.curl_words import INSTEAD, NO_EFFECT, in_one_list
+from wherry.cli.request_options import place_of, request_of, usual_request
 from wherry.cli.run import INTERRUPTED, run
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -54,6 +36,8 @@ Examples:
   wherry -o big.iso --continue URL                  download, and go on later
   wherry --proxy socks5://127.0.0.1:1080 URL        through a proxy; again for a chain
   wherry --curl --json @body.json URL               the curl command for it
+  wherry PUT :8000/items/1 name=Ann age:=36 q==x    JSON and a query, to this machine
+  wherry curl 'curl https://…'                      run what a browser copied
   wherry fetch -i urls.txt -o pages/                many downloads at once
   wherry ws ws://127.0.0.1:8000/chat                talk over a WebSocket
 
@@ -212,12 +196,6 @@ def is_misspelt(typed: str, option: str) -> bool:
     )
 
 
-def _tls(insecure: bool, authority: str | None) -> bool | ssl.SSLContext:
-    if insecure:
-        return False
-    return ssl.create_default_context(cafile=authority) if authority else True
-
-
 @contextlib.contextmanager
 def _mistakes() -> Iterator[None]:
     """What is wrong with the arguments ends the program with one line."""
@@ -226,28 +204,6 @@ def _mistakes() -> Iterator[None]:
     except (UsageProblem, ssl.SSLError, UnicodeDecodeError) as exc:
         show.fail(show.describe(exc))
         sys.exit(1)
-
-
-def _words(given: dict[str, Any], *names: str) -> list[str]:
-    """Options with a value, as they were given."""
-    return [word for name in names if given[name] for word in (f"--{name}", given[name])]
-
-
-def _ask(url: URL, given: dict[str, Any]) -> RequestArguments:
-    """What the options that several commands have say of a request."""
-    return RequestArguments(
-        url,
-        headers=[parse_header(text) for text in given["headers"]],
-        user=parse_user(given["user"]) if given.get("user") else None,
-        proxies=[parse_proxy(text) for text in given["proxies"]],
-        proxy_user=parse_user(given["proxy_user"]) if given["proxy_user"] else None,
-        timeout=given["timeout"],
-        follow=not given.get("no_redirects"),
-        http2=given.get("http2", False),
-        http3=given.get("http3", False),
-        tls=_tls(given["insecure"], given["cacert"]),
-        tls_words=["--insecure"] if given["insecure"] else _words(given, "cacert"),
-    )
 
 
 class _GetCommand(click.Command):
@@ -274,7 +230,7 @@ def _without_effect(function: Any) -> Any:
     context_settings=_CONTEXT,
     epilog=_EXAMPLES,
 )
-@click.argument("url")
+@click.argument("words", nargs=-1, metavar="[METHOD] URL [ITEM]...")
 @_option(
     "-X", "--request", "method", metavar="METHOD", help="The method; GET, or POST with a body."
 )
@@ -390,101 +346,192 @@ def _without_effect(function: Any) -> Any:
 @_option("--fail-with-body", is_flag=True, help="As --fail, and the body is shown all the same.")
 @_option("-s", "--silent", is_flag=True, help="No progress bar, and no errors.")
 @_option("-S", "--show-error", is_flag=True, help="With -s: errors all the same.")
+@_option("--as-form", is_flag=True, help="Items are a form's fields, not members of JSON.")
+@_option("--form-string", multiple=True, metavar="NAME=VALUE", help="As --form, and @ is a letter.")
+@_option("--bearer", metavar="TOKEN", help="The Authorization field of a bearer token.")
+@_option("--digest", is_flag=True, help="With -u: Digest authentication, not Basic.")
+@_option("--session", metavar="NAME", help="Keep headers, user and cookies under a name, by host.")
+@_option("-c", "--cookie-jar", metavar="FILE", help="Write the cookies to a file afterwards.")
+@_option("-r", "--range", "byte_range", metavar="0-99", help="Ask for a part of the body.")
+@_option(
+    "--print",
+    "parts",
+    metavar="HBhbm",
+    help="What to write: head (H) and body (B) of the request, h and b of the response, times (m).",
+)
+@_option("--headers", "only_head", is_flag=True, help="Write the head alone: --print h.")
+@_option("--body", "only_body", is_flag=True, help="Write the body alone: --print b.")
+@_option(
+    "--pretty",
+    type=click.Choice(["all", "colors", "format", "none"]),
+    help="How bodies look; all on a terminal, none in a pipe.",
+)
+@_option("-w", "--write-out", metavar="FORMAT", help="Print this in the end: %{http_code} etc.")
+@_option(
+    "-D",
+    "--dump-header",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the heads to a file.",
+)
+@_option("--python", is_flag=True, help="Print a Python program that asks the same; send nothing.")
+@_option(
+    "--retry",
+    type=click.IntRange(0, 100),
+    default=0,
+    metavar="N",
+    help="Further tries after failures that may pass.",
+)
+@_option("--max-redirs", type=click.IntRange(-1), metavar="N", help="Follow at most N redirects.")
+@_option("--resolve", multiple=True, metavar="HOST:PORT:ADDRESS", help="Do not look HOST up.")
+@_option(
+    "--proto-default",
+    metavar="SCHEME",
+    type=click.Choice(["http", "https"]),
+    help="The scheme of a URL that has none; http by default.",
+)
+@_option("--url", "urls", multiple=True, metavar="URL", help="The URL, where it stands last.")
+@_option("--ignore-stdin", is_flag=True, help="Standard input is no body.")
+@_option("--preproxy", metavar="URL", help="A proxy before the proxy.")
+@_option("--socks4", metavar="HOST:PORT", help="--proxy socks4://HOST:PORT")
+@_option("--socks4a", metavar="HOST:PORT", help="--proxy socks4a://HOST:PORT")
+@_option("--socks5", metavar="HOST:PORT", help="--proxy socks5://HOST:PORT")
+@_option("--socks5-hostname", metavar="HOST:PORT", help="--proxy socks5h://HOST:PORT")
 @_without_effect
-def get(url: str, **given: Any) -> None:
-    """Get URL: shown on a terminal, as plain bytes in a pipe, or saved to a file."""
-    from wherry.cli.single import Output, run_single
+def get(words: tuple[str, ...], **given: Any) -> None:
+    """Get URL: shown on a terminal, as plain bytes in a pipe, or saved to a file.
 
+    \b
+    Items behind the URL say what is sent:
+      name=value      a member of JSON, or a form's field with --as-form; name=@FILE: its text
+      name:=1         a member that is JSON itself
+      name==value     a part of the query
+      Name:value      a header field; Name: leaves a usual one out
+      name@FILE       a file to upload; @FILE alone is the body
+    """
     if given["silent"] and not given["show_error"]:
         streams.silence_errors()
     with _mistakes():
-        wanted = _request_of(url, given)
-        place = _place_of(wanted.url, given)
+        wanted = request_of(words, given)
+        place = place_of(wanted.url, given)
     if given["curl"]:
+        from wherry.cli.curl import curl_command
+
         click.echo(curl_command(wanted))
-        return
-    recorder = None
+    elif given["python"]:
+        from wherry.cli.python_code import python_code
+
+        with _mistakes():
+            click.echo(python_code(wanted))
+    else:
+        _get(wanted, place, given)
+
+
+def _get(wanted: RequestArguments, place: Path | None, given: dict[str, Any]) -> None:
+    """Send the request."""
+    from wherry.cli.single import Output, run_single
+
+    output = Output(place, given["resume"], given["verbose"], given["fail"])
     if given["har"]:
         from wherry.cli.har import Recorder
 
-        recorder = Recorder(given["har"])
-    output = Output(place, given["resume"], given["verbose"], given["fail"], recorder)
-    output.head = given["include"] or given["head"]
+        output.recorder = Recorder(given["har"])
+    with _mistakes():
+        output.parts = _parts(wanted, given)
+        named = None
+        if given["session"] is not None:
+            from wherry.cli.named_sessions import open_session
+
+            named = open_session(given["session"], wanted.url)
     output.fail_after = given["fail_with_body"]
-    output.bars = not given["silent"]
-    run(run_single(wanted, output))
+    output.pretty, output.write_out = given["pretty"], given["write_out"]
+    output.dump, output.bars = given["dump_header"], not given["silent"]
+    run(run_single(wanted, output, named))
 
 
-def _request_of(url: str, given: dict[str, Any]) -> RequestArguments:
-    """The request that the options describe.
-
-    Raises:
-        UsageProblem: They contradict each other, or a file cannot be read.
-    """
-    wanted = _ask(parse_url(url), given)
-    for option, name in (("user_agent", "User-Agent"), ("referer", "Referer")):
-        if given[option] is not None:
-            wanted.headers.append((name, given[option]))
-    if given["cookie"] is not None:
-        wanted.headers.append(cookie_field(given["cookie"]))
-    tagged = [
-        tag + text for name, tag in TAGS.items() for text in given[name[2:].replace("-", "_")]
+def _parts(wanted: RequestArguments, given: dict[str, Any]) -> str:
+    """What is written to standard output, as letters of --print."""
+    told = [
+        given["parts"],
+        "h" if given["only_head"] else None,
+        "b" if given["only_body"] else None,
     ]
-    data = [data_of(text) for text in (*given["data"], *tagged)]
-    if given["get"]:
-        wanted.url, data = with_query(wanted.url, data), []
-    if given["upload_file"] is not None:
-        if data or given["json_text"] or given["form"]:
-            raise UsageProblem("give one of --upload-file, --data, --json and --form")
-        wanted.url = upload_url(wanted.url, given["upload_file"])
-        wanted.body = read_data("@" + given["upload_file"])
-    with_body(wanted, data, given["json_text"], given["form"])
-    has_body = wanted.body is not None or bool(wanted.form)
-    if given["head"] and has_body:
-        raise UsageProblem("--head asks for the head only, and sends no body")
-    usual = "PUT" if given["upload_file"] else "POST" if has_body else "GET"
-    wanted.method = (given["method"] or ("HEAD" if given["head"] else usual)).upper()
-    wanted.http3_only = given["http3_only"]
-    wanted.connect_timeout, wanted.unix_socket = given["connect_timeout"], given["unix_socket"]
-    if given["ipv4"] != given["ipv6"]:
-        wanted.family = 4 if given["ipv4"] else 6
-    if given["cert"] or given["key"]:
-        wanted.tls = _with_certificate(given)
-        wanted.tls_words += _words(given, "cert", "key")
-    return wanted
+    told = [each for each in told if each is not None]
+    if len(told) > 1:
+        raise UsageProblem("give one of --print, --headers and --body")
+    if told:
+        if strange := set(told[0]) - set("HBhbm"):
+            raise UsageProblem(f"--print takes letters of HBhbm, not {''.join(sorted(strange))!r}")
+        return str(told[0])
+    return "hb" if given["include"] or wanted.method == "HEAD" else "b"
 
 
-def _with_certificate(given: dict[str, Any]) -> ssl.SSLContext:
-    """A TLS context that has the user's certificate."""
-    if not given["cert"]:
-        raise UsageProblem("--key goes with --cert")
-    context = ssl.create_default_context(cafile=given["cacert"])
-    if given["insecure"]:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        context.load_cert_chain(given["cert"], given["key"])
-    except OSError as exc:
-        raise UsageProblem(f"cannot use the certificate {given['cert']}: {exc.strerror}") from exc
-    return context
+@cli.command(
+    "curl",
+    short_help="Run a curl command, as browsers copy it.",
+    context_settings={**_CONTEXT, "ignore_unknown_options": True},
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="'curl …'")
+@click.option("--python", is_flag=True, help="Print it as a Python program, and send nothing.")
+@click.pass_context
+def curl(ctx: click.Context, words: tuple[str, ...], python: bool) -> None:
+    """Run a curl command that was copied from somewhere, or print it as Python.
+
+    \b
+    Examples:
+    wherry curl 'curl https://example.org/ -H "X-Key: 1" --compressed'
+    wherry curl --python 'curl https://example.org/'
+    """
+    from wherry.cli.from_curl import follows_redirects, words_of_curl
+
+    with _mistakes():
+        told = words_of_curl(words)
+    more = [] if follows_redirects(told) else ["--no-redirects"]
+    if python:
+        more.append("--python")
+    get.main([*more, *told], prog_name="wherry curl", standalone_mode=False)
 
 
-def _place_of(url: URL, given: dict[str, Any]) -> Path | None:
-    """The file or directory that the body goes into; None for standard output."""
-    place: Path | None = given["output"]
-    if given["remote_name"]:
-        if place is not None:
-            raise UsageProblem("give one of --output and --remote-name")
-        from wherry.cli.fetch import file_name
+@cli.command("sse", short_help="Print server-sent events as they come.", context_settings=_CONTEXT)
+@click.argument("url")
+@_option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A header field.")
+@_option("-n", "--count", type=click.IntRange(0), default=0, help="End after so many events.")
+@_option("--no-reconnect", is_flag=True, help="End when the stream ends.")
+@_option("--last-event-id", metavar="ID", help="Go on behind this event.")
+@_option("--json", "as_json", is_flag=True, help="Each event as a line of JSON.")
+@_option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds in all; no limit by default.",
+)
+@_option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
+@_option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
+@_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
+@_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
+@_option(
+    "--cacert",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Trust these authorities.",
+)
+def events(url: str, **given: Any) -> None:
+    """Print the data of server-sent events, an event on a line; connect again when the stream
+    breaks.
 
-        place = Path() if given["remote_header_name"] else Path(file_name(url))
-    if place is None or place == Path("-"):
-        return None
-    if given["create_dirs"]:
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise UsageProblem(f"cannot make {place.parent}: {exc.strerror}") from exc
-    return place
+    \b
+    Examples:
+    wherry sse https://example.org/events
+    wherry sse --json -n 10 https://example.org/events | jq .data
+    """
+    from wherry.cli.events import Listening, run_events
+
+    with _mistakes():
+        wanted = usual_request(parse_url(url), given)
+    listening = Listening(
+        wanted, given["count"], not given["no_reconnect"], given["last_event_id"], given["as_json"]
+    )
+    run(run_events(listening))
 
 
 @cli.command(short_help="Download many URLs at once.", context_settings=_CONTEXT)
@@ -580,7 +627,7 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
 
     with _mistakes():
         jobs = read_list(urls, list_lines(lines.read()) if lines is not None else ())
-        options = _ask(URL(), given)
+        options = usual_request(URL(), given)
     plan = Plan(given["output"], given["concurrency"], given["per_host"], given["retries"])
     plan.resume, plan.report, plan.options = not given["no_continue"], given["report"], options
     plan.connections = given["connections"]
@@ -666,7 +713,7 @@ def websocket(url: str, **given: Any) -> None:
     from wherry.cli.socket import Talk, run_talk
 
     with _mistakes():
-        wanted = _ask(parse_url(url, ("ws", "wss", "http", "https")), given)
+        wanted = usual_request(parse_url(url, ("ws", "wss", "http", "https")), given)
         talk = Talk(
             wanted,
             given["protocols"],

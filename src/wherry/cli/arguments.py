@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from yarl import URL
 
@@ -22,10 +22,20 @@ from wherry.cli import streams
 
 HTTP_SCHEMES: Final = ("http", "https")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://").match
+_LOCAL: Final = re.compile(r":(?:[0-9]+)?(?:/(?!/)|\?|$)").match
 
 
 class UsageProblem(ValueError):
     """The command line cannot be meant so."""
+
+
+class FormField(NamedTuple):
+    """A field of a multipart form: a text, or a file with its path and content type."""
+
+    name: str
+    content: bytes
+    path: str | None = None
+    content_type: str = "application/octet-stream"
 
 
 @dataclass(slots=True)
@@ -37,9 +47,16 @@ class RequestArguments:
         method: The method, in upper case.
         headers: Fields, as pairs.
         body: The body, if there is one.
-        form: Fields and files of a multipart form, instead of a body: (name, value, the file's path
-            or None).
-        user: Name and password for Basic authentication.
+        form: Fields and files of a multipart form, instead of a body.
+        without: Names of usual fields that are left out.
+        user: Name and password for authentication.
+        digest: They are for Digest authentication, not for Basic.
+        resolved: Addresses of hosts that are not looked up, by (host, port).
+        cookies: A file of cookies to send and keep, in the format of Netscape's cookies.txt.
+        cookies_to: The file that the cookies are written to afterwards.
+        session: Where a named session is kept.
+        retries: Further tries after failures that may pass.
+        max_redirects: How many redirects are followed.
         proxies: Proxy URLs, one behind the other.
         proxy_user: Name and password for the last of them.
         timeout: Seconds in all; None for no limit.
@@ -58,8 +75,16 @@ class RequestArguments:
     method: str = "GET"
     headers: list[tuple[str, str]] = field(default_factory=list, repr=False)
     body: bytes | None = field(default=None, repr=False)
-    form: list[tuple[str, bytes, str | None]] = field(default_factory=list, repr=False)
+    form: list[FormField] = field(default_factory=list, repr=False)
+    without: list[str] = field(default_factory=list)
     user: tuple[str, str] | None = field(default=None, repr=False)
+    digest: bool = False
+    resolved: dict[tuple[str, int], str] = field(default_factory=dict)
+    cookies: str | None = None
+    cookies_to: str | None = None
+    session: Path | None = None
+    retries: int = 0
+    max_redirects: int = 10
     proxies: list[str] = field(default_factory=list, repr=False)
     proxy_user: tuple[str, str] | None = field(default=None, repr=False)
     timeout: float | None = None
@@ -87,7 +112,12 @@ class RequestArguments:
         if self.unix_socket is not None:
             return wherry.UnixConnector(self.unix_socket, protocols=self.protocols)
         family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(self.family, socket.AF_UNSPEC)
-        connector = wherry.TCPConnector(protocols=self.protocols, family=family)
+        resolver = None
+        if self.resolved:
+            from wherry.cli.resolved import Resolved
+
+            resolver = Resolved(self.resolved)
+        connector = wherry.TCPConnector(protocols=self.protocols, family=family, resolver=resolver)
         if connector.alternatives is not None:
             # Nobody waits for a second request to have what was asked for.
             connector.alternatives.tries_all = True
@@ -105,20 +135,19 @@ class RequestArguments:
         if self.form:
             # Servers take names as they are, as from a browser.
             form = wherry.FormData(quote_fields=False)
-            for name, value, path in self.form:
+            for name, content, path, kind in self.form:
                 if path is None:
-                    form.add_field(name, value.decode())
+                    form.add_field(name, content.decode())
                 else:
-                    form.add_field(
-                        name,
-                        value,
-                        filename=Path(path).name,
-                        content_type="application/octet-stream",
-                    )
+                    form.add_field(name, content, filename=Path(path).name, content_type=kind)
             options["data"] = form
         elif self.body is not None:
             options["data"] = self.body
-        if self.user is not None:
+        if self.max_redirects != 10:
+            options["max_redirects"] = self.max_redirects
+        if self.without:
+            options["skip_auto_headers"] = self.without
+        if self.user is not None and not self.digest:
             options["auth"] = wherry.BasicAuth(*self.user)
         if self.proxies:
             options |= self._proxy_options()
@@ -132,16 +161,25 @@ class RequestArguments:
         return {"proxy": [*before, last if auth is None else (last, auth)]}
 
 
-def parse_url(text: str, schemes: tuple[str, ...] = HTTP_SCHEMES) -> URL:
-    """A URL as people type it: the scheme may be missing, and is the first of `schemes` then.
+def parse_url(
+    text: str, schemes: tuple[str, ...] = HTTP_SCHEMES, *, default: str | None = None
+) -> URL:
+    """A URL as people type it: the scheme may be missing, and ``:8000/path`` is this machine's.
+
+    Args:
+        text: What was typed.
+        schemes: Those that are spoken here.
+        default: The scheme of a URL that has none; the first of `schemes` by default.
 
     Raises:
         UsageProblem: It has no host, or a scheme that is not spoken here.
     """
     text = text.strip()
     # RFC 3986 3.1: what is behind a path or a query is no scheme.
+    if _LOCAL(text) is not None:
+        text = f"localhost{text.removeprefix(':') if text[1:2] in {'', '/', '?'} else text}"
     if _SCHEME(text) is None:
-        text = f"{schemes[0]}://{text.removeprefix('//')}"
+        text = f"{default or schemes[0]}://{text.removeprefix('//')}"
     try:
         url = URL(text)
     except (ValueError, IndexError) as exc:  # yarl of https://[::1]:43@/
@@ -165,6 +203,8 @@ def parse_header(text: str) -> tuple[str, str]:
         UsageProblem: There is no colon, or no name.
     """
     name, colon, value = text.partition(":")
+    if not colon and text.rstrip().endswith(";"):
+        name, colon = text.rstrip()[:-1], ":"  # curl's word for a field with an empty value
     if not colon or not name.strip():
         raise UsageProblem(f"a header is written 'Name: value', not {text!r}")
     return name.strip(), value.strip()
@@ -194,7 +234,7 @@ def read_data(text: str) -> bytes:
         raise UsageProblem(f"cannot read {text[1:]}: {exc.strerror}") from exc
 
 
-def parse_form_field(text: str) -> tuple[str, bytes, str | None]:
+def parse_form_field(text: str) -> FormField:
     """``name=value``, or ``name=@FILE``.
 
     Raises:
@@ -203,18 +243,35 @@ def parse_form_field(text: str) -> tuple[str, bytes, str | None]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageProblem(f"a form's field is written 'name=value' or 'name=@FILE', not {text!r}")
-    return name, read_data(value), value[1:] if value.startswith("@") and value != "@-" else None
+    is_file = value.startswith("@") and value != "@-"
+    return FormField(name, read_data(value), value[1:] if is_file else None)
+
+
+def parse_form_string(text: str) -> FormField:
+    """``name=value``, of which "@" is a letter.
+
+    Raises:
+        UsageProblem: There is no name.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageProblem(f"a form's field is written 'name=value', not {text!r}")
+    return FormField(name, value.encode("utf-8", "surrogateescape"))
 
 
 def with_body(
-    wanted: RequestArguments, data: Sequence[bytes], json_text: str | None, form: Sequence[str]
+    wanted: RequestArguments,
+    data: Sequence[bytes],
+    json_text: str | None,
+    form: Sequence[str],
+    form_strings: Sequence[str] = (),
 ) -> None:
     """Put in the body; its method is POST and its type a form's where nothing else was said.
 
     Raises:
         UsageProblem: More than one kind of body is given, or the JSON is none.
     """
-    if sum((bool(data), json_text is not None, bool(form))) > 1:
+    if sum((bool(data), json_text is not None, bool(form or form_strings))) > 1:
         raise UsageProblem("give one of --data, --json and --form")
     names = {name.lower() for name, _ in wanted.headers}
     if data:
@@ -229,5 +286,6 @@ def with_body(
             raise UsageProblem(f"--json: {exc}") from exc
         if "content-type" not in names:
             wanted.headers.append(("Content-Type", "application/json"))
-    elif form:
+    elif form or form_strings:
         wanted.form = [parse_form_field(text) for text in form]
+        wanted.form += [parse_form_string(text) for text in form_strings]

@@ -18,6 +18,8 @@ def curl_command(wanted: RequestArguments) -> str:
         words.append("--head")
     elif wanted.method != ("POST" if has_body else "GET"):
         words += ["--request", wanted.method]
+    for name in wanted.without:
+        words += ["--header", f"{name}:"]
     for name, value in wanted.headers:
         words += ["--header", f"{name}: {value}" if value else f"{name};"]
     words += _way_there(wanted)
@@ -26,9 +28,9 @@ def curl_command(wanted: RequestArguments) -> str:
             "--data-raw" if _is_text(wanted.body) else "--data-binary",
             _text_or_input(wanted.body),
         ]
-    for name, content, path in wanted.form:
+    for name, content, path, kind in wanted.form:
         words += (
-            ["--form", f"{name}=@{_quoted(path)}"]
+            ["--form", f"{name}=@{_quoted(path)};type={kind}"]
             if path
             else ["--form-string", f"{name}={content.decode()}"]
         )
@@ -46,11 +48,13 @@ def _way_there(wanted: RequestArguments) -> list[str]:
     """Who asks, for how long, and through what."""
     words: list[str] = []
     if wanted.user is not None:
-        words += ["--user", ":".join(wanted.user)]
+        words += ["--user", ":".join(wanted.user), *(["--digest"] if wanted.digest else [])]
     if wanted.timeout is not None:
         words += ["--max-time", f"{wanted.timeout:g}"]
     if wanted.connect_timeout is not None:
         words += ["--connect-timeout", f"{wanted.connect_timeout:g}"]
+    for (host, port), address in wanted.resolved.items():
+        words += ["--resolve", f"{host}:{port}:{address}"]
     if wanted.family:
         words.append(f"-{wanted.family}")
     if wanted.unix_socket is not None:
@@ -66,9 +70,9 @@ def _way_there(wanted: RequestArguments) -> list[str]:
 
 
 def _quoted(path: str) -> str:
-    """A file's path as curl reads it in a form's field, and the type that we send with it."""
+    """A file's path as curl reads it in a form's field."""
     path = path.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{path}";type=application/octet-stream'
+    return f'"{path}"'
 
 
 def _is_text(body: bytes) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote_plus
@@ -20,41 +21,22 @@ NO_EFFECT: Final = (
     ("--compressed",),
     ("--http1.1",),
     ("--no-progress-meter",),
+    # A user of ~/.netrc is one without being asked.
+    ("-n", "--netrc", "--netrc-optional"),
+    ("--tcp-nodelay",),
 )
-_NO_COOKIES = "cookies are not kept between runs; send some with -b 'name=value'"
 _RETRIES = "`wherry fetch --retries N URL` tries again"
 INSTEAD: Final = {
-    "-c": _NO_COOKIES,
-    "--cookie-jar": _NO_COOKIES,
-    "-w": "-v tells status and times, --har FILE records them",
-    "--write-out": "-v tells status and times, --har FILE records them",
-    "--retry": _RETRIES,
     "--retry-delay": _RETRIES,
     "--retry-max-time": _RETRIES,
     "--limit-rate": "there is no limit of the rate",
-    "--resolve": "write the address into the URL, and -H 'Host: name'",
     "--connect-to": "write the address into the URL, and -H 'Host: name'",
     "--http1.0": "it speaks HTTP/1.1 and, with --http2, HTTP/2",
-    "--proto-default": "write the scheme into the URL; without one it is http",
-    "--digest": "-u is for Basic authentication; in Python there is wherry.DigestAuthMiddleware",
-    "-n": "write -u NAME:PASSWORD",
-    "--netrc": "write -u NAME:PASSWORD",
-    "-D": "-i writes the head before the body",
-    "--dump-header": "-i writes the head before the body",
     "-K": "options come from the environment, too: WHERRY_TIMEOUT=5",
     "--config": "options come from the environment, too: WHERRY_TIMEOUT=5",
-    "-r": "write -H 'Range: bytes=0-99'",
-    "--range": "write -H 'Range: bytes=0-99'",
     "-Z": "`wherry fetch` downloads many at once",
     "--parallel": "`wherry fetch` downloads many at once",
-    "--socks5": "write --proxy socks5://HOST:PORT",
-    "--socks5-hostname": "write --proxy socks5h://HOST:PORT",
-    "--socks4": "write --proxy socks4://HOST:PORT",
-    "--socks4a": "write --proxy socks4a://HOST:PORT",
     "--proxy-insecure": "-k is for proxies, too",
-    "--url": "write the URL without it",
-    "--form-string": "write -F NAME=VALUE",
-    "--max-redirs": "--no-redirects follows none",
 }
 
 # What stands before a piece of data that is not --data's: no argument of a program has a NUL.
@@ -97,7 +79,10 @@ def data_of(text: str) -> bytes:
                 return text.encode("utf-8", "surrogateescape")
             if tag == "\0urlencode\0":
                 return _encoded(text)
-    return read_data(text)
+            return read_data(text)
+    data = read_data(text)
+    # curl: what --data reads from a file loses its line ends, and --data-binary's does not.
+    return data.translate(None, b"\r\n\0") if text.startswith("@") else data
 
 
 def _encoded(text: str) -> bytes:
@@ -118,14 +103,24 @@ def with_query(url: URL, data: Sequence[bytes]) -> URL:
 
 
 def cookie_field(text: str) -> tuple[str, str]:
-    """The Cookie field of -b.
+    """The Cookie field of -b, where that is no file's name."""
+    return "Cookie", text
+
+
+def parse_resolved(text: str) -> tuple[tuple[str, int], str]:
+    """``HOST:PORT:ADDRESS``, as --resolve has it.
 
     Raises:
-        UsageProblem: It is a file's name.
+        UsageProblem: It is something else.
     """
-    if "=" not in text:
-        raise UsageProblem(f"-b takes 'name=value; name=value', and no file as {text!r}")
-    return "Cookie", text
+    host, _, rest = text.removeprefix("+").partition(":")
+    port, _, addresses = rest.partition(":")
+    try:
+        for address in addresses.split(","):
+            ipaddress.ip_address(address.strip("[] "))
+        return (host, int(port)), addresses
+    except ValueError:
+        raise UsageProblem(f"--resolve takes HOST:PORT:ADDRESS, not {text!r}") from None
 
 
 def upload_url(url: URL, path: str) -> URL:

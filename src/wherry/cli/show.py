@@ -6,7 +6,7 @@ the terminal.
 
 from __future__ import annotations
 
-import json
+import http
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -66,8 +66,13 @@ def describe(exc: BaseException) -> str:
     return text or type(exc).__name__
 
 
-def heads(response: wherry.ClientResponse) -> None:
-    """Request and response heads of a response and of the redirects before it."""
+def heads(response: wherry.ClientResponse, body: bytes | None = None) -> None:
+    """Request and response heads of a response and of the redirects before it.
+
+    Args:
+        response: The last response.
+        body: The body of the first request, which is shown if it is text.
+    """
     from rich.text import Text
 
     console = errors()
@@ -79,6 +84,9 @@ def heads(response: wherry.ClientResponse) -> None:
         if "Host" not in info.headers:
             console.print(_field(">", "Host", info.url.authority))
         _fields(console, ">", info.headers.items())
+        if body is not None:
+            _request_body(console, body)
+            body = None
         console.print(Text("<"))
         console.print(
             Text(plain(f"< {_protocol(step)} {step.status} {step.reason or ''}").rstrip(), "bold")
@@ -87,16 +95,71 @@ def heads(response: wherry.ClientResponse) -> None:
         console.print(Text("<"))
 
 
+def _request_body(console: Console, body: bytes) -> None:
+    """What was sent, if a person can read it."""
+    from rich.text import Text
+
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        text = f"({len(body)} bytes)"
+    console.print(Text(">"))
+    for each in text.splitlines():
+        console.print(Text(f"> {plain(each)}"))
+
+
 def head(response: wherry.ClientResponse) -> None:
     """The heads of a response and of the redirects before it, on standard output, as they came."""
+    _write_head(head_bytes(response))
+
+
+def head_bytes(response: wherry.ClientResponse) -> bytes:
+    """The heads of a response and of the redirects before it, as they came."""
+    lines = []
     for step in (*response.history, response):
-        lines = [f"{_protocol(step)} {step.status} {step.reason or ''}".rstrip()]
+        lines.append(f"{_protocol(step)} {step.status} {step.reason or ''}".rstrip())
         lines += [f"{name}: {value}" for name, value in step.headers.items()]
-        if sys.stdout.isatty():
-            print("\n".join(plain(line) for line in lines), end="\n\n", flush=True)
-        else:
-            text = "".join(f"{line}\r\n" for line in [*lines, ""])
-            write_plain(text.encode("utf-8", "surrogateescape"))
+        lines.append("")
+    return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def request_head(response: wherry.ClientResponse) -> None:
+    """The head of the last request, on standard output."""
+    info = response.request_info
+    lines = [f"{info.method} {info.url.raw_path_qs} {_protocol(response)}"]
+    if "Host" not in info.headers:
+        lines.append(f"Host: {info.url.authority}")
+    lines += [f"{name}: {value}" for name, value in info.headers.items()]
+    text = "".join(f"{line}\r\n" for line in [*lines, ""])
+    _write_head(text.encode("utf-8", "surrogateescape"))
+
+
+def _write_head(data: bytes) -> None:
+    if sys.stdout.isatty():
+        write_text(data)
+    else:
+        write_plain(data)
+
+
+def status(response: wherry.ClientResponse) -> None:
+    """The status line, beside a body that is shown on a terminal."""
+    from rich.text import Text
+
+    colour = {2: "green", 3: "cyan", 4: "red", 5: "red"}.get(response.status // 100, "bold")
+    told = f"{_protocol(response)} {response.status} {_reason(response)}".rstrip()
+    errors().print(Text(plain(told), colour))
+
+
+def _reason(response: wherry.ClientResponse) -> str:
+    """The server's reason, or the standard one where there is none."""
+    if response.reason:
+        return response.reason
+    try:
+        return http.HTTPStatus(response.status).phrase
+    except ValueError:
+        return ""
 
 
 def _protocol(response: wherry.ClientResponse) -> str:
@@ -148,38 +211,6 @@ def encoding_of(response: wherry.ClientResponse) -> str:
         return "utf-8"
 
 
-def body(response: wherry.ClientResponse, content: bytes) -> None:
-    """A body on a terminal: JSON indented and coloured, text as text, and nothing else.
-
-    Raises:
-        ValueError: It is binary.
-    """
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
-    try:
-        text = content.decode(encoding_of(response))
-    except UnicodeDecodeError:
-        raise ValueError(
-            f"the body is binary ({len(content)} bytes): save it with -o FILE"
-        ) from None
-    if "json" in response.content_type:
-        try:
-            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            pass  # it says that it is JSON: it is shown as it is
-        else:
-            from rich.syntax import Syntax
-
-            console.print(Syntax(plain(text), "json", background_color="default", word_wrap=True))
-            return
-    if "\0" in text:
-        raise ValueError(f"the body is binary ({len(content)} bytes): save it with -o FILE")
-    console.out(
-        plain(text.replace("\r\n", "\n")), end="" if text.endswith("\n") else "\n", highlight=False
-    )
-
-
 def note(text: str) -> None:
     """A remark on how things go."""
     from rich.text import Text
@@ -199,6 +230,12 @@ def octets(data: bytes) -> None:
         return
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def write_text(piece: bytes) -> None:
+    """Bytes of text for a terminal, without what it would obey."""
+    sys.stdout.write(plain(piece.decode("utf-8", "replace").replace("\r\n", "\n")))
+    sys.stdout.flush()
 
 
 def write_plain(piece: bytes) -> None:

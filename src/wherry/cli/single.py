@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from wherry.cli.arguments import RequestArguments
 if TYPE_CHECKING:
     from wherry.cli.bars import Bars
     from wherry.cli.har import Recorder
+    from wherry.cli.named_sessions import NamedSession
 
 # A body that is larger is not gathered to be made pretty or recorded: it goes through piece by
 # piece.
@@ -33,11 +35,15 @@ class Output:
         path: The file, or None for standard output.  A device, a pipe or a descriptor (/dev/fd/3)
             is written to, as curl does it; everything else becomes a file when it is whole.
         resume: Go on with a download that broke off.
-        verbose: Show heads and times.
+        verbose: Show heads, the request's body and times.
         fail: A status from 400 up is an error.
         recorder: Records the exchange, if there is one.
         fail_after: As `fail`, but the body is shown or saved first.
-        head: Write the head before the body, on standard output.
+        parts: What is written to standard output: letters of "HBhbm", for the head and the body of
+            the request, those of the response, and the times.
+        pretty: "all", "colors", "format" or "none"; None for "all" on a terminal and "none" else.
+        write_out: What is printed in the end, in curl's words.
+        dump: A file for the heads of the responses.
         bars: Whether progress is drawn.
     """
 
@@ -47,12 +53,30 @@ class Output:
     fail: bool = False
     recorder: Recorder | None = None
     fail_after: bool = False
-    head: bool = False
+    parts: str = "b"
+    pretty: str | None = None
+    write_out: str | None = None
+    dump: Path | None = None
     bars: bool = True
 
+    @property
+    def style(self) -> str:
+        """How bodies are shown on standard output."""
+        return self.pretty or ("all" if sys.stdout.isatty() else "none")
 
-async def run_single(wanted: RequestArguments, output: Output) -> None:
+    @property
+    def shows(self) -> bool:
+        """Whether a body is gathered, to be shown as a person reads it."""
+        return self.path is None and (sys.stdout.isatty() or self.style != "none")
+
+
+async def run_single(wanted: RequestArguments, output: Output, named: NamedSession | None) -> None:
     """Make the request and do with the response what was asked for.
+
+    Args:
+        wanted: The request.
+        output: What happens with what comes back.
+        named: The named session that the request belongs to.
 
     Raises:
         ClientError: The request failed, or has a status that counts as failure.
@@ -60,52 +84,121 @@ async def run_single(wanted: RequestArguments, output: Output) -> None:
         ValueError: Something cannot be sent or shown.
     """
     connector = wanted.connector()
-    traces = [_quic_notes()] if output.verbose else None
+    jar = named.cookies() if named is not None else _jar(wanted)
     async with wherry.ClientSession(
-        connector=connector, trust_env=True, trace_configs=traces
+        connector=connector,
+        trust_env=True,
+        cookie_jar=jar,
+        middlewares=_middlewares(wanted),
+        trace_configs=[_quic_notes()] if output.verbose else None,
     ) as session:
-        if output.resume:
-            if output.path is None:
-                raise ValueError("--continue needs -o FILE")
-            if _is_stream(output.path):
-                raise ValueError(f"--continue needs a file, and {output.path} is none")
-            if wanted.method != "GET":
-                raise ValueError(f"--continue goes with GET, not with {wanted.method}")
-            with _bars(output) as bars:
-                await session.download(
-                    wanted.url,
-                    output.path,
-                    resume=True,
-                    progress=bars.bar(output.path.name).advance,
-                    **wanted.options,
-                )
-            return
-        # What a terminal shows is gathered first.
-        limit = MAX_GATHERED if _shows(output) else None
-        began = time.perf_counter()
-        async with session.request(
-            wanted.method, wanted.url, max_body_size=limit, **wanted.options
-        ) as response:
-            first_byte = time.perf_counter() - began
-            if output.verbose:
-                show.heads(response)
-            if output.fail:
-                response.raise_for_status()
-            if output.head:
-                show.head(response)
-            content = await _take(response, output)
-            seconds = show.seconds_of(response, first_byte, time.perf_counter() - began)
-            if output.verbose:
-                show.timings(seconds)
-                stats = connector.stats()
-                show.note(f"connections: opened {stats.opened}, reused {stats.reused}")
-            if output.recorder is not None:
-                output.recorder.add(wanted, response, content, seconds)
-            refused = output.fail_after and not response.ok
-    if output.recorder is not None:
-        output.recorder.write()
-    if refused:
-        response.raise_for_status()
+        try:
+            if output.resume:
+                await _go_on(session, wanted, output)
+            else:
+                await _exchange(session, wanted, output)
+        finally:
+            # What the server gave counts, whatever became of the rest.
+            if named is not None:
+                named.keep(wanted, jar)
+            elif wanted.cookies_to is not None:
+                _keep_cookies(jar, wanted.cookies_to)
+
+
+def _jar(wanted: RequestArguments) -> wherry.CookieJar:
+    """The cookies to begin with; as with curl, hosts that are addresses have some, too."""
+    jar = wherry.CookieJar(unsafe=True)
+    if wanted.cookies is not None:
+        jar.load_cookies_txt(wanted.cookies)
+    return jar
+
+
+def _keep_cookies(jar: wherry.CookieJar, path: str) -> None:
+    if path == "-":
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "cookies.txt"
+            jar.save_cookies_txt(file)
+            show.write_plain(file.read_bytes())
+    else:
+        jar.save_cookies_txt(path)
+
+
+def _middlewares(wanted: RequestArguments) -> list[wherry.ClientMiddlewareType]:
+    middlewares: list[wherry.ClientMiddlewareType] = []
+    if wanted.retries:
+        middlewares.append(wherry.RetryMiddleware(attempts=wanted.retries + 1))
+    if wanted.digest and wanted.user is not None:
+        middlewares.append(wherry.DigestAuthMiddleware(*wanted.user))
+    return middlewares
+
+
+async def _go_on(session: wherry.ClientSession, wanted: RequestArguments, output: Output) -> None:
+    """Download to a file, from where it broke off."""
+    if output.path is None:
+        raise ValueError("--continue needs -o FILE")
+    if _is_stream(output.path):
+        raise ValueError(f"--continue needs a file, and {output.path} is none")
+    if wanted.method != "GET":
+        raise ValueError(f"--continue goes with GET, not with {wanted.method}")
+    with _bars(output) as bars:
+        await session.download(
+            wanted.url,
+            output.path,
+            resume=True,
+            progress=bars.bar(output.path.name).advance,
+            **wanted.options,
+        )
+
+
+async def _exchange(
+    session: wherry.ClientSession, wanted: RequestArguments, output: Output
+) -> None:
+    # What a terminal shows is gathered first.
+    limit = MAX_GATHERED if output.shows else None
+    began = time.perf_counter()
+    async with session.request(
+        wanted.method, wanted.url, max_body_size=limit, **wanted.options
+    ) as response:
+        first_byte = time.perf_counter() - began
+        _show_heads(wanted, response, output)
+        if output.fail:
+            response.raise_for_status()
+        content, size = await _take(response, output)
+        seconds = show.seconds_of(response, first_byte, time.perf_counter() - began)
+        if output.verbose or "m" in output.parts:
+            show.timings(seconds)
+        if output.verbose:
+            assert session.connector is not None
+            stats = session.connector.stats()
+            show.note(f"connections: opened {stats.opened}, reused {stats.reused}")
+        if output.recorder is not None:
+            output.recorder.add(wanted, response, content, seconds)
+            output.recorder.write()
+        if output.write_out is not None:
+            from wherry.cli.write_out import written_out
+
+            text = written_out(output.write_out, response, seconds, size)
+            show.write_plain(text.encode("utf-8", "surrogateescape"))
+        if output.fail_after:
+            response.raise_for_status()
+
+
+def _show_heads(wanted: RequestArguments, response: wherry.ClientResponse, output: Output) -> None:
+    """What is told before the body: heads, where they were asked for, and on a terminal the
+    status.
+    """
+    if output.verbose:
+        show.heads(response, wanted.body)
+    if output.dump is not None:
+        output.dump.write_bytes(show.head_bytes(response))
+    if "H" in output.parts:
+        show.request_head(response)
+    if "B" in output.parts and wanted.body is not None:
+        show.write_plain(wanted.body + b"\n\n")
+    if "h" in output.parts:
+        show.head(response)
+    elif not output.verbose and output.shows and sys.stdout.isatty():
+        show.status(response)
 
 
 def _quic_notes() -> wherry.TraceConfig:
@@ -155,12 +248,11 @@ def _bars(output: Output) -> Bars:
     return Bars(shown=output.bars)
 
 
-def _shows(output: Output) -> bool:
-    return output.path is None and sys.stdout.isatty()
+async def _take(response: wherry.ClientResponse, output: Output) -> tuple[bytes | None, int]:
+    """Save or show the body, and say how large it was.
 
-
-async def _take(response: wherry.ClientResponse, output: Output) -> bytes | None:
-    """Save or show the body; gives it where it is recorded, None if it is too large for that."""
+    The body is given where it is recorded, None if it is too large for that.
+    """
     if output.path is not None and _is_stream(output.path):
         with output.path.open("wb") as file, _bars(output) as bars:
             advance = bars.bar(output.path.name).advance
@@ -171,16 +263,39 @@ async def _take(response: wherry.ClientResponse, output: Output) -> bytes | None
                 output.path, progress=bars.bar(output.path.name).advance
             )
         if output.recorder is None or result.size > MAX_GATHERED:
-            return None
-        return await asyncio.to_thread(result.path.read_bytes)
-    if _shows(output):
+            return None, result.size
+        return await asyncio.to_thread(result.path.read_bytes), result.size
+    if "b" not in output.parts:
         content = await response.read()
-        if content:
-            show.body(response, content)
-        return content
+        return content, len(content)
+    if output.shows:
+        return await _show_body(response, output)
     gathered = await _pour(response, output, show.write_plain, None)
     sys.stdout.buffer.flush()
     return gathered
+
+
+async def _show_body(response: wherry.ClientResponse, output: Output) -> tuple[bytes | None, int]:
+    """Show a body as a person reads it."""
+    from wherry.cli import bodies
+
+    if bodies.is_event_stream(response):
+        # It ends when the server likes.
+        return await _pour(response, output, show.write_text, None)
+    content = await response.read()
+    style = output.style
+    if content:
+        bodies.print_body(
+            response,
+            content,
+            formats=style in {"all", "format"},
+            colours=style in {"all", "colors"},
+        )
+        if sys.stdout.isatty() and (problem := bodies.problem_of(response, content)):
+            show.note(problem)
+    elif sys.stdout.isatty() and response.method != "HEAD":
+        show.note("the body is empty")
+    return content, len(content)
 
 
 async def _pour(
@@ -188,8 +303,10 @@ async def _pour(
     output: Output,
     write: Callable[[bytes], object],
     advance: Callable[[int, int | None], None] | None,
-) -> bytes | None:
-    """Write the body as it comes; gives it where it is recorded and not too large for that."""
+) -> tuple[bytes | None, int]:
+    """Write the body as it comes, and say how large it was; gives it where it is recorded and not
+    too large for that.
+    """
     total = None if "Content-Encoding" in response.headers else response.content_length
     gathered = bytearray() if output.recorder is not None else None
     size = 0
@@ -202,4 +319,4 @@ async def _pour(
             gathered += piece
             if len(gathered) > MAX_GATHERED:
                 gathered = None
-    return None if gathered is None else bytes(gathered)
+    return None if gathered is None else bytes(gathered), size

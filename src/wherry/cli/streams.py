@@ -10,6 +10,7 @@ import contextlib
 import errno
 import io
 import os
+import stat
 import sys
 from typing import Any, Final
 
@@ -75,6 +76,28 @@ def output_is_closed() -> bool:
 def input_is_closed() -> bool:
     """Whether standard input was closed from the beginning."""
     return sys.stdin is _CLOSED.get("stdin", False)
+
+
+def somebody_is_there() -> bool:
+    """Whether there is a terminal on which a password can be asked for."""
+    if not input_is_closed() and sys.stdin.isatty():
+        return True
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+    except OSError:
+        return False
+    return True
+
+
+def input_has_body() -> bool:
+    """Whether standard input is a file or a pipe, whose content may be meant as a body."""
+    if input_is_closed():
+        return False
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 
 
 def replace_letters() -> None:

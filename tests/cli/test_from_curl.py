@@ -1,0 +1,149 @@
+"""Commands that browsers copy: what is sent is what the real curl sends."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.cli.test_curl_words import OWN, sent_by
+from tests.servers.process import find_program
+
+from wherry.cli.arguments import UsageProblem
+from wherry.cli.from_curl import follows_redirects, words_of_curl
+
+# As Chrome and Firefox copy them.
+COPIED = [
+    r"""curl 'URL/p?a=1&b=%20' \
+  -H 'accept: */*' \
+  -H 'accept-language: de,en;q=0.9' \
+  -b 'sid=1; theme=dark' \
+  -H 'sec-ch-ua: "Chromium";v="130"' \
+  --data-raw $'{"text":"it\'s\u00e4 \\u0021\n"}' \
+  --compressed""",
+    """curl 'URL/' --compressed -X PATCH -H 'User-Agent: M/5' -H 'TE: trailers' --data-binary '{}'""",
+    """curl "URL/x" -X OPTIONS -H "Origin: http://a.test" --insecure""",
+    r"""curl --location 'URL/v1/items' --header 'Content-Type: application/json' --data '{
+    "name": "a\"b"
+}'""",
+    "curl -sSL -A me -e http://r.test URL/",
+    "curl URL/up -F name=value -F n=2",
+    "curl -I URL/",
+    "curl --url URL/ --get -d q=1",
+]
+
+
+@pytest.mark.parametrize("text", COPIED)
+async def test_what_a_browser_copied_sends_the_same(run, raw_server, tmp_path, text):
+    find_program("curl")
+
+    async def by_curl(url):
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-c", text.replace("URL", url) + " -s", cwd=tmp_path,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        await process.communicate()
+
+    theirs, _ = await sent_by(by_curl, raw_server)
+    ours, done = await sent_by(
+        lambda url: asyncio.to_thread(run, "curl", text.replace("URL", url)), raw_server
+    )
+    assert done.status == 0, done.err
+    (line, fields, body), (our_line, our_fields, our_body) = theirs[0], ours[0]
+    assert our_line == line
+    if "multipart" not in fields.get("content-type", ""):
+        assert our_body == body
+        assert our_fields.get("content-type") == fields.get("content-type")
+    for name in fields.keys() - OWN - {"content-length", "connection"}:
+        assert our_fields[name] == fields[name]
+
+
+def test_redirects_are_followed_where_curl_follows_them(run, wherry_server):
+    url = wherry_server.url("/redirect/1")
+    assert run("curl", f"curl -i {url}").out.startswith(b"HTTP/1.1 302")
+    assert run("curl", f"curl {url}").out == b""
+    assert b'"url"' in run("curl", f"curl -L {url}").out
+    # The words may come as a shell has split them.
+    assert b'"url"' in run("curl", "curl", "-L", url).out
+    assert follows_redirects(["-sSL"])
+    assert not follows_redirects(["-sS"])
+
+
+@pytest.mark.parametrize("words", [["wget x"], [""], ["curl"], ["curl 'x"], ["fetch('http://x')"]])
+def test_what_is_no_curl_command_is_refused(run, words):
+    done = run("curl", *words)
+    assert (done.status, done.out, done.err.count("\n")) == (1, b"", 1)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"))))
+def test_words_that_a_shell_would_quote_are_read_back(words):
+    text = shlex.join(["curl", *words, "x"])
+    assert words_of_curl([text]) == [*words, "x"]
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8", exclude_categories=["Cs"])))
+def test_c_quoted_words_are_what_bash_makes_of_them(text):
+    escapes = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    quoted = "".join(escapes.get(letter, letter) for letter in text)
+    quoted = quoted.replace("\u00e4", "\\u00e4")
+    command = f"curl $'{quoted}'"
+    told = subprocess.run(
+        ["bash", "-c", f"printf %s {command.removeprefix('curl ')}"], check=True,
+        capture_output=True, env={"LC_ALL": "C.UTF-8"}, timeout=30,
+    ).stdout.decode()  # fmt: skip
+    assert words_of_curl([command]) == [told]
+
+
+def test_a_line_that_ends_in_the_middle_is_told():
+    with pytest.raises(UsageProblem, match="cannot be read"):
+        words_of_curl(["curl $'x"])
+
+
+PROGRAMS = [
+    ["URL/anything"],
+    ["-X", "DELETE", "URL/anything", "-H", "X-A: 1", "-u", "ann:secret"],
+    ["URL/anything", "a=1", "n:=2", "q==x"],
+    ["--no-redirects", "-m", "5", "URL/redirect/1"],
+    ["-F", "a=1", "URL/anything", "-A", "me"],
+    ["--digest", "-u", "user:pass", "URL/digest-auth/auth/user/pass", "--retry", "1"],
+    ["-X", "PROPFIND", "URL/anything", "-H", "X: 1", "-H", "X: 2"],
+]
+
+
+@pytest.mark.parametrize("words", PROGRAMS)
+def test_the_python_program_says_the_same(run, wherry_server, words, tmp_path):
+    words = [word.replace("URL", wherry_server.url("")) for word in words]
+    done = run(*words, "--python")
+    assert done.status == 0, done.err
+    file = tmp_path / "program.py"
+    file.write_bytes(done.out)
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", str(file)], check=False, capture_output=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr.decode()
+    asked = run(*words).out.decode()
+    status, _, body = ended.stdout.decode().partition(" ")
+    assert status in {"200", "302", "405"}
+    for name in ('"data"', '"form"', '"json"', '"method"', '"args"'):
+        lines = [line for line in asked.splitlines() if name in line]
+        assert [line for line in body.splitlines() if name in line] == lines
+
+
+def test_a_curl_command_can_be_had_as_python(run):
+    done = run("curl", "--python", "curl http://a.test/ -H 'X: 1' -d a=1")
+    assert done.status == 0, done.err
+    assert b"session.post(" in done.out
+    assert b"http://a.test/" in done.out
+
+
+def test_what_has_no_place_in_a_program_is_told(run):
+    done = run("--python", "--unix-socket", "/s", "http://a.test/")
+    assert (done.status, done.err) == (
+        1,
+        "wherry: --python knows no --resolve and no --unix-socket\n",
+    )
