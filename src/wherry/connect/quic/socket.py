@@ -11,6 +11,7 @@ import asyncio
 import errno
 import math
 import socket
+import sys
 from typing import Any, Protocol
 
 from wherry.protocol.http3.quic_engine import QuicEngine
@@ -25,6 +26,10 @@ _GRANULARITY = 0.001
 # After the handshake so many reports in a row that nobody is there (ICMP) count as an end: one may
 # be of a server that is being restarted.
 _MAX_REFUSALS = 3
+# Linux's UDP generic segmentation offload (udp(7)): one call for many datagrams.  Without it the
+# system says one of these; EIO comes from network cards that cannot make the checksums.
+_SOL_UDP, _UDP_SEGMENT, _MOST_SEGMENTS = 17, 103, 64
+_NO_SEGMENTS = frozenset({errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
 _GONE = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 
@@ -81,6 +86,18 @@ def _read(sock: socket.socket) -> tuple[list[bytes], OSError | None]:
     return datagrams, None
 
 
+def _segment_end(datagrams: list[bytes], start: int) -> int:
+    """Where the datagrams end that may go out as one: all of one size, the last may be smaller."""
+    size = len(datagrams[start])
+    end = start + 1
+    most = min(len(datagrams), start + min(_MOST_SEGMENTS, _LARGEST // size))
+    while end < most and len(datagrams[end]) == size:
+        end += 1
+    if end < most and len(datagrams[end]) < size:
+        end += 1
+    return end
+
+
 class QuicTransport(asyncio.Transport):
     """The socket of one connection.
 
@@ -104,6 +121,7 @@ class QuicTransport(asyncio.Transport):
         self._engine = engine
         self.receiver = receiver
         self._unsent: list[bytes] = []  # what the system did not take
+        self._segments = sys.platform == "linux"  # datagrams of one size may go out together
         self._flushing = False
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -184,17 +202,26 @@ class QuicTransport(asyncio.Transport):
 
     def _send(self, datagrams: list[bytes]) -> None:
         sock = self._sock
-        for position, datagram in enumerate(datagrams):
+        position = 0
+        while position < len(datagrams):
             if sock is None:
                 return
+            end = _segment_end(datagrams, position) if self._segments else position + 1
             try:
-                sock.send(datagram)
+                if end == position + 1:
+                    sock.send(datagrams[position])
+                else:
+                    size = len(datagrams[position]).to_bytes(2, sys.byteorder)
+                    sock.sendmsg(datagrams[position:end], [(_SOL_UDP, _UDP_SEGMENT, size)])
             except (BlockingIOError, InterruptedError):
                 if not self._closing:
                     self._unsent = datagrams[position:]
                     self._loop.add_writer(sock.fileno(), self._writable)
                 return
             except OSError as exc:
+                if end > position + 1 and exc.errno in _NO_SEGMENTS:
+                    self._segments = False  # this system, or this way out, has no such offload
+                    continue
                 # EMSGSIZE answers a probe for a larger MTU (RFC 9000 14.3); in the handshake the
                 # smallest that QUIC knows does not pass.
                 if exc.errno == errno.EMSGSIZE and not self._engine.handshake_done:
@@ -203,6 +230,7 @@ class QuicTransport(asyncio.Transport):
                     return
                 self._failed(exc)
                 sock = self._sock
+            position = end
 
     def _writable(self) -> None:
         if self._sock is None:

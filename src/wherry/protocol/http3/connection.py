@@ -296,7 +296,7 @@ class Http3Connection(StreamKeeper):
 
     def _let_go_on(self, exchange: Http3Exchange) -> None:
         held = self._held_back
-        if exchange in held:
+        if held and exchange in held:
             held.discard(exchange)
             if not held:
                 # In the next turn: who resumes may be inside a read of its own.
@@ -405,7 +405,9 @@ class Http3Connection(StreamKeeper):
         self._active -= 1
         self._sender.forget(exchange)
         self._let_go_on(exchange)
-        self._make_place()
+        # RFC 9000 4.6: the end of a stream makes no place for another; the server's word does.
+        if not self._active or self._draining:
+            self._make_place()
 
     def _make_place(self) -> None:
         """Say how many exchanges may start (RFC 9000 4.6: the server's limit counts all that ever

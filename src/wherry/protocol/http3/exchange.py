@@ -93,7 +93,7 @@ class Http3Exchange(TunnelledExchange):
         self.bodyless: bool = bodyless
         self.tunnelled = tunnelled
         self.tunnel: StreamTunnel | None = None
-        self.frames: FrameReader = FrameReader()
+        self.frames: FrameReader | None = None  # once something of the response came
         self.paused: bool = False
         self.withheld: int = 0  # bytes that came while the reader was paused
         self.received: int = 0  # bytes of the response's body

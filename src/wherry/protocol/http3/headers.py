@@ -20,6 +20,7 @@ from wherry.protocol.http3.qpack import (
     TooManyFields,
     decode,
     encode_fields,
+    encode_path,
     encode_shared,
 )
 from wherry.protocol.limits import Limits
@@ -121,35 +122,45 @@ def request_frame(head: RequestHead) -> bytes:
     kept = head.encoded_http2
     if kept is not None and kept[0] is _STATELESS:
         return kept[1]
+    method, target, shared = head.method, head.target, head.shared
+    is_connect = method == "CONNECT"
+    key = method, head.scheme, target if is_connect else head.authority
+    path = b"" if is_connect else encode_path(target if target[:1] == "/" else _origin_form(target))
+    pieces = [
+        _STARTS.get(key) or _start_of(key),
+        path,
+        shared.encoded_http3 or encode_shared(shared),
+    ]
     fields = head.fields
     if head.content_length is not None:
         fields = (*fields, ("content-length", str(head.content_length)))
     if head.expect_continue:
         fields = (*fields, ("expect", "100-continue"))
-    block = b"".join(
-        (
-            SECTION_PREFIX,
-            encode_fields(_pseudo_fields(head)),
-            encode_shared(head.shared),
-            encode_fields(lower_fields(fields)),
-        )
-    )
-    encoded = frame(HEADERS, block)
+    if fields:
+        pieces.append(encode_fields(lower_fields(fields)))
+    encoded = frame(HEADERS, b"".join(pieces))
     head.encoded_http2 = _STATELESS, encoded
     return encoded
 
 
-def _pseudo_fields(head: RequestHead) -> list[Field]:
-    """RFC 9114 4.3.1, and for CONNECT 4.4."""
-    method = head.method.encode()
-    if head.method == "CONNECT":
-        return [(b":method", method), (b":authority", _octets(head.target))]
-    return [
-        (b":method", method),
-        (b":scheme", head.scheme.encode()),
-        (b":authority", _octets(head.authority)),
-        (b":path", _octets(_origin_form(head.target))),
-    ]
+# How requests of one method to one origin begin.
+_STARTS: dict[tuple[str, str, str], bytes] = {}
+
+
+def _start_of(key: tuple[str, str, str]) -> bytes:
+    """The prefix, and the pseudo-header fields without the path (RFC 9114 4.3.1; for CONNECT
+    4.4).
+    """
+    method, scheme, authority = key
+    fields: list[Field] = [(b":method", method.encode())]
+    if method == "CONNECT":
+        fields.append((b":authority", _octets(authority)))
+    else:
+        fields += [(b":scheme", scheme.encode()), (b":authority", _octets(authority))]
+    if len(_STARTS) >= _MEMO_ITEMS:
+        _STARTS.clear()
+    start = _STARTS[key] = SECTION_PREFIX + encode_fields(fields)
+    return start
 
 
 def connect_frame(head: RequestHead) -> bytes:

@@ -319,6 +319,16 @@ def _literal(field: Field) -> bytes:
     return start + encode_integer(len(value), 0x7F, 0) + value
 
 
+def encode_path(path: str) -> bytes:
+    """The field line of :path, which is another one for nearly every request."""
+    value = path.encode("utf-8", "surrogateescape")
+    size = len(value)
+    # The static table's entry 1 is ":path: /".
+    if size < 0x7F:
+        return b"\x51%c%b" % (size, value) if path != "/" else b"\xc1"
+    return b"\x51" + encode_integer(size, 0x7F, 0) + value
+
+
 def encode_shared(block: FieldBlock) -> bytes:
     """The field lines of what many requests share, encoded once."""
     encoded = block.encoded_http3

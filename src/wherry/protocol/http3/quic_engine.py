@@ -226,14 +226,19 @@ class QuicEngine:
 
     def next_event(self) -> Event | None:
         """What happened next; taking data grants the server credit for more."""
-        early = self._early
         while True:
+            early = self._early
             event: Event | None = early.popleft() if early else self._core.next_event()
-            if event is None or event[0] == "stream_data":
+            if event is None:
+                return None
+            kind = event[0]
+            if kind == "stream_data":
                 return event
-            if event[0] == "crypto_data":
+            if kind == "stream_finished":
+                continue  # its last byte said so
+            if kind == "crypto_data":
                 self._receive_crypto(event)  # session tickets
-            elif event[0] == "handshake_done":
+            elif kind == "handshake_done":
                 self._quic._handshake_confirmed = True
                 self._core.handshake_confirmed()
             else:

@@ -154,15 +154,50 @@ class Receiver:
         if exchange.touched is not None:
             exchange.touched()
         try:
-            self._response_data(exchange, data, fin)
+            if not (fin and exchange.frames is None and self._whole_response(exchange, data)):
+                self._response_data(exchange, data, fin)
         except FrameTooLarge as exc:
             fault = StreamFault(ErrorCode.EXCESSIVE_LOAD, f"the response has {exc}")
             self._connection.stream_broken(exchange, fault)
         except StreamFault as fault:
             self._connection.stream_broken(exchange, fault)
 
+    def _whole_response(self, exchange: Http3Exchange, data: bytes) -> bool:
+        """Take a response that has come at once: HEADERS, then DATA or nothing.  Whether it was one
+        of these, and right; whatever else it is goes the way of pieces, which says what is wrong.
+        """
+        size = len(data)
+        try:
+            length, start = read_varint(data, 1)
+            end = body = start + length
+            if data[0] != HEADERS or length > exchange.limits.max_head_size or exchange.tunnelled:
+                return False
+            if end != size:
+                length, body = read_varint(data, end + 1)
+                if data[end] != DATA or not length or body + length != size:
+                    return False
+        except IndexError:
+            return False
+        head, expected, _ = self._sections.header_section(data[start:end], exchange.limits)
+        status = head.status
+        if exchange.bodyless or status in {204, 304}:
+            expected = 0
+        received = size - body
+        if status < 200 or received != expected >= 0:
+            return False
+        exchange.received, exchange.expected = received, expected
+        exchange.head_arrived(head)
+        if received and exchange.error is None:
+            exchange.sink.feed_data(data[body:])
+        if exchange.error is None:
+            self._connection.finish(exchange)
+        return True
+
     def _response_data(self, exchange: Http3Exchange, data: bytes, fin: bool) -> None:
-        for kind, payload in exchange.frames.receive(data, exchange.limits.max_head_size):
+        frames = exchange.frames
+        if frames is None:
+            frames = exchange.frames = FrameReader()
+        for kind, payload in frames.receive(data, exchange.limits.max_head_size):
             if kind == DATA:
                 self._data(exchange, payload)
             elif kind == HEADERS:
@@ -172,7 +207,7 @@ class Receiver:
             if exchange.error is not None:
                 return  # somebody who was told gave it up
         if fin:
-            self._response_end(exchange)
+            self._response_end(exchange, frames)
 
     def _data(self, exchange: Http3Exchange, payload: bytes) -> None:
         if exchange.head is None or exchange.trailers_seen:
@@ -237,8 +272,8 @@ class Receiver:
                 ErrorCode.FRAME_UNEXPECTED, f"a frame of type {kind:#x} on a request stream"
             )
 
-    def _response_end(self, exchange: Http3Exchange) -> None:
-        if exchange.frames.is_inside:
+    def _response_end(self, exchange: Http3Exchange, frames: FrameReader) -> None:
+        if frames.is_inside:
             # RFC 9114 7.1.
             raise ConnectionFault(ErrorCode.FRAME_ERROR, "a stream ends inside a frame")
         if exchange.head is None:

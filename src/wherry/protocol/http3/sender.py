@@ -134,4 +134,5 @@ class Sender:
 
     def forget(self, exchange: Http3Exchange) -> None:
         """The exchange is over: it sends nothing more."""
-        self._waiting.pop(exchange, None)
+        if self._waiting:
+            self._waiting.pop(exchange, None)
