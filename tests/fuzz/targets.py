@@ -326,10 +326,16 @@ class _Engine:
     heard_at = float("inf")
 
     def __init__(self, events: list[tuple[object, ...]]) -> None:
-        self.events = events
+        self.list = events
 
-    def next_event(self) -> tuple[object, ...] | None:
-        return self.events.pop(0) if self.events else None
+    def take(self) -> tuple[object, ...] | None:
+        return self.list.pop(0) if self.list else None
+
+    def events(self) -> Callable[[], tuple[object, ...] | None]:
+        return self.take
+
+    def concerns_http(self, event: tuple[object, ...]) -> bool:
+        return True
 
     def send(self, *_: object) -> bool:
         return True
@@ -366,19 +372,19 @@ if find_spec("qh3") is not None:
             exchanges = [
                 connection.start(RequestHead("GET", "https", "a", "/"), _Sink()) for _ in range(2)
             ]
-            engine.events += [
+            engine.list += [
                 ("stream_data", 3, b"\x00\x04\x00", False),
                 ("stream_data", 0, start, False),
             ]
             for piece in pieces_of(data):
                 kind, stream_id = piece[0] >> 5, (0, 3, 4, 7, 11, 1, 2, 15)[piece[0] & 7]
                 if kind == 0:
-                    engine.events.append(("stream_reset", stream_id, 0x100 + (piece[0] >> 3)))
+                    engine.list.append(("stream_reset", stream_id, 0x100 + (piece[0] >> 3)))
                 elif kind == 1:
-                    engine.events.append(("stop_sending", stream_id, 0x100))
+                    engine.list.append(("stop_sending", stream_id, 0x100))
                 else:
                     fin = kind == 2
-                    engine.events.append(("stream_data", stream_id, piece[1:], fin))
+                    engine.list.append(("stream_data", stream_id, piece[1:], fin))
             connection.events_arrived()
             connection.transport_closed()
             for exchange in exchanges:

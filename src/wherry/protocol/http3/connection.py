@@ -296,7 +296,7 @@ class Http3Connection(StreamKeeper):
 
     def _let_go_on(self, exchange: Http3Exchange) -> None:
         held = self._held_back
-        if held and exchange in held:
+        if exchange in held:
             held.discard(exchange)
             if not held:
                 # In the next turn: who resumes may be inside a read of its own.
@@ -315,17 +315,24 @@ class Http3Connection(StreamKeeper):
     def events_arrived(self) -> None:
         """Datagrams came or a timer was due: take from the engine what there is."""
         engine = self._engine
+        take, stream_data, held_back = engine.events(), self._receiver.stream_data, self._held_back
+        more_places = False
         try:
-            while not self._held_back and not self._ended:
-                event = engine.next_event()
+            while not held_back and not self._ended:
+                event = take()
                 if event is None:
                     break
-                if event[0] == "stream_data":
-                    self._receiver.stream_data(event[1], event[2], event[3])
-                else:
+                kind = event[0]
+                if kind == "stream_data":
+                    stream_data(event[1], event[2], event[3])
+                elif kind == "streams_available":
+                    more_places = True  # servers say so for each stream that has ended
+                elif kind != "stream_finished" and engine.concerns_http(event):
                     self._rare_event(event)
         except ConnectionFault as fault:
             self._broken(fault)
+        if more_places:
+            self._make_place()
         if engine.end is not None and not self._ended:
             self._lose(engine.end)
         if self._check is not None:
@@ -333,9 +340,7 @@ class Http3Connection(StreamKeeper):
 
     def _rare_event(self, event: Event) -> None:
         kind = event[0]
-        if kind == "streams_available":
-            self._make_place()
-        elif kind == "stream_reset":
+        if kind == "stream_reset":
             self._stream_reset(event[1], event[2])
         elif kind == "stop_sending":
             self._sending_stopped(event[1])
@@ -403,8 +408,10 @@ class Http3Connection(StreamKeeper):
                 return  # it was released before
             self._held = [entry for entry in self._held if entry[0] is not exchange]
         self._active -= 1
-        self._sender.forget(exchange)
-        self._let_go_on(exchange)
+        if self._sender.waiting:
+            self._sender.forget(exchange)
+        if self._held_back:
+            self._let_go_on(exchange)
         # RFC 9000 4.6: the end of a stream makes no place for another; the server's word does.
         if not self._active or self._draining:
             self._make_place()

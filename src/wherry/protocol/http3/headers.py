@@ -138,7 +138,12 @@ def request_frame(head: RequestHead) -> bytes:
         fields = (*fields, ("expect", "100-continue"))
     if fields:
         pieces.append(encode_fields(lower_fields(fields)))
-    encoded = frame(HEADERS, b"".join(pieces))
+    block = b"".join(pieces)
+    size = len(block)
+    if 64 <= size < 16384:  # as `frame` does it, in one step
+        encoded = b"\x01%b%b" % ((size | 0x4000).to_bytes(2), block)
+    else:
+        encoded = frame(HEADERS, block)
     head.encoded_http2 = _STATELESS, encoded
     return encoded
 

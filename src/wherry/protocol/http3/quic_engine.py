@@ -11,6 +11,7 @@ times come in as arguments.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from qh3 import tls
@@ -225,25 +226,36 @@ class QuicEngine:
     # --- events -----------------------------------------------------------------------------------
 
     def next_event(self) -> Event | None:
-        """What happened next; taking data grants the server credit for more."""
-        while True:
-            early = self._early
-            event: Event | None = early.popleft() if early else self._core.next_event()
-            if event is None:
-                return None
-            kind = event[0]
-            if kind == "stream_data":
-                return event
-            if kind == "stream_finished":
-                continue  # its last byte said so
-            if kind == "crypto_data":
-                self._receive_crypto(event)  # session tickets
-            elif kind == "handshake_done":
-                self._quic._handshake_confirmed = True
-                self._core.handshake_confirmed()
-            else:
-                self._note_end(event)
-                return event
+        """What happened next that concerns HTTP; taking data grants the server credit for more."""
+        take = self.events()
+        while (event := take()) is not None and not self.concerns_http(event):
+            pass
+        return event
+
+    def events(self) -> Callable[[], Event | None]:
+        """What gives the next event, whether it concerns HTTP or not; for one loop."""
+        return self._take_early if self._early else self._core.next_event
+
+    def _take_early(self) -> Event | None:
+        early = self._early
+        return early.popleft() if early else self._core.next_event()
+
+    def concerns_http(self, event: Event) -> bool:
+        """Do what QUIC has to do about an event, and say whether it is news for HTTP as well."""
+        kind = event[0]
+        if kind in {"stream_data", "streams_available"}:
+            return True
+        if kind == "stream_finished":
+            return False  # its last byte said so
+        if kind == "crypto_data":
+            self._receive_crypto(event)  # session tickets
+            return False
+        if kind == "handshake_done":
+            self._quic._handshake_confirmed = True
+            self._core.handshake_confirmed()
+            return False
+        self._note_end(event)
+        return True
 
     def _note_end(self, event: Event) -> None:
         if self.end is not None:

@@ -168,7 +168,13 @@ class Receiver:
         """
         size = len(data)
         try:
-            length, start = read_varint(data, 1)
+            length = data[1]
+            if length < 64:
+                start = 2
+            elif length < 128:  # as `read_varint` does it, which would be a call more
+                length, start = (length & 0x3F) << 8 | data[2], 3
+            else:
+                length, start = read_varint(data, 1)
             end = body = start + length
             if data[0] != HEADERS or length > exchange.limits.max_head_size or exchange.tunnelled:
                 return False

@@ -38,12 +38,12 @@ class Sender:
         engine: Its QUIC.
     """
 
-    __slots__ = ("_engine", "_waiting")
+    __slots__ = ("_engine", "waiting")
 
     def __init__(self, engine: QuicEngine) -> None:
         self._engine = engine
         # Exchanges whose bodies wait until the engine has sent more, in the order of their turns.
-        self._waiting: dict[Http3Exchange, None] = {}
+        self.waiting: dict[Http3Exchange, None] = {}
 
     def open_control_streams(self, max_section_size: int) -> None:
         """RFC 9114 6.2.1 and RFC 9204 4.2: the control stream with SETTINGS, and QPACK's two."""
@@ -85,14 +85,14 @@ class Sender:
                 exchange.backlog = deque()
             exchange.backlog.append(data)
             exchange.backlog_size += len(data)
-        if exchange not in self._waiting:
+        if exchange not in self.waiting:
             self._advance(exchange, HIGH_WATER)
 
     def _advance(self, exchange: Http3Exchange, quantum: int) -> None:
         engine, stream_id, backlog = self._engine, exchange.stream_id, exchange.backlog
         while backlog:
             if quantum <= 0 or engine.unsent(stream_id) >= HIGH_WATER:
-                self._waiting[exchange] = None
+                self.waiting[exchange] = None
                 return
             piece = backlog[0]
             if len(piece) > PIECE:
@@ -116,7 +116,7 @@ class Sender:
 
     def advance_waiting(self) -> bool:
         """Datagrams went out: give the engine more of what waits; whether it was given any."""
-        waiting = self._waiting
+        waiting = self.waiting
         engine = self._engine
         moved = False
         for exchange in tuple(waiting):
@@ -129,10 +129,9 @@ class Sender:
     def stop(self, exchange: Http3Exchange) -> None:
         """The server wants no more of the request's body (RFC 9000 3.5); its response may go on."""
         exchange.request_ended = True
-        self._waiting.pop(exchange, None)
+        self.waiting.pop(exchange, None)
         exchange.drop_backlog()
 
     def forget(self, exchange: Http3Exchange) -> None:
         """The exchange is over: it sends nothing more."""
-        if self._waiting:
-            self._waiting.pop(exchange, None)
+        self.waiting.pop(exchange, None)
