@@ -12,6 +12,7 @@ import ast
 import asyncio
 import inspect
 import json
+import logging
 import re
 import runpy
 import socket
@@ -201,7 +202,7 @@ def places() -> Iterator[dict[str, int]]:
 
 
 @pytest.fixture
-def world(places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def world(places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A directory with the files that the examples name, and trust in the embedded authority."""
     monkeypatch.chdir(tmp_path)
     Path("ca.pem").write_bytes(places["pem"].authority_pem)
@@ -209,7 +210,13 @@ def world(places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     Path("urls.txt").write_text("https://example.org/get\n")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     monkeypatch.setattr(tls, "_contexts", {})
-    return places
+    # A page may show how logging is set up; that must end with it.
+    loggers = [logging.getLogger(name) for name in (None, "wherry")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    yield places
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 def led(code: str, places: Any) -> str:

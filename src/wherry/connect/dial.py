@@ -40,7 +40,7 @@ from wherry.connect.happy_eyeballs import (
     show,
 )
 from wherry.connect.proxy.tunnel import open_tunnel, proxy_failure
-from wherry.connect.route import ProxyHop, Route
+from wherry.connect.route import ProxyHop, Route, shown_route
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.sessions import Handshake
 from wherry.connect.tls.start_tls import check_fingerprint, start_tls
@@ -57,6 +57,7 @@ from wherry.errors import (
     UnixClientConnectorError,
 )
 from wherry.protocol.connection import Connection
+from wherry.protocol.debug_log import DIAL
 from wherry.types import ConnectionKey
 
 
@@ -90,6 +91,8 @@ async def dial(route: Route, settings: DialSettings, connect_request: ConnectReq
         except BaseException:
             connection.abort()
             raise
+    if DIAL.on:
+        DIAL.say("#%s is connected: %s", connection.number, shown_route(route))
     if not connection.is_usable():
         # Whoever owns it from here on would never hear of an end that is past.
         connection.abort()
@@ -266,6 +269,8 @@ async def _dial_path(
     loop = settings.loop
     path = cast("str", route.path)
     key = connection_key(route)
+    if DIAL.on:
+        DIAL.say("connects to %s", path)
     started = loop.time()
     stream = HandshakeStream(loop)
     full: list[BlockingIOError] = []
@@ -431,6 +436,8 @@ class _Dialled:
         """A protocol of `factory` (or another, if ALPN says so) on a connected transport."""
         loop = settings.loop
         remaining = await self.addresses(settings, connect_request)
+        if DIAL.on:
+            DIAL.say("%s: %s", self.host, ", ".join(show(info[4]) for info in remaining))
         last: Exception | None = None
         while remaining:
             attempts = Attempts(loop)

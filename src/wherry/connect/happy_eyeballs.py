@@ -16,6 +16,8 @@ from typing import Any, TypeAlias, cast
 
 import aiohappyeyeballs
 
+from wherry.protocol.debug_log import DIAL
+
 Factory = Callable[[], Any]
 Made = tuple[asyncio.Transport, Any]
 
@@ -49,9 +51,9 @@ class Attempts:
         try:
             await self._loop.sock_connect(sock, address)
         except (OSError, RuntimeError) as exc:
-            self.failed.append((address, exc))
+            self._ended(address, exc)
             raise
-        self.reached = address
+        self._ended(address)
 
     async def connect_only(self, info: AddrInfoType, factory: Factory) -> Made:
         """A transport to one address with a protocol of `factory` on it, made by the loop in one
@@ -64,10 +66,18 @@ class Attempts:
                 factory, address[0], address[1], family=info[0]
             )
         except (OSError, RuntimeError) as exc:
-            self.failed.append((address, exc))
+            self._ended(address, exc)
             raise
-        self.reached = address
+        self._ended(address)
         return made
+
+    def _ended(self, address: Any, exc: BaseException | None = None) -> None:
+        if exc is None:
+            self.reached = address
+        else:
+            self.failed.append((address, exc))
+        if DIAL.on:
+            DIAL.say("%s: %s", show(address), "connected" if exc is None else reason(exc))
 
     def describe(self) -> str:
         """Every address with what became of it, for an error's message."""

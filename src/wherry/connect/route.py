@@ -162,4 +162,9 @@ class Route:
         return self is other or (isinstance(other, Route) and self._identity == other._identity)
 
     def __repr__(self) -> str:
-        return f"<Route {' -> '.join(map(str, (*self.hops, self.origin)))}>"
+        return f"<Route {shown_route(self)}>"
+
+
+def shown_route(route: Route) -> str:
+    """The proxies on the way and the origin, without credentials."""
+    return " -> ".join(map(str, (*route.hops, route.origin)))

@@ -13,10 +13,12 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
+from itertools import count
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from wherry.errors import ClientConnectionResetError
+from wherry.protocol.debug_log import HTTP1, RoomLog
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 from wherry.types import HttpVersion, RawHeaders
 
@@ -142,6 +144,8 @@ class Exchange(ABC):
     def head_arrived(self, head: ResponseHead) -> None:
         """The protocol has the final head: wake who waits for it."""
         self.head = head
+        if self.connection.log.on:
+            self.log_head(head)
         waiter = self._head_waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -153,12 +157,37 @@ class Exchange(ABC):
         if self.complete or self.error is not None:
             return
         self.error = exc
+        if self.connection.log.on:
+            self.connection.log.say("%s the exchange failed: %s", self.label(), exc)
         waiter = self._head_waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(exc)
         if self._continue_waiter is not None:
             _wake(self._continue_waiter)
         self.sink.set_exception(exc)
+
+    def label(self) -> str:
+        """What the debug log calls it: its connection's number, and its stream's where it has
+        one.
+        """
+        stream_id = getattr(self, "stream_id", None)
+        number = f"#{self.connection.number}"
+        return number if stream_id is None else f"{number} stream {stream_id}"
+
+    def log_start(self, head: RequestHead) -> None:
+        """Tell the debug log that the request goes out."""
+        size = "a streamed body" if head.streamed else f"{len(head.body or b'')} bytes of body"
+        self.connection.log.say(
+            "%s > %s %s, %s", self.label(), head.method, f"{head.authority} {head.target}", size
+        )
+
+    def log_head(self, head: ResponseHead) -> None:
+        """Tell the debug log that the response's head came."""
+        self.connection.log.say("%s < %s %s", self.label(), head.status, head.reason)
+
+    def log_complete(self) -> None:
+        """Tell the debug log that the response is whole."""
+        self.connection.log.say("%s < the response is complete", self.label())
 
     @abstractmethod
     def send(self, data: bytes | bytearray | memoryview) -> None:
@@ -316,11 +345,19 @@ class ConnectionState(Enum):
     CLOSED = "closed"  # or on its way to that: nothing is under way
 
 
+_numbers = count(1)
+
+
 class Connection(ABC):
     """A live transport that speaks one protocol.
 
     `capacity` is how many exchanges may start now: HTTP/1 has one place, HTTP/2 as many as the peer
     allows.  `start` takes a place; the end of an exchange gives it back and tells `owner`.
+
+    Args:
+        loop: The event loop.
+        version: What it speaks.
+        capacity: How many exchanges may start, to begin with.
     """
 
     __slots__ = (
@@ -329,6 +366,7 @@ class Connection(ABC):
         "exchanges",
         "idle_since",
         "loop",
+        "number",
         "owner",
         "reserved",
         "route",
@@ -336,22 +374,29 @@ class Connection(ABC):
         "version",
     )
 
-    capacity: int
-    # What must live as long as the connection does: what a custom connector had on
-    # the transport.
-    companion: Any
-    # Places that the pool has promised to requests which will start an exchange when their task
-    # runs.
-    reserved: int
-    # The pool's key for this connection, for its owner and for messages.
-    route: Any
-    # How long the steps of setting it up took, as the dialler noted them.
-    timings: Any
-    loop: asyncio.AbstractEventLoop
-    owner: ConnectionOwner | None
-    idle_since: float
-    exchanges: int
-    version: HttpVersion
+    #: The debug log of what its exchanges do.
+    log: ClassVar[RoomLog] = HTTP1
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, version: HttpVersion, capacity: int
+    ) -> None:
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.version: HttpVersion = version
+        self.capacity: int = capacity
+        #: Which connection of this process it is, for people who look for a fault.
+        self.number: int = next(_numbers)
+        self.exchanges: int = 0  # that it has carried or carries
+        # Places that are spoken for; only `Reservation` changes it.
+        self.reserved: int = 0
+        self.owner: ConnectionOwner | None = None
+        # The pool's key for this connection, for its owner and for messages.
+        self.route: Any = None
+        # How long the steps of setting it up took, as the dialler noted them.
+        self.timings: Any = None
+        # What must live as long as the connection does: what a custom connector had on the
+        # transport.
+        self.companion: Any = None
+        self.idle_since: float = loop.time()
 
     @abstractmethod
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
@@ -400,7 +445,7 @@ class Connection(ABC):
         said += self._more_to_say()
         if (transport := self.transport) is not None and state is not ConnectionState.CLOSED:
             said.append(f"peer={transport.get_extra_info('peername')!r}")
-        return f"<{type(self).__name__} {self.route} {state.value} {' '.join(said)}>"
+        return f"<{type(self).__name__} #{self.number} {self.route} {state.value} {' '.join(said)}>"
 
     def _more_to_say(self) -> list[str]:
         """What `repr` shows of the protocol."""

@@ -238,16 +238,9 @@ class InProcessConnection(Connection):
         *,
         outlives: bool = False,
     ) -> None:
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self.owner = None
-        self.route: Any = connect_request.route
-        self.timings: Any = connect_request.timings
-        self.companion: Any = None
-        self.capacity = 1
-        self.reserved = 0
-        self.exchanges = 0
-        self.idle_since: float = 0.0
-        self.version = HttpVersion11
+        super().__init__(asyncio.get_running_loop(), HttpVersion11, 1)
+        self.route = connect_request.route
+        self.timings = connect_request.timings
         self._serve = serve
         self._outlives = outlives
         self._tasks = tasks

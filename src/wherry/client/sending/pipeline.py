@@ -22,11 +22,13 @@ from wherry.client.sending.redirect_rules import Hop, split_credentials
 from wherry.client.timeouts import TotalDeadline
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Exchange
+from wherry.protocol.debug_log import CLIENT, look_up_levels
 
 if TYPE_CHECKING:
     from wherry.client.session import ClientSession
 
-log: logging.Logger = logging.getLogger("wherry.client")
+log: logging.Logger = CLIENT.logger
+_is_enabled_for = log.isEnabledFor
 
 
 async def fetch_sending(
@@ -92,6 +94,8 @@ async def fetch(
     auth = options.auth
     if isinstance(url, URL) and (url.raw_user is not None or url.raw_password is not None):
         auth, url = _credentials_of(url, auth)
+    if _is_enabled_for(logging.DEBUG) or CLIENT.on:
+        _log_begin(method, url)
     timeout = options.timeout or session._timeout
     deadline: TotalDeadline | None = None
     if timeout.total:
@@ -113,7 +117,7 @@ async def fetch(
         hop = Hop(method, url, options.headers, payload, auth)
         response = await follow(session, hop, options, timeout, traces)
     except BaseException as exc:
-        await _fail(session, deadline, traces, exc)
+        await _fail(session, method, url, deadline, traces, exc)
         raise
     if deadline is not None:
         if deadline.expired:
@@ -140,7 +144,12 @@ def _credentials_of(url: URL, auth: BasicAuth | None) -> tuple[BasicAuth | None,
 
 
 async def _fail(
-    session: ClientSession, deadline: TotalDeadline | None, traces: Any, exc: BaseException
+    session: ClientSession,
+    method: str,
+    url: URL | str,
+    deadline: TotalDeadline | None,
+    traces: Any,
+    exc: BaseException,
 ) -> None:
     """Stop the clock of a request that failed, and notify its listeners.
 
@@ -153,6 +162,8 @@ async def _fail(
         session._wheel.discard(deadline)
         if deadline.settle() and isinstance(exc, asyncio.CancelledError):
             error = deadline.error()
+    if CLIENT.on:
+        CLIENT.say("%s %s failed: %s", method, url, error)
     if traces is not None:
         await traces.request_exception(error)
     if error is not exc:
@@ -166,6 +177,13 @@ async def _notify_of_end(traces: Any, response: ClientResponse) -> None:
     except BaseException:
         response.close()
         raise
+
+
+def _log_begin(method: str, url: URL | str) -> None:
+    """Somebody listens, or has done so until now."""
+    look_up_levels()
+    if CLIENT.on:
+        CLIENT.say("%s %s begins", method, url)
 
 
 def _watch_body(

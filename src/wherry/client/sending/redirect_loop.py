@@ -22,6 +22,7 @@ from wherry.client.sending.retry_rules import may_try_again
 from wherry.client.timeouts import ClientTimeout
 from wherry.client.tracing.emit import emit_start
 from wherry.errors import ClientConnectionError, ClientResponseError, TooManyRedirects
+from wherry.protocol.debug_log import CLIENT
 
 if TYPE_CHECKING:
     from wherry.client.session import ClientSession
@@ -63,8 +64,7 @@ async def follow(
                     exc.history = tuple(history)
                 raise
             tries += 1
-            if traces is not None:
-                await traces.request_retry(tries, exc)
+            await _tell_of_retry(hop, tries, exc, traces)
             continue
         if options.allow_redirects and 300 < response.status < 309:
             following = await _redirected(session, hop, response, history, options, traces)
@@ -72,10 +72,21 @@ async def follow(
                 hop, tries = following, 1
                 continue
         response._history = tuple(history)
+        if CLIENT.on:
+            CLIENT.say(
+                "%s %s is answered: %s %s", hop.method, hop.url, response.status, response.reason
+            )
         rule = options.raise_for_status
         if rule is None:
             rule = session._raise_for_status
         return await accepted(response, rule) if rule else response
+
+
+async def _tell_of_retry(hop: Hop, tries: int, exc: Exception, traces: Any) -> None:
+    if CLIENT.on:
+        CLIENT.say("%s %s is sent again (try %s): %s", hop.method, hop.url, tries, exc)
+    if traces is not None:
+        await traces.request_retry(tries, exc)
 
 
 def _through(
@@ -130,6 +141,8 @@ async def _redirected(
         history.pop()
         return None
     response.release()
+    if CLIENT.on:
+        CLIENT.say("%s leads to %s %s", response.status, following.method, following.url)
     if traces is not None:
         following.headers = headers = CIMultiDict(following.headers or ())
         traces.follow(following.method, following.url, headers)

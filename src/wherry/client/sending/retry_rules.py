@@ -16,6 +16,7 @@ from wherry.errors import (
     ServerDisconnectedError,
 )
 from wherry.protocol.connection import Exchange
+from wherry.protocol.debug_log import CLIENT
 
 if TYPE_CHECKING:
     from wherry.body.payload.base import Payload
@@ -78,6 +79,8 @@ async def leave(
     """
     if route.forward is not None or not (request.payload is None or request.payload.replayable):
         return False  # the connection to a proxy is not the one that the answer is about
+    if CLIENT.on:
+        CLIENT.say("421 on #%s: is sent again by another connection", exchange.connection.number)
     exchange.cancel()
     exchange.connection.retire()
     if upload is not None:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from wherry.connect.connect_request import ConnectObserver
 from wherry.connect.dns.resolver import AbstractResolver, ResolveResult
+from wherry.protocol.debug_log import DNS
 
 Key = tuple[str, int]
 
@@ -145,6 +146,8 @@ class DNSCache:
                 self._entries[key] = self._entries.pop(key)
                 if entry.expires is not None and now >= entry.expires and key not in self._lookups:
                     self._begin_lookup(key)
+                if DNS.on:
+                    DNS.say("%s is remembered", host)
                 if observer is not None:
                     await observer.dns_cache_hit(host)
                 return entry.next_order()
@@ -170,8 +173,14 @@ class DNSCache:
 
     async def _ask(self, key: Key) -> list[ResolveResult]:
         host, port = key
+        if DNS.on:
+            DNS.say("asks %s for %s", type(self.resolver).__name__, host)
         try:
             results = await self.resolver.resolve(host, port, family=self._family)
+        except OSError as exc:
+            if DNS.on:
+                DNS.say("%s has no address: %s", host, exc)
+            raise
         except UnicodeError as exc:
             # Most resolvers encode the name, and some do not expect one with an empty or a long
             # label (RFC 1035 2.3.4).  Another ValueError may be a guard's, and is the program's.
@@ -181,6 +190,8 @@ class DNSCache:
         try:
             for result in results:
                 _ = result["host"], result["family"]
+            if DNS.on:
+                DNS.say("%s is %s", host, ", ".join(result["host"] for result in results))
             return list(results)
         except (TypeError, KeyError, ValueError) as exc:
             raise OSError(None, f"the resolver gave no addresses: {exc!r}") from exc

@@ -48,9 +48,10 @@ from wherry.connect.pool.route_pool import (
     wait_for_all,
 )
 from wherry.connect.pool.wait_queue import ROUTE_GRACE, WaitQueue
-from wherry.connect.route import Origin, Route
+from wherry.connect.route import Origin, Route, shown_route
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Connection
+from wherry.protocol.debug_log import POOL, look_up_levels
 from wherry.types import HttpVersion11
 
 
@@ -76,6 +77,7 @@ class Pool:
         keepalive_timeout: float | None = 15.0,
         force_close: bool = False,
     ) -> None:
+        look_up_levels()
         self._loop = loop
         self._dial = dial
         self.connection_limits: ConnectionLimits = ConnectionLimits(limit, limit_per_host)
@@ -122,7 +124,11 @@ class Pool:
                 continue
             if connection.is_usable():
                 self._reused += 1
+                if POOL.on:
+                    POOL.say("#%s to %s is used again", connection.number, route_pool.route.origin)
                 return connection
+            if POOL.on:
+                POOL.say("#%s is over: its server has ended it", connection.number)
             if free and free[-1] is connection:
                 free.pop()
             connection.retire()
@@ -222,11 +228,13 @@ class Pool:
     def _dial_or_queue(self, waiter: Waiter) -> None:
         route_pool = waiter.route_pool
         if route_pool.expects_places:
+            if POOL.on:
+                POOL.say("a request waits for the dial of another to %s", route_pool.route.origin)
             return  # the connection that is being made may carry this request too
         origin = route_pool.route.counted
         if not self.connection_limits.admits(origin):
             if route_pool.size >= self.connection_limits.taken_by(origin):
-                self._wait_queue.append(waiter)  # by far the most usual: all are of this route
+                self._queue(waiter)  # by far the most usual: all are of this route
                 return
             # Only a place of the same host helps: an idle connection by another way, or with other
             # TLS.
@@ -239,10 +247,22 @@ class Pool:
         if self.connection_limits.has(origin):
             self._start_dial(waiter)
         else:
-            self._wait_queue.append(waiter)
+            self._queue(waiter)
+
+    def _queue(self, waiter: Waiter) -> None:
+        self._wait_queue.append(waiter)
+        if POOL.on:
+            limits, origin = self.connection_limits, waiter.route_pool.route.counted
+            POOL.say(
+                "a request waits for a place: %s taken of limit=%s, %s to %s of limit_per_host=%s",
+                limits.taken, limits.limit, limits.taken_by(origin), origin, limits.limit_per_host,
+            )  # fmt: skip
 
     def _start_dial(self, waiter: Waiter) -> None:
         route_pool = waiter.route_pool
+        look_up_levels()
+        if POOL.on:
+            POOL.say("dials %s", shown_route(route_pool.route))
         route_pool.dialling += 1
         self.connection_limits.take(route_pool.route.counted)
         self._starting = True
@@ -280,6 +300,8 @@ class Pool:
                 await asyncio.sleep(0)
             connection = await self._dial(waiter.connect_request)
         except BaseException as exc:
+            if POOL.on:
+                POOL.say("the dial of %s failed: %s", shown_route(route_pool.route), exc)
             if (
                 waiter in route_pool.waiters
                 and not waiter.future.done()
@@ -304,6 +326,11 @@ class Pool:
         self._opened += 1
         route_pool.multiplexes = connection.version.major > 1 and not self.force_close
         self._negotiated.learn(route_pool, connection)
+        if POOL.on:
+            POOL.say(
+                "#%s to %s is new, by HTTP/%s",
+                connection.number, shown_route(route_pool.route), connection.version.major,
+            )  # fmt: skip
         self.connection_available(connection)
         self._dial_for_the_rest(route_pool)
 
@@ -368,6 +395,11 @@ class Pool:
 
     def _retire(self, connection: Connection, route_pool: RoutePool) -> None:
         """Close an idle connection; its place is free when it is closed."""
+        if POOL.on:
+            POOL.say(
+                "#%s is closed, idle for %.1f s", connection.number,
+                monotonic() - connection.idle_since,
+            )  # fmt: skip
         route_pool.connections.discard(connection)
         if connection in route_pool.free:  # one with places left is there while it is at work, too
             route_pool.free.remove(connection)
@@ -403,6 +435,8 @@ class Pool:
         if route_pool is None or route_pool.forgotten or self.closed:
             connection.close()
             return
+        if POOL.on:
+            POOL.say("#%s can carry a request", connection.number)
         if self.force_close and connection.exchanges:
             connection.retire()
             return
@@ -459,6 +493,11 @@ class Pool:
 
     def _hand(self, connection: Connection, waiter: Waiter) -> None:
         """Give a place to a waiter who has left the line for it."""
+        if POOL.on:
+            POOL.say(
+                "#%s goes to a request that waited %.3f s", connection.number,
+                monotonic() - waiter.since,
+            )  # fmt: skip
         if waiter.queued:
             waiter.queued = False
             waiter.route_pool.queued -= 1
@@ -470,6 +509,8 @@ class Pool:
         route_pool = self._route_pools.get(connection.route)
         if route_pool is None or connection not in route_pool.connections:
             return
+        if POOL.on:
+            POOL.say("#%s is gone", connection.number)
         route_pool.connections.discard(connection)
         if connection in route_pool.free:
             route_pool.free.remove(connection)
@@ -539,6 +580,7 @@ class Pool:
     # --- growing old, and the end -----------------------------------------------------------------
 
     def _close_expired(self) -> None:
+        look_up_levels()
         self._expiry = None
         timeout = self.keepalive_timeout
         if timeout is None:
@@ -582,6 +624,8 @@ class Pool:
         if self.closed:
             return list(self.all_connections())
         self.closed = True
+        if POOL.on:
+            POOL.say("closes: %s", self.stats())
         for timer in filter(None, (self._expiry, self._review)):
             timer.cancel()
         self._expiry = self._review = None

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.pool.reservation import Reservation
-from wherry.connect.route import Route
+from wherry.connect.route import Route, shown_route
 from wherry.protocol.connection import Connection
 from wherry.types import HttpVersion11
 
@@ -296,7 +296,7 @@ class PoolStats:
                 route_pool.dialling,
             )
             # Routes to one origin may differ in TLS, or in the proxies on the way.
-            name = " -> ".join(map(str, (*route_pool.route.hops, route_pool.route.origin)))
+            name = shown_route(route_pool.route)
             by_route[name] = by_route.get(name, HostStats()).plus(row)
             host = str(route_pool.route.counted)
             by_host[host] = by_host.get(host, HostStats()).plus(row)

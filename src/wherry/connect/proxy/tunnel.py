@@ -41,6 +41,7 @@ from wherry.errors import (
     ServerFingerprintMismatch,
     proxied,
 )
+from wherry.protocol.debug_log import PROXY
 from wherry.protocol.heads import ResponseHead
 from wherry.redaction import shown_fields
 
@@ -217,6 +218,8 @@ async def pass_once(
         for hop, (host, port) in zip(hops, ends, strict=True):
             passed.append(hop)
             await pass_hop(stream, tuple(passed), host, port, settings, connect_request, addresses)
+            if PROXY.on:
+                PROXY.say("%s gave a tunnel to %s", hop, authority(host, port))
     except BaseException:
         stream.abort()
         raise
@@ -284,6 +287,8 @@ async def ask_for_tunnel(
     addresses: dict[int, list[str]],
 ) -> None:
     """Ask in the proxy's own protocol; a name that is resolved on this side is so once."""
+    if PROXY.on:
+        PROXY.say("asks %s for a tunnel to %s", hop, authority(host, port))
     if hop.scheme in HTTP_SCHEMES:
         await connect_by_http(stream, hop, host, port)
         return

@@ -28,6 +28,7 @@ from wherry.errors import (
     ClientSSLError,
     ServerFingerprintMismatch,
 )
+from wherry.protocol.debug_log import DIAL
 from wherry.protocol.http3.connection import Http3Connection
 from wherry.protocol.http3.quic_engine import QuicEnd, QuicEngine, QuicTrust
 from wherry.types import ConnectionKey
@@ -253,7 +254,11 @@ async def _handshake(
         transport.flush()
         await attempt.done
         _check(engine, route, key)
-    except BaseException:
+        if DIAL.on:
+            DIAL.say("%s (UDP): connected, by QUIC", show(address))
+    except BaseException as exc:
+        if DIAL.on:
+            DIAL.say("%s (UDP): %s", show(address), exc)
         if attempt.done.done() and not attempt.done.cancelled():
             attempt.done.exception()
         _farewell(engine, transport)

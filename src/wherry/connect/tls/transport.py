@@ -34,6 +34,7 @@ from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from wherry.connect.tls.sessions import shows_certificate
+from wherry.protocol.debug_log import TLS
 from wherry.protocol.receive_buffer import OnePerLoop, read_remaining
 
 # Seconds that a handshake may take where nobody sets a limit, and that a peer may take to end in
@@ -218,6 +219,13 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         # less.
         self._loop.call_later(FLUSH_SECONDS, self._flush)
         self._secured = True
+        if TLS.on:
+            session = "resumed" if self._tls.session_reused else "new"
+            TLS.say(
+                "%s: %s, %s, ALPN %s, a %s session", self._server_hostname, self._tls.version(),
+                (self._tls.cipher() or ("no cipher",))[0],
+                self._tls.selected_alpn_protocol(), session,
+            )  # fmt: skip
         if not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -230,6 +238,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _fail(self, exc: Exception) -> None:
         """TLS is broken: the peer is told why, and nothing more is taken from it."""
+        if TLS.on:
+            TLS.say("%s: TLS failed: %s", self._server_hostname, exc)
         if self._lost is None:
             self._lost = exc
         self._closing = True

@@ -25,12 +25,12 @@ from wherry.errors import (
 )
 from wherry.protocol.connection import (
     BodySink,
-    ConnectionOwner,
     Exchange,
     Tunnel,
     TunnelReceiver,
     not_started,
 )
+from wherry.protocol.debug_log import HTTP1
 from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http1.encoding import encode_head, is_framed
 from wherry.protocol.http1.exchange import Http1Exchange, Http1Tunnel, _TunnelProtocol, ended_early
@@ -40,7 +40,6 @@ from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.protocol.write_gate import WriteGate
 from wherry.redaction import shown_head
-from wherry.types import HttpVersion11
 
 # A body up to this size goes out with its head in one write; copying it is cheaper than a second
 # system call.
@@ -75,19 +74,9 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         "_write_gate",
     )
 
-    owner: ConnectionOwner | None
-
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(loop, limits, receive_buffer(loop))
         self._own_limits = limits
-        self.owner = None
-        self.route: Any = None
-        self.timings: Any = None
-        self.capacity = 1
-        self.reserved = 0
-        self.exchanges: int = 0
-        self.idle_since: float = 0.0
-        self.version = HttpVersion11
         self._open = False
         self._lasts: float | None = None  # seconds that the server keeps it idle
         self._fresh = False  # nothing of the answer has come
@@ -173,6 +162,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         else:
             transport.write(data)
             transport.write(body)
+        if HTTP1.on:
+            exchange.log_start(head)
         return exchange
 
     def close(self) -> None:
@@ -280,6 +271,10 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             waiter.set_result(None)
         if exchange._continue_waiter is not None:
             exchange.head_arrived(head)
+        elif HTTP1.on:
+            exchange.log_head(head)
+        if HTTP1.on:
+            exchange.log_complete()
         owner = self.owner
         if self._open and owner is not None and exchange._ended:
             self._lasts = head.keep_alive
@@ -455,6 +450,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             self._parser = httptools.HttpResponseParser(self)
         if self._paused:
             self.resume_reading()
+        if HTTP1.on:
+            exchange.log_complete()
         exchange.sink.feed_eof()
         if (
             self._keep_alive
@@ -506,6 +503,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _drop(self) -> None:
+        if HTTP1.on:
+            HTTP1.say("#%s carries no more", self.number)
         self.capacity = 0
         self._open = False
         self._close_once()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from wherry.protocol.http1.exchange import Http1Carrier
+from wherry.types import HttpVersion11
 
 # How long a connection rests that has read all there was of a body of which much is left, and how
 # many bytes must have gathered by then for it to be worth it; if they did not, so many reads follow
@@ -25,7 +26,7 @@ class Http1ReadPacing(Http1Carrier):
     __slots__ = ("_paused", "_rested", "_resting", "_restless", "_transport")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        super().__init__(loop, HttpVersion11, 1)
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._resting = False

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import select
 from time import monotonic
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from wherry.errors import (
     BadHttpMessage,
     ClientConnectionError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_started
+from wherry.protocol.connection import BodySink, Exchange, not_started
+from wherry.protocol.debug_log import HTTP2, RoomLog
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.exchange import Http2Exchange
 from wherry.protocol.http2.flow_control import DEFAULT_FLOW, FlowOptions
@@ -87,7 +88,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         "streams",
     )
 
-    owner: ConnectionOwner | None
+    log: ClassVar[RoomLog] = HTTP2
 
     def __init__(
         self,
@@ -95,15 +96,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         limits: Limits = DEFAULT_LIMITS,
         flow: FlowOptions = DEFAULT_FLOW,
     ) -> None:
-        self.loop = loop
-        self.owner = None
-        self.route: Any = None
-        self.timings: Any = None
-        self.capacity = ASSUMED_STREAMS
-        self.reserved = 0
-        self.exchanges: int = 0
-        self.idle_since = 0.0
-        self.version = HttpVersion20
+        super().__init__(loop, HttpVersion20, ASSUMED_STREAMS)
         self.control: Control = Control(ASSUMED_STREAMS, limits.max_head_size)
         self._flow = flow
         self._limits = limits
@@ -207,6 +200,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         exchange.receive_window = self._flow.initial_window
         exchange.beside = self._active
         self.sender.open(exchange, head)
+        if HTTP2.on:
+            exchange.log_start(head)
         if stream_id >= self._last_id:
             self.retire()
 
@@ -359,6 +354,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         """The server's SETTINGS are in force: room may have changed, and tunnels may wait for the
         first.
         """
+        if HTTP2.on:
+            HTTP2.say("#%s < SETTINGS: %s streams", self.number, self.control.max_streams)
         held, self._held = self._held, []
         for exchange, head in held if first else ():
             if self.control.connect_protocol:
@@ -370,6 +367,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     def give_back(self, last_stream_id: int, reason: str, *, orderly: bool) -> None:
         """GOAWAY: streams after the last one were not and will not be processed (RFC 9113 6.8)."""
         self.capacity = 0
+        if HTTP2.on:
+            HTTP2.say("#%s < %s, the last stream is %s", self.number, reason, last_stream_id)
         refused = [
             exchange
             for exchange in (*(exchange for exchange, _ in self._held), *self.streams.values())
@@ -436,6 +435,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             # RFC 9113 8.1: the response does not wait for the rest of the request, and nor do we.
             self.sender.write(rst_stream(exchange.stream_id, ErrorCode.CANCEL))
         exchange.complete = True
+        if HTTP2.on:
+            exchange.log_complete()
         if self._at_a_time < MAX_STREAM_ID:
             self._bear_more()
         exchange.sink.feed_eof()
@@ -487,6 +488,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         """The peer does not speak HTTP/2: say so, and trust nothing from here on (RFC 9113
         5.4.1).
         """
+        if HTTP2.on:
+            HTTP2.say("#%s the server broke the protocol: %s", self.number, fault)
         self.sender.write(goaway(fault.code, str(fault)))
         self.sender.flush()
         self._fail_all(str(fault), BadHttpMessage(str(fault)))
@@ -533,7 +536,9 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             and not self._transport.is_closing()
             and monotonic() - self._heard_at >= SILENCE
         ):
-            self.capacity: int = 0
+            self.capacity = 0
+            if HTTP2.on:
+                HTTP2.say("#%s > PING: is anybody there?", self.number)
             self.sender.write(ping(CHECK))
             self._check = PeerCheck(
                 self.loop, lambda: self._heard_at, self._flow.ping_timeout, self._no_answer
@@ -552,6 +557,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         an orderly end.
         """
         self._given_up = True
+        if HTTP2.on:
+            HTTP2.say("#%s no answer to PING", self.number)
         if self._active:
             self.retire()
         else:

@@ -15,10 +15,11 @@ comes (RFC 9000 10.1.2, 13.2.1), and a connection on which nothing does is given
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 from wherry.errors import BadHttpMessage, ClientConnectionError, ServerDisconnectedError
-from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_started
+from wherry.protocol.connection import BodySink, Exchange, not_started
+from wherry.protocol.debug_log import HTTP3, RoomLog
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.keepalive import ANSWER_SECONDS, SILENCE
 from wherry.protocol.http3.exchange import Http3Exchange
@@ -96,7 +97,7 @@ class Http3Connection(StreamKeeper):
         "trial",
     )
 
-    owner: ConnectionOwner | None
+    log: ClassVar[RoomLog] = HTTP3
 
     def __init__(
         self,
@@ -105,15 +106,7 @@ class Http3Connection(StreamKeeper):
         transport: DatagramTransport,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.loop = loop
-        self.owner = None
-        self.route: Any = None
-        self.timings: Any = None
-        self.companion: Any = None
-        self.reserved = 0
-        self.exchanges: int = 0
-        self.idle_since = loop.time()
-        self.version = HttpVersion30
+        super().__init__(loop, HttpVersion30, engine.stream_limit)
         self.streams: dict[int, Http3Exchange] = {}
         #: Set while the server, whom we came to by a hint, has not given a whole response.
         self.trial: Trial | None = None
@@ -134,7 +127,6 @@ class Http3Connection(StreamKeeper):
         self._given_up = False  # it did not answer
         self._closed_waiter: asyncio.Future[None] | None = None
         self._sender.open_control_streams(limits.max_head_size)
-        self.capacity = engine.stream_limit
         transport.flush_soon()
 
     def _more_to_say(self) -> list[str]:
@@ -207,6 +199,8 @@ class Http3Connection(StreamKeeper):
         self._next_id = stream_id + 4
         self.streams[stream_id] = exchange
         self._sender.open(exchange, head)
+        if HTTP3.on:
+            exchange.log_start(head)
 
     def _refuse_tunnel(self, exchange: Http3Exchange) -> None:
         exchange.fail(
@@ -384,6 +378,8 @@ class Http3Connection(StreamKeeper):
 
     def finish(self, exchange: Http3Exchange) -> None:
         exchange.complete = True
+        if HTTP3.on:
+            exchange.log_complete()
         if self.trial is not None:
             self.trial.passed()
             self.trial = None
@@ -476,6 +472,8 @@ class Http3Connection(StreamKeeper):
     def going_away(self, first_unprocessed: int) -> None:
         self._draining = True
         self.capacity = 0
+        if HTTP3.on:
+            HTTP3.say("#%s < GOAWAY, stream %s is not served", self.number, first_unprocessed)
         refused = [e for e in self.streams.values() if e.stream_id >= first_unprocessed]
         refused += [exchange for exchange, _ in self._held]
         if refused and self.owner is not None:
@@ -491,6 +489,8 @@ class Http3Connection(StreamKeeper):
 
     def _broken(self, fault: ConnectionFault) -> None:
         """The server does not speak HTTP/3: say so, and trust nothing from here on (RFC 9114 8)."""
+        if HTTP3.on:
+            HTTP3.say("#%s the server broke the protocol: %s", self.number, fault)
         self._fail_all(str(fault), BadHttpMessage(str(fault)))
         self._engine.close(fault.code, str(fault))
         if self._transport is not None:
@@ -542,6 +542,8 @@ class Http3Connection(StreamKeeper):
         ):
             self.capacity: int = 0
             self._asked_after = transport.heard_at
+            if HTTP3.on:
+                HTTP3.say("#%s > PING: is anybody there?", self.number)
             self._engine.ping()
             self._check = self.loop.call_later(ANSWER_SECONDS, self._no_answer)
 
@@ -559,6 +561,8 @@ class Http3Connection(StreamKeeper):
         if self._ended:
             return
         self._given_up = True
+        if HTTP3.on:
+            HTTP3.say("#%s no answer to PING", self.number)
         if self.trial is not None:
             self.trial.failed()
             self.trial = None
