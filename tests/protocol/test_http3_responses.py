@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -97,10 +98,11 @@ def outcome(loop: Any, pieces: list[bytes], method: str = "GET") -> tuple[Any, .
     head = exchange.head
     return (
         None if head is None else (head.status, head.raw),
-        body.data,
+        # How much of a body had come before a fault is a matter of pieces.
+        body.data if exchange.error is None else b"",
         body.whole,
         exchange.complete,
-        repr(exchange.error),
+        re.sub(r"after \d+ bytes", "", repr(exchange.error)),
         exchange.trailers,
         engine.closed,
         engine.ended,
