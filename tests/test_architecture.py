@@ -98,6 +98,8 @@ NEEDS_OPTIONAL = {
 
 # Modules that most programs never need, and that take long to import.
 LATE = {
+    "hashlib",
+    "hmac",
     "pickle",
     # Each command of the command line loads its own.
     "wherry.cli.bars",
@@ -117,8 +119,17 @@ LATE = {
     "xml.dom",
     "xml.dom.minidom",
     "xml.parsers.expat",
+    "wherry.auth.netrc",
+    "wherry.body.multipart.writer",
+    "wherry.client.download",
+    "wherry.client.events",
+    "wherry.client.websocket.connect",
+    "wherry.client.websocket.websocket",
     "wherry.connect.alt_svc",
+    "wherry.connect.proxy.tunnel",
     "wherry.connect.quic.race",
+    "wherry.cookies.storage",
+    "wherry.private_files",
     "wherry.protocol.http2.connection",
 }
 

@@ -14,7 +14,6 @@ from wherry.body.disposition import (
     content_disposition_filename,
     parse_content_disposition,
 )
-from wherry.body.multipart.names import BodyPartReader, MultipartReader, MultipartWriter
 from wherry.body.payload.form import FormData
 from wherry.body.payload.memory import (
     PAYLOAD_REGISTRY,
@@ -32,12 +31,8 @@ from wherry.body.payload.memory import (
     payload_type,
     streamer,
 )
-from wherry.body.payload.progress import ProgressPayload
 from wherry.body.payload.writer import UploadTracker
-from wherry.body.stream.queues import DataQueue, FlowControlDataQueue
 from wherry.body.stream.reader import EMPTY_PAYLOAD, EofStream, StreamReader
-from wherry.client.download import DownloadResult
-from wherry.client.events import EventSource, EventStream, ServerSentEvent
 from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
 from wherry.client.oneshot import request
 from wherry.client.request import ClientRequest
@@ -70,7 +65,6 @@ from wherry.client.tracing.signals import (
     TraceResponseChunkReceivedParams,
     TraceStreamStartParams,
 )
-from wherry.client.websocket.websocket import ClientWebSocketResponse, ClientWSTimeout
 from wherry.compat.aiohttp.hooks import install as _install_overrides
 from wherry.connect.connector import (
     AddrInfoType,
@@ -87,23 +81,29 @@ from wherry.connect.tls.contexts import Fingerprint
 from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import *
-from wherry.middlewares.digest import DigestAuthMiddleware
-from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
-from wherry.middlewares.proxy_digest import ProxyDigestAuthMiddleware
-from wherry.middlewares.ratelimit import ConcurrencyLimit, RateLimitMiddleware
-from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware
 from wherry.protocol.http2.flow_control import FlowOptions as Http2Options
-from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType
-from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
 from wherry.types import ETag, HttpVersion, HttpVersion10, HttpVersion11
 from wherry.version import __version__
 
 if TYPE_CHECKING:
+    from wherry.body.multipart.names import BodyPartReader, MultipartReader, MultipartWriter
+    from wherry.body.payload.progress import ProgressPayload
+    from wherry.body.stream.queues import DataQueue, FlowControlDataQueue
+    from wherry.client.download import DownloadResult
+    from wherry.client.events import EventSource, EventStream, ServerSentEvent
+    from wherry.client.websocket.websocket import ClientWebSocketResponse, ClientWSTimeout
     from wherry.middlewares.cache import CacheMiddleware
     from wherry.middlewares.cache_redis import RedisCacheStorage
     from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
     from wherry.middlewares.credentials import ApiKey, BearerToken, IdempotencyKeys
+    from wherry.middlewares.digest import DigestAuthMiddleware
+    from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
+    from wherry.middlewares.proxy_digest import ProxyDigestAuthMiddleware
+    from wherry.middlewares.ratelimit import ConcurrencyLimit, RateLimitMiddleware
+    from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware
     from wherry.middlewares.signatures import MessageSignatures, hmac_sha256
+    from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType
+    from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
 
 __all__ = (
     "ApiKey",
@@ -226,22 +226,59 @@ __all__ = (
 # What few programs use is loaded when it is asked for.
 _LATER = {
     "ApiKey": "wherry.middlewares.credentials",
+    "AsyncResolver": "wherry.resolver",
     "BearerToken": "wherry.middlewares.credentials",
+    "BodyPartReader": "wherry.body.multipart.names",
     "CacheMiddleware": "wherry.middlewares.cache",
+    "ClientWSTimeout": "wherry.client.websocket.websocket",
+    "ClientWebSocketResponse": "wherry.client.websocket.websocket",
+    "ConcurrencyLimit": "wherry.middlewares.ratelimit",
+    "DataQueue": "wherry.body.stream.queues",
+    "DefaultResolver": "wherry.resolver",
+    "DigestAuthMiddleware": "wherry.middlewares.digest",
+    "DoHResolver": "wherry.resolver",
+    "DownloadResult": "wherry.client.download",
+    "EventSource": "wherry.client.events",
+    "EventStream": "wherry.client.events",
+    "FlowControlDataQueue": "wherry.body.stream.queues",
     "IdempotencyKeys": "wherry.middlewares.credentials",
-    "MessageSignatures": "wherry.middlewares.signatures",
     "MemoryCacheStorage": "wherry.middlewares.cache_storage",
+    "MessageSignatures": "wherry.middlewares.signatures",
+    "MultipartReader": "wherry.body.multipart.names",
+    "MultipartWriter": "wherry.body.multipart.names",
+    "OAuth2ClientCredentials": "wherry.middlewares.oauth2",
+    "OAuth2Error": "wherry.middlewares.oauth2",
+    "ProgressPayload": "wherry.body.payload.progress",
+    "ProxyDigestAuthMiddleware": "wherry.middlewares.proxy_digest",
+    "RateLimitMiddleware": "wherry.middlewares.ratelimit",
     "RedisCacheStorage": "wherry.middlewares.cache_redis",
+    "RetryBudget": "wherry.middlewares.retry",
+    "RetryEvent": "wherry.middlewares.retry",
+    "RetryMiddleware": "wherry.middlewares.retry",
     "SQLiteCacheStorage": "wherry.middlewares.cache_storage",
+    "ServerSentEvent": "wherry.client.events",
+    "ThreadedResolver": "wherry.resolver",
+    "WSCloseCode": "wherry.protocol.websocket.messages",
+    "WSMessage": "wherry.protocol.websocket.messages",
+    "WSMsgType": "wherry.protocol.websocket.messages",
     "hmac_sha256": "wherry.middlewares.signatures",
 }
 
 
+_MODULES = frozenset({"middlewares", "resolver"})
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"wherry.{name}")
     if name not in _LATER:
         raise AttributeError(f"module 'wherry' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_LATER[name]), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})
 
 
 # For programs that reach inside aiohttp: the core itself knows nothing of them.

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from wherry.client.response import ClientResponse
-from wherry.client.websocket.websocket import ClientWebSocketResponse
 
 _T = TypeVar("_T")
 
@@ -109,7 +108,15 @@ class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
         response.release()
 
 
-class _WSRequestContextManager(_BaseRequestContextManager[ClientWebSocketResponse]):
+if TYPE_CHECKING:
+    from wherry.client.websocket.websocket import ClientWebSocketResponse
+
+    _ForWebSockets = _BaseRequestContextManager[ClientWebSocketResponse]
+else:
+    _ForWebSockets = _BaseRequestContextManager
+
+
+class _WSRequestContextManager(_ForWebSockets):
     """A WebSocket that was asked for."""
 
     __slots__ = ()

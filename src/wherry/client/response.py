@@ -21,8 +21,6 @@ from yarl import URL
 
 from wherry.body.charset import known_charset
 from wherry.body.stream.reader import StreamReader
-from wherry.client.download import DownloadResult, Progress, download
-from wherry.client.events import MAX_EVENT_SIZE, EventParser, EventStream
 from wherry.client.headers.derived import type_matches
 from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.response_metadata import ResponseMetadata
@@ -42,6 +40,8 @@ from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
 if TYPE_CHECKING:
     from wherry.body.payload.base import Payload
+    from wherry.client.download import DownloadResult, Progress
+    from wherry.client.events import EventStream
     from wherry.client.raw_stream import RawStream
     from wherry.client.request import ClientRequest
     from wherry.client.request_info import RequestInfo
@@ -316,7 +316,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             return json_module.detect_encoding(body)
         return self.get_encoding()
 
-    def sse(self, *, max_event_size: int = MAX_EVENT_SIZE) -> EventStream:
+    def sse(self, *, max_event_size: int = 2**20) -> EventStream:
         """The server-sent events of this response, as they come; `ClientSession.events` connects
         again too.
 
@@ -328,6 +328,8 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             ClientResponseError: Its status is not 200.
             ClientPayloadError: An event is larger than `max_event_size`.
         """
+        from wherry.client.events import EventParser, EventStream
+
         return EventStream(self, EventParser(max_event_size=max_event_size))
 
     async def download(
@@ -350,6 +352,8 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             ClientPayloadError: The body is not whole, or has another digest.
             OSError: The file cannot be written.
         """
+        from wherry.client.download import download
+
         return await download(self, path, digest=digest, progress=progress)
 
     # --- the end ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from multidict import istr
 from yarl import URL
@@ -23,8 +23,6 @@ from yarl import URL
 from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.body.payload.base import Payload
-from wherry.client.download import DownloadResult, Progress, fetch_to_file
-from wherry.client.events import EventSource
 from wherry.client.headers.validation import check_method
 from wherry.client.middleware import ClientMiddlewareType
 from wherry.client.options import (
@@ -49,9 +47,6 @@ from wherry.client.sending.request_template import USUAL_METHODS
 from wherry.client.session_properties import SessionProperties
 from wherry.client.timeouts import ClientTimeout, Deadline, DeadlineWheel
 from wherry.client.tracing.signals import TraceConfig, Traces
-from wherry.client.websocket.channel import WebSocketChannel
-from wherry.client.websocket.connect import _WSConnectOptions, close_websockets, connect_websocket
-from wherry.client.websocket.websocket import ClientWebSocketResponse
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.connect.hooks import CHANGES
 from wherry.connect.proxy.hops import Proxy
@@ -68,6 +63,13 @@ from wherry.types import (
     LooseHeaders,
     StrOrURL,
 )
+
+if TYPE_CHECKING:
+    from wherry.client.download import DownloadResult, Progress
+    from wherry.client.events import EventSource
+    from wherry.client.websocket.channel import WebSocketChannel
+    from wherry.client.websocket.connect import _WSConnectOptions
+    from wherry.client.websocket.websocket import ClientWebSocketResponse
 
 # How long `close` waits for bodies whose classes close them asynchronously.
 PAYLOAD_CLOSE_SECONDS = 1.0
@@ -139,7 +141,7 @@ class ClientSession(SessionProperties):
         json_serialize_bytes: JSONBytesEncoder | None = None,
         request_class: type[ClientRequest] = ClientRequest,
         response_class: type[ClientResponse] = ClientResponse,
-        ws_response_class: type[ClientWebSocketResponse] = ClientWebSocketResponse,
+        ws_response_class: type[ClientWebSocketResponse] | None = None,
         version: HttpVersion = HttpVersion11,
         cookie_jar: AbstractCookieJar | None = None,
         connector_owner: bool = True,
@@ -202,7 +204,7 @@ class ClientSession(SessionProperties):
         self._resolve_charset = fallback_charset_resolver
         self._request_class = request_class
         self._response_class = response_class
-        self._ws_response_class = ws_response_class or ClientWebSocketResponse
+        self._own_ws_response_class = ws_response_class
         self._middlewares = tuple(middlewares)
         self._skip_auto_headers = (
             frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
@@ -416,6 +418,8 @@ class ClientSession(SessionProperties):
             max_event_size: Characters that one event may have; 1 MiB (2**20) by default.
             **kwargs: As for `request` (``json=...``).
         """
+        from wherry.client.events import EventSource
+
         return EventSource(self, url, **kwargs)
 
     async def download(
@@ -461,6 +465,8 @@ class ClientSession(SessionProperties):
                 must not be replaced.
             OSError: The file cannot be written; most of these come before anything is requested.
         """
+        from wherry.client.download import fetch_to_file
+
         return await fetch_to_file(
             self,
             url,
@@ -511,7 +517,22 @@ class ClientSession(SessionProperties):
     async def _ws_connect(
         self, url: StrOrURL, **kwargs: Unpack[_WSConnectOptions]
     ) -> ClientWebSocketResponse:
+        from wherry.client.websocket.connect import connect_websocket
+
         return await connect_websocket(self, url, **kwargs)
+
+    @property
+    def _ws_response_class(self) -> type[ClientWebSocketResponse]:
+        """Loaded when it is asked for, for many programs open no WebSocket."""
+        if self._own_ws_response_class is None:
+            from wherry.client.websocket.websocket import ClientWebSocketResponse
+
+            self._own_ws_response_class = ClientWebSocketResponse
+        return self._own_ws_response_class
+
+    @_ws_response_class.setter
+    def _ws_response_class(self, value: type[ClientWebSocketResponse]) -> None:
+        self._own_ws_response_class = value
 
     # --- what the pipeline asks for ---------------------------------------------------------------
 
@@ -551,6 +572,8 @@ class ClientSession(SessionProperties):
                 self._wheel.retire()  # the connector goes on, and with it what is under way
             self._forget_requests()
             if self._websockets:
+                from wherry.client.websocket.connect import close_websockets
+
                 await close_websockets(self._websockets)
         if self._closing_payloads:
             # A custom class must not hold the session up for ever.

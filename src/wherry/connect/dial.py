@@ -39,7 +39,6 @@ from wherry.connect.happy_eyeballs import (
     reason,
     show,
 )
-from wherry.connect.proxy.tunnel import open_tunnel, proxy_failure
 from wherry.connect.route import ProxyHop, Route, shown_route
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.sessions import Handshake
@@ -83,6 +82,8 @@ async def dial(route: Route, settings: DialSettings, connect_request: ConnectReq
     except ClientConnectorError as exc:
         if route.forward is None or isinstance(exc, ClientProxyConnectionError):
             raise
+        from wherry.connect.proxy.tunnel import proxy_failure
+
         raise proxy_failure(route.forward, exc) from exc
     connection.timings = connect_request.timings
     if observer is not None:
@@ -336,6 +337,8 @@ async def _dial_through(
 ) -> Connection:
     async def dial_first(hop: ProxyHop) -> HandshakeStream:
         return await dial_stream(hop.host, hop.port, settings, connect_request, key=hop_key(hop))
+
+    from wherry.connect.proxy.tunnel import open_tunnel
 
     loop = settings.loop
     started = loop.time()

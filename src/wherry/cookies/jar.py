@@ -18,7 +18,6 @@ from typing import Any
 
 from yarl import URL
 
-from wherry.cookies import storage
 from wherry.cookies.abc import AbstractCookieJar, ClearCookiePredicate
 from wherry.cookies.aiohttp_view import CookiesByPlace
 from wherry.cookies.cookie import Cookie, coded_for_sending, loose_pairs, morsel_of
@@ -429,6 +428,8 @@ class CookieJar(AbstractCookieJar):
     def save(self, file_path: str | PathLike[str]) -> None:
         """Write the cookies to a JSON file that only the user may read (mode 0600)."""
         self._expire()
+        from wherry.cookies import storage
+
         storage.write(file_path, storage.to_json(self._index.by_age()))
 
     def load(self, file_path: str | PathLike[str]) -> None:
@@ -438,11 +439,15 @@ class CookieJar(AbstractCookieJar):
             ValueError: The file is something else (pickles are never read); the jar is unchanged
                 then.
         """
+        from wherry.cookies import storage
+
         self._replace(storage.from_json(storage.read(file_path)))
 
     def save_cookies_txt(self, file_path: str | PathLike[str]) -> None:
         """Write the cookies to a Netscape cookies.txt, which curl and wget read (mode 0600)."""
         self._expire()
+        from wherry.cookies import storage
+
         storage.write(file_path, storage.to_netscape(self._index.by_age()))
 
     def load_cookies_txt(self, file_path: str | PathLike[str]) -> None:
@@ -453,6 +458,8 @@ class CookieJar(AbstractCookieJar):
         Raises:
             ValueError: No line is of that format; the jar is unchanged then.
         """
+        from wherry.cookies import storage
+
         self._replace(storage.from_netscape(storage.read(file_path, in_lines=True)))
 
     def _replace(self, cookies: list[Cookie]) -> None:

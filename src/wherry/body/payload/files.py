@@ -21,7 +21,6 @@ import stat
 import threading
 import weakref
 from inspect import iscoroutinefunction
-from pathlib import PurePath
 from typing import IO, Any, Final, cast
 
 from wherry.body.charset import text_type
@@ -46,6 +45,7 @@ READ_SIZE: Final = 2**18
 # and more is mapped anew each time), and what one send passes on before its peer wakes and both
 # fight for the socket.
 CACHED_SIZE: Final = 112 * 1024
+_SEPARATORS: Final = os.sep + (os.altsep or "")
 _NO_WAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 _preadv: Final[Any] = getattr(os, "preadv", None) if _NO_WAIT else None
 
@@ -56,7 +56,7 @@ def guess_filename(file: Any, default: str | None = None) -> str | None:
     """
     name = getattr(file, "name", None)
     if isinstance(name, str) and name and name[0] != "<" and name[-1] != ">":
-        return PurePath(name).name
+        return os.path.split(name.rstrip(_SEPARATORS))[1]
     return default
 
 

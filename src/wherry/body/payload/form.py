@@ -8,15 +8,17 @@ import mimetypes
 import re
 import warnings
 from collections.abc import AsyncIterable, Iterable, Mapping, MutableMapping
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
 from multidict import CIMultiDict, MultiDict, MultiDictProxy
 
-from wherry.body.multipart.writer import MultipartWriter
 from wherry.body.payload.files import guess_filename, is_file
 from wherry.body.payload.memory import BytesPayload, Payload, get_payload
 from wherry.body.payload.memory import LookupError as PayloadLookupError
+
+if TYPE_CHECKING:
+    from wherry.body.multipart.writer import MultipartWriter
 
 __all__ = ("Files", "FormData", "form_with_files", "payload_of")
 
@@ -212,6 +214,8 @@ class FormData:
         # sent again.
         writer = self._writer
         if writer is None:
+            from wherry.body.multipart.writer import MultipartWriter
+
             writer = self._writer = MultipartWriter("form-data")
         for disposition, headers, value in self._fields:
             # Several values of one name are fields of their own (RFC 7578 4.3).

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.auth.netrc import Netrc, read_netrc
 from wherry.connect.proxy.environment import environment_proxies
 from wherry.connect.proxy.hops import hops_of, proxy_hops
 from wherry.connect.route import ProxyHop
 from wherry.types import LooseHeaders
 
 if TYPE_CHECKING:
+    from wherry.auth.netrc import Netrc
     from wherry.client.options import RequestOptions
 
 Hops = tuple[ProxyHop, ...]
@@ -62,6 +62,8 @@ class SessionProxies:
 
     async def read_netrc(self) -> None:
         """Read ~/.netrc, or what $NETRC names, once and in a thread."""
+        from wherry.auth.netrc import read_netrc
+
         self.netrc = await asyncio.to_thread(read_netrc)
 
     def hops_for(self, url: URL, options: RequestOptions) -> Hops:

@@ -32,7 +32,6 @@ from wherry.connect.dns.address_rules import is_literal
 from wherry.connect.dns.resolver import ResolveResult
 from wherry.connect.handshake_stream import HandshakeStream, TransportTaker
 from wherry.connect.happy_eyeballs import AddrInfoType
-from wherry.connect.proxy.tunnel import open_tunnel
 from wherry.connect.route import ProxyHop
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.start_tls import check_fingerprint
@@ -130,6 +129,8 @@ class DialOverrides:
                 if settings.allow_address is None
                 else await checked(route, settings, connect_request)
             )
+            from wherry.connect.proxy.tunnel import open_tunnel
+
             stream = await open_tunnel(
                 target,
                 target.hops,

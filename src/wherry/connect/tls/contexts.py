@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import os
 import ssl
 import sys
 import threading
 import warnings
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any, TypeAlias
 
 from wherry.errors import (
@@ -24,13 +22,12 @@ from wherry.errors import (
     ClientSSLError,
     ServerFingerprintMismatch,
 )
-from wherry.private_files import make_private
 from wherry.types import ConnectionKey
 
-try:
-    import truststore
-except ImportError:
-    truststore = None  # type: ignore[assignment,unused-ignore]
+truststore: Any = None
+if sys.platform in {"win32", "darwin"}:
+    with contextlib.suppress(ImportError):
+        import truststore
 
 DEFAULT_PROTOCOLS = ("http/1.1",)
 
@@ -68,6 +65,9 @@ class Fingerprint:
         """
         if not transport.get_extra_info("sslcontext"):
             return
+        import hmac
+        from hashlib import sha256
+
         certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         got = sha256(certificate or b"").digest()
         if not hmac.compare_digest(got, self._fingerprint):
@@ -153,6 +153,8 @@ def make_context(
     """
     keylog = None if sys.flags.ignore_environment else os.environ.get("SSLKEYLOGFILE")
     if keylog:
+        from wherry.private_files import make_private
+
         with contextlib.suppress(OSError):
             make_private(keylog)  # who has it reads all that was sent; ssl makes it too, for all
     if verified and truststore is not None and sys.platform in {"win32", "darwin"}:
