@@ -13,6 +13,7 @@ from tests.servers.raw import RawServer, read_request, response
 
 import wherry
 
+pytestmark = pytest.mark.usefixtures("each_parser")
 Start = Callable[..., Awaitable[RawServer]]
 OK = response(b"next")
 SWITCH = {"Connection": "Upgrade", "Upgrade": "x"}

@@ -21,6 +21,7 @@ from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1.connection import Http1Connection
 from wherry.protocol.limits import Limits
 
+pytestmark = pytest.mark.usefixtures("each_parser")
 Start = Callable[..., Awaitable[RawServer]]
 CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
 SWITCH = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"

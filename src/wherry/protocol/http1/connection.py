@@ -15,8 +15,6 @@ import ssl
 from time import monotonic
 from typing import Any, cast
 
-import httptools
-
 from wherry.errors import (
     BadHttpMessage,
     ClientConnectionError,
@@ -32,6 +30,7 @@ from wherry.protocol.connection import (
 )
 from wherry.protocol.debug_log import HTTP1
 from wherry.protocol.heads import RequestHead, ResponseHead
+from wherry.protocol.http1 import message_parser
 from wherry.protocol.http1.encoding import encode_head, is_framed
 from wherry.protocol.http1.exchange import Http1Exchange, Http1Tunnel, _TunnelProtocol, ended_early
 from wherry.protocol.http1.head_pattern import MOST_LINES, MatchedHead, match_head
@@ -331,7 +330,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
                 self._parser.feed_data(data)
                 if self._message_done and data[-1] in LINE_END and self._ends_before(data):
                     self._surplus = True
-        except httptools.HttpParserUpgrade as switch:
+        except message_parser.HttpParserUpgrade as switch:
             if not self._surplus:
                 self._message_done = False
                 self._early = bytes(data[switch.args[0] :])
@@ -340,10 +339,12 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         except BadHttpMessage as exc:
             self._broken(exc)
             return
-        except httptools.HttpParserError as exc:
+        except message_parser.HttpParserError as exc:
             if not self._message_done:
                 cause = (
-                    exc.__context__ if isinstance(exc, httptools.HttpParserCallbackError) else None
+                    exc.__context__
+                    if isinstance(exc, message_parser.HttpParserCallbackError)
+                    else None
                 )
                 self._broken(
                     cause
@@ -447,7 +448,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         exchange.complete = True
         if not self._body_allowed:
             # The parser may wait for a body that will never come.
-            self._parser = httptools.HttpResponseParser(self)
+            self._parser = message_parser.HttpResponseParser(self)
         if self._paused:
             self.resume_reading()
         if HTTP1.on:

@@ -12,11 +12,10 @@ import asyncio
 import re
 from typing import cast
 
-import httptools
-
 from wherry.errors import BadHttpMessage
 from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
+from wherry.protocol.http1 import message_parser
 from wherry.protocol.http1.encoding import can_decode, persists
 from wherry.protocol.http1.exchange import Http1Exchange
 from wherry.protocol.http1.read_pacing import Http1ReadPacing
@@ -81,7 +80,7 @@ class Http1Parsing(Http1ReadPacing):
         super().__init__(loop)
         self.exchange: Http1Exchange | None = None
         self._limits = limits
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = message_parser.HttpResponseParser(self)
         self._begun = False  # the final response is known to begin as one must
         self._beginning: bytearray | None = None  # what came of messages before that is known
         self._body_allowed = True
@@ -153,8 +152,8 @@ class Http1Parsing(Http1ReadPacing):
             return
         try:
             self._parser.feed_data(data[-1:])
-        except httptools.HttpParserUpgrade:
-            raise httptools.HttpParserUpgrade(len(data)) from None
+        except message_parser.HttpParserUpgrade:
+            raise message_parser.HttpParserUpgrade(len(data)) from None
 
     def _ends_before(self, data: memoryview) -> bool:
         """Whether a message that came whole in one read, `data`, ends before `data` does."""
@@ -326,7 +325,7 @@ class Http1Parsing(Http1ReadPacing):
         self._left = 0
         self._borrower = None
         if self._begun:  # the parser still waits for the body
-            self._parser = httptools.HttpResponseParser(self)
+            self._parser = message_parser.HttpResponseParser(self)
         exchange.sink.feed_data(bytes(data[: size + left]))
         if self.exchange is exchange:
             self._message_done = True
