@@ -52,7 +52,7 @@ def run(folder: Path, *arguments: str) -> str:
         text=True,
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(SOURCE)},
-        timeout=40,
+        timeout=200,
         check=False,
     )
     assert found.returncode == 0, found.stderr

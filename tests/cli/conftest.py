@@ -72,7 +72,7 @@ def run_process() -> Callable[..., Ended]:
         command = [sys.executable, "-W", "error", "-m", "wherry.cli", *map(str, words)]
         environ = _environ(**(env or {}))
         done = subprocess.run(
-            command, check=False, capture_output=True, timeout=30, env=environ, **options
+            command, check=False, capture_output=True, timeout=200, env=environ, **options
         )
         return Ended(done.returncode, done.stdout, done.stderr.decode())
 

@@ -201,7 +201,7 @@ def test_an_interrupted_run_tells_what_it_has(wherry_server, tmp_path):
     while not (report.exists() and report.read_text()) and time.monotonic() < deadline:
         time.sleep(0.01)  # a file cannot be awaited
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=200)
     assert process.returncode == 130
     assert "1 of 2 downloads" in out
     assert err == "* interrupted with 1 left; the same command goes on\n"

@@ -26,7 +26,7 @@ def loaded_by(*words: str) -> set[str]:
     """The modules that a command line loads."""
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, *words],
-        check=False, capture_output=True, text=True, timeout=60, env=_environ(),
+        check=False, capture_output=True, text=True, timeout=200, env=_environ(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return set(done.stderr.rpartition("MODULES ")[2].split())
@@ -51,7 +51,7 @@ def test_the_command_line_loads_little_beside_the_client():
     """Click, and what it brings: the number may fall."""
     done = subprocess.run(
         [sys.executable, "-c", "import sys; import wherry; print(len(sys.modules))"],
-        check=True, capture_output=True, text=True, timeout=60, env=_environ(),
+        check=True, capture_output=True, text=True, timeout=200, env=_environ(),
     )  # fmt: skip
     client = int(done.stdout)
     assert len(loaded_by("--version")) <= client + 60

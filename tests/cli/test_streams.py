@@ -19,7 +19,7 @@ def shell(words: str, streams: str, **env: str) -> Ended:
         ["bash", "-c", f"{sys.executable} -W error -m wherry.cli {words} {streams}"],
         check=False,
         capture_output=True,
-        timeout=60,
+        timeout=200,
         stdin=subprocess.DEVNULL,
         env=_environ(**env),
     )

@@ -250,7 +250,7 @@ def test_curl_reads_our_cookies_txt(tmp_path: Path) -> None:
     subprocess.run(
         ["curl", "-s", "-b", tmp_path / "in", "-c", tmp_path / "out", "http://127.0.0.1:1/"],
         check=False,
-        timeout=20,
+        timeout=200,
     )
     again = CookieJar()
     again.load_cookies_txt(tmp_path / "out")

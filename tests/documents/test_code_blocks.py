@@ -254,7 +254,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 def shell(line: str, directory: Path) -> None:
     program = line.split(maxsplit=1)[0]
     assert shutil.which(program), f"{program} is not installed"
-    subprocess.run(["bash", "-ec", line], cwd=directory, check=True, timeout=30)
+    subprocess.run(["bash", "-ec", line], cwd=directory, check=True, timeout=200)
 
 
 async def in_a_program(section: Section, names: dict[str, Any], web: Web) -> None:
