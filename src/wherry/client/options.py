@@ -21,7 +21,14 @@ from wherry.connect.route import ProxyHop
 from wherry.connect.tls.contexts import one_ssl
 from wherry.errors import InvalidURL
 from wherry.redaction import shown_reason
-from wherry.types import LooseCookies, LooseHeaders, Query, StrOrURL
+from wherry.types import (
+    JSONBytesEncoder,
+    JSONDecoder,
+    LooseCookies,
+    LooseHeaders,
+    Query,
+    StrOrURL,
+)
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -416,3 +423,22 @@ def session_timeout(timeout: Any, read_timeout: Any, conn_timeout: float | None)
             total=limits.total, connect=conn_timeout, sock_connect=limits.sock_connect
         )
     return limits
+
+
+def json_library(name: str) -> tuple[JSONBytesEncoder, JSONDecoder]:
+    """What writes and reads JSON in a session that names a library for it.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+        ValueError: It is not known here.
+    """
+    if name != "orjson":
+        raise ValueError(f'json must be "json" or "orjson", not {name!r}')
+    try:
+        import orjson
+    except ModuleNotFoundError as exc:
+        raise ModuleNotFoundError(
+            "json=\"orjson\" needs the package orjson: pip install 'wherry[speedups]'",
+            name="orjson",
+        ) from exc
+    return orjson.dumps, orjson.loads

@@ -258,14 +258,15 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         self,
         *,
         encoding: str | None = None,
-        loads: JSONDecoder = json_module.loads,
+        loads: JSONDecoder | None = None,
         content_type: str | None = "application/json",
     ) -> Any:
         """The body as JSON; None for an empty one.
 
         Args:
             encoding: The text's encoding; None finds it.
-            loads: What decodes the text.
+            loads: What decodes the text; None for what the session's `json=` says, `json.loads` by
+                default.
             content_type: The type that is expected; "application/json" takes every +json too, None
                 takes all.
 
@@ -278,16 +279,8 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             body = await self.read()
         facts = None if self._head is None else self._head.facts
         plain = facts is not None and facts.is_json
-        if not (plain and content_type == "application/json") and not type_matches(
-            self.content_type, content_type
-        ):
-            raise ContentTypeError(
-                self.request_info,
-                self.history,
-                status=self.status,
-                message=f"Attempt to decode JSON with unexpected mimetype: {self.content_type}",
-                headers=self.headers,
-            )
+        if not (plain and content_type == "application/json"):
+            self._check_type(content_type)
         if not body:
             return None
         if encoding is None:
@@ -300,6 +293,11 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         if not text:
             return None
         try:
+            if loads is None:
+                loads, session = _LOADS, self._session
+                # Asked so, a double of a session in a program's tests says nothing.
+                if session is not None and session._json_library == "orjson":
+                    loads = session._json_loads
             if loads is _LOADS and text[0] != "\ufeff":
                 # As `json.loads` would, but that searches for blanks, of which there are none.
                 value, end = _decode(text)
@@ -308,6 +306,17 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             return loads(text)
         except RecursionError:
             raise NestedTooDeeply from None
+
+    def _check_type(self, expected: str | None) -> None:
+        """Raise a `ContentTypeError` if the response is of another type than `expected`."""
+        if not type_matches(self.content_type, expected):
+            raise ContentTypeError(
+                self.request_info,
+                self.history,
+                status=self.status,
+                message=f"Attempt to decode JSON with unexpected mimetype: {self.content_type}",
+                headers=self.headers,
+            )
 
     def _json_encoding(self, body: bytes) -> str:
         """The encoding of JSON that is of another type than usual, or whose first bytes are odd."""

@@ -8,6 +8,7 @@ have in common too (`request_template`).  Nothing is sent from here.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +21,7 @@ from wherry.body.payload.form import payload_of
 from wherry.body.payload.memory import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.headers.validation import ENGINE_FIELDS, SECRET_FIELDS, check_field, field_pairs
 from wherry.client.hooks import HOOKS
-from wherry.client.options import NO_OPTIONS, RequestOptions
+from wherry.client.options import NO_OPTIONS, RequestOptions, json_library
 from wherry.client.origin import base_origin_of
 from wherry.client.plain_urls import is_plain_target, plain_origin, plain_query
 from wherry.client.request import ClientRequest
@@ -35,7 +36,14 @@ from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError, without_
 from wherry.protocol.heads import FieldBlock
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.redaction import shown_reason
-from wherry.types import HttpVersion, JSONBytesEncoder, JSONEncoder, LooseHeaders, StrOrURL
+from wherry.types import (
+    HttpVersion,
+    JSONBytesEncoder,
+    JSONDecoder,
+    JSONEncoder,
+    LooseHeaders,
+    StrOrURL,
+)
 from wherry.version import SERVER_SOFTWARE
 
 if TYPE_CHECKING:
@@ -71,6 +79,8 @@ class RequestBuilder:
         "_default_headers_any",
         "_head_limits",
         "_held_connector",
+        "_json_library",
+        "_json_loads",
         "_json_serialize",
         "_json_serialize_bytes",
         "_limits",
@@ -99,6 +109,8 @@ class RequestBuilder:
     # Whether no class of the program's own has a say in requests.
     _is_plain: bool
     _version: HttpVersion
+    _json_library: str
+    _json_loads: JSONDecoder
     _json_serialize: JSONEncoder
     _json_serialize_bytes: JSONBytesEncoder | None
     _request_class: type[ClientRequest]
@@ -252,6 +264,24 @@ class RequestBuilder:
 
     # The name that sessions derived from aiohttp's call it by.
     _prepare_headers = _merged_headers
+
+    def _set_json(
+        self, library: str, serialize: JSONEncoder, serialize_bytes: JSONBytesEncoder | None
+    ) -> None:
+        """Keep what writes and reads JSON: the functions that the session was given, or those of a
+        library.
+
+        Raises:
+            ModuleNotFoundError: The library is not installed.
+            ValueError: It is not known, or functions are given as well.
+        """
+        self._json_library = library
+        self._json_serialize, self._json_serialize_bytes = serialize, serialize_bytes
+        self._json_loads = json.loads
+        if library != "json":
+            if serialize_bytes is not None or serialize is not json.dumps:
+                raise ValueError("json= says what writes: leave out json_serialize")
+            self._json_serialize_bytes, self._json_loads = json_library(library)
 
     def _payload(self, options: RequestOptions) -> Payload | None:
         """The body that the options ask for, made once for all hops and tries."""
