@@ -101,6 +101,8 @@ LATE = {
     "hashlib",
     "hmac",
     "pickle",
+    # What is said of a call that has failed.
+    "wherry.client.mistakes",
     # Each command of the command line loads its own.
     "wherry.cli.bars",
     "wherry.cli.bodies",

@@ -272,13 +272,21 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"wherry.{name}")
     if name not in _LATER:
-        raise AttributeError(f"module 'wherry' has no attribute {name!r}")
+        raise AttributeError(f"module 'wherry' has no attribute {name!r}{_hint(name)}")
     value = globals()[name] = getattr(import_module(_LATER[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_MODULES})
+
+
+def _hint(name: str) -> str:
+    """What stands here for a name of another client's."""
+    if name.startswith("_"):
+        return ""
+    hint: str = import_module("wherry.client.mistakes").name_hint(name)
+    return hint
 
 
 # For programs that reach inside aiohttp: the core itself knows nothing of them.

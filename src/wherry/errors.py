@@ -341,13 +341,29 @@ class UnixClientConnectorError(ClientConnectorError):
 class ClientProxyConnectionError(ClientConnectorError):
     """A proxy could not be reached, or did not speak its protocol."""
 
+    def __str__(self) -> str:
+        return printable(
+            f"Cannot connect to the proxy {self.host}:{self.port} "
+            f"[{self.strerror or self._os_error}]"
+        )
+
 
 class ClientSSLError(ClientConnectorError):
     """TLS could not be set up."""
 
 
+# What OpenSSL says of bytes that are no TLS at all.
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
+
+
 class ClientConnectorSSLError(ClientSSLError, ssl.SSLError):
     """The TLS handshake failed."""
+
+    def __str__(self) -> str:
+        hint = ""
+        if getattr(self._os_error, "reason", None) in _NO_TLS:
+            hint = ": the server does not speak TLS on this port; is it http:// (ws://)?"
+        return f"{super().__str__()}{hint}"
 
 
 class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
@@ -376,7 +392,36 @@ class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
         return printable(
             f"Cannot connect to host {self.host}:{self.port} ssl:{self.ssl} "
             f"[{type(self._certificate_error).__name__}: {self._certificate_error.args}]"
+            f"{_certificate_hint(self._certificate_error)}"
         )
+
+
+# OpenSSL's numbers for what is wrong with a certificate (x509_vfy.h), as far as there is a mend.
+_UNTRUSTED = frozenset({2, 18, 19, 20, 21})
+_EXPIRED, _NOT_YET = 10, 9
+_WRONG_NAME = frozenset({62, 64})
+
+
+def _certificate_hint(error: Exception) -> str:
+    """Which check failed, and what to do about it."""
+    code = getattr(error, "verify_code", None)
+    said = getattr(error, "verify_message", None) or "it was refused"
+    if code in _UNTRUSTED:
+        return (
+            f": nobody who is trusted has signed the certificate ({said}); trust its authority by "
+            "ssl=ssl.create_default_context(cafile=...) (--cacert of the command), or check "
+            "nothing by ssl=False"
+        )
+    if code in _WRONG_NAME:
+        return (
+            f": the certificate is for another name ({said}); server_hostname= says which name to "
+            "check"
+        )
+    if code == _EXPIRED:
+        return ": the certificate has expired; the server needs a new one (is your clock right?)"
+    if code == _NOT_YET:
+        return ": the certificate is not valid yet; is your clock right?"
+    return ""
 
 
 class ServerConnectionError(ClientConnectionError):

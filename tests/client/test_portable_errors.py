@@ -44,7 +44,8 @@ def check(exc: BaseException) -> None:
         assert type(other) is type(exc), name
         assert str(other) == str(exc), name
         assert other.extra == {"mine": 1}
-        assert other.__notes__ == ["a note"]
+        assert other.__notes__ == exc.__notes__
+        assert other.__notes__[-1] == "a note"
         assert len(other.args) == len(exc.args)
         if isinstance(exc, wherry.ClientResponseError):
             assert (other.status, other.message, other.code) == (

@@ -13,6 +13,31 @@ ClientHandlerType = Callable[["ClientRequest"], Awaitable["ClientResponse"]]
 ClientMiddlewareType = Callable[["ClientRequest", ClientHandlerType], Awaitable["ClientResponse"]]
 
 
+def checked_middlewares(
+    middlewares: Sequence[ClientMiddlewareType],
+) -> Sequence[ClientMiddlewareType]:
+    """`middlewares` as they were given.
+
+    Raises:
+        TypeError: They are no sequence of things to call, or a class is among them.
+    """
+    if not isinstance(middlewares, Sequence):
+        raise TypeError(
+            f"middlewares= takes a list: middlewares=[...], not {type(middlewares).__name__}"
+        )
+    for each in middlewares:
+        if isinstance(each, type):
+            raise TypeError(
+                f"the middleware {each.__name__} is a class: give an object, {each.__name__}()"
+            )
+        if not callable(each):
+            raise TypeError(
+                f"a middleware is called with (request, handler), and {type(each).__name__} "
+                "cannot be called"
+            )
+    return middlewares
+
+
 def build_client_middlewares(
     handler: ClientHandlerType, middlewares: Sequence[ClientMiddlewareType]
 ) -> ClientHandlerType:

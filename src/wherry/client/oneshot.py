@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from wherry.client.options import _RequestOptions
 from wherry.client.response import ClientResponse
@@ -23,6 +23,36 @@ class _SessionRequestContextManager:
         self._coro = coro
         self._session = session
         self._resp: ClientResponse | None = None
+
+    if not TYPE_CHECKING:  # a checker finds the mistake itself
+
+        def __await__(self) -> Any:
+            raise self._misused("await")
+
+        def __enter__(self) -> None:
+            raise self._misused("with")
+
+        def __exit__(self, *_: object) -> None:
+            """Never reached: `__enter__` raises."""
+
+        def __getattr__(self, name: str) -> Any:
+            hint = (
+                "; it becomes a response by `async with`" if hasattr(ClientResponse, name) else ""
+            )
+            raise AttributeError(
+                f"what wherry.request() gives has no attribute {name!r}{hint}", name=name, obj=self
+            )
+
+        def _misused(self, word: str) -> TypeError:
+            self._coro.close()
+            connector = self._session.connector
+            if self._session.connector_owner and connector is not None:
+                connector.close()  # nothing is open: this says that nobody forgot it
+            self._session.detach()
+            return TypeError(
+                f"use `async with wherry.request(...) as response:`, in place of `{word}`: the "
+                "session behind it ends with the block"
+            )
 
     async def __aenter__(self) -> ClientResponse:
         try:

@@ -14,7 +14,7 @@ from yarl import URL
 from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.body.payload.form import form_with_files
-from wherry.client.middleware import ClientMiddlewareType
+from wherry.client.middleware import ClientMiddlewareType, checked_middlewares
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
 from wherry.connect.proxy.hops import hops_of
 from wherry.connect.route import ProxyHop
@@ -181,8 +181,15 @@ def as_timeout(value: Any) -> ClientTimeout | None:
     # As aiohttp's sessions.
     raise ValueError(
         f"timeout parameter cannot be of {type(value)} type, "
-        "please use 'timeout=ClientTimeout(...)'"
+        f"please use 'timeout=ClientTimeout({_limits_meant(value)})'"
     )
+
+
+def _limits_meant(value: Any) -> str:
+    """What a `ClientTimeout` would have to say for requests' pair of (connect, read)."""
+    if isinstance(value, tuple) and len(value) == 2:
+        return f"sock_connect={value[0]!r:.20}, sock_read={value[1]!r:.20}"
+    return "..."
 
 
 class RequestOptions:
@@ -308,7 +315,7 @@ class RequestOptions:
         if max_body_size is not None:
             max_body_size = whole_number("max_body_size", max_body_size, negative=False)
         self.max_body_size = max_body_size
-        self.middlewares = middlewares
+        self.middlewares = None if middlewares is None else checked_middlewares(middlewares)
         self.limits = (max_line_size, max_field_size, max_headers)
         self.upload_tracker = upload_tracker
         self.upgrade = upgrade
@@ -339,6 +346,8 @@ class RequestOptions:
         if said.get("max_body_size") is not None:
             size = whole_number("max_body_size", said["max_body_size"], negative=False)
             options.max_body_size = size
+        if said.get("middlewares") is not None:
+            checked_middlewares(said["middlewares"])
         return options
 
 
@@ -392,7 +401,10 @@ def check_base_url(base_url: StrOrURL | None) -> URL | None:
 
 def check_auth(auth: BasicAuth | None) -> BasicAuth | None:
     if auth is not None and not isinstance(auth, BasicAuth):
-        raise TypeError("BasicAuth() tuple is required instead")
+        raise TypeError(
+            "BasicAuth() tuple is required instead: auth=BasicAuth(login, password); for other "
+            "kinds there are middlewares"
+        )
     return auth
 
 

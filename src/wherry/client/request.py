@@ -254,7 +254,10 @@ class ClientRequest(metaclass=WatchedClass):
 
     def _take_auth(self, auth: BasicAuth, names: frozenset[str]) -> None:
         if not isinstance(auth, BasicAuth):
-            raise TypeError("BasicAuth() tuple is required instead")
+            raise TypeError(
+                "BasicAuth() tuple is required instead: auth=BasicAuth(login, password); for other "
+                "kinds there are middlewares"
+            )
         if "authorization" in names:
             raise ValueError(
                 "Cannot combine AUTHORIZATION header with AUTH argument or credentials encoded in "

@@ -78,6 +78,13 @@ class _RequestContextManager(_BaseRequestContextManager[ClientResponse]):
                 obj=self,
             )
 
+        def __enter__(self) -> None:
+            self.close()
+            raise TypeError("use `async with` for a request, in place of `with`")
+
+        def __exit__(self, *_: object) -> None:
+            """Never reached: `__enter__` raises."""
+
     async def __aenter__(self) -> ClientResponse:
         self._resp = response = await self._coro
         try:  # noqa: SIM105  (the hot path)
@@ -120,3 +127,26 @@ class _WSRequestContextManager(_ForWebSockets):
     """A WebSocket that was asked for."""
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:  # a checker finds the mistake itself
+
+        def __getattr__(self, name: str) -> Any:
+            from wherry.client.websocket.websocket import ClientWebSocketResponse
+
+            hint = (
+                "; it becomes a WebSocket by `async with` or `await`"
+                if hasattr(ClientWebSocketResponse, name)
+                else ""
+            )
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{hint}",
+                name=name,
+                obj=self,
+            )
+
+        def __enter__(self) -> None:
+            self.close()
+            raise TypeError("use `async with` for a WebSocket, in place of `with`")
+
+        def __exit__(self, *_: object) -> None:
+            """Never reached: `__enter__` raises."""

@@ -51,6 +51,10 @@ if TYPE_CHECKING:
 # of closed.
 DRAIN_LIMIT = 64 * 1024
 DRAIN_SECONDS = 1.0
+_CLOSED = (
+    "Connection closed: the response was released before its body was read; read it before the "
+    "block of `async with` ends, and before release() or close()"
+)
 
 
 class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
@@ -215,7 +219,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             if traces is not None:
                 await traces.response_chunk_received(self.method, self._url, body)
         elif self._released:
-            raise ClientConnectionError("Connection closed")
+            raise ClientConnectionError(_CLOSED)
         return self._body
 
     def _may_read_again(self, exc: BaseException) -> bool:
@@ -483,10 +487,10 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             return
         stream, content = self._stream, self.content
         if stream is not None:
-            stream.drop(stream.exception() or ClientConnectionError("Connection closed"))
+            stream.drop(stream.exception() or ClientConnectionError(_CLOSED))
         # A copy of it; a stream of the program's own is left alone.
         if content is not stream and isinstance(content, StreamReader):
-            content.drop(content.exception() or ClientConnectionError("Connection closed"))
+            content.drop(content.exception() or ClientConnectionError(_CLOSED))
 
     @property
     def output_size(self) -> int:
@@ -528,16 +532,36 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             ClientResponseError: With the status, the reason and the fields.
         """
         if not self.ok:
-            assert self.reason is not None
+            from wherry.client.mistakes import error_body, standard_reason
+
+            beginning = error_body(self)
             # In a context the response is released at its end, and may still be read there.
             if not self._in_context:
                 self.release()
-            raise ClientResponseError(
+            error = ClientResponseError(
                 self.request_info,
                 self.history,
                 status=self.status,
-                message=self.reason,
+                message=self.reason or standard_reason(self.status),
                 headers=self.headers,
+            )
+            if beginning:
+                error.add_note(f"the body of the answer begins: {beginning}")
+            raise error
+
+    if not TYPE_CHECKING:  # a checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            # Only what is not there comes here, most often what another client's responses have.
+            hint = ""
+            if not name.startswith("_"):
+                from wherry.client.mistakes import missing_attribute
+
+                hint = missing_attribute("response", name)
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{hint}",
+                name=name,
+                obj=self,
             )
 
     async def wait_for_close(self) -> None:

@@ -7,6 +7,7 @@ pipeline.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json as json_module
 import os
 import sys
@@ -15,7 +16,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, Never, Self, Unpack, cast
 
 from multidict import istr
 from yarl import URL
@@ -24,7 +25,7 @@ from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.body.payload.base import Payload
 from wherry.client.headers.validation import check_method
-from wherry.client.middleware import ClientMiddlewareType
+from wherry.client.middleware import ClientMiddlewareType, checked_middlewares
 from wherry.client.options import (
     NO_OPTIONS,
     UNSET,
@@ -47,6 +48,7 @@ from wherry.client.sending.request_template import USUAL_METHODS
 from wherry.client.session_properties import SessionProperties
 from wherry.client.timeouts import ClientTimeout, Deadline, DeadlineWheel
 from wherry.client.tracing.signals import TraceConfig, Traces
+from wherry.connect.base_connector import running_loop
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.connect.hooks import CHANGES
 from wherry.connect.proxy.hops import Proxy
@@ -75,6 +77,9 @@ if TYPE_CHECKING:
 PAYLOAD_CLOSE_SECONDS = 1.0
 # An empty set of its own would be a thirtieth of a session.
 _NO_NAMES: frozenset[istr] = frozenset()
+
+
+_CLOSED = "Session is closed: requests are made inside its `async with`, or before its close()"
 
 
 class ClientSession(SessionProperties):
@@ -171,15 +176,14 @@ class ClientSession(SessionProperties):
         ssl_shutdown_timeout: float | None = UNSET,
         proxy_headers: LooseHeaders | None = None,
         proxy_ssl: SSLOption | None = None,
+        **unknown: Never,
     ) -> None:
         # Set first: a session whose making failed is closed without noise.
         self._held_connector: BaseConnector | None = None
+        if unknown:
+            raise _unknown_argument(unknown)
         super().__init__(headers)
-        if loop is None:
-            loop = connector._loop if connector is not None else asyncio.get_running_loop()
-        if connector is not None and connector._loop is not loop:
-            raise RuntimeError("Session and connector has to use same event loop")
-        self._loop = loop
+        self._loop = loop = _loop_of(loop, connector)
         self._base_url = check_base_url(base_url)
         self._base_origin = None if self._base_url is None else base_origin_of(self._base_url)
         self._timeout = session_timeout(timeout, read_timeout, conn_timeout)
@@ -210,7 +214,7 @@ class ClientSession(SessionProperties):
         self._request_class = request_class
         self._response_class = response_class
         self._own_ws_response_class = ws_response_class
-        self._middlewares = tuple(middlewares)
+        self._middlewares = tuple(checked_middlewares(middlewares))
         self._skip_auto_headers = (
             frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
         )
@@ -333,7 +337,7 @@ class ClientSession(SessionProperties):
         try:
             connector = self._held_connector
             if connector is None or connector.closed:
-                raise RuntimeError("Session is closed")
+                raise RuntimeError(_CLOSED)
             if kwargs and self._base_origin is not None:
                 kwargs = cast(
                     "_RequestOptions", self._given_away(str_or_url, cast("dict[str, Any]", kwargs))
@@ -359,11 +363,29 @@ class ClientSession(SessionProperties):
             if method not in USUAL_METHODS:
                 method = check_method(method)
             return await pipeline.fetch(self, method, url, options)
-        except BaseException:
+        except BaseException as exc:
             tracker = kwargs.get("upload_tracker")
             if tracker is not None:
                 tracker.give_up()  # who waits for it must not wait for ever
+            self._explain(exc, "a request", str_or_url, kwargs, _RequestOptions)
             raise
+
+    def _explain(
+        self, exc: BaseException, call: str, url: object, given: Any, options: type
+    ) -> None:
+        """Raise what a person needs to hear where the interpreter has said it badly.
+
+        Raises:
+            TypeError: A keyword is no argument of this call, or of a form that it does not take.
+        """
+        if isinstance(exc, (TypeError, ValueError, AttributeError)):
+            from wherry.client.mistakes import unknown_keyword, wrong_form
+
+            message = unknown_keyword(call, given, options.__annotations__) or wrong_form(
+                exc, url, given
+            )
+            if message is not None:
+                raise TypeError(message) from None
 
     def get(
         self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Unpack[_WithData]
@@ -522,9 +544,13 @@ class ClientSession(SessionProperties):
     async def _ws_connect(
         self, url: StrOrURL, **kwargs: Unpack[_WSConnectOptions]
     ) -> ClientWebSocketResponse:
-        from wherry.client.websocket.connect import connect_websocket
+        from wherry.client.websocket.connect import _WSConnectOptions, connect_websocket
 
-        return await connect_websocket(self, url, **kwargs)
+        try:
+            return await connect_websocket(self, url, **kwargs)
+        except TypeError as exc:
+            self._explain(exc, "ws_connect", url, kwargs, _WSConnectOptions)
+            raise
 
     @property
     def _ws_response_class(self) -> type[ClientWebSocketResponse]:
@@ -600,8 +626,23 @@ class ClientSession(SessionProperties):
     def closed(self) -> bool:
         return self._connector is None or self._connector.closed
 
+    if not TYPE_CHECKING:  # a checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            # Only what is not there comes here.
+            hint = ""
+            if not name.startswith("_"):
+                from wherry.client.mistakes import missing_attribute
+
+                hint = missing_attribute("session", name)
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{hint}",
+                name=name,
+                obj=self,
+            )
+
     def __enter__(self) -> None:
-        raise TypeError("Use async with instead")
+        raise TypeError("Use async with instead: async with ClientSession() as session:")
 
     def __exit__(self, *_: object) -> None:
         """Never reached: `__enter__` raises."""
@@ -616,6 +657,27 @@ class ClientSession(SessionProperties):
         tb: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def _loop_of(
+    loop: asyncio.AbstractEventLoop | None, connector: BaseConnector | None
+) -> asyncio.AbstractEventLoop:
+    """The loop of a new session: the one that is given, the connector's, or the running one."""
+    if loop is None:
+        loop = connector._loop if connector is not None else running_loop("ClientSession")
+    if connector is not None and connector._loop is not loop:
+        raise RuntimeError(
+            "Session and connector has to use same event loop: make both in the same coroutine"
+        )
+    return loop
+
+
+def _unknown_argument(given: Iterable[str]) -> TypeError:
+    """What to raise for keywords that a session has not."""
+    from wherry.client.mistakes import unknown_keyword
+
+    known = inspect.signature(ClientSession.__init__).parameters.keys() - {"self", "unknown"}
+    return TypeError(unknown_keyword("ClientSession", given, known))
 
 
 def _class_changed(cls: type, _name: str) -> None:

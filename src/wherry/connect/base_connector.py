@@ -550,7 +550,10 @@ def running_loop(name: str) -> asyncio.AbstractEventLoop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        raise RuntimeError(f"no running event loop: make a {name} inside a coroutine") from None
+        raise RuntimeError(
+            f"no running event loop: make a {name} inside a coroutine (async def main(): ...), "
+            "which asyncio.run(main()) runs"
+        ) from None
 
 
 def _close_without_loop(connections: list[Connection]) -> None:

@@ -123,11 +123,17 @@ class Cookie:
 
 
 def loose_pairs(cookies: LooseCookies) -> Iterable[tuple[str, Any]]:
-    """The names and values of whatever a program may pass as cookies."""
+    """The names and values of whatever a program may pass as cookies.
+
+    Raises:
+        TypeError: It is neither a mapping nor pairs.
+    """
     if isinstance(cookies, Morsel):
         return ((cookies.key, cookies),)
     if isinstance(cookies, Mapping):
         return cookies.items()
+    if isinstance(cookies, (str, bytes)) or not isinstance(cookies, Iterable):
+        raise TypeError(f"cookies= takes a mapping or pairs, not {type(cookies).__name__}")
     return cookies
 
 

@@ -13,8 +13,13 @@ from collections.abc import AsyncGenerator, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, cast
 
-import certifi
-from aiogram.__meta__ import __version__ as aiogram_version
+try:
+    import certifi
+    from aiogram.__meta__ import __version__ as aiogram_version
+except ModuleNotFoundError as _exc:  # pragma: no cover
+    raise ModuleNotFoundError(
+        f"WherrySession needs {_exc.name}: pip install 'wherry[aiogram]'", name=_exc.name
+    ) from _exc
 from aiogram.client.session.base import BaseSession
 from aiogram.exceptions import TelegramNetworkError
 from aiogram.methods.base import TelegramMethod, TelegramType

@@ -14,8 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry import context as otel_context
-from opentelemetry import metrics, propagate, trace
+try:
+    from opentelemetry import context as otel_context
+    from opentelemetry import metrics, propagate, trace
+except ModuleNotFoundError as _exc:  # pragma: no cover
+    raise ModuleNotFoundError(
+        "traces need opentelemetry-api: pip install 'wherry[opentelemetry]'", name=_exc.name
+    ) from _exc
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from yarl import URL
 

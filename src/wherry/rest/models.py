@@ -58,6 +58,21 @@ def _msgspec() -> Any:
     return msgspec
 
 
+def _needed_msgspec() -> Any:
+    """msgspec, for what only it can read and write.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+    """
+    try:
+        import msgspec
+    except ModuleNotFoundError as exc:
+        raise ModuleNotFoundError(
+            "such a model needs msgspec: pip install 'wherry[rest]'", name="msgspec"
+        ) from exc
+    return msgspec
+
+
 def encode(value: Any) -> Any:
     """What JSON is made of instead of `value`: for ``json.dumps(default=encode)``.
 
@@ -72,9 +87,7 @@ def encode(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if hasattr(value, "__struct_fields__") or hasattr(value, "__attrs_attrs__"):
-        import msgspec
-
-        return msgspec.to_builtins(value, enc_hook=encode)
+        return _needed_msgspec().to_builtins(value, enc_hook=encode)
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, (dt.date, dt.time)):
@@ -192,8 +205,7 @@ def _decode(value: Any, model: Any) -> Any:
 
 
 def _by_msgspec(value: Any, model: Any) -> Any:
-    import msgspec
-
+    msgspec = _needed_msgspec()
     try:
         return msgspec.convert(value, model, str_keys=True, dec_hook=_decode_custom)
     except msgspec.ValidationError as exc:

@@ -161,6 +161,19 @@ class StreamReader(ZeroCopyStream):
         """Iterate over what `readchunk` gives: (data, end_of_http_chunk)."""
         return ChunkTupleAsyncStreamIterator(self)
 
+    def beginning(self, size: int) -> bytes:
+        """At most `size` bytes of the body's beginning, as far as they have arrived and nothing was
+        read; they stay to be read.
+        """
+        raw = self._raw
+        if raw is None or self._cursor or self._buffer is not None or self._exception is not None:
+            return b""
+        if self.decoder is None:
+            return b"".join(raw[:size])[:size]
+        if not self._eof or self._size > OFFLOAD_INPUT:
+            return b""
+        return (self.decoder.whole(b"".join(raw), DECODE_STEP) or b"")[:size]
+
     def take_whole(self) -> bytes | None:
         """All of the body, if it has arrived, nothing was read and it is quickly decoded; else
         None.

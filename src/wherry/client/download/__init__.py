@@ -341,7 +341,9 @@ def _answer(response: ClientResponse, place: str) -> Answer:
 
 def _no_file(response: ClientResponse) -> ClientResponseError:
     """What came is no file: a redirect, a "not modified" or a mere part takes no file's place."""
-    message = response.reason or ""
+    from wherry.client.mistakes import standard_reason
+
+    message = response.reason or standard_reason(response.status)
     if response.status < 400:
         message = f"{message}: this is not the file".lstrip(": ")
     return ClientResponseError(

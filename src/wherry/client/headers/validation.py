@@ -108,10 +108,16 @@ def check_field(name: str, value: str) -> str:
 
 
 def field_pairs(headers: LooseHeaders) -> Iterable[tuple[str, str]]:
-    """The pairs of any form of `headers=` that the API takes."""
+    """The pairs of any form of `headers=` that the API takes.
+
+    Raises:
+        TypeError: It is of none.
+    """
     # A dict first: asking the abstract class costs more than all the rest.
     if type(headers) is dict or isinstance(headers, Mapping):
         return cast("Iterable[tuple[str, str]]", headers.items())
+    if isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
+        raise TypeError(f"headers= takes a mapping or pairs, not {type(headers).__name__}")
     return headers
 
 

@@ -1,0 +1,255 @@
+"""What to say when a call has failed: other clients' words and ours for them, what was given in a
+wrong form, and what an error answer says itself.
+
+It is loaded when a call has failed already, so that a right call pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from http import HTTPStatus
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any
+
+from yarl import URL
+
+from wherry.body.charset import known_charset
+from wherry.errors import ClientPayloadError, printable
+from wherry.redaction import HIDDEN, is_secret_name, shown_url
+
+if TYPE_CHECKING:
+    from wherry.client.response import ClientResponse
+
+__all__ = (
+    "body_beginning",
+    "error_body",
+    "missing_attribute",
+    "name_hint",
+    "standard_reason",
+    "unknown_keyword",
+    "wrong_form",
+)
+
+# Characters of a body that are shown, and bytes that are looked at for them.
+SHOWN, SEEN = 200, 2048
+_TEXT = re.compile(
+    r"text/|application/(?:[\w.-]+\+)?(?:json|xml)|application/x-www-form", re.IGNORECASE
+)
+# A member of a JSON object, cut off or not.
+_MEMBER = re.compile(r'"([^"\\]{1,128})"(\s*:\s*)"(?:[^"\\]|\\.)*(?:"|\Z)')
+
+# Arguments that requests, httpx and urllib3 have, and what stands for them here.
+_ARGUMENTS = {
+    "body": "data=",
+    "ca_certs": "ssl=ssl.create_default_context(cafile=...)",
+    "cert": "ssl=context, an ssl.SSLContext with load_cert_chain(...)",
+    "client_cert": "ssl=context, an ssl.SSLContext with load_cert_chain(...)",
+    "content": "data=",
+    "event_hooks": "middlewares= or trace_configs= of ClientSession",
+    "extensions": "trace_request_ctx= or middlewares=",
+    "fields": "params= or data=",
+    "follow_redirects": "allow_redirects=",
+    "hooks": "middlewares= or trace_configs= of ClientSession",
+    "http2": 'connector=TCPConnector(protocols=("h2", "http/1.1")) of ClientSession',
+    "limit": "connector=TCPConnector(limit=...) of ClientSession",
+    "limits": "connector=TCPConnector(limit=..., limit_per_host=...) of ClientSession",
+    "max_size": "max_msg_size= (WebSocket) or max_body_size=",
+    "mounts": "proxy= or connector= of ClientSession",
+    "open_timeout": "timeout=ClientTimeout(total=...)",
+    "ping_interval": "heartbeat=",
+    "ping_timeout": "heartbeat=",
+    "proxies": "proxy=",
+    "proxy_url": "proxy=",
+    "query": "params=",
+    "redirect": "allow_redirects=",
+    "stream": "nothing: bodies are streamed always, read response.content for pieces",
+    "subprotocols": "protocols=",
+    "additional_headers": "headers=",
+    "extra_headers": "headers=",
+    "transport": "connector= of ClientSession",
+    "url_params": "params=",
+    "user_agent": 'headers={"User-Agent": ...}',
+    "verify": "ssl=False to check nothing, or ssl=context with a context of your own",
+}
+# What belongs to the session, and is looked for at a request.
+_OF_SESSIONS = {
+    "base_url", "connector", "connector_owner", "cookie_jar", "fallback_charset_resolver",
+    "json_serialize", "json_serialize_bytes", "requote_redirect_url", "trace_configs", "trust_env",
+    "version", "request_class", "response_class",
+}  # fmt: skip
+# Attributes of other clients' objects.
+_OF_RESPONSES = {
+    "status_code": "status",
+    "iter_content": "content.iter_chunked(size)",
+    "iter_bytes": "content.iter_chunked(size)",
+    "iter_raw": "content.iter_any()",
+    "aiter_bytes": "content.iter_chunked(size)",
+    "aiter_raw": "content.iter_any()",
+    "iter_lines": "content, by `async for line in response.content`",
+    "aiter_lines": "content, by `async for line in response.content`",
+    "aiter_text": "content.iter_chunked(size), whose pieces are bytes",
+    "aread": "read()",
+    "aclose": "close()",
+    "elapsed": "the trace_configs= of the session, which tell each step's time",
+    "encoding": "get_encoding()",
+    "is_success": "ok",
+    "is_error": "ok, the opposite",
+    "is_redirect": "status, with allow_redirects=False",
+    "is_closed": "closed",
+    "reason_phrase": "reason",
+    "http_version": "version",
+    "raw": "content",
+    "next_request": "headers['Location'], with allow_redirects=False",
+    "apparent_encoding": "get_encoding()",
+    "body": "read()",
+    "data": "read()",
+}
+_OF_SESSIONS_ATTRIBUTES = {
+    "send": "request(method, url, ...)",
+    "mount": "a connector= of ClientSession",
+    "stream": "get(url), by `async with`: bodies are streamed always",
+    "build_request": "request(method, url, ...)",
+    "aclose": "close()",
+    "is_closed": "closed",
+    "cookies": "cookie_jar",
+    "params": "the arguments of each request",
+    "proxies": "the proxy= of ClientSession",
+    "verify": "the ssl= of TCPConnector",
+    "websocket_connect": "ws_connect(url)",
+}
+_NAMES = {
+    "AsyncClient": "wherry.ClientSession",
+    "Client": "wherry.ClientSession",
+    "Session": "wherry.ClientSession",
+    "Timeout": "wherry.ClientTimeout",
+    "Limits": "wherry.TCPConnector(limit=..., limit_per_host=...)",
+    "HTTPError": "wherry.ClientError, or wherry.ClientResponseError for a status",
+    "HTTPStatusError": "wherry.ClientResponseError",
+    "RequestException": "wherry.ClientError",
+    "ConnectError": "wherry.ClientConnectorError",
+    "ConnectTimeout": "wherry.ConnectionTimeoutError",
+    "ReadTimeout": "wherry.SocketTimeoutError",
+    "Timeouts": "wherry.ClientTimeout",
+    "TimeoutException": "TimeoutError",
+    "Response": "wherry.ClientResponse",
+    "Request": "wherry.ClientRequest",
+    "HTTPTransport": "wherry.TCPConnector",
+    "AsyncHTTPTransport": "wherry.TCPConnector",
+    "HTTPAdapter": "wherry.TCPConnector",
+    "Proxy": "the argument proxy=",
+    "Cookies": "wherry.CookieJar",
+    "HTTPBasicAuth": "wherry.BasicAuth",
+    "HTTPDigestAuth": "wherry.DigestAuthMiddleware",
+    "DigestAuth": "wherry.DigestAuthMiddleware",
+    "Retry": "wherry.RetryMiddleware",
+    "stream": "wherry.request(method, url), by `async with`",
+}
+_VERBS = {"get", "post", "put", "patch", "delete", "head", "options"}
+
+
+def unknown_keyword(call: str, given: Iterable[str], known: Iterable[str]) -> str | None:
+    """What is wrong with the keywords of a call; None where nothing is.
+
+    Args:
+        call: What was called, for a person.
+        given: The keywords that it got.
+        known: Those that it takes.
+    """
+    known = frozenset(known)
+    for name in given:
+        if name not in known:
+            return f"{call} has no argument {name!r}{_argument_hint(name, known)}"
+    return None
+
+
+def _argument_hint(name: str, known: frozenset[str]) -> str:
+    if ours := _ARGUMENTS.get(name):
+        return f": say {ours}"
+    if name in _OF_SESSIONS:
+        return f": {name}= is an argument of ClientSession"
+    if near := get_close_matches(name, known, 1):
+        return f": did you mean {near[0]}=?"
+    return ""
+
+
+def missing_attribute(kind: str, name: str) -> str:
+    """What to say of an attribute that a "response" or a "session" has not, and others' have."""
+    table = _OF_RESPONSES if kind == "response" else _OF_SESSIONS_ATTRIBUTES
+    ours = table.get(name)
+    return "" if ours is None else f": a {kind} of wherry has {ours}"
+
+
+def name_hint(name: str) -> str:
+    """What to say of a name that the package has not, and another client has."""
+    if name in _VERBS:
+        return (
+            f": `async with wherry.ClientSession() as session: await session.{name}(url)`, or "
+            f"`async with wherry.request({name.upper()!r}, url)` for one request"
+        )
+    ours = _NAMES.get(name)
+    return "" if ours is None else f": say {ours}"
+
+
+def wrong_form(error: BaseException, url: object, given: Mapping[str, Any]) -> str | None:
+    """What of a request was given in a form that no request takes; None where nothing was.
+
+    Args:
+        error: What came of it.
+        url: What was given as its URL.
+        given: Its keywords.
+    """
+    said = str(error)
+    if not isinstance(url, str | URL) and said.startswith("Constructor parameter"):
+        return f"a request's URL is a str or a yarl.URL, not {type(url).__name__}"
+    check = given.get("raise_for_status")
+    if callable(check) and not iscoroutinefunction(check) and "await" in said:
+        return "raise_for_status= takes True, or a coroutine function (async def) of the response"
+    return None
+
+
+def standard_reason(status: int) -> str:
+    """The reason phrase that IANA's registry has for a status; "" for one that it has not.
+
+    >>> standard_reason(404), standard_reason(599)
+    ('Not Found', '')
+    """
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def body_beginning(text: str) -> str:
+    """How a text begins, in one line, without the values of what is secret by its name.
+
+    >>> body_beginning('{"error": "gone",\\n "token": "abc"}')
+    '{"error": "gone", "token": "***"}'
+    """
+    text = " ".join(text[:SEEN].split())
+    hidden = shown_url(_MEMBER.sub(_hide, text))
+    return printable(hidden[:SHOWN] + ("..." if len(hidden) > SHOWN else ""))
+
+
+def _hide(found: re.Match[str]) -> str:
+    name, colon = found.groups()
+    return f'"{name}"{colon}"{HIDDEN}"' if is_secret_name(name) else found[0]
+
+
+def error_body(response: ClientResponse) -> str:
+    """How the body of `response` begins, if it is a text that has arrived; reading it later gives
+    it whole all the same.
+    """
+    if not _TEXT.match(response.content_type):
+        return ""
+    body = response._body
+    if body is None:
+        beginning = getattr(response.content, "beginning", None)
+        if beginning is None:
+            return ""  # a stream of the program's own
+        try:
+            body = beginning(SEEN)
+        except ClientPayloadError:
+            return ""
+    return body_beginning(body[:SEEN].decode(known_charset(response.charset) or "utf-8", "replace"))

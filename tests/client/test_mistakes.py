@@ -1,0 +1,429 @@
+"""Mistakes of the first hour: the message names the mistake and the mend."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.servers.raw import RawServer, read_request, response
+
+import wherry
+from wherry.client.mistakes import body_beginning, unknown_keyword
+from wherry.client.options import _RequestOptions
+
+Start = Callable[..., Awaitable[RawServer]]
+SOURCE = Path(wherry.__file__).parents[1]
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        await read_request(reader)
+        writer.write(response(b"ok"))
+
+
+# What was said, and what the message must say.
+REQUESTS: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
+    ({"timeuot": 5}, TypeError, ("'timeuot'", "timeout=")),
+    ({"verify": False}, TypeError, ("'verify'", "ssl=False")),
+    ({"cert": "a"}, TypeError, ("'cert'", "ssl=", "load_cert_chain")),
+    ({"content": b"x"}, TypeError, ("'content'", "data=")),
+    ({"body": b"x"}, TypeError, ("'body'", "data=")),
+    ({"proxies": {}}, TypeError, ("'proxies'", "proxy=")),
+    ({"follow_redirects": True}, TypeError, ("'follow_redirects'", "allow_redirects=")),
+    ({"stream": True}, TypeError, ("'stream'", "response.content")),
+    ({"trust_env": True}, TypeError, ("'trust_env'", "ClientSession")),
+    ({"quite_unknown": True}, TypeError, ("a request has no argument 'quite_unknown'",)),
+    ({"auth": ("a", "b")}, TypeError, ("auth=BasicAuth(login, password)", "middlewares")),
+    (
+        {"middlewares": [wherry.RetryMiddleware]},
+        TypeError,
+        ("RetryMiddleware is a class", "RetryMiddleware()"),
+    ),
+    (
+        {"middlewares": wherry.RetryMiddleware()},
+        TypeError,
+        ("middlewares=[...]", "RetryMiddleware"),
+    ),
+    ({"middlewares": ["retry"]}, TypeError, ("(request, handler)", "str")),
+    ({"headers": "X: y"}, TypeError, ("headers=", "mapping", "str")),
+    ({"cookies": "a=b"}, TypeError, ("cookies=", "mapping", "str")),
+    ({"timeout": (3, 5)}, ValueError, ("ClientTimeout(sock_connect=3, sock_read=5)",)),
+    ({"timeout": "5"}, ValueError, ("ClientTimeout(...)",)),
+    ({"raise_for_status": lambda _: None}, TypeError, ("raise_for_status=", "async def")),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "words"), REQUESTS, ids=lambda value: repr(value)[:40])
+async def test_requests(
+    raw_server: Start,
+    tmp_path: Path,
+    options: dict[str, Any],
+    kind: type[Exception],
+    words: tuple[str, ...],
+) -> None:
+    server = await raw_server(answer)
+    async with wherry.ClientSession() as session:
+        with pytest.raises(kind) as caught:
+            await session.get(server.url, **options)
+        for word in words:
+            assert word in str(caught.value)
+        with pytest.raises(kind) as again:
+            async with wherry.request("POST", server.url, **options):
+                pass
+        assert str(again.value) == str(caught.value)
+        if options.keys() <= _RequestOptions.__annotations__.keys():
+            return
+        with pytest.raises(TypeError, match=words[0]):
+            await session.download(server.url, tmp_path / "file", **options)
+        with pytest.raises(TypeError, match=words[0]):
+            await anext(session.events(server.url, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ping_interval": 5}, ("ws_connect has no argument 'ping_interval'", "heartbeat=")),
+        ({"subprotocols": ["a"]}, ("protocols=",)),
+        ({"max_size": 5}, ("max_msg_size=",)),
+        ({"heartbaet": 5}, ("heartbeat=",)),
+    ],
+)
+async def test_websockets(raw_server: Start, options: dict[str, Any], words: Any) -> None:
+    server = await raw_server(answer)
+    async with wherry.ClientSession() as session:
+        with pytest.raises(TypeError) as caught:
+            await session.ws_connect(server.url, **options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"verify": False}, ("ClientSession has no argument 'verify'", "ssl=")),
+        ({"proxies": {}}, ("proxy=",)),
+        ({"limits": 5}, ("TCPConnector(limit=",)),
+        ({"http2": True}, ("protocols=",)),
+        ({"event_hooks": {}}, ("middlewares=",)),
+        ({"timeuot": 5}, ("timeout=",)),
+        ({"headers": "X: y"}, ("headers=", "mapping", "str")),
+        ({"headers": 5}, ("headers=", "mapping", "int")),
+        ({"cookies": b"a=b"}, ("cookies=", "mapping", "bytes")),
+        ({"middlewares": [wherry.RetryMiddleware]}, ("is a class", "RetryMiddleware()")),
+        ({"auth": ("a", "b")}, ("auth=BasicAuth(login, password)",)),
+    ],
+)
+async def test_sessions(options: dict[str, Any], words: tuple[str, ...]) -> None:
+    with pytest.raises(TypeError) as caught:
+        wherry.ClientSession(**options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "words"),
+    [
+        ("", wherry.InvalidURL, ("the URL is empty",)),
+        ("example.com", wherry.InvalidURL, ("no scheme", "https://example.com")),
+        ("/users", wherry.InvalidURL, ("relative", "base_url")),
+        (None, TypeError, ("str or a yarl.URL", "NoneType")),
+        (b"http://a.test/", TypeError, ("str or a yarl.URL", "bytes")),
+    ],
+)
+async def test_urls(url: Any, kind: type[Exception], words: tuple[str, ...]) -> None:
+    async with wherry.ClientSession() as session:
+        with pytest.raises(kind) as caught:
+            await session.get(url)
+    for word in words:
+        assert word in str(caught.value)
+
+
+async def test_what_must_be_entered_with_async_with(raw_server: Start) -> None:
+    server = await raw_server(answer)
+    async with wherry.ClientSession() as session:
+        with (
+            pytest.raises(TypeError, match="use `async with` for a request"),
+            session.get(server.url),
+        ):
+            pass
+        with (
+            pytest.raises(TypeError, match="use `async with` for a WebSocket"),
+            session.ws_connect(server.url),
+        ):
+            pass
+        with pytest.raises(TypeError, match=r"async with ClientSession\(\) as session"), session:
+            pass
+        websocket = session.ws_connect(server.url)
+        with pytest.raises(AttributeError, match="it becomes a WebSocket by"):
+            _ = websocket.send_str
+        websocket.close()
+    with pytest.raises(TypeError, match=r"use `async with wherry\.request"):
+        await wherry.request("GET", server.url)
+    with (
+        pytest.raises(TypeError, match=r"use `async with wherry\.request"),
+        wherry.request("GET", server.url),
+    ):
+        pass
+    with pytest.raises(RuntimeError, match="inside its `async with`"):
+        await session.get(server.url)
+
+
+async def test_a_body_that_is_read_too_late(raw_server: Start) -> None:
+    server = await raw_server(answer)
+    async with wherry.ClientSession() as session:
+        async with session.get(server.url) as late:
+            pass
+        for read in (late.read, late.text, late.json, late.content.read):
+            with pytest.raises(wherry.ClientConnectionError, match="before its body was read"):
+                await read()
+
+
+def test_no_loop_and_another_loop() -> None:
+    with pytest.raises(RuntimeError, match=r"ClientSession inside a coroutine.*asyncio\.run"):
+        wherry.ClientSession()
+
+    async def make() -> wherry.ClientSession:
+        return wherry.ClientSession()
+
+    async def use(session: wherry.ClientSession) -> None:
+        with pytest.raises(wherry.ClientConnectionError, match="another event loop"):
+            await session.get("http://127.0.0.1:9/")
+
+    first = asyncio.new_event_loop()
+    try:
+        session = first.run_until_complete(make())
+        asyncio.run(use(session))
+        first.run_until_complete(session.close())
+    finally:
+        first.close()
+
+
+# --- names that other clients have ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("get", "session.get(url)"),
+        ("post", "session.post(url)"),
+        ("Session", "wherry.ClientSession"),
+        ("AsyncClient", "wherry.ClientSession"),
+        ("Timeout", "wherry.ClientTimeout"),
+        ("HTTPStatusError", "wherry.ClientResponseError"),
+    ],
+)
+def test_names_of_the_package(name: str, word: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(wherry, name)
+    assert name in str(caught.value)
+    assert word in str(caught.value)
+
+
+async def test_attributes_of_responses_and_sessions(raw_server: Start) -> None:
+    server = await raw_server(answer)
+    async with wherry.ClientSession() as session:
+        async with session.get(server.url) as reply:
+            for name, word in {
+                "status_code": "status",
+                "iter_content": "content.iter_chunked(size)",
+                "iter_lines": "async for",
+                "reason_phrase": "reason",
+            }.items():
+                with pytest.raises(AttributeError) as caught:
+                    getattr(reply, name)
+                assert f"{name!r}: a response of wherry has " in str(caught.value)
+                assert word in str(caught.value)
+            assert not hasattr(reply, "quite_unknown")
+            assert getattr(reply, "_quite_unknown", 5) == 5
+        for name, word in {"send": "request(", "mount": "connector=", "stream": "get(url)"}.items():
+            with pytest.raises(AttributeError) as caught:
+                getattr(session, name)
+            assert word in str(caught.value)
+
+
+def test_what_others_have_is_not_ours_and_what_is_named_is() -> None:
+    """A hint that names what is there already, or is not there, is worse than none."""
+    from wherry.client import mistakes
+
+    takes = set(_RequestOptions.__annotations__)
+    assert not takes & set(mistakes._ARGUMENTS)
+    assert not {name for name in mistakes._NAMES if hasattr(wherry, name)}
+    for ours in mistakes._OF_RESPONSES.values():
+        word = ours.split(",")[0].split("(")[0].split(".")[0].split("[")[0].split()[0]
+        assert word == "the" or hasattr(wherry.ClientResponse, word), ours
+    for ours in mistakes._NAMES.values():
+        if ours.startswith("wherry."):
+            word = ours.removeprefix("wherry.").split("(")[0].split(",")[0].split()[0]
+            assert hasattr(wherry, word), ours
+
+
+@given(st.text(min_size=1), st.sets(st.text(min_size=1), max_size=5))
+def test_any_name_gives_a_message_or_none(name: str, known: set[str]) -> None:
+    message = unknown_keyword("a call", [name], known)
+    assert (message is None) == (name in known)
+    assert message is None or repr(name) in message
+
+
+# --- what the network says ------------------------------------------------------------------------
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks4"])
+async def test_a_dead_proxy(scheme: str) -> None:
+    port = unused_port()
+    async with wherry.ClientSession() as session:
+        with pytest.raises(wherry.ClientProxyConnectionError) as caught:
+            await session.get("http://a.test/", proxy=f"{scheme}://me:mine@127.0.0.1:{port}")
+    said = str(caught.value)
+    assert f"the proxy 127.0.0.1:{port}" in said
+    assert "ssl:" not in said
+    assert "mine" not in said
+
+
+async def test_https_to_a_port_of_http(raw_server: Start) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(64)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session:
+        with pytest.raises(wherry.ClientConnectorSSLError) as caught:
+            await session.get(server.url.replace("http:", "https:"))
+    assert "does not speak TLS on this port" in str(caught.value)
+    assert "is it http://" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (18, ("self-made", "cafile=", "--cacert", "ssl=False")),
+        (20, ("cafile=",)),
+        (10, ("expired",)),
+        (9, ("not valid yet", "clock")),
+        (62, ("another name", "server_hostname=")),
+    ],
+)
+def test_certificates(code: int, words: tuple[str, ...]) -> None:
+    from wherry.types import ConnectionKey
+
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, "self-made"
+    key = ConnectionKey("a.test", 443, True, True, None, None, None)
+    said = str(wherry.ClientConnectorCertificateError(key, error))
+    for word in words:
+        assert word in said
+
+
+# --- error answers --------------------------------------------------------------------------------
+
+
+def shown(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(error))
+
+
+@pytest.mark.parametrize("entered", [True, False])
+@pytest.mark.parametrize("coding", ["", "gzip"])
+async def test_an_error_answer_shows_its_reason_and_its_beginning(
+    raw_server: Start, entered: bool, coding: str
+) -> None:
+    body = json.dumps({"error": "no such user", "token": "hidden-one"}).encode()
+    sent = gzip.compress(body) if coding else body
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(
+                b"HTTP/1.1 404 \r\nContent-Type: application/json\r\n"
+                + (b"Content-Encoding: gzip\r\n" if coding else b"")
+                + b"Content-Length: %d\r\n\r\n" % len(sent)
+                + sent
+            )
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session:
+        reply = await session.get(server.url)
+        if entered:
+            async with reply:
+                with pytest.raises(wherry.ClientResponseError) as caught:
+                    reply.raise_for_status()
+                # What was shown is there to be read, in pieces too.
+                assert b"".join([piece async for piece in reply.content.iter_any()]) == body
+        else:
+            with pytest.raises(wherry.ClientResponseError) as caught:
+                reply.raise_for_status()
+        assert caught.value.message == "Not Found"
+        assert reply.reason == ""
+        assert "no such user" in shown(caught.value)
+        assert "hidden-one" not in shown(caught.value)
+        with pytest.raises(wherry.ClientResponseError, match="Not Found"):
+            await session.get(server.url, raise_for_status=True)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Type: image/png\r\nContent-Length: 4\r\n\r\n\x89PNG",
+        b"Content-Type: text/plain\r\nContent-Length: 0\r\n\r\n",
+        b"Content-Type: text/plain\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+    ],
+)
+async def test_an_error_answer_with_nothing_to_show(raw_server: Start, head: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 599 \r\n" + head)
+
+    server = await raw_server(script)
+    async with wherry.ClientSession() as session:
+        with pytest.raises(wherry.ClientResponseError) as caught:
+            await session.get(server.url, raise_for_status=True)
+    assert caught.value.message == ""
+    assert not hasattr(caught.value, "__notes__")
+
+
+@given(st.text(), st.text(alphabet="ab", min_size=8))
+def test_a_beginning_is_short_and_hides_secrets(text: str, secret: str) -> None:
+    begins = body_beginning(text)
+    assert begins.isprintable()
+    assert "\n" not in begins
+    assert secret not in body_beginning(json.dumps({"password": secret}))
+    assert len(body_beginning("x" * 10_000)) < 300
+
+
+# --- extras that are missing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "extra"),
+    [
+        ("wherry.integrations.opentelemetry", "opentelemetry", "opentelemetry"),
+        ("wherry.integrations.aiogram", "certifi", "aiogram"),
+        ("wherry.testing.server", "hypercorn", "testing"),
+    ],
+)
+def test_a_missing_extra_is_named(module: str, missing: str, extra: str) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(SOURCE)!r}); sys.modules[{missing!r}] = None\n"
+        f"import {module}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"pip install 'wherry[{extra}]'" in done.stderr
