@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.servers.raw import RawServer, read_request, response
 from websockets.asyncio.server import serve
@@ -424,14 +424,14 @@ KEYWORDS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(said=st.fixed_dictionaries({}, optional=KEYWORDS))
+@example({"data": b"", "json": {}, "timeout": "5", "read_bufsize": -1})
 def test_usual_keywords_mean_what_all_keywords_do(said: dict[str, Any]) -> None:
     """The shorter way to the options of a request checks and keeps the same."""
     from wherry.client.options import NO_OPTIONS, USUAL_OPTIONS, RequestOptions
 
     names = [name for name in RequestOptions.__annotations__ if name != "usual"]
-    names += ["allow_redirects", "expect100"]
 
     def facts(make: Callable[[], Any]) -> Any:
         try:

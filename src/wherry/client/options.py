@@ -334,13 +334,13 @@ class RequestOptions:
         said = options.__dict__
         said.update(kwargs)
         said["usual"] = True
+        if said.get("data") is not None and said.get("json") is not None:
+            raise ValueError("data and json parameters can not be used at the same time")
         headers = said.get("headers")
         if headers is not None and hasattr(headers, "__next__"):
             options.headers = list(headers)
         if "timeout" in said:
             options.timeout = as_timeout(said["timeout"])
-        if said.get("data") is not None and said.get("json") is not None:
-            raise ValueError("data and json parameters can not be used at the same time")
         if said.get("read_bufsize") is not None:
             options.read_bufsize = whole_number("read_bufsize", said["read_bufsize"])
         if said.get("max_body_size") is not None:
