@@ -247,7 +247,10 @@ async def test_what_tells_of_content_goes_with_it(
     assert second.headers.get("Content-Length", "0") == str(len(second.body))
 
 
-async def test_what_was_signed_for_one_origin_is_not_for_another(peer: Any, session: Any) -> None:
+@pytest.mark.parametrize("by", ["request", "session", "base_url"])
+async def test_what_was_signed_for_one_origin_is_not_for_another(
+    peer: Any, session: Any, by: str
+) -> None:
     other: Peer = await peer()
     server: Peer = await peer(lambda _: reply(307, "", {"Location": other.url("/", "b.test")}))
     fields = {
@@ -256,8 +259,15 @@ async def test_what_was_signed_for_one_origin_is_not_for_another(peer: Any, sess
         "DPoP": "a.b.c",
         "Content-Digest": "sha-256=:A:",
     }
-    async with session().post(server.url("/", "a.test"), data=b"x", headers=fields) as response:
+    start = server.url("/", "a.test")
+    if by == "request":
+        client = session()
+    else:
+        client = session(headers=fields, base_url=start if by == "base_url" else None)
+    own = fields if by == "request" else None
+    async with client.post(start, data=b"x", headers=own) as response:
         assert response.status == 200
+    assert {"Signature", "Signature-Input", "DPoP"} <= server.asked[0].headers.keys()
     assert not {"Signature", "Signature-Input", "DPoP"} & other.asked[0].headers.keys()
     assert other.asked[0].headers["Content-Digest"] == "sha-256=:A:"
 

@@ -1,5 +1,8 @@
 """Domain, path and prefix rules as tables (RFC 6265bis 5.1.3, 5.1.4, 4.1.3)."""
 
+import importlib.util
+import sys
+
 import pytest
 from yarl import URL
 
@@ -51,6 +54,8 @@ def test_path_match(request_path: str, path: str, expected: bool) -> None:
     [
         ("", "/"),
         ("x", "/"),
+        ("abc", "/"),
+        ("a/b", "/"),
         ("/", "/"),
         ("/a", "/"),
         ("/a/", "/a"),
@@ -81,6 +86,7 @@ def test_is_ip_address(host: str, expected: bool) -> None:
 
 def test_parents_of_a_host_nearest_first_and_none_of_an_address() -> None:
     assert list(match.parents("a.b.example.com")) == ["b.example.com", "example.com", "com"]
+    assert list(match.parents("a..b.test")) == [".b.test", "b.test", "test"]
     assert list(match.parents("localhost")) == []
     assert list(match.parents("127.0.0.1")) == []
 
@@ -147,6 +153,49 @@ def test_without_the_list_only_single_labels_are_public(monkeypatch: pytest.Monk
         assert match.is_public_suffix("co.uk") is False
     finally:
         match.is_public_suffix.cache_clear()
+
+
+def test_without_the_extra_the_module_loads_and_knows_single_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "publicsuffixlist", None)
+    assert match.__file__ is not None
+    spec = importlib.util.spec_from_file_location("match_without_the_list", match.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    assert fresh.is_public_suffix("com")
+    assert not fresh.is_public_suffix("co.uk")
+
+
+def test_the_list_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    class List:
+        def __init__(self) -> None:
+            read.append(1)
+
+        def is_public(self, domain: str) -> bool:
+            return domain == "co.uk"
+
+    monkeypatch.setattr(match, "_list", None)
+    monkeypatch.setattr(match, "_PublicSuffixList", List)
+    match.is_public_suffix.cache_clear()
+    try:
+        assert match.is_public_suffix("co.uk")
+        assert not match.is_public_suffix("x.co.uk")
+    finally:
+        match.is_public_suffix.cache_clear()
+    assert len(read) == 1
+
+
+def test_a_zone_is_passed_over_and_names_that_are_too_long_are_not_remembered() -> None:
+    assert match.is_ip_address("fe80::1%a%b")
+    assert match.is_ip_address("::1%" + "a" * 251)
+    known = match._is_ip_address.cache_info().currsize
+    assert not match.is_ip_address("::1%" + "a" * 252)
+    assert match._is_ip_address.cache_info().currsize == known
 
 
 def offered(domain: str, *, received: bool) -> Offered:

@@ -26,6 +26,9 @@ ENGINE_FIELDS = frozenset(
 # Fields that carry a secret of one origin, and must not follow a redirect to another (RFC 9110
 # 15.4).
 SECRET_FIELDS = frozenset({"authorization", "cookie", "proxy-authorization"})
+# What belongs to one origin: its secrets, its name, and what was signed for one of its targets (RFC
+# 9421, RFC 9449).
+ORIGIN_FIELDS = SECRET_FIELDS | {"dpop", "host", "signature", "signature-input"}
 
 _known_names: dict[str, str] = {}
 # The lower-case form of a name that was checked before, else None.

@@ -35,7 +35,7 @@ from typing import Any
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.client.headers.validation import SECRET_FIELDS, field_pairs
+from wherry.client.headers.validation import ORIGIN_FIELDS, field_pairs
 from wherry.client.origin import origin_of, url_of
 from wherry.client.plain_urls import plain_location
 from wherry.errors import (
@@ -46,9 +46,6 @@ from wherry.errors import (
 from wherry.types import LooseHeaders
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-# What belongs to one origin: its secrets, its name, and what was signed for one of its targets (RFC
-# 9421, RFC 9449).
-_SECRETS = SECRET_FIELDS | {"dpop", "host", "signature", "signature-input"}
 _SECURE = frozenset({"https", "wss"})
 _WS_SCHEMES = {"http": "ws", "https": "wss"}
 _HTTP_SCHEMES = {"ws": "http", "wss": "https"}
@@ -241,7 +238,7 @@ def next_hop(
     data, dropped = _content_after(hop, method, status, url)
     auth, trusted, left, keeps_tls = hop.auth, hop.trusted, hop.left, hop.keeps_tls
     if origin_of(url) != origin_of(sent_to):
-        dropped |= _SECRETS
+        dropped |= ORIGIN_FIELDS
         auth, trusted = None, False
         keeps_tls = keeps_tls and is_upgrade(sent_to, url)
         left |= {sent_to.raw_host or ""}

@@ -19,7 +19,7 @@ from wherry.auth.basic import BasicAuth
 from wherry.body.backends import accept_encoding
 from wherry.body.payload.form import payload_of
 from wherry.body.payload.memory import JsonBytesPayload, JsonPayload, Payload
-from wherry.client.headers.validation import ENGINE_FIELDS, SECRET_FIELDS, check_field, field_pairs
+from wherry.client.headers.validation import ENGINE_FIELDS, ORIGIN_FIELDS, check_field, field_pairs
 from wherry.client.hooks import HOOKS
 from wherry.client.options import NO_OPTIONS, RequestOptions, json_library
 from wherry.client.origin import base_origin_of
@@ -253,7 +253,7 @@ class RequestBuilder:
         """
         headers = self._default_headers.copy()
         if url is not None and not self._is_at_base(url):
-            for name in (*SECRET_FIELDS, "host"):
+            for name in ORIGIN_FIELDS:
                 headers.popall(name, None)
         if own:
             pairs = list(field_pairs(own))
@@ -321,7 +321,7 @@ class RequestBuilder:
             if lower in ENGINE_FIELDS:
                 if trusted or lower != "host":
                     engine.append((name, value))
-            elif trusted or lower not in SECRET_FIELDS:
+            elif trusted or lower not in ORIGIN_FIELDS:
                 pairs.append((str(name), value))
         skipped = {name.lower() for name in skip}
         present = {name.lower() for name, _ in pairs}
@@ -442,9 +442,10 @@ class RequestBuilder:
             return kwargs  # `_resolve_url` says what is wrong with it
         kept = {name: value for name, value in kwargs.items() if name not in ("auth", "cookies")}
         if kept.get("headers"):
-            secrets = SECRET_FIELDS | {"host"}
             kept["headers"] = [
-                pair for pair in field_pairs(kept["headers"]) if pair[0].lower() not in secrets
+                pair
+                for pair in field_pairs(kept["headers"])
+                if pair[0].lower() not in ORIGIN_FIELDS
             ]
         return kept
 
