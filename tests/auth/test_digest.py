@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from wherry.auth import digest
 from wherry.auth.challenge import parse_challenges, parse_params
 from wherry.auth.digest import (
     SUPPORTED_ALGORITHMS,
@@ -16,6 +17,7 @@ from wherry.auth.digest import (
     read_authentication_info,
     respond,
 )
+from wherry.errors import ClientError
 
 RFC7616_MD5 = (
     'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5, '
@@ -165,6 +167,7 @@ def test_the_strongest_known_algorithm_is_taken(offered: list[str], taken: str) 
     "value",
     [
         'Basic realm="r"',
+        'Basic realm="r", nonce="n"',
         'Digest realm="r"',
         'Digest nonce="n"',
         'Digest realm="r", nonce=""',
@@ -272,7 +275,9 @@ def test_what_a_challenge_does_not_say_is_no() -> None:
 
 @pytest.mark.parametrize(
     "challenge",
-    ['Digest realm="r", nonce="n", algorithm="MD5é"', 'Digest realm="r\x01", nonce="n"',
+    ['Digest realm="r", nonce="n", algorithm="MD5é"',
+     # In capitals the long s is an S.
+     'Digest realm="r", nonce="n", algorithm="\u017fHA-256"', 'Digest realm="r\x01", nonce="n"',
      'Digest realm="r", nonce="n\x7f"'],
 )  # fmt: skip
 def test_what_cannot_be_sent_back_cannot_be_answered(challenge: str) -> None:
@@ -283,3 +288,132 @@ def test_a_plain_name_is_sent_plainly_whatever_the_charset() -> None:
     challenge = chosen('Digest realm="r", nonce="n", charset=UTF-8')
     assert 'username="Mufasa"' in respond(challenge, "Mufasa", "x", "GET", "/").value
     assert "username*=UTF-8''J%C3%A4s" in respond(challenge, "Jäs", "x", "GET", "/").value
+
+
+# --- each word of a challenge and of a proof ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding"),
+    [("iso-8859-1", "latin-1"), ("ISO-8859-1", "latin-1"), ("latin1", "latin-1"),
+     ("Latin-1", "latin-1"), ("utf-8", "utf-8"), ("", "utf-8"), ("cp1252", "utf-8")],
+)  # fmt: skip
+def test_in_which_encoding_name_and_password_go(charset: str, encoding: str) -> None:
+    assert DigestChallenge("r", "n", charset=charset).encoding == encoding
+
+
+def test_each_parameter_of_a_challenge_is_read() -> None:
+    said = chosen(
+        'Digest realm="r", nonce="n", qop="AUTH-INT", opaque="", domain="/a  https://b.test/", '
+        "stale=TRUE, userhash=True, charset=UTF-8, algorithm=md5-sess"
+    )
+    assert said == DigestChallenge(
+        "r", "n", "md5-sess", ("auth-int",), "", ("/a", "https://b.test/"), True, True, "UTF-8"
+    )
+    assert said.is_session
+    assert chosen('Digest realm="r", nonce="n", qop=" auth-int , auth ,"').qops == (
+        "auth",
+        "auth-int",
+    )
+    assert chosen('Digest realm="r", nonce="n", qop=" , "').qops == ()
+    said = chosen('Digest realm="r", nonce="n", stale=false, userhash="no"')
+    assert said == DigestChallenge("r", "n")
+    assert said.domain == ()
+    assert not said.is_session
+
+
+def test_an_answer_shows_nothing_but_what_it_answers() -> None:
+    answer = respond(DigestChallenge("r", "n"), "u", "p", "GET", "/", count=10)
+    assert repr(answer) == "<DigestAnswer to the nonce 'n', nc=0000000a>"
+
+
+def test_a_password_that_the_server_cannot_take_is_not_shown() -> None:
+    challenge = DigestChallenge("r", "n", charset="iso-8859-1")
+    for login, password in (("u", "Ses\u20acme"), ("Ses\u20acme", "p")):
+        with pytest.raises(ClientError, match="in LATIN-1, which") as caught:
+            respond(challenge, login, password, "GET", "/")
+        assert "Ses" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
+def test_bytes_that_are_no_text_are_hashed_as_they_came() -> None:
+    challenge = DigestChallenge("\udcff", "\udcfe", qops=("auth",))
+    value = respond(challenge, "u", "p", "GET", "/", cnonce="c").value
+    a1 = hashlib.md5(b"u:\xff:p").hexdigest().encode()
+    a2 = hashlib.md5(b"GET:/").hexdigest().encode()
+    expected = hashlib.md5(a1 + b":\xfe:00000001:c:auth:" + a2).hexdigest()
+    assert f'response="{expected}"' in value
+
+
+def test_how_names_of_other_alphabets_are_written() -> None:
+    old = respond(DigestChallenge("r", "n", charset="latin1"), "J\xe4s", "p", "GET", "/").value
+    assert old.encode("utf-8", "surrogateescape").startswith(b'Digest username="J\xe4s", realm="r"')
+    new = respond(
+        DigestChallenge("r", "n", charset="UTF-8"), "\xe4!#$&+-.^_`|~ '()*%", "p", "GET", "/"
+    ).value
+    # RFC 8187 3.2.1: attr-char stays as it is, all else is encoded.
+    assert new.startswith("Digest username*=UTF-8''%C3%A4!#$&+-.^_`|~%20%27%28%29%2A%25, realm=")
+
+
+def test_each_parameter_of_authentication_info_is_read() -> None:
+    said = read_authentication_info(
+        'nextnonce="m", rspauth="ab", qop=AUTH, cnonce="c", nc=00000002'
+    )
+    assert said == ("m", "ab", "auth", "c", "00000002")
+    assert read_authentication_info("") == (None, None, "", None, None)
+    # An empty nonce is none that could be used.
+    assert read_authentication_info('nextnonce=""').nextnonce is None
+
+
+def rspauth(qop: str, body: bytes = b"") -> str:
+    """What the server must say, by RFC 7616 3.5."""
+    a1 = hashlib.md5(b"u:r:p").hexdigest()
+    entity = f":{hashlib.md5(body).hexdigest()}" if qop == "auth-int" else ""
+    a2 = hashlib.md5(f":/{entity}".encode()).hexdigest()
+    return hashlib.md5(f"{a1}:n:00000001:c:{qop}:{a2}".encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("qop", "info", "body", "proven"),
+    [
+        ("auth", f'rspauth="{rspauth("auth")}"', b"", True),
+        ("auth", f'rspauth="{rspauth("auth").upper()}", qop=AUTH', b"", True),
+        ("auth", f'rspauth="{rspauth("auth")}", cnonce="c"', b"", True),
+        ("auth", f'rspauth="{rspauth("auth")}", cnonce=""', b"", False),
+        ("auth", f'rspauth="{rspauth("auth")}", cnonce="d"', b"", False),
+        ("auth", 'rspauth="00"', b"", False),
+        ("auth", 'rspauth="00", qop=auth', b"", False),
+        ("auth", 'rspauth=""', b"", False),
+        ("auth", 'rspauth="\udcff"', b"", False),
+        # It covers what this answer does not: nothing can be said of it.
+        ("auth", 'rspauth="00", qop=auth-int', b"", True),
+        ("auth", 'qop=auth, cnonce="d"', b"", True),
+        ("auth-int", f'rspauth="{rspauth("auth-int")}"', b"", True),
+        ("auth-int", f'rspauth="{rspauth("auth-int", b"x")}"', b"x", True),
+        ("auth-int", f'rspauth="{rspauth("auth-int", b"x")}"', b"y", False),
+        # RFC 2069 had no proof.
+        ("", 'rspauth="00"', b"", True),
+    ],
+)
+def test_what_proves_a_server(qop: str, info: str, body: bytes, proven: bool) -> None:
+    answer = respond(DigestChallenge("r", "n"), "u", "p", "GET", "/", qop=qop, cnonce="c")
+    assert proves(answer, read_authentication_info(info), body) is proven
+    if not body:
+        assert proves(answer, read_authentication_info(info)) is proven
+
+
+def test_hashes_serve_where_openssl_lets_none_be_used_for_security(monkeypatch) -> None:
+    """As in FIPS mode; and one that it does not have at all is not offered."""
+    real = hashlib.new
+
+    def new(name: str, *data: bytes, usedforsecurity: bool = True):
+        if usedforsecurity:
+            raise ValueError("disabled for FIPS")
+        return real(name, *data, usedforsecurity=False)
+
+    monkeypatch.setattr(digest.hashlib, "new", new)
+    made = digest._hash("md5")
+    assert made is not None
+    assert made(b"") == "d41d8cd98f00b204e9800998ecf8427e"
+    assert digest._hash("sha3-none") is None
