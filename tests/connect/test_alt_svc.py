@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import json
 import math
 import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +29,7 @@ from wherry.connect.alt_svc import (
     parse_alt_svc,
     usable,
 )
-from wherry.connect.route import Origin
+from wherry.connect.route import Origin, Route
 
 ORIGIN = Origin("https", "a.test", 443)
 
@@ -421,3 +424,180 @@ async def test_h3_alone_is_prior_knowledge(
         session.get(f"https://127.0.0.1:{quic.port}/") as got,
     ):
         assert await got.text() == "quic"
+
+
+# --- kept, and forgotten ---------------------------------------------------------------------------
+
+
+def key_of(host: str = "a.test", port: int = 443, **options: Any) -> Any:
+    return AltSvcStore.key(Route(Origin("https", host, port), **options))
+
+
+def filled(clock: Any) -> AltSvcStore:
+    store = AltSvcStore(clock=clock)
+    for host, field in (
+        ("a.test", 'h3=":443"; ma=60'),
+        ("b.test", 'h3="c.test:8443"; ma=600; persist=1'),
+        ("::1", 'h3="[::2]:443"; ma=600'),
+    ):
+        key = key_of(host)
+        store.learn(key, key.origin, parse_alt_svc([field]), clock())
+    return store
+
+
+def test_what_was_learnt_outlives_the_program(tmp_path: Path) -> None:
+    file = tmp_path / "alternatives.json"
+    store = filled(lambda: 1000.0)
+    own = key_of("own.test", ssl=ssl.create_default_context())
+    store.learn(own, own.origin, parse_alt_svc(['h3=":443"']), 1000.0)
+    store.tries_all = True
+    store.failed(key_of("guess.test"), 1000.0)
+    store.save(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    again = AltSvcStore(clock=lambda: 5.0)
+    key = key_of("gone.test")
+    again.learn(key, key.origin, parse_alt_svc(['h3=":443"']), 5.0)
+    again.load(file)
+    # Neither what a context vouched for, nor what was only tried; and the rest is replaced.
+    assert len(again) == 3
+    assert again.find(key_of("a.test"), 5.0) == Alternative("a.test", 443)
+    assert again.find(key_of("b.test"), 5.0 + 590) == Alternative("c.test", 8443)
+    assert again.find(key_of("::1"), 5.0) == Alternative("::2", 443)
+    assert again.find(key_of("a.test"), 5.0 + 61) is None
+    again.network_changed()
+    assert again.find(key_of("b.test"), 5.0) is not None
+    assert again.find(key_of("::1"), 5.0) is None
+
+
+def test_what_has_ended_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "alternatives.json"
+    filled(lambda: 1000.0).save(file)
+    today = time.time()
+    monkeypatch.setattr(time, "time", lambda: today + 120)
+    store = AltSvcStore(clock=lambda: 5.0)
+    store.load(file)
+    assert len(store) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.clear(),
+        lambda data: data.update(version=2),
+        lambda data: data["alternatives"].append([]),
+        lambda data: data["alternatives"][0].update(port=0),
+        lambda data: data["alternatives"][0].update(port=True),
+        lambda data: data["alternatives"][0].update(host="a b"),
+        lambda data: data["alternatives"][0].update(host=None),
+        lambda data: data["alternatives"][0].update(origin=["http", "a.test", 80]),
+        lambda data: data["alternatives"][0].update(port=8443),
+        lambda data: data["alternatives"][0].update(expires="soon"),
+        lambda data: data["alternatives"][0].update(networks={"4": "nowhere"}),
+        lambda data: data["alternatives"][0].pop("server_hostname"),
+    ],
+)
+def test_another_file_is_refused_and_changes_nothing(tmp_path: Path, change: Any) -> None:
+    file = tmp_path / "alternatives.json"
+    store = filled(lambda: 1000.0)
+    store.save(file)
+    data = json.loads(file.read_bytes())
+    data["alternatives"][0].update(port=444)
+    change(data)
+    file.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=r"alternatives\.json is not a file of alternatives"):
+        store.load(file)
+    assert store.find(key_of("a.test"), 1000.0) == Alternative("a.test", 443)
+
+
+@given(st.binary(max_size=60))
+def test_any_file_is_borne(tmp_path_factory: Any, data: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.json"
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match="is not a file of alternatives"):
+        AltSvcStore().load(file)
+
+
+def test_times_of_a_file_are_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "alternatives.json"
+    filled(lambda: 1000.0).save(file)
+    data = json.loads(file.read_bytes())
+    for record, expires in zip(data["alternatives"], ("NaN", "Infinity", "1e300"), strict=True):
+        record["expires"] = float(expires)
+    file.write_text(json.dumps(data))
+    store = AltSvcStore()
+    store.load(file)
+    assert not len(store)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_new"),
+    [
+        ("192.0.2.1", "192.0.2.1", False),
+        ("192.0.2.1", "198.51.100.7", True),
+        ("192.0.2.1", "2001:db8::1", False),
+        ("2001:db8::1", "2001:db8::abcd:1", False),
+        ("2001:db8::1", "2001:db8:1::1", True),
+        ("fe80::1%eth0", "fe80::2%wlan0", False),
+    ],
+)
+def test_a_connection_from_another_address_is_another_network(
+    before: str, after: str, is_new: bool
+) -> None:
+    store = filled(lambda: 0.0)
+    for host in ("a.test", "b.test"):
+        store.connected_from(key_of(host), before)
+        store.failed(key_of(host), 0.0)
+        store.connected_from(key_of(host), after)
+    assert len(store) == (2 if is_new else 3)
+    # A pause belongs to the network that it was met on.
+    assert (store.find(key_of("b.test"), 1.0) is not None) is is_new
+    store.connected_from(key_of("unknown.test"), after)
+
+
+async def test_what_is_learnt_is_forgotten_with_the_cookies(
+    client_tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    """RFC 7838 9.4: a server may tell users apart by it."""
+    connector = wherry.TCPConnector(protocols=("h3", "http/1.1"), ssl=client_tls)
+    store = connector.alternatives
+    assert store is not None
+
+    def learn() -> None:
+        for host in ("a.test", "www.a.test", "xa.test"):
+            key = key_of(host)
+            store.learn(key, key.origin, parse_alt_svc(['h3=":443"']), 0.0)
+        assert len(store) == 3
+
+    for jar in (wherry.CookieJar(), wherry.DummyCookieJar()):
+        async with wherry.ClientSession(
+            connector=connector, cookie_jar=jar, connector_owner=False
+        ) as session:
+            learn()
+            session.cookie_jar.clear(lambda cookie: False)
+            assert len(store) == 3
+            session.cookie_jar.clear_domain("a.test")
+            assert [key.origin.host for key in store._entries] == ["xa.test"]
+            learn()
+            session.cookie_jar.clear()
+            assert not len(store)
+            if isinstance(jar, wherry.CookieJar):
+                # Cookies of a file are no reason to forget: a program loads both.
+                learn()
+                jar.save(tmp_path / "cookies.json")
+                jar.load(tmp_path / "cookies.json")
+                assert len(store) == 3
+            assert "_forgotten_with" not in jar.__getstate__()  # it can be pickled as before
+    await connector.close()
+
+
+def test_a_jar_keeps_nothing_alive() -> None:
+    jar, store = wherry.CookieJar(), AltSvcStore()
+    jar.forget_with(store)
+    jar.forget_with(store)
+    assert len(jar._forgotten_with) == 1
+    del store
+    gc.collect()
+    jar.clear()
+    jar.clear_domain("a.test")
+    jar.forget_with(AltSvcStore())
+    assert len(jar._forgotten_with) == 1

@@ -257,6 +257,9 @@ class ClientSession(SessionProperties):
     @_connector.setter
     def _connector(self, connector: BaseConnector | None) -> None:
         self._held_connector = connector
+        alternatives = getattr(connector, "alternatives", None)
+        if alternatives is not None:
+            self._cookie_jar.forget_with(alternatives)  # RFC 7838 9.4
         # The type says what it is: wrappers pass themselves off as what they wrap.
         asks = connector is not None and not issubclass(type(connector), BaseConnector)
         if asks or self._asks_connector:

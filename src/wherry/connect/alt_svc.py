@@ -10,13 +10,19 @@ the origin's.
 from __future__ import annotations
 
 import ipaddress
+import json
+import os
 import re
 import ssl
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
+from os import PathLike
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from wherry.connect.route import Origin, Route
+from wherry.private_files import write_private
 from wherry.protocol.grammar import decimal, elements, match_token, read_parameters, read_string
 from wherry.protocol.heads import ResponseHead
 
@@ -31,6 +37,9 @@ FIRST_PAUSE: Final = 300.0
 LONGEST_PAUSE: Final = 2 * 24 * 60 * 60.0
 # RFC 6335 6: ports that a system gives to its services only.
 _FIRST_UNPRIVILEGED_PORT: Final = 1024
+
+# Of the files that `save` writes.
+_VERSION: Final = 1
 
 _is_host = re.compile(r"[A-Za-z0-9._-]{1,253}").fullmatch
 
@@ -150,7 +159,7 @@ def usable(advertised: Iterable[Advertised], origin: Origin) -> Advertised | Non
 class _Entry:
     """What is known of one origin."""
 
-    __slots__ = ("alternative", "expires", "failures", "paused_until", "persists")
+    __slots__ = ("alternative", "expires", "failures", "networks", "paused_until", "persists")
 
     def __init__(self, alternative: Alternative, expires: float, persists: bool) -> None:
         self.alternative = alternative
@@ -158,6 +167,8 @@ class _Entry:
         self.persists = persists
         self.failures = 0
         self.paused_until = 0.0
+        # Our own address there, by family: another one is another network.
+        self.networks: dict[int, str] = {}
 
 
 def _is_authentic(route: Route) -> bool:
@@ -173,14 +184,16 @@ class AltSvcStore:
     Args:
         max_size: How many origins are remembered at most; whoever was learned longest ago goes
             first.
+        clock: Gives the moment, in seconds, for `save` and `load`.
 
     Set `tries_all` to try HTTP/3 with origins of which nothing is known too, at their own hosts and
     ports, as a person does who asks for it by hand.
     """
 
-    __slots__ = ("_entries", "_max_size", "tries_all")
+    __slots__ = ("__weakref__", "_clock", "_entries", "_max_size", "tries_all")
 
-    def __init__(self, max_size: int = 1000) -> None:
+    def __init__(self, max_size: int = 1000, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.tries_all: bool = False
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._max_size = max_size
@@ -285,15 +298,132 @@ class AltSvcStore:
         """The way to everybody is another one (RFC 7838 2.2): failures are forgotten, and what was
         not said to persist.
         """
-        for key, entry in tuple(self._entries.items()):
-            if entry.persists:
-                entry.failures, entry.paused_until = 0, 0.0
-            else:
-                del self._entries[key]
+        for key in tuple(self._entries):
+            self._network_changed(key)
+
+    def _network_changed(self, key: Hashable) -> None:
+        entry = self._entries[key]
+        if entry.persists:
+            entry.failures, entry.paused_until = 0, 0.0
+            entry.networks.clear()
+        else:
+            del self._entries[key]
+
+    def connected_from(self, key: Hashable, local_address: str) -> None:
+        """A new connection to an origin was made: if it left from another address than those
+        before, the network is another one.
+
+        Args:
+            key: What its answers are trusted under.
+            local_address: Our own address; of IPv6 the network's half counts, for hosts change
+                the other one by themselves (RFC 8981).
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        address = ipaddress.ip_address(local_address.partition("%")[0])
+        network = str(address)
+        if address.version == 6:
+            network = str(ipaddress.ip_network((address, 64), strict=False))
+        if entry.networks.setdefault(address.version, network) != network:
+            self._network_changed(key)
 
     def clear(self) -> None:
         """Forget everything: a server may have told users apart by what it named."""
         self._entries.clear()
+
+    def clear_domain(self, domain: str) -> None:
+        """Forget what origins of `domain` and of the domains under it have named."""
+        domain = domain.removeprefix(".").lower()
+        for key in tuple(self._entries):
+            if isinstance(key, TrustKey):
+                host = key.origin.host.lower().rstrip(".")
+                if host == domain or host.endswith(f".{domain}"):
+                    del self._entries[key]
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def save(self, file_path: str | PathLike[str]) -> None:
+        """Write what was learned to a JSON file that only the user may read (mode 0600).
+
+        What was learned under an SSLContext or a Fingerprint of the program's own is left out: a
+        file cannot say what it was trusted under.
+        """
+        now, today = self._clock(), time.time()
+        records = [
+            {
+                "origin": list(key.origin),
+                "server_hostname": key.server_hostname,
+                "host": entry.alternative.host,
+                "port": entry.alternative.port,
+                "expires": today + entry.expires - now,
+                "persists": entry.persists,
+                "networks": entry.networks,
+            }
+            for key, entry in self._entries.items()
+            if isinstance(key, TrustKey)
+            and key.ssl is True
+            and entry.expires > now
+            and entry.alternative.known_by == "Alt-Svc"
+        ]
+        text = json.dumps({"version": _VERSION, "alternatives": records}, indent=1)
+        write_private(file_path, text.encode())
+
+    def load(self, file_path: str | PathLike[str]) -> None:
+        """Replace what is known by what `save` wrote, as far as its time has not ended.
+
+        Raises:
+            ValueError: The file is something else; the store is unchanged then.
+        """
+        now, today = self._clock(), time.time()
+        try:
+            data = json.loads(Path(file_path).read_bytes())
+            if data["version"] != _VERSION:
+                raise ValueError(f"version {data['version']!r}")
+            loaded = [_loaded(record, now - today) for record in data["alternatives"]]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
+            said = f"{os.fspath(file_path)} is not a file of alternatives: {exc!r:.200}"
+            raise ValueError(said) from exc
+        self._entries.clear()
+        for key, entry in loaded:
+            if now < entry.expires <= now + _LONGEST_MAX_AGE:
+                self._keep(key, entry)
+
+
+def _loaded(record: dict[str, Any], offset: float) -> tuple[TrustKey, _Entry]:
+    """What one record of a file says.
+
+    Args:
+        record: The record.
+        offset: The store's time less the time of day, in seconds.
+
+    Raises:
+        Exception: It is malformed.
+    """
+    scheme, host, port = record["origin"]
+    origin = Origin(scheme, _name(host), _port(port))
+    name = record["server_hostname"]
+    key = TrustKey(origin, True, None if name is None else _name(name))
+    alternative = Alternative(_name(record["host"]), _port(record["port"]))
+    if scheme != "https" or usable([Advertised("h3", *alternative[:2], 1, False)], origin) is None:
+        raise ValueError(f"no alternative of {origin}")
+    expires = float(record["expires"]) + offset
+    entry = _Entry(alternative, expires, record["persists"] is True)
+    for family, network in record["networks"].items():
+        entry.networks[int(family)] = str(ipaddress.ip_network(network)).removesuffix("/32")
+    return key, entry
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, str) and (_is_host(value) or ipaddress.ip_address(value)):
+        return value
+    raise ValueError(f"no host: {value!r:.100}")
+
+
+def _port(value: Any) -> int:
+    if type(value) is int and 0 < value < 65536:
+        return value
+    raise ValueError(f"no port: {value!r:.100}")
 
 
 class AlternativeTrial:

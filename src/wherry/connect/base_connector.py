@@ -153,7 +153,7 @@ class BaseConnector(metaclass=WatchedClass):
         if "h3" in protocols:
             # HTTP/3 is for origins that say so; everything else is as if it were not named.
             self._protocols = by_tcp or ("h3",)
-            self.alternatives = _new_store() if by_tcp else None
+            self.alternatives = _new_store(self._loop) if by_tcp else None
         tune_malloc()
         self._limits = _as_limits(limits)
         self._ssl: Any = True
@@ -371,7 +371,16 @@ class BaseConnector(metaclass=WatchedClass):
         store, route = self.alternatives, connection.route
         if store is not None and route is not None:
             by_http3 = connection.version.major == 3
+            place = None
+            if connection.exchanges == 1 and not route.hops and connection.transport is not None:
+                place = connection.transport.get_extra_info("sockname")
+            # With a connection's first answer: what was learned on another network may be wrong on
+            # this one.
+            if isinstance(place, tuple):
+                store.connected_from(store.key(route), place[0])
             store.hear(route, head, by_http3=by_http3, now=self._loop.time())
+            if isinstance(place, tuple):
+                store.connected_from(store.key(route), place[0])
 
     def _route_path(self) -> str | None:
         return None
@@ -524,11 +533,11 @@ class _Dialler:
         return HOOKS.dial(connect_request.route, self._settings, connect_request)
 
 
-def _new_store() -> AltSvcStore:
+def _new_store(loop: asyncio.AbstractEventLoop) -> AltSvcStore:
     # Most programs never need it.
     from wherry.connect.alt_svc import AltSvcStore
 
-    return AltSvcStore()
+    return AltSvcStore(clock=loop.time)
 
 
 def _check_http3() -> None:

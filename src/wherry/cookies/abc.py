@@ -8,11 +8,12 @@ follows from these.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from http.cookies import BaseCookie, Morsel, SimpleCookie
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from yarl import URL
 
@@ -26,6 +27,16 @@ ClearCookiePredicate = Callable[["Morsel[str]"], bool]
 _NO_URL = URL()
 
 
+class Forgettable(Protocol):
+    """What a server may know a user by."""
+
+    def clear(self) -> None:
+        """Forget all."""
+
+    def clear_domain(self, domain: str) -> None:
+        """Forget what is of `domain` and of the domains under it."""
+
+
 class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
     """Where a session keeps its cookies.
 
@@ -35,6 +46,9 @@ class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
     Args:
         loop: Kept for programs that pass one; no jar needs a running loop.
     """
+
+    # What is forgotten together with the cookies, as long as it lives.
+    _forgotten_with: tuple[weakref.ref[Forgettable], ...] = ()
 
     def __init__(self, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop
@@ -75,6 +89,31 @@ class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
     @abstractmethod
     def clear_domain(self, domain: str) -> None:
         """Drop the cookies of `domain` and of the domains under it."""
+
+    def forget_with(self, other: Forgettable) -> None:
+        """Have `other` forgotten together with the cookies: by it, too, a server may know a user
+        again.
+
+        Args:
+            other: Is cleared when all cookies are, and for a domain when that domain's are; it is
+                not kept alive by this.
+        """
+        known = [ref for ref in self._forgotten_with if ref() is not None and ref() is not other]
+        self._forgotten_with = (*known, weakref.ref(other))
+
+    def _forget_others(self, domain: str | None = None) -> None:
+        """All cookies were dropped, or those of `domain`."""
+        for ref in self._forgotten_with:
+            other = ref()
+            if other is None:
+                continue
+            if domain is None:
+                other.clear()
+            else:
+                other.clear_domain(domain)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_forgotten_with"}
 
     @abstractmethod
     def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
@@ -122,10 +161,13 @@ class DummyCookieJar(AbstractCookieJar):
         return 0
 
     def clear(self, predicate: ClearCookiePredicate | None = None) -> None:
-        """Nothing is there to drop."""
+        """Drop no cookies, for there are none."""
+        if predicate is None:
+            self._forget_others()
 
     def clear_domain(self, domain: str) -> None:
-        """Nothing is there to drop."""
+        """Drop no cookies, for there are none."""
+        self._forget_others(domain)
 
     def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
         """Take nothing."""
@@ -174,10 +216,13 @@ class ForeignJar(AbstractCookieJar):
     def clear(self, predicate: ClearCookiePredicate | None = None) -> None:
         """Let the jar do so."""
         self.given.clear(predicate)
+        if predicate is None:
+            self._forget_others()
 
     def clear_domain(self, domain: str) -> None:
         """Let the jar do so."""
         self.given.clear_domain(domain)
+        self._forget_others(domain)
 
     def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
         """Let the jar do so."""

@@ -403,6 +403,7 @@ class CookieJar(AbstractCookieJar):
         """
         if predicate is None:
             self._index.clear()
+            self._forget_others()
         else:
             self._expire()
             for cookie in [cookie for cookie in self._index if predicate(cookie.morsel())]:
@@ -417,6 +418,7 @@ class CookieJar(AbstractCookieJar):
             for cookie in list(index.of_domain(known)):
                 index.discard(cookie)
         self._forget_lines()
+        self._forget_others(domain)
 
     def _expire(self) -> None:
         """Drop the cookies whose time has ended."""
@@ -463,7 +465,8 @@ class CookieJar(AbstractCookieJar):
         self._replace(storage.from_netscape(storage.read(file_path, in_lines=True)))
 
     def _replace(self, cookies: list[Cookie]) -> None:
-        self.clear()
+        self._index.clear()
+        self._forget_lines()
         now = time.time()
         for cookie in cookies:
             if self._unsafe or not is_ip_address(cookie.domain):
