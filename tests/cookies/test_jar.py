@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterator
 from http.cookies import BaseCookie, CookieError, Morsel, SimpleCookie
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -338,7 +339,7 @@ def test_a_jar_holds_so_many_and_the_longest_unused_go_first() -> None:
 
 
 def test_a_request_carries_so_many_and_so_much_the_most_specific_first() -> None:
-    jar = CookieJar(max_cookies_per_request=3, max_line_length=20)
+    jar = CookieJar(max_cookies_per_request=3, max_line_length=28)
     jar.store(["a=1; Path=/", "b=2; Path=/a", "c=3; Path=/a/b", "d=4; Path=/a/b"], HTTP)
     assert jar.cookie_header(HTTP) == "c=3; d=4; b=2"
     assert list(jar.filter_cookies(HTTP)) == ["c", "d", "b"]
@@ -347,11 +348,122 @@ def test_a_request_carries_so_many_and_so_much_the_most_specific_first() -> None
     assert jar.cookie_header(HTTP) == "c=345678; a=12345678"
 
 
-def test_a_hostile_response_fills_no_more_than_its_share() -> None:
+def test_a_hostile_server_fills_no_more_than_its_share() -> None:
     jar = CookieJar()
     jar.store([f"a{n}=1; Path=/" for n in range(5000)], HTTP)
-    assert len(jar) == 180
+    assert len(jar) == 50
+    for first in range(50, 5000, 50):
+        jar.store([f"a{n}=1; Path=/" for n in range(first, first + 50)], HTTP)
+        assert len(jar) <= 180
     assert jar.cookie_header(HTTP).count(";") == 149
+
+
+def test_a_response_sets_so_many_cookies_those_that_it_deletes_among_them() -> None:
+    jar = CookieJar()
+    jar.store(["old=1; Path=/"], HTTP)
+    fields = ["old=; Max-Age=0; Path=/", "", *(f"a{n}=1" for n in range(49)), "late=1"]
+    jar.store(fields, HTTP)
+    assert sorted(morsel.key for morsel in jar) == sorted(f"a{n}" for n in range(49))
+    jar.clear()
+    jar.store([*(f"a{n}=1; Domain=other.test" for n in range(50)), "late=1"], HTTP)
+    assert len(jar) == 0
+
+
+def full_domain(*, secure: bool) -> CookieJar:
+    jar = CookieJar()
+    for number in range(180):
+        jar.store([f"a{number}=1{'; Secure' if secure else ''}"], HTTPS)
+    assert len(jar) == 180
+    return jar
+
+
+def test_a_full_domain_gives_up_what_was_unused_for_longest_down_to_150() -> None:
+    jar = full_domain(secure=False)
+    jar.store(["a0=2"], HTTPS)  # what is there is replaced, and used
+    assert len(jar) == 180
+    jar.store(["new=1"], HTTPS)
+    names = [morsel.key for morsel in jar]
+    assert len(names) == 150
+    assert {"a0", "new", "a32", "a179"} <= set(names)
+    assert "a31" not in names
+
+
+def test_plain_cookies_alone_give_way_where_there_are_any() -> None:
+    jar = full_domain(secure=True)
+    jar.store(["plain=1"], HTTPS)
+    assert "plain" not in {morsel.key for morsel in jar}
+    assert len(jar) == 180
+    jar.store(["new=1; Secure"], HTTPS)
+    assert len(jar) == 150
+    for number in range(30):
+        jar.store([f"plain{number}=1"], HTTPS)
+    jar.store(["last=1; Secure"], HTTPS)
+    names = {morsel.key for morsel in jar}
+    assert len(names) == 151
+    assert not any(name.startswith("plain") for name in names)
+
+
+def test_what_only_deletes_makes_nothing_go() -> None:
+    jar = full_domain(secure=False)
+    jar.store(["none=; Max-Age=0", "past=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT"], HTTPS)
+    assert len(jar) == 180
+
+
+def test_a_cookie_that_is_sent_stays_longer_than_those_of_other_paths() -> None:
+    jar = CookieJar()
+    jar.store(["sent=1; Path=/hit"], HTTPS)
+    for number in range(179):
+        jar.store([f"a{number}=1; Path=/miss"], HTTPS)
+    assert jar.cookie_header(HTTPS.with_path("/hit")) == "sent=1"
+    jar.store(["new=1"], HTTPS)
+    names = {morsel.key for morsel in jar}
+    assert "sent" in names
+    assert "a0" not in names
+
+
+def test_a_full_jar_gives_up_what_was_unused_for_longest_down_to_3000() -> None:
+    jar = CookieJar()
+    for host in range(66):
+        jar.store([f"a{n}=1" for n in range(50)], URL(f"https://h{host}.test/"))
+    assert len(jar) == 3_300
+    jar.store(["new=1"], URL("https://new.test/"))
+    assert len(jar) == 3_001
+    domains = [domain for domain, _ in jar.cookies]
+    assert domains == [*(f"h{host}.test" for host in range(6, 66)), "new.test"]
+
+
+def test_a_jar_for_nothing_holds_nothing() -> None:
+    for jar in (CookieJar(max_cookies_per_domain=0), CookieJar(max_cookies=0)):
+        jar.store(["a=1", "b=1; Secure"], HTTPS)
+        assert len(jar) == 0
+
+
+def test_the_length_of_a_line_has_the_field_name_in_it() -> None:
+    jar = CookieJar()
+    jar.update_cookies({"a": "x" * (8190 - len("Cookie: a="))}, HTTPS)
+    assert len(jar.cookie_header(HTTPS)) == 8182
+    assert len(jar.filter_cookies(HTTPS)) == 1
+    jar.update_cookies({"a": "x" * (8190 - len("Cookie: a=") + 1)}, HTTPS)
+    assert jar.cookie_header(HTTPS) == ""
+    assert not jar.filter_cookies(HTTPS)
+
+
+def test_the_view_of_a_jar_shows_what_it_holds_at_each_look() -> None:
+    jar = CookieJar()
+    view = jar.cookies
+    assert not view
+    jar.store(["a=1; Path=/x"], HTTPS)
+    host = HTTPS.host
+    assert list(view) == list(view.keys()) == [(host, "/x")]
+    assert len(view) == 1
+    assert view[host, "/x"]["a"].value == "1"
+    assert (host, "/x") in view
+    assert [name for group in view.values() for name in group] == ["a"]
+    assert [place for place, _ in view.items()] == [(host, "/x")]
+    assert "a=1" not in repr(view)  # values are secrets
+    assert isinstance(view, MappingProxyType)
+    jar.clear()
+    assert not view
 
 
 # --- addresses ------------------------------------------------------------------------------------
@@ -682,6 +794,6 @@ def test_who_fills_a_domain_pushes_out_no_cookie_of_a_host() -> None:
 
 
 def test_a_line_is_measured_in_octets() -> None:
-    jar = CookieJar(max_line_length=20, quote_cookie=False)
+    jar = CookieJar(max_line_length=28, quote_cookie=False)
     jar.store(["a=\u00e9\u00e9\u00e9\u00e9\u00e9", "b=\u00e9\u00e9\u00e9\u00e9", "c=1"], HTTPS)
     assert line(jar, "https://www.example.com/a/b") == "a=\u00e9\u00e9\u00e9\u00e9\u00e9; c=1"

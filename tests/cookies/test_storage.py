@@ -279,3 +279,18 @@ def test_bytes_that_are_no_utf8_concern_their_line_alone(tmp_path: Path, begin: 
     assert (
         jar.cookie_header(URL("http://x.org/")).encode("utf-8", "surrogateescape") == b"a=\xff; b=v"
     )
+
+
+@pytest.mark.parametrize(
+    "moment", ["NaN", "Infinity", "-Infinity", '"soon"', "[]", "1" + "0" * 400]
+)
+def test_a_time_that_is_none_is_named(tmp_path: Path, moment: str) -> None:
+    record = f'{{"key": "x", "value": "1", "coded_value": "1", "expires_timestamp": {moment}}}'
+    (tmp_path / "jar").write_text(f'{{"a.test|": {{"sid": {record}}}}}', encoding="utf-8")
+    jar = CookieJar()
+    jar.store(["kept=1"], URL("https://b.test/"))
+    with pytest.raises(
+        ValueError, match=r"Cookie 'sid' in 'a.test\|': expiration timestamp must be"
+    ):
+        jar.load(tmp_path / "jar")
+    assert [morsel.key for morsel in jar] == ["kept"]

@@ -37,6 +37,9 @@ class CookieIndex:
         max_cookies: How many it holds in all.
         max_per_domain: How many of one domain; cookies without a domain, which are the program's
             own, not counted.
+
+    What is full gives up a sixth of a domain's cookies, or an eleventh of all, so that the sorting
+    is paid once for many additions: 150 of 180 stay, and 3,000 of 3,300.
     """
 
     __slots__ = (
@@ -85,7 +88,7 @@ class CookieIndex:
 
     def add(self, cookie: Cookie) -> Change:
         """Store `cookie`, or renew the one that it replaces."""
-        bucket = self._domains.setdefault(cookie.domain, {})
+        bucket = self._domains.get(cookie.domain, {})
         stored = bucket.get(cookie.key)
         if stored is not None:
             change = Change.NONE if stored.sent == cookie.sent else Change.VALUE
@@ -96,12 +99,13 @@ class CookieIndex:
             stored.used = next(self._clock)
             self._watch(stored)
             return change
-        bucket[cookie.key] = cookie
+        if not self._make_place(bucket, cookie):
+            return Change.NONE
+        self._domains.setdefault(cookie.domain, {})[cookie.key] = cookie
         cookie.used = cookie.created = next(self._clock)
         self.size += 1
         self._note_secure(cookie, cookie.secure)
         self._watch(cookie)
-        self._make_place(bucket)
         return Change.CHOICE
 
     def discard(self, cookie: Cookie) -> bool:
@@ -157,11 +161,14 @@ class CookieIndex:
                 found += [cookie for cookie in self.of_domain(domain) if not cookie.host_only]
         if not secure:
             found = [cookie for cookie in found if not cookie.secure]
-        used = next(self._clock)
-        for cookie in found:
-            cookie.used = used
         found.sort(key=_sending_order)
         return found
+
+    def note_use(self, cookies: Iterable[Cookie]) -> None:
+        """These are sent: they stay longer than others."""
+        used = next(self._clock)
+        for cookie in cookies:
+            cookie.used = used
 
     def secure_named(self, name: str) -> Collection[Cookie]:
         """The Secure cookies of this name, of all domains."""
@@ -191,31 +198,38 @@ class CookieIndex:
         heapq.heappush(self._due, (when, next(self._clock), cookie))
         self.next_expiry = min(self.next_expiry, when)
 
-    def _make_place(self, bucket: dict[CookieKey, Cookie]) -> None:
-        """Keep the limits after an addition to `bucket` (RFC 6265bis 5.7, last paragraphs)."""
-        if len(bucket) > self.max_per_domain and next(iter(bucket.values())).domain:
-            for cookie in sorted(bucket.values(), key=_eviction_order)[
-                : len(bucket) - self.max_per_domain
-            ]:
-                self.discard(cookie)
-        if self.size > self.max_cookies:
-            # A fiftieth more than must go, so that the sorting is paid once for many additions.
-            excess = self.size - self.max_cookies + self.max_cookies // 50
-            evictable = [
+    def _make_place(self, bucket: dict[CookieKey, Cookie], new: Cookie) -> bool:
+        """Keep the limits before `new` is added to `bucket` (RFC 6265bis 5.7, last paragraphs).
+
+        The longest unused go; a domain's plain ones before its Secure ones, which give way to
+        another Secure one alone.
+
+        Returns:
+            False if there is no place for it.
+        """
+        if new.domain and len(bucket) >= self.max_per_domain:
+            leaving = [cookie for cookie in bucket.values() if not cookie.secure]
+            if not leaving and new.secure:
+                leaving = list(bucket.values())
+            if not leaving:
+                return False  # also where the limit is 0
+            excess = len(bucket) + 1 - self.max_per_domain + self.max_per_domain // 6
+        elif self.size >= self.max_cookies:
+            leaving = [
                 cookie for domain in self._domains if domain for cookie in self.of_domain(domain)
             ]
-            for cookie in sorted(evictable, key=_last_use)[:excess]:
-                self.discard(cookie)
+            excess = self.size - self.max_cookies + max(1, self.max_cookies // 11)
+        else:
+            return True
+        leaving.sort(key=_last_use)
+        for cookie in leaving[:excess]:
+            self.discard(cookie)
+        return self.max_cookies > 0 or not new.domain
 
 
 def _sending_order(cookie: Cookie) -> tuple[int, int]:
     """Longest path first, then oldest first (RFC 6265bis 5.8.3)."""
     return (-len(cookie.path), cookie.created)
-
-
-def _eviction_order(cookie: Cookie) -> tuple[bool, int]:
-    """Plain cookies before Secure ones, the longest unused first."""
-    return (cookie.secure, cookie.used)
 
 
 def _creation(cookie: Cookie) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 from yarl import URL
 
 from wherry.cookies.abc import AbstractCookieJar, ClearCookiePredicate
-from wherry.cookies.aiohttp_view import CookiesByPlace
+from wherry.cookies.aiohttp_view import CookiesByPlace, LiveCookies
 from wherry.cookies.cookie import Cookie, coded_for_sending, loose_pairs, morsel_of
 from wherry.cookies.cookie_header import joined, within_limits
 from wherry.cookies.index import Change, CookieIndex
@@ -36,9 +36,11 @@ __all__ = (
     "CookieJar",
 )
 
-# How many cookies a jar holds, how many of one domain (RFC 6265bis 6.1 wants 3000 and 50 at least).
-MAX_COOKIES = 20_000
+# How many cookies a jar holds, how many of one domain (RFC 6265bis 6.1 wants 3000 and 50 at least),
+# and how many one response may set.
+MAX_COOKIES = 3_300
 MAX_COOKIES_PER_DOMAIN = 180
+_MAX_COOKIES_PER_RESPONSE = 50
 # What a request carries at most, in cookies and in octets: servers refuse longer field lines.
 MAX_COOKIES_PER_REQUEST = 150
 MAX_LINE_LENGTH = 8190
@@ -46,6 +48,7 @@ MAX_LINE_LENGTH = 8190
 # Lines that are remembered at once, of all hosts and paths: at most this many times MAX_LINE_LENGTH
 # of memory.
 _MAX_LINES_KEPT = 4096
+_FIELD_NAME_OCTETS = len("Cookie: ")
 _NO_URL = URL()
 _NO_ORIGINS: frozenset[URL] = frozenset()
 
@@ -80,10 +83,12 @@ class CookieJar(AbstractCookieJar):
             sends them as is.
         treat_as_secure_origin: One or more origins that get Secure cookies without TLS too.
         loop: Unused; a jar needs no loop.
-        max_cookies: How many cookies it holds; the longest unused go first.
-        max_cookies_per_domain: How many of one domain; plain ones go before Secure ones.
+        max_cookies: How many cookies it holds; when it is full, the longest unused eleventh goes.
+        max_cookies_per_domain: How many of one domain; when they are so many, the longest unused
+            sixth goes, and plain ones before Secure ones.
         max_cookies_per_request: How many go with one request, the most specific first.
-        max_line_length: How many octets the Cookie line of one request has at most.
+        max_line_length: How many octets the Cookie line of one request has at most, its name
+            included.
     """
 
     def __init__(
@@ -109,7 +114,7 @@ class CookieJar(AbstractCookieJar):
                 URL(origin).origin() for origin in treat_as_secure_origin
             )
         self._max_per_request = max_cookies_per_request
-        self._max_line = max_line_length
+        self._max_line = max_line_length - _FIELD_NAME_OCTETS
         self._index = CookieIndex(max_cookies, max_cookies_per_domain)
         self._lines: dict[tuple[str | None, str, int | None], _HostLines] = {}
         self._kept = 0
@@ -145,8 +150,11 @@ class CookieJar(AbstractCookieJar):
     @property
     def cookies(self) -> Mapping[tuple[str, str], SimpleCookie]:
         """The cookies by (domain, path without its last slash), each domain's longest paths
-        first.
+        first; a view of what the jar holds at each look.
         """
+        return MappingProxyType(LiveCookies(self._by_place))
+
+    def _by_place(self) -> dict[tuple[str, str], SimpleCookie]:
         self._expire()
         found: dict[tuple[str, str], SimpleCookie] = {}
         for cookie in self._index:
@@ -155,7 +163,7 @@ class CookieJar(AbstractCookieJar):
             # shown.
             if cookie.host_only or cookie.name not in group:
                 dict.__setitem__(group, cookie.name, cookie.morsel())
-        return MappingProxyType(found)
+        return found
 
     @property
     def _cookies(self) -> CookiesByPlace:
@@ -283,8 +291,7 @@ class CookieJar(AbstractCookieJar):
             shared_only=not self._unsafe and is_ip_address(host),
         )
 
-    @staticmethod
-    def _for_path(cookies: list[Cookie], path: str) -> list[Cookie]:
+    def _for_path(self, cookies: list[Cookie], path: str) -> list[Cookie]:
         """Those that match the path; a cookie without a domain gives way to one of the same name
         that has one.
         """
@@ -293,6 +300,7 @@ class CookieJar(AbstractCookieJar):
         if any(not cookie.domain for cookie in found):
             names = {cookie.name for cookie in found if cookie.domain}
             found = [cookie for cookie in found if cookie.domain or cookie.name not in names]
+        self._index.note_use(found)
         return found
 
     def _is_secure(self, url: URL, host: str) -> bool:
@@ -314,9 +322,13 @@ class CookieJar(AbstractCookieJar):
         if not host or (not self._unsafe and is_ip_address(host)):
             return
         now = time.time()
+        taken = 0
         for field in values:
             parsed = parse_one(field)
             if parsed is not None:
+                taken += 1
+                if taken > _MAX_COOKIES_PER_RESPONSE:
+                    break
                 name, value, attributes = parsed
                 self._take(
                     Offered(name, unquote(value), value, value, attributes, True), url, host, now

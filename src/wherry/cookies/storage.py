@@ -143,7 +143,7 @@ def _from_aiohttp(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[C
     cookies, now = [], time.time()
     for place, records in data.items():
         domain, _, path = place.partition("|")
-        for record in records.values():
+        for name, record in records.items():
             secure = bool(record.get("secure"))
             attributes = {
                 key: text
@@ -161,7 +161,7 @@ def _from_aiohttp(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[C
                     host_only=bool(record.get("host_only")),
                     path=_text(record.get("path") or f"{path.rstrip('/')}/"),
                     secure=secure,
-                    expires=_ending(record, now),
+                    expires=_ending(record, now, f"Cookie {name!r} in {place!r}"),
                     attributes=_with_flags(attributes, secure=secure),
                     received=True,
                 )
@@ -178,12 +178,15 @@ def _text(value: Any) -> str:
         raise ValueError(f"not a cookie file: {exc}") from exc
 
 
-def _ending(record: Mapping[str, Any], now: float) -> float:
+def _ending(record: Mapping[str, Any], now: float, whose: str) -> float:
     """When a cookie of aiohttp's ends; its older files tell no more than what the server had
     said.
     """
     if "expires_timestamp" in record:
-        return _moment(record["expires_timestamp"])
+        try:
+            return _moment(record["expires_timestamp"])
+        except (OverflowError, TypeError, ValueError) as exc:
+            raise ValueError(f"{whose}: expiration timestamp must be a finite number") from exc
     ends = expiry(record, now)
     return _NEVER if ends is None else ends
 
