@@ -22,6 +22,7 @@ CLIENTS = (
     "floor",
     "wherry",
     "pyreqwest",
+    "pyqwest",
     "aiosonic",
     "aiohttp",
     "curl_cffi",
@@ -36,15 +37,21 @@ LEFT_OUT = {
     ("floor", "upload"),
     ("floor", "multipart"),
     ("pyreqwest", "multipart"),
+    ("pyqwest", "multipart"),
 }
 LEFT_OUT |= {(name, "http2") for name in ("floor", "aiohttp", "aiosonic")}
-# Written for those that take both as these do.
-LEFT_OUT |= {(name, "params") for name in CLIENTS if name not in {"wherry", "aiohttp"}}
+# Written for those that take query and fields as these do, and show a response's fields.
+LEFT_OUT |= {
+    (name, kind)
+    for name in CLIENTS
+    for kind in ("params", "headers")
+    if name not in {"wherry", "aiohttp", "pyreqwest", "pyqwest", "httpx", "httpx2"}
+}
 # Only these two have middlewares and trace listeners of this kind.
 LEFT_OUT |= {
     (name, kind)
     for name in CLIENTS
-    for kind in ("middlewares", "traced")
+    for kind in ("middlewares", "traced", "session")
     if name not in {"wherry", "aiohttp"}
 }
 

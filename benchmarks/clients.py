@@ -23,6 +23,8 @@ from benchmarks.scenarios import SCENARIOS, UNLIKE, Scenario
 
 MESSAGE = {"chat_id": 12345, "text": "Hello, World!"}
 COOKIES = {f"name{at}": f"value{at}" for at in range(30)}
+# The program reads these.
+READ = ("X-Request-Id", "ETag", "X-RateLimit-Remaining")
 Fetch = Callable[[], Awaitable[Any]]
 
 
@@ -45,6 +47,8 @@ class Setting:
         if scenario.tls_version == "1.2":
             self.context.maximum_version = ssl.TLSVersion.TLSv1_2
         self.cookies = COOKIES if scenario.kind == "cookies" else None
+        if scenario.kind == "session":
+            self.cookies = dict(list(COOKIES.items())[:10])
 
     def new_url(self) -> str:
         """A URL that was never asked for."""
@@ -85,11 +89,16 @@ def trace_config(module: Any) -> Any:
 async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
     url, kind = at.url, at.scenario.kind
     options: dict[str, Any] = {"protocols": ("h2", "http/1.1")} if kind == "http2" else {}
+    if kind == "connect" and module.__name__ == "wherry":
+        # Others resume the sessions of any context; we, of one that stays as it is.
+        options["tls_resumption"] = True
     connector = module.TCPConnector(limit=at.scenario.limit, ssl=at.context, **options)
     jar = module.CookieJar(unsafe=True)
     options = {}
     if kind == "middlewares":
         options["middlewares"] = (pass_on,) * 5
+    elif kind == "session":
+        options["middlewares"] = (pass_on,)
     elif kind == "traced":
         options["trace_configs"] = [trace_config(module)]
     async with module.ClientSession(
@@ -106,6 +115,18 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
 
         async def params() -> None:
             async with session.get(at.next_url(), **at.arguments()) as response:
+                await response.json()
+
+        async def headers() -> None:
+            async with session.get(at.next_url()) as response:
+                assert response.status == 200
+                _ = [response.headers[name] for name in READ]
+                await response.json()
+
+        auth, timeout = module.BasicAuth("user", "secret"), module.ClientTimeout(total=30)
+
+        async def with_all() -> None:
+            async with session.get(at.next_url(), auth=auth, timeout=timeout) as response:
                 await response.json()
 
         async def download() -> None:
@@ -126,6 +147,8 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
         yield {
             "post": post,
             "params": params,
+            "headers": headers,
+            "session": with_all,
             "download": download,
             "upload": upload,
             "multipart": multipart,
@@ -187,6 +210,15 @@ async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
         async def post() -> None:
             (await client.post(at.next_url(), json=MESSAGE)).json()
 
+        async def params() -> None:
+            (await client.get(at.next_url(), **at.arguments())).json()
+
+        async def headers() -> None:
+            response = await client.get(at.next_url())
+            assert response.status_code == 200
+            _ = [response.headers[name] for name in READ]
+            response.json()
+
         async def download() -> None:
             async with client.stream("GET", url) as response:
                 async for _ in response.aiter_bytes(65536):
@@ -205,9 +237,14 @@ async def httpx_like(httpx: Any, at: Setting) -> AsyncIterator[Fetch]:
             with open(at.upload, "rb") as file:
                 await client.post(url, files={"file": file}, data={"name": "x"})
 
-        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(
-            kind, get_json
-        )
+        yield {
+            "post": post,
+            "params": params,
+            "headers": headers,
+            "download": download,
+            "upload": upload,
+            "multipart": multipart,
+        }.get(kind, get_json)
 
 
 @contextlib.asynccontextmanager
@@ -275,6 +312,18 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
         async def post() -> None:
             await (await client.post(at.next_url()).body_json(MESSAGE).build().send()).json()
 
+        async def params() -> None:
+            own = at.arguments()
+            query = {name: str(value) for name, value in own["params"].items()}
+            request = client.get(at.next_url()).query(query).headers(own["headers"])
+            await (await request.build().send()).json()
+
+        async def headers() -> None:
+            response = await client.get(at.next_url()).build().send()
+            assert response.status == 200
+            _ = [response.headers[name] for name in READ]
+            await response.json()
+
         async def download() -> None:
             async with client.get(url).build_streamed() as response:
                 while await response.body_reader.read(65536):
@@ -296,9 +345,74 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
             )
             await client.post(url).multipart(form).build().send()
 
-        yield {"post": post, "download": download, "upload": upload, "multipart": multipart}.get(
-            kind, get_json
+        yield {
+            "post": post,
+            "params": params,
+            "headers": headers,
+            "download": download,
+            "upload": upload,
+            "multipart": multipart,
+        }.get(kind, get_json)
+
+
+@contextlib.asynccontextmanager
+async def with_pyqwest(at: Setting) -> AsyncIterator[Fetch]:
+    from pyqwest import Client, HTTPTransport, HTTPVersion
+
+    url, kind = at.url, at.scenario.kind
+    with open(at.authority, "rb") as file:
+        authority = file.read()
+    async with HTTPTransport(
+        tls_ca_cert=authority,
+        http_version=HTTPVersion.HTTP2 if kind == "http2" else HTTPVersion.HTTP1,
+        proxy=(),
+        pool_max_idle_per_host=at.scenario.limit,
+        max_connections_per_address=at.scenario.limit,
+        enable_otel=False,
+        use_system_dns=True,
+    ) as transport:
+        client = Client(transport)
+        own = (
+            {"Cookie": "; ".join(f"{k}={v}" for k, v in at.cookies.items())} if at.cookies else None
         )
+
+        async def get_json() -> None:
+            (await client.get(at.next_url(), own)).json()
+
+        async def post() -> None:
+            (await client.post(at.next_url(), content=MESSAGE)).json()
+
+        async def params() -> None:
+            own = at.arguments()
+            query = {name: str(value) for name, value in own["params"].items()}
+            (await client.get(at.next_url(), own["headers"], params=query)).json()
+
+        async def headers() -> None:
+            response = await client.get(at.next_url())
+            assert response.status == 200
+            _ = [response.headers[name] for name in READ]
+            response.json()
+
+        async def download() -> None:
+            async with client.stream("GET", url) as response:
+                async for _ in response.content:
+                    pass
+
+        async def upload() -> None:
+            async def pieces() -> AsyncIterator[bytes]:
+                with open(at.upload, "rb") as file:
+                    while piece := file.read(65536):
+                        yield piece
+
+            await client.post(url, content=pieces())
+
+        yield {
+            "post": post,
+            "params": params,
+            "headers": headers,
+            "download": download,
+            "upload": upload,
+        }.get(kind, get_json)
 
 
 @contextlib.asynccontextmanager

@@ -35,8 +35,8 @@ class Scenario:
         tasks: How many are in flight.
         path: What is asked for.
         tls: Whether over TLS.
-        kind: "json", "post", "params", "http2", "cookies", "middlewares", "traced", "latency",
-            "download", "upload", "multipart" or "connect".
+        kind: "json", "post", "params", "headers", "session", "http2", "cookies", "middlewares",
+            "traced", "latency", "download", "upload", "multipart" or "connect".
         unit: What the figure is.
         limit: Connections at most.
         origins: Among how many the requests are spread.
@@ -62,6 +62,23 @@ SCENARIOS = (
         "unlike-params", "unlike, with params= and headers=", 8_000, 32, UNLIKE, kind="params"
     ),
     Scenario("unlike-tls", "unlike, over TLS", 8_000, 32, UNLIKE, tls=True),
+    Scenario("unlike-http2", "unlike, HTTP/2 over TLS", 8_000, 32, UNLIKE, tls=True, kind="http2"),
+    Scenario(
+        "headers-read",
+        "unlike, three headers and the status read",
+        8_000,
+        32,
+        UNLIKE,
+        kind="headers",
+    ),
+    Scenario(
+        "session-auth",
+        "unlike, 10 cookies, auth=, timeout= and a middleware",
+        8_000,
+        32,
+        UNLIKE,
+        kind="session",
+    ),
     Scenario("post-unlike", "unlike, POST of JSON", 8_000, 32, UNLIKE, kind="post"),
     Scenario("small", "54-byte JSON, 32 in flight", 12_000, 32),
     Scenario("serial", "one after the other", 4_000, 1),
