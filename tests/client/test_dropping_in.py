@@ -30,6 +30,7 @@ from wherry import (
     TCPConnector,
 )
 from wherry.body.stream.reader import EmptyStreamReader
+from wherry.client.session_defaults import SessionDefaults
 
 T = TypeVar("T")
 
@@ -304,8 +305,8 @@ async def test_a_replaced_send_or_start_is_called_from_then_on(
         assert await ask(before) == ["start"] * 5
         assert await ask(session()) == ["start"] * 5
     assert await ask(before) == []
-    assert ClientSession._is_plain
-    assert not ClientSession._starts_responses
+    assert SessionDefaults.is_plain
+    assert not SessionDefaults.starts_responses
 
 
 async def test_a_replaced_method_of_a_class_of_the_programs_own_is_called(

@@ -272,16 +272,17 @@ def test_a_request_made_from_a_template_is_what_one_built_by_itself_is(
     """The same bytes, or the same error; whatever was asked for before."""
     from wherry.client.options import RequestOptions
     from wherry.client.sending.redirect_rules import Hop
+    from wherry.client.sending.request_builder import route_for
 
     def outcome(session: wherry.ClientSession, one: tuple[Any, ...], *, usual: bool) -> Any:
         method, url, own, body, auth = one
         options = RequestOptions(headers=own, auth=auth, **body)
         options.usual = usual
-        target = session._resolve_url(url)
-        hop = Hop(method, target, options.headers, session._payload(options), auth)
+        target = session._builder.resolve_url(url)
+        hop = Hop(method, target, options.headers, session._builder.payload(options), auth)
         try:
-            request = session._build(hop, options, None)
-            route = session._route_for(request)
+            request = session._builder.build(hop, options, None)
+            route = route_for(request, session.connector)
             head = request.wire_head(route) if request._ready is None else request._ready[1]
             return (
                 encode_head(head),
@@ -324,6 +325,7 @@ async def test_what_is_meant_for_a_proxy_does_not_pass_it(proxy: str, where: str
     """RFC 9110 11.7.2: at the end of a tunnel there is no proxy."""
     from wherry.client.options import NO_OPTIONS
     from wherry.client.sending.redirect_rules import Hop
+    from wherry.client.sending.request_builder import route_for
 
     secret = {"Proxy-Authorization": "Basic c2VjcmV0"}
     async with wherry.ClientSession(
@@ -332,10 +334,10 @@ async def test_what_is_meant_for_a_proxy_does_not_pass_it(proxy: str, where: str
         for own in (None, {"Accept": "a/b"}, secret if where == "request" else {"X": "y"}):
             if where == "later" and own is not None:
                 session.headers.update(secret)
-            request = session._build(
+            request = session._builder.build(
                 Hop("GET", URL("https://h.test/"), own, None, None), NO_OPTIONS, None
             )
-            route = session._route_for(request)
+            route = route_for(request, session.connector)
             head = request.wire_head(route) if request._ready is None else request._ready[1]
             assert b"c2VjcmV0" not in encode_head(head)
 
@@ -388,11 +390,13 @@ async def test_what_is_made_with_fewer_calls_lacks_nothing(raw_server: Start) ->
 
     server = await raw_server(script)
     async with wherry.ClientSession() as session:
-        request = session._build(Hop("GET", "http://h.test/", None, None, None), NO_OPTIONS, None)
+        request = session._builder.build(
+            Hop("GET", "http://h.test/", None, None, None), NO_OPTIONS, None
+        )
         assert request._ready is not None
         for name in RequestHead.__slots__:
             getattr(request._ready[1], name)
-        session._resolve_url(f"{server.url}/")  # its origin is plain from now on
+        session._builder.resolve_url(f"{server.url}/")  # its origin is plain from now on
         made = await session.get(f"{server.url}/")
         assert "_url" not in made.__dict__  # or it was made by its `__init__`
         given = wherry.ClientResponse(

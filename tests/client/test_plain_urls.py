@@ -40,7 +40,7 @@ PARAMS: st.SearchStrategy[Any] = st.one_of(
 
 
 def by_yarl(session: wherry.ClientSession, text: str, params: Any) -> Any:
-    url = session._resolve_url(text)
+    url = session._builder.resolve_url(text)
     return url.extend_query(params) if params else url
 
 
@@ -53,11 +53,11 @@ def test_a_text_is_taken_as_it_is_only_where_yarl_says_the_same(
         async with wherry.ClientSession() as session:
             for known in ORIGINS:
                 try:
-                    session._resolve_url(known + "/")
+                    session._builder.resolve_url(known + "/")
                 except (wherry.ClientError, ValueError):
                     continue
             text = origin + target
-            plain = session._plain_url(text, params)
+            plain = session._builder.plain_url(text, params)
             if plain is None:
                 return
             expected = by_yarl(session, text, params)
@@ -101,8 +101,8 @@ def test_a_text_is_taken_as_it_is_only_where_yarl_says_the_same(
 )
 async def test_which_texts_are_taken(text: str, params: Any, plain: str | None) -> None:
     async with wherry.ClientSession() as session:
-        session._resolve_url("http://h.test/")
-        assert session._plain_url(text, params) == plain
+        session._builder.resolve_url("http://h.test/")
+        assert session._builder.plain_url(text, params) == plain
 
 
 def test_the_grammar_ends_where_the_text_does() -> None:
@@ -113,12 +113,12 @@ def test_the_grammar_ends_where_the_text_does() -> None:
 async def test_a_response_and_its_request_have_their_urls() -> None:
     """Made on first touch, and again the same object."""
     async with wherry.ClientSession() as session:
-        session._resolve_url("http://h.test/")
+        session._builder.resolve_url("http://h.test/")
         from wherry.client.options import NO_OPTIONS
         from wherry.client.sending.redirect_rules import Hop
 
         hop = Hop("GET", "http://h.test/a?b=c", None, None, None)
-        request = session._build(hop, NO_OPTIONS, None)
+        request = session._builder.build(hop, NO_OPTIONS, None)
         assert "url" not in request.__dict__
         assert request.url == request.original_url == URL("http://h.test/a?b=c")
         assert request.url is request.url

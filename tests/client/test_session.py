@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import Awaitable, Callable
@@ -100,7 +101,7 @@ async def test_the_basic_example(
 async def test_base_url(base: str, given: str, meant: str) -> None:
     """S003-05"""
     async with wherry.ClientSession(base) as session:
-        assert session._resolve_url(given) == URL(meant)
+        assert session._builder.resolve_url(given) == URL(meant)
 
 
 async def test_a_base_url_that_cannot_be_one_is_refused() -> None:
@@ -531,3 +532,33 @@ async def test_a_subclass_that_wraps_request(wherry_server: LocalServer) -> None
         async with session.post(wherry_server.url("/post"), data=b"x") as reply:
             await reply.json()
     assert session.asked == ["GET", "POST"]
+
+
+def test_a_session_is_one_class_that_has_what_it_is_made_of() -> None:
+    """Not a row of classes derived from one another."""
+    assert wherry.ClientSession.__mro__ == (wherry.ClientSession, object)
+
+
+async def test_a_forgotten_session_says_so_at_once_though_it_has_made_requests(
+    raw_server: Callable[..., Awaitable[RawServer]],
+) -> None:
+    """What it keeps for the requests that follow must not keep the session."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    server = await raw_server(script)
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(context))
+    session = wherry.ClientSession()
+    async with session.get(f"{server.url}/") as response:
+        assert await response.text() == "ok"
+    del response
+    gc.disable()
+    try:
+        with pytest.warns(ResourceWarning, match="Unclosed client session"):
+            del session
+    finally:
+        gc.enable()
+    assert [context["message"] for context in said] == ["Unclosed client session"]

@@ -315,7 +315,7 @@ async def test_the_wheel_keeps_one_timer_and_lets_go_of_what_ended() -> None:
 
 
 def _time_runs_out(session: wherry.ClientSession) -> None:
-    for deadline in list(session._wheel._active):
+    for deadline in list(session._defaults.wheel._active):
         deadline.expire()
 
 

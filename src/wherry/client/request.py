@@ -242,7 +242,7 @@ class ClientRequest(metaclass=WatchedClass):
         if own:
             line = merge_cookie_lines("; ".join(own), line)
         if cookies:
-            jar = None if self._session is None else self._session._cookie_jar
+            jar = None if self._session is None else self._session._defaults.cookie_jar
             quote, secure = (
                 (True, ()) if jar is None else (jar.quote_cookie, jar.treat_as_secure_origin)
             )

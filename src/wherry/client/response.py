@@ -109,7 +109,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         self._loop = loop
         self._session = session
         if session is not None:
-            self._resolve_charset = session._resolve_charset
+            self._resolve_charset = session._defaults.resolve_charset
 
     def _begin(
         self,
@@ -156,7 +156,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             version: The version to show.
         """
         session = request.session
-        response = cls(request.method, request.original_url, loop=session._loop, session=session)
+        response = cls(request.method, request.original_url, loop=request.loop, session=session)
         content = StreamReader(max(len(body), 1))
         content.max_size = request._max_body_size
         if body:
@@ -300,8 +300,8 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             if loads is None:
                 loads, session = _LOADS, self._session
                 # Asked so, a double of a session in a program's tests says nothing.
-                if session is not None and session._json_library == "orjson":
-                    loads = session._json_loads
+                if session is not None and session._defaults.json_library == "orjson":
+                    loads = session._defaults.json_loads
             if loads is _LOADS and text[0] != "\ufeff":
                 # As `json.loads` would, but that searches for blanks, of which there are none.
                 value, end = _decode(text)

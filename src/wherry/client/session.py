@@ -18,7 +18,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, Unpack, cast
 
-from multidict import istr
+from multidict import CIMultiDict, istr
 from yarl import URL
 
 from wherry.argument_checks import whole_number
@@ -44,16 +44,17 @@ from wherry.client.request_context_manager import _RequestContextManager, _WSReq
 from wherry.client.response import ClientResponse
 from wherry.client.sending import pipeline
 from wherry.client.sending.proxy_choice import SessionProxies
+from wherry.client.sending.request_builder import RequestBuilder
 from wherry.client.sending.request_template import USUAL_METHODS
-from wherry.client.session_properties import SessionProperties
-from wherry.client.timeouts import ClientTimeout, Deadline, DeadlineWheel
+from wherry.client.session_defaults import SessionDefaults
+from wherry.client.timeouts import ClientTimeout, Deadline
 from wherry.client.tracing.signals import TraceConfig, Traces
 from wherry.connect.base_connector import running_loop
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.connect.hooks import CHANGES
 from wherry.connect.proxy.hops import Proxy
 from wherry.connect.tls.contexts import SSLOption
-from wherry.cookies.abc import AbstractCookieJar, as_jar
+from wherry.cookies.abc import AbstractCookieJar, ForeignJar, as_jar
 from wherry.cookies.jar import CookieJar
 from wherry.protocol.connection import Exchange
 from wherry.types import (
@@ -82,7 +83,7 @@ _NO_NAMES: frozenset[istr] = frozenset()
 _CLOSED = "Session is closed: requests are made inside its `async with`, or before its close()"
 
 
-class ClientSession(SessionProperties):
+class ClientSession:
     """The way to make requests: holds defaults, cookies and connections.
 
     Args:
@@ -125,13 +126,6 @@ class ClientSession(SessionProperties):
         ValueError: `json` names none that is known, or `json_serialize` is given as well.
     """
 
-    # Whether requests may be sent as they were built before.  Of the class, so that what concerns
-    # every session (a method of `ClientRequest` that was replaced) concerns it at once.
-    _is_plain = True
-    # Whether responses have a `start` of their own; likewise.
-    _starts_responses = False
-    # Whether the connector is one that `_connector` was set to, and that is not ours.
-    _asks_connector = False
     _closing: BaseConnector | None = None  # the connector whose end is waited for
     _closing_payloads: set[asyncio.Task[None]] | None = None
 
@@ -178,58 +172,57 @@ class ClientSession(SessionProperties):
         proxy_ssl: SSLOption | None = None,
         **unknown: Never,
     ) -> None:
-        # Set first: a session whose making failed is closed without noise.
-        self._held_connector: BaseConnector | None = None
         if unknown:
             raise _unknown_argument(unknown)
-        super().__init__(headers)
-        self._loop = loop = _loop_of(loop, connector)
-        self._base_url = check_base_url(base_url)
-        self._base_origin = None if self._base_url is None else base_origin_of(self._base_url)
-        self._timeout = session_timeout(timeout, read_timeout, conn_timeout)
+        loop = _loop_of(loop, connector)
+        self._defaults = defaults = SessionDefaults(loop, headers)
+        self._builder = RequestBuilder(defaults, self)
+        defaults.base_url = check_base_url(base_url)
+        defaults.base_origin = (
+            None if defaults.base_url is None else base_origin_of(defaults.base_url)
+        )
+        defaults.timeout = session_timeout(timeout, read_timeout, conn_timeout)
         if cookie_jar is None:
             cookie_jar = CookieJar()
-        self._cookie_jar = as_jar(cookie_jar)
+        defaults.cookie_jar = as_jar(cookie_jar)
         if cookies is not None:
-            self._cookie_jar.update_cookies(cookies)
+            defaults.cookie_jar.update_cookies(cookies)
         self._connector_owner = connector_owner
-        self._default_auth = check_auth(auth)
-        self._proxies = SessionProxies(
+        defaults.auth = check_auth(auth)
+        defaults.proxies = SessionProxies(
             proxy, proxy_auth, proxy_headers, proxy_ssl, trust_env=trust_env
         )
-        # Whether a request that says nothing of proxies may have some.
-        self._may_pass_proxies = bool(self._proxies.hops) or trust_env
-        self._version = version
-        self._set_json(json, json_serialize, json_serialize_bytes)
-        self._raise_for_status = raise_for_status
-        self._auto_decompress = auto_decompress
-        self._trust_env = trust_env
-        self._requote_redirect_url = requote_redirect_url
-        self._read_bufsize = whole_number("read_bufsize", read_bufsize)
-        self._head_limits = (max_line_size, max_field_size, max_headers)
+        defaults.may_pass_proxies = bool(defaults.proxies.hops) or trust_env
+        defaults.version = version
+        defaults.set_json(json, json_serialize, json_serialize_bytes)
+        defaults.raise_for_status = raise_for_status
+        defaults.auto_decompress = auto_decompress
+        defaults.trust_env = trust_env
+        defaults.requote_redirect_url = requote_redirect_url
+        defaults.read_bufsize = whole_number("read_bufsize", read_bufsize)
+        defaults.head_limits = (max_line_size, max_field_size, max_headers)
         if max_body_size is not None:
             max_body_size = whole_number("max_body_size", max_body_size, negative=False)
-        self._max_body_size = max_body_size
-        self._resolve_charset = fallback_charset_resolver
-        self._request_class = request_class
-        self._response_class = response_class
+        defaults.max_body_size = max_body_size
+        defaults.resolve_charset = fallback_charset_resolver
+        defaults.request_class = request_class
+        defaults.response_class = response_class
         self._own_ws_response_class = ws_response_class
-        self._middlewares = tuple(checked_middlewares(middlewares))
-        self._skip_auto_headers = (
+        defaults.middlewares = tuple(checked_middlewares(middlewares))
+        defaults.skip_auto_headers = (
             frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
         )
-        self._wheel = DeadlineWheel(loop)
         self._websockets: set[WebSocketChannel] = set()
-        self._trace_configs = trace_configs or []
-        for config in self._trace_configs:
+        defaults.trace_configs = trace_configs or []
+        for config in defaults.trace_configs:
             config.freeze()
         self._source_traceback = (
             traceback.extract_stack(sys._getframe(1)) if loop.get_debug() else None
         )
         if response_class.start is not ClientResponse.start:
-            self._starts_responses = True
-        if self._is_unusual():
-            self._is_plain = False
+            defaults.starts_responses = True
+        if defaults.is_unusual():
+            defaults.is_plain = False
         self._connector = connector if connector is not None else TCPConnector(loop=loop)
         if connector_owner:
             self._warn_for_connector(True)
@@ -241,37 +234,20 @@ class ClientSession(SessionProperties):
             stacklevel=2,
         )
 
-    def _is_unusual(self) -> bool:
-        """Whether requests must be built one by one, whatever connector carries them."""
-        return (
-            self._request_class is not ClientRequest
-            or "_starts_responses" in self.__dict__
-            or self._trust_env
-        )
-
     @property
     def _connector(self) -> BaseConnector | None:
         """The connector; what programs that trace others put here is asked for each request."""
-        return self._held_connector
+        return self._defaults.connector
 
     @_connector.setter
     def _connector(self, connector: BaseConnector | None) -> None:
-        self._held_connector = connector
-        alternatives = getattr(connector, "alternatives", None)
-        if alternatives is not None:
-            self._cookie_jar.forget_with(alternatives)  # RFC 7838 9.4
-        # The type says what it is: wrappers pass themselves off as what they wrap.
-        asks = connector is not None and not issubclass(type(connector), BaseConnector)
-        if asks or self._asks_connector:
-            self._asks_connector = asks
-            self.__dict__.pop("_is_plain", None)
-            if asks or self._is_unusual():
-                self._is_plain = False
+        self._defaults.take_connector(connector)
 
     def _warn_for_connector(self, warns: bool) -> None:
         """Whether this session says so itself where its connector is left open."""
-        if isinstance(self._held_connector, BaseConnector):
-            self._held_connector.session_warns = warns
+        connector = self._defaults.connector
+        if isinstance(connector, BaseConnector):
+            connector.session_warns = warns
 
     def __del__(self, _warnings: Any = warnings) -> None:
         if getattr(self, "_connector", None) is None or self.closed:
@@ -282,12 +258,12 @@ class ClientSession(SessionProperties):
         context: dict[str, Any] = {"client_session": self, "message": "Unclosed client session"}
         if self._source_traceback is not None:
             context["source_traceback"] = self._source_traceback
-        if not self._loop.is_closed():
-            self._wheel.close()
+        if not self._defaults.loop.is_closed():
+            self._defaults.wheel.close()
         connector = self._connector
         if connector is not None and self._connector_owner:
             connector.close()  # its sockets go with the session, and it need not warn too
-        self._loop.call_exception_handler(context)
+        self._defaults.loop.call_exception_handler(context)
 
     # --- making requests --------------------------------------------------------------------------
 
@@ -338,34 +314,38 @@ class ClientSession(SessionProperties):
         self, method: str, str_or_url: StrOrURL, **kwargs: Unpack[_RequestOptions]
     ) -> ClientResponse:
         try:
-            connector = self._held_connector
+            builder, defaults = self._builder, self._defaults
+            connector = defaults.connector
             if connector is None or connector.closed:
                 raise RuntimeError(_CLOSED)
-            if kwargs and self._base_origin is not None:
+            if kwargs and defaults.base_origin is not None:
                 kwargs = cast(
-                    "_RequestOptions", self._given_away(str_or_url, cast("dict[str, Any]", kwargs))
+                    "_RequestOptions",
+                    builder.without_secrets(str_or_url, cast("dict[str, Any]", kwargs)),
                 )
             options = NO_OPTIONS
             if kwargs:
                 options = RequestOptions.of(kwargs)
             url: URL | str | None = None
-            if type(str_or_url) is str and options.usual and self._is_plain:
-                url = self._plain_url(str_or_url, options.params)
+            if type(str_or_url) is str and options.usual and defaults.is_plain:
+                url = builder.plain_url(str_or_url, options.params)
             if url is None:
-                url = self._resolve_url(str_or_url)
+                url = builder.resolve_url(str_or_url)
                 if options.params:
                     url = url.extend_query(options.params)
+            configs = defaults.trace_configs
+            traces = Traces(self, configs, options.trace_request_ctx) if configs else None
             if options.data is not None or options.upload_tracker is not None:
-                options.data = payload = self._payload(options)
+                options.data = payload = builder.payload(options)
                 if options.upload_tracker is not None or (
                     payload is not None and not payload.autoclose
                 ):
                     return await pipeline.fetch_sending(
-                        self, check_method(method), url, options, payload
+                        builder, check_method(method), url, options, payload, traces
                     )
             if method not in USUAL_METHODS:
                 method = check_method(method)
-            return await pipeline.fetch(self, method, url, options)
+            return await pipeline.fetch(builder, method, url, options, traces)
         except BaseException as exc:
             tracker = kwargs.get("upload_tracker")
             if tracker is not None:
@@ -568,14 +548,91 @@ class ClientSession(SessionProperties):
     def _ws_response_class(self, value: type[ClientWebSocketResponse]) -> None:
         self._own_ws_response_class = value
 
-    # --- what the pipeline asks for ---------------------------------------------------------------
+    # --- what it was told -------------------------------------------------------------------------
 
-    def _traces_for(self, options: RequestOptions) -> Any:
-        return Traces(self, self._trace_configs, options.trace_request_ctx)
+    @property
+    def connector(self) -> BaseConnector | None:
+        """The connector, None once the session is closed."""
+        return self._defaults.connector
+
+    @property
+    def cookie_jar(self) -> AbstractCookieJar:
+        jar = self._defaults.cookie_jar
+        return cast("AbstractCookieJar", jar.given) if isinstance(jar, ForeignJar) else jar
+
+    @property
+    def version(self) -> HttpVersion:
+        return self._defaults.version
+
+    @property
+    def requote_redirect_url(self) -> bool:
+        return self._defaults.requote_redirect_url
+
+    @requote_redirect_url.setter
+    def requote_redirect_url(self, value: bool) -> None:
+        warnings.warn(
+            "session.requote_redirect_url modification is deprecated #2778",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        self._defaults.requote_redirect_url = value
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop; deprecated, use `asyncio.get_running_loop`."""
+        warnings.warn("client.loop property is deprecated", DeprecationWarning, stacklevel=2)
+        return self._defaults.loop
+
+    @property
+    def timeout(self) -> ClientTimeout:
+        return self._defaults.timeout
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """Fields of every request; changes hold for the requests that follow."""
+        return self._defaults.headers
+
+    @property
+    def skip_auto_headers(self) -> frozenset[str]:
+        return self._defaults.skip_auto_headers
+
+    @property
+    def auth(self) -> BasicAuth | None:
+        return self._defaults.auth
+
+    @property
+    def json_serialize(self) -> JSONEncoder:
+        return self._defaults.json_serialize
+
+    @property
+    def connector_owner(self) -> bool:
+        return self._connector_owner
+
+    @property
+    def raise_for_status(self) -> bool | Callable[[ClientResponse], Awaitable[None]]:
+        return self._defaults.raise_for_status
+
+    @property
+    def auto_decompress(self) -> bool:
+        return self._defaults.auto_decompress
+
+    @property
+    def trust_env(self) -> bool:
+        return self._defaults.trust_env
+
+    @property
+    def trace_configs(self) -> list[TraceConfig]:
+        return self._defaults.trace_configs
+
+    def _prepare_headers(self, headers: LooseHeaders | None) -> CIMultiDict[str]:
+        """The session's fields and a request's own; sessions derived from aiohttp's call it."""
+        return self._builder.merged_headers(headers)
+
+    # --- what responses ask for -------------------------------------------------------------------
 
     def _drain(self, exchange: Exchange, seconds: float) -> None:
         """Let the rest of a released body run out, for a bounded time."""
-        self._wheel.add(Deadline(monotonic() + seconds, exchange.cancel))
+        self._defaults.wheel.add(Deadline(monotonic() + seconds, exchange.cancel))
         exchange.resume_reading()
 
     # --- the end ----------------------------------------------------------------------------------
@@ -584,11 +641,11 @@ class ClientSession(SessionProperties):
         """Close a body whose class closes asynchronously; the session waits for that at its own
         end.
         """
-        if self._loop.is_closed():
+        if self._defaults.loop.is_closed():
             return None
         if self._closing_payloads is None:
             self._closing_payloads = set()
-        task = self._loop.create_task(pipeline.close_payload(payload))
+        task = self._defaults.loop.create_task(pipeline.close_payload(payload))
         self._closing_payloads.add(task)
         task.add_done_callback(self._closing_payloads.discard)
         return task
@@ -601,10 +658,11 @@ class ClientSession(SessionProperties):
         if connector is not None:
             self._closing = connector if self._connector_owner else None
             if self._connector_owner:
-                self._wheel.close()
+                self._defaults.wheel.close()
             else:
-                self._wheel.retire()  # the connector goes on, and with it what is under way
-            self._forget_requests()
+                # The connector goes on, and with it what is under way.
+                self._defaults.wheel.retire()
+            self._builder.forget()
             if self._websockets:
                 from wherry.client.websocket.connect import close_websockets
 
@@ -622,8 +680,8 @@ class ClientSession(SessionProperties):
         """Let the connector go without closing it; the session is closed then."""
         self._warn_for_connector(False)
         self._connector = None
-        self._wheel.retire()
-        self._forget_requests()
+        self._defaults.wheel.retire()
+        self._builder.forget()
 
     @property
     def closed(self) -> bool:
@@ -692,8 +750,8 @@ def _class_changed(cls: type, _name: str) -> None:
         builds = any(
             issubclass(each, ClientRequest) or name == "__init__" for each, name in CHANGES.replaced
         )
-        ClientSession._starts_responses = starts
-        ClientSession._is_plain = not (starts or builds)
+        SessionDefaults.starts_responses = starts
+        SessionDefaults.is_plain = not (starts or builds)
 
 
 CHANGES.listeners.append(_class_changed)

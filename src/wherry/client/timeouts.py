@@ -79,7 +79,16 @@ class TotalDeadline(Deadline):
     It is in its wheel from the beginning.
     """
 
-    __slots__ = ("_cancelling", "_method", "_url", "exchange", "expired", "seconds", "task")
+    __slots__ = (
+        "_cancelling",
+        "_method",
+        "_url",
+        "exchange",
+        "expired",
+        "seconds",
+        "task",
+        "wheel",
+    )
 
     def __init__(
         self,
@@ -93,6 +102,7 @@ class TotalDeadline(Deadline):
         self.when = when
         self.seconds: float = seconds
         self.task: asyncio.Task[object] | None = task
+        self.wheel = wheel
         self.exchange: Exchange | None = None
         self.expired: bool = False
         self._method = method

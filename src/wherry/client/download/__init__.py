@@ -201,7 +201,7 @@ class _Job:
         self.session = session
         self.start = 0  # how much was there already
         self.trust_length = False  # whether a finished file is known by its length, too
-        self.url = session._resolve_url(url)
+        self.url = session._builder.resolve_url(url)
         headers = _pairs(kwargs.pop("headers", None))
         self.headers = [pair for pair in headers if pair[0].lower() not in _OWN_FIELDS]
         # Only what comes unencoded can be gone on with at a byte that means something in the file;
@@ -219,8 +219,8 @@ class _Job:
         options: dict[str, Any] = {
             "existing": existing,
             "digest": digest,
-            "decode": session._auto_decompress if decode is None else decode,
-            "max_size": session._max_body_size if limit is None else limit,
+            "decode": session._defaults.auto_decompress if decode is None else decode,
+            "max_size": session._defaults.max_body_size if limit is None else limit,
         }
         self.part: Part = KeptPart(path, self.asked, **options) if resume else Part(path, **options)
 

@@ -20,20 +20,22 @@ from wherry.client.options import RequestOptions
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
 from wherry.client.sending.acquire import acquire
+from wherry.client.sending.request_builder import route_for
 from wherry.client.sending.retry_rules import failed, leave
 from wherry.client.sending.upload import upload_body
+from wherry.client.session_defaults import SessionDefaults
 from wherry.client.timeouts import ClientTimeout, TimedSink
 from wherry.client.tracing.emit import emit_sent
 from wherry.protocol.connection import Connection, Exchange
 from wherry.protocol.heads import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
-    from wherry.client.session import ClientSession
     from wherry.connect.route import Route
 
 
 async def send(
     request: ClientRequest,
+    defaults: SessionDefaults,
     options: RequestOptions,
     timeout: ClientTimeout,
     acquired: AcquiredConnection | None = None,
@@ -47,6 +49,7 @@ async def send(
 
     Args:
         request: What is sent.
+        defaults: What its session was told.
         options: What the program said of it.
         timeout: Of which the limits for connecting and for reading count here.
         acquired: The connection of a request whose class has its own `send`: that calls back here
@@ -57,10 +60,10 @@ async def send(
         ServerDisconnectedError: The connection ended without a response.
         ClientResponseError: What came is not HTTP.
     """
-    session = request._session
-    if session is None or (connector := session._held_connector) is None:
+    connector: Any = defaults.connector
+    if connector is None:
         raise RuntimeError("Session is closed")
-    traces, limit = request._traces, options.read_bufsize or session._read_bufsize
+    traces, limit = request._traces, options.read_bufsize or defaults.read_bufsize
     pool: Any
     route: Any  # none at first where the connector gives its connection by itself
     exchange: Exchange | None
@@ -70,9 +73,9 @@ async def send(
         # here to the start nothing is awaited, or the place would have to be reserved.
         started = connected = monotonic()
         exchange = upload = timings = None
-        as_built = not session._asks_connector and connector.alternatives is None
+        as_built = not defaults.asks_connector and connector.alternatives is None
         plan = request._ready if as_built else None
-        route, head = plan or _planned(request, session, connector)
+        route, head = plan or _planned(request, defaults, connector)
         pool = None if route is None else connector.pool
         connection = None if route is None or acquired is not None else pool.take(route)
         if connection is None or traces is not None:
@@ -87,20 +90,20 @@ async def send(
             way = AcquiredConnection(
                 connection, pool, route, None, None, started, connected, timings
             )
-            return await _send_by_class(request, session, options, timeout, way)
+            return await _send_by_class(request, defaults, options, timeout, way)
         try:
             # Start: the head goes out, and with it a body that is at hand.
             if exchange is None:
                 content, read = StreamReader(limit), timeout.sock_read
-                sink = TimedSink(content, session._wheel, read) if read else content
+                sink = TimedSink(content, defaults.wheel, read) if read else content
                 exchange = connection.start(head, sink)
                 if head.streamed or read:
-                    upload = _accompany(request, session, exchange, head, sink)
+                    upload = _accompany(request, defaults, exchange, head, sink)
             # Await the head; it is here already where the exchange was started early.
             if traces is not None:
                 await emit_sent(request, head, connection, exchange, traces)
             if exchange.head is None:
-                exchange.tell(waiter := session._loop.create_future())
+                exchange.tell(waiter := defaults.loop.create_future())
                 await waiter
         except BaseException as exc:
             _give_up(request, pool, connection, exchange, upload, exc)
@@ -108,19 +111,19 @@ async def send(
         answer = exchange.head
         assert answer is not None
         if (not as_built or answer.status == 421) and await _goes_elsewhere(
-            request, session, connector, route, exchange, upload, again=acquired is None
+            request, defaults, connector, route, exchange, upload, again=acquired is None
         ):
             continue
         break
-    response = _apply(request, session, options, exchange, content, upload, acquired)
+    response = _apply(request, defaults, options, exchange, content, upload, acquired)
     response._moments = (started, connected, monotonic(), timings)
-    if session._starts_responses:
+    if defaults.starts_responses:
         await HOOKS.requests.start(response)
     return response
 
 
 def _planned(
-    request: ClientRequest, session: ClientSession, connector: Any
+    request: ClientRequest, defaults: SessionDefaults, connector: Any
 ) -> tuple[Route | None, RequestHead | None]:
     """The route of a request and its head, as far as they are known before there is a connection.
 
@@ -128,9 +131,9 @@ def _planned(
     connection and with it route and pool.  There is no head where a program's own code may still
     change the request: `_late_head`.
     """
-    if session._asks_connector or connector.overrides_connect:
+    if defaults.asks_connector or connector.overrides_connect:
         return None, None
-    route, head = request._ready or (session._route_for(request), None)
+    route, head = request._ready or (route_for(request, connector), None)
     if connector.alternatives is not None and request.url.scheme == "https":
         route = connector.preferred_route(route)
     if head is None and not (request.sends_itself or connector.shows_requests):
@@ -172,26 +175,28 @@ def _head_for(
 
 async def _send_by_class(
     request: ClientRequest,
-    session: ClientSession,
+    defaults: SessionDefaults,
     options: RequestOptions,
     timeout: ClientTimeout,
     acquired: AcquiredConnection,
 ) -> ClientResponse:
     """Let a request that has its own `send` go by that; the rest of the way it asks for."""
-    cls = request.response_class or session._response_class
-    response = cls(request.method, request.original_url, loop=session._loop, session=session)
+    cls = request.response_class or defaults.response_class
+    response = cls(
+        request.method, request.original_url, loop=defaults.loop, session=request.session
+    )
     acquired = acquired._replace(response=response)
     response = await HOOKS.requests.send(
-        request, acquired, lambda: send(request, options, timeout, acquired)
+        request, acquired, lambda: send(request, defaults, options, timeout, acquired)
     )
-    if session._starts_responses:
+    if defaults.starts_responses:
         await HOOKS.requests.start(response)
     return response
 
 
 def _accompany(
     request: ClientRequest,
-    session: ClientSession,
+    defaults: SessionDefaults,
     exchange: Exchange,
     head: RequestHead,
     sink: StreamReader | TimedSink,
@@ -201,7 +206,7 @@ def _accompany(
     """
     upload = None
     if head.streamed:
-        upload = session._loop.create_task(upload_body(request, exchange, head))
+        upload = defaults.loop.create_task(upload_body(request, exchange, head))
     if isinstance(sink, TimedSink):
         sink.watch_after(upload, exchange)
     return upload
@@ -230,7 +235,7 @@ def _give_up(
 
 async def _goes_elsewhere(
     request: ClientRequest,
-    session: ClientSession,
+    defaults: SessionDefaults,
     connector: Any,
     route: Route,
     exchange: Exchange,
@@ -242,7 +247,7 @@ async def _goes_elsewhere(
 
     Args:
         request: What was answered.
-        session: Whose it is.
+        defaults: What its session was told.
         connector: Keeps what it learns.
         route: The way that was taken.
         exchange: Has the answer.
@@ -254,7 +259,7 @@ async def _goes_elsewhere(
     """
     head = exchange.head
     assert head is not None
-    asked = session._asks_connector or connector.overrides_connect
+    asked = defaults.asks_connector or connector.overrides_connect
     if not asked and connector.alternatives is not None:
         connector.learn_alternatives(head, exchange.connection)
     if head.status != 421 or not (again and exchange.reused):
@@ -264,7 +269,7 @@ async def _goes_elsewhere(
 
 def _apply(
     request: ClientRequest,
-    session: ClientSession,
+    defaults: SessionDefaults,
     options: RequestOptions,
     exchange: Exchange,
     content: StreamReader,
@@ -274,44 +279,46 @@ def _apply(
     """Make the response of an exchange whose head is here, and do what the head asks for."""
     head = exchange.head
     assert head is not None
-    cls = request.response_class or session._response_class
+    cls = request.response_class or defaults.response_class
     if acquired is not None and acquired.response is not None:
         response = acquired.response
     elif cls is ClientResponse and "original_url" not in request.__dict__:
         # As its `__init__` does, but for the URL, which nobody has asked for yet.
         response = object.__new__(ClientResponse)
         response.method = request.method
-        response._loop = session._loop
-        response._session = session
-        response._resolve_charset = session._resolve_charset
+        response._loop = defaults.loop
+        response._session = request._session
+        response._resolve_charset = defaults.resolve_charset
     else:
-        response = _custom_response(cls, request, session, exchange, upload)
+        response = _custom_response(cls, request, defaults, exchange, upload)
     response._begin(request, head, exchange, content, upload)
-    most = options.max_body_size if options.max_body_size is not None else session._max_body_size
+    most = options.max_body_size if options.max_body_size is not None else defaults.max_body_size
     if most is not None:
         content.max_size = most
     if (head.facts or derive(head)).asks:
-        _apply_fields(session, request.url, response, head, exchange, options)
+        _apply_fields(defaults, request.url, response, head, exchange, options)
     return response
 
 
 def _custom_response(
     cls: type[ClientResponse],
     request: ClientRequest,
-    session: ClientSession,
+    defaults: SessionDefaults,
     exchange: Exchange,
     upload: asyncio.Task[None] | None,
 ) -> ClientResponse:
     """The response that a program's own class makes; if that fails, the exchange is given up."""
     try:
-        return cls(request.method, request.original_url, loop=session._loop, session=session)
+        return cls(
+            request.method, request.original_url, loop=defaults.loop, session=request.session
+        )
     except BaseException as exc:
         failed(request, exchange, upload, exc)
         raise
 
 
 def _apply_fields(
-    session: ClientSession,
+    defaults: SessionDefaults,
     url: URL,
     response: ClientResponse,
     head: ResponseHead,
@@ -323,13 +330,13 @@ def _apply_fields(
     assert facts is not None
     if facts.set_cookies is not None:
         try:
-            session._cookie_jar.store(facts.set_cookies, url)
+            defaults.cookie_jar.store(facts.set_cookies, url)
         except BaseException:
             response.close()  # a custom jar may fail
             raise
     if facts.content_encoding is not None:
         decompress = (
-            session._auto_decompress if options.auto_decompress is None else options.auto_decompress
+            defaults.auto_decompress if options.auto_decompress is None else options.auto_decompress
         )
         # A response without content has nothing to decode, whatever it says (RFC 9110 8.4, 9.3.2,
         # 15.4.5).
@@ -337,9 +344,9 @@ def _apply_fields(
             content.decoder = decoder_for(facts.content_encoding)
 
 
-def max_body_size(session: ClientSession, options: RequestOptions) -> int | None:
+def max_body_size(defaults: SessionDefaults, options: RequestOptions) -> int | None:
     """What holds for answers of middlewares; those that come from servers meet it in `send`."""
-    return options.max_body_size if options.max_body_size is not None else session._max_body_size
+    return options.max_body_size if options.max_body_size is not None else defaults.max_body_size
 
 
 class Sender:
@@ -349,11 +356,16 @@ class Sender:
     body would hold its connection, and with it the place that the next try may be waiting for.
     """
 
-    __slots__ = ("_built", "_last", "_options", "_timeout")
+    __slots__ = ("_built", "_defaults", "_last", "_options", "_timeout")
 
     def __init__(
-        self, options: RequestOptions, timeout: ClientTimeout, built: ClientRequest
+        self,
+        defaults: SessionDefaults,
+        options: RequestOptions,
+        timeout: ClientTimeout,
+        built: ClientRequest,
     ) -> None:
+        self._defaults = defaults
         self._options = options
         self._timeout = timeout
         self._built = built  # the request as it was before the middlewares
@@ -365,5 +377,5 @@ class Sender:
         last = self._last
         if last is not None and not last.closed:
             last.release()
-        self._last = response = await send(request, self._options, self._timeout)
+        self._last = response = await send(request, self._defaults, self._options, self._timeout)
         return response

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
@@ -19,24 +18,24 @@ from wherry.client.options import RequestOptions
 from wherry.client.response import ClientResponse
 from wherry.client.sending.redirect_loop import follow
 from wherry.client.sending.redirect_rules import Hop, split_credentials
+from wherry.client.sending.request_builder import RequestBuilder
 from wherry.client.timeouts import TotalDeadline
+from wherry.client.tracing.signals import Traces
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Exchange
 from wherry.protocol.debug_log import CLIENT, look_up_levels
-
-if TYPE_CHECKING:
-    from wherry.client.session import ClientSession
 
 log: logging.Logger = CLIENT.logger
 _is_enabled_for = log.isEnabledFor
 
 
 async def fetch_sending(
-    session: ClientSession,
+    builder: RequestBuilder,
     method: str,
     url: URL | str,
     options: RequestOptions,
     payload: Payload | None,
+    traces: Traces | None,
 ) -> ClientResponse:
     """Make a request with a body that must be closed at its end, or that a tracker follows; see
     `fetch`.
@@ -45,7 +44,7 @@ async def fetch_sending(
     if tracker is not None:
         tracker.bind()
     try:
-        response = await fetch(session, method, url, options)
+        response = await fetch(builder, method, url, options, traces)
     except BaseException:
         if payload is not None:
             await payload.close()
@@ -68,25 +67,28 @@ async def close_payload(payload: Payload) -> None:
 
 
 async def fetch(
-    session: ClientSession,
+    builder: RequestBuilder,
     method: str,
     url: URL | str,
     options: RequestOptions,
+    traces: Traces | None,
 ) -> ClientResponse:
     """Make a request, follow its redirects, and give back the last response.
 
     Args:
-        session: Whose defaults, cookies and connections are used.
+        builder: Builds the requests of a session, whose defaults and connections are used.
         method: The method, checked and in upper case.
         url: The absolute URL; or a text that is one already (`plain_urls`).
         options: What the program said besides.
+        traces: Who listens, None for nobody.
 
     Raises:
         ClientError: The request failed.
         TimeoutError: `ClientTimeout.total` passed.
         ValueError: There are credentials in the URL and in `auth`.
     """
-    if asyncio.get_running_loop() is not session._loop:
+    defaults = builder.defaults
+    if asyncio.get_running_loop() is not defaults.loop:
         raise ClientConnectionError(
             "The session belongs to another event loop, whose connections and timers it has; "
             "make a session in each loop"
@@ -96,7 +98,7 @@ async def fetch(
         auth, url = _credentials_of(url, auth)
     if _is_enabled_for(logging.DEBUG) or CLIENT.on:
         _log_begin(method, url)
-    timeout = options.timeout or session._timeout
+    timeout = options.timeout or defaults.timeout
     deadline: TotalDeadline | None = None
     if timeout.total:
         deadline = TotalDeadline(
@@ -105,28 +107,27 @@ async def fetch(
             asyncio.current_task(),
             method,
             url,
-            session._wheel,
+            defaults.wheel,
         )
-    traces = session._traces_for(options) if session._trace_configs else None
     try:
-        if session._trust_env and session._proxies.netrc is None:
-            await session._proxies.read_netrc()
+        if defaults.trust_env and defaults.proxies.netrc is None:
+            await defaults.proxies.read_netrc()
         payload = None
         if options.data is not None or options.json is not None:
-            payload = session._payload(options)
+            payload = builder.payload(options)
         hop = Hop(method, url, options.headers, payload, auth)
-        response = await follow(session, hop, options, timeout, traces)
+        response = await follow(builder, hop, options, timeout, traces)
     except BaseException as exc:
-        await _fail(session, method, url, deadline, traces, exc)
+        await _fail(method, url, deadline, traces, exc)
         raise
     if deadline is not None:
         if deadline.expired:
             deadline.settle()  # a middleware has kept the cancellation to itself
         exchange = response._exchange
         if exchange is None or exchange.complete:
-            session._wheel.discard(deadline)
+            defaults.wheel.discard(deadline)
         else:
-            _watch_body(session, response, exchange, deadline)
+            _watch_body(response, exchange, deadline)
     if traces is not None:
         await _notify_of_end(traces, response)
     return response
@@ -144,11 +145,10 @@ def _credentials_of(url: URL, auth: BasicAuth | None) -> tuple[BasicAuth | None,
 
 
 async def _fail(
-    session: ClientSession,
     method: str,
     url: URL | str,
     deadline: TotalDeadline | None,
-    traces: Any,
+    traces: Traces | None,
     exc: BaseException,
 ) -> None:
     """Stop the clock of a request that failed, and notify its listeners.
@@ -159,7 +159,7 @@ async def _fail(
     """
     error: BaseException = exc
     if deadline is not None:
-        session._wheel.discard(deadline)
+        deadline.wheel.discard(deadline)
         if deadline.settle() and isinstance(exc, asyncio.CancelledError):
             error = deadline.error()
     if CLIENT.on:
@@ -170,7 +170,7 @@ async def _fail(
         raise error from exc
 
 
-async def _notify_of_end(traces: Any, response: ClientResponse) -> None:
+async def _notify_of_end(traces: Traces, response: ClientResponse) -> None:
     """Notify listeners of the response; one that fails ends it."""
     try:
         await traces.request_end(response)
@@ -186,10 +186,8 @@ def _log_begin(method: str, url: URL | str) -> None:
         CLIENT.say("%s %s begins", method, url)
 
 
-def _watch_body(
-    session: ClientSession, response: ClientResponse, exchange: Exchange, deadline: TotalDeadline
-) -> None:
+def _watch_body(response: ClientResponse, exchange: Exchange, deadline: TotalDeadline) -> None:
     """The deadline goes on while the body is read; it ends with the body, or with the response."""
     deadline.task = None
     deadline.exchange = exchange
-    response.on_settled(lambda: session._wheel.discard(deadline))
+    response.on_settled(lambda: deadline.wheel.discard(deadline))

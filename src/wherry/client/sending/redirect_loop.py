@@ -7,7 +7,7 @@ Where a redirect leads, and what may go there, is `redirect_rules.next_hop`'s to
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from multidict import CIMultiDict
 from yarl import URL
@@ -18,18 +18,22 @@ from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
 from wherry.client.sending.attempt import Sender, max_body_size, send
 from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, Hop, next_hop
+from wherry.client.sending.request_builder import RequestBuilder
 from wherry.client.sending.retry_rules import may_try_again
+from wherry.client.session_defaults import SessionDefaults
 from wherry.client.timeouts import ClientTimeout
 from wherry.client.tracing.emit import emit_start
+from wherry.client.tracing.signals import Traces
 from wherry.errors import ClientConnectionError, ClientResponseError, TooManyRedirects
 from wherry.protocol.debug_log import CLIENT
 
-if TYPE_CHECKING:
-    from wherry.client.session import ClientSession
-
 
 async def follow(
-    session: ClientSession, hop: Hop, options: RequestOptions, timeout: ClientTimeout, traces: Any
+    builder: RequestBuilder,
+    hop: Hop,
+    options: RequestOptions,
+    timeout: ClientTimeout,
+    traces: Traces | None,
 ) -> ClientResponse:
     """Go from hop to hop until a response is no redirect, or is not to be followed.
 
@@ -37,27 +41,28 @@ async def follow(
     forbids it (`retry_rules`); each try is built anew.
 
     Args:
-        session: Whose defaults, cookies and connections are used.
+        builder: Builds the requests of a session, whose defaults and connections are used.
         hop: The first one.
         options: What the program said besides.
         timeout: The limits that hold.
         traces: Who listens, None for nobody.
     """
-    middlewares = session._middlewares if options.middlewares is None else options.middlewares
+    defaults = builder.defaults
+    middlewares = defaults.middlewares if options.middlewares is None else options.middlewares
     history: list[ClientResponse] = []
     if traces is not None:
         # Listeners see the session's fields too, and what they add is sent.
-        hop.headers = session._merged_headers(hop.headers, hop.url)
+        hop.headers = builder.merged_headers(hop.headers, hop.url)
         await emit_start(hop, hop.headers, traces)
     tries = 1
     while True:
-        request = session._build(hop, options, traces)
+        request = builder.build(hop, options, traces)
         request._timeout = timeout
         try:
             if middlewares:
-                response = await _through(middlewares, request, options, timeout)
+                response = await _through(middlewares, request, defaults, options, timeout)
             else:
-                response = await send(request, options, timeout)
+                response = await send(request, defaults, options, timeout)
         except (ClientConnectionError, ClientResponseError) as exc:
             if not may_try_again(exc, tries, request.payload):
                 if history and isinstance(exc, ClientResponseError) and not exc.history:
@@ -67,7 +72,7 @@ async def follow(
             await _tell_of_retry(hop, tries, exc, traces)
             continue
         if options.allow_redirects and 300 < response.status < 309:
-            following = await _redirected(session, hop, response, history, options, traces)
+            following = await _redirected(defaults, hop, response, history, options, traces)
             if following is not None:
                 hop, tries = following, 1
                 continue
@@ -78,7 +83,7 @@ async def follow(
             )
         rule = options.raise_for_status
         if rule is None:
-            rule = session._raise_for_status
+            rule = defaults.raise_for_status
         return await accepted(response, rule) if rule else response
 
 
@@ -92,16 +97,17 @@ async def _tell_of_retry(hop: Hop, tries: int, exc: Exception, traces: Any) -> N
 def _through(
     middlewares: Sequence[ClientMiddlewareType],
     request: ClientRequest,
+    defaults: SessionDefaults,
     options: RequestOptions,
     timeout: ClientTimeout,
 ) -> Awaitable[ClientResponse]:
-    request._max_body_size = max_body_size(request.session, options)
-    sender = Sender(options, timeout, request.copy())
+    request._max_body_size = max_body_size(defaults, options)
+    sender = Sender(defaults, options, timeout, request.copy())
     return build_client_middlewares(sender, middlewares)(request)
 
 
 async def _redirected(
-    session: ClientSession,
+    defaults: SessionDefaults,
     hop: Hop,
     response: ClientResponse,
     history: list[ClientResponse],
@@ -131,7 +137,7 @@ async def _redirected(
             _asked_of(response),
             response.status,
             location,
-            requote=session._requote_redirect_url,
+            requote=defaults.requote_redirect_url,
             handshake=options.upgrade == "websocket",
         )
     except BaseException:

@@ -7,10 +7,9 @@ have in common too (`request_template`).  Nothing is sent from here.
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
+from weakref import ref
 
 from multidict import CIMultiDict, getversion, istr
 from yarl import URL
@@ -21,34 +20,22 @@ from wherry.body.payload.form import payload_of
 from wherry.body.payload.memory import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.headers.validation import ENGINE_FIELDS, ORIGIN_FIELDS, check_field, field_pairs
 from wherry.client.hooks import HOOKS
-from wherry.client.options import NO_OPTIONS, RequestOptions, json_library
+from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.origin import base_origin_of
 from wherry.client.plain_urls import is_plain_target, plain_origin, plain_query
 from wherry.client.request import ClientRequest
-from wherry.client.sending.proxy_choice import SessionProxies
 from wherry.client.sending.redirect_rules import Hop
 from wherry.client.sending.request_template import USUAL_METHODS, RequestTemplate
+from wherry.client.session_defaults import SessionDefaults
 from wherry.connect.connector import BaseConnector
 from wherry.connect.route import Route
-from wherry.cookies.abc import AbstractCookieJar
 from wherry.cookies.jar import CookieJar
 from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError, without_credentials
 from wherry.protocol.heads import FieldBlock
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.redaction import shown_reason
-from wherry.types import (
-    HttpVersion,
-    JSONBytesEncoder,
-    JSONDecoder,
-    JSONEncoder,
-    LooseHeaders,
-    StrOrURL,
-)
+from wherry.types import LooseHeaders, StrOrURL
 from wherry.version import SERVER_SOFTWARE
-
-if TYPE_CHECKING:
-    from wherry.client.response import ClientResponse
-    from wherry.client.session import ClientSession
 
 _MOST_ORIGINS = 512
 _MOST_TEMPLATES = 512
@@ -64,68 +51,28 @@ _UNKNOWN: Any = object()
 
 
 class RequestBuilder:
-    """The part of a session that builds; `ClientSession` sets what it builds from."""
+    """Makes requests of a session's defaults and of what the program says of each.
 
-    # A session has more attributes than Python keeps compactly in a `__dict__` (30): what is read
-    # here is in slots.
+    Args:
+        defaults: What holds for all requests.
+        session: Whom requests show as theirs.  It is not held: a session that is forgotten must go
+            at once, to say that it was not closed.
+    """
+
     __slots__ = (
-        "_base_origin",
-        "_base_url",
         "_blocks",
         "_blocks_version",
-        "_cookie_jar",
-        "_default_auth",
-        "_default_headers",
-        "_default_headers_any",
-        "_head_limits",
-        "_held_connector",
-        "_json_library",
-        "_json_loads",
-        "_json_serialize",
-        "_json_serialize_bytes",
         "_limits",
-        "_loop",
-        "_may_pass_proxies",
         "_origins",
-        "_proxies",
-        "_request_class",
-        "_response_class",
-        "_skip_auto_headers",
+        "_session",
         "_templates",
         "_templates_version",
-        "_trust_env",
-        "_version",
+        "defaults",
     )
 
-    _loop: asyncio.AbstractEventLoop
-    _held_connector: BaseConnector | None
-    _base_url: URL | None
-    _base_origin: URL | None
-    _cookie_jar: AbstractCookieJar
-    _default_auth: BasicAuth | None
-    _proxies: SessionProxies
-    _may_pass_proxies: bool
-    _trust_env: bool
-    # Whether no class of the program's own has a say in requests.
-    _is_plain: bool
-    _version: HttpVersion
-    _json_library: str
-    _json_loads: JSONDecoder
-    _json_serialize: JSONEncoder
-    _json_serialize_bytes: JSONBytesEncoder | None
-    _request_class: type[ClientRequest]
-    _response_class: type[ClientResponse]
-    _skip_auto_headers: frozenset[str]
-    _head_limits: tuple[int, int, int]
-
-    def __init__(self, headers: LooseHeaders | None) -> None:
-        self._default_headers: CIMultiDict[str] = CIMultiDict()
-        if headers:
-            for name, value in field_pairs(headers):
-                check_field(name, value)
-                self._default_headers.add(name, value)
-        # For getversion, whose types want another one.
-        self._default_headers_any: Any = self._default_headers
+    def __init__(self, defaults: SessionDefaults, session: Any) -> None:
+        self.defaults = defaults
+        self._session = ref(session)
         self._blocks: dict[bool, tuple[FieldBlock, tuple[tuple[str, str], ...]]] = {}
         self._blocks_version = -1
         # Origins of URLs, as programs and yarl both write them.
@@ -135,19 +82,20 @@ class RequestBuilder:
         self._templates: dict[tuple[str, str], RequestTemplate | None] = {}
         self._templates_version = -1
 
-    def _require_connector(self) -> BaseConnector:
-        connector = self._held_connector
+    def _connector(self) -> BaseConnector:
+        connector = self.defaults.connector
         if connector is None:
             raise RuntimeError("Session is closed")
         return connector
 
-    def _build(self, hop: Hop, options: RequestOptions, traces: Any) -> ClientRequest:
+    def build(self, hop: Hop, options: RequestOptions, traces: Any) -> ClientRequest:
         """A new `ClientRequest` for one hop of a chain of redirects; each try has its own."""
-        usual = options.usual and self._is_plain and hop.trusted and hop.method in USUAL_METHODS
-        connector = self._held_connector
+        defaults = self.defaults
+        usual = options.usual and defaults.is_plain and hop.trusted and hop.method in USUAL_METHODS
+        connector = defaults.connector
         if not usual or connector is None or connector.shows_requests:
             return self._make_request(hop, options, traces=traces)
-        version = getversion(self._default_headers_any)
+        version = getversion(defaults.headers_any)
         if version != self._templates_version:
             self._templates.clear()
             self._templates_version = version
@@ -164,10 +112,11 @@ class RequestBuilder:
             template = self._templates[key] = self._new_template(hop.method, hop.url)
         request = None
         if template is not None:
-            jar = self._cookie_jar
+            jar = defaults.cookie_jar
             # Without cookies nobody needs the URL.
             none = type(jar) is CookieJar and jar.is_empty()
-            request = template.request(hop, "" if none else self._cookies_for(hop.url), traces)
+            cookies = "" if none else self._cookies_for(hop.url)
+            request = template.request(hop, self._session(), cookies, traces)
         return request or self._make_request(hop, options, traces=traces)
 
     def _new_template(self, method: str, url: URL) -> RequestTemplate | None:
@@ -182,26 +131,27 @@ class RequestBuilder:
         hop = Hop(method, url, None, None, _NO_ONE)
         request = self._make_request(hop, NO_OPTIONS, traces=None)
         request._shared, request._fields, request.auth = shared, [], None
-        route = self._route_for(request)
-        head = request.wire_head(route, self._require_connector().force_close)
+        connector = self._connector()
+        route = route_for(request, connector)
+        head = request.wire_head(route, connector.force_close)
         if not RequestTemplate.fits(request, route, head):
             return None
-        return RequestTemplate(request, route, head, self._default_auth if trusted else None)
+        return RequestTemplate(request, route, head, self.defaults.auth if trusted else None)
 
     def _cookies_for(self, url: URL) -> str:
         """The jar's Cookie line for `url`; cookies without a domain are for `base_url` alone."""
-        line = self._cookie_jar.cookie_header(url)
+        line = self.defaults.cookie_jar.cookie_header(url)
         if line and not self._is_at_base(url):
-            line = self._cookie_jar.cookie_header_without_shared(url)
+            line = self.defaults.cookie_jar.cookie_header_without_shared(url)
         return line
 
-    def _forget_requests(self) -> None:
+    def forget(self) -> None:
         """Let go of what was built, which holds the session: without that its end would wait for
         the collector.
         """
         self._templates.clear()
 
-    def _resolve_url(self, given: StrOrURL) -> URL:
+    def resolve_url(self, given: StrOrURL) -> URL:
         """The absolute URL of a request, checked.
 
         Raises:
@@ -215,7 +165,7 @@ class RequestBuilder:
             self._origins.add(origin)
         return url
 
-    def _plain_url(self, text: str, params: Any) -> str | None:
+    def plain_url(self, text: str, params: Any) -> str | None:
         """The URL of a request as text, where that needs no second look; see `plain_urls`."""
         at = text.find("/", 8)
         if text[:at] not in self._origins or is_plain_target(text, at) is None:
@@ -229,29 +179,29 @@ class RequestBuilder:
 
     def _check_url(self, given: StrOrURL) -> URL:
         try:
-            url = self._build_url(given)
+            url = self._joined(given)
             host = url.raw_host
         except (ValueError, IndexError) as exc:  # yarl of https://[::1]:43@/
             # Without its cause, which quotes what stands before the host.
             raise InvalidUrlClientError(given, shown_reason(exc)) from None
-        if url.scheme not in self._require_connector().allowed_protocol_schema_set:
+        if url.scheme not in self._connector().allowed_protocol_schema_set:
             raise NonHttpUrlClientError(url)
         if not url.scheme or (not host and url.scheme in ("http", "https", "ws", "wss")):
             raise InvalidUrlClientError(url, _why_not(url))
         return url
 
-    def _build_url(self, str_or_url: StrOrURL) -> URL:
+    def _joined(self, str_or_url: StrOrURL) -> URL:
         url = URL(str_or_url)
         # A reference may begin with a host (RFC 3986 4.2): what it lacks then is the scheme.
-        if self._base_url is None or (url.absolute and url.scheme):
+        if self.defaults.base_url is None or (url.absolute and url.scheme):
             return url
-        return self._base_url.join(url)
+        return self.defaults.base_url.join(url)
 
-    def _merged_headers(self, own: LooseHeaders | None, url: URL | None = None) -> CIMultiDict[str]:
+    def merged_headers(self, own: LooseHeaders | None, url: URL | None = None) -> CIMultiDict[str]:
         """The session's fields, as far as they may go to `url`, and a request's own, which replace
         their like.
         """
-        headers = self._default_headers.copy()
+        headers = self.defaults.headers.copy()
         if url is not None and not self._is_at_base(url):
             for name in ORIGIN_FIELDS:
                 headers.popall(name, None)
@@ -262,36 +212,15 @@ class RequestBuilder:
             headers.extend(pairs)
         return headers
 
-    # The name that sessions derived from aiohttp's call it by.
-    _prepare_headers = _merged_headers
-
-    def _set_json(
-        self, library: str, serialize: JSONEncoder, serialize_bytes: JSONBytesEncoder | None
-    ) -> None:
-        """Keep what writes and reads JSON: the functions that the session was given, or those of a
-        library.
-
-        Raises:
-            ModuleNotFoundError: The library is not installed.
-            ValueError: It is not known, or functions are given as well.
-        """
-        self._json_library = library
-        self._json_serialize, self._json_serialize_bytes = serialize, serialize_bytes
-        self._json_loads = json.loads
-        if library != "json":
-            if serialize_bytes is not None or serialize is not json.dumps:
-                raise ValueError("json= says what writes: leave out json_serialize")
-            self._json_serialize_bytes, self._json_loads = json_library(library)
-
-    def _payload(self, options: RequestOptions) -> Payload | None:
+    def payload(self, options: RequestOptions) -> Payload | None:
         """The body that the options ask for, made once for all hops and tries."""
         data = options.data
         if data is None:
             if options.json is None:
                 return None
-            if self._json_serialize_bytes is not None:
-                return JsonBytesPayload(options.json, dumps=self._json_serialize_bytes)
-            return JsonPayload(options.json, dumps=self._json_serialize)
+            if self.defaults.json_serialize_bytes is not None:
+                return JsonBytesPayload(options.json, dumps=self.defaults.json_serialize_bytes)
+            return JsonPayload(options.json, dumps=self.defaults.json_serialize)
         return payload_of(data)
 
     def _shared_block(
@@ -300,15 +229,17 @@ class RequestBuilder:
         """(the fields that all requests share, the session's own of which the engine must know)."""
         if skip:
             return self._make_block(
-                trusted, frozenset(istr(name) for name in skip) | self._skip_auto_headers
+                trusted, frozenset(istr(name) for name in skip) | self.defaults.skip_auto_headers
             )
-        version = getversion(self._default_headers_any)
+        version = getversion(self.defaults.headers_any)
         if version != self._blocks_version:
             self._blocks = {}
             self._blocks_version = version
         entry = self._blocks.get(trusted)
         if entry is None:
-            entry = self._blocks[trusted] = self._make_block(trusted, self._skip_auto_headers)
+            entry = self._blocks[trusted] = self._make_block(
+                trusted, self.defaults.skip_auto_headers
+            )
         return entry
 
     def _make_block(
@@ -316,7 +247,7 @@ class RequestBuilder:
     ) -> tuple[FieldBlock, tuple[tuple[str, str], ...]]:
         pairs: list[tuple[str, str]] = []
         engine: list[tuple[str, str]] = []
-        for name, value in self._default_headers.items():
+        for name, value in self.defaults.headers.items():
             lower = check_field(name, value)
             if lower in ENGINE_FIELDS:
                 if trusted or lower != "host":
@@ -346,10 +277,10 @@ class RequestBuilder:
             headers = [*(pair for pair in engine if pair[0].lower() not in names), *own]
         url = hop.url
         auth = hop.auth
-        if auth is None and (self._default_auth is not None or self._trust_env):
+        if auth is None and (self.defaults.auth is not None or self.defaults.trust_env):
             auth = self._auth_for(hop, shared)
         cookie_line = self._cookies_for(url)
-        request = self._request_class(
+        request = self.defaults.request_class(
             hop.method,
             url,
             headers=headers,
@@ -357,26 +288,26 @@ class RequestBuilder:
             data=hop.data,
             cookies=options.cookies if hop.trusted else None,
             auth=auth,
-            version=self._version,
+            version=self.defaults.version,
             compress=options.compress,
             chunked=options.chunked,
             expect100=options.expect100,
-            loop=self._loop,
-            response_class=self._response_class,
-            session=cast("ClientSession", self),
+            loop=self.defaults.loop,
+            response_class=self.defaults.response_class,
+            session=self._session(),
             # Another origin is trusted as the session says, and shown no certificate that was meant
             # for the first.
             ssl=options.ssl if hop.keeps_tls else True,
             traces=traces,
-            trust_env=self._trust_env,
+            trust_env=self.defaults.trust_env,
             server_hostname=options.server_hostname if hop.keeps_tls else None,
             shared=shared,
             cookie_line=cookie_line,
             upgrade=options.upgrade,
         )
-        if options.hops is not None or self._may_pass_proxies:
-            request.hops = self._proxies.hops_for(url, options)
-        if self._head_limits != _USUAL_LIMITS or options.limits != (None, None, None):
+        if options.hops is not None or self.defaults.may_pass_proxies:
+            request.hops = self.defaults.proxies.hops_for(url, options)
+        if self.defaults.head_limits != _USUAL_LIMITS or options.limits != (None, None, None):
             request._limits = self._limits_for(options)
         if options.upload_tracker is not None:
             request._upload_tracker = options.upload_tracker
@@ -386,7 +317,7 @@ class RequestBuilder:
         """What a response's head may hold: the request's word goes before the session's."""
         line, field, headers = (
             own if own is not None else default
-            for own, default in zip(options.limits, self._head_limits, strict=True)
+            for own, default in zip(options.limits, self.defaults.head_limits, strict=True)
         )
         limits = self._limits.get((line, field, headers))
         if limits is None:
@@ -405,7 +336,7 @@ class RequestBuilder:
         traced = "authorization" in shared.names or any(
             isinstance(name, str) and name.lower() == "authorization" for name, _ in own
         )
-        default = self._default_auth
+        default = self.defaults.auth
         trusted = hop.trusted and self._is_at_base(url)
         if default is not None and trusted:
             if traced:
@@ -413,7 +344,7 @@ class RequestBuilder:
                     "Cannot combine AUTHORIZATION header with AUTH argument of the session"
                 )
             return default
-        netrc = self._proxies.netrc
+        netrc = self.defaults.proxies.netrc
         if traced or not netrc or url.raw_host in hop.left:
             return None
         # Where a redirect leads, only the host's own entry counts: `default` would be for anybody
@@ -424,9 +355,9 @@ class RequestBuilder:
         """Whether session-wide secrets may go to `url`: with a `base_url`, they are for its
         origin.
         """
-        return self._base_origin is None or base_origin_of(url) == self._base_origin
+        return self.defaults.base_origin is None or base_origin_of(url) == self.defaults.base_origin
 
-    def _given_away(self, given: StrOrURL, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def without_secrets(self, given: StrOrURL, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a request, without its own secrets where a reference like ``//host/x``
         leads off.
 
@@ -436,7 +367,7 @@ class RequestBuilder:
         """
         try:
             url = URL(given)
-            if not url.absolute or url.scheme or self._is_at_base(self._build_url(url)):
+            if not url.absolute or url.scheme or self._is_at_base(self._joined(url)):
                 return kwargs
         except (ValueError, TypeError, IndexError):
             return kwargs  # `_resolve_url` says what is wrong with it
@@ -449,12 +380,13 @@ class RequestBuilder:
             ]
         return kept
 
-    def _route_for(self, request: ClientRequest) -> Route:
-        """The `Route` of a request: its origin, its proxies, and what it says of TLS."""
-        url = HOOKS.requests.route_url(request) if request._routed_by_class else request.url
-        return self._require_connector().route_for(
-            url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
-        )
+
+def route_for(request: ClientRequest, connector: BaseConnector) -> Route:
+    """The `Route` of a request: its origin, its proxies, and what it says of TLS."""
+    url = HOOKS.requests.route_url(request) if request._routed_by_class else request.url
+    return connector.route_for(
+        url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
+    )
 
 
 def _why_not(url: URL) -> str:

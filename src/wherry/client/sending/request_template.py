@@ -104,6 +104,8 @@ class RequestTemplate:
         self._attributes = attributes = request.__dict__.copy()
         attributes.pop("url", None)  # each has its own, or the text of one
         attributes.pop("original_url", None)
+        # A session that nobody holds goes at once, with its templates.
+        attributes.pop("_session", None)
         self._route = route
         self._head = head
         self._names = request._shared.names
@@ -123,11 +125,12 @@ class RequestTemplate:
         at_proxy = route.forward is not None or told_proxy
         return usual and head.version is None and not (own or at_proxy)
 
-    def request(self, hop: Hop, cookies: str, traces: Any) -> ClientRequest | None:
+    def request(self, hop: Hop, session: Any, cookies: str, traces: Any) -> ClientRequest | None:
         """The request of `hop`, with its route and its head.
 
         Args:
             hop: A hop that is trusted, of this method and to this origin.
+            session: Whose request it is.
             cookies: The jar's Cookie line for it.
             traces: Who listens.
 
@@ -158,6 +161,7 @@ class RequestTemplate:
         made = object.__new__(ClientRequest)
         made.__dict__ = attributes = template._attributes.copy()
         attributes["_fields"] = fields
+        attributes["_session"] = session
         text = hop.text
         if text is not None:
             attributes["_text"] = text

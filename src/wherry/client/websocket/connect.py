@@ -128,7 +128,7 @@ async def connect_websocket(
         limits,
         autoclose,
         autoping,
-        session._loop,
+        session._defaults.loop,
         heartbeat=heartbeat,
         compress=0 if terms is None else terms.client_bits,
         client_notakeover=terms is not None and not terms.client_takeover,
@@ -233,7 +233,7 @@ def _open(
         raise ClientConnectionError("the session was closed while the WebSocket was opened")
     channels = session._websockets
     channel = WebSocketChannel(
-        session._loop,
+        session._defaults.loop,
         reader,
         FrameWriter(None if terms is None else terms.deflater()),
         autoping=autoping,

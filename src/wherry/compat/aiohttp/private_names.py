@@ -1,5 +1,5 @@
-"""Names of aiohttp's connectors that are private there, and that programs look into, or turn at,
-all the same.
+"""Names of aiohttp's connectors and sessions that are private there, and that programs look into,
+or turn at, all the same.
 
 Views of the pool, made when somebody looks; nothing of ours uses them.  Whoever derives a class and
 overrides what is never called here is told so.
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from wherry.client.session import ClientSession
 from wherry.connect.base_connector import BaseConnector
 from wherry.connect.connector import TCPConnector
 from wherry.connect.hooks import HOOKS
@@ -145,10 +146,56 @@ class PrivateNames:
         return self.pool.force_close
 
 
+# --- sessions -------------------------------------------------------------------------------------
+
+
+class DefaultOfSession:
+    """A private name of aiohttp's sessions, for what `SessionDefaults` has.
+
+    Args:
+        name: What it is called there.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, session: Any, owner: type | None = None) -> Any:
+        return self if session is None else getattr(session._defaults, self._name)
+
+    def __set__(self, session: Any, value: Any) -> None:
+        setattr(session._defaults, self._name, value)
+
+
+SESSION_NAMES = {
+    "_auto_decompress": "auto_decompress",
+    "_base_url": "base_url",
+    "_cookie_jar": "cookie_jar",
+    "_default_auth": "auth",
+    "_default_headers": "headers",
+    "_json_serialize": "json_serialize",
+    "_json_serialize_bytes": "json_serialize_bytes",
+    "_loop": "loop",
+    "_middlewares": "middlewares",
+    "_raise_for_status": "raise_for_status",
+    "_read_bufsize": "read_bufsize",
+    "_request_class": "request_class",
+    "_requote_redirect_url": "requote_redirect_url",
+    "_resolve_charset": "resolve_charset",
+    "_response_class": "response_class",
+    "_skip_auto_headers": "skip_auto_headers",
+    "_timeout": "timeout",
+    "_trace_configs": "trace_configs",
+    "_trust_env": "trust_env",
+    "_version": "version",
+}
+
+
 def install() -> None:
-    """Give connectors these names."""
+    """Give connectors and sessions these names."""
     for name, value in vars(PrivateNames).items():
         if name in {"__setattr__", "__delattr__"} or (
             name.startswith("_") and not name.startswith("__")
         ):
             type.__setattr__(BaseConnector, name, value)
+    for name, of_defaults in SESSION_NAMES.items():
+        setattr(ClientSession, name, DefaultOfSession(of_defaults))
