@@ -31,8 +31,7 @@ from wherry.protocol.grammar import decimal, has_control
 from wherry.types import StrOrURL
 
 if TYPE_CHECKING:
-    from wherry.client.response import ClientResponse
-    from wherry.client.session import ClientSession
+    from wherry.client.interfaces import ReadableResponse, RequestingSession
 
 EVENT_STREAM = "text/event-stream"
 MAX_EVENT_SIZE = 2**20
@@ -214,7 +213,7 @@ def may_be_sent(last_event_id: str) -> bool:
     return len(last_event_id) <= LONGEST_ID and not has_control(last_event_id)
 
 
-def check_event_stream(response: ClientResponse) -> None:
+def check_event_stream(response: ReadableResponse) -> None:
     """Raise unless a response is an event stream.
 
     Raises:
@@ -249,7 +248,7 @@ class EventStream:
         parser: What reads its bytes.
     """
 
-    def __init__(self, response: ClientResponse, parser: EventParser) -> None:
+    def __init__(self, response: ReadableResponse, parser: EventParser) -> None:
         self._response = response
         self._parser = parser
         self._events: deque[ServerSentEvent] = deque()
@@ -318,7 +317,7 @@ class EventSource:
 
     def __init__(
         self,
-        session: ClientSession,
+        session: RequestingSession,
         url: StrOrURL,
         *,
         method: str = "GET",
@@ -355,8 +354,8 @@ class EventSource:
         # What it is about: a pause until a moment, then a request, then a stream.
         self._pause_until: float | None = None
         self._pause: asyncio.Future[None] | None = None
-        self._request: asyncio.Task[ClientResponse] | None = None
-        self._response: ClientResponse | None = None
+        self._request: asyncio.Task[ReadableResponse] | None = None
+        self._response: ReadableResponse | None = None
         self._parser = EventParser()
         self._stream: EventStream | None = None
 
@@ -502,11 +501,11 @@ class EventSource:
 
     def __del__(self) -> None:
         # Nobody waits for it any more: a request that is under way has nobody to answer to.
-        task: asyncio.Task[ClientResponse] | None = getattr(self, "_request", None)
+        task: asyncio.Task[ReadableResponse] | None = getattr(self, "_request", None)
         if task is not None and not task.get_loop().is_closed():
             task.cancel()
             task.add_done_callback(_forget)
-        response: ClientResponse | None = getattr(self, "_response", None)
+        response: ReadableResponse | None = getattr(self, "_response", None)
         if response is not None:
             response.close()
 
@@ -523,13 +522,14 @@ class EventSource:
 
 
 async def _ask(
-    session: ClientSession,
+    session: RequestingSession,
     method: str,
     url: StrOrURL,
     headers: CIMultiDict[str],
     options: dict[str, Any],
-) -> ClientResponse:
-    return await session.request(method, url, headers=headers, **options)
+) -> ReadableResponse:
+    response: ReadableResponse = await session.request(method, url, headers=headers, **options)
+    return response
 
 
 def _wake(pause: asyncio.Future[None]) -> None:
@@ -537,7 +537,7 @@ def _wake(pause: asyncio.Future[None]) -> None:
         pause.set_result(None)
 
 
-def _forget(task: asyncio.Task[ClientResponse]) -> None:
+def _forget(task: asyncio.Task[ReadableResponse]) -> None:
     """A request that nobody wants ended: its response is closed, its error is nobody's."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()

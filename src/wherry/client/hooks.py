@@ -2,7 +2,7 @@
 program's own, of the classes of requests and responses.
 
 The core knows this protocol and not who is behind it; sessions that know only our classes never
-come here.
+come here.  Requests and responses are any here: their classes know this room.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from wherry.protocol.connection import Connection, Exchange
 
 if TYPE_CHECKING:
     from wherry.body.stream.reader import StreamReader
-    from wherry.client.request import ClientRequest
-    from wherry.client.response import ClientResponse
     from wherry.connect.route import Route
 
 
@@ -45,35 +43,35 @@ class AcquiredConnection(NamedTuple):
     started: float
     connected: float
     timings: Any
-    response: ClientResponse | None = None
+    response: Any = None
 
 
 class RequestHooks(Protocol):
     """Sees that requests and responses go by the methods that are a program's own."""
 
-    def class_made(self, cls: type[ClientRequest]) -> None:
+    def class_made(self, cls: type[Any]) -> None:
         """A request's class was made: set its `_built_by_class`, `_routed_by_class` and
         `_written_by_class`.
         """
 
-    def build(self, request: ClientRequest, auth: Any, data: Any) -> None:
+    def build(self, request: Any, auth: Any, data: Any) -> None:
         """Give a request of a class that is `_built_by_class` its fields and its body."""
 
-    def put_body(self, request: ClientRequest, data: Any) -> None:
+    def put_body(self, request: Any, data: Any) -> None:
         """Give such a request another body."""
 
-    def route_url(self, request: ClientRequest) -> URL:
+    def route_url(self, request: Any) -> URL:
         """Where a request of a class that is `_routed_by_class` is sent."""
 
-    async def write_body(self, request: ClientRequest, writer: Any, exchange: Exchange) -> None:
+    async def write_body(self, request: Any, writer: Any, exchange: Exchange) -> None:
         """Write the body of a request of a class that is `_written_by_class`."""
 
     async def send(
         self,
-        request: ClientRequest,
+        request: Any,
         acquired: AcquiredConnection,
-        carry: Callable[[], Coroutine[Any, Any, ClientResponse]],
-    ) -> ClientResponse:
+        carry: Callable[[], Coroutine[Any, Any, Any]],
+    ) -> Any:
         """Let a request send itself and its response start itself.
 
         Args:
@@ -82,14 +80,14 @@ class RequestHooks(Protocol):
             carry: Sends the request on the connection, and gives the response its head.
         """
 
-    async def start(self, response: ClientResponse) -> None:
+    async def start(self, response: Any) -> None:
         """Let a response start itself, unless that was done; its head is here."""
 
 
 class _NoHooks:
     """Every request and response is as it is written here."""
 
-    def class_made(self, cls: type[ClientRequest]) -> None:
+    def class_made(self, cls: type[Any]) -> None:
         """Nothing to see."""
 
 

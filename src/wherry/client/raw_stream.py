@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 from weakref import ref
 
 from wherry.errors import ClientConnectionResetError
 from wherry.protocol.connection import Exchange, Tunnel
 from wherry.protocol.write_gate import WriteGate
 
-if TYPE_CHECKING:
-    from wherry.client.response import ClientResponse
+
+class UpgradedResponse(Protocol):
+    """What a raw stream asks of its response."""
+
+    _on_close: Callable[[], None] | None
+
+    def _settle(self) -> None: ...
 
 
 class RawParser(Protocol):
@@ -48,7 +54,7 @@ class RawStream:
         "_write_gate",
     )
 
-    def __init__(self, response: ClientResponse, exchange: Exchange) -> None:
+    def __init__(self, response: UpgradedResponse, exchange: Exchange) -> None:
         self._response = ref(response, self._forgotten)
         self._exchange = exchange
         self._tunnel: Tunnel | None = None

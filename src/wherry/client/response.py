@@ -15,16 +15,26 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from multidict import CIMultiDictProxy, MultiDictProxy
 from yarl import URL
 
-from wherry.body.charset import known_charset
+from wherry.body.charset import bom_encoding, known_charset, parse_mimetype
 from wherry.body.stream.reader import StreamReader
-from wherry.client.headers.derived import type_matches
+from wherry.client.headers.derived import decoded_fields, type_matches
+from wherry.client.headers.structured import (
+    ContentDisposition,
+    parse_content_disposition_field,
+    parse_links,
+)
+from wherry.client.plain_urls import UrlOfRequest
 from wherry.client.response_connection import _NOOP, ResponseConnection
-from wherry.client.response_metadata import ResponseMetadata
+from wherry.client.tracing.timings import Timings
+from wherry.connect.connect_request import ConnectTimings
 from wherry.connect.hooks import WatchedClass
+from wherry.cookies.parse import parse_set_cookie
 from wherry.errors import (
     ClientConnectionError,
     ClientPayloadError,
@@ -32,32 +42,72 @@ from wherry.errors import (
     ContentTypeError,
     NestedTooDeeply,
 )
-from wherry.protocol.connection import Exchange
+from wherry.protocol.connection import Exchange, Tunnel, TunnelReceiver
 from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
 from wherry.redaction import shown_fields, shown_url
 from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
 if TYPE_CHECKING:
+    from http.cookies import SimpleCookie
+
     from wherry.body.payload.base import Payload
     from wherry.client.download import DownloadResult, Progress
     from wherry.client.events import EventStream
     from wherry.client.raw_stream import RawStream
     from wherry.client.request import ClientRequest
     from wherry.client.request_info import RequestInfo
-    from wherry.client.session import ClientSession
 
 # A response that is released with no more than this many bytes to come is read to its end instead
 # of closed.
 DRAIN_LIMIT = 64 * 1024
 DRAIN_SECONDS = 1.0
-_CLOSED = (
+_SAID_CLOSED = (
     "Connection closed: the response was released before its body was read; read it before the "
     "block of `async with` ends, and before release() or close()"
 )
+# No body has so many bytes.
+_LARGEST = 2**63
 
 
-class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
+class ResponseState(IntEnum):
+    """Where a response is in its life."""
+
+    WAITING = 0  # made by a class of the program's own: its head is not here yet
+    OPEN = 1  # the head is here; the body comes, or is here
+    HANDED_OVER = 2  # what it came on is a WebSocket's now
+    RELEASED = 3  # the connection was given back, or is when the rest of the body is over
+    CLOSED = 4  # the connection was closed, unless the body had ended
+
+
+# The table of moves.  A response that is closed before its head comes stays closed.
+MOVES: dict[ResponseState, frozenset[ResponseState]] = {
+    ResponseState.WAITING: frozenset(
+        {ResponseState.OPEN, ResponseState.RELEASED, ResponseState.CLOSED}
+    ),
+    ResponseState.OPEN: frozenset(
+        {ResponseState.HANDED_OVER, ResponseState.RELEASED, ResponseState.CLOSED}
+    ),
+    ResponseState.HANDED_OVER: frozenset({ResponseState.RELEASED, ResponseState.CLOSED}),
+    ResponseState.RELEASED: frozenset({ResponseState.CLOSED}),
+    ResponseState.CLOSED: frozenset({ResponseState.CLOSED}),
+}
+_WAITING, _OPEN = ResponseState.WAITING, ResponseState.OPEN
+_RELEASED, _CLOSED = ResponseState.RELEASED, ResponseState.CLOSED
+
+
+class SessionOfResponse(Protocol):
+    """What a response asks of the session that it belongs to."""
+
+    _source_traceback: traceback.StackSummary | None
+    _defaults: Any
+
+    def _drain(self, exchange: Exchange, seconds: float) -> None: ...
+
+    def _close_payload(self, payload: Payload) -> asyncio.Task[None] | None: ...
+
+
+class ClientResponse(metaclass=WatchedClass):
     """A response.
 
     Args:
@@ -68,6 +118,20 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         session: The session.
     """
 
+    _url: URL = UrlOfRequest()  # type: ignore[assignment]
+    _real_url: URL = UrlOfRequest()  # type: ignore[assignment]
+    status: int = None  # type: ignore[assignment]
+    _body: bytes | None = None
+    _headers: CIMultiDictProxy[str] | None = None
+    _raw_headers: RawHeaders | None = None
+    _cookies: SimpleCookie | None = None
+    _history: tuple[ClientResponse, ...] = ()
+    _head: ResponseHead | None = None
+    _exchange: Exchange | None = None
+    _request: ClientRequest | None = None
+    _request_info: RequestInfo | None = None
+    _moments: tuple[float, float, float, ConnectTimings | None] | None = None
+    _resolve_charset: Callable[[ClientResponse, bytes], str] = staticmethod(lambda *_: "utf-8")
     version: HttpVersion | None = None
     reason: str | None = None
     # What the body is read from.  Programs put streams of their own here, of which `read` is asked.
@@ -80,8 +144,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
     _payload_closing: asyncio.Task[None] | None = None
     _on_close: Callable[[], None] | None = None
     _raw_stream: RawStream | None = None
-    _closed = False
-    _released = False
+    _state = _WAITING
     _in_context = False
     _gave_up_read = False
     # What brings the head, where the request's class sends it; or that `start` was called.
@@ -99,7 +162,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         request_info: RequestInfo | None = None,
         traces: Any = None,
         loop: asyncio.AbstractEventLoop | None = None,
-        session: ClientSession | None = None,
+        session: SessionOfResponse | None = None,
         stream_writer: Any = None,
     ) -> None:
         self.method = method
@@ -120,6 +183,10 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         upload: asyncio.Task[None] | None = None,
     ) -> None:
         """Take what has arrived; called once, by `attempt.send`."""
+        if self._state is _WAITING:
+            self._state = _OPEN  # as by `_move`, with a call less for each response
+        elif exchange is not None:
+            exchange.cancel()  # its class has closed it before there was anything to close
         self._request = request
         self._head = head
         self._exchange = exchange
@@ -167,7 +234,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
 
     def __del__(self) -> None:
         exchange = self._exchange
-        if exchange is None or exchange.complete or self._closed:
+        if exchange is None or exchange.complete or self._state > _OPEN:
             return
         failed = exchange.error is not None
         self._give_up()
@@ -182,7 +249,185 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         url = shown_url(self.url).encode("ascii", "backslashreplace").decode()
         reason = (self.reason or "").encode("ascii", "backslashreplace").decode()
         headers = shown_fields(self.headers if self._head or self._headers else None)
-        return f"<{type(self).__name__}({url}) [{self.status} {reason}]>\n{headers}\n"
+        return (
+            f"<{type(self).__name__}({url}) [{self.status} {reason}] {self._said()}>\n{headers}\n"
+        )
+
+    def _said(self) -> str:
+        """The state, in words."""
+        exchange, state = self._exchange, self._state
+        if state is not _OPEN or exchange is None:
+            return state.name.lower().replace("_", " ")
+        if exchange.error is not None:
+            return "failed"
+        return "complete" if exchange.complete else "open"
+
+    def _move(self, to: ResponseState) -> None:
+        """The one place where the state changes, but for two that every response passes."""
+        assert to in MOVES[self._state], f"a response is not {to.name} after {self._state.name}"
+        self._state = to
+
+    # --- what its head tells ----------------------------------------------------------------------
+
+    @property
+    def timings(self) -> Timings | None:
+        """How long each step took, in seconds; None for a response that no connection brought."""
+        if self._moments is None:
+            return None
+        started, connected, head, steps = self._moments
+        sent = None if self._request is None else self._request._sent
+        return Timings(started, connected, head, sent=sent, ended=self.content.ended, steps=steps)
+
+    @property
+    def url(self) -> URL:
+        """The URL that answered, without its fragment."""
+        return self._url
+
+    @property
+    def url_obj(self) -> URL:
+        warnings.warn("Deprecated, use .url #1654", DeprecationWarning, stacklevel=2)
+        return self._url
+
+    @property
+    def real_url(self) -> URL:
+        """The URL that answered, with its fragment."""
+        return self._real_url
+
+    @property
+    def host(self) -> str:
+        return self._url.host or ""
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The header fields; names in any case, several values of one name."""
+        headers = self._headers
+        if headers is None:
+            head = self._head
+            headers = None if head is None else head.shown
+            if headers is None:
+                headers = decoded_fields(self.raw_headers)
+                if head is not None:
+                    head.shown = headers
+            self._headers = headers
+        return headers
+
+    def _field(self, name: bytes) -> str | None:
+        """The first value of the field `name` (lower case); for one the rest need not be made."""
+        head = self._head
+        if (
+            self._headers is None
+            and head is not None
+            and head.shown is None
+            and type(self).headers is _HEADERS
+        ):
+            value = head.get(name)
+            return None if value is None else value.decode("utf-8", "surrogateescape")
+        return self.headers.get(name.decode())
+
+    @property
+    def raw_headers(self) -> RawHeaders:
+        """The header fields as they came: pairs of bytes."""
+        if self._raw_headers is None:
+            self._raw_headers = () if self._head is None else self._head.raw
+        return self._raw_headers
+
+    @property
+    def trailers(self) -> CIMultiDictProxy[str]:
+        """The fields that came after the body (RFC 9110 6.5); empty before it was read, and where
+        none came.
+        """
+        raw = () if self._exchange is None else self._exchange.trailers
+        return decoded_fields(raw)
+
+    @property
+    def cookies(self) -> SimpleCookie:
+        """The cookies that this response sets."""
+        if self._cookies is None:
+            values = self._head.get_all(b"set-cookie") if self._head is not None else []
+            self._cookies = parse_set_cookie(
+                [value.decode("utf-8", "surrogateescape") for value in values]
+            )
+        return self._cookies
+
+    @cookies.setter
+    def cookies(self, cookies: SimpleCookie) -> None:
+        self._cookies = cookies
+
+    @property
+    def request_info(self) -> RequestInfo:
+        info = self._request_info
+        if info is None:
+            if self._request is None:
+                raise RuntimeError("the response was made without a request")
+            info = self._request_info = self._request.request_info
+        return info
+
+    @property
+    def history(self) -> tuple[ClientResponse, ...]:
+        """The responses of the redirects that led here, first to last."""
+        return self._history
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+        return self.status < 400
+
+    @property
+    def links(self) -> MultiDictProxy[MultiDictProxy[str | URL]]:
+        """The Link fields (RFC 8288) by relation; each has its URL, made absolute, under "url"."""
+        return parse_links(self.headers.getall("link", ()), self.url)
+
+    # --- what the content type says ---------------------------------------------------------------
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters; application/octet-stream where none was sent, or what
+        is none.
+        """
+        value = self._field(b"content-type")
+        if value is None:
+            return "application/octet-stream"
+        essence = value.partition(";")[0].strip().lower()
+        # What is no media type says nothing (RFC 9110 8.3.1, RFC 2046 4.5.1).
+        return essence if essence.count("/") == 1 else "application/octet-stream"
+
+    @property
+    def charset(self) -> str | None:
+        """The charset parameter of the content type."""
+        value = self._field(b"content-type")
+        return None if value is None else parse_mimetype(value).parameters.get("charset")
+
+    @property
+    def content_length(self) -> int | None:
+        value = self._field(b"content-length")
+        size = decimal(value, _LARGEST)
+        return None if size == _LARGEST else size
+
+    @property
+    def content_disposition(self) -> ContentDisposition | None:
+        value = self._field(b"content-disposition")
+        return None if value is None else parse_content_disposition_field(value)
+
+    def get_encoding(self) -> str:
+        """The encoding of the text: the charset parameter, UTF-8 for JSON (UTF-16 and 32 where its
+        first bytes tell them), a byte order mark, or a guess.
+
+        Raises:
+            RuntimeError: A guess is needed and the body was not read.
+        """
+        value = self._field(b"content-type")
+        if value is not None:
+            media = parse_mimetype(value)
+            charset = known_charset(media.parameters.get("charset"))
+            if charset is not None:
+                return charset
+            if media.type == "application" and media.subtype in ("json", "rdap"):
+                # RFC 8259 8.1, RFC 7483: UTF-8.  Others are from before, and plain to see (RFC 4627
+                # 3).
+                return "utf-8" if self._body is None else json_module.detect_encoding(self._body)
+        if self._body is None:
+            raise RuntimeError("Cannot compute fallback encoding of a not yet read body")
+        return bom_encoding(self._body) or self._resolve_charset(self, self._body)
 
     # --- the body ---------------------------------------------------------------------------------
 
@@ -218,8 +463,8 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
             traces = None if self._request is None else self._request._traces
             if traces is not None:
                 await traces.response_chunk_received(self.method, self._url, body)
-        elif self._released:
-            raise ClientConnectionError(_CLOSED)
+        elif self._state >= _RELEASED:
+            raise ClientConnectionError(_SAID_CLOSED)
         return self._body
 
     def _may_read_again(self, exc: BaseException) -> bool:
@@ -381,7 +626,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
     def connection(self) -> ResponseConnection | None:
         """The connection while the response uses it, else None."""
         exchange = self._exchange
-        if exchange is None or self._closed or (exchange.complete and self.status != 101):
+        if exchange is None or self._state > _OPEN or (exchange.complete and self.status != 101):
             return None
         return ResponseConnection(self, exchange)
 
@@ -389,7 +634,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
     def closed(self) -> bool:
         """Whether the connection was given up or given back."""
         return (
-            self._closed
+            self._state > _OPEN
             or self._exchange is None
             or self._exchange.complete
             or self._exchange.error is not None
@@ -397,9 +642,10 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
 
     def close(self) -> None:
         """Close the connection unless the body has ended; what was not read is lost."""
-        if not self._released:
+        is_first = self._state < _RELEASED
+        self._move(_CLOSED)
+        if is_first:
             self._stop_content()
-        self._closed = True
         self._give_up()
 
     def _give_up(self) -> None:
@@ -433,7 +679,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         forgotten.
         """
         exchange = self._exchange
-        if exchange is None or exchange.complete or self._closed:
+        if exchange is None or exchange.complete or self._state > _OPEN:
             callback()
             return
         once = _Once(callback, self._on_close)
@@ -445,7 +691,7 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
         """Give the connection back: a short rest of the body is read over, a long one closes the
         connection.
         """
-        if not self._released:
+        if self._state < _RELEASED:
             exchange = self._exchange
             if exchange is None or exchange.complete or self._drain(exchange):
                 if (
@@ -456,7 +702,8 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
                     self._settle()
             else:
                 self._give_up()
-            self._released = self._closed = True
+            if self._state is not _CLOSED:  # by what was called meanwhile
+                self._state = _RELEASED  # as by `_move`, with a call less for each response
             if self._body is None:
                 self._stop_content()
         return _NOOP
@@ -482,15 +729,14 @@ class ClientResponse(ResponseMetadata, metaclass=WatchedClass):
 
     def _stop_content(self) -> None:
         """From here on reading is an error, except of what `read` has kept."""
-        self._released = True
         if self._body is not None:
             return
         stream, content = self._stream, self.content
         if stream is not None:
-            stream.drop(stream.exception() or ClientConnectionError(_CLOSED))
+            stream.drop(stream.exception() or ClientConnectionError(_SAID_CLOSED))
         # A copy of it; a stream of the program's own is left alone.
         if content is not stream and isinstance(content, StreamReader):
-            content.drop(content.exception() or ClientConnectionError(_CLOSED))
+            content.drop(content.exception() or ClientConnectionError(_SAID_CLOSED))
 
     @property
     def output_size(self) -> int:
@@ -587,6 +833,36 @@ _LOADS = json_module.loads
 _decode = json_module.JSONDecoder().raw_decode
 
 
+def keep_payload(response: ClientResponse, payload: Payload) -> None:
+    """Close a request's body with the response to it, as a program expects that gave an open file
+    away.
+    """
+    response._payload = payload
+    response.on_settled(response._settle)
+
+
+def brought_by_connection(response: ClientResponse) -> tuple[ResponseHead, Exchange] | None:
+    """The head of a response and its exchange; None for a middleware's own answer."""
+    head, exchange = response._head, response._exchange
+    return None if head is None or exchange is None else (head, exchange)
+
+
+def hand_over(response: ClientResponse, receiver: TunnelReceiver) -> Tunnel:
+    """Give the exchange of a response that switched protocols to who speaks the other one.
+
+    Args:
+        response: The response; a stream of HTTP/2 is not its own to end from here on.
+        receiver: Gets what comes.
+    """
+    exchange = response._exchange
+    assert exchange is not None
+    tunnel = exchange.upgrade(receiver)
+    response._settle()  # the request is over: no deadline watches it any more
+    if not exchange.complete:
+        response._move(ResponseState.HANDED_OVER)
+    return tunnel
+
+
 class _Once:
     """Calls a callback the first time it is called, and the one it stands before."""
 
@@ -603,3 +879,7 @@ class _Once:
             before()
         if callback is not None:
             callback()
+
+
+# A class may have a way of its own to its fields.
+_HEADERS = ClientResponse.headers

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from wherry.client.raw_stream import RawStream
+from wherry.client.raw_stream import RawStream, UpgradedResponse
 from wherry.protocol.connection import Exchange
 
-if TYPE_CHECKING:
-    from wherry.client.response import ClientResponse
+
+class ConnectedResponse(UpgradedResponse, Protocol):
+    """What is asked of a response whose connection is looked at."""
+
+    status: int
+    _raw_stream: RawStream | None
+
+    def close(self) -> None: ...
+
+    def release(self) -> Any: ...
 
 
 class ResponseConnection:
@@ -19,7 +27,7 @@ class ResponseConnection:
 
     __slots__ = ("_exchange", "_response")
 
-    def __init__(self, response: ClientResponse, exchange: Exchange) -> None:
+    def __init__(self, response: ConnectedResponse, exchange: Exchange) -> None:
         self._response = response
         self._exchange = exchange
 

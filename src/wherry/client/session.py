@@ -479,6 +479,7 @@ class ClientSession:
 
         return await fetch_to_file(
             self,
+            self._builder,
             url,
             path,
             resume=resume,
@@ -530,7 +531,7 @@ class ClientSession:
         from wherry.client.websocket.connect import _WSConnectOptions, connect_websocket
 
         try:
-            return await connect_websocket(self, url, **kwargs)
+            return await connect_websocket(self, self._defaults, self._websockets, url, **kwargs)
         except TypeError as exc:
             self._explain(exc, "ws_connect", url, kwargs, _WSConnectOptions)
             raise

@@ -34,8 +34,7 @@ from wherry.errors import ClientError, ClientPayloadError, ClientResponseError
 if TYPE_CHECKING:
     from yarl import URL
 
-    from wherry.client.response import ClientResponse
-    from wherry.client.session import ClientSession
+    from wherry.client.interfaces import ReadableResponse, RequestingSession, UrlBuilder
 
 __all__ = ("DownloadResult", "Progress", "download", "fetch_to_file")
 
@@ -57,7 +56,7 @@ class DownloadResult(NamedTuple):
 
 
 async def download(
-    response: ClientResponse,
+    response: ReadableResponse,
     path: str | os.PathLike[str],
     *,
     digest: str | None = None,
@@ -79,7 +78,7 @@ def _check_place(path: Path, existing: Existing) -> None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
-def _target(path: Path, response: ClientResponse, existing: Existing) -> tuple[Path, Existing]:
+def _target(path: Path, response: ReadableResponse, existing: Existing) -> tuple[Path, Existing]:
     """(the file that is meant, what becomes of one that is there).
 
     A name that the server chose never replaces a file.
@@ -95,7 +94,9 @@ def _target(path: Path, response: ClientResponse, existing: Existing) -> tuple[P
     return path / "download", "number"
 
 
-async def _save(response: ClientResponse, part: Part, progress: Progress | None) -> DownloadResult:
+async def _save(
+    response: ReadableResponse, part: Part, progress: Progress | None
+) -> DownloadResult:
     """The body of one response, decoded as the session does it, as a file."""
     # How many bytes will come is not known where they are counted before decoding.
     total = None if "Content-Encoding" in response.headers else response.content_length
@@ -125,7 +126,8 @@ async def _end(function: Any, exc: BaseException) -> None:
 
 
 async def fetch_to_file(
-    session: ClientSession,
+    session: RequestingSession,
+    builder: UrlBuilder,
     url: str | URL,
     path: str | os.PathLike[str],
     *,
@@ -149,7 +151,7 @@ async def fetch_to_file(
     await in_thread(check_target, target)
     if not resume:
         await in_thread(_check_place, target, existing)
-    job = _Job(session, url, target, existing, wanted, progress, kwargs, resume=resume)
+    job = _Job(session, builder, url, target, existing, wanted, progress, kwargs, resume=resume)
     job.trust_length = trust_length
     error: BaseException = GeneratorExit()
     try:
@@ -163,7 +165,7 @@ async def fetch_to_file(
 
 
 async def _fetch_once(
-    session: ClientSession,
+    session: RequestingSession,
     url: str | URL,
     path: Path,
     existing: Existing,
@@ -188,7 +190,8 @@ class _Job:
 
     def __init__(
         self,
-        session: ClientSession,
+        session: RequestingSession,
+        builder: UrlBuilder,
         url: str | URL,
         path: Path,
         existing: Existing,
@@ -201,7 +204,7 @@ class _Job:
         self.session = session
         self.start = 0  # how much was there already
         self.trust_length = False  # whether a finished file is known by its length, too
-        self.url = session._builder.resolve_url(url)
+        self.url = builder.resolve_url(url)
         headers = _pairs(kwargs.pop("headers", None))
         self.headers = [pair for pair in headers if pair[0].lower() not in _OWN_FIELDS]
         # Only what comes unencoded can be gone on with at a byte that means something in the file;
@@ -219,8 +222,8 @@ class _Job:
         options: dict[str, Any] = {
             "existing": existing,
             "digest": digest,
-            "decode": session._defaults.auto_decompress if decode is None else decode,
-            "max_size": session._defaults.max_body_size if limit is None else limit,
+            "decode": builder.defaults.auto_decompress if decode is None else decode,
+            "max_size": builder.defaults.max_body_size if limit is None else limit,
         }
         self.part: Part = KeptPart(path, self.asked, **options) if resume else Part(path, **options)
 
@@ -285,7 +288,7 @@ class _Job:
             )
         return step
 
-    async def _take(self, response: ClientResponse, answer: Answer, move: Move) -> None:
+    async def _take(self, response: ReadableResponse, answer: Answer, move: Move) -> None:
         """Bring the body of an answer into the part."""
         part = self.part
         if move.step is Step.BEGIN_AGAIN:
@@ -307,7 +310,7 @@ class _Job:
         headers = [*self.headers, *request.fields]
         return self.session.get(self.url, headers=headers, **self.options)
 
-    def answer(self, response: ClientResponse) -> Answer:
+    def answer(self, response: ReadableResponse) -> Answer:
         """What a head says, its place included."""
         place = self.asked
         if response.history:
@@ -315,7 +318,7 @@ class _Job:
             place = digest_of(str(response.url.with_query(None)))
         return _answer(response, place)
 
-    def failure(self, response: ClientResponse) -> ClientError:
+    def failure(self, response: ReadableResponse) -> ClientError:
         """What an answer that is no file raises."""
         return _no_file(response)
 
@@ -335,11 +338,11 @@ class _Job:
         return DownloadResult(part.path, size, size)
 
 
-def _answer(response: ClientResponse, place: str) -> Answer:
+def _answer(response: ReadableResponse, place: str) -> Answer:
     return Answer.of(response.status, response.headers, place, response.content_length)
 
 
-def _no_file(response: ClientResponse) -> ClientResponseError:
+def _no_file(response: ReadableResponse) -> ClientResponseError:
     """What came is no file: a redirect, a "not modified" or a mere part takes no file's place."""
     from wherry.client.mistakes import standard_reason
 

@@ -12,7 +12,7 @@ from wherry.client.download.threads import finished, in_thread, start_thread
 from wherry.errors import ClientError, ClientPayloadError
 
 if TYPE_CHECKING:
-    from wherry.client.response import ClientResponse
+    from wherry.client.interfaces import ReadableResponse
 
 __all__ = ("ExcessError", "Progress", "receive")
 
@@ -26,7 +26,7 @@ class ExcessError(ClientPayloadError):
 
 
 async def receive(
-    response: ClientResponse, part: Part, at: int, end: int | None, tell: Callable[[int], object]
+    response: ReadableResponse, part: Part, at: int, end: int | None, tell: Callable[[int], object]
 ) -> int:
     """Write the body from `at` on; gives the place behind it.
 
@@ -68,7 +68,7 @@ async def receive(
     return place
 
 
-async def _batches(response: ClientResponse) -> AsyncGenerator[list[bytes]]:
+async def _batches(response: ReadableResponse) -> AsyncGenerator[list[bytes]]:
     """The body, in lists of pieces that a thread writes at once."""
     if response._body is not None:
         if body := await response.read():

@@ -186,12 +186,12 @@ async def _send_by_class(
         request.method, request.original_url, loop=defaults.loop, session=request.session
     )
     acquired = acquired._replace(response=response)
-    response = await HOOKS.requests.send(
+    answer: ClientResponse = await HOOKS.requests.send(
         request, acquired, lambda: send(request, defaults, options, timeout, acquired)
     )
     if defaults.starts_responses:
-        await HOOKS.requests.start(response)
-    return response
+        await HOOKS.requests.start(answer)
+    return answer
 
 
 def _accompany(
@@ -281,7 +281,7 @@ def _apply(
     assert head is not None
     cls = request.response_class or defaults.response_class
     if acquired is not None and acquired.response is not None:
-        response = acquired.response
+        response: ClientResponse = acquired.response
     elif cls is ClientResponse and "original_url" not in request.__dict__:
         # As its `__init__` does, but for the URL, which nobody has asked for yet.
         response = object.__new__(ClientResponse)

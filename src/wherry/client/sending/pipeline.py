@@ -15,7 +15,7 @@ from yarl import URL
 from wherry.auth.basic import BasicAuth
 from wherry.body.payload.memory import Payload
 from wherry.client.options import RequestOptions
-from wherry.client.response import ClientResponse
+from wherry.client.response import ClientResponse, keep_payload
 from wherry.client.sending.redirect_loop import follow
 from wherry.client.sending.redirect_rules import Hop, split_credentials
 from wherry.client.sending.request_builder import RequestBuilder
@@ -53,8 +53,7 @@ async def fetch_sending(
         if tracker is not None:
             tracker.finalize()
     if payload is not None and not payload.autoclose:
-        response._payload = payload
-        response.on_settled(response._settle)
+        keep_payload(response, payload)
     return response
 
 

@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 from wherry.argument_checks import check_seconds, whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.client.options import _RequestOptions
-from wherry.client.response import ClientResponse
+from wherry.client.response import ClientResponse, brought_by_connection, hand_over
 from wherry.client.websocket.channel import WebSocketChannel
 from wherry.client.websocket.websocket import (
     DEFAULT_WS_CLIENT_TIMEOUT,
@@ -42,7 +42,8 @@ from wherry.types import LooseHeaders, Query, StrOrURL
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from wherry.client.session import ClientSession
+    from wherry.client.interfaces import RequestingSession
+    from wherry.client.session_defaults import SessionDefaults
     from wherry.connect.proxy.hops import Proxy
     from wherry.connect.tls.contexts import SSLOption
 
@@ -53,7 +54,9 @@ SHUTDOWN_SECONDS = 2.0
 
 
 async def connect_websocket(
-    session: ClientSession,
+    session: RequestingSession,
+    defaults: SessionDefaults,
+    channels: set[WebSocketChannel],
     url: StrOrURL,
     *,
     method: str = "GET",
@@ -116,11 +119,12 @@ async def connect_websocket(
         reader = FrameReader(
             max_msg_size, None if terms is None else terms.inflater(), decode_text=decode_text
         )
-        channel = _open(session, response, reader, terms, autoping, heartbeat)
+        channel = _open(session, defaults, channels, response, reader, terms, autoping, heartbeat)
     except BaseException:
         response.close()
         raise
-    return session._ws_response_class(
+    cls: type[ClientWebSocketResponse] = session._ws_response_class
+    return cls(
         channel,
         channel.writer,
         protocol,
@@ -128,7 +132,7 @@ async def connect_websocket(
         limits,
         autoclose,
         autoping,
-        session._defaults.loop,
+        defaults.loop,
         heartbeat=heartbeat,
         compress=0 if terms is None else terms.client_bits,
         client_notakeover=terms is not None and not terms.client_takeover,
@@ -191,10 +195,11 @@ def _agreed(
     Raises:
         WSServerHandshakeError: It did not open the WebSocket, or chose what was not offered.
     """
-    head = response._head
+    brought = brought_by_connection(response)
     try:
-        if head is None or response._exchange is None:
+        if brought is None:
             raise WSHandshakeError("Invalid response status")  # a middleware's own answer
+        head, _ = brought
         if head.version.major < 2:
             check_upgrade(head, key)
         elif not 200 <= head.status < 300:  # RFC 8441 5
@@ -219,7 +224,9 @@ def _offered_protocols(response: ClientResponse) -> list[str]:
 
 
 def _open(
-    session: ClientSession,
+    session: RequestingSession,
+    defaults: SessionDefaults,
+    channels: set[WebSocketChannel],
     response: ClientResponse,
     reader: FrameReader,
     terms: DeflateTerms | None,
@@ -227,23 +234,17 @@ def _open(
     heartbeat: float | None,
 ) -> WebSocketChannel:
     """Put a channel on the exchange's tunnel."""
-    exchange = response._exchange
-    assert exchange is not None
     if session.closed:
         raise ClientConnectionError("the session was closed while the WebSocket was opened")
-    channels = session._websockets
     channel = WebSocketChannel(
-        session._defaults.loop,
+        defaults.loop,
         reader,
         FrameWriter(None if terms is None else terms.deflater()),
         autoping=autoping,
         heartbeat=heartbeat,
         on_end=channels.discard,
     )
-    tunnel = exchange.upgrade(channel)
-    response._settle()  # the request is over: no deadline watches it any more
-    if not exchange.complete:
-        response._closed = True  # a stream of HTTP/2 goes on, and is the channel's
+    tunnel = hand_over(response, channel)
     channels.add(channel)
     channel.attach(tunnel)
     return channel

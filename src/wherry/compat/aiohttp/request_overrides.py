@@ -25,7 +25,7 @@ from wherry.compat.aiohttp.private_names import warn_of_never_called
 from wherry.connect.borrowed_connection import BorrowedConnection
 from wherry.connect.hooks import CHANGES
 from wherry.connect.pool.reservation import Reservation
-from wherry.protocol.connection import Exchange
+from wherry.protocol.connection import Connection, Exchange
 from wherry.types import LooseHeaders
 
 # Methods of a request in aiohttp that are never called here: what they do is done otherwise.
@@ -53,8 +53,8 @@ async def sent_by_class(
         acquired: Its connection, and its response, still without a head.
         carry: Sends the request on the connection, and gives the response its head.
     """
-    connection, response = acquired.connection, acquired.response
-    assert response is not None
+    connection: Connection = acquired.connection
+    response: ClientResponse = acquired.response
     place = Reservation(connection, acquired.pool)  # kept, however long the class takes
     held = BorrowedConnection(acquired.pool, connection, place)
 
