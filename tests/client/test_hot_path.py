@@ -457,6 +457,8 @@ async def test_the_end_of_a_context_is_awaited_by_hand_and_by_stacks(raw_server:
     """What `async with` gets there is no coroutine; everything that awaits can await it."""
     from contextlib import AsyncExitStack
 
+    from wherry.client.response import ResponseState
+
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await read_request(reader):
             writer.write(response(b"ok"))
@@ -465,13 +467,13 @@ async def test_the_end_of_a_context_is_awaited_by_hand_and_by_stacks(raw_server:
     async with wherry.ClientSession() as session:
         async with AsyncExitStack() as stack:
             replies = [await stack.enter_async_context(session.get(server.url)) for _ in range(3)]
-            assert not any(reply._released for reply in replies)
-        assert all(reply._released for reply in replies)
+            assert not any(reply._state >= ResponseState.RELEASED for reply in replies)
+        assert all(reply._state >= ResponseState.RELEASED for reply in replies)
         context = session.get(server.url)
         reply = await context.__aenter__()
         ends = context.__aexit__(None, None, None)
         assert await ends is None
-        assert reply._released
+        assert reply._state >= ResponseState.RELEASED
         assert list(ends.__await__()) == list(ends.__await__()) == []
 
 
