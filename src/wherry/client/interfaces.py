@@ -42,6 +42,9 @@ class ReadableResponse(Protocol):
     def content_type(self) -> str: ...
 
     @property
+    def charset(self) -> str | None: ...
+
+    @property
     def content_length(self) -> int | None: ...
 
     @property

@@ -20,7 +20,7 @@ from wherry.errors import ClientPayloadError, printable
 from wherry.redaction import HIDDEN, is_secret_name, shown_url
 
 if TYPE_CHECKING:
-    from wherry.client.response import ClientResponse
+    from wherry.client.interfaces import ReadableResponse
 
 __all__ = (
     "body_beginning",
@@ -237,7 +237,7 @@ def _hide(found: re.Match[str]) -> str:
     return f'"{name}"{colon}"{HIDDEN}"' if is_secret_name(name) else found[0]
 
 
-def error_body(response: ClientResponse) -> str:
+def error_body(response: ReadableResponse) -> str:
     """How the body of `response` begins, if it is a text that has arrived; reading it later gives
     it whole all the same.
     """
