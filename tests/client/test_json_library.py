@@ -15,6 +15,7 @@ import pytest
 from tests.servers.raw import RawServer, read_request, response
 
 import wherry
+from wherry.client.headers.derived import decoded_fields
 
 Start = Callable[..., Awaitable[RawServer]]
 VALUE = {"na\u00efve": ["\u2603", 1, None, 2.5], "b": {"c": True}}
@@ -125,7 +126,5 @@ async def test_a_double_of_a_session_has_no_library() -> None:
         "GET", wherry.client.response.URL("http://h.test/"), session=mock.MagicMock()
     )
     reply._body = b'{"a": 1}'
-    reply._headers = wherry.client.response_metadata.decoded_fields(
-        ((b"Content-Type", b"application/json; charset=utf-8"),)
-    )
+    reply._headers = decoded_fields(((b"Content-Type", b"application/json; charset=utf-8"),))
     assert await reply.json() == {"a": 1}

@@ -102,6 +102,9 @@ class SessionOfResponse(Protocol):
     _source_traceback: traceback.StackSummary | None
     _defaults: Any
 
+    @property
+    def _resolve_charset(self) -> Callable[[Any, bytes], str]: ...
+
     def _drain(self, exchange: Exchange, seconds: float) -> None: ...
 
     def _close_payload(self, payload: Payload) -> asyncio.Task[None] | None: ...
@@ -172,7 +175,7 @@ class ClientResponse(metaclass=WatchedClass):
         self._loop = loop
         self._session = session
         if session is not None:
-            self._resolve_charset = session._defaults.resolve_charset
+            self._resolve_charset = session._resolve_charset
 
     def _begin(
         self,

@@ -631,6 +631,14 @@ class ClientSession:
 
     # --- what responses ask for -------------------------------------------------------------------
 
+    @property
+    def _resolve_charset(self) -> Callable[[ClientResponse, bytes], str]:
+        return self._defaults.resolve_charset
+
+    @_resolve_charset.setter
+    def _resolve_charset(self, resolver: Callable[[ClientResponse, bytes], str]) -> None:
+        self._defaults.resolve_charset = resolver
+
     def _drain(self, exchange: Exchange, seconds: float) -> None:
         """Let the rest of a released body run out, for a bounded time."""
         self._defaults.wheel.add(Deadline(monotonic() + seconds, exchange.cancel))

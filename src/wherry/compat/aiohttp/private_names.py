@@ -180,7 +180,6 @@ SESSION_NAMES = {
     "_read_bufsize": "read_bufsize",
     "_request_class": "request_class",
     "_requote_redirect_url": "requote_redirect_url",
-    "_resolve_charset": "resolve_charset",
     "_response_class": "response_class",
     "_skip_auto_headers": "skip_auto_headers",
     "_timeout": "timeout",
