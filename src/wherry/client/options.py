@@ -330,9 +330,6 @@ class RequestOptions:
         """
         if not kwargs.keys() <= USUAL_OPTIONS:
             return cls(**kwargs)
-        # In the order of `__init__`: where two are wrong, the same is said.
-        if kwargs.get("data") is not None and kwargs.get("json") is not None:
-            raise ValueError("data and json parameters can not be used at the same time")
         options = object.__new__(cls)
         said = options.__dict__
         said.update(kwargs)
