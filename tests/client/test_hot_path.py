@@ -37,6 +37,9 @@ CALLS_UNLIKE = 47
 CALLS_UNLIKE_OPTIONS = 53
 # The same for three redirects and the answer behind them.
 CALLS_REDIRECTS = 172
+# Blocks of memory that an answer holds which is read and kept, as Python's allocator counts them,
+# its URL, its fields and its body among them.
+BLOCKS_A_RESPONSE = 34
 # The same for a message that goes over a WebSocket and comes back; a coroutine counts again each
 # time it goes on.
 CALLS_A_MESSAGE = 8
@@ -148,6 +151,50 @@ async def test_calls_an_unlike_request(raw_server: Start) -> None:
         for one, most in ((url_only, CALLS_UNLIKE), (with_options, CALLS_UNLIKE_OPTIONS)):
             calls, which = await calls_in_each(one)
             assert calls <= most, which
+
+
+async def test_memory_of_an_unlike_request(raw_server: Start) -> None:
+    """A response that is kept holds little, and one that is not leaves nothing: no table grows
+    with URLs, fields or heads that never come again.
+    """
+    import gc
+
+    numbers = itertools.count()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            number = next(numbers)
+            fields = "".join(f"X-{name}: {number}\r\n" for name in range(10))
+            writer.write(response(b'{"ok": true}', fields=f"Content-Type: text/a\r\n{fields}"))
+
+    server = await raw_server(script)
+
+    def blocks() -> int:
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    async with wherry.ClientSession() as session:
+
+        async def one() -> wherry.ClientResponse:
+            number = next(numbers)
+            async with session.get(
+                f"{server.url}/a/{number}?b={number}",
+                params={"page": number, "q": "some text"},
+                headers={"Authorization": f"Bearer {number}", "X-Request-Id": f"{number}"},
+            ) as reply:
+                await reply.read()
+                return reply
+
+        for _ in range(300):
+            await one()
+        before = blocks()
+        for _ in range(500):
+            await one()
+        assert blocks() - before < 250
+        kept = [await one() for _ in range(300)]
+        assert (blocks() - before) / len(kept) <= BLOCKS_A_RESPONSE
+        del kept
+        assert blocks() - before < 250
 
 
 @pytest.mark.parametrize("whole", [False, True])
