@@ -1,8 +1,8 @@
 """Every numbered behaviour of the documents has a test that names its number.
 
-`requirements.txt` lists the numbers; the ones without a test yet are marked ``missing`` there, and
-may only become fewer.  ``python tests/test_docs_requirements.py`` takes the mark off those that
-have been covered since.
+`documented_behaviours.txt` lists them, each with its sentence; the ones without a test yet are marked
+``missing`` there, and may only become fewer.  ``python tests/test_docs_requirements.py`` takes the
+mark off those that have been covered since.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-LIST = TESTS / "requirements.txt"
+LIST = TESTS / "documented_behaviours.txt"
 # "S001-20", "S001-20 to 24" and "S001-20 to S001-24".
 _NAMED = re.compile(r"\b(S\d{3})-(\d+)(?: to (?:\1-)?(\d+))?")
+
+_ROW = re.compile(r"(?P<number>S\d{3}-\d+) (?P<missing>missing )?(?P<sentence>.+)")
 
 
 def numbers_in(text: str) -> set[str]:
@@ -23,10 +25,22 @@ def numbers_in(text: str) -> set[str]:
     return found
 
 
+def rows() -> dict[str, tuple[bool, str]]:
+    """Each number: whether it is marked as missing, and what it says."""
+    found = {}
+    for line in LIST.read_text("utf-8").splitlines():
+        row = _ROW.fullmatch(line)
+        if row is not None:
+            assert row["number"] not in found, f"{row['number']} stands twice"
+            found[row["number"]] = (row["missing"] is not None, row["sentence"])
+        else:
+            assert not line or line.startswith("#"), f"no behaviour: {line}"
+    return found
+
+
 def listed() -> dict[str, bool]:
     """Each number, and whether it is marked as missing."""
-    rows = [line.split() for line in LIST.read_text("utf-8").splitlines() if line]
-    return {row[0]: row[1:] == ["missing"] for row in rows}
+    return {number: is_missing for number, (is_missing, _) in rows().items()}
 
 
 def covered_numbers() -> set[str]:
@@ -52,6 +66,12 @@ def test_tests_name_only_numbers_that_exist():
     assert not covered_numbers() - set(listed())
 
 
+def test_each_number_says_what_happens():
+    assert len(rows()) >= 211
+    for number, (_, sentence) in rows().items():
+        assert len(sentence.split()) >= 2, f"{number} says nothing"
+
+
 def test_ranges_are_understood():
     assert numbers_in("S001-08 to 10, S002-03 and S003-01 to S003-02") == {
         "S001-08", "S001-09", "S001-10", "S002-03", "S003-01", "S003-02",
@@ -61,11 +81,11 @@ def test_ranges_are_understood():
 def shrink() -> None:
     """Take the mark off what is covered; it is never put on."""
     covered = covered_numbers()
-    rows = [
-        f"{number} missing" if mark and number not in covered else number
-        for number, mark in listed().items()
-    ]
-    LIST.write_text("\n".join(rows) + "\n", "utf-8")
+    text = LIST.read_text("utf-8")
+    for number, is_missing in listed().items():
+        if is_missing and number in covered:
+            text = text.replace(f"{number} missing ", f"{number} ")
+    LIST.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
