@@ -137,6 +137,7 @@ LATE = {
     "wherry.connect.alt_svc",
     "wherry.connect.proxy.tunnel",
     "wherry.connect.quic.race",
+    "wherry.connect.record_hints",
     "wherry.cookies.storage",
     "wherry.private_files",
     "wherry.protocol.http2.connection",

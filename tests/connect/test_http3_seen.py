@@ -218,11 +218,29 @@ def test_where_all_are_tried_a_failure_is_remembered_all_the_same() -> None:
 
 @pytest.mark.usefixtures("quic_has_time")
 async def test_an_origin_that_misdirects_by_http3_is_left_alone(
-    server: Http3Server, client_tls: ssl.SSLContext, server_tls: ssl.SSLContext
+    certificate_files: CertificateFiles, client_tls: ssl.SSLContext, server_tls: ssl.SSLContext
 ) -> None:
     """421 by HTTP/3 from an origin that was only tried: TCP's answer counts, and QUIC rests."""
-    server.script = lambda peer, stream_id, _: peer.send(stream_id, response(status=421))
-    listener = await asyncio.start_server(refuse, "127.0.0.1", server.port, ssl=server_tls)
+
+    def misdirected(peer: Peer, stream_id: int, request: bytes) -> None:
+        peer.send(stream_id, response(status=421))
+
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(100):  # until a port is free for TCP and for UDP
+            listener = await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=server_tls)
+            port = listener.sockets[0].getsockname()[1]
+            try:
+                server = await stack.enter_async_context(
+                    http3_server(misdirected, certificate_files, port=port)
+                )
+                break
+            except OSError:
+                listener.close()
+        await _ask_who_misdirects(server, client_tls)
+        listener.close()
+
+
+async def _ask_who_misdirects(server: Http3Server, client_tls: ssl.SSLContext) -> None:
     connector = wherry.TCPConnector(protocols=("h3", "http/1.1"), ssl=client_tls)
     assert connector.alternatives is not None
     connector.alternatives.tries_all = True
@@ -231,4 +249,3 @@ async def test_an_origin_that_misdirects_by_http3_is_left_alone(
             async with session.get(server.url()) as got:
                 assert (got.status, got.version) == (204, (1, 1))
     assert len(server.peers) == 1
-    listener.close()

@@ -50,7 +50,8 @@ class Alternative(NamedTuple):
     Args:
         host: A name or an address.
         port: The UDP port.
-        known_by: What said so, for people: "Alt-Svc", or "a guess" where every origin is tried.
+        known_by: What said so, for people: "Alt-Svc", "HTTPS record", or "a guess" where every
+            origin is tried.
     """
 
     host: str
@@ -190,12 +191,13 @@ class AltSvcStore:
     ports, as a person does who asks for it by hand.
     """
 
-    __slots__ = ("__weakref__", "_clock", "_entries", "_max_size", "tries_all")
+    __slots__ = ("__weakref__", "_asked", "_clock", "_entries", "_max_size", "tries_all")
 
     def __init__(self, max_size: int = 1000, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.tries_all: bool = False
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._asked: dict[Hashable, float] = {}  # until when the DNS need not be asked again
         self._max_size = max_size
 
     def __len__(self) -> int:
@@ -274,6 +276,38 @@ class AltSvcStore:
             return None
         return Alternative(key.origin.host, key.origin.port, "a guess")
 
+    def may_ask(self, key: Hashable, now: float) -> bool:
+        """Whether the DNS is to be asked about an origin: nothing is known of it, and nobody was
+        asked of late.
+        """
+        entry = self._entries.get(key)
+        if entry is not None and now < max(entry.expires, entry.paused_until):
+            return False
+        return now >= self._asked.get(key, now)
+
+    def learn_record(
+        self, key: Hashable, found: Alternative | None, seconds: float, now: float
+    ) -> None:
+        """What the DNS says of an origin; what the origin itself has said meanwhile counts for
+        more.
+
+        Args:
+            key: What is asked for.
+            found: Where HTTP/3 is spoken, None where nothing says so.
+            seconds: For how long that holds.
+            now: The moment, in seconds.
+        """
+        if not self.may_ask(key, now):
+            return
+        if len(self._asked) >= self._max_size:
+            self._asked.clear()
+        self._asked[key] = now + seconds
+        if found is not None and seconds > 0:
+            before = self._entries.get(key)
+            entry = _Entry(found, now + seconds, persists=False)
+            entry.failures = 0 if before is None else before.failures
+            self._keep(key, entry)
+
     def failed(self, key: Hashable, now: float) -> None:
         """HTTP/3 did not work there: leave it alone, longer each time."""
         entry = self._entries.get(key)
@@ -298,10 +332,12 @@ class AltSvcStore:
         """The way to everybody is another one (RFC 7838 2.2): failures are forgotten, and what was
         not said to persist.
         """
+        self._asked.clear()
         for key in tuple(self._entries):
             self._network_changed(key)
 
     def _network_changed(self, key: Hashable) -> None:
+        self._asked.pop(key, None)
         entry = self._entries[key]
         if entry.persists:
             entry.failures, entry.paused_until = 0, 0.0
@@ -331,10 +367,12 @@ class AltSvcStore:
     def clear(self) -> None:
         """Forget everything: a server may have told users apart by what it named."""
         self._entries.clear()
+        self._asked.clear()
 
     def clear_domain(self, domain: str) -> None:
         """Forget what origins of `domain` and of the domains under it have named."""
         domain = domain.removeprefix(".").lower()
+        self._asked.clear()
         for key in tuple(self._entries):
             if isinstance(key, TrustKey):
                 host = key.origin.host.lower().rstrip(".")

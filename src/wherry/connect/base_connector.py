@@ -37,6 +37,7 @@ from wherry.protocol.malloc_tuning import tune_malloc
 
 if TYPE_CHECKING:
     from wherry.connect.alt_svc import AltSvcStore
+    from wherry.connect.record_hints import RecordHints
 
 HTTP_SCHEMES = frozenset({"", "http", "https", "ws", "wss"})
 _SCHEME_OF = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -112,6 +113,8 @@ class BaseConnector(metaclass=WatchedClass):
     _source_traceback: traceback.StackSummary | None = None
     #: Where HTTP/3 is spoken, as servers say; None where the connector does not learn it.
     alternatives: AltSvcStore | None = None
+    #: Asks the DNS who speaks it; None where nobody can be asked.
+    record_hints: RecordHints | None = None
 
     # A session owns this connector, and says so itself when it is left open.
     session_warns = False
@@ -164,8 +167,13 @@ class BaseConnector(metaclass=WatchedClass):
         self._routes: dict[tuple[str, str | None, int | None, tuple[ProxyHop, ...]], Route] = {}
         self._settings = self._dial_settings()
         self._settings.alternatives = self.alternatives
+        if self.alternatives is not None and self._settings.names is not None:
+            self.record_hints = _hints_of(
+                self._loop, self.alternatives, self._settings.names.resolver
+            )
         self._by_http3: dict[Route, Route] = {}
         self._close_timeout = 2.0
+        self._hint_lookups: list[asyncio.Task[None]] = []
         #: The connections; the client takes and acquires here.
         self.pool: Pool = Pool(
             self._loop,
@@ -449,6 +457,7 @@ class BaseConnector(metaclass=WatchedClass):
         return [BaseConnector.close(self, abort_ssl=abort_ssl)]
 
     def _begin_close(self, abort: bool) -> None:
+        self._hint_lookups = [] if self.record_hints is None else self.record_hints.stop()
         connections = self.pool.shut()
         if abort:
             for connection in connections:
@@ -460,6 +469,8 @@ class BaseConnector(metaclass=WatchedClass):
 
     async def _finish_close(self) -> None:
         await self.pool.close(self._close_timeout)
+        if self._hint_lookups:
+            await asyncio.wait(self._hint_lookups)
 
     async def __aenter__(self) -> Self:
         return self
@@ -538,6 +549,19 @@ def _new_store(loop: asyncio.AbstractEventLoop) -> AltSvcStore:
     from wherry.connect.alt_svc import AltSvcStore
 
     return AltSvcStore(clock=loop.time)
+
+
+def _hints_of(
+    loop: asyncio.AbstractEventLoop, store: AltSvcStore, resolver: object
+) -> RecordHints | None:
+    """What asks for HTTPS records, where the resolver can."""
+    ask = getattr(resolver, "https_records", None)
+    if ask is None:
+        return None
+    # Most programs never need it.
+    from wherry.connect.record_hints import RecordHints
+
+    return RecordHints(loop, store, ask)
 
 
 def _check_http3() -> None:

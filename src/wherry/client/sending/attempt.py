@@ -74,7 +74,7 @@ async def send(
         started = connected = monotonic()
         exchange = upload = timings = None
         as_built = not defaults.asks_connector and connector.alternatives is None
-        plan = request._ready if as_built else None
+        plan = request._ready if as_built else await _learned_plan(request, defaults, connector)
         route, head = plan or _planned(request, defaults, connector)
         pool = None if route is None else connector.pool
         connection = None if route is None or acquired is not None else pool.take(route)
@@ -120,6 +120,19 @@ async def send(
     if defaults.starts_responses:
         await HOOKS.requests.start(response)
     return response
+
+
+async def _learned_plan(
+    request: ClientRequest, defaults: SessionDefaults, connector: Any
+) -> tuple[Route | None, RequestHead | None]:
+    """`_planned` where the route depends on what the connector learns: first the DNS may say
+    whether the origin speaks HTTP/3.
+    """
+    hints = None if defaults.asks_connector else connector.record_hints
+    if hints is not None and request.url.scheme == "https" and not connector.overrides_connect:
+        route, _ = request._ready or (route_for(request, connector), None)
+        await hints.wait_for(route)
+    return _planned(request, defaults, connector)
 
 
 def _planned(
