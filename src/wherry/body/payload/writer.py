@@ -242,7 +242,7 @@ class UploadTracker:
         """
         if self._bound:
             raise RuntimeError(
-                "an UploadTracker follows one request, and this one has its request already"
+                "an UploadTracker follows one request, and this one is already bound to its own"
             )
         self._bound = True
 
