@@ -19,7 +19,8 @@ from yarl import URL
 
 import wherry
 from wherry.cli.arguments import UsageProblem
-from wherry.cli.fetch import file_name, list_lines, pause_before, read_list
+from wherry.cli.fetch import pause_before
+from wherry.cli.fetch.lists import file_name, read_list
 
 
 def files(directory):
@@ -70,7 +71,7 @@ def test_failures_are_retried_told_and_counted(run, wherry_server, tmp_path):
         report,
         stdin=urls.encode(),
     )
-    assert done.status == 1
+    assert done.status == 2
     rows = {row["file"]: row for row in map(json.loads, report.read_text().splitlines())}
     assert (rows["503"]["attempts"], rows["503"]["status"]) == (2, 503)
     assert (rows["404"]["attempts"], rows["404"]["status"]) == (1, 404)
@@ -80,7 +81,7 @@ def test_failures_are_retried_told_and_counted(run, wherry_server, tmp_path):
 
 @pytest.mark.parametrize(
     ("lines", "message"),
-    [([], "no URLs"), (["# none"], "no URLs"), (["gopher://x/"], "gopher"), (["http://"], "host")],
+    [(b"", "no URLs"), (b"# none", "no URLs"), (b"gopher://x/", "gopher"), (b"http://", "host")],
 )
 def test_a_list_without_urls_is_refused(lines, message):
     with pytest.raises(UsageProblem, match=message):
@@ -89,7 +90,7 @@ def test_a_list_without_urls_is_refused(lines, message):
 
 def test_the_line_that_has_no_url_is_named():
     with pytest.raises(UsageProblem, match="line 3 of the list: 'gopher://x': the scheme"):
-        read_list((), ["http://a.test/", "# no", "gopher://x"])
+        read_list((), b"http://a.test/\n# no\ngopher://x")
 
 
 def test_urls_may_be_named(run, wherry_server, tmp_path):
@@ -267,7 +268,7 @@ def test_names_cannot_lead_out_of_the_directory(url, name):
 def test_names_are_unique_whatever_the_case():
     names = [
         job.file
-        for job in read_list((), ["a.test/x.gz", "b.test/X.gz", "c.test/x-2.gz", "d.test/x.gz"])
+        for job in read_list(("a.test/x.gz", "b.test/X.gz", "c.test/x-2.gz", "d.test/x.gz"))
     ]
     assert len({name.lower() for name in names}) == 4
     assert names[:2] == ["x.gz", "X-2.gz"]
@@ -303,7 +304,7 @@ async def test_a_second_run_fetches_nothing_again_and_leaves_the_users_files(
     words = ("fetch", "-o", tmp_path, server.url + "/file", server.url + "/mine")
     for _ in range(2):
         done = await asyncio.to_thread(run, *words)
-        assert done.status == 1
+        assert done.status == 2
         assert "no download has made this file" in " ".join(done.out.decode().split())
         assert mine.read_bytes() == b"my own"
         assert (tmp_path / "file").read_bytes() == b"new"
@@ -361,13 +362,13 @@ def test_a_list_in_each_coding(coding, end):
     text = end.join(["http://a.test/é", "", "# no", "b.test/x", ""])
     if coding in {"utf-16-le", "utf-16-be"}:
         text = "\ufeff" + text
-    jobs = read_list((), list_lines(text.encode(coding)))
+    jobs = read_list((), text.encode(coding))
     assert [job.url for job in jobs] == ["http://a.test/%C3%A9", "http://b.test/x"]
 
 
 def test_lists_that_were_put_together_have_marks_inside():
     both = "http://a.test/\n".encode("utf-8-sig") + "http://b.test/\n".encode("utf-8-sig")
-    assert [job.url for job in read_list((), list_lines(both))] == [
+    assert [job.url for job in read_list((), both)] == [
         "http://a.test/",
         "http://b.test/",
     ]
@@ -419,7 +420,7 @@ def test_whatever_goes_wrong_with_one_the_others_are_fetched(
     for number in (1, 3):
         place = tmp_path / str(number)
         done = run("fetch", "-o", place, "-n", number, *urls)
-        assert done.status == 1, done.err
+        assert done.status == 2, done.err
         assert sorted(path.name for path in files(place)) == ["1", "3", "4"]
         assert "3 of 4 downloads" in done.out.decode()
 
@@ -454,7 +455,7 @@ async def test_a_bad_answer_ends_its_download_only(run, raw_server, tmp_path):
     done = await asyncio.to_thread(
         run, "fetch", "-o", tmp_path, "-n", 2, "--retries", 0, "--timeout", 10, *urls
     )
-    assert done.status == 1
+    assert done.status == 2
     assert "Traceback" not in done.err
     names = {path.name for path in files(tmp_path)}
     assert names >= {f"good{number}" for number in range(len(BAD_ANSWERS))}

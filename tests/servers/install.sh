@@ -29,6 +29,8 @@ sshd|openssh-server|tests of SOCKS4 and SOCKS4a proxies|
 ssh|openssh-client|tests of SOCKS4 and SOCKS4a proxies|
 redis-server|redis-server|tests of the cache that keep responses in Redis|
 curl|curl|tests of the curl commands that wherry prints|
+wget|wget|tests of the command line that download what wget downloads|
+aria2c|aria2|tests of the command line that download what aria2c downloads|
 http|httpie|tests of the command line that send what httpie sends|
 END
 }

@@ -21,7 +21,7 @@ from yarl import URL
 
 import wherry
 from wherry.cli import show, streams
-from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
+from wherry.cli.arguments import RequestArguments, UsageProblem, parse_close, parse_rate, parse_url
 from wherry.cli.curl_words import INSTEAD, NO_EFFECT, in_one_list
 from wherry.cli.request_options import place_of, request_of, usual_request
 from wherry.cli.run import INTERRUPTED, run
@@ -391,6 +391,7 @@ def _without_effect(function: Any) -> Any:
     help="The scheme of a URL that has none; http by default.",
 )
 @_option("--url", "urls", multiple=True, metavar="URL", help="The URL, where it stands last.")
+@_option("--limit-rate", metavar="BYTES", help="Bytes a second of the body, as 500k or 2M.")
 @_option("--ignore-stdin", is_flag=True, help="Standard input is no body.")
 @_option("--preproxy", metavar="URL", help="A proxy before the proxy.")
 @_option("--socks4", metavar="HOST:PORT", help="--proxy socks4://HOST:PORT")
@@ -445,6 +446,9 @@ def _get(wanted: RequestArguments, place: Path | None, given: dict[str, Any]) ->
             named = open_session(given["session"], wanted.url)
     output.fail_after = given["fail_with_body"]
     output.pretty, output.write_out = given["pretty"], given["write_out"]
+    if given["limit_rate"] is not None:
+        with _mistakes():
+            output.rate = parse_rate(given["limit_rate"])
     output.dump, output.bars = given["dump_header"], not given["silent"]
     run(run_single(wanted, output, named))
 
@@ -524,7 +528,7 @@ def events(url: str, **given: Any) -> None:
     wherry sse https://example.org/events
     wherry sse --json -n 10 https://example.org/events | jq .data
     """
-    from wherry.cli.events import Listening, run_events
+    from wherry.cli.live.events import Listening, run_events
 
     with _mistakes():
         wanted = usual_request(parse_url(url), given)
@@ -542,7 +546,7 @@ def events(url: str, **given: Any) -> None:
     "lines",
     type=click.File("rb"),
     metavar="FILE",
-    help="A URL on each line; - for standard input.",
+    help="A URL on each line, JSON lines, CSV or metalink; - for standard input.",
 )
 @_option(
     "-o",
@@ -582,6 +586,21 @@ def events(url: str, **given: Any) -> None:
     help="Connections for one large file.",
 )
 @_option("--no-continue", is_flag=True, help="Begin anew, and replace what is there.")
+@_option("--checksum", metavar="sha256=…", help="What the one file that is named must have.")
+@_option("--limit-rate", metavar="BYTES", help="Bytes a second in all, as 500k or 2M.")
+@_option("--timestamping", is_flag=True, help="Fetch what is newer than the file that is there.")
+@_option("--output-template", metavar="TEXT", help="Name files as {host}/{path}/{name}.")
+@_option("--accept", multiple=True, metavar="LIST", help="Only names as these: jpg,*.tar.*")
+@_option("--reject", multiple=True, metavar="LIST", help="No names as these.")
+@_option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Between two downloads from one host, from half of it to one and a half.",
+)
+@_option("--robots", is_flag=True, help="Heed robots.txt, its Crawl-delay too.")
+@_option("-A", "--user-agent", metavar="TEXT", help="The User-Agent field.")
 @_option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -614,8 +633,8 @@ def events(url: str, **given: Any) -> None:
 def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     """Download many URLs at once: those of a list, and those that are named.
 
-    What broke off goes on where it was, and what may pass is tried again. The exit status is 1 if
-    any failed.
+    What broke off goes on where it was, and what may pass is tried again. The exit status is 0 if
+    all are there, 2 if some are, 1 if none is.
 
     \b
     Examples:
@@ -623,14 +642,30 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     wherry fetch -n 20 --per-host 2 -o pages/ https://example.org/a https://example.org/b
     grep -o 'https://[^"]*' page.html | wherry fetch -i - -o pages/ --report report.jsonl
     """
-    from wherry.cli.fetch import Plan, list_lines, read_list, run_fetch
+    from wherry.cli.fetch import Plan, run_fetch
+    from wherry.cli.fetch.lists import parse_checksum, read_list
 
     with _mistakes():
-        jobs = read_list(urls, list_lines(lines.read()) if lines is not None else ())
+        jobs = read_list(
+            urls,
+            None if lines is None else lines.read(),
+            name=getattr(lines, "name", ""),
+            template=given["output_template"],
+            accept=given["accept"],
+            reject=given["reject"],
+        )
         options = usual_request(URL(), given)
+        if given["user_agent"] is not None:
+            options.headers.append(("User-Agent", given["user_agent"]))
+        if given["checksum"] is not None:
+            if len(jobs) != 1:
+                raise UsageProblem("--checksum goes with one URL; a list may have them itself")
+            jobs[0].checksum = parse_checksum(given["checksum"])
+        rate = None if given["limit_rate"] is None else parse_rate(given["limit_rate"])
     plan = Plan(given["output"], given["concurrency"], given["per_host"], given["retries"])
     plan.resume, plan.report, plan.options = not given["no_continue"], given["report"], options
-    plan.connections = given["connections"]
+    plan.connections, plan.rate, plan.wait = given["connections"], rate, given["wait"]
+    plan.robots, plan.timestamping = given["robots"], given["timestamping"]
     run(run_fetch(jobs, plan))
 
 
@@ -677,6 +712,9 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     help="A header field of the handshake.",
 )
 @_option("-v", "--verbose", is_flag=True, help="Tell how it opens and closes.")
+@_option("--binary", is_flag=True, help="Send messages as bytes.")
+@_option("--listen", is_flag=True, help="Send nothing; a line of JSON for each message that comes.")
+@_option("--close", metavar="CODE[:REASON]", help="Close with this code, 1000 by default.")
 @_option(
     "-p",
     "--ping",
@@ -709,8 +747,9 @@ def websocket(url: str, **given: Any) -> None:
     Examples:
     wherry ws ws://127.0.0.1:8000/chat
     wherry ws -m '{"subscribe": "ticks"}' -n 10 wss://feed.test/
+    wherry ws --listen wss://feed.test/ | jq .data
     """
-    from wherry.cli.socket import Talk, run_talk
+    from wherry.cli.live.socket import Talk, run_talk
 
     with _mistakes():
         wanted = usual_request(parse_url(url, ("ws", "wss", "http", "https")), given)
@@ -722,7 +761,11 @@ def websocket(url: str, **given: Any) -> None:
             given["count"],
             given["verbose"],
         )
-        talk.ping = given["ping"]
+        talk.ping, talk.binary, talk.as_json = given["ping"], given["binary"], given["listen"]
+        if given["close"] is not None:
+            talk.close = parse_close(given["close"])
+        if given["listen"] and given["messages"]:
+            raise UsageProblem("--listen sends nothing: leave out --message")
     run(run_talk(talk))
 
 
@@ -753,6 +796,52 @@ def demo(url: str | None, requests: int | None, at_once: int | None) -> None:
     with _mistakes():
         target = parse_url(url) if url else None
     run(run_demo(target, requests, at_once))
+
+
+@cli.command("help", short_help="Explain a command or a topic.", context_settings=_CONTEXT)
+@click.argument("topic", required=False)
+@click.pass_context
+def help_command(ctx: click.Context, topic: str | None) -> None:
+    """Explain a command, or a topic: items, curl-words, downloads, sessions, output, environment,
+    exit.
+
+    \b
+    Examples:
+    wherry help fetch
+    wherry help items
+    """
+    from wherry.cli.topics import TOPICS
+
+    if topic is None:
+        click.echo(cli.get_help(ctx.find_root()))
+        return
+    if (command := cli.commands.get(topic)) is not None:
+        with click.Context(command, info_name=topic, parent=ctx.find_root()) as inner:
+            click.echo(command.get_help(inner))
+        return
+    with _mistakes():
+        if topic not in TOPICS:
+            known = ", ".join([*cli.commands, *TOPICS])
+            raise UsageProblem(f"there is no topic {topic!r}; there are {known}")
+    click.echo(TOPICS[topic])
+
+
+@cli.command("man", short_help="Print a manual page.", context_settings=_CONTEXT)
+@click.argument("command", required=False)
+def manual(command: str | None) -> None:
+    """Print the manual page of wherry, or of one of its commands, in the form that man reads.
+
+    \b
+    Examples:
+    wherry man | man -l -
+    wherry man fetch > wherry-fetch.1
+    """
+    from wherry.cli.manual import manual_page
+
+    with _mistakes():
+        if command is not None and command not in cli.commands:
+            raise UsageProblem(f"no command is named {command!r}")
+    click.echo(manual_page(cli, command))
 
 
 @cli.command(short_help="Print your shell's completion script.", context_settings=_CONTEXT)

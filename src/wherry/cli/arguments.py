@@ -216,6 +216,34 @@ def parse_user(text: str) -> tuple[str, str]:
     return name, password
 
 
+def parse_close(text: str) -> tuple[int, bytes]:
+    """``CODE`` or ``CODE:REASON`` of a WebSocket's end.
+
+    Raises:
+        UsageProblem: RFC 6455 7.4 and 5.5 have no such end.
+    """
+    code, _, reason = text.partition(":")
+    number = int(code) if code.isascii() and code.isdigit() else 0
+    if not (number in {1000, 1001, 1002, 1003, *range(1007, 1012)} or 3000 <= number <= 4999):
+        raise UsageProblem(f"a WebSocket is closed with 1000 to 1011 or 3000 to 4999, not {code!r}")
+    if len(reason.encode()) > 123:
+        raise UsageProblem("the reason of a close has at most 123 bytes")
+    return number, reason.encode()
+
+
+def parse_rate(text: str) -> int:
+    """Bytes a second: ``500``, ``500k``, ``2.5M`` or ``1G``, in steps of 1,024 as with curl.
+
+    Raises:
+        UsageProblem: It is none.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kmgKMG]?)", text.strip())
+    rate = int(float(found[1]) * 1024 ** " kmg".index(found[2].lower() or " ")) if found else 0
+    if rate < 1:
+        raise UsageProblem(f"a rate is written 500k or 2M, not {text!r}")
+    return rate
+
+
 def read_data(text: str) -> bytes:
     """The text itself; ``@FILE`` for a file's content and ``@-`` for standard input.
 

@@ -29,7 +29,6 @@ _RETRIES = "`wherry fetch --retries N URL` tries again"
 INSTEAD: Final = {
     "--retry-delay": _RETRIES,
     "--retry-max-time": _RETRIES,
-    "--limit-rate": "there is no limit of the rate",
     "--connect-to": "write the address into the URL, and -H 'Host: name'",
     "--http1.0": "it speaks HTTP/1.1 and, with --http2, HTTP/2",
     "-K": "options come from the environment, too: WHERRY_TIMEOUT=5",

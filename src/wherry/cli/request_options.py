@@ -207,7 +207,7 @@ def place_of(url: URL, given: dict[str, Any]) -> Path | None:
     if given["remote_name"]:
         if place is not None:
             raise UsageProblem("give one of --output and --remote-name")
-        from wherry.cli.fetch import file_name
+        from wherry.cli.fetch.lists import file_name
 
         place = Path() if given["remote_header_name"] else Path(file_name(url))
     if place is None or place == Path("-"):

@@ -7,7 +7,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +44,7 @@ class Output:
         pretty: "all", "colors", "format" or "none"; None for "all" on a terminal and "none" else.
         write_out: What is printed in the end, in curl's words.
         dump: A file for the heads of the responses.
+        rate: Bytes of the body a second; None for no limit.
         bars: Whether progress is drawn.
     """
 
@@ -57,7 +58,16 @@ class Output:
     pretty: str | None = None
     write_out: str | None = None
     dump: Path | None = None
+    rate: int | None = None
     bars: bool = True
+
+    def pace(self) -> Callable[[int], Awaitable[object]] | None:
+        """What waits between the pieces of a body."""
+        if self.rate is None:
+            return None
+        from wherry.cli.fetch.politeness import RateLimit
+
+        return RateLimit(self.rate).took
 
     @property
     def style(self) -> str:
@@ -145,6 +155,7 @@ async def _go_on(session: wherry.ClientSession, wanted: RequestArguments, output
             wanted.url,
             output.path,
             resume=True,
+            pace=output.pace(),
             progress=bars.bar(output.path.name).advance,
             **wanted.options,
         )
@@ -260,7 +271,7 @@ async def _take(response: wherry.ClientResponse, output: Output) -> tuple[bytes 
     if output.path is not None:
         with _bars(output) as bars:
             result = await response.download(
-                output.path, progress=bars.bar(output.path.name).advance
+                output.path, progress=bars.bar(output.path.name).advance, pace=output.pace()
             )
         if output.recorder is None or result.size > MAX_GATHERED:
             return None, result.size
@@ -310,9 +321,12 @@ async def _pour(
     total = None if "Content-Encoding" in response.headers else response.content_length
     gathered = bytearray() if output.recorder is not None else None
     size = 0
+    pace = output.pace()
     async for piece in response.content.iter_any():
         write(piece)
         size += len(piece)
+        if pace is not None:
+            await pace(len(piece))
         if advance is not None:
             advance(size, total)
         if gathered is not None:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from http.cookies import SimpleCookie
 
     from wherry.body.payload.base import Payload
-    from wherry.client.download import DownloadResult, Progress
+    from wherry.client.download import DownloadResult, Pace, Progress
     from wherry.client.events import EventStream
     from wherry.client.raw_stream import RawStream
     from wherry.client.request import ClientRequest
@@ -599,6 +599,7 @@ class ClientResponse(metaclass=WatchedClass):
         *,
         digest: str | None = None,
         progress: Progress | None = None,
+        pace: Pace | None = None,
     ) -> DownloadResult:
         """Write the body to a file, which appears under its name only when it is whole.
 
@@ -608,6 +609,8 @@ class ClientResponse(metaclass=WatchedClass):
                 numbered where it is taken.
             digest: What the file must have: "sha256:1f3a...", or another of hashlib's.
             progress: Called with (bytes so far, bytes in all or None) as the file grows.
+            pace: Awaited with the number of bytes that have come, before more are read: who sleeps
+                in it limits the rate.
 
         Raises:
             ClientPayloadError: The body is not whole, or has another digest.
@@ -615,7 +618,7 @@ class ClientResponse(metaclass=WatchedClass):
         """
         from wherry.client.download import download
 
-        return await download(self, path, digest=digest, progress=progress)
+        return await download(self, path, digest=digest, progress=progress, pace=pace)
 
     # --- the end ----------------------------------------------------------------------------------
 

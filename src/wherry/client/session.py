@@ -68,7 +68,7 @@ from wherry.types import (
 )
 
 if TYPE_CHECKING:
-    from wherry.client.download import DownloadResult, Progress
+    from wherry.client.download import DownloadResult, Pace, Progress
     from wherry.client.events import EventSource
     from wherry.client.websocket.channel import WebSocketChannel
     from wherry.client.websocket.connect import _WSConnectOptions
@@ -443,6 +443,7 @@ class ClientSession:
         digest: str | None = None,
         progress: Progress | None = None,
         trust_length: bool = False,
+        pace: Pace | None = None,
         **kwargs: Unpack[_RequestOptions],
     ) -> DownloadResult:
         """Download `url` to a file, which appears under its name only when it is whole.
@@ -465,6 +466,8 @@ class ClientSession:
             trust_length: With `resume`, take a file that is finished for the server's where that
                 has the same length and no strong validator.  A change that keeps the length goes
                 unseen.
+            pace: Awaited with the number of bytes that have come, before more are read: who sleeps
+                in it limits the rate.
             **kwargs: As for `request`.
 
         Raises:
@@ -488,6 +491,7 @@ class ClientSession:
             digest=digest,
             progress=progress,
             trust_length=trust_length,
+            pace=pace,
             **kwargs,
         )
 

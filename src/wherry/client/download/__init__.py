@@ -27,7 +27,7 @@ from wherry.client.download.plan import (
     judge,
     same_length,
 )
-from wherry.client.download.receive import ExcessError, Progress, receive
+from wherry.client.download.receive import ExcessError, Pace, Progress, receive
 from wherry.client.download.threads import in_thread
 from wherry.errors import ClientError, ClientPayloadError, ClientResponseError
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from wherry.client.interfaces import ReadableResponse, RequestingSession, UrlBuilder
 
-__all__ = ("DownloadResult", "Progress", "download", "fetch_to_file")
+__all__ = ("DownloadResult", "Pace", "Progress", "download", "fetch_to_file")
 
 # What a download says itself.
 _OWN_FIELDS: Final = frozenset(
@@ -61,12 +61,13 @@ async def download(
     *,
     digest: str | None = None,
     progress: Progress | None = None,
+    pace: Pace | None = None,
 ) -> DownloadResult:
     """Write the body of `response` to a file; see `ClientResponse.download`."""
     wanted = None if digest is None else Digest(digest)
     target, existing = await in_thread(_target, Path(path), response, "replace")
     part = Part(target, existing=existing, digest=wanted, decode=False)
-    return await _save(response, part, progress)
+    return await _save(response, part, progress, pace)
 
 
 def _check_place(path: Path, existing: Existing) -> None:
@@ -95,7 +96,7 @@ def _target(path: Path, response: ReadableResponse, existing: Existing) -> tuple
 
 
 async def _save(
-    response: ReadableResponse, part: Part, progress: Progress | None
+    response: ReadableResponse, part: Part, progress: Progress | None, pace: Pace | None
 ) -> DownloadResult:
     """The body of one response, decoded as the session does it, as a file."""
     # How many bytes will come is not known where they are counted before decoding.
@@ -104,7 +105,7 @@ async def _save(
         await in_thread(part.open)
         await in_thread(part.begin, Held(total=total))
         # What comes may be more than `total`: the framing is the engine's matter.
-        await receive(response, part, 0, None, _teller(progress, total))
+        await receive(response, part, 0, None, _teller(progress, total), pace)
         size = await in_thread(part.finish)
     except BaseException as exc:
         response.close()
@@ -137,6 +138,7 @@ async def fetch_to_file(
     digest: str | None = None,
     progress: Progress | None = None,
     trust_length: bool = False,
+    pace: Pace | None = None,
     **kwargs: Any,
 ) -> DownloadResult:
     """Download `url` to a file; see `ClientSession.download`."""
@@ -147,12 +149,12 @@ async def fetch_to_file(
         raise ValueError(f"connections is 1 or more, not {connections}")
     target = Path(path)
     if not resume and connections == 1:
-        return await _fetch_once(session, url, target, existing, wanted, progress, kwargs)
+        return await _fetch_once(session, url, target, existing, wanted, progress, pace, kwargs)
     await in_thread(check_target, target)
     if not resume:
         await in_thread(_check_place, target, existing)
     job = _Job(session, builder, url, target, existing, wanted, progress, kwargs, resume=resume)
-    job.trust_length = trust_length
+    job.trust_length, job.pace = trust_length, pace
     error: BaseException = GeneratorExit()
     try:
         return await job.run(connections)
@@ -171,6 +173,7 @@ async def _fetch_once(
     existing: Existing,
     digest: Digest | None,
     progress: Progress | None,
+    pace: Pace | None,
     kwargs: dict[str, Any],
 ) -> DownloadResult:
     """A download that is not gone on with, by one request."""
@@ -182,7 +185,7 @@ async def _fetch_once(
             raise _no_file(response)
         target, existing = await in_thread(_target, path, response, existing)
         part = Part(target, existing=existing, digest=digest, decode=False)
-        return await _save(response, part, progress)
+        return await _save(response, part, progress, pace)
 
 
 class _Job:
@@ -203,6 +206,7 @@ class _Job:
     ) -> None:
         self.session = session
         self.start = 0  # how much was there already
+        self.pace: Pace | None = None
         self.trust_length = False  # whether a finished file is known by its length, too
         self.url = builder.resolve_url(url)
         headers = _pairs(kwargs.pop("headers", None))
@@ -299,7 +303,12 @@ class _Job:
             held = Held(0, move.total, answer.validator, answer.coding or "", answer.place)
         await in_thread(part.begin, held)
         place = await receive(
-            response, part, held.size, move.end, lambda size: self._tell(size, move.total)
+            response,
+            part,
+            held.size,
+            move.end,
+            lambda size: self._tell(size, move.total),
+            self.pace,
         )
         if move.step is Step.BEGIN_AGAIN and move.total is None:
             # Its end is known now: the framing has told it.

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from wherry.client.download.part import Part
 from wherry.client.download.plan import Answer, Request, Step, decide
-from wherry.client.download.receive import ExcessError, receive
+from wherry.client.download.receive import ExcessError, Pace, receive
 from wherry.errors import ClientError
 
 __all__ = ("SLICE", "fetch")
@@ -29,6 +29,7 @@ class Job(Protocol):
     """What fetches: its part, and how to ask."""
 
     part: Part
+    pace: Pace | None
 
     def get(self, request: Request) -> Any: ...
 
@@ -159,7 +160,9 @@ class _Fetch:
                 response.close()
                 raise _Refused
             try:
-                return await receive(response, self._job.part, first, move.end, tell)
+                return await receive(
+                    response, self._job.part, first, move.end, tell, self._job.pace
+                )
             except ExcessError:
                 raise _Refused from None
             except (ClientError, TimeoutError) as exc:

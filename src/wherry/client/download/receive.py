@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from wherry.client.download.part import BATCH, Part
@@ -14,11 +14,12 @@ from wherry.errors import ClientError, ClientPayloadError
 if TYPE_CHECKING:
     from wherry.client.interfaces import ReadableResponse
 
-__all__ = ("ExcessError", "Progress", "receive")
+__all__ = ("ExcessError", "Pace", "Progress", "receive")
 
 # Called with the bytes that the file has now and those that it will have, None where that is not
 # known.
 Progress = Callable[[int, "int | None"], object]
+Pace = Callable[[int], Awaitable[object]]
 
 
 class ExcessError(ClientPayloadError):
@@ -26,7 +27,12 @@ class ExcessError(ClientPayloadError):
 
 
 async def receive(
-    response: ReadableResponse, part: Part, at: int, end: int | None, tell: Callable[[int], object]
+    response: ReadableResponse,
+    part: Part,
+    at: int,
+    end: int | None,
+    tell: Callable[[int], object],
+    pace: Pace | None = None,
 ) -> int:
     """Write the body from `at` on; gives the place behind it.
 
@@ -36,6 +42,7 @@ async def receive(
         at: The place of the body's first byte.
         end: Where it must end at the latest; None where that is not known.
         tell: Called with the place behind what is written, each time that it grows.
+        pace: Awaited with the size of what has come, before more is read.
 
     Raises:
         ClientPayloadError: The body broke off, or goes beyond `end`; what came before is written.
@@ -55,6 +62,8 @@ async def receive(
                     tell(await finished(writing))
                 writing = start_thread(part.write, place, pieces)
                 place += size
+                if pace is not None:
+                    await pace(size)
     finally:
         # What came before a failure counts.
         if writing is not None:

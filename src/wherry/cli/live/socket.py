@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -14,6 +16,7 @@ from typing import Any
 import wherry
 from wherry.cli import show
 from wherry.cli.arguments import RequestArguments
+from wherry.cli.live import editing
 
 _GONE_WELL = frozenset({None, 1000, 1001, 1005})
 _LONGEST_LINE = 16 * 1024 * 1024
@@ -31,6 +34,9 @@ class Talk:
         count: Close after so many messages have come, 0 for no such end.
         verbose: Tell how it opened and closed.
         ping: Seconds between pings, whose answers' times are told; 0 for none.
+        binary: Messages go out as bytes.
+        as_json: Each message that comes is a line of JSON, and so is the end.
+        close: The code and the reason that we close with.
     """
 
     wanted: RequestArguments
@@ -40,6 +46,9 @@ class Talk:
     count: int = 0
     verbose: bool = False
     ping: float = 0.0
+    binary: bool = False
+    as_json: bool = False
+    close: tuple[int, bytes] = (1000, b"")
     sent_all: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -60,7 +69,8 @@ async def run_talk(talk: Talk) -> int:
         async with socket:
             if talk.verbose:
                 show.note(f"open, subprotocol {socket.protocol or 'none'}")
-            tasks = [asyncio.create_task(_send_all(socket, talk))]
+            # Who only listens waits for whatever comes.
+            tasks = [] if talk.as_json else [asyncio.create_task(_send_all(socket, talk))]
             if talk.ping:
                 tasks.append(asyncio.create_task(_ping_on(socket, talk.ping)))
             try:
@@ -69,19 +79,28 @@ async def run_talk(talk: Talk) -> int:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                code, reason = talk.close
+                await socket.close(code=code, message=reason)
 
 
 async def _send_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> None:
     try:
         if talk.messages:
             for message in talk.messages:
-                await socket.send_str(message)
+                await _send(socket, message, talk)
         else:
             lines = _lines_of_input()
             while (line := await lines.get()) is not None:
-                await socket.send_str(line)
+                await _send(socket, line, talk)
     finally:
         talk.sent_all.set()
+
+
+async def _send(socket: wherry.ClientWebSocketResponse, line: str, talk: Talk) -> None:
+    if talk.binary:
+        await socket.send_bytes(line.encode("utf-8", "surrogateescape"))
+    else:
+        await socket.send_str(line)
 
 
 async def _ping_on(socket: wherry.ClientWebSocketResponse, seconds: float) -> None:
@@ -109,15 +128,15 @@ async def _receive_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> in
         message = await _next(socket, talk)
         if message is None:
             return 0
-        if message.type is wherry.WSMsgType.TEXT:
-            show.line(message.data)
-        elif message.type is wherry.WSMsgType.BINARY:
-            show.octets(message.data)
+        if message.type in {wherry.WSMsgType.TEXT, wherry.WSMsgType.BINARY}:
+            _show(message, talk)
         elif message.type is wherry.WSMsgType.ERROR:
             raise message.data
         else:
             code = socket.close_code
             reason = str(message.extra or "")
+            if talk.as_json:
+                show.line(json.dumps({"type": "close", "code": code, "reason": reason}))
             if talk.verbose:
                 show.note(f"closed by the peer with {code} {reason}".rstrip())
             if code in _GONE_WELL:
@@ -127,6 +146,20 @@ async def _receive_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> in
         count += 1
         if count == talk.count:
             return 0
+
+
+def _show(message: wherry.WSMessage, talk: Talk) -> None:
+    """A message that came: a line, bytes, or a line of JSON."""
+    is_text = message.type is wherry.WSMsgType.TEXT
+    if talk.as_json:
+        told = message.data if is_text else base64.b64encode(message.data).decode()
+        kind = "text" if is_text else "binary"
+        show.line(json.dumps({"type": kind, "data": told}, ensure_ascii=False))
+    elif is_text:
+        with editing.aside():
+            show.line(message.data)
+    else:
+        show.octets(message.data)
 
 
 async def _next(socket: wherry.ClientWebSocketResponse, talk: Talk) -> Any:
@@ -158,6 +191,10 @@ def _lines_of_input() -> asyncio.Queue[str | None]:
 
     def put(line: str | None) -> None:
         asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
+
+    if editing.is_possible():
+        editing.start(put)
+        return lines
 
     def read() -> None:
         rest = b""

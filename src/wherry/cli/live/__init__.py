@@ -1,0 +1,1 @@
+"""Conversations that go on: WebSockets and server-sent events."""
