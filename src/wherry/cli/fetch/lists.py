@@ -285,7 +285,7 @@ def safe_path(text: str) -> str:
 def file_name(url: URL) -> str:
     """The last segment of the path, safe in any directory; the host where there is none."""
     name = _UNSAFE.sub("_", url.name or "").strip(". ")
-    return _shortened(name or _UNSAFE.sub("_", url.host or "") or "download")
+    return _shortened(name or _UNSAFE.sub("_", url.host or "").strip(". ") or "download")
 
 
 def _shortened(name: str) -> str:
