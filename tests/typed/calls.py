@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import wherry
+import wherry.sync
 from wherry import (
     BasicAuth,
     ClientResponse,
@@ -148,6 +149,31 @@ async def once() -> Any:
     wherry.request("GET", "/", headers={"X": 5})  # wrong
     wherry.request("GET", "/", connector=5)  # wrong
     return await response.json()
+
+
+def scripts() -> None:
+    assert_type(wherry.sync.get("http://a.test", params={"a": 1}), wherry.sync.Response)
+    with wherry.sync.Session(headers={"X": "y"}, timeout=ClientTimeout(total=5)) as session:
+        with session.get("/", stream=True, timeout=5) as response:
+            assert_type(response.status, int)
+            assert_type(response.text(), str)
+            assert_type(response.read(), bytes)
+            assert_type(list(response.content.iter_chunked(1024)), list[bytes])
+            assert_type(response.history, tuple[wherry.sync.Response, ...])
+        assert_type(session.download("/", "file", resume=True), DownloadResult)
+        with session.ws_connect("/", heartbeat=5) as websocket:
+            assert_type(websocket.receive_bytes(), bytes)
+        for event in session.events("/", reconnect=None):
+            assert_type(event, ServerSentEvent)
+        session.get("/", timeuot=5)  # wrong
+        session.get("/", headers={"X": 5})  # wrong
+        session.post("/", content=b"x")  # wrong
+        session.download("/", "file", resum=True)  # wrong
+        session.ws_connect("/", max_size=5)  # wrong
+    wherry.sync.get("/", timeout="5")  # wrong
+    wherry.sync.post("/", b"data")  # wrong
+    wherry.sync.Session(proxy=5)  # wrong
+    wherry.sync.Session(connector=TCPConnector())  # wrong
 
 
 def sessions() -> None:

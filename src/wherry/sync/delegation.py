@@ -1,0 +1,261 @@
+"""What the classes of `wherry.sync` are made of: each holds the asynchronous object of its name,
+and has its coroutines run by the loop in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
+
+from wherry import ClientResponse, ClientSession, ServerSentEvent
+from wherry.sync.background import background, give, now, run
+
+if TYPE_CHECKING:
+    from wherry.sync.background import Background
+
+__all__ = ("Held", "HeldEvents", "HeldResponse", "HeldSession", "Pieces", "fetch_once", "wait_for")
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+_END: Any = object()
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+def wait_for(work: Awaitable[T]) -> T:
+    """What comes of something to await."""
+    return run(_awaited(work))
+
+
+async def _called(function: Callable[..., T], args: tuple[Any, ...]) -> T:
+    return function(*args)
+
+
+def call(function: Callable[..., T], *args: Any) -> T:
+    """What a function gives that must run on the loop's thread."""
+    return run(_called(function, args))
+
+
+async def _next(source: AsyncIterator[T]) -> T:
+    try:
+        return await anext(source)
+    except StopAsyncIteration:
+        return _END  # type: ignore[no-any-return]
+
+
+class Pieces(Iterator[T], Generic[T]):
+    """What an asynchronous iterator gives, for a `for` loop."""
+
+    def __init__(self, source: AsyncIterator[T]) -> None:
+        self._source = source
+
+    def __next__(self) -> T:
+        item = run(_next(self._source))
+        if item is _END:
+            raise StopIteration
+        return item
+
+    def __del__(self) -> None:
+        # A generator of the loop's must end there, too.
+        end = getattr(self._source, "aclose", None)
+        if end is not None:
+            give(_end_soon, end)
+
+
+def _end_soon(end: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    asyncio.get_running_loop().create_task(end())
+
+
+class Held(Generic[T]):
+    """An object of the loop's, for other threads.
+
+    `asynchronous` is the object itself, for coroutines of the loop (middlewares, traces).
+    """
+
+    def __init__(self, asynchronous: T) -> None:
+        self.asynchronous: T = asynchronous
+
+    def __repr__(self) -> str:
+        return f"<wherry.sync {self.asynchronous!r}>"
+
+    @property
+    def _inner(self) -> T:
+        return self.asynchronous
+
+
+async def _whole(request: Awaitable[ClientResponse], stream: bool) -> ClientResponse:
+    response = await request
+    if not stream:
+        await response.read()
+    return response
+
+
+class HeldResponse(Held[ClientResponse]):
+    """What every response of `wherry.sync` can: be read, closed and forgotten on any thread."""
+
+    def __init__(self, asynchronous: ClientResponse, whole: bool = False) -> None:
+        super().__init__(asynchronous)
+        self._whole = whole  # its body was read when it was made
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        # A body that is here needs no loop.
+        return now(work) if self._whole else run(work)
+
+    def _call(self, function: Callable[..., T], *args: Any) -> T:
+        return function(*args) if self.asynchronous.closed else call(function, *args)
+
+    def __enter__(self) -> Self:
+        now(self.asynchronous.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        run(self.asynchronous.__aexit__(exc_type, exc, tb))
+
+    def __del__(self) -> None:
+        response = getattr(self, "asynchronous", None)
+        if response is not None and not response.closed:
+            give(response.close)
+
+
+class _Events(Protocol[T_co]):
+    """What gives events, asynchronously, and is left by `aclose`."""
+
+    def __anext__(self) -> Awaitable[T_co]: ...
+
+    async def aclose(self) -> None: ...
+
+
+E = TypeVar("E", bound=_Events[ServerSentEvent])
+
+
+class HeldEvents(Held[E], Iterator[ServerSentEvent]):
+    """Server-sent events: a `for` loop takes them, a `with` block leaves them."""
+
+    def __next__(self) -> ServerSentEvent:
+        item = run(_next(cast("AsyncIterator[ServerSentEvent]", self.asynchronous)))
+        if item is _END:
+            raise StopIteration
+        return item
+
+    def close(self) -> None:
+        """Leave the stream; returns when nothing is under way any more."""
+        run(self.asynchronous.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        give(_end_soon, self.asynchronous.aclose)
+
+
+class HeldSession:
+    """A session, made on the loop when it is first needed; in a child of a fork anew.
+
+    Args:
+        options: The keywords of `wherry.ClientSession`; a `connector` is something to call there
+            that gives one.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._lock_home: Background | None = None
+        self._made: ClientSession | None = None
+        self._closed = False
+        self._session()  # what is wrong with the arguments is wrong here
+
+    def _session(self) -> ClientSession:
+        home = background()
+        made = self._made
+        if made is None or self._lock_home is not home:
+            if made is not None:
+                _inherited.append(made)  # its sockets are the parent's
+                self._options["cookie_jar"] = made.cookie_jar
+                self._options.pop("cookies", None)
+            self._made = made = run(_make(self._options))
+            self._lock_home = home
+        return made
+
+    @property
+    def asynchronous(self) -> ClientSession:
+        """The session itself, for coroutines of the loop (middlewares, traces)."""
+        return self._session()
+
+    @property
+    def _inner(self) -> ClientSession:
+        return self._session()
+
+    def _fetch(self, request: Awaitable[ClientResponse], stream: bool) -> ClientResponse:
+        return run(_whole(request, stream))
+
+    def close(self) -> None:
+        """Close the session; returns when every connection is closed."""
+        made = self._made
+        if made is not None and not self._closed and self._lock_home is background():
+            run(made.close())
+        self._closed = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        made = getattr(self, "_made", None)
+        if made is None or self._closed:
+            return
+        warnings.warn(f"Unclosed session {self!r}", ResourceWarning, source=self, stacklevel=2)
+        give(_end_soon, made.close)
+
+
+# Sessions of a parent: to collect them would close what is the parent's.
+_inherited: list[ClientSession] = []
+
+
+async def _make(options: dict[str, Any]) -> ClientSession:
+    options = dict(options)
+    if (connector := options.get("connector")) is not None:
+        options["connector"] = connector()
+    return ClientSession(**options)
+
+
+async def _once(
+    method: str, url: Any, stream: bool, options: dict[str, Any], home: Background
+) -> ClientResponse:
+    session = ClientSession(
+        connector=home.shared_connector(),
+        connector_owner=False,
+        cookies=options.pop("cookies", None),
+    )
+    try:
+        return await _whole(session.request(method, url, **options), stream)
+    finally:
+        session.detach()  # what is under way goes on: the connector stays
+
+
+def fetch_once(method: str, url: Any, stream: bool, options: dict[str, Any]) -> ClientResponse:
+    """One request without a session, over the connections that such requests share."""
+    return run(_once(method, url, stream, options, background()))

@@ -1,0 +1,372 @@
+"""`wherry.sync`: the client for scripts, notebooks and threads."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import gc
+import inspect
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts import make_sync
+
+import wherry
+import wherry.sync
+from wherry.sync import background
+from wherry.testing import LocalServer
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    """Else: python scripts/make_sync.py, and format the file."""
+    written = ast.dump(ast.parse(make_sync.TARGET.read_text("utf-8")))
+    made = ast.parse(make_sync.generate())
+    file = ast.parse(make_sync.TARGET.read_text("utf-8"))
+    assert [ast.dump(node) for node in body_of(made)] == [ast.dump(node) for node in body_of(file)]
+    assert written
+
+
+def body_of(tree: ast.Module) -> list[ast.stmt]:
+    """Classes and functions: imports are sorted by a formatter."""
+    return [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("verb", ["get", "options", "head", "post", "put", "patch", "delete"])
+def test_verbs(wherry_server: LocalServer, verb: str) -> None:
+    url = wherry_server.url("/anything")
+    with wherry.sync.Session() as session:
+        for call in (getattr(wherry.sync, verb), getattr(session, verb)):
+            reply = call(url, params={"a": "b"}, headers={"X-Mine": "c"}, timeout=30)
+            assert reply.status == reply.status_code == 200
+            assert reply.ok
+            assert reply.method == verb.upper()
+            assert reply.url.query_string == "a=b"
+            assert reply.headers["Content-Type"] == reply.content_type
+            assert reply.history == ()
+            if verb != "head":
+                assert reply.json()["method"] == verb.upper()
+                assert reply.json()["headers"]["x-mine"] == "c"
+                assert reply.text() == reply.read().decode()
+        assert session.request(verb, url).status == 200
+
+
+def test_arguments_and_objects_are_those_of_the_asynchronous_client() -> None:
+    for ours, theirs in (
+        (wherry.sync.Session, wherry.ClientSession),
+        (wherry.sync.Response, wherry.ClientResponse),
+        (wherry.sync.WebSocket, wherry.ClientWebSocketResponse),
+        (wherry.sync.Stream, wherry.StreamReader),
+    ):
+        for name, member in inspect.getmembers(ours, inspect.isfunction):
+            original = inspect.getattr_static(theirs, name, None)
+            if name.startswith("_") or original is None:
+                continue
+            mine = dict(inspect.signature(member).parameters)
+            mine.pop("stream", None)
+            assert list(mine) == list(inspect.signature(original).parameters), name
+            assert member.__doc__, name
+
+
+def test_bodies_cookies_redirects_and_errors(wherry_server: LocalServer) -> None:
+    with wherry.sync.Session(cookies={"a": "b"}, headers={"X-Mine": "c"}) as session:
+        assert session.post(wherry_server.url("/post"), json={"a": 1}).json()["json"] == {"a": 1}
+        sent = session.post(wherry_server.url("/post"), data={"a": "b"}, files={"f": b"content"})
+        assert sent.json()["files"]
+        assert session.get(wherry_server.url("/cookies")).json()["cookies"] == {"a": "b"}
+        reply = session.get(wherry_server.url("/redirect/2"))
+        assert [each.status for each in reply.history] == [302, 302]
+        assert isinstance(reply.history[0], wherry.sync.Response)
+        with pytest.raises(wherry.ClientResponseError):
+            session.get(wherry_server.url("/status/404")).raise_for_status()
+        with pytest.raises(wherry.ClientResponseError):
+            session.get(wherry_server.url("/status/500"), raise_for_status=True)
+        with pytest.raises(TimeoutError):
+            session.get(wherry_server.url("/delay/20"), timeout=0.05)
+        with pytest.raises(TypeError, match="'verify': say ssl="):
+            session.get(wherry_server.url("/get"), verify=False)  # type: ignore[call-arg]
+        assert session.headers["X-Mine"] == "c"
+    with pytest.raises(RuntimeError, match="Session is closed"):
+        session.get(wherry_server.url("/get"))
+    assert session.closed
+    session.close()
+
+
+def test_arguments_of_a_session_are_checked_where_it_is_made() -> None:
+    with pytest.raises(TypeError, match="ClientSession has no argument 'verify'"):
+        wherry.sync.Session(verify=False)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="headers="):
+        wherry.sync.Session(headers="X: y")  # type: ignore[arg-type]
+
+
+def test_calls_without_a_session_share_connections_but_no_cookies(
+    wherry_server: LocalServer,
+) -> None:
+    # No jar keeps cookies of an IP address.
+    reply = wherry.sync.get(wherry_server.url("/cookies/set?a=b").replace("127.0.0.1", "localhost"))
+    assert reply.json()["cookies"] == {"a": "b"}  # within the redirects of one call
+    before = len(wherry_server.clients)
+    for _ in range(5):
+        url = wherry_server.url("/cookies").replace("127.0.0.1", "localhost")
+        reply = wherry.sync.get(url)
+        assert reply.json()["cookies"] == {}
+    assert len(wherry_server.clients) <= before + 1
+    assert wherry.sync.get(wherry_server.url("/cookies"), cookies={"c": "d"}).json()["cookies"] == {
+        "c": "d"
+    }
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_streams(wherry_server: LocalServer, alone: bool) -> None:
+    url = wherry_server.url("/bytes/100000")
+    with wherry.sync.Session() as session:
+        get = wherry.sync.get if alone else session.get
+        with get(url, stream=True) as reply:
+            pieces = list(reply.content.iter_chunked(4096))
+        assert max(map(len, pieces)) <= 4096
+        assert sum(map(len, pieces)) == 100_000
+        with get(wherry_server.url("/stream/3"), stream=True) as reply:
+            assert len([json.loads(line) for line in reply.content]) == 3
+        with get(url, stream=True) as reply:
+            assert len(reply.content.readexactly(10)) == 10
+        with pytest.raises(wherry.ClientConnectionError, match="before its body was read"):
+            reply.read()
+        with get(url, stream=True) as reply:
+            assert len(reply.read()) == 100_000
+        assert get(url).read() != b""
+
+
+def test_downloads(wherry_server: LocalServer, tmp_path: Path) -> None:
+    told: list[int] = []
+    with wherry.sync.Session() as session:
+        done = session.download(
+            wherry_server.url("/bytes/5000"),
+            tmp_path / "file",
+            progress=lambda size, _total: told.append(size),
+        )
+        assert done.size == (tmp_path / "file").stat().st_size == told[-1] == 5000
+        with session.get(wherry_server.url("/bytes/10"), stream=True) as reply:
+            assert reply.download(tmp_path / "other").size == 10
+
+
+def test_websockets(wherry_server: LocalServer) -> None:
+    with (
+        wherry.sync.Session() as session,
+        session.ws_connect(wherry_server.url("/ws/echo", scheme="ws"), protocols=("a",)) as socket,
+    ):
+        assert socket.protocol == "a"
+        socket.send_str("one")
+        assert socket.receive_str() == "one"
+        socket.send_bytes(b"two")
+        assert socket.receive_bytes(timeout=30) == b"two"
+        socket.send_json({"a": 1})
+        assert socket.receive_json() == {"a": 1}
+        with pytest.raises(TimeoutError):
+            socket.receive(timeout=0.01)
+        # One thread sends what another waits for.
+        sender = threading.Timer(0.01, socket.send_str, ["late"])
+        sender.start()
+        assert next(iter(socket)).data == "late"
+        sender.join()
+        assert not socket.closed
+    assert socket.closed
+    assert list(socket) == []
+
+
+def test_events(wherry_server: LocalServer) -> None:
+    with wherry.sync.Session() as session:
+        with session.events(wherry_server.url("/sse"), reconnect=None) as source:
+            first = next(source)
+            assert isinstance(first, wherry.ServerSentEvent)
+        assert list(source) == []
+        with session.get(wherry_server.url("/sse"), stream=True) as reply:
+            assert next(reply.sse()) == first
+
+
+@dataclass
+class Echo:
+    method: str
+
+
+def test_rest(wherry_server: LocalServer) -> None:
+    with wherry.sync.RestClient(base_url=wherry_server.url("/")) as api:
+        assert api.post("/post", {"a": 1}, model=Echo) == Echo("POST")
+        reply = api.get("/get", query_param={"a": "b"})
+        assert isinstance(reply, wherry.sync.Response)
+        assert reply.json()["args"] == {"a": "b"}
+        from wherry.rest import RestError
+
+        with pytest.raises(RestError):
+            api.get("/status/404")
+        assert "/get" in list(api.pages("/", items="endpoints", model=str))
+
+
+# --- threads, loops, processes --------------------------------------------------------------------
+
+
+def test_many_threads_share_a_session(wherry_server: LocalServer) -> None:
+    with (
+        wherry.sync.Session(connector=lambda: wherry.TCPConnector(limit=4)) as session,
+        ThreadPoolExecutor(16) as pool,
+    ):
+
+        def ask(number: int) -> str:
+            reply = session.get(wherry_server.url("/get"), params={"n": number})
+            found: str = reply.json()["args"]["n"]
+            return found
+
+        assert list(pool.map(ask, range(200))) == [str(number) for number in range(200)]
+        numbers = pool.map(
+            lambda n: wherry.sync.get(wherry_server.url(f"/get?n={n}")).json()["args"]["n"],
+            range(100),
+        )
+        assert list(numbers) == [str(number) for number in range(100)]
+    assert sum(thread.name == "wherry.sync" for thread in threading.enumerate()) == 1
+
+
+async def test_inside_a_running_loop(wherry_server: LocalServer) -> None:
+    """As in a notebook."""
+    assert asyncio.get_running_loop()
+    assert wherry.sync.get(wherry_server.url("/get")).status == 200
+    with wherry.sync.Session() as session:
+        assert session.get(wherry_server.url("/get")).status == 200
+
+
+def test_a_call_on_its_own_loop_is_refused(wherry_server: LocalServer) -> None:
+    async def middleware(request: wherry.ClientRequest, handler: Any) -> wherry.ClientResponse:
+        with pytest.raises(RuntimeError, match="coroutine of its own event loop"):
+            wherry.sync.get(wherry_server.url("/get"))
+        answer: wherry.ClientResponse = await handler(request)
+        return answer
+
+    with wherry.sync.Session(middlewares=[middleware]) as session:
+        assert session.get(wherry_server.url("/get")).status == 200
+
+
+def test_what_a_thread_has_set_holds_in_its_calls(wherry_server: LocalServer) -> None:
+    """Context variables: a trace's identity goes with the request."""
+    from contextvars import ContextVar
+
+    name: ContextVar[str] = ContextVar("name")
+    seen: list[str] = []
+
+    async def middleware(request: wherry.ClientRequest, handler: Any) -> wherry.ClientResponse:
+        seen.append(name.get())
+        answer: wherry.ClientResponse = await handler(request)
+        return answer
+
+    with wherry.sync.Session(middlewares=[middleware]) as session:
+        name.set("mine")
+        session.get(wherry_server.url("/get"))
+    assert seen == ["mine"]
+
+
+CHILD = """
+import os, sys
+import wherry.sync
+url = sys.argv[1]
+session = wherry.sync.Session(cookies={"a": "b"})
+assert session.get(url).status == 200
+parent = wherry.sync.get(url).status
+child = os.fork()
+if child == 0:
+    ok = session.get(url).json()["cookies"] == {"a": "b"} and wherry.sync.get(url).status == 200
+    session.close()
+    sys.exit(not ok)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert session.get(url).json()["cookies"] == {"a": "b"}
+session.close()
+print("whole")
+"""
+
+
+def run_script(code: str, *args: str) -> subprocess.CompletedProcess[str]:
+    environ = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(
+        # A fork beside threads is what this is about; Python 3.12 and later warn of it.
+        [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", code,
+         *args],
+        capture_output=True, text=True, env=environ, check=False, timeout=50,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_of_a_fork_begins_anew(wherry_server: LocalServer) -> None:
+    done = run_script(CHILD, wherry_server.url("/cookies"))
+    assert (done.stdout, done.stderr, done.returncode) == ("whole\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "wherry.sync.get(url)",
+        "wherry.sync.get(url, stream=True)",
+        "kept = wherry.sync.get(url, stream=True)",
+        "s = wherry.sync.Session(); s.get(url); s.close()",
+        "import threading as t; t = t.Thread(target=wherry.sync.get, args=(url,)); t.start(); t.join()",
+        "",
+    ],
+)
+def test_a_script_ends_in_silence(wherry_server: LocalServer, code: str) -> None:
+    done = run_script(
+        f"import sys, wherry.sync\nurl = sys.argv[1]\n{code}", wherry_server.url("/bytes/10")
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_what_is_forgotten_gives_its_connection_back(wherry_server: LocalServer) -> None:
+    url = wherry_server.url("/drip?duration=20&numbytes=20")
+    with wherry.sync.Session(connector=lambda: wherry.TCPConnector(limit=1)) as session:
+        for _ in range(3):
+            reply = session.get(url, stream=True)
+            assert reply.status == 200
+            del reply
+            gc.collect()
+        assert session.get(wherry_server.url("/get"), timeout=30).status == 200
+
+
+def test_a_session_that_is_forgotten_warns_and_is_closed(wherry_server: LocalServer) -> None:
+    session = wherry.sync.Session()
+    session.get(wherry_server.url("/get"))
+    inner = session.asynchronous
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del session
+        gc.collect()
+    assert [str(each.message)[:16] for each in caught] == ["Unclosed session"]
+    background.run(inner.close())
+    assert inner.closed
+
+
+def test_an_interrupt_ends_the_call(wherry_server: LocalServer) -> None:
+    code = """
+import signal, sys, threading, wherry, wherry.sync
+started = threading.Event()
+async def interrupt(request, handler):
+    signal.raise_signal  # the handler runs on the main thread
+    threading.Timer(0, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)).start()
+    return await handler(request)
+with wherry.sync.Session(middlewares=[interrupt]) as session:
+    try:
+        session.get(sys.argv[1])
+    except KeyboardInterrupt:
+        print("interrupted")
+    print(session.get(sys.argv[2], middlewares=()).status)
+"""
+    done = run_script(code, wherry_server.url("/delay/40"), wherry_server.url("/get"))
+    assert (done.stdout, done.stderr, done.returncode) == ("interrupted\n200\n", "", 0)
+
+
+def test_wherry_does_not_load_it() -> None:
+    code = "import sys, wherry; assert not [m for m in sys.modules if m.startswith('wherry.sync')]"
+    assert run_script(code).returncode == 0
