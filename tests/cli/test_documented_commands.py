@@ -134,7 +134,7 @@ def check(words: list[str], directory: Path, environ: dict[str, str] | None = No
         env=environ,
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=230,
         check=False,
         stdin=subprocess.DEVNULL,
     )

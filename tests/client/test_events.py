@@ -618,7 +618,7 @@ async def test_the_time_between_events_can_be_limited(raw_server: Start) -> None
         await reader.read()
 
     server = await raw_server(script)
-    limit = wherry.ClientTimeout(sock_read=0.05)
+    limit = wherry.ClientTimeout(sock_read=0.5)
     async with (
         wherry.ClientSession() as session,
         session.events(server.url, method="POST", json={}, timeout=limit) as source,

@@ -17,6 +17,8 @@ from wherry.client.timeouts import Deadline, DeadlineWheel
 
 Start = Callable[..., Awaitable[RawServer]]
 SOON = 0.05
+# Long enough for the head, on a busy machine too.
+IN_THE_BODY = 1.0
 
 
 async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,7 +57,7 @@ async def test_total_while_the_body_is_read(raw_server: Start, server_is: Any) -
     server = await raw_server(server_is)
     async with (
         wherry.ClientSession() as session,
-        session.get(server.url, timeout=wherry.ClientTimeout(total=0.1)) as reply,
+        session.get(server.url, timeout=wherry.ClientTimeout(total=IN_THE_BODY)) as reply,
     ):
         assert reply.status == 200
         with pytest.raises(TimeoutError, match="in all passed"):
@@ -77,7 +79,7 @@ async def test_total_does_not_wait_for_what_came_to_be_read(
     server = await raw_server(plenty)
     async with (
         wherry.ClientSession() as session,
-        session.get(server.url, timeout=wherry.ClientTimeout(total=0.1)) as reply,
+        session.get(server.url, timeout=wherry.ClientTimeout(total=IN_THE_BODY)) as reply,
     ):
         assert await reply.content.read(at_a_time)
         await server.until(lambda s: s.lost == 1)
@@ -89,11 +91,11 @@ async def test_total_leaves_a_whole_body_alone(raw_server: Start) -> None:
     server = await raw_server([response(b"x" * 100)])
     async with (
         wherry.ClientSession() as session,
-        session.get(server.url, timeout=wherry.ClientTimeout(total=0.1)) as reply,
+        session.get(server.url, timeout=wherry.ClientTimeout(total=IN_THE_BODY)) as reply,
     ):
         assert await reply.content.read(1) == b"x"
         passed = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.2, passed.set)
+        asyncio.get_running_loop().call_later(IN_THE_BODY * 1.1, passed.set)
         await passed.wait()
         assert len(await reply.content.read()) == 99
 

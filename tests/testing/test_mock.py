@@ -324,17 +324,17 @@ def test_those_of_other_threads_neither(wherry_server):
         async with wherry.ClientSession() as session:
             await (await session.get(url)).read()
             asked.set()
-            await asyncio.to_thread(mocked.wait, 5)
+            await asyncio.to_thread(mocked.wait, 60)
             async with session.get(url) as answer:
                 return await answer.text()
 
     with concurrent.futures.ThreadPoolExecutor() as threads:
         answer = threads.submit(asyncio.run, ask())
-        asked.wait(5)
+        assert asked.wait(60)
         with Mock() as mock:
             mock.get(url, text="mocked")
             mocked.set()
-            assert answer.result(5) == "mocked"
+            assert answer.result(60) == "mocked"
 
 
 # --- WebSockets -----------------------------------------------------------------------------------
