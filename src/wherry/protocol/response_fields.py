@@ -20,6 +20,12 @@ Malformed = Callable[[str], Exception]
 _is_name = re.compile(f"[{LOWER_TCHAR}]+".encode()).fullmatch
 # RFC 9110 5.5: no control characters but the tab, as HTTP/1.1's parser has it.
 _bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z").search
+# Values that have none, one to a line.
+_are_good_lines = re.compile(rb"[\t\n\x20-\x7e\x80-\xff]*+").fullmatch
+# Names that were looked at before, and are good with any good value.
+LONGEST_USUAL = 64
+MOST_USUAL = 512
+_usual_names: set[bytes] = set()
 _is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 # RFC 9113 8.2.2, RFC 9114 4.2.
@@ -55,8 +61,13 @@ def check_fields(
     """
     if len(fields) - start > limits.max_headers:
         raise malformed(limits.too_many())
+    if start:
+        fields = fields[start:]
+    plain = _plain_length(fields, limits)
+    if plain is not None:
+        return plain
     length = -1
-    for name, value in fields[start:]:
+    for name, value in fields:
         if not _is_name(name):
             raise malformed(f"the response has a field named {name[:64]!r}")
         if name in _FORBIDDEN or (name == b"te" and value != b"trailers"):
@@ -72,4 +83,37 @@ def check_fields(
             if not _is_length(value) or length not in (-1, int(value)):
                 raise malformed(f"the response's content-length is {value[:64]!r}")
             length = int(value)
+    _remember(fields)
     return length
+
+
+def _remember(fields: tuple[Field, ...]) -> None:
+    """Keep the names of good fields; peers choose them, so not all of them and not for ever."""
+    for name, _ in fields:
+        if len(name) <= LONGEST_USUAL and name != b"te":
+            if len(_usual_names) >= MOST_USUAL:
+                _usual_names.clear()
+            _usual_names.add(name)
+
+
+def _plain_length(fields: tuple[Field, ...], limits: Limits) -> int | None:
+    """Content-Length, or -1, of fields that one look at all of them shows to be good; None for
+    those that must be looked at one by one.
+    """
+    names = [name for name, _ in fields]
+    if limits.max_line_size < LONGEST_USUAL or not _usual_names.issuperset(names):
+        return None
+    values = [value for _, value in fields]
+    lines = b"\n".join(values)
+    if (
+        len(lines) > limits.max_field_size
+        or lines.count(b"\n") != len(names) - 1
+        or _are_good_lines(lines) is None
+        or [value.strip(b" \t") for value in values] != values
+    ):
+        return None
+    count = names.count(b"content-length")
+    if not count:
+        return -1
+    value = fields[names.index(b"content-length")][1]
+    return int(value) if count == 1 and _is_length(value) else None
