@@ -490,3 +490,23 @@ async def test_a_large_read_of_an_encoded_body_comes_in_steps():
     reader = encoded(bytes(2**24))
     assert 0 < len(await reader.read(2**30)) <= 2**20
     assert await reader.readexactly(2**23) == bytes(2**23)
+
+
+def test_a_stream_is_one_class_that_has_a_buffer_where_it_needs_one() -> None:
+    """Not a row of classes derived from one another; a body that is taken whole has none."""
+    from wherry.body.stream.body_buffer import NOTHING_READY, BodyBuffer
+
+    assert StreamReader.__mro__ == (StreamReader, object)
+    taken_whole, in_pieces = StreamReader(16), StreamReader(16)
+    for reader in (taken_whole, in_pieces):
+        reader.feed_data(b"a body")
+        reader.feed_eof()
+    assert taken_whole.take_whole() == b"a body"
+    assert taken_whole._buffer is NOTHING_READY
+    assert in_pieces.read_nowait(1) == b"a"
+    assert type(in_pieces._buffer) is BodyBuffer
+    in_pieces.put_back(b"a")
+    taken_whole.put_back(b"a body")
+    assert [in_pieces.read_nowait(), taken_whole.read_nowait()] == [b"a body"] * 2
+    # All streams share it.
+    assert (NOTHING_READY.size, list(NOTHING_READY.pieces), NOTHING_READY.offset) == (0, [], 0)
