@@ -189,6 +189,8 @@ def test_a_body_that_is_used_up_cannot_go_on() -> None:
         ("https://h/a", "//k/c", "https://k/c"),
         ("http://h/a", "http:c", "http://h/c"),
         ("http://h/a#f", "https://k/", "https://k/#f"),
+        # A URL in a query is no place for the host.
+        ("http://h/a", "/in?to=http://", "http://h/in?to=http://"),
     ],
 )
 def test_where_a_location_leads(base: str, location: str, meant: str) -> None:
@@ -200,8 +202,10 @@ def test_where_a_location_leads(base: str, location: str, meant: str) -> None:
     "location", ["http://", "https://?x", "http://:80/", "http://h:port/", "http://[::1/"]
 )
 def test_a_location_without_a_host_is_none(location: str) -> None:
-    with pytest.raises(InvalidUrlRedirectClientError):
+    with pytest.raises(InvalidUrlRedirectClientError) as caught:
         redirect_url(URL("http://h/"), location)
+    # What the server wrote is told, and not what became of it.
+    assert str(caught.value.url).startswith(location.partition("?")[0])
 
 
 @pytest.mark.parametrize(
@@ -276,6 +280,8 @@ def test_without_requoting_only_what_no_request_carries_is_quoted() -> None:
     assert str(redirect_url(base, "/<%zz> \udce9", requote=False)) == "http://h/<%zz>%20%E9"
     assert redirect_url(base, "/a%2fb", requote=False).raw_path == "/a%2fb"
     assert after(hop(), "/a%2fb", requote=False).url.raw_path == "/a%2fb"
+    assert after(hop(), "/<a>", requote=False).url.raw_path == "/<a>"
+    assert after(hop(), "/<a>").url.raw_path == "/%3Ca%3E"
 
 
 @pytest.mark.parametrize(
@@ -296,6 +302,29 @@ def test_what_was_said_of_tls_is_for_the_first_host(start: str, there: str, keep
     assert following.keeps_tls is keeps
     assert after(following, there).keeps_tls is keeps
     assert after(hop(start, keeps_tls=False), there).keeps_tls is False
+
+
+@pytest.mark.parametrize(
+    ("start", "there", "keeps"),
+    [
+        ("ws://a.test/", "wss://a.test/", True),
+        ("ws://a.test/", "https://a.test/", True),
+        ("http://a.test/", "wss://a.test/", True),
+        ("wss://a.test/", "ws://a.test/", False),
+        ("ws://a.test/", "wss://b.test/", False),
+        ("ws://a.test/", "wss://a.test:444/", False),
+    ],
+)
+def test_what_was_said_of_tls_is_for_the_first_host_of_a_handshake(
+    start: str, there: str, keeps: bool
+) -> None:
+    assert after(hop(start), there, handshake=True).keeps_tls is keeps
+
+
+def test_empty_credentials_are_credentials_too() -> None:
+    auth, url = split_credentials(URL("http://:@h/"))
+    assert auth is None or (auth.login, auth.password) == ("", "")
+    assert str(url) == "http://h/"
 
 
 @pytest.mark.parametrize("name", ["und\xe9", "\u0438\u0432\u0430\u043d", "me\xff"])
@@ -414,3 +443,13 @@ def test_a_plain_location_of_the_same_origin_stays_a_text() -> None:
         following = next_hop(hop(), "http://a.test/x", 302, location)
         assert following is not None
         assert following.text is None
+
+
+def test_a_text_becomes_a_url_once_and_when_somebody_asks() -> None:
+    made = Hop("GET", "https://a.test/x?y=1", None, None, None)
+    assert made.text == "https://a.test/x?y=1"
+    assert made.url == URL("https://a.test/x?y=1")
+    assert made.url is made.url
+    given = URL("https://a.test/")
+    assert Hop("GET", given, None, None, None).url is given
+    assert Hop("GET", given, None, None, None).text is None

@@ -176,20 +176,11 @@ def redirect_url(base: URL, location: str, *, requote: bool = True, handshake: b
         handshake and joined.scheme in _HTTP_SCHEMES
     ):
         raise NonHttpUrlRedirectClientError(joined)
-    try:
-        # "http:path" has a scheme and is relative all the same; "http://" has room for a host, and
-        # none in it.
-        host = (
-            target.raw_host
-            if target.scheme and location.partition(":")[2].startswith("//")
-            else joined.raw_host
-        )
-    except ValueError as exc:
-        raise InvalidUrlRedirectClientError(joined, str(exc)) from exc
-    if not host:
-        raise InvalidUrlRedirectClientError(
-            target if target.scheme else joined, "Invalid redirect URL origin: it has no host"
-        )
+    # "http:path" has a scheme and is relative all the same; "http://" has room for a host, and none
+    # in it.
+    has_room = target.scheme and location.partition(":")[2].startswith("//")
+    if not (target if has_room else joined).raw_host:
+        raise InvalidUrlRedirectClientError(target, "Invalid redirect URL origin: it has no host")
     if handshake:
         words = _WS_SCHEMES if base.scheme in _HTTP_SCHEMES else _HTTP_SCHEMES
         joined = joined.with_scheme(words.get(joined.scheme, joined.scheme))
