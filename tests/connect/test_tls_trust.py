@@ -28,7 +28,7 @@ from wherry.connect.route import ProxyHop
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls import sessions as tls_sessions
 from wherry.connect.tls.contexts import AlpnContext, Fingerprint, first_words, hello_says, policy_of
-from wherry.connect.tls.sessions import Resumable, SessionTable, shows_certificate
+from wherry.connect.tls.sessions import Handshake, Resumable, SessionTable, shows_certificate
 from wherry.errors import ClientConnectorCertificateError, ClientSSLError, ServerFingerprintMismatch
 
 from .conftest import Serve, fetch
@@ -1027,3 +1027,104 @@ def test_a_fingerprint_asks_nothing_of_a_plain_transport() -> None:
     plain = mock.Mock(get_extra_info=mock.Mock(return_value=None))
     Fingerprint(bytes(32)).check(plain)
     plain.get_extra_info.assert_called_once_with("sslcontext")
+
+
+class Choosy(ssl.SSLContext):
+    """Makes TLS objects for itself alone, as OpenSSL's contexts refuse another's session."""
+
+    given: list[tuple[Any, ...]]
+
+    def wrap_bio(self, *given: Any) -> Any:
+        self.given.append(given)
+        if given[4:] and given[4] is not None:
+            raise ValueError("Session refers to a different SSLContext.")
+        return "a TLS object"
+
+
+def test_a_session_that_the_context_refuses_is_left_out() -> None:
+    context = Choosy(ssl.PROTOCOL_TLS_CLIENT)
+    context.given = []
+    table = mock.Mock(find=mock.Mock(return_value="a session"))
+    handshake = Handshake(context, table, "the way")
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    made: Any = handshake.wrap_bio(incoming, outgoing, server_hostname="h.test")
+    assert made == "a TLS object"
+    assert context.given == [
+        (incoming, outgoing, False, "h.test", "a session"),
+        (incoming, outgoing, False, "h.test"),
+    ]
+
+
+def test_a_name_that_no_context_takes_is_not_tried_twice() -> None:
+    class Refusing(Choosy):
+        def wrap_bio(self, *given: Any) -> Any:
+            self.given.append(given)
+            raise ValueError("no name")
+
+    context = Refusing(ssl.PROTOCOL_TLS_CLIENT)
+    context.given = []
+    with pytest.raises(ValueError, match="no name"):
+        Handshake(context, SessionTable(), "way").wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    assert len(context.given) == 1
+
+
+async def test_the_key_has_the_policy_of_the_programs_context_whatever_is_offered() -> None:
+    """Also where another context stands before it for ALPN, which learns of changes later."""
+    table, context = SessionTable(resumption=True), unchecked()
+    keys = []
+    for change in (ssl.CERT_NONE, ssl.CERT_OPTIONAL, ssl.CERT_REQUIRED):
+        context.verify_mode = change
+        handshake = await table.handshake(context, ("h2", "http/1.1"), "way", chosen=True)
+        assert isinstance(handshake.context, AlpnContext)
+        handshake.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="h.test")
+        keys.append(handshake._key)
+    assert len(set(keys)) == 3
+
+
+async def test_a_programs_context_for_http_1_is_used_itself_unless_protocols_were_chosen() -> None:
+    context = unchecked()
+    handshake = await SessionTable().handshake(context, ("http/1.1",), "way")
+    assert handshake.context is context
+    handshake = await SessionTable().handshake(context, ("http/1.1",), "way", chosen=True)
+    assert isinstance(handshake.context, AlpnContext)
+
+
+async def test_wherrys_own_context_offers_by_itself(known_ca) -> None:
+    protocols = ("h2", "http/1.1")
+    handshake = await SessionTable().handshake(True, protocols, "way")
+    assert handshake.context is await tls.context_for(True, protocols)
+
+
+class Silent(Told):
+    """Has no session that could be given to OpenSSL."""
+
+    session = None
+
+
+async def test_what_a_handshake_leaves_in_the_table() -> None:
+    told: Any = Silent("it", "TLSv1.3", False)
+    table, context = SessionTable(resumption=True), unchecked()
+
+    async def begun() -> Handshake:
+        handshake = await table.handshake(context, ("http/1.1",), "way")
+        handshake.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="h.test")
+        return handshake
+
+    (await begun()).succeeded(None, identified=False)
+    assert len(table) == 0  # it ended before there was anything
+    (await table.handshake(context, ("http/1.1",), "way")).succeeded(told, identified=False)
+    assert len(table) == 0  # it never began
+    Handshake(context).succeeded(told, identified=False)  # nothing may be kept
+    Handshake(context).failed()
+    (await begun()).succeeded(told, identified=False)
+    assert len(table) == 1
+    # Who the client is got into the session: what was kept before is of no use either.
+    (await begun()).succeeded(told, identified=True)
+    assert len(table) == 0
+    (await begun()).succeeded(told, identified=False)
+    context.post_handshake_auth = True
+    after = await begun()
+    table.remember(after._key, told)
+    assert len(table) == 2
+    after.succeeded(told, identified=False)
+    assert len(table) == 1
