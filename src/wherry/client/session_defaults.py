@@ -87,7 +87,7 @@ class SessionDefaults:
         "wheel",
     )
 
-    is_plain = True
+    is_plain: bool = True
     starts_responses = False
 
     connector: BaseConnector | None
@@ -118,10 +118,10 @@ class SessionDefaults:
     trace_configs: list[TraceConfig]
 
     def __init__(self, loop: asyncio.AbstractEventLoop, headers: LooseHeaders | None) -> None:
-        self.loop = loop
-        self.wheel = DeadlineWheel(loop)
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.wheel: DeadlineWheel = DeadlineWheel(loop)
         self.connector = None
-        self.asks_connector = False
+        self.asks_connector: bool = False
         self.headers: CIMultiDict[str] = CIMultiDict()
         if headers:
             for name, value in field_pairs(headers):

@@ -102,7 +102,7 @@ class TotalDeadline(Deadline):
         self.when = when
         self.seconds: float = seconds
         self.task: asyncio.Task[object] | None = task
-        self.wheel = wheel
+        self.wheel: DeadlineWheel = wheel
         self.exchange: Exchange | None = None
         self.expired: bool = False
         self._method = method

@@ -35,8 +35,8 @@ class Member:
     __slots__ = ("parameters", "value")
 
     def __init__(self, value: str, parameters: Mapping[str, str]) -> None:
-        self.value = value
-        self.parameters = parameters
+        self.value: str = value
+        self.parameters: Mapping[str, str] = parameters
 
     def __str__(self) -> str:
         return self.value + parameters_text(self.parameters)

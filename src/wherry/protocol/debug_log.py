@@ -27,8 +27,8 @@ class RoomLog:
     __slots__ = ("logger", "on")
 
     def __init__(self, name: str) -> None:
-        self.logger = logging.getLogger(name)
-        self.on = self.logger.isEnabledFor(logging.DEBUG)
+        self.logger: logging.Logger = logging.getLogger(name)
+        self.on: bool = self.logger.isEnabledFor(logging.DEBUG)
 
     def say(self, message: str, *args: object) -> None:
         """Log a step; callers ask `on` first.

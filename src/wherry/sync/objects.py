@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from wherry.auth.basic import BasicAuth
-    from wherry.client.download import DownloadResult, Progress
+    from wherry.client.download import DownloadResult, Pace, Progress
     from wherry.client.headers.structured import ContentDisposition
     from wherry.client.middleware import ClientMiddlewareType
     from wherry.client.options import _EventOptions, _RequestOptions, _WithData, _WithRedirects
@@ -413,6 +413,7 @@ class Response(HeldResponse):
         *,
         digest: str | None = None,
         progress: Progress | None = None,
+        pace: Pace | None = None,
     ) -> DownloadResult:
         """Write the body to a file, which appears under its name only when it is whole.
 
@@ -422,12 +423,16 @@ class Response(HeldResponse):
                 numbered where it is taken.
             digest: What the file must have: "sha256:1f3a...", or another of hashlib's.
             progress: Called with (bytes so far, bytes in all or None) as the file grows.
+            pace: Awaited with the number of bytes that have come, before more are read: who sleeps
+                in it limits the rate.
 
         Raises:
             ClientPayloadError: The body is not whole, or has another digest.
             OSError: The file cannot be written.
         """
-        return self._wait_for(self._inner.download(path, digest=digest, progress=progress))
+        return self._wait_for(
+            self._inner.download(path, digest=digest, progress=progress, pace=pace)
+        )
 
     @property
     def closed(self) -> bool:
@@ -873,6 +878,7 @@ class Session(HeldSession):
         digest: str | None = None,
         progress: Progress | None = None,
         trust_length: bool = False,
+        pace: Pace | None = None,
         **kwargs: Unpack[_RequestOptions],
     ) -> DownloadResult:
         """Download `url` to a file, which appears under its name only when it is whole.
@@ -895,6 +901,8 @@ class Session(HeldSession):
             trust_length: With `resume`, take a file that is finished for the server's where that
                 has the same length and no strong validator.  A change that keeps the length goes
                 unseen.
+            pace: Awaited with the number of bytes that have come, before more are read: who sleeps
+                in it limits the rate.
             **kwargs: As for `request`.
 
         Raises:
@@ -915,6 +923,7 @@ class Session(HeldSession):
                 digest=digest,
                 progress=progress,
                 trust_length=trust_length,
+                pace=pace,
                 **kwargs,
             )
         )

@@ -239,8 +239,8 @@ class InProcessConnection(Connection):
         outlives: bool = False,
     ) -> None:
         super().__init__(asyncio.get_running_loop(), HttpVersion11, 1)
-        self.route = connect_request.route
-        self.timings = connect_request.timings
+        self.route: Any = connect_request.route
+        self.timings: Any = connect_request.timings
         self._serve = serve
         self._outlives = outlives
         self._tasks = tasks

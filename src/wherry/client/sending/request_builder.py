@@ -71,7 +71,7 @@ class RequestBuilder:
     )
 
     def __init__(self, defaults: SessionDefaults, session: Any) -> None:
-        self.defaults = defaults
+        self.defaults: SessionDefaults = defaults
         self._session = ref(session)
         self._blocks: dict[bool, tuple[FieldBlock, tuple[tuple[str, str], ...]]] = {}
         self._blocks_version = -1

@@ -23,6 +23,7 @@ from wherry.errors import (
 )
 from wherry.protocol.connection import (
     BodySink,
+    ConnectionOwner,
     Exchange,
     Tunnel,
     TunnelReceiver,
@@ -72,6 +73,9 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         "_tunnel",
         "_write_gate",
     )
+
+    owner: ConnectionOwner | None
+    exchanges: int
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(loop, limits, receive_buffer(loop))

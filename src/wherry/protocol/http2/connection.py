@@ -17,7 +17,7 @@ from wherry.errors import (
     ClientConnectionError,
     ServerDisconnectedError,
 )
-from wherry.protocol.connection import BodySink, Exchange, not_started
+from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_started
 from wherry.protocol.debug_log import HTTP2, RoomLog
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.exchange import Http2Exchange
@@ -89,6 +89,9 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     )
 
     log: ClassVar[RoomLog] = HTTP2
+    capacity: int
+    owner: ConnectionOwner | None
+    exchanges: int
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ import asyncio
 from typing import ClassVar, Protocol, cast
 
 from wherry.errors import BadHttpMessage, ClientConnectionError, ServerDisconnectedError
-from wherry.protocol.connection import BodySink, Exchange, not_started
+from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_started
 from wherry.protocol.debug_log import HTTP3, RoomLog
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.keepalive import ANSWER_SECONDS, SILENCE
@@ -98,6 +98,8 @@ class Http3Connection(StreamKeeper):
     )
 
     log: ClassVar[RoomLog] = HTTP3
+    owner: ConnectionOwner | None
+    exchanges: int
 
     def __init__(
         self,
