@@ -833,7 +833,7 @@ async def test_a_body_whose_source_breaks_ends_its_request(
             await go_on.wait()
         raise broken
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(raised) as caught:
             async with session.post(await raw_server(peer), data=pieces()) as response:
                 go_on.set()

@@ -311,7 +311,7 @@ async def test_a_jar_that_fails_costs_no_place(peer: Start, session: Make) -> No
             raise ZeroDivisionError
 
     server = await peer(lambda _: reply(headers=[("Set-Cookie", "a=1")], body=b"x" * 2_000_000))
-    http = session(cookie_jar=Broken(), limit=1, timeout=wherry.ClientTimeout(total=5))
+    http = session(cookie_jar=Broken(), limit=1, timeout=wherry.ClientTimeout(total=20))
     for _ in range(2):
         with pytest.raises(ZeroDivisionError) as caught:
             await http.get(server.url())

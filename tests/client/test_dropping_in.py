@@ -59,7 +59,7 @@ async def test_a_websocket_outlives_a_detached_session() -> None:
         gc.collect()
         for _ in range(3):
             await websocket.send_str("ahoy")
-            assert await websocket.receive_str(timeout=5) == "ahoy"
+            assert await websocket.receive_str(timeout=20) == "ahoy"
         assert pool.stats().busy == 1
         await websocket.close()
         await all_closed(pool)

@@ -510,7 +510,7 @@ async def test_closing_ends_a_wait_in_another_task(raw_server: Start, at: str) -
             while source._pause is None:
                 await asyncio.sleep(0)
         await source.aclose()
-        assert await asyncio.wait_for(task, 5) is None
+        assert await asyncio.wait_for(task, 20) is None
         await source.aclose()
         assert [event async for event in source] == []
         if at != "pause":

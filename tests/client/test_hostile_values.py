@@ -51,7 +51,7 @@ async def test_no_location_is_more_than_an_error_of_redirects(
         lambda asked: reply(302, headers={"Location": location}) if asked.target == "/" else reply()
     )
     with pytest.raises(wherry.ClientError):
-        async with session().get(server.url(), timeout=wherry.ClientTimeout(total=5)):
+        async with session().get(server.url(), timeout=wherry.ClientTimeout(total=20)):
             pass
 
 
@@ -412,7 +412,7 @@ async def test_no_host_is_more_than_an_error_of_connecting(
     resolver = resolvers.get(way) or (Names() if way == "socks5" else wherry.ThreadedResolver())
     connector = wherry.TCPConnector(resolver=resolver)
     async with wherry.ClientSession(
-        connector=connector, timeout=wherry.ClientTimeout(total=5)
+        connector=connector, timeout=wherry.ClientTimeout(total=20)
     ) as session:
         try:
             async with session.get(f"{scheme}://{host}:{server.port}/", proxy=proxy) as got:

@@ -720,7 +720,7 @@ async def test_a_listener_that_fails_leaks_no_connection(server: Server, signal:
     config = wherry.TraceConfig()
     getattr(config, signal).append(fail)
     connector = wherry.TCPConnector(limit=1)
-    timeout = wherry.ClientTimeout(total=5)
+    timeout = wherry.ClientTimeout(total=20)
     async with wherry.ClientSession(
         trace_configs=[config], connector=connector, timeout=timeout
     ) as session:
@@ -785,5 +785,5 @@ async def test_a_request_that_is_cancelled_in_a_listener_leaks_no_connection(
         with pytest.raises(asyncio.CancelledError):
             await task
         armed = False
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await plain(wherry, session, server)

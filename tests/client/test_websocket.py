@@ -140,10 +140,10 @@ async def test_messages_of_every_size_come_back(
         for size in SIZES:
             data = bytes(index % 251 for index in range(size))
             await socket.send_bytes(data)
-            assert await socket.receive_bytes(timeout=5) == data
+            assert await socket.receive_bytes(timeout=20) == data
             text = ("Grüße, " * size)[:size]
             await socket.send_str(text)
-            assert await socket.receive_str(timeout=5) == text
+            assert await socket.receive_str(timeout=20) == text
         await socket.send_json({"a": [1, 2]})
         assert await socket.receive_json() == {"a": [1, 2]}
     assert socket.closed
@@ -194,7 +194,7 @@ async def test_uvloop(wherry_server: LocalServer) -> None:
                 ) as socket,
             ):
                 await socket.send_bytes(b"x" * 100_000)
-                return await socket.receive_bytes(timeout=5)
+                return await socket.receive_bytes(timeout=20)
 
         return uvloop.run(main())
 
@@ -371,7 +371,7 @@ async def test_a_request_override_of_tls_holds_for_websockets(
         for override in (client_tls, False):
             async with session.ws_connect(site.tls_url, ssl=override) as socket:
                 await socket.send_bytes(b"x" * 100_000)
-                assert len(await socket.receive_bytes(timeout=5)) == 100_000
+                assert len(await socket.receive_bytes(timeout=20)) == 100_000
         with pytest.raises(wherry.ClientConnectorCertificateError):
             await session.ws_connect(site.tls_url, ssl=client_tls, server_hostname="other.example")
 
@@ -388,7 +388,7 @@ async def test_http2_carries_websockets(wherry_tls_server: LocalServer) -> None:
             assert socket.protocol == "chat"
             for data in (b"x", b"x" * 200_000):
                 await socket.send_bytes(data)
-                assert await socket.receive_bytes(timeout=5) == data
+                assert await socket.receive_bytes(timeout=20) == data
         assert socket.close_code == 1000
 
 
@@ -452,7 +452,7 @@ async def test_a_timeout_and_a_cancellation_lose_nothing(
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await socket.send_str("still here")
-        assert await socket.receive_str(timeout=5) == "still here"
+        assert await socket.receive_str(timeout=20) == "still here"
         assert socket.close_code is None
 
 
@@ -594,7 +594,7 @@ async def test_closing_the_session_closes_what_is_open(site: Site) -> None:
     busy = await session.ws_connect(site.url)
     waiting = asyncio.create_task(busy.receive())
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await session.close()
     assert idle.closed
     assert site.codes == [1001, 1001]
@@ -647,7 +647,7 @@ async def test_a_websocket_that_is_forgotten_warns_and_lets_go(
         str(warning.message)[:18] for warning in caught if warning.category is ResourceWarning
     ] == ["Unclosed WebSocket"]
     assert told == ["Unclosed WebSocket"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not channel.lost:
             await asyncio.sleep(0)
     assert not session._websockets
@@ -656,7 +656,7 @@ async def test_a_websocket_that_is_forgotten_warns_and_lets_go(
 async def test_the_place_in_the_pool_is_given_back(site: Site) -> None:
     async with ClientSession(connector=TCPConnector(limit=1)) as session:
         for _ in range(3):
-            async with asyncio.timeout(5), session.ws_connect(site.url) as socket:
+            async with asyncio.timeout(20), session.ws_connect(site.url) as socket:
                 await socket.send_str("x")
                 assert await socket.receive_str() == "x"
 

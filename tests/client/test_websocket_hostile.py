@@ -125,7 +125,7 @@ async def test_autobahn_cases_over_a_connection(session: ClientSession, serve: A
 async def check_case(
     session: ClientSession, url: str, case: Case, answers: asyncio.Queue[list[tuple[int, bytes]]]
 ) -> None:
-    async with asyncio.timeout(5), session.ws_connect(url) as socket:
+    async with asyncio.timeout(20), session.ws_connect(url) as socket:
         for kind, data in case.messages:
             if kind in (TEXT, BINARY):
                 message = await socket.receive()
@@ -157,7 +157,7 @@ async def test_an_error_is_answered_though_nobody_receives(
         told.set_result(await read_frame(reader))
 
     async with session.ws_connect(await serve(script)) as socket:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await told)[1][:2] == (1002).to_bytes(2, "big")
         assert (await socket.receive()).data == "good"
         assert (await socket.receive()).type is WSMsgType.ERROR
@@ -176,7 +176,7 @@ async def test_a_peer_that_does_not_leave_after_an_error_is_left(
         gone.set()
 
     socket = await session.ws_connect(await serve(script))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await gone.wait()
         assert (await socket.receive()).type is WSMsgType.ERROR
 
@@ -235,7 +235,7 @@ async def test_a_handshake_that_is_not_right_is_refused(
     with pytest.raises(WSServerHandshakeError, match=message) as caught:
         await session.ws_connect(f"ws://127.0.0.1:{server.port}/", **options)
     assert caught.value.headers is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await gone.wait()
 
 
@@ -255,7 +255,7 @@ async def test_frames_that_come_with_the_handshake_are_not_lost(
         await read_frame(reader)
 
     url = await serve(script, early=frame(TEXT, b"hello") + frame(PING, b"early") + close(1000))
-    async with asyncio.timeout(5), session.ws_connect(url) as socket:
+    async with asyncio.timeout(20), session.ws_connect(url) as socket:
         assert await socket.receive_str() == "hello"
         assert (await socket.receive()).type is WSMsgType.CLOSE
 
@@ -303,7 +303,7 @@ async def test_a_compressed_bomb_is_answered_with_1009(session: ClientSession, s
         told.set_result(await read_frame(reader))
 
     url = await serve(script, "Sec-WebSocket-Extensions: permessage-deflate\r\n")
-    async with asyncio.timeout(5), session.ws_connect(url, compress=15) as socket:
+    async with asyncio.timeout(20), session.ws_connect(url, compress=15) as socket:
         message = await socket.receive()
         assert message.data.code == 1009
         assert (await told)[1][:2] == (1009).to_bytes(2, "big")
@@ -358,7 +358,7 @@ async def test_a_slow_reader_stops_the_peer(session: ClientSession, serve: Any) 
         assert 0 < sent < total
         assert sum(len(message.data) for message in socket._messages) < 1 << 20
         for number in range(total):
-            data = await socket.receive_bytes(timeout=5)
+            data = await socket.receive_bytes(timeout=20)
             assert len(data) == 65536
             assert int.from_bytes(data[:4], "big") == number
 
@@ -507,7 +507,7 @@ async def test_closing_looks_through_what_was_left_as_it_came() -> None:
         channel.data_received(frame(BINARY, packed(bytes(100_000)), rsv=4))
     channel.data_received(close(4002))
     assert channel.peer_close is None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await channel.finish(1000, b"", 1.0)
     assert channel.close_code == 4002
     assert not tunnel.paused
@@ -568,7 +568,7 @@ async def test_pings_to_a_peer_that_reads_nothing_do_not_pile_up(
     socket._channel.pause_writing()
     written: list[bytes] = []
     socket._channel.write = written.append
-    assert await socket.receive_str(timeout=5) == "done"
+    assert await socket.receive_str(timeout=20) == "done"
     assert written == []
     socket._channel.resume_writing()
     assert len(written) == 1
@@ -618,13 +618,13 @@ async def test_data_is_as_good_as_a_pong_and_a_stopped_peer_is_not_dead(
         await serve(script), heartbeat=0.05, timeout=ClientWSTimeout(ws_close=0.01), max_msg_size=0
     )
     for _ in range(8):
-        assert await socket.receive_str(timeout=5) == "tick"
+        assert await socket.receive_str(timeout=20) == "tick"
     while not socket._channel.is_paused:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)  # several heartbeats
     assert not socket.closed
     for _ in range(4):
-        assert len(await socket.receive_bytes(timeout=5)) == 1 << 20
+        assert len(await socket.receive_bytes(timeout=20)) == 1 << 20
     await socket.close()
 
 
@@ -637,7 +637,7 @@ async def test_a_peer_that_never_answers_a_close_is_left(
             await asyncio.sleep(0.005)
 
     socket = await session.ws_connect(await serve(script), timeout=ClientWSTimeout(ws_close=0.05))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await socket.close() is True
     assert socket.close_code == 1006
     assert isinstance(socket.exception(), TimeoutError)
@@ -653,7 +653,7 @@ async def test_closing_finds_the_close_frame_behind_what_nobody_read(
     socket = await session.ws_connect(await serve(script))
     while not socket._channel.is_paused:
         await asyncio.sleep(0.01)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await socket.close()
     assert socket.close_code == 4005
 
@@ -673,7 +673,7 @@ async def test_cancelling_close_ends_the_connection(session: ClientSession, serv
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await gone.wait()
 
 
@@ -689,7 +689,7 @@ async def test_the_session_leaves_a_peer_that_does_not_answer(
 
     session = ClientSession()
     socket = await session.ws_connect(await serve(script))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await session.close()
     assert socket.closed
     assert frames == [(0x80 | CLOSE, (1001).to_bytes(2, "big"))]
@@ -699,7 +699,7 @@ async def test_a_message_cut_short_is_no_message(session: ClientSession, serve: 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(frame(TEXT, b"whole") + frame(TEXT, b"cut short")[:-3])
 
-    async with asyncio.timeout(5), session.ws_connect(await serve(script)) as socket:
+    async with asyncio.timeout(20), session.ws_connect(await serve(script)) as socket:
         assert await socket.receive_str() == "whole"
         assert (await socket.receive()).type is WSMsgType.CLOSED
         assert socket.close_code == 1006
@@ -716,7 +716,7 @@ async def test_a_reset_wakes_who_waits_to_send(session: ClientSession, serve: An
         while True:
             await socket.send_bytes(bytes(1 << 18))
 
-    async with asyncio.timeout(5), session.ws_connect(await serve(script)) as socket:
+    async with asyncio.timeout(20), session.ws_connect(await serve(script)) as socket:
         sending = asyncio.create_task(send_on(socket))
         while not socket._channel.write_gate._waiters:
             await asyncio.sleep(0)

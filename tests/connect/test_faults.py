@@ -118,7 +118,7 @@ async def test_a_connection_that_ends_before_it_is_taken_costs_no_place(
 
     async def dial_and_dawdle(*args) -> object:
         connection = await dial_route(*args)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while connection.is_usable():
                 await asyncio.sleep(0.001)
         return connection
@@ -153,13 +153,13 @@ async def test_a_server_that_allows_no_streams_keeps_no_place(serve) -> None:
     connector = wherry.TCPConnector(limit=2, protocols=("h2c",))
     url = f"http://127.0.0.1:{await serve(refuse)}/"
     async with wherry.ClientSession(
-        connector=connector, timeout=wherry.ClientTimeout(total=5)
+        connector=connector, timeout=wherry.ClientTimeout(total=20)
     ) as session:
         with pytest.raises(
             wherry.ServerDisconnectedError, match=r"REFUSED_STREAM|takes no request"
         ):
             await session.get(url)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while connector.stats().open:
                 await asyncio.sleep(0.001)
 
@@ -205,7 +205,7 @@ async def test_every_place_comes_back(serve, server_context, client_context, tls
         connector=connector, timeout=wherry.ClientTimeout(total=30)
     ) as session:
         await asyncio.gather(*(work(session, total // tasks_at_once) for _ in range(tasks_at_once)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (
                 connector.pool._closing
                 or connector.pool._dials

@@ -187,7 +187,7 @@ async def tls_inside_tls(server_context: ssl.SSLContext, client_context: ssl.SSL
 
     stream.hand_over(Last())
     stream.close()
-    await asyncio.wait_for(closed, 5)
+    await asyncio.wait_for(closed, 20)
     inner.close()
     outer.close()
     await others_end()

@@ -181,7 +181,7 @@ async def test_a_websocket_does_not_wait_for_an_idle_http2_connection() -> None:
     first.start()
     first.finish()
     assert first.is_idle
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         second: Any = await pool.acquire(ConnectRequest(Route(origin)))
     assert not first.open
     assert second.open
@@ -293,7 +293,7 @@ async def test_a_connection_that_does_not_end_gives_its_place_back_all_the_same(
 
     pool = Pool(loop, dial, limit=1)
     for name in ("a", "b", "c"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             got: Any = await pool.acquire(ConnectRequest(Route(Origin("http", name, 80))))
         got.start()
         got.finish()
@@ -349,7 +349,7 @@ async def test_a_connection_without_a_place_left_stays_for_those_who_are_at_work
     assert shared.reserved == 0
     assert not late.done()
     shared.finish()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         other: Any = await late
     assert other is not shared
     assert not shared.open
@@ -367,7 +367,7 @@ async def test_an_idle_connection_that_is_of_no_use_is_closed() -> None:
     await asyncio.sleep(0)
     first.finish()
     first.capacity = 0  # the server has said something that nobody asked for
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         second: Any = await late
     assert second is not first
     assert not first.open

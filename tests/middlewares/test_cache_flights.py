@@ -73,7 +73,7 @@ class State:
         return reply(200, told, self.fields)
 
     async def until(self, gets: int) -> None:
-        async with asyncio.timeout(5), self.came:
+        async with asyncio.timeout(20), self.came:
             await self.came.wait_for(lambda: self.gets >= gets)
 
 
@@ -195,7 +195,7 @@ async def test_validating_one_variant_does_not_postpone_the_others(
         "de 1",
         "en 2",
     ]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await both.wait()  # both are asked about, while neither is answered
     gate.set()
     await asyncio.gather(*cache._tasks)
@@ -346,7 +346,7 @@ async def test_a_response_that_is_given_up_is_not_kept_and_holds_up_nobody(
             await asyncio.wait([reading])
         slowly.head = b"Content-Length: 3\r\n"
         slowly.pieces.put_nowait(b"new")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await waiting == "new"
         slowly.pieces.put_nowait(None)
         assert not cache._keeper._bodies
@@ -393,12 +393,12 @@ async def test_a_slow_body_that_grows_too_large_streams_on_at_the_readers_pace(
         async with client.get(server.url) as response:
             await response.content.readexactly(1_000_000)
             tee = response.content.flow
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while tee._open.is_set():  # type: ignore[union-attr]
                     await asyncio.sleep(0)
             assert response.content._size < 4 * 2**20
             await response.content.readexactly(1_000_000)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await asyncio.gather(*cache._keeper._bodies)
         assert await cache._storage.load(str(server.url)) == []
 
@@ -414,7 +414,7 @@ async def test_the_total_time_limit_ends_a_slow_body(
             with pytest.raises(TimeoutError):
                 await response.read()
         slowly.pieces.put_nowait(None)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while cache._keeper._bodies or len(cache._flights):
                 await asyncio.sleep(0)
 

@@ -38,7 +38,7 @@ class Gate:
         return self.answer(asked, number)
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5), self.came:
+        async with asyncio.timeout(20), self.came:
             await self.came.wait_for(lambda: len(self.asked) >= count)
 
 
@@ -57,7 +57,7 @@ async def get(client: wherry.ClientSession, url: str, **options: Any) -> tuple[s
 
 async def waits(count: int, cache: CacheMiddleware) -> None:
     """Until `count` requests wait for another."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while sum(len(lead.done._waiters) for lead in cache._flights._leads.values()) < count:  # type: ignore[attr-defined]
             await asyncio.sleep(0)
 
@@ -296,7 +296,7 @@ async def test_a_request_within_a_request_does_not_wait_for_it(peer: Any, sessio
 
     async with CacheMiddleware() as cache:
         client = session(middlewares=(cache, ask_first))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await get(client, server.url()))[0] == "2"
 
 

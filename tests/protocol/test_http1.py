@@ -27,7 +27,7 @@ async def _bad_then_good(
     """
     bad = await raw_server([answer])
     good = await raw_server([OK])
-    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=5)) as session:
+    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=20)) as session:
         with pytest.raises(wherry.ClientError) as caught:
             async with session.request(method, bad.url, **options) as reply:
                 await reply.read()
@@ -193,7 +193,7 @@ async def test_bytes_on_an_idle_connection_never_reach_the_next_request(raw_serv
     import socket
 
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(5)
+    listener.settimeout(20)
     loop = asyncio.get_running_loop()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
@@ -506,7 +506,7 @@ async def test_a_switch_to_no_protocol_has_no_body_to_wait_for(
         await reader.read()
 
     server = await raw_server(script)
-    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=5)) as session:
+    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=20)) as session:
         async with session.get(server.url, headers=SWITCH) as reply:
             assert reply.status == 101
             assert await reply.read() == b""
@@ -517,7 +517,7 @@ async def test_a_switch_to_no_protocol_takes_no_place(raw_server: Start) -> None
     server = await raw_server([b"HTTP/1.1 101 Switching Protocols\r\n\r\n", OK])
     connector = wherry.TCPConnector(limit=1)
     async with wherry.ClientSession(
-        connector=connector, timeout=wherry.ClientTimeout(total=5)
+        connector=connector, timeout=wherry.ClientTimeout(total=20)
     ) as session:
         odd = await session.get(server.url, headers=SWITCH)
         assert (odd.status, await odd.read()) == (101, b"")

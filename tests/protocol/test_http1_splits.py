@@ -259,7 +259,7 @@ async def test_a_switch_behind_a_response_ends_the_connection(
         await reader.read()
 
     server = await raw_server(script)
-    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=5)) as session:
+    async with wherry.ClientSession(timeout=wherry.ClientTimeout(total=20)) as session:
         for _ in range(2):
             async with session.get(server.url) as reply:
                 assert await reply.read() == case.body
@@ -288,7 +288,7 @@ async def test_an_answer_that_came_before_the_request_is_no_answer(
     tracing.on_connection_create_end.append(wait)
     server = await raw_server(script, server_tls if over_tls else None)
     async with wherry.ClientSession(
-        trace_configs=[tracing], timeout=wherry.ClientTimeout(total=5)
+        trace_configs=[tracing], timeout=wherry.ClientTimeout(total=20)
     ) as session:
         with pytest.raises(wherry.ClientConnectionError):
             await session.get(server.url, ssl=client_tls)

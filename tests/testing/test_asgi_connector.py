@@ -175,11 +175,11 @@ async def test_a_websocket_needs_no_socket_either():
             assert ws.protocol == "chat"
             for text in ("", "hello", "x" * 70_000):
                 await ws.send_str(text)
-                assert (await ws.receive(timeout=5)).data == text
+                assert (await ws.receive(timeout=20)).data == text
             await ws.send_bytes(b"\xff" * 300)
-            assert (await ws.receive(timeout=5)).data == b"\xff" * 300
+            assert (await ws.receive(timeout=20)).data == b"\xff" * 300
             await ws.send_str("close")
-            assert (await ws.receive(timeout=5)).type is wherry.WSMsgType.CLOSE
+            assert (await ws.receive(timeout=20)).type is wherry.WSMsgType.CLOSE
         ws = await session.ws_connect("/ws/echo")
         await asyncio.wait_for(ws.close(), 5)
         assert ws.close_code == 1000
