@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -83,15 +86,16 @@ def run_process() -> Callable[..., Ended]:
 def run_on_terminal() -> Callable[..., tuple[int, str]]:
     """``run_on_terminal(*words)`` gives the status and all that the terminal got."""
 
-    def run(*words: object) -> tuple[int, str]:
+    def run(*words: object, columns: int = 200) -> tuple[int, str]:
         ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
         command = [sys.executable, "-m", "wherry.cli", *map(str, words)]
         process = subprocess.Popen(
             command,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env=_environ(TERM="xterm-256color"),
+            env=_environ(TERM="xterm-256color", COLUMNS=str(columns)),
             close_fds=True,
         )
         os.close(theirs)

@@ -147,3 +147,62 @@ def test_what_has_no_place_in_a_program_is_told(run):
         1,
         "wherry: --python knows no --resolve and no --unix-socket\n",
     )
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@given(
+    method=st.sampled_from([None, "PUT", "PATCH", "DELETE"]),
+    fields=st.dictionaries(
+        st.from_regex(r"X-[A-Za-z0-9]{1,8}", fullmatch=True),
+        st.text(st.characters(min_codepoint=32, max_codepoint=126)).map(str.strip),
+        max_size=3,
+    ),
+    body=st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+    query=st.text(st.sampled_from("ab&=%+ \u00e4"), max_size=10),
+)
+def test_a_command_comes_back_from_curl_s_words(run, method, fields, body, query):
+    """What --curl prints is read back as the same request."""
+    words = ["http://e.test/p?q=" + query.replace("%", "%25")]
+    if method is not None:
+        words += ["-X", method]
+    if body is not None:
+        words += ["--data-raw", body]
+    for name, value in fields.items():
+        words += ["-H", f"{name}: {value}" if value else f"{name};"]
+    printed = run("--curl", *words)
+    assert printed.status == 0, printed.err
+    told = words_of_curl([printed.out.decode()])
+    again = run("--curl", *told)
+    assert again.out == printed.out
+    programs = [run("--python", *each).out for each in (words, told)]
+    assert programs[0] == programs[1]
+
+
+async def test_curl_sends_what_we_printed_for_it(run, raw_server, tmp_path):
+    """The other way: our request, and the real curl with the command that we print for it."""
+    find_program("curl")
+    requests = [
+        ["-X", "PUT", "--data-raw", "it's \u00e4\n$x `y`", "-H", "X-A: '\"\\"],
+        ["a=1", "n:=2", "q==a b"],
+        ["-H", "Accept:", "-H", "X-E;", "-b", "a=b"],
+        ["-u", "ann:s'ecret", "--head"],
+    ]
+    for words in requests:
+        ours, done = await sent_by(
+            lambda url, words=words: asyncio.to_thread(run, url + "/p", *words), raw_server
+        )
+        assert done.status == 0, done.err
+
+        async def by_curl(url, words=words):
+            line = (await asyncio.to_thread(run, "--curl", url + "/p", *words)).out.decode()
+            process = await asyncio.create_subprocess_exec(
+                "bash", "-c", line.strip() + " -s", cwd=tmp_path,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            await process.wait()
+
+        theirs, _ = await sent_by(by_curl, raw_server)
+        assert [each[0] for each in theirs] == [each[0] for each in ours]
+        assert theirs[0][2] == ours[0][2]
+        for name in ours[0][1].keys() - OWN - {"connection"}:
+            assert theirs[0][1][name] == ours[0][1][name]
