@@ -93,7 +93,7 @@ NAMED_FOR_TYPES = {
 INSTALLED = ("wherry", "wherry.compat.aiohttp.hooks")
 # Distributions that may be missing: only these may be imported inside a function.
 OPTIONAL = {
-    "aiodns", "aiogram", "backports", "brotli", "brotlicffi", "certifi", "chardetng_py",
+    "aiodns", "aiogram", "backports", "brotli", "brotlicffi", "cattrs", "certifi", "chardetng_py",
     "charset_normalizer", "compression", "hypercorn", "isal", "jh2", "msgspec", "opentelemetry",
     "orjson", "protego", "publicsuffixlist", "pydantic", "qh3", "redis", "rich", "truststore", "trustme", "uvloop",
     "websockets", "zlib_ng",

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, NewType, Optional, TypeVar, Union
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -304,6 +305,75 @@ def test_structs_and_constraints_of_msgspec() -> None:
     ):
         with pytest.raises(ValueError, match="Expected `int`"):
             decode(value, model)
+
+
+@attrs.define
+class Part(Generic[T]):
+    number: int
+    item: T
+    day: dt.date | None = None
+
+
+@attrs.define
+class Machine:
+    name: str
+    parts: list[Part[UserId]]
+    spare: Part[str] | None = None
+    owners: dict[int, User] = attrs.field(factory=dict)
+
+
+def test_classes_of_attrs_by_msgspec_or_cattrs() -> None:
+    value = {
+        "name": "m",
+        "parts": [{"number": 1, "item": 2, "day": "2026-01-02", "more": 1}],
+        "spare": {"number": 3, "item": "x"},
+        "owners": {"7": {"id": 1, "name": "Ann"}},
+    }
+    machine = Machine("m", [Part(1, UserId(2), dt.date(2026, 1, 2))], Part(3, "x"), {7: ANN})
+    assert decode(value, Machine) == machine
+    assert decode([value], list[Machine]) == [machine]
+    assert decode({"items": [value]}, Page[Machine]) == Page([machine])
+    assert decode({"number": 1, "item": {"id": 1, "name": "Ann"}}, Part[User]) == Part(1, ANN)
+    assert json.loads(json.dumps(Part(1, dt.date(2026, 1, 2)), default=encode)) == {
+        "number": 1,
+        "item": "2026-01-02",
+        "day": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "model"),
+    [
+        ([], Machine),
+        ({}, Machine),
+        ({"name": 1, "parts": []}, Machine),
+        ({"name": "1", "parts": [{"number": "1", "item": 1}]}, Machine),
+        ({"name": "1", "parts": {}}, Machine),
+        ({"number": True, "item": 1}, Part[int]),
+        ({"number": 1, "item": None}, Part[int]),
+    ],
+)
+def test_what_is_no_class_of_attrs(value: Any, model: Any) -> None:
+    with pytest.raises(ValueError, match=r"Expected|expected|missing|Machine|Part"):
+        decode(value, model)
+
+
+def test_what_cattrs_finds_names_the_member(decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if decoder == "msgspec":
+        monkeypatch.setattr(models, "_msgspec", lambda: None)
+    with pytest.raises(ValueError, match=r"Machine: .*expected int, got '1'.*number") as caught:
+        decode({"name": "m", "parts": [{"number": "1", "item": 1}]}, Machine)
+    assert "parts" in str(caught.value)
+    with pytest.raises(ValueError, match=r"'parts' is missing"):
+        decode({"name": "m"}, Machine)
+
+
+def test_without_either_a_class_of_attrs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_msgspec", lambda: None)
+    monkeypatch.setattr(models, "_cattrs", lambda: None)
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    with pytest.raises(ModuleNotFoundError, match="msgspec \\(or cattrs"):
+        decode({"number": 1, "item": 1}, Part[int])
 
 
 SCALARS = st.sampled_from([int, float, str, bool, dt.date, uuid.UUID, UserId, Level])

@@ -7,12 +7,16 @@ import datetime as dt
 import decimal
 import enum
 import json
+import re
 import typing
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Dict, Optional  # noqa: UP035  (the document's)
 
+import attrs
+import cattrs
+import cattrs.gen
 import pytest
 from tests.rest import typed
 from tests.servers.raw import RawServer, read_request, response
@@ -524,6 +528,56 @@ async def test_urls_are_urls(raw_server: Start, scheme: str) -> None:
         await api.get(there)
         await api.get(URL(there))  # type: ignore[arg-type]
     assert bytes(server.received[0]).count(b"GET /there:x?to=http://x/ HTTP/1.1") == 2
+
+
+@attrs.define
+class Ship:
+    ship_name: str
+    built: dt.date
+
+
+async def test_a_converter_of_the_programs_own_makes_and_unmakes(raw_server: Start) -> None:
+    """Its hooks say what members are called, and how dates are written."""
+    converter = cattrs.Converter()
+    converter.register_structure_hook(dt.date, lambda days, _: dt.date.fromordinal(days))
+    converter.register_unstructure_hook(dt.date, lambda day: day.toordinal())
+    name = cattrs.gen.override(rename="shipName")
+    converter.register_structure_hook(
+        Ship, cattrs.gen.make_dict_structure_fn(Ship, converter, ship_name=name)
+    )
+    converter.register_unstructure_hook(
+        Ship, cattrs.gen.make_dict_unstructure_fn(Ship, converter, ship_name=name)
+    )
+    bodies = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in (
+            b'{"shipName": "Ahoy", "built": 5}',
+            b'[{"shipName": "Ahoy"}]',
+            b"[1]",
+            b"1",
+        ):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"Content-Length: ([0-9]+)", head)
+            bodies.append(await reader.readexactly(int(length[1]) if length else 0))
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer)
+            )
+        await reader.read()
+        writer.close()
+
+    server = await raw_server(script)
+    ship = Ship("Ahoy", dt.date.fromordinal(5))
+    base = f"http://127.0.0.1:{server.port}"
+    async with RestClient(base_url=base, converter=converter) as api:
+        assert await api.post("/", ship, model=Ship) == ship
+        with pytest.raises(RestError, match=r"no list\[.*'built' is missing"):
+            await api.get("/", model=list[Ship])
+        with pytest.raises(RestError, match="not as asked for"):
+            await _pages(api, model=Ship)
+        assert await api.get("/", model=Any) == 1
+    assert json.loads(bodies[0]) == {"shipName": "Ahoy", "built": 5}
 
 
 async def test_type_checkers_know_what_comes(raw_server: Start) -> None:

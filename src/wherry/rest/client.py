@@ -21,7 +21,6 @@ from wherry import (
 )
 from wherry.rest.config import RestConfig
 from wherry.rest.errors import RestError, failure_of
-from wherry.rest.models import decode
 
 T = TypeVar("T")
 # RFC 3986 3.1: a URL begins with its scheme; "://" elsewhere is part of a path or of a query.
@@ -162,7 +161,7 @@ class RestClient:
             connector=TCPConnector(ssl=config.verify_ssl, limit=config.tcp_connections),
             headers=config.headers,
             auth=config.auth,
-            json_serialize=config.dumps,
+            json_serialize=config._text_of,
             middlewares=middlewares,
             proxy=config.proxy,
             trust_env=config.trust_env,
@@ -246,7 +245,7 @@ class RestClient:
                 if model in (None, type(None)):
                     return None
                 raise ValueError("it is empty")
-            return decode(self.config.loads(text), model)
+            return self.config._made(self.config.loads(text), model)
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as exc:
             wanted = (
                 "JSON"
@@ -337,7 +336,7 @@ class RestClient:
             response = await self.request(url, "GET", query, headers)
             page = await self._decoded(response, Any)
             try:
-                found = decode(_member(page, items), list[model])
+                found = self.config._made(_member(page, items), list[model])
                 mark = _member(page, cursor) if cursor is not None else None
             except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as exc:
                 raise RestError.of(

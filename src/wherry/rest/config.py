@@ -5,15 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from wherry import BasicAuth, ClientMiddlewareType, ClientTimeout
-from wherry.rest.models import encode
+from wherry.rest.models import decode, encode, told_of
 
 
 def dumps(value: Any) -> str:
     """JSON, of dataclasses and models too."""
     return json.dumps(value, default=encode)
+
+
+class Converter(Protocol):
+    """What makes models of JSON and JSON of models, as cattrs' converters do."""
+
+    def structure(self, obj: Any, cl: Any, /) -> Any: ...
+
+    def unstructure(self, obj: Any, /) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +44,8 @@ class RestConfig:
         max_body_size: The bytes that a body may have, None for any number.
         dumps: Makes JSON; by default of dataclasses and models too.
         loads: Reads JSON.
+        converter: Makes every model and unmakes every body, in place of `decode` and `encode`: a
+            converter of cattrs, with the hooks of the program's own.
     """
 
     base_url: str | None = None
@@ -52,3 +62,21 @@ class RestConfig:
     max_body_size: int | None = None
     dumps: Callable[[Any], str] = dumps
     loads: Callable[[str], Any] = json.loads
+    converter: Converter | None = dataclasses.field(default=None, repr=False)
+
+    def _made(self, value: Any, model: Any) -> Any:
+        """A model of decoded JSON.
+
+        Raises:
+            ValueError: The value does not fit.
+        """
+        if self.converter is None or model is Any:
+            return decode(value, model)
+        try:
+            return self.converter.structure(value, model)
+        except Exception as exc:
+            raise ValueError(told_of(exc)) from exc
+
+    def _text_of(self, value: Any) -> str:
+        """JSON of a body."""
+        return self.dumps(value if self.converter is None else self.converter.unstructure(value))

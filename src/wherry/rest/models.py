@@ -58,6 +58,20 @@ def _msgspec() -> Any:
     return msgspec
 
 
+@functools.cache
+def _cattrs() -> Any:
+    """A converter of cattrs' for classes of attrs, all of whose members are made here."""
+    try:
+        import cattrs
+    except ImportError:
+        return None
+    converter = cattrs.Converter()
+    converter.register_structure_hook_func(lambda kind: not _is_of_attrs(kind), _decode)
+    for kind in (bool, int, float, str, bytes):  # hooks of a class go before those of a function
+        converter.register_structure_hook(kind, _decode)
+    return converter
+
+
 def _needed_msgspec() -> Any:
     """msgspec, for what only it can read and write.
 
@@ -68,7 +82,9 @@ def _needed_msgspec() -> Any:
         import msgspec
     except ModuleNotFoundError as exc:
         raise ModuleNotFoundError(
-            "such a model needs msgspec: pip install 'wherry[rest]'", name="msgspec"
+            "such a model needs msgspec (or cattrs, for classes of attrs): pip install "
+            "'wherry[rest]'",
+            name="msgspec",
         ) from exc
     return msgspec
 
@@ -86,7 +102,9 @@ def encode(value: Any) -> Any:
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
-    if hasattr(value, "__struct_fields__") or hasattr(value, "__attrs_attrs__"):
+    if hasattr(value, "__attrs_attrs__"):
+        return {field.name: getattr(value, field.name) for field in value.__attrs_attrs__}
+    if hasattr(value, "__struct_fields__"):
         return _needed_msgspec().to_builtins(value, enc_hook=encode)
     if isinstance(value, enum.Enum):
         return value.value
@@ -107,7 +125,8 @@ def decode(value: Any, model: Any) -> Any:
     Dataclasses (generic ones too), TypedDicts, named tuples, lists, dicts with keys of any simple
     type, tuples, optional and union types, literals, enums, times, UUIDs, decimals, bytes (base64),
     `NewType` and ``type X = ...`` are made here or by msgspec; models that know how (pydantic's
-    ``model_validate``, msgspec's structs) do it themselves.  Members that a dataclass does not have
+    ``model_validate``, msgspec's structs) do it themselves; classes of attrs are made by msgspec,
+    or by cattrs where that is installed alone.  Members that a dataclass does not have
     are passed over.  Of a union the first that fits is taken; a number, a bool and null stay what
     they are if the union has their type.
 
@@ -195,6 +214,8 @@ def _decode(value: Any, model: Any) -> Any:
     if origin is typing.Annotated:
         return _decode_annotated(value, model)
     plain = origin or model
+    if hasattr(plain, "__attrs_attrs__") and _msgspec() is None and _cattrs() is not None:
+        return _by_cattrs(value, model)
     if hasattr(plain, "__struct_fields__") or hasattr(plain, "__attrs_attrs__"):
         return _by_msgspec(value, model)
     if model is dt.timedelta and _msgspec() is not None:
@@ -210,6 +231,29 @@ def _by_msgspec(value: Any, model: Any) -> Any:
         return msgspec.convert(value, model, str_keys=True, dec_hook=_decode_custom)
     except msgspec.ValidationError as exc:
         raise ValueError(str(exc)) from exc
+
+
+def _by_cattrs(value: Any, model: Any) -> Any:
+    plain = typing.get_origin(model) or model
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected an object for {plain.__name__}, got {value!r}")  # noqa: TRY004
+    try:
+        return _cattrs().structure(value, model)
+    except Exception as exc:
+        raise ValueError(f"{plain.__name__}: {told_of(exc)}") from exc
+
+
+def told_of(error: BaseException) -> str:
+    """What a converter found: cattrs tells of each member by an error of its own."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(told_of, error.exceptions))
+    where = [str(note) for note in getattr(error, "__notes__", ())]
+    what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return f"{what} ({'; '.join(where)})" if where else what
+
+
+def _is_of_attrs(kind: Any) -> bool:
+    return hasattr(typing.get_origin(kind) or kind, "__attrs_attrs__")
 
 
 def _is_dataclass(model: Any) -> bool:
