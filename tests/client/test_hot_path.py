@@ -23,6 +23,8 @@ from yarl import URL
 
 import wherry
 from wherry.body.payload.memory import BytesPayload
+from wherry.client.sending import attempt
+from wherry.client.sending.request_builder import RequestBuilder
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1.encoding import encode_head
 
@@ -328,9 +330,9 @@ def test_a_request_made_from_a_template_is_what_one_built_by_itself_is(
         target = session._builder.resolve_url(url)
         hop = Hop(method, target, options.headers, session._builder.payload(options), auth)
         try:
-            request = session._builder.build(hop, options, None)
+            request, prepared = session._builder.build(hop, options, None)
             route = route_for(request, session.connector)
-            head = request.wire_head(route) if request._ready is None else request._ready[1]
+            head = request.wire_head(route) if prepared is None else prepared[1]
             return (
                 encode_head(head),
                 route,
@@ -381,11 +383,11 @@ async def test_what_is_meant_for_a_proxy_does_not_pass_it(proxy: str, where: str
         for own in (None, {"Accept": "a/b"}, secret if where == "request" else {"X": "y"}):
             if where == "later" and own is not None:
                 session.headers.update(secret)
-            request = session._builder.build(
+            request, prepared = session._builder.build(
                 Hop("GET", URL("https://h.test/"), own, None, None), NO_OPTIONS, None
             )
             route = route_for(request, session.connector)
-            head = request.wire_head(route) if request._ready is None else request._ready[1]
+            head = request.wire_head(route) if prepared is None else prepared[1]
             assert b"c2VjcmV0" not in encode_head(head)
 
 
@@ -400,14 +402,18 @@ async def test_what_is_meant_for_a_proxy_does_not_pass_it(proxy: str, where: str
     ],
 )
 async def test_what_is_usual_is_made_from_a_template(
-    raw_server: Start, options: dict[str, Any]
+    raw_server: Start, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the test above compares the long way with itself."""
     made: list[Any] = []
 
-    async def middleware(request: wherry.ClientRequest, handler: Any) -> wherry.ClientResponse:
-        made.append(request._ready)
-        return await handler(request)
+    def build(*args: Any) -> Any:
+        request, prepared = plain(*args)
+        made.append(prepared)
+        return request, prepared
+
+    plain = RequestBuilder.build
+    monkeypatch.setattr(RequestBuilder, "build", build)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -415,15 +421,45 @@ async def test_what_is_usual_is_made_from_a_template(
             writer.write(response(b"ok"))
 
     server = await raw_server(script)
-    async with wherry.ClientSession(
-        headers={"X-Session": "1"}, middlewares=[middleware]
-    ) as session:
+    async with wherry.ClientSession(headers={"X-Session": "1"}) as session:
         session.cookie_jar.update_cookies({"a": "b"})
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             async with session.request(method, server.url, **options) as reply:
                 assert reply.status == 200
         assert all(made)
         assert len(made) == 5
+
+
+async def test_what_a_middleware_changes_is_sent_and_what_it_leaves_is_not_built_again(
+    raw_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was prepared is kept beside the request, and dropped where that has changed."""
+    heads: list[bytes] = []
+    built: list[Any] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(response(b"ok"))
+
+    async def middleware(request: wherry.ClientRequest, handler: Any) -> wherry.ClientResponse:
+        if request.url.path == "/changed":
+            request.headers["X-Added"] = "yes"
+        return await handler(request)
+
+    def head_for(request: Any, *args: Any) -> Any:
+        built.append(request.url.path)
+        return plain(request, *args)
+
+    plain = attempt._head_for
+    monkeypatch.setattr(attempt, "_head_for", head_for)
+    server = await raw_server(script)
+    async with wherry.ClientSession(middlewares=[middleware]) as session:
+        for path in ("/left", "/changed", "/left"):
+            async with session.get(server.url + path) as reply:
+                assert reply.status == 200
+    assert built == ["/changed"]
+    assert [b"X-Added: yes" in head for head in heads] == [False, True, False]
 
 
 async def test_what_is_made_with_fewer_calls_lacks_nothing(raw_server: Start) -> None:
@@ -437,12 +473,12 @@ async def test_what_is_made_with_fewer_calls_lacks_nothing(raw_server: Start) ->
 
     server = await raw_server(script)
     async with wherry.ClientSession() as session:
-        request = session._builder.build(
+        _, prepared = session._builder.build(
             Hop("GET", "http://h.test/", None, None, None), NO_OPTIONS, None
         )
-        assert request._ready is not None
+        assert prepared is not None
         for name in RequestHead.__slots__:
-            getattr(request._ready[1], name)
+            getattr(prepared[1], name)
         session._builder.resolve_url(f"{server.url}/")  # its origin is plain from now on
         made = await session.get(f"{server.url}/")
         assert "_url" not in made.__dict__  # or it was made by its `__init__`

@@ -93,8 +93,6 @@ class ClientRequest(metaclass=WatchedClass):
     proxy_auth: BasicAuth | None = None
     proxy_headers: LooseHeaders | None = None
     hops: tuple[ProxyHop, ...] = ()  # the proxies to pass, in order
-    # (route, head) of a request that was made from a template, until something of it is changed.
-    _ready: tuple[Route, RequestHead] | None = None
     # What a middleware answers proxies with (`connect_request.ProxyAnswer`).
     _proxy_answer: Any = None
     _limits: Any = None  # what the response's head may hold (`Limits`), None for the usual
@@ -204,7 +202,13 @@ class ClientRequest(metaclass=WatchedClass):
 
     def is_as(self, built: ClientRequest) -> bool:
         """Whether nothing of a request was changed since it was like `built`."""
-        return self.__dict__ == built.__dict__
+        mine, before = self.__dict__, built.__dict__
+        if len(mine) != len(before):
+            # A URL that was a text is made when somebody looks at it, which changes nothing.
+            for name in ("url", "original_url"):
+                if name in mine:
+                    getattr(built, name)
+        return mine == before
 
     # --- taking in what the user said -------------------------------------------------------------
 

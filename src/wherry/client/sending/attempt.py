@@ -21,6 +21,7 @@ from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
 from wherry.client.sending.acquire import acquire
 from wherry.client.sending.request_builder import route_for
+from wherry.client.sending.request_template import PreparedRequest
 from wherry.client.sending.retry_rules import failed, leave
 from wherry.client.sending.upload import upload_body
 from wherry.client.session_defaults import SessionDefaults
@@ -38,6 +39,7 @@ async def send(
     defaults: SessionDefaults,
     options: RequestOptions,
     timeout: ClientTimeout,
+    prepared: PreparedRequest | None = None,
     acquired: AcquiredConnection | None = None,
 ) -> ClientResponse:
     """Carry one request over one connection until the response's head is here.
@@ -52,6 +54,7 @@ async def send(
         defaults: What its session was told.
         options: What the program said of it.
         timeout: Of which the limits for connecting and for reading count here.
+        prepared: Its way and its head, where a template has made them.
         acquired: The connection of a request whose class has its own `send`: that calls back here
             for the rest (`_send_by_class`).
 
@@ -74,8 +77,11 @@ async def send(
         started = connected = monotonic()
         exchange = upload = timings = None
         as_built = not defaults.asks_connector and connector.alternatives is None
-        plan = request._ready if as_built else await _learned_plan(request, defaults, connector)
-        route, head = plan or _planned(request, defaults, connector)
+        route, head = (
+            prepared
+            if prepared is not None and as_built
+            else await _plan(request, defaults, connector, prepared)
+        )
         pool = None if route is None else connector.pool
         connection = None if route is None or acquired is not None else pool.take(route)
         if connection is None or traces is not None:
@@ -122,21 +128,11 @@ async def send(
     return response
 
 
-async def _learned_plan(
-    request: ClientRequest, defaults: SessionDefaults, connector: Any
-) -> tuple[Route | None, RequestHead | None]:
-    """`_planned` where the route depends on what the connector learns: first the DNS may say
-    whether the origin speaks HTTP/3.
-    """
-    hints = None if defaults.asks_connector else connector.record_hints
-    if hints is not None and request.url.scheme == "https" and not connector.overrides_connect:
-        route, _ = request._ready or (route_for(request, connector), None)
-        await hints.wait_for(route)
-    return _planned(request, defaults, connector)
-
-
-def _planned(
-    request: ClientRequest, defaults: SessionDefaults, connector: Any
+async def _plan(
+    request: ClientRequest,
+    defaults: SessionDefaults,
+    connector: Any,
+    prepared: PreparedRequest | None,
 ) -> tuple[Route | None, RequestHead | None]:
     """The route of a request and its head, as far as they are known before there is a connection.
 
@@ -146,8 +142,10 @@ def _planned(
     """
     if defaults.asks_connector or connector.overrides_connect:
         return None, None
-    route, head = request._ready or (route_for(request, connector), None)
+    route, head = prepared or (route_for(request, connector), None)
     if connector.alternatives is not None and request.url.scheme == "https":
+        if (hints := connector.record_hints) is not None:
+            await hints.wait_for(route)  # the DNS may say whether the origin speaks HTTP/3
         route = connector.preferred_route(route)
     if head is None and not (request.sends_itself or connector.shows_requests):
         head = _head_for(request, route, connector.pool, None)
@@ -200,7 +198,7 @@ async def _send_by_class(
     )
     acquired = acquired._replace(response=response)
     answer: ClientResponse = await HOOKS.requests.send(
-        request, acquired, lambda: send(request, defaults, options, timeout, acquired)
+        request, acquired, lambda: send(request, defaults, options, timeout, None, acquired)
     )
     if defaults.starts_responses:
         await HOOKS.requests.start(answer)
@@ -369,7 +367,7 @@ class Sender:
     body would hold its connection, and with it the place that the next try may be waiting for.
     """
 
-    __slots__ = ("_built", "_defaults", "_last", "_options", "_timeout")
+    __slots__ = ("_built", "_defaults", "_last", "_options", "_prepared", "_timeout")
 
     def __init__(
         self,
@@ -377,18 +375,23 @@ class Sender:
         options: RequestOptions,
         timeout: ClientTimeout,
         built: ClientRequest,
+        prepared: PreparedRequest | None,
     ) -> None:
         self._defaults = defaults
         self._options = options
         self._timeout = timeout
         self._built = built  # the request as it was before the middlewares
+        self._prepared = prepared
         self._last: ClientResponse | None = None
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
-        if request._ready is not None and not request.is_as(self._built):
-            request._ready = None  # a middleware has changed it
+        # What was encoded holds as long as no middleware has changed the request.
+        if self._prepared is not None and not request.is_as(self._built):
+            self._prepared = None
         last = self._last
         if last is not None and not last.closed:
             last.release()
-        self._last = response = await send(request, self._defaults, self._options, self._timeout)
+        self._last = response = await send(
+            request, self._defaults, self._options, self._timeout, self._prepared
+        )
         return response

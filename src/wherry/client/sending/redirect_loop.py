@@ -19,6 +19,7 @@ from wherry.client.response import ClientResponse
 from wherry.client.sending.attempt import Sender, max_body_size, send
 from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, Hop, next_hop
 from wherry.client.sending.request_builder import RequestBuilder
+from wherry.client.sending.request_template import PreparedRequest
 from wherry.client.sending.retry_rules import may_try_again
 from wherry.client.session_defaults import SessionDefaults
 from wherry.client.timeouts import ClientTimeout
@@ -56,13 +57,15 @@ async def follow(
         await emit_start(hop, hop.headers, traces)
     tries = 1
     while True:
-        request = builder.build(hop, options, traces)
+        request, prepared = builder.build(hop, options, traces)
         request._timeout = timeout
         try:
             if middlewares:
-                response = await _through(middlewares, request, defaults, options, timeout)
+                response = await _through(
+                    middlewares, request, defaults, options, timeout, prepared
+                )
             else:
-                response = await send(request, defaults, options, timeout)
+                response = await send(request, defaults, options, timeout, prepared)
         except (ClientConnectionError, ClientResponseError) as exc:
             if not may_try_again(exc, tries, request.payload):
                 if history and isinstance(exc, ClientResponseError) and not exc.history:
@@ -100,9 +103,10 @@ def _through(
     defaults: SessionDefaults,
     options: RequestOptions,
     timeout: ClientTimeout,
+    prepared: PreparedRequest | None,
 ) -> Awaitable[ClientResponse]:
     request._max_body_size = max_body_size(defaults, options)
-    sender = Sender(defaults, options, timeout, request.copy())
+    sender = Sender(defaults, options, timeout, request.copy(), prepared)
     return build_client_middlewares(sender, middlewares)(request)
 
 

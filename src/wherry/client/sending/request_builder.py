@@ -25,7 +25,7 @@ from wherry.client.origin import base_origin_of
 from wherry.client.plain_urls import is_plain_target, plain_origin, plain_query
 from wherry.client.request import ClientRequest
 from wherry.client.sending.redirect_rules import Hop
-from wherry.client.sending.request_template import USUAL_METHODS, RequestTemplate
+from wherry.client.sending.request_template import USUAL_METHODS, PreparedRequest, RequestTemplate
 from wherry.client.session_defaults import SessionDefaults
 from wherry.connect.connector import BaseConnector
 from wherry.connect.route import Route
@@ -88,13 +88,17 @@ class RequestBuilder:
             raise RuntimeError("Session is closed")
         return connector
 
-    def build(self, hop: Hop, options: RequestOptions, traces: Any) -> ClientRequest:
-        """A new `ClientRequest` for one hop of a chain of redirects; each try has its own."""
+    def build(
+        self, hop: Hop, options: RequestOptions, traces: Any
+    ) -> tuple[ClientRequest, PreparedRequest | None]:
+        """A new `ClientRequest` for one hop of a chain of redirects, and its way and head where a
+        template has made them; each try has its own.
+        """
         defaults = self.defaults
         usual = options.usual and defaults.is_plain and hop.trusted and hop.method in USUAL_METHODS
         connector = defaults.connector
         if not usual or connector is None or connector.shows_requests:
-            return self._make_request(hop, options, traces=traces)
+            return self._make_request(hop, options, traces=traces), None
         version = getversion(defaults.headers_any)
         if version != self._templates_version:
             self._templates.clear()
@@ -110,14 +114,17 @@ class RequestBuilder:
             if len(self._templates) >= _MOST_TEMPLATES:
                 self._templates.clear()
             template = self._templates[key] = self._new_template(hop.method, hop.url)
-        request = None
         if template is not None:
             jar = defaults.cookie_jar
             # Without cookies nobody needs the URL.
             none = type(jar) is CookieJar and jar.is_empty()
             cookies = "" if none else self._cookies_for(hop.url)
-            request = template.request(hop, self._session(), cookies, traces)
-        return request or self._make_request(hop, options, traces=traces)
+            made: tuple[ClientRequest, PreparedRequest] | None = template.request(
+                hop, self._session(), cookies, traces
+            )
+            if made is not None:
+                return made
+        return self._make_request(hop, options, traces=traces), None
 
     def _new_template(self, method: str, url: URL) -> RequestTemplate | None:
         """What requests to the origin of `url` have in common; None where that is not enough."""

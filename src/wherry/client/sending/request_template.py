@@ -27,6 +27,10 @@ from wherry.connect.route import Route
 from wherry.protocol.heads import FieldBlock, RequestHead
 from wherry.types import LooseHeaders
 
+# A request's way and what is sent on it: kept beside the request, and dropped where a middleware
+# has changed that.
+PreparedRequest = tuple[Route, RequestHead]
+
 # Methods whose requests are often the same but for what they carry.
 USUAL_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 # Sets of shared fields that requests say anew; a program has one or two.
@@ -125,7 +129,9 @@ class RequestTemplate:
         at_proxy = route.forward is not None or told_proxy
         return usual and head.version is None and not (own or at_proxy)
 
-    def request(self, hop: Hop, session: Any, cookies: str, traces: Any) -> ClientRequest | None:
+    def request(
+        self, hop: Hop, session: Any, cookies: str, traces: Any
+    ) -> tuple[ClientRequest, PreparedRequest] | None:
         """The request of `hop`, with its route and its head.
 
         Args:
@@ -171,14 +177,13 @@ class RequestTemplate:
             attributes["original_url"] = url
             attributes["url"] = url = url.with_fragment(None) if url.raw_fragment else url
             target = target_of(url)
-        attributes["_ready"] = self._route, template._head.from_template(target, fields, body)
         if auth is not None:
             attributes["auth"] = auth
         if payload is not None:
             attributes["_body"] = payload
         if traces is not None:
             attributes["_traces"] = traces
-        return made
+        return made, (self._route, template._head.from_template(target, fields, body))
 
     def _variant(self, replaced: frozenset[str]) -> RequestTemplate:
         """The template for requests that say these shared fields themselves."""
