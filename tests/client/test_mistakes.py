@@ -191,7 +191,9 @@ async def test_a_body_that_is_read_too_late(raw_server: Start) -> None:
 
 
 def test_no_loop_and_another_loop() -> None:
-    with pytest.raises(RuntimeError, match=r"ClientSession inside a coroutine.*asyncio\.run"):
+    with pytest.raises(
+        RuntimeError, match=r"ClientSession inside a coroutine.*asyncio\.run.*wherry\.sync"
+    ):
         wherry.ClientSession()
 
     async def make() -> wherry.ClientSession:
@@ -216,9 +218,9 @@ def test_no_loop_and_another_loop() -> None:
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("get", "session.get(url)"),
+        ("get", "wherry.sync.get(url)"),
         ("post", "session.post(url)"),
-        ("Session", "wherry.ClientSession"),
+        ("Session", "wherry.sync.Session"),
         ("AsyncClient", "wherry.ClientSession"),
         ("Timeout", "wherry.ClientTimeout"),
         ("HTTPStatusError", "wherry.ClientResponseError"),

@@ -121,8 +121,8 @@ _OF_SESSIONS_ATTRIBUTES = {
 }
 _NAMES = {
     "AsyncClient": "wherry.ClientSession",
-    "Client": "wherry.ClientSession",
-    "Session": "wherry.ClientSession",
+    "Client": "wherry.ClientSession, or wherry.sync.Session in a script",
+    "Session": "wherry.ClientSession, or wherry.sync.Session in a script",
     "Timeout": "wherry.ClientTimeout",
     "Limits": "wherry.TCPConnector(limit=..., limit_per_host=...)",
     "HTTPError": "wherry.ClientError, or wherry.ClientResponseError for a status",
@@ -185,8 +185,8 @@ def name_hint(name: str) -> str:
     """What to say of a name that the package has not, and another client has."""
     if name in _VERBS:
         return (
-            f": `async with wherry.ClientSession() as session: await session.{name}(url)`, or "
-            f"`async with wherry.request({name.upper()!r}, url)` for one request"
+            f": `async with wherry.ClientSession() as session: await session.{name}(url)` in a "
+            f"coroutine, `wherry.sync.{name}(url)` in a script"
         )
     ours = _NAMES.get(name)
     return "" if ours is None else f": say {ours}"

@@ -585,7 +585,7 @@ def running_loop(name: str) -> asyncio.AbstractEventLoop:
     except RuntimeError:
         raise RuntimeError(
             f"no running event loop: make a {name} inside a coroutine (async def main(): ...), "
-            "which asyncio.run(main()) runs"
+            "which asyncio.run(main()) runs; scripts without one have wherry.sync"
         ) from None
 
 
