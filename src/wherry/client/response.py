@@ -18,7 +18,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from multidict import CIMultiDictProxy, MultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy
 from yarl import URL
 
 from wherry.body.charset import bom_encoding, known_charset, parse_mimetype
@@ -308,7 +308,11 @@ class ClientResponse(metaclass=WatchedClass):
             head = self._head
             headers = None if head is None else head.shown
             if headers is None:
-                headers = decoded_fields(self.raw_headers)
+                pairs = None if head is None or self._raw_headers else head.text_pairs()
+                if pairs is None:
+                    headers = decoded_fields(self.raw_headers)
+                else:
+                    headers = CIMultiDictProxy(CIMultiDict(pairs))
                 if head is not None:
                     head.shown = headers
             self._headers = headers

@@ -200,6 +200,10 @@ class ResponseHead:
                 return value
         return None
 
+    def text_pairs(self) -> list[tuple[str, str]] | None:
+        """Names and values as text, where a head gives them quicker than by `raw`; else None."""
+        return None
+
     def get_all(self, name: bytes) -> list[bytes]:
         """All values of the field `name` (lower case), in order."""
         length = len(name)

@@ -117,6 +117,13 @@ class MatchedHead(ResponseHead):
         found = _finder(name)(self._data, self._fields_at - 2)
         return None if found is None else found[1].rstrip(b" \t")
 
+    def text_pairs(self) -> list[tuple[str, str]]:
+        """Names and values, decoded together: no character goes over a line's end."""
+        lines = self._data[self._fields_at : -4].decode("utf-8", "surrogateescape").split("\r\n")
+        return [
+            (name, value.strip(" \t")) for name, _, value in [line.partition(":") for line in lines]
+        ]
+
     def __getattr__(self, name: str) -> RawHeaders:
         # Python comes here only for a slot that was not filled.
         if name == "raw":
