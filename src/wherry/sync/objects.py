@@ -85,6 +85,53 @@ class Stream(Held[wherry.StreamReader]):
     def __iter__(self) -> Iterator[bytes]:
         return Pieces(aiter(self._inner))
 
+    def feed_eof(self) -> None:
+        """The framing has ended: nothing follows."""
+        return call(self._inner.feed_eof)
+
+    def begin_http_chunk_receiving(self) -> None:
+        """An HTTP/1.1 chunk begins.
+
+        Raises:
+            RuntimeError: Data came before the first chunk.
+        """
+        return call(self._inner.begin_http_chunk_receiving)
+
+    def end_http_chunk_receiving(self) -> None:
+        """An HTTP/1.1 chunk ended; `readchunk` tells where.
+
+        Raises:
+            RuntimeError: No chunk had begun.
+        """
+        return call(self._inner.end_http_chunk_receiving)
+
+    def chunk_ended(self) -> None:
+        """An HTTP/1.1 chunk ended, said by a connection that does not tell where chunks begin."""
+        return call(self._inner.chunk_ended)
+
+    def lend(self, data: memoryview, stop: bool) -> bool:
+        """Take in a piece that stays where it is; False if nobody waits for it, or it must be
+        decoded or kept.
+
+        Args:
+            data: The piece; `keep_lent` must be called before it is changed or anything else is
+                fed.
+            stop: Pause the connection until the reader has taken from it.
+        """
+        return call(self._inner.lend, data, stop)
+
+    def keep_lent(self) -> bool:
+        """Copy what was lent and not read; whether there was anything."""
+        return call(self._inner.keep_lent)
+
+    def on_eof(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the last byte has arrived, at once if it has."""
+        return call(self._inner.on_eof, callback)
+
+    def wait_eof(self) -> None:
+        """Wait until the last byte has arrived; somebody else must read when the body is large."""
+        return wait_for(self._inner.wait_eof())
+
     @property
     def total_bytes(self) -> int:
         """How many bytes of the body there were so far, after decoding."""
@@ -175,53 +222,6 @@ class Stream(Held[wherry.StreamReader]):
             RuntimeError: A coroutine is waiting for data.
         """
         return call(self._inner.read_nowait, n)
-
-    def lend(self, data: memoryview, stop: bool) -> bool:
-        """Take in a piece that stays where it is; False if nobody waits for it, or it must be
-        decoded or kept.
-
-        Args:
-            data: The piece; `keep_lent` must be called before it is changed or anything else is
-                fed.
-            stop: Pause the connection until the reader has taken from it.
-        """
-        return call(self._inner.lend, data, stop)
-
-    def keep_lent(self) -> bool:
-        """Copy what was lent and not read; whether there was anything."""
-        return call(self._inner.keep_lent)
-
-    def feed_eof(self) -> None:
-        """The framing has ended: nothing follows."""
-        return call(self._inner.feed_eof)
-
-    def begin_http_chunk_receiving(self) -> None:
-        """An HTTP/1.1 chunk begins.
-
-        Raises:
-            RuntimeError: Data came before the first chunk.
-        """
-        return call(self._inner.begin_http_chunk_receiving)
-
-    def end_http_chunk_receiving(self) -> None:
-        """An HTTP/1.1 chunk ended; `readchunk` tells where.
-
-        Raises:
-            RuntimeError: No chunk had begun.
-        """
-        return call(self._inner.end_http_chunk_receiving)
-
-    def chunk_ended(self) -> None:
-        """An HTTP/1.1 chunk ended, said by a connection that does not tell where chunks begin."""
-        return call(self._inner.chunk_ended)
-
-    def on_eof(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when the last byte has arrived, at once if it has."""
-        return call(self._inner.on_eof, callback)
-
-    def wait_eof(self) -> None:
-        """Wait until the last byte has arrived; somebody else must read when the body is large."""
-        return wait_for(self._inner.wait_eof())
 
 
 class Response(HeldResponse):

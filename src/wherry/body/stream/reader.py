@@ -463,7 +463,12 @@ class StreamReader:
         read; they stay to be read.
         """
         raw = self._raw
-        if raw is None or self._cursor or self._buffer is not None or self._exception is not None:
+        if (
+            raw is None
+            or self._cursor
+            or self._buffer is not NOTHING_READY
+            or self._exception is not None
+        ):
             return b""
         if self.decoder is None:
             return b"".join(raw[:size])[:size]
