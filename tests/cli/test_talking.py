@@ -52,12 +52,6 @@ class Terminal:
         return self.process.wait(30)
 
 
-@pytest.fixture
-def readline():
-    pytest.importorskip("readline", reason="this Python has no readline: see CONTRIBUTING")
-
-
-@pytest.mark.usefixtures("readline")
 def test_lines_are_edited_and_kept(wherry_server, tmp_path):
     url = wherry_server.url("/ws/echo", scheme="ws")
     env = {"XDG_CONFIG_HOME": str(tmp_path)}
