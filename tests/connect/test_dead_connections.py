@@ -256,7 +256,7 @@ async def test_what_is_under_way_goes_on_and_the_connection_ends_after_it(
     give_up(monkeypatch, first)
     assert peer.connection.capacity == 0
     assert "doubt" in repr(peer.connection)
-    while not peer.connection.control.draining:
+    while not peer.connection.is_draining:
         await asyncio.sleep(0)
     peer.say(peer.head(3, OK), peer.data(3, b"late", end=True))
     assert (other.complete, sink.data) == (True, b"late")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from enum import Enum
 from itertools import count
 from time import monotonic
 from typing import Any, ClassVar, Protocol
@@ -20,6 +19,16 @@ from typing import Any, ClassVar, Protocol
 from wherry.errors import ClientConnectionResetError
 from wherry.protocol.debug_log import HTTP1, RoomLog
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
+from wherry.protocol.states import (
+    ACTIVE,
+    CLOSED,
+    DRAIN,
+    DRAINING,
+    IDLE,
+    NEW,
+    ConnectionState,
+    Moves,
+)
 from wherry.types import HttpVersion, RawHeaders
 
 
@@ -335,16 +344,6 @@ def not_started(reason: str) -> ClientConnectionResetError:
     return error
 
 
-class ConnectionState(Enum):
-    """Where a connection is in its life, for people who look for a fault."""
-
-    NEW = "new"  # it has carried nothing yet
-    IDLE = "idle"
-    ACTIVE = "active"
-    DRAINING = "draining"  # nothing starts any more; what is under way goes on
-    CLOSED = "closed"  # or on its way to that: nothing is under way
-
-
 _numbers = count(1)
 
 
@@ -370,6 +369,7 @@ class Connection(ABC):
         "owner",
         "reserved",
         "route",
+        "state",
         "timings",
         "version",
     )
@@ -383,6 +383,8 @@ class Connection(ABC):
         self.loop: asyncio.AbstractEventLoop = loop
         self.version: HttpVersion = version
         self.capacity: int = capacity
+        #: Where it is in its life; `_move` changes it.
+        self.state: ConnectionState = NEW
         #: Which connection of this process it is, for people who look for a fault.
         self.number: int = next(_numbers)
         self.exchanges: int = 0  # that it has carried or carries
@@ -416,34 +418,28 @@ class Connection(ABC):
         return False
 
     @property
-    @abstractmethod
     def is_idle(self) -> bool:
         """No exchange is under way."""
+        return self.state is not ACTIVE and self.state is not DRAINING
 
     @property
     def is_draining(self) -> bool:
         """Whether exchanges that are under way are the last."""
-        return False
+        return self.state is DRAINING
 
-    @property
-    def state(self) -> ConnectionState:
-        """Where the connection is in its life."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return ConnectionState.CLOSED
-        if not self.is_idle:
-            return ConnectionState.DRAINING if self.is_draining else ConnectionState.ACTIVE
-        return ConnectionState.IDLE if self.exchanges else ConnectionState.NEW
+    def _move(self, moves: Moves) -> None:
+        """Go where an event leads; see `states`."""
+        self.state = moves[self.state]
 
     def __repr__(self) -> str:
         state = self.state
         said = [f"exchanges={self.exchanges}"]
-        if state is ConnectionState.IDLE:
+        if state is IDLE:
             said.append(f"for {max(monotonic() - self.idle_since, 0.0):.1f} s")
         if self.reserved:
             said.append(f"reserved={self.reserved}")
         said += self._more_to_say()
-        if (transport := self.transport) is not None and state is not ConnectionState.CLOSED:
+        if (transport := self.transport) is not None and state is not CLOSED:
             said.append(f"peer={transport.get_extra_info('peername')!r}")
         return f"<{type(self).__name__} #{self.number} {self.route} {state.value} {' '.join(said)}>"
 
@@ -460,6 +456,8 @@ class Connection(ABC):
         self.capacity = 0
         if self.is_idle:
             self.close()
+        else:
+            self._move(DRAIN)
 
     def carry_at_most(self, exchanges: int) -> None:
         """Carry no more than so many exchanges, at least one, where many can be under way at a

@@ -28,6 +28,7 @@ from wherry.protocol.connection import (
     TunnelReceiver,
 )
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
+from wherry.protocol.states import CLOSE, CLOSED, START
 from wherry.types import HttpVersion11, RawHeaders
 
 __all__ = ("InProcessConnection", "InProcessExchange", "Serve", "reason_of")
@@ -226,7 +227,7 @@ class InProcessConnection(Connection):
             is cancelled.
     """
 
-    __slots__ = ("_closed", "_exchange", "_outlives", "_serve", "_task", "_tasks")
+    __slots__ = ("_exchange", "_outlives", "_serve", "_task", "_tasks")
 
     owner: ConnectionOwner | None
 
@@ -246,9 +247,9 @@ class InProcessConnection(Connection):
         self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
         self._exchange: InProcessExchange | None = None
-        self._closed = False
 
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
+        self._move(START)
         self.capacity = 0
         self.exchanges: int = 1
         self._exchange = exchange = InProcessExchange(self, sink, head)
@@ -282,16 +283,12 @@ class InProcessConnection(Connection):
             )
 
     def is_usable(self) -> bool:
-        return not self._closed and self.capacity > 0
-
-    @property
-    def is_idle(self) -> bool:
-        return self._exchange is None or self._closed
+        return self.state is not CLOSED and self.capacity > 0
 
     def close(self) -> None:
-        if self._closed:
+        if self.state is CLOSED:
             return
-        self._closed = True
+        self._move(CLOSE)
         self.capacity: int = 0
         if self._exchange is not None:
             self._exchange.cancel()

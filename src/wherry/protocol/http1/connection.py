@@ -38,6 +38,7 @@ from wherry.protocol.http1.head_pattern import MOST_LINES, MatchedHead, match_he
 from wherry.protocol.http1.parser import LINE_END, Http1Parsing, keep_alive_seconds
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
+from wherry.protocol.states import ACTIVE, CLOSE, CLOSED, DRAIN, DRAINING, FINISH, IDLE, NEW, START
 from wherry.protocol.write_gate import WriteGate
 from wherry.redaction import shown_head
 
@@ -67,7 +68,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         "_fresh",
         "_head_size",
         "_lasts",
-        "_open",
         "_own_limits",
         "_poll",
         "_tunnel",
@@ -80,7 +80,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(loop, limits, receive_buffer(loop))
         self._own_limits = limits
-        self._open = False
         self._lasts: float | None = None  # seconds that the server keeps it idle
         self._fresh = False  # nothing of the answer has come
         self._head_size = 0
@@ -96,18 +95,10 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     def transport(self) -> asyncio.Transport | None:
         return self._transport
 
-    @property
-    def is_idle(self) -> bool:
-        return self.exchange is None and self._tunnel is None
-
     def is_usable(self) -> bool:
         transport = self._transport
-        if (
-            transport is None
-            or not self._open
-            or self.exchange is not None
-            or transport.is_closing()
-        ):
+        state = self.state
+        if transport is None or (state is not IDLE and state is not NEW) or transport.is_closing():
             return False
         lasts = self._lasts
         if lasts is not None and monotonic() - self.idle_since > lasts - LAST_SECOND:
@@ -125,7 +116,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             read_now = getattr(transport, "read_now", None)
             if read_now is not None:
                 read_now()
-            return not self._open or transport.is_closing()
+            return self.state is CLOSED or transport.is_closing()
         sock = transport.get_extra_info("socket")
         if sock is None or _new_poll is None:
             return False
@@ -135,13 +126,15 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
 
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
         transport = self._transport
-        if transport is None or not self._open:
+        state = self.state
+        if transport is None or state is CLOSED:
             raise not_started(f"Connection to {self._peer()} is closed")
-        if self.exchange is not None:
+        if state is ACTIVE or state is DRAINING:
             raise RuntimeError("HTTP/1.1 carries one exchange at a time")
         data = head.encoded_http1
         if data is None:
             data = head.encoded_http1 = encode_head(head)
+        self.state = START[state]
         self.capacity = 0
         exchange = Http1Exchange(self, sink, self.exchanges > 0)
         exchange._ended = not head.streamed
@@ -219,7 +212,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._open = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
         buffer = self._buffer
@@ -279,7 +271,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if HTTP1.on:
             exchange.log_complete()
         owner = self.owner
-        if self._open and owner is not None and exchange._ended:
+        if self.state is ACTIVE and owner is not None and exchange._ended:
+            self.state = FINISH[ACTIVE]
             self._lasts = head.keep_alive
             self.capacity = 1
             owner.connection_available(self)
@@ -409,7 +402,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             # they are.
             read_remaining(self._transport, self._receive_for_tunnel)
         elif exc is not None and self.exchange is not None and not self._paused:
-            self._open, self._borrower = False, None
+            self._move(DRAIN)  # whatever ends now, nothing starts
+            self._borrower = None
             read_remaining(self._transport, self._receive)
         self._ended(exc)
         self._transport = None
@@ -462,9 +456,10 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             self._keep_alive
             and not self._surplus
             and exchange.request_ended
-            and self._open
+            and self.state is ACTIVE
             and self.owner is not None
         ):
+            self._move(FINISH)
             self._lasts = head.keep_alive
             self.capacity = 1
             self.owner.connection_available(self)
@@ -474,7 +469,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     def _ended(self, exc: Exception | None) -> None:
         """The peer has closed its side: whole bodies end here, cut ones fail."""
         self.capacity = 0
-        self._open = False
+        self._move(CLOSE)
         exchange = self.exchange
         if exchange is None:
             return
@@ -494,7 +489,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         """The peer does not speak HTTP: nothing on this transport can be trusted from here on."""
         exchange, self.exchange = self.exchange, None
         self.capacity = 0
-        self._open = False
+        self._move(CLOSE)
         if exchange is not None:
             if exchange.head is None:
                 exchange.fail(error)
@@ -511,7 +506,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if HTTP1.on:
             HTTP1.say("#%s carries no more", self.number)
         self.capacity = 0
-        self._open = False
+        self._move(CLOSE)
         self._close_once()
 
     def _close_once(self) -> None:
@@ -522,7 +517,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
 
     def _retire(self, error: ClientConnectionError) -> None:
         self.capacity: int = 0
-        self._open = False
+        self._move(CLOSE)
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.fail(error)

@@ -44,6 +44,7 @@ from wherry.protocol.http2.state import Control
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.line_progress import LineProgress, line_progress
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
+from wherry.protocol.states import ACTIVE, CLOSE, CLOSED, DRAIN, DRAINING, FINISH, START
 from wherry.types import HttpVersion20
 
 # RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.
@@ -127,19 +128,11 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         said = [f"streams={self._active}", f"places={self.capacity}"]
         return [*said, "in doubt"] if self._check is not None else said
 
-    @property
-    def is_draining(self) -> bool:
-        return self.control.draining
-
     # --- what the pool and the pipeline see -------------------------------------------------------
 
     @property
     def transport(self) -> asyncio.Transport | None:
         return self._transport
-
-    @property
-    def is_idle(self) -> bool:
-        return not self._active
 
     @property
     def carries_tunnels(self) -> bool:
@@ -183,6 +176,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             tunnelled=head.upgrade is not None,
             limits=head.limits or self._limits,
         )
+        if not self._active:
+            self.state = START[self.state]
         self.capacity -= 1
         self.exchanges += 1
         self._active += 1
@@ -225,13 +220,6 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     def carry_at_a_time(self, exchanges: int) -> None:
         self._at_a_time = min(self._at_a_time, exchanges)
         self.capacity = min(self.capacity, self._at_a_time)
-
-    def retire(self) -> None:
-        """No exchange starts any more; the connection closes when those under way have ended."""
-        self.control.draining = True
-        self.capacity = 0
-        if not self._active:
-            self.close()
 
     def close(self) -> None:
         self._end_all(ClientConnectionError("Connection closed"))
@@ -324,7 +312,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         if exc is not None and self.streams:
             # RFC 9113 9.1: a write has failed, but the server may have answered before it closed.
             self.capacity = 0
-            self.control.draining = True  # whatever ends now, nothing starts
+            self._move(DRAIN)  # whatever ends now, nothing starts
             read_remaining(self._transport, self._reader.receive)
         self._lose(exc)
         self._transport = self.sender.transport = None
@@ -370,6 +358,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     def give_back(self, last_stream_id: int, reason: str, *, orderly: bool) -> None:
         """GOAWAY: streams after the last one were not and will not be processed (RFC 9113 6.8)."""
         self.capacity = 0
+        if self._active:
+            self._move(DRAIN)
         if HTTP2.on:
             HTTP2.say("#%s < %s, the last stream is %s", self.number, reason, last_stream_id)
         refused = [
@@ -454,14 +444,16 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         if self.streams.pop(exchange.stream_id, None) is None:
             self._held = [entry for entry in self._held if entry[0] is not exchange]
         self._active -= 1
+        if not self._active and self.state is ACTIVE:
+            self.state = FINISH[ACTIVE]
         self.sender.forget(exchange)
         self._make_place()
 
     def _make_place(self) -> None:
         control = self.control
-        if control.ended:
+        if self.state is CLOSED:
             return
-        if control.draining:
+        if self.state is DRAINING:
             if not self._active:
                 if self._given_up:
                     self.abort()
@@ -524,7 +516,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self._held = []
         self._active = 0
         self.capacity = 0
-        self.control.ended = True
+        self._move(CLOSE)
         return exchanges
 
     # --- whether the peer is there ----------------------------------------------------------------

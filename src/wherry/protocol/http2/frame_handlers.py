@@ -105,7 +105,6 @@ def _on_goaway(reader: Reader, stream_id: int, flags: int, payload: bytes) -> No
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"GOAWAY raises its last stream to {last}")
     reader.count_no_progress()
     control.last_stream_id = last
-    control.draining = True
     control.goaway = f"GOAWAY {code_name(code)}"
     if debug:
         control.goaway += f" {debug[:100]!r}"

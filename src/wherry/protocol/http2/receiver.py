@@ -38,6 +38,7 @@ from wherry.protocol.http2.keepalive import KeepAlive
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import ClosedStreams, Control, check_expected
 from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits
+from wherry.protocol.states import CLOSED
 from wherry.protocol.stream_tunnel import EarlySink
 
 # A read up to this size is copied whole: slices of bytes are cheaper than those of a view.
@@ -160,7 +161,8 @@ class Reader:
         self._tuner.stop()
 
     def receive(self, data: memoryview | bytes) -> None:
-        if self.control.ended:
+        connection = self._connection
+        if connection is None or connection.state is CLOSED:
             return
         if self.alive is not None:
             self.alive.silent = False
@@ -173,8 +175,7 @@ class Reader:
             rest.clear()
         elif len(data) <= _COPY_SIZE:
             data = bytes(data)
-        position = 0
-        size = len(data)
+        position, size = 0, len(data)
         control = self.control
         try:
             while True:
@@ -207,12 +208,12 @@ class Reader:
                         else:
                             action(self, stream_id, flags, bytes(data[start:end]))
                 except StreamFault as fault:
-                    self._connection.stream_broken(stream_id, fault)
-                if control.ended:
+                    connection.stream_broken(stream_id, fault)
+                if connection.state is CLOSED:
                     return
                 position = end
         except ConnectionFault as fault:
-            self._connection.broken(fault)
+            connection.broken(fault)
             return
         if position < size:
             rest += data[position:]

@@ -40,8 +40,6 @@ class Control:
         "_block_stream",
         "_continuations",
         "connect_protocol",
-        "draining",
-        "ended",
         "expecting",
         "goaway",
         "last_stream_id",
@@ -56,8 +54,6 @@ class Control:
         self.expecting: int = FIRST_SETTINGS  # RFC 9113 3.4
         self.settings_seen: bool = False
         self.connect_protocol: bool = False
-        self.draining: bool = False  # no new streams
-        self.ended: bool = False  # nothing that comes is looked at
         self.goaway: str = ""  # what the server said
         self.last_stream_id: int = 2**31 - 1
         self._block = bytearray()

@@ -28,6 +28,7 @@ from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
 from wherry.protocol.http3.receiver import Receiver, StreamKeeper
 from wherry.protocol.http3.sender import Sender
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
+from wherry.protocol.states import ACTIVE, CLOSE, CLOSED, DRAIN, DRAINING, FINISH, START
 from wherry.types import HttpVersion30
 
 # What a stream may get whose reader has paused, in bytes.
@@ -81,8 +82,6 @@ class Http3Connection(StreamKeeper):
         "_asked_after",
         "_check",
         "_closed_waiter",
-        "_draining",
-        "_ended",
         "_engine",
         "_given_up",
         "_held",
@@ -120,8 +119,6 @@ class Http3Connection(StreamKeeper):
         self._active = 0
         self._next_id = 0
         self._last: int | None = None  # how many exchanges it may carry in all
-        self._draining = False
-        self._ended = False
         self._held: list[tuple[Http3Exchange, RequestHead]] = []  # tunnels that wait for SETTINGS
         self._held_back: set[Http3Exchange] = set()  # whose readers hold a whole window
         self._check: asyncio.TimerHandle | None = None  # while the server is in doubt
@@ -135,19 +132,11 @@ class Http3Connection(StreamKeeper):
         said = [f"streams={self._active}", f"places={self.capacity}"]
         return [*said, "in doubt"] if self._check is not None else said
 
-    @property
-    def is_draining(self) -> bool:
-        return self._draining
-
     # --- what the pool and the pipeline see -------------------------------------------------------
 
     @property
     def transport(self) -> asyncio.Transport | None:
         return cast("asyncio.Transport | None", self._transport)
-
-    @property
-    def is_idle(self) -> bool:
-        return not self._active
 
     def is_usable(self) -> bool:
         transport = self._transport
@@ -166,7 +155,7 @@ class Http3Connection(StreamKeeper):
 
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
         transport = self._transport
-        if transport is None or transport.is_closing() or self._ended:
+        if transport is None or transport.is_closing() or self.state is CLOSED:
             raise not_started(f"Connection to {self._peer()} is closed")
         if self.capacity <= 0:
             raise not_started(f"Connection to {self._peer()} takes no more streams")
@@ -181,6 +170,8 @@ class Http3Connection(StreamKeeper):
             limits=head.limits or self._limits,
         )
         sink.flow = exchange
+        if not self._active:
+            self.state = START[self.state]
         self.capacity -= 1
         self.exchanges += 1
         self._active += 1
@@ -222,18 +213,11 @@ class Http3Connection(StreamKeeper):
 
     @property
     def carries_tunnels(self) -> bool:
-        return self._receiver.offers_tunnels and not self._draining
+        return self._receiver.offers_tunnels and self.state is not DRAINING
 
     def carry_at_most(self, exchanges: int) -> None:
         super().carry_at_most(exchanges)
         self._last = exchanges
-
-    def retire(self) -> None:
-        """No exchange starts any more; the connection closes when those under way have ended."""
-        self._draining = True
-        self.capacity = 0
-        if not self._active:
-            self.close()
 
     def close(self) -> None:
         self._end(ClientConnectionError("Connection closed"))
@@ -299,7 +283,7 @@ class Http3Connection(StreamKeeper):
                 self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if self._held_back or self._ended:
+        if self._held_back or self.state is CLOSED:
             return
         self.events_arrived()
         self._make_place()
@@ -314,7 +298,7 @@ class Http3Connection(StreamKeeper):
         take, stream_data, held_back = engine.events(), self._receiver.stream_data, self._held_back
         more_places = False
         try:
-            while not held_back and not self._ended:
+            while not held_back and self.state is not CLOSED:
                 event = take()
                 if event is None:
                     break
@@ -329,7 +313,7 @@ class Http3Connection(StreamKeeper):
             self._broken(fault)
         if more_places:
             self._make_place()
-        if engine.end is not None and not self._ended:
+        if engine.end is not None and self.state is not CLOSED:
             self._lose(engine.end)
         if self._check is not None:
             self._note_answer(self._check)
@@ -352,19 +336,23 @@ class Http3Connection(StreamKeeper):
 
     def timer_passed(self, silence: float) -> None:
         """A timer was due, after so many seconds without a datagram."""
-        if self._engine.probes >= _MAX_PROBES and silence >= _MAX_SILENCE and not self._ended:
+        if (
+            self._engine.probes >= _MAX_PROBES
+            and silence >= _MAX_SILENCE
+            and self.state is not CLOSED
+        ):
             self._fail_all(f"{self._peer()} has not answered for {silence:.1f} seconds", None)
             if self._transport is not None:
                 self._transport.abort()
 
     def transport_failed(self, exc: OSError) -> None:
         """The socket reports that nobody is there."""
-        if not self._ended:
+        if self.state is not CLOSED:
             self._fail_all(f"the connection to {self._peer()} ended ({exc.strerror or exc})", None)
 
     def transport_closed(self) -> None:
         """The socket is closed."""
-        if not self._ended:
+        if self.state is not CLOSED:
             self._fail_all(f"the connection to {self._peer()} ended", None)
         self._transport = None
         if self._check is not None:
@@ -406,21 +394,23 @@ class Http3Connection(StreamKeeper):
                 return  # it was released before
             self._held = [entry for entry in self._held if entry[0] is not exchange]
         self._active -= 1
+        if not self._active and self.state is ACTIVE:
+            self.state = FINISH[ACTIVE]
         if self._sender.waiting:
             self._sender.forget(exchange)
         if self._held_back:
             self._let_go_on(exchange)
         # RFC 9000 4.6: the end of a stream makes no place for another; the server's word does.
-        if not self._active or self._draining:
+        if not self._active or self.state is DRAINING:
             self._make_place()
 
     def _make_place(self) -> None:
         """Say how many exchanges may start (RFC 9000 4.6: the server's limit counts all that ever
         did).
         """
-        if self._ended:
+        if self.state is CLOSED:
             return
-        if self._draining:
+        if self.state is DRAINING:
             if not self._active:
                 if self._given_up:
                     self.abort()
@@ -472,8 +462,9 @@ class Http3Connection(StreamKeeper):
             )
 
     def going_away(self, first_unprocessed: int) -> None:
-        self._draining = True
         self.capacity = 0
+        if self._active:
+            self._move(DRAIN)
         if HTTP3.on:
             HTTP3.say("#%s < GOAWAY, stream %s is not served", self.number, first_unprocessed)
         refused = [e for e in self.streams.values() if e.stream_id >= first_unprocessed]
@@ -526,7 +517,7 @@ class Http3Connection(StreamKeeper):
         self._held_back.clear()
         self._active = 0
         self.capacity = 0
-        self._ended = True
+        self._move(CLOSE)
         return exchanges
 
     # --- whether the server is there --------------------------------------------------------------
@@ -560,7 +551,7 @@ class Http3Connection(StreamKeeper):
         """Retire the connection: what is under way has time limits of its own.  Nobody is there for
         an orderly end.
         """
-        if self._ended:
+        if self.state is CLOSED:
             return
         self._given_up = True
         if HTTP3.on:
