@@ -360,6 +360,7 @@ class Connection(ABC):
     """
 
     __slots__ = (
+        "_closed_waiter",
         "capacity",
         "companion",
         "exchanges",
@@ -399,6 +400,7 @@ class Connection(ABC):
         # transport.
         self.companion: Any = None
         self.idle_since: float = loop.time()
+        self._closed_waiter: asyncio.Future[None] | None = None
 
     @abstractmethod
     def start(self, head: RequestHead, sink: BodySink) -> Exchange:
@@ -483,9 +485,25 @@ class Connection(ABC):
     def abort(self) -> None:
         """Close the transport at once; exchanges that are under way fail."""
 
-    @abstractmethod
     async def wait_closed(self) -> None:
         """Return when the transport is really closed."""
+        if self.transport is None:
+            return
+        if self._closed_waiter is None:
+            self._closed_waiter = self.loop.create_future()
+        await asyncio.shield(self._closed_waiter)
+
+    def _report_lost(self) -> None:
+        """The transport is closed: tell who waits for that, and the owner."""
+        if self._closed_waiter is not None and not self._closed_waiter.done():
+            self._closed_waiter.set_result(None)
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.connection_lost(self)
+
+    def _peer(self) -> str:
+        """The server, as messages name it."""
+        return "the server" if self.route is None else str(self.route.origin)
 
     @property
     @abstractmethod

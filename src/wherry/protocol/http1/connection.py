@@ -63,7 +63,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_closed_waiter",
         "_early",
         "_fresh",
         "_head_size",
@@ -85,7 +84,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self._head_size = 0
         self._poll: Any = None
         self._write_gate = WriteGate()
-        self._closed_waiter: asyncio.Future[None] | None = None
         self._early = b""
         self._tunnel: TunnelReceiver | None = None
 
@@ -178,13 +176,6 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self._close_once()
-
-    async def wait_closed(self) -> None:
-        if self._transport is None:
-            return
-        if self._closed_waiter is None:
-            self._closed_waiter = self.loop.create_future()
-        await asyncio.shield(self._closed_waiter)
 
     async def drain(self) -> None:
         """Wait until the transport takes more data, or fail with the connection."""
@@ -410,12 +401,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if self._tunnel is not None:
             self._tunnel.connection_lost(exc)
             self._tunnel = None
-        if self._closed_waiter is not None and not self._closed_waiter.done():
-            self._closed_waiter.set_result(None)
         self._write_gate.lose()
-        owner, self.owner = self.owner, None
-        if owner is not None:
-            owner.connection_lost(self)
+        self._report_lost()
         self._parser = cast("Any", None)  # the parser and the connection hold each other
 
     def _receive_for_tunnel(self, data: memoryview) -> None:
@@ -521,6 +508,3 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.fail(error)
-
-    def _peer(self) -> str:
-        return "the server" if self.route is None else str(self.route.origin)

@@ -44,7 +44,7 @@ from wherry.protocol.http2.state import Control
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.line_progress import LineProgress, line_progress
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
-from wherry.protocol.states import ACTIVE, CLOSE, CLOSED, DRAIN, DRAINING, FINISH, START
+from wherry.protocol.states import ACTIVE, CLOSED, DRAIN, DRAINING, FINISH, START
 from wherry.types import HttpVersion20
 
 # RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.
@@ -67,16 +67,12 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_active",
         "_at_a_time",
         "_buffer",
         "_check",
-        "_closed_waiter",
         "_farewell",
         "_flow",
-        "_given_up",
         "_heard_at",
-        "_held",
         "_last_id",
         "_limits",
         "_poll",
@@ -86,10 +82,10 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         "control",
         "next_id",
         "sender",
-        "streams",
     )
 
     log: ClassVar[RoomLog] = HTTP2
+    tunnel_rfc: ClassVar[str] = "RFC 8441"
     capacity: int
     owner: ConnectionOwner | None
     exchanges: int
@@ -107,10 +103,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = receive_buffer(loop)
         self.sender: Sender = Sender(loop)
-        self.streams: dict[int, Http2Exchange] = {}
-        self._held: list[tuple[Http2Exchange, RequestHead]] = []  # wait for the server's SETTINGS
         self._reader = Reader(self, FRAME_ACTIONS, limits, flow)
-        self._active = 0
         # Streams that the server bears at a time, where it has refused more without having said so;
         # and how many it has served since.
         self._at_a_time = MAX_STREAM_ID
@@ -119,14 +112,12 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self._last_id = MAX_STREAM_ID - 1
         self._farewell: asyncio.TimerHandle | None = None
         self._check: PeerCheck | None = None  # while the peer is in doubt
-        self._given_up = False  # it did not answer
         self._heard_at = monotonic()  # when something came last
-        self._closed_waiter: asyncio.Future[None] | None = None
         self._poll: Any = None
 
-    def _more_to_say(self) -> list[str]:
-        said = [f"streams={self._active}", f"places={self.capacity}"]
-        return [*said, "in doubt"] if self._check is not None else said
+    @property
+    def is_in_doubt(self) -> bool:
+        return self._check is not None
 
     # --- what the pool and the pipeline see -------------------------------------------------------
 
@@ -175,7 +166,9 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             bodyless=head.method == "HEAD",
             tunnelled=head.upgrade is not None,
             limits=head.limits or self._limits,
+            stream_id=0,
         )
+        exchange.beside = exchange.receive_window = exchange.send_window = 0
         if not self._active:
             self.state = START[self.state]
         self.capacity -= 1
@@ -203,12 +196,6 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         if stream_id >= self._last_id:
             self.retire()
 
-    def _refuse_tunnel(self, exchange: Http2Exchange) -> None:
-        exchange.fail(
-            ClientConnectionError(f"{self._peer()} does not offer extended CONNECT (RFC 8441)")
-        )
-        self._release(exchange)
-
     def carry_at_most(self, exchanges: int) -> None:
         super().carry_at_most(exchanges)
         self._last_id = 2 * exchanges - 1
@@ -229,19 +216,10 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             self.sender.flush()
             transport.close()
 
-    def abort(self) -> None:
-        self._end_all(ClientConnectionError("Connection closed"))
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def wait_closed(self) -> None:
-        if self._transport is None:
-            return
-        if self._closed_waiter is None:
-            self._closed_waiter = self.loop.create_future()
-        await asyncio.shield(self._closed_waiter)
-
     # --- what exchanges ask for -------------------------------------------------------------------
+
+    def give_up(self, exchange: Http2Exchange) -> None:
+        self.reset(exchange, ErrorCode.CANCEL)
 
     def send_body(self, exchange: Http2Exchange, data: memoryview | None) -> None:
         self.sender.send_body(exchange, data)
@@ -324,11 +302,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         if self._check is not None:
             self._check.stop()
             self._check = None
-        if self._closed_waiter is not None and not self._closed_waiter.done():
-            self._closed_waiter.set_result(None)
-        owner, self.owner = self.owner, None
-        if owner is not None:
-            owner.connection_lost(self)
+        self._report_lost()
 
     def pause_writing(self) -> None:
         self.sender.paused = True
@@ -347,12 +321,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         """
         if HTTP2.on:
             HTTP2.say("#%s < SETTINGS: %s streams", self.number, self.control.max_streams)
-        held, self._held = self._held, []
-        for exchange, head in held if first else ():
-            if self.control.connect_protocol:
-                self._open(exchange, head)
-            else:
-                self._refuse_tunnel(exchange)
+        if first:
+            self._open_held(self.control.connect_protocol)
         self._make_place()
 
     def give_back(self, last_stream_id: int, reason: str, *, orderly: bool) -> None:
@@ -454,11 +424,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         if self.state is CLOSED:
             return
         if self.state is DRAINING:
-            if not self._active:
-                if self._given_up:
-                    self.abort()
-                else:
-                    self.close()
+            self._end_drained()
             return
         if self._check is not None:
             return  # nothing more starts until the peer has answered
@@ -500,25 +466,6 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             reason += f" after {self.control.goaway}"
         self._fail_all(reason, exc)
 
-    def _fail_all(self, reason: str, cause: BaseException | None) -> None:
-        for exchange in self._take_all():
-            exchange.unprocessed = not exchange.sent
-            exchange.fail(exchange.failure(reason, cause))
-
-    def _end_all(self, error: ClientConnectionError) -> None:
-        for exchange in self._take_all():
-            exchange.fail(error)
-
-    def _take_all(self) -> list[Http2Exchange]:
-        """Every exchange under way, none of which is so from here on."""
-        exchanges = [*self.streams.values(), *(exchange for exchange, _ in self._held)]
-        self.streams.clear()
-        self._held = []
-        self._active = 0
-        self.capacity = 0
-        self._move(CLOSE)
-        return exchanges
-
     # --- whether the peer is there ----------------------------------------------------------------
 
     def _doubt(self) -> None:
@@ -547,18 +494,6 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self._make_place()
         return True
 
-    def _no_answer(self) -> None:
-        """Retire the connection: what is under way has time limits of its own.  Nobody is there for
-        an orderly end.
-        """
-        self._given_up = True
-        if HTTP2.on:
-            HTTP2.say("#%s no answer to PING", self.number)
-        if self._active:
-            self.retire()
-        else:
-            self.abort()
-
     def _ask_for_life(self) -> None:
         self.sender.write(ping(ALIVE))
 
@@ -574,6 +509,3 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         )
         if self._transport is not None:
             self._transport.abort()
-
-    def _peer(self) -> str:
-        return "the server" if self.route is None else str(self.route.origin)

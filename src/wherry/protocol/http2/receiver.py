@@ -58,7 +58,6 @@ class StreamKeeper(Http2Carrier):
 
     control: Control
     sender: Sender
-    streams: dict[int, Http2Exchange]
     next_id: int
 
     @abstractmethod

@@ -28,7 +28,7 @@ from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
 from wherry.protocol.http3.receiver import Receiver, StreamKeeper
 from wherry.protocol.http3.sender import Sender
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
-from wherry.protocol.states import ACTIVE, CLOSE, CLOSED, DRAIN, DRAINING, FINISH, START
+from wherry.protocol.states import ACTIVE, CLOSED, DRAIN, DRAINING, FINISH, START
 from wherry.types import HttpVersion30
 
 # What a stream may get whose reader has paused, in bytes.
@@ -78,13 +78,9 @@ class Http3Connection(StreamKeeper):
     """
 
     __slots__ = (
-        "_active",
         "_asked_after",
         "_check",
-        "_closed_waiter",
         "_engine",
-        "_given_up",
-        "_held",
         "_held_back",
         "_last",
         "_limits",
@@ -92,11 +88,11 @@ class Http3Connection(StreamKeeper):
         "_receiver",
         "_sender",
         "_transport",
-        "streams",
         "trial",
     )
 
     log: ClassVar[RoomLog] = HTTP3
+    tunnel_rfc: ClassVar[str] = "RFC 9220"
     owner: ConnectionOwner | None
     exchanges: int
 
@@ -108,7 +104,6 @@ class Http3Connection(StreamKeeper):
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         super().__init__(loop, HttpVersion30, engine.stream_limit)
-        self.streams: dict[int, Http3Exchange] = {}
         #: Set while the server, whom we came to by a hint, has not given a whole response.
         self.trial: Trial | None = None
         self._engine = engine
@@ -116,21 +111,17 @@ class Http3Connection(StreamKeeper):
         self._limits = limits
         self._receiver = Receiver(self, PAUSED_WINDOW)
         self._sender = Sender(engine)
-        self._active = 0
         self._next_id = 0
         self._last: int | None = None  # how many exchanges it may carry in all
-        self._held: list[tuple[Http3Exchange, RequestHead]] = []  # tunnels that wait for SETTINGS
         self._held_back: set[Http3Exchange] = set()  # whose readers hold a whole window
         self._check: asyncio.TimerHandle | None = None  # while the server is in doubt
         self._asked_after = 0.0  # when something had come last before it was
-        self._given_up = False  # it did not answer
-        self._closed_waiter: asyncio.Future[None] | None = None
         self._sender.open_control_streams(limits.max_head_size)
         transport.flush_soon()
 
-    def _more_to_say(self) -> list[str]:
-        said = [f"streams={self._active}", f"places={self.capacity}"]
-        return [*said, "in doubt"] if self._check is not None else said
+    @property
+    def is_in_doubt(self) -> bool:
+        return self._check is not None
 
     # --- what the pool and the pipeline see -------------------------------------------------------
 
@@ -168,7 +159,11 @@ class Http3Connection(StreamKeeper):
             bodyless=head.method == "HEAD",
             tunnelled=head.upgrade is not None,
             limits=head.limits or self._limits,
+            stream_id=-1,
         )
+        exchange.frames = None
+        exchange.trailers_seen = False
+        exchange.withheld = 0
         sink.flow = exchange
         if not self._active:
             self.state = START[self.state]
@@ -195,21 +190,11 @@ class Http3Connection(StreamKeeper):
         if HTTP3.on:
             exchange.log_start(head)
 
-    def _refuse_tunnel(self, exchange: Http3Exchange) -> None:
-        exchange.fail(
-            ClientConnectionError(f"{self._peer()} does not offer extended CONNECT (RFC 9220)")
-        )
-        self._release(exchange)
-
     def settings_arrived(self) -> None:
-        held, self._held = self._held, []
-        for exchange, head in held:
-            if self._receiver.offers_tunnels:
-                self._open(exchange, head)
-            else:
-                self._refuse_tunnel(exchange)
-        if held and self._transport is not None:
-            self._transport.flush_soon()
+        if self._held:
+            self._open_held(self._receiver.offers_tunnels)
+            if self._transport is not None:
+                self._transport.flush_soon()
 
     @property
     def carries_tunnels(self) -> bool:
@@ -220,25 +205,16 @@ class Http3Connection(StreamKeeper):
         self._last = exchanges
 
     def close(self) -> None:
-        self._end(ClientConnectionError("Connection closed"))
+        self._end_all(ClientConnectionError("Connection closed"))
         transport = self._transport
         if transport is not None and not transport.is_closing():
             self._engine.close(ErrorCode.NO_ERROR)
             transport.close()
 
-    def abort(self) -> None:
-        self._end(ClientConnectionError("Connection closed"))
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def wait_closed(self) -> None:
-        if self._transport is None:
-            return
-        if self._closed_waiter is None:
-            self._closed_waiter = self.loop.create_future()
-        await asyncio.shield(self._closed_waiter)
-
     # --- what exchanges ask for -------------------------------------------------------------------
+
+    def give_up(self, exchange: Http3Exchange) -> None:
+        self.reset(exchange, ErrorCode.REQUEST_CANCELLED)
 
     def send_body(self, exchange: Http3Exchange, data: memoryview | None) -> None:
         self._sender.send_body(exchange, data)
@@ -358,11 +334,7 @@ class Http3Connection(StreamKeeper):
         if self._check is not None:
             self._check.cancel()
             self._check = None
-        if self._closed_waiter is not None and not self._closed_waiter.done():
-            self._closed_waiter.set_result(None)
-        owner, self.owner = self.owner, None
-        if owner is not None:
-            owner.connection_lost(self)
+        self._report_lost()
 
     # --- the life and death of streams ------------------------------------------------------------
 
@@ -411,11 +383,7 @@ class Http3Connection(StreamKeeper):
         if self.state is CLOSED:
             return
         if self.state is DRAINING:
-            if not self._active:
-                if self._given_up:
-                    self.abort()
-                else:
-                    self.close()
+            self._end_drained()
             return
         if self._check is not None:
             return  # nothing more starts until something has come
@@ -502,23 +470,11 @@ class Http3Connection(StreamKeeper):
         if self.trial is not None and self.exchanges:
             self.trial.failed()
             self.trial = None
-        for exchange in self._take_all():
-            exchange.fail(exchange.failure(reason, cause))
-
-    def _end(self, error: ClientConnectionError) -> None:
-        for exchange in self._take_all():
-            exchange.fail(error)
+        super()._fail_all(reason, cause)
 
     def _take_all(self) -> list[Http3Exchange]:
-        """Every exchange under way, none of which is so from here on."""
-        exchanges = [*self.streams.values(), *(exchange for exchange, _ in self._held)]
-        self.streams.clear()
-        self._held = []
         self._held_back.clear()
-        self._active = 0
-        self.capacity = 0
-        self._move(CLOSE)
-        return exchanges
+        return super()._take_all()
 
     # --- whether the server is there --------------------------------------------------------------
 
@@ -548,21 +504,9 @@ class Http3Connection(StreamKeeper):
             self._make_place()
 
     def _no_answer(self) -> None:
-        """Retire the connection: what is under way has time limits of its own.  Nobody is there for
-        an orderly end.
-        """
         if self.state is CLOSED:
             return
-        self._given_up = True
-        if HTTP3.on:
-            HTTP3.say("#%s no answer to PING", self.number)
         if self.trial is not None:
             self.trial.failed()
             self.trial = None
-        if self._active:
-            self.retire()
-        else:
-            self.abort()
-
-    def _peer(self) -> str:
-        return "the server" if self.route is None else str(self.route.origin)
+        super()._no_answer()

@@ -52,8 +52,6 @@ class StreamKeeper(Http3Carrier):
 
     __slots__ = ()
 
-    streams: dict[int, Http3Exchange]
-
     @abstractmethod
     def finish(self, exchange: Http3Exchange) -> None:
         """The response is whole: free its stream."""
