@@ -173,18 +173,10 @@ class Pool:
             elif not route_pool.waiters and (free := self._take_free(route_pool)) is not None:
                 return free
             waiter = Waiter(route_pool, connect_request, self._loop.create_future(), monotonic())
-            route_pool.waiters.append(waiter)
-            self._dial_or_queue(waiter)
-            try:
-                if waiter.queued and connect_request.observer is not None:
-                    await connect_request.observer.connection_queued_start()
-                place = await waiter.future
-            except BaseException:
-                self._leave(waiter)
-                raise
-            if waiter.carrier is not None:
+            place = await self._wait(waiter)
+            if place is None:
+                assert waiter.carrier is not None
                 return waiter.carrier
-            assert place is not None
             connection = place.use()
             # another's connection came first: the steps of ours do not count.
             if connection.timings is not connect_request.timings:
@@ -199,6 +191,21 @@ class Pool:
                 raise ended_at_once(connect_request)
             if connection.is_idle:  # others may be at work on one that only has no place left
                 connection.close()
+
+    async def _wait(self, waiter: Waiter) -> Reservation | None:
+        """The place that comes for `waiter`; None where its exchange was started on one, and the
+        head is there.
+        """
+        observer = waiter.connect_request.observer
+        waiter.route_pool.waiters.append(waiter)
+        self._dial_or_queue(waiter)
+        try:
+            if waiter.queued and observer is not None:
+                await observer.connection_queued_start()
+            return await waiter.future
+        except BaseException:
+            self._leave(waiter)
+            raise
 
     def _leave(self, waiter: Waiter) -> None:
         """A waiter gives up, or its dial failed: what was meant for it goes to the next."""
@@ -440,41 +447,34 @@ class Pool:
         if self.force_close and connection.exchanges:
             connection.retire()
             return
-        waiters = route_pool.waiters
-        if connection.version is HttpVersion11:
-            # By far the most usual: nobody waits for anything, or the first in the queue waits for
-            # this.
-            wait_queue = self._wait_queue.waiters
-            if not waiters and not wait_queue:
-                route_pool.free.append(connection)
-                connection.idle_since = monotonic()
-                if self._expiry is None and self.keepalive_timeout is not None:
-                    self._expiry = self._loop.call_later(
-                        self.keepalive_timeout, self._close_expired
-                    )
-                return
-            if (
-                waiters
-                and wait_queue
-                and waiters[0] is wait_queue[0]
-                and not (waiter := wait_queue[0]).future.done()
-            ):
-                del waiters[0], wait_queue[0]
-                self._hand(connection, waiter)
-                return
-        while waiters and connection.capacity > connection.reserved:
-            waiter = waiters[0]
-            if waiter.future.done():
-                self._serve(waiter)
-                continue
-            if self._wait_queue and connection.is_idle and self._goes_elsewhere(waiter):
-                self._retire(connection, route_pool)
-                self._dial_for_the_rest(route_pool)
-                return
-            self._serve(waiter)
+        if (
+            route_pool.waiters
+            or self._wait_queue.waiters
+            or connection.version is not HttpVersion11
+        ):
+            self._share_out(connection, route_pool)
+            return
+        # By far the most usual: nobody waits for anything, and it carried one exchange.
+        route_pool.free.append(connection)
+        connection.idle_since = monotonic()
+        if self._expiry is None and self.keepalive_timeout is not None:
+            self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
+
+    def _share_out(self, connection: Connection, route_pool: RoutePool) -> None:
+        """Give what a connection can carry to those who wait, and keep the rest of it."""
+        waiters, wait_queue = route_pool.waiters, self._wait_queue.waiters
+        if connection.version is HttpVersion11 and (
+            waiters
+            and wait_queue
+            and waiters[0] is wait_queue[0]
+            and not (waiter := wait_queue[0]).future.done()
+        ):
+            # The most usual under load: the first in the queue waits for this.
+            del waiters[0], wait_queue[0]
             self._hand(connection, waiter)
-            if self.force_close:
-                return
+            return
+        if waiters and not self._serve_waiters(connection, route_pool):
+            return
         if connection.capacity <= connection.reserved:
             return
         if (
@@ -490,6 +490,26 @@ class Pool:
         connection.idle_since = monotonic()
         if self._expiry is None and self.keepalive_timeout is not None:
             self._expiry = self._loop.call_later(self.keepalive_timeout, self._close_expired)
+
+    def _serve_waiters(self, connection: Connection, route_pool: RoutePool) -> bool:
+        """Give the places of `connection` to those who wait for its route, in their order; whether
+        it may be kept after that.
+        """
+        waiters = route_pool.waiters
+        while waiters and connection.capacity > connection.reserved:
+            waiter = waiters[0]
+            if waiter.future.done():
+                self._serve(waiter)
+                continue
+            if self._wait_queue and connection.is_idle and self._goes_elsewhere(waiter):
+                self._retire(connection, route_pool)
+                self._dial_for_the_rest(route_pool)
+                return False
+            self._serve(waiter)
+            self._hand(connection, waiter)
+            if self.force_close:
+                return False
+        return True
 
     def _hand(self, connection: Connection, waiter: Waiter) -> None:
         """Give a place to a waiter who has left the line for it."""

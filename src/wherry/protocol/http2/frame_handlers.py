@@ -20,6 +20,7 @@ from wherry.protocol.http2.frames import (
     WINDOW_UPDATE,
     ConnectionFault,
     ErrorCode,
+    ServerSettings,
     Setting,
     StreamFault,
     code_name,
@@ -45,29 +46,45 @@ def _on_settings(reader: Reader, stream_id: int, flags: int, payload: bytes) -> 
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS with ACK and a payload")
         reader.count_no_progress()
         return
-    control, sender = reader.control, reader.sender
+    control = reader.control
     first = not control.settings_seen
-    # By what it costs: to read them all, and to move the windows of all streams.
-    cost = len(payload) // _SETTINGS_A_UNIT
     settings = read_settings(payload)
-    last = settings.last
-    window = last.get(Setting.INITIAL_WINDOW_SIZE)
-    if window is not None and window != sender.initial_window:
-        cost += len(reader.streams) // _STREAMS_A_UNIT
+    if cost := _settings_cost(reader, len(payload), settings, first):
+        reader.count_no_progress(cost)
     if first:
         # RFC 9113 6.5.2: without a limit there is none.
         control.max_streams = _MOST_STREAMS
-    else:
-        cost += 1
-    if cost:
-        reader.count_no_progress(cost)
+    _apply(reader, settings)
+    reader.sender.write(SETTINGS_ACK)
+    control.settings_seen = True
+    if control.expecting:
+        control.expecting = 0
+    reader.connection.settings_applied(first)
+
+
+def _settings_cost(reader: Reader, size: int, settings: ServerSettings, first: bool) -> int:
+    """As how many frames that move nothing on SETTINGS counts: by what it costs to read them all,
+    and to move the windows of all streams.
+    """
+    cost = size // _SETTINGS_A_UNIT
+    window = settings.last.get(Setting.INITIAL_WINDOW_SIZE)
+    if window is not None and window != reader.sender.initial_window:
+        cost += len(reader.streams) // _STREAMS_A_UNIT
+    return cost if first else cost + 1
+
+
+def _apply(reader: Reader, settings: ServerSettings) -> None:
+    """Of each setting the last one holds; of the table's sizes the smallest counts too (RFC 7541
+    4.2).
+    """
+    control, sender, last = reader.control, reader.sender, settings.last
     if settings.smallest_table is not None:
         sender.encoder.resize(settings.smallest_table)
         sender.encoder.resize(last[Setting.HEADER_TABLE_SIZE])
     if Setting.MAX_CONCURRENT_STREAMS in last:
         control.max_streams = min(last[Setting.MAX_CONCURRENT_STREAMS], _MOST_STREAMS)
-    if window is not None:
-        sender.resize_windows(window, list(reader.streams.values()))
+    if Setting.INITIAL_WINDOW_SIZE in last:
+        sender.resize_windows(last[Setting.INITIAL_WINDOW_SIZE], list(reader.streams.values()))
     if Setting.MAX_FRAME_SIZE in last:
         sender.frame_size = last[Setting.MAX_FRAME_SIZE]
     connect_protocol = last.get(Setting.ENABLE_CONNECT_PROTOCOL)
@@ -77,11 +94,6 @@ def _on_settings(reader: Reader, stream_id: int, flags: int, payload: bytes) -> 
                 ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_CONNECT_PROTOCOL is taken back"
             )
         control.connect_protocol = bool(connect_protocol)
-    sender.write(SETTINGS_ACK)
-    control.settings_seen = True
-    if control.expecting:
-        control.expecting = 0
-    reader.connection.settings_applied(first)
 
 
 def _on_ping(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
