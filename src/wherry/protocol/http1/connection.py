@@ -304,47 +304,57 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         size = len(data)
         try:
             if self._begun:
-                if size > 1 and data[-1] in LINE_END:
-                    self._feed_but_last(data)
-                else:
-                    self._parser.feed_data(data)
+                ends_a_line = size > 1 and data[-1] in LINE_END
+                feed = self._feed_but_last if ends_a_line else self._parser.feed_data
+                feed(data)
             else:
-                # Nearly always all of the first line is there, and no interim response.
-                start = bytes(data[:10])
-                if start[:7] == b"HTTP/1." and start[9:] not in (b"", b"1"):
-                    self._begun = True
-                else:
-                    data = self._begin(data)
+                data = self._from_beginning(data)
                 self._parser.feed_data(data)
-                if self._message_done and data[-1] in LINE_END and self._ends_before(data):
-                    self._surplus = True
+                self._surplus = self._surplus or (
+                    self._message_done and data[-1] in LINE_END and self._ends_before(data)
+                )
         except message_parser.HttpParserUpgrade as switch:
             if not self._surplus:
                 self._message_done = False
                 self._early = bytes(data[switch.args[0] :])
                 return
             # Another message, behind the one that was asked for: nobody's (RFC 9112 9.2).
-        except BadHttpMessage as exc:
-            self._broken(exc)
-            return
-        except message_parser.HttpParserError as exc:
-            if not self._message_done:
-                cause = (
-                    exc.__context__
-                    if isinstance(exc, message_parser.HttpParserCallbackError)
-                    else None
-                )
-                self._broken(
-                    cause
-                    if isinstance(cause, BadHttpMessage)
-                    else BadHttpMessage(str(exc), self._excerpt(exchange, data))
-                )
+        except (BadHttpMessage, message_parser.HttpParserError) as exc:
+            if self._refuse(exc, exchange, data):
                 return
-            self._surplus = True
         if self._message_done:
             self._message_ended(exchange)
             return
         self._goes_on(exchange, size)
+
+    def _from_beginning(self, data: memoryview) -> memoryview:
+        """What is to be parsed of a read before which no final response is known to begin as one
+        must.
+        """
+        # Nearly always all of the first line is there, and no interim response.
+        start = bytes(data[:10])
+        if start[:7] == b"HTTP/1." and start[9:] not in (b"", b"1"):
+            self._begun = True
+            return data
+        return self._begin(data)
+
+    def _refuse(
+        self,
+        exc: BadHttpMessage | message_parser.HttpParserError,
+        exchange: Http1Exchange,
+        data: memoryview,
+    ) -> bool:
+        """The parser, or a callback of it, has refused what came; whether that breaks the message,
+        which may have ended before.
+        """
+        cause = exc.__context__ if isinstance(exc, message_parser.HttpParserCallbackError) else exc
+        if isinstance(exc, message_parser.HttpParserError) and self._message_done:
+            self._surplus = True
+            return False
+        if not isinstance(cause, BadHttpMessage):
+            cause = BadHttpMessage(str(exc), self._excerpt(exchange, data))
+        self._broken(cause)
+        return True
 
     def _excerpt(self, exchange: Http1Exchange, data: memoryview) -> bytes:
         """What may be shown of a head that cannot be read; of a body nothing, for it is content."""
