@@ -16,7 +16,10 @@ from tests.client.http2_peer import Http2Side
 
 import wherry
 from wherry import ClientRequest, ClientResponse, ClientSession, TCPConnector, TraceConfig
+from wherry.connect.pool.pool import Pool
 from wherry.connect.pool.reservation import Reservation
+from wherry.protocol.http1.connection import Http1Connection
+from wherry.protocol.http2.connection import Http2Connection
 
 LOOPS: list[tuple[Callable[[], asyncio.AbstractEventLoop], bool]] = [
     (asyncio.SelectorEventLoop, False),
@@ -430,3 +433,52 @@ async def test_a_class_that_fails_while_it_sends_leaks_no_place(
                     async with await waiting as response:
                         assert await response.read() == b"whole"
             await nothing_leaked(session, url + "/")
+
+
+@pytest.mark.parametrize(("new_loop", "eager"), LOOPS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("spoken", ["HTTP/1.1", "HTTP/2"])
+def test_nothing_runs_between_the_taking_of_a_place_and_the_start_on_it(
+    spoken: str, way: str, new_loop: Any, eager: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool counts nothing in between: another task would find the same place."""
+    taken: set[Any] = set()
+    checked = 0
+
+    def noting(method: Any) -> Any:
+        def take(self: Any, *args: Any) -> Any:
+            got = method(self, *args)
+            if got is not None:
+                taken.add(got)
+                asyncio.get_running_loop().call_soon(taken.clear)  # once anything else has run
+            return got
+
+        return take
+
+    def checking(method: Any) -> Any:
+        def start(self: Any, *args: Any) -> Any:
+            nonlocal checked
+            checked += 1
+            assert self in taken, "something ran in between"
+            return method(self, *args)
+
+        return start
+
+    for cls, name in ((Pool, "take"), (Pool, "_take_free"), (Reservation, "use")):
+        monkeypatch.setattr(cls, name, noting(getattr(cls, name)))
+    for protocol in (Http1Connection, Http2Connection):
+        monkeypatch.setattr(protocol, "start", checking(protocol.start))
+
+    async def main() -> None:
+        peer = Peer(spoken)
+        async with peer.running() as url, session_for(spoken, way) as session:
+
+            async def one() -> None:
+                async with session.post(url + "/", data=b"small") as response:
+                    assert await response.read() == b"whole"
+
+            for _ in range(3):
+                await asyncio.gather(*(one() for _ in range(4)))
+
+    run(new_loop, eager, main)
+    assert checked == 12

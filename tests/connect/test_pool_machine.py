@@ -427,3 +427,34 @@ async def test_exchanges_that_can_start_at_once_start_together_before_their_task
     assert told == ["a", "c"]
     assert pool.take(route) is made[1]
     await pool.close()
+
+
+async def test_two_pools_may_have_one_route_and_share_nothing() -> None:
+    """A route remembers where its connections are; each pool has its own all the same."""
+    loop = asyncio.get_running_loop()
+    made: list[FakeConnection] = []
+
+    async def dial(_: ConnectRequest) -> Any:
+        made.append(FakeConnection(loop, 1))
+        return made[-1]
+
+    route = Route(Origin("http", "a.test", 80))
+    pools = [Pool(loop, dial) for _ in range(2)]
+    taken: list[Any] = [await pool.acquire(ConnectRequest(route)) for pool in pools]
+    for connection in taken:
+        connection.start()
+    for connection in taken:
+        connection.finish()
+    for pool, connection in zip(pools, taken, strict=True):
+        assert pool.take(route) is connection
+        assert pool.take(route) is None
+        pool.put_back(connection)
+        assert pool.stats().idle == 1
+    await pools[0].close()
+    again: Any = pools[1].take(route)
+    assert again is taken[1]
+    assert again.open
+    again.start()
+    again.finish()
+    await pools[1].close()
+    assert not any(connection.open for connection in made)

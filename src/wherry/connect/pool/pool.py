@@ -105,7 +105,7 @@ class Pool:
         back by `put_back`.
         """
         route_pool: RoutePool | None = route.route_pool
-        if route_pool is None or route_pool.forgotten:
+        if route_pool is None or route_pool.forgotten or route_pool.pool is not self:
             route_pool = self._route_pools.get(route)
             if route_pool is None:
                 return None
@@ -168,7 +168,7 @@ class Pool:
             route_pool = self._route_pools.get(route)
             if route_pool is None:
                 route_pool = self._route_pools[route] = RoutePool(
-                    route, not self.force_close and self._negotiated.multiplexes(route)
+                    route, not self.force_close and self._negotiated.multiplexes(route), self
                 )
             elif not route_pool.waiters and (free := self._take_free(route_pool)) is not None:
                 return free
@@ -439,6 +439,9 @@ class Pool:
 
     def connection_available(self, connection: Connection) -> None:
         route_pool: RoutePool | None = connection.route.route_pool
+        if route_pool is None or route_pool.pool is not self:
+            # Another pool has the same route, and was the last to use it.
+            route_pool = self._route_pools.get(connection.route)
         if route_pool is None or route_pool.forgotten or self.closed:
             connection.close()
             return
@@ -595,7 +598,8 @@ class Pool:
         ):
             del self._route_pools[route_pool.route]
             route_pool.forgotten = True
-            route_pool.route.route_pool = None  # they held each other
+            if route_pool.route.route_pool is route_pool:
+                route_pool.route.route_pool = None  # they held each other
 
     # --- growing old, and the end -----------------------------------------------------------------
 

@@ -53,7 +53,13 @@ class Waiter:
 
 
 class RoutePool:
-    """All that the pool has for one route."""
+    """All that one pool has for one route.
+
+    Args:
+        route: The route.
+        multiplexes: Whether its connections carry many exchanges, None where that is not known.
+        pool: The pool.  A route remembers the route pool that used it last, whosever that is.
+    """
 
     __slots__ = (
         "allowance",
@@ -63,12 +69,14 @@ class RoutePool:
         "free",
         "left",
         "multiplexes",
+        "pool",
         "queued",
         "route",
         "waiters",
     )
 
-    def __init__(self, route: Route, multiplexes: bool | None) -> None:
+    def __init__(self, route: Route, multiplexes: bool | None, pool: object = None) -> None:
+        self.pool: object = pool
         self.route: Route = route
         self.connections: set[Connection] = set()
         self.free: list[Connection] = []  # with places to give; the freshest last
