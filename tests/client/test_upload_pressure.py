@@ -20,8 +20,8 @@ from wherry.client.timeouts import ClientTimeout
 
 PIECE = bytes(64 * 1024)
 TOTAL = 64 * 1024 * 1024
-# What kernels, TLS and the transport may hold between the source and a peer that does not read: each
-# of up to three kernels takes some megabytes.  A body that nobody holds back goes whole.
+# What kernels, TLS and the transport may hold between the source and a peer that does not read:
+# each of up to three kernels takes some megabytes.  A body that nobody holds back goes whole.
 HELD = TOTAL * 3 // 4
 
 
