@@ -67,7 +67,7 @@ def test_other_moves_are_refused_and_noted(state: ConnectionState, moves: Moves)
 def test_states_are_single() -> None:
     for state in ConnectionState:
         assert pickle.loads(pickle.dumps(state)) is state
-        assert hash(state) == object.__hash__(state)
+        assert type(state).__hash__ is str.__hash__, "looked up with each request"
 
 
 class Life:

@@ -17,21 +17,18 @@ same look-up: `self.state = START[self.state]`.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import ClassVar, Final
 
 
-class ConnectionState(Enum):
-    """Where a connection is in its life."""
+class ConnectionState(StrEnum):
+    """Where a connection is in its life.  A text, whose hash is no call, as `Enum`'s is."""
 
     NEW = "new"  # it has carried nothing yet
     IDLE = "idle"  # it has, and carries nothing now
     ACTIVE = "active"  # exchanges, or a tunnel, are under way
     DRAINING = "draining"  # nothing starts any more; what is under way goes on
     CLOSED = "closed"  # or on its way to that: nothing is under way
-
-    # Members are single, and `Enum`'s own hash is a call.
-    __hash__ = object.__hash__
 
 
 class IllegalMove(RuntimeError):

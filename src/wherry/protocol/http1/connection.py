@@ -38,7 +38,18 @@ from wherry.protocol.http1.head_pattern import MOST_LINES, MatchedHead, match_he
 from wherry.protocol.http1.parser import LINE_END, Http1Parsing, keep_alive_seconds
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
-from wherry.protocol.states import ACTIVE, CLOSE, CLOSED, DRAIN, DRAINING, FINISH, IDLE, NEW, START
+from wherry.protocol.states import (
+    ACTIVE,
+    CLOSE,
+    CLOSED,
+    DRAIN,
+    DRAINING,
+    FINISH,
+    IDLE,
+    NEW,
+    START,
+    ConnectionState,
+)
 from wherry.protocol.write_gate import WriteGate
 from wherry.redaction import shown_head
 
@@ -75,6 +86,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
 
     owner: ConnectionOwner | None
     exchanges: int
+    state: ConnectionState
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(loop, limits, receive_buffer(loop))

@@ -44,7 +44,7 @@ from wherry.protocol.http2.state import Control
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.line_progress import LineProgress, line_progress
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
-from wherry.protocol.states import ACTIVE, CLOSED, DRAIN, DRAINING, FINISH, START
+from wherry.protocol.states import ACTIVE, CLOSED, DRAIN, DRAINING, FINISH, START, ConnectionState
 from wherry.types import HttpVersion20
 
 # RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.
@@ -89,6 +89,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     capacity: int
     owner: ConnectionOwner | None
     exchanges: int
+    state: ConnectionState
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
 from wherry.protocol.http3.receiver import Receiver, StreamKeeper
 from wherry.protocol.http3.sender import Sender
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
-from wherry.protocol.states import ACTIVE, CLOSED, DRAIN, DRAINING, FINISH, START
+from wherry.protocol.states import ACTIVE, CLOSED, DRAIN, DRAINING, FINISH, START, ConnectionState
 from wherry.types import HttpVersion30
 
 # What a stream may get whose reader has paused, in bytes.
@@ -95,6 +95,7 @@ class Http3Connection(StreamKeeper):
     tunnel_rfc: ClassVar[str] = "RFC 9220"
     owner: ConnectionOwner | None
     exchanges: int
+    state: ConnectionState
 
     def __init__(
         self,
