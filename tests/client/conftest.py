@@ -129,12 +129,15 @@ def client_tls() -> ssl.SSLContext:
     return context
 
 
+def certificate() -> trustme.LeafCert:
+    names = ("a.test", "b.test", "c.test", "h.test", "dev.test", "logapi.example")
+    return AUTHORITY.issue_cert("127.0.0.1", "localhost", *names)
+
+
 def server_tls(version: str = "HTTP/1.1") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["h2" if version == "HTTP/2" else "http/1.1"])
-    AUTHORITY.issue_cert("127.0.0.1", "localhost", "a.test", "b.test", "c.test").configure_cert(
-        context
-    )
+    certificate().configure_cert(context)
     return context
 
 
@@ -151,14 +154,40 @@ HTTP1_TESTS = {
 }
 
 
+# What a client does with requests and responses is tested over HTTP/3 too.
+HTTP3_MODULES = {
+    "test_authentication",
+    "test_cookies",
+    "test_hostile_values",
+    "test_middlewares",
+    "test_portable_errors",
+    "test_redirects",
+    "test_reprs",
+    "test_request_overrides",
+}
+# These need http URLs, which HTTP/3 has none of.
+PLAIN_TESTS = {
+    "test_a_location_may_begin_with_a_host",
+    "test_a_redirect_away_and_back_has_no_secret_of_the_base_url",
+    "test_a_requests_own_secure_cookies_go_where_the_jars_do",
+    "test_a_sessions_secrets_stay_at_its_base_url",
+    "test_cookies_without_a_domain_do_not_follow_a_redirect_from_the_base_url",
+    "test_cookies_without_a_domain_stay_at_the_base_url",
+    "test_secure_cookies_go_by_tls_only",
+    "test_where_one_request_is_sent_is_its_own_is_ssl_to_say",
+}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Everything that `peer` and `session` serve is run over both versions."""
+    """Everything that `peer` and `session` serve is run over all versions."""
     if "version" in metafunc.fixturenames:
-        module = metafunc.module.__name__.rsplit(".", 1)[-1]
-        both = module not in HTTP1_MODULES and metafunc.function.__name__ not in HTTP1_TESTS
-        metafunc.parametrize(
-            "version", ["HTTP/1.1", "HTTP/2"] if both else ["HTTP/1.1"], indirect=True
-        )
+        module, name = metafunc.module.__name__.rsplit(".", 1)[-1], metafunc.function.__name__
+        versions = ["HTTP/1.1"]
+        if module not in HTTP1_MODULES and name not in HTTP1_TESTS:
+            versions.append("HTTP/2")
+            if module in HTTP3_MODULES and name not in PLAIN_TESTS:
+                versions.append("HTTP/3")
+        metafunc.parametrize("version", versions, indirect=True)
 
 
 @pytest.fixture
@@ -171,10 +200,24 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def peer(version: str) -> AsyncIterator[Callable[..., Awaitable[Peer]]]:
     """`await peer(answer, tls=False)` starts a server."""
-    started: list[tuple[asyncio.Server, Peer]] = []
+    started: list[tuple[Any, Peer]] = []
 
     async def start(answer: Answering = lambda _: reply(), *, tls: bool = False) -> Peer:
-        made = Peer(answer, "https" if tls else "http", version)
+        made = Peer(answer, "https" if tls or version == "HTTP/3" else "http", version)
+        if version == "HTTP/3":
+            pytest.importorskip(
+                "qh3", reason="HTTP/3 needs the extra http3, whose package is not here"
+            )
+            pytest.importorskip(
+                "aioquic", reason="the HTTP/3 servers of the tests are made of aioquic"
+            )
+            from tests.client.http3_peer import Http3Server
+
+            http3 = Http3Server()
+            await http3.start(made._answered, certificate())
+            made.port = http3.port
+            started.append((http3, made))
+            return made
         server = await asyncio.start_server(
             made.serve, "127.0.0.1", 0, ssl=server_tls(version) if tls else None
         )
@@ -198,7 +241,7 @@ async def session(version: str) -> AsyncIterator[Callable[..., wherry.ClientSess
     the end.
     """
     made: list[wherry.ClientSession] = []
-    protocols = ("h2", "h2c") if version == "HTTP/2" else ("http/1.1",)
+    protocols = {"HTTP/2": ("h2", "h2c"), "HTTP/3": ("h3",)}.get(version, ("http/1.1",))
 
     def make(*, limit: int = 100, **options: Any) -> wherry.ClientSession:
         connector = wherry.TCPConnector(
