@@ -114,7 +114,7 @@ _OF_SESSIONS_ATTRIBUTES = {
     "aclose": "close()",
     "is_closed": "closed",
     "cookies": "cookie_jar",
-    "params": "the arguments of each request",
+    "params": "the params= of ClientSession",
     "proxies": "the proxy= of ClientSession",
     "verify": "the ssl= of TCPConnector",
     "websocket_connect": "ws_connect(url)",

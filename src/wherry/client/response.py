@@ -562,17 +562,29 @@ class ClientResponse(metaclass=WatchedClass):
             return loads(text)
         except RecursionError:
             raise NestedTooDeeply from None
+        except ValueError as exc:
+            from wherry.client.mistakes import body_beginning
+
+            exc.add_note(
+                f"the body of {self.method} {self._url.origin()} begins: {body_beginning(text)}"
+            )
+            raise
 
     def _check_type(self, expected: str | None) -> None:
         """Raise a `ContentTypeError` if the response is of another type than `expected`."""
         if not type_matches(self.content_type, expected):
-            raise ContentTypeError(
+            from wherry.client.mistakes import error_body
+
+            error = ContentTypeError(
                 self.request_info,
                 self.history,
                 status=self.status,
                 message=f"Attempt to decode JSON with unexpected mimetype: {self.content_type}",
                 headers=self.headers,
             )
+            if beginning := error_body(self):
+                error.add_note(f"the body of the answer begins: {beginning}")
+            raise error
 
     def _json_encoding(self, body: bytes) -> str:
         """The encoding of JSON that is of another type than usual, or whose first bytes are odd."""

@@ -14,11 +14,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from importlib import import_module
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, Unpack, cast
 
-from multidict import CIMultiDict, istr
+from multidict import CIMultiDict, MultiDict, istr
 from yarl import URL
 
 from wherry.argument_checks import whole_number
@@ -64,6 +65,7 @@ from wherry.types import (
     JSONEncoder,
     LooseCookies,
     LooseHeaders,
+    Query,
     StrOrURL,
 )
 
@@ -119,6 +121,11 @@ class ClientSession:
         max_body_size: Bytes of a decoded body after which reading fails; None for no limit.
         fallback_charset_resolver: Guesses the encoding of a text that does not say.
         middlewares: Round every request, the first outermost.
+        params: Added to the query of every request, but for names that the request has itself; with
+            a `base_url` for its origin alone.
+        retries: How often a request is tried again that failed on the way, or was answered by 429,
+            500, 502, 503 or 504, and that may be sent twice: a `RetryMiddleware`, the innermost;
+            0 by default.
 
     Raises:
         RuntimeError: No event loop is running.
@@ -170,6 +177,8 @@ class ClientSession:
         ssl_shutdown_timeout: float | None = UNSET,
         proxy_headers: LooseHeaders | None = None,
         proxy_ssl: SSLOption | None = None,
+        params: Query = None,
+        retries: int = 0,
         **unknown: Never,
     ) -> None:
         if unknown:
@@ -208,7 +217,9 @@ class ClientSession:
         defaults.request_class = request_class
         defaults.response_class = response_class
         self._own_ws_response_class = ws_response_class
-        defaults.middlewares = tuple(checked_middlewares(middlewares))
+        defaults.middlewares = _with_retries(checked_middlewares(middlewares), retries)
+        if params:
+            defaults.params = MultiDict(URL().extend_query(params).query)
         defaults.skip_auto_headers = (
             frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
         )
@@ -318,10 +329,10 @@ class ClientSession:
             connector = defaults.connector
             if connector is None or connector.closed:
                 raise RuntimeError(_CLOSED)
-            if kwargs and defaults.base_origin is not None:
+            if defaults.params is not None or (kwargs and defaults.base_origin is not None):
                 kwargs = cast(
                     "_RequestOptions",
-                    builder.without_secrets(str_or_url, cast("dict[str, Any]", kwargs)),
+                    builder.completed(str_or_url, cast("dict[str, Any]", kwargs)),
                 )
             options = NO_OPTIONS
             if kwargs:
@@ -744,6 +755,18 @@ def _loop_of(
             "Session and connector has to use same event loop: make both in the same coroutine"
         )
     return loop
+
+
+def _with_retries(
+    middlewares: Sequence[ClientMiddlewareType], retries: int
+) -> tuple[ClientMiddlewareType, ...]:
+    """The middlewares of a session, with one for `retries`."""
+    retries = whole_number("retries", retries, negative=False)
+    if not retries:
+        return tuple(middlewares)
+    # Upwards, and by its name: what stands round requests is no part of the core.
+    made = import_module("wherry.middlewares.retry").RetryMiddleware(attempts=retries + 1)
+    return (*middlewares, made)
 
 
 def _unknown_argument(given: Iterable[str]) -> TypeError:

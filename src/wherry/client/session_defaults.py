@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from multidict import CIMultiDict
+from multidict import CIMultiDict, MultiDict
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
@@ -46,6 +46,7 @@ class SessionDefaults:
         starts_responses: Whether responses have a `start` of their own.
         base_origin: The origin that the session's secrets are for; None for any.
         headers_any: The same dictionary as `headers`; multidict's types want it so.
+        params: What is added to the query of every request; None for nothing.
         may_pass_proxies: Whether a request that says nothing of proxies may have some.
         head_limits: (line, field, count of fields) of a response's head.
     """
@@ -72,6 +73,7 @@ class SessionDefaults:
         "max_body_size",
         "may_pass_proxies",
         "middlewares",
+        "params",
         "proxies",
         "raise_for_status",
         "read_bufsize",
@@ -115,12 +117,14 @@ class SessionDefaults:
     max_body_size: int | None
     resolve_charset: Callable[[ClientResponse, bytes], str]
     middlewares: tuple[ClientMiddlewareType, ...]
+    params: MultiDict[str] | None
     trace_configs: list[TraceConfig]
 
     def __init__(self, loop: asyncio.AbstractEventLoop, headers: LooseHeaders | None) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
         self.wheel: DeadlineWheel = DeadlineWheel(loop)
         self.connector = None
+        self.params = None
         self.asks_connector: bool = False
         self.headers: CIMultiDict[str] = CIMultiDict()
         if headers:

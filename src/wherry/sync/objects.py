@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         JSONEncoder,
         LooseCookies,
         LooseHeaders,
+        Query,
         RawHeaders,
         StrOrURL,
     )
@@ -681,6 +682,8 @@ class Session(HeldSession):
         ssl_shutdown_timeout: float | None = UNSET,
         proxy_headers: LooseHeaders | None = None,
         proxy_ssl: SSLOption | None = None,
+        params: Query = None,
+        retries: int = 0,
         **unknown: Never,
     ) -> None:
         super().__init__(
@@ -720,6 +723,8 @@ class Session(HeldSession):
                 ssl_shutdown_timeout=ssl_shutdown_timeout,
                 proxy_headers=proxy_headers,
                 proxy_ssl=proxy_ssl,
+                params=params,
+                retries=retries,
                 **unknown,
             )
         )

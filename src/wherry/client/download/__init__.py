@@ -220,7 +220,7 @@ class _Job:
         self.options = {**kwargs, "auto_decompress": False, "raise_for_status": False}
         self.progress = progress
         asked = self.url
-        if params := kwargs.get("params"):
+        if params := builder.completed(url, kwargs).get("params"):
             asked = asked.extend_query(params)
         self.asked = digest_of(str(asked.with_fragment(None)))
         options: dict[str, Any] = {

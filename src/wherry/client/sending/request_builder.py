@@ -364,6 +364,35 @@ class RequestBuilder:
         """
         return self.defaults.base_origin is None or base_origin_of(url) == self.defaults.base_origin
 
+    def completed(self, given: StrOrURL, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a request as the session makes them: with its `params`, and without
+        secrets that would go elsewhere.
+        """
+        if kwargs and self.defaults.base_origin is not None:
+            kwargs = self.without_secrets(given, kwargs)
+        return kwargs if self.defaults.params is None else self.with_params(given, kwargs)
+
+    def with_params(self, given: StrOrURL, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a request, with what the session adds to each query.
+
+        What the request names itself goes before; with a `base_url`, another origin gets nothing.
+        """
+        defaults = self.defaults.params
+        assert defaults is not None
+        try:
+            url = URL(given)
+            if self.defaults.base_origin is not None and not self._is_at_base(self._joined(url)):
+                return kwargs
+        except (ValueError, TypeError, IndexError):
+            return kwargs  # `resolve_url` says what is wrong with it
+        own = URL().extend_query(kwargs.get("params")).query
+        merged = [
+            (name, value)
+            for name, value in defaults.items()
+            if name not in own and name not in url.query
+        ]
+        return {**kwargs, "params": [*merged, *own.items()]}
+
     def without_secrets(self, given: StrOrURL, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a request, without its own secrets where a reference like ``//host/x``
         leads off.
