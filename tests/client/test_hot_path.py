@@ -38,7 +38,7 @@ CALLS_A_REQUEST = 43
 CALLS_UNLIKE = 47
 CALLS_UNLIKE_OPTIONS = 53
 # The same for three redirects and the answer behind them.
-CALLS_REDIRECTS = 172
+CALLS_REDIRECTS = 163
 # Blocks of memory that an answer holds which is read and kept, as Python's allocator counts them,
 # its URL, its fields and its body among them.
 BLOCKS_A_RESPONSE = 34

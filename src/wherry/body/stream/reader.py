@@ -252,7 +252,11 @@ class StreamReader:
         self._buffer = NOTHING_READY
         self._size = self._held = 0
         self._dropped = True
-        self.set_exception(exc)
+        if self._eof and self._waiter is None:
+            # Nobody is left to be told: the end has told them.
+            self._exception, self._callbacks = exc, None
+        else:
+            self.set_exception(exc)
 
     def begin_http_chunk_receiving(self) -> None:
         """An HTTP/1.1 chunk begins.

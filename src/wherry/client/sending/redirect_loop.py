@@ -74,8 +74,10 @@ async def follow(
             tries += 1
             await _tell_of_retry(hop, tries, exc, traces)
             continue
-        if options.allow_redirects and 300 < response.status < 309:
-            following = await _redirected(defaults, hop, response, history, options, traces)
+        if options.allow_redirects and response.status in REDIRECT_STATUSES:
+            if traces is not None:
+                await _tell_of_redirect(response, traces)
+            following = _redirected(defaults, hop, response, history, options, traces)
             if following is not None:
                 hop, tries = following, 1
                 continue
@@ -110,7 +112,15 @@ def _through(
     return build_client_middlewares(sender, middlewares)(request)
 
 
-async def _redirected(
+async def _tell_of_redirect(response: ClientResponse, traces: Any) -> None:
+    try:
+        await traces.request_redirect(response)
+    except BaseException:
+        response.close()
+        raise
+
+
+def _redirected(
     defaults: SessionDefaults,
     hop: Hop,
     response: ClientResponse,
@@ -121,13 +131,9 @@ async def _redirected(
     """The hop that a redirect asks for, None where there is nothing to follow; `response` joins
     the history.
     """
-    if response.status not in REDIRECT_STATUSES:
-        return None
     history.append(response)
     location = response._field(b"location") or response._field(b"uri")
     try:
-        if traces is not None:
-            await traces.request_redirect(response)
         most = options.max_redirects
         if location and most is not None and len(history) >= most:
             raise TooManyRedirects(

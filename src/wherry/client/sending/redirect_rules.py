@@ -221,8 +221,10 @@ def next_hop(
         text = plain_location(sent_to, location)
         if text is not None:
             # The same origin: whatever was for that goes along.
-            data, dropped = _content_after(hop, method, status, text)
-            headers = _kept(hop.headers, dropped)
+            data, headers = None, hop.headers
+            if hop.data is not None or status == 303 or method != hop.method:
+                data, dropped = _content_after(hop, method, status, text)
+                headers = _kept(headers, dropped)
             return Hop(method, text, headers, data, hop.auth, hop.trusted, hop.left, hop.keeps_tls)
         sent_to = URL(sent_to)
     url = redirect_url(sent_to, location, requote=requote, handshake=handshake)
