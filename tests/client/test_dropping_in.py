@@ -690,3 +690,26 @@ async def test_a_jar_of_another_kind_keeps_the_cookies(peer, session) -> None:
     assert first == {"x=y", "own=1"}
     assert second == {"x=y", "a=b", "c=d", "own=1"}
     assert third == {"x=y", "a=b", "c=d"}
+
+
+async def test_private_names_of_sessions_and_responses_are_there(session: Any, peer: Any) -> None:
+    """Libraries for tests and caches look at these."""
+    from wherry.compat.aiohttp.private_names import SESSION_NAMES
+
+    client = session(headers={"X-A": "b"}, base_url="http://h.test/a/")
+    for name, own in SESSION_NAMES.items():
+        assert getattr(client, name) is getattr(client._defaults, own)
+        setattr(client, name, getattr(client, name))
+    client._response_class = wherry.ClientResponse
+    assert client._build_url("b") == URL("http://h.test/a/b")
+    assert client._prepare_headers({"X-C": "d"}) == CIMultiDict({"X-A": "b", "X-C": "d"})
+    server = await peer(lambda _: reply(200, "x" * 4))
+    response = await session().get(server.url("/"))
+    assert not response._released
+    await response.read()
+    response.release()
+    assert (response._closed, response._released) == (True, True)
+    response._released = True
+    response = wherry.ClientResponse("GET", URL("http://h.test/"))
+    response._closed = True
+    assert (response.closed, response._released) == (True, True)

@@ -640,10 +640,6 @@ class ClientSession:
     def trace_configs(self) -> list[TraceConfig]:
         return self._defaults.trace_configs
 
-    def _prepare_headers(self, headers: LooseHeaders | None) -> CIMultiDict[str]:
-        """The session's fields and a request's own; sessions derived from aiohttp's call it."""
-        return self._builder.merged_headers(headers)
-
     # --- what responses ask for -------------------------------------------------------------------
 
     @property

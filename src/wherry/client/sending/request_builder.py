@@ -186,7 +186,7 @@ class RequestBuilder:
 
     def _check_url(self, given: StrOrURL) -> URL:
         try:
-            url = self._joined(given)
+            url = self.join(given)
             host = url.raw_host
         except (ValueError, IndexError) as exc:  # yarl of https://[::1]:43@/
             # Without its cause, which quotes what stands before the host.
@@ -197,7 +197,8 @@ class RequestBuilder:
             raise InvalidUrlClientError(url, _why_not(url))
         return url
 
-    def _joined(self, str_or_url: StrOrURL) -> URL:
+    def join(self, str_or_url: StrOrURL) -> URL:
+        """A URL, put under the session's `base_url` where it is relative."""
         url = URL(str_or_url)
         # A reference may begin with a host (RFC 3986 4.2): what it lacks then is the scheme.
         if self.defaults.base_url is None or (url.absolute and url.scheme):
@@ -403,7 +404,7 @@ class RequestBuilder:
         """
         try:
             url = URL(given)
-            if not url.absolute or url.scheme or self._is_at_base(self._joined(url)):
+            if not url.absolute or url.scheme or self._is_at_base(self.join(url)):
                 return kwargs
         except (ValueError, TypeError, IndexError):
             return kwargs  # `_resolve_url` says what is wrong with it

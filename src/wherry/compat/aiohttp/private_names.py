@@ -1,5 +1,5 @@
-"""Names of aiohttp's connectors and sessions that are private there, and that programs look into,
-or turn at, all the same.
+"""Names of aiohttp's connectors, sessions and responses that are private there, and that programs
+look into, or turn at, all the same.
 
 Views of the pool, made when somebody looks; nothing of ours uses them.  Whoever derives a class and
 overrides what is never called here is told so.
@@ -12,6 +12,10 @@ from collections.abc import Iterable
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from multidict import CIMultiDict
+from yarl import URL
+
+from wherry.client.response import ClientResponse, ResponseState
 from wherry.client.session import ClientSession
 from wherry.connect.base_connector import BaseConnector
 from wherry.connect.connector import TCPConnector
@@ -19,6 +23,7 @@ from wherry.connect.hooks import HOOKS
 from wherry.connect.pool.pool import Pool
 from wherry.connect.route import Origin, Route
 from wherry.protocol.connection import Connection
+from wherry.types import LooseHeaders, StrOrURL
 
 if TYPE_CHECKING:
     from wherry.connect.pool.route_pool import Waiter
@@ -189,8 +194,46 @@ SESSION_NAMES = {
 }
 
 
+class SessionMethods:
+    """Methods that aiohttp's sessions have under private names; programs call them."""
+
+    def _build_url(self: Any, str_or_url: StrOrURL) -> URL:
+        """A URL, put under the session's `base_url` where it is relative."""
+        url: URL = self._builder.join(str_or_url)
+        return url
+
+    def _prepare_headers(self: Any, headers: LooseHeaders | None) -> CIMultiDict[str]:
+        """The session's fields, and a request's own."""
+        merged: CIMultiDict[str] = self._builder.merged_headers(headers)
+        return merged
+
+
+# --- responses ------------------------------------------------------------------------------------
+
+
+class FlagOfResponse:
+    """One of the flags by which aiohttp's responses say how far they have come.
+
+    Args:
+        least: The first state in which it is set.
+    """
+
+    def __init__(self, least: ResponseState) -> None:
+        self._least = least
+
+    def __get__(self, response: Any, owner: type | None = None) -> Any:
+        return self if response is None else response._state >= self._least
+
+    def __set__(self, response: Any, value: bool) -> None:
+        if value and response._state < self._least:
+            response._move(max(self._least, ResponseState.RELEASED))
+
+
+RESPONSE_FLAGS = {"_closed": ResponseState.HANDED_OVER, "_released": ResponseState.RELEASED}
+
+
 def install() -> None:
-    """Give connectors and sessions these names."""
+    """Give connectors, sessions and responses these names."""
     for name, value in vars(PrivateNames).items():
         if name in {"__setattr__", "__delattr__"} or (
             name.startswith("_") and not name.startswith("__")
@@ -198,3 +241,7 @@ def install() -> None:
             type.__setattr__(BaseConnector, name, value)
     for name, of_defaults in SESSION_NAMES.items():
         setattr(ClientSession, name, DefaultOfSession(of_defaults))
+    for name in ("_build_url", "_prepare_headers"):
+        setattr(ClientSession, name, vars(SessionMethods)[name])
+    for name, least in RESPONSE_FLAGS.items():
+        type.__setattr__(ClientResponse, name, FlagOfResponse(least))
