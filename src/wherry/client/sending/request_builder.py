@@ -382,7 +382,7 @@ class RequestBuilder:
         assert defaults is not None
         try:
             url = URL(given)
-            if self.defaults.base_origin is not None and not self._is_at_base(self._joined(url)):
+            if self.defaults.base_origin is not None and not self._is_at_base(self.join(url)):
                 return kwargs
         except (ValueError, TypeError, IndexError):
             return kwargs  # `resolve_url` says what is wrong with it
