@@ -153,6 +153,49 @@ LATE = {
     "wherry.protocol.http2.connection",
 }
 
+# Private attributes that a module uses though another package has them: (module, names).  May only
+# shrink.  Some are of libraries: aiohttp-socks, OpenTelemetry, qh3, asyncio.
+FOREIGN_PRIVATE: dict[str, set[str]] = {
+    "wherry.body.multipart.writer": {"_binary_headers"},
+    "wherry.client.download.receive": {"_body"},
+    "wherry.client.response": {"_close"},
+    "wherry.client.sending.acquire": {"_proxy_answer"},
+    "wherry.client.sending.attempt": {
+        "_begin", "_loop", "_moments", "_resolve_charset", "_upload_tracker",
+    },
+    "wherry.client.sending.pipeline": {"_exchange"},
+    "wherry.client.sending.redirect_loop": {"_field", "_history", "_max_body_size", "_request"},
+    "wherry.client.sending.request_builder": {"_routed_by_class", "_shared", "_upload_tracker"},
+    "wherry.client.sending.request_template": {"_engine", "_headers", "_shared"},
+    "wherry.client.sending.upload": {"_sent", "_upload_tracker", "_writer", "_written_by_class"},
+    "wherry.client.websocket.connect": {"_ws_response_class"},
+    "wherry.compat.aiohttp.dial_overrides": {"_dials_by_itself"},
+    "wherry.compat.aiohttp.private_names": {"_defaults", "_move", "_route_pools", "_state"},
+    "wherry.compat.aiohttp.request_overrides": {
+        "_carry", "_engine", "_exchange", "_put_body", "_starting",
+    },
+    "wherry.integrations.aiohttp_socks": {
+        "_BaseProxyConnector", "_conn_key", "_create_connection", "_dials_by_itself",
+        "_os_error", "_proxy_host", "_proxy_password", "_proxy_port", "_proxy_ssl",
+        "_proxy_type", "_proxy_username", "_rdns",
+    },
+    "wherry.integrations.opentelemetry": {
+        "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", "_SUPPRESS_INSTRUMENTATION_KEY",
+    },
+    "wherry.middlewares.cache": {"_request_info", "_traces"},
+    "wherry.middlewares.cache_keeper": {"_body"},
+    "wherry.middlewares.digest": {"_body", "_exchange"},
+    "wherry.middlewares.proxy_digest": {"_proxy_answer"},
+    "wherry.middlewares.retry": {"_timeout", "_traces"},
+    "wherry.protocol.http1.connection": {"_continue_waiter", "_head_waiter"},
+    "wherry.protocol.http3.quic_engine": {
+        "_drain_tls", "_handshake_complete", "_handshake_confirmed", "_tls",
+    },
+    "wherry.testing.interception": {"_get_running_loop"},
+}  # fmt: skip
+# What named tuples and `sys` give under such names.
+OF_NAMED_TUPLES = {"_asdict", "_field_defaults", "_fields", "_getframe", "_replace"}
+
 # A folder with more than this cannot be seen whole.
 MAX_MODULES = 24
 
@@ -261,6 +304,59 @@ def test_there_are_no_circles():
         visit(module, ())
 
 
+def private_names(module: str) -> set[str]:
+    """The private names that a module gives to something: its classes, their methods and
+    attributes, its functions.
+    """
+    found = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            if isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}:
+                found.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)  # of `__slots__`
+    return {name for name in found if name.startswith("_")}
+
+
+@functools.cache
+def private_to(package: str) -> set[str]:
+    inside = [name for name in MODULES if name.rpartition(".")[0] == package or name == package]
+    return set().union(*map(private_names, inside))
+
+
+def foreign_private(module: str) -> set[str]:
+    """Private attributes that a module uses, and that nothing of its own package has."""
+    package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    return {
+        node.attr
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls", "mcs"})
+        and node.attr not in private_to(package) | OF_NAMED_TUPLES
+    }
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_private_attributes_stay_in_their_package(module):
+    """What another package needs has a public name; those that lack one still are listed."""
+    assert foreign_private(module) - FOREIGN_PRIVATE.get(module, set()) == set(), (
+        "private attributes of another package: give them public names there"
+    )
+
+
+def test_private_attributes_that_are_listed_are_used():
+    for module, names in FOREIGN_PRIVATE.items():
+        assert names <= foreign_private(module), (
+            f"{module} no longer uses {names - foreign_private(module)}: take them off the list"
+        )
+
+
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_functions_import_optional_dependencies_only(module):
     for function in ast.walk(tree(module)):
@@ -312,3 +408,21 @@ def test_no_group_of_a_pattern_is_repeated_possessively() -> None:
         if possessive_group.search(re.sub(r"\\.|\[[^\]]*\]", "x", text))
     ]
     assert not found
+
+
+def test_a_private_attribute_of_another_package_is_seen(monkeypatch, tmp_path) -> None:
+    """And one of its own package, or of itself, is not."""
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(
+        "class Thing:\n"
+        "    def __init__(self, other):\n"
+        "        self._own = other._own, other._builder_of_another_package\n"
+    )
+    monkeypatch.setitem(MODULES, "wherry.cookies.wrong", wrong)
+    private_to.cache_clear()
+    try:
+        with pytest.raises(AssertionError, match="give them public names"):
+            test_private_attributes_stay_in_their_package("wherry.cookies.wrong")
+        assert foreign_private("wherry.cookies.wrong") == {"_builder_of_another_package"}
+    finally:
+        private_to.cache_clear()
