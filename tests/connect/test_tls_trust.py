@@ -1077,7 +1077,9 @@ async def test_the_key_has_the_policy_of_the_programs_context_whatever_is_offere
         handshake = await table.handshake(context, ("h2", "http/1.1"), "way", chosen=True)
         assert isinstance(handshake.context, AlpnContext)
         handshake.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="h.test")
-        keys.append(handshake._key)
+        key: Any = handshake._key
+        assert policy_of(context) in key
+        keys.append(key)
     assert len(set(keys)) == 3
 
 
@@ -1087,12 +1089,73 @@ async def test_a_programs_context_for_http_1_is_used_itself_unless_protocols_wer
     assert handshake.context is context
     handshake = await SessionTable().handshake(context, ("http/1.1",), "way", chosen=True)
     assert isinstance(handshake.context, AlpnContext)
+    # HTTP/2 without TLS has no name that could be offered.
+    handshake = await SessionTable().handshake(context, ("h2c",), "way", chosen=True)
+    assert handshake.context is context
+
+
+def test_a_record_that_ends_with_its_header_says_nothing() -> None:
+    made = unchecked().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    assert not shows_certificate(b"\x16\x03\x03\x00\x00", made)
+    assert shows_certificate(b"\x16\x03\x03\x00\x01\x0b", made)
+
+
+def test_a_certificate_is_seen_behind_a_long_record_and_in_no_sealed_one() -> None:
+    made = unchecked().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    certificate = b"\x16\x03\x03\x00\x02\x0b\x00"
+    assert shows_certificate(b"\x16\x03\x03\x01\x2c" + b"\x10" + bytes(299) + certificate, made)
+    assert not shows_certificate(b"\x16\x03\x03\x01\x2c" + b"\x10" + bytes(299), made)
+    # What is sealed begins with any byte: the size of a Finished alone tells (RFC 8446 4.4.4).
+    assert not shows_certificate(b"\x17\x03\x03\x00\x35\x0b" + bytes(52), made)
+    assert shows_certificate(b"\x17\x03\x03\x00\x36\x14" + bytes(53), made)
+    # TLS 1.2 says it before its ChangeCipherSpec or not at all.
+    spec = b"\x14\x03\x03\x00\x01\x01"
+    assert shows_certificate(spec + certificate, made) is False
+    assert shows_certificate(b"", made) is False
+
+
+@pytest.mark.parametrize(
+    ("cipher", "size"), [("TLS_AES_128_GCM_SHA256", 32), ("TLS_AES_256_GCM_SHA384", 48)]
+)
+def test_a_finished_is_as_long_as_the_hash_of_its_cipher(cipher: str, size: int) -> None:
+    made: Any = mock.Mock(
+        version=mock.Mock(return_value="TLSv1.3"),
+        cipher=mock.Mock(return_value=(cipher, "TLSv1.3", 128)),
+    )
+    for length in range(20, 100):
+        sealed = b"\x17\x03\x03\x00%c" % length + bytes(length)
+        assert shows_certificate(sealed, made) is (length != 4 + size + 1 + 16)
+
+
+def test_tls_objects_are_of_the_class_that_the_program_chose() -> None:
+    class Own(ssl.SSLObject):
+        pass
+
+    context = unchecked()
+    context.sslobject_class = Own
+    offering = AlpnContext(context, ("h2",))
+    assert offering.sslobject_class is Own
+    assert isinstance(offering.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO()), Own)
 
 
 async def test_wherrys_own_context_offers_by_itself(known_ca) -> None:
     protocols = ("h2", "http/1.1")
     handshake = await SessionTable().handshake(True, protocols, "way")
     assert handshake.context is await tls.context_for(True, protocols)
+
+
+@pytest.mark.parametrize(
+    ("resumption", "ours", "theirs"),
+    [(None, True, False), (True, True, True), (False, False, False)],
+)
+async def test_whose_sessions_are_kept(known_ca, resumption, ours: bool, theirs: bool) -> None:
+    table = SessionTable(resumption)
+    for option, keeps in ((True, ours), (False, ours), (unchecked(), theirs)):
+        handshake = await table.handshake(option, ("http/1.1",), "way")
+        assert (handshake._table is table) is keeps
+        # Who must begin from nothing does.
+        handshake = await table.handshake(option, ("http/1.1",), None)
+        assert handshake._table is None
 
 
 class Silent(Told):
