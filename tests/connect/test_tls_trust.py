@@ -1158,6 +1158,32 @@ async def test_whose_sessions_are_kept(known_ca, resumption, ours: bool, theirs:
         assert handshake._table is None
 
 
+def test_the_table_keeps_the_newest_of_each_key_and_no_more_than_its_bound(monkeypatch) -> None:
+    monkeypatch.setattr(tls_sessions, "MAX_SESSIONS", 2)
+    table = SessionTable()
+    first, second = Told("first", "TLSv1.3", False), Told("second", "TLSv1.3", False)
+    table.remember("a", first)  # type: ignore[arg-type]
+    assert table.find("a") == "session of first"
+    table.remember("a", second)  # type: ignore[arg-type]
+    assert table.find("a") == "session of second"
+    table.remember("b", first)  # type: ignore[arg-type]
+    assert len(table) == 2
+    table.remember("a", first)  # type: ignore[arg-type]
+    table.remember("c", first)  # type: ignore[arg-type]
+    assert len(table) == 2
+    assert table.find("b") is None, "the one that was used longest ago goes"
+    contexts = [unchecked() for _ in range(3)]
+    made = [table.offering(context, ("h2",)) for context in contexts[:2]]
+    assert [table.offering(context, ("h2",)) for context in contexts[:2]] == made
+    table.offering(contexts[2], ("h2",))
+    assert table.offering(contexts[1], ("h2",)) is made[1]
+    assert table.offering(contexts[0], ("h2",)) is not made[0]
+    table.clear()
+    assert len(table) == 0
+    assert table.find("a") is None
+    assert table.offering(contexts[1], ("h2",)) is not made[1]
+
+
 class Silent(Told):
     """Has no session that could be given to OpenSSL."""
 
