@@ -231,7 +231,8 @@ class MessageSignatures:
 
     Args:
         signer: Signs bytes: ``key.sign`` of an Ed25519 key of `cryptography`, or
-            `hmac_sha256(secret)`.
+            `hmac_sha256(secret)`.  An ECDSA signature is r and s one after the other, 32 bytes each
+            for P-256, and not DER (RFC 9421 3.3.4); RSA-PSS has a salt of 64 bytes (3.3.1).
         keyid: What the other side knows the key by.
         components: What is signed: names of fields, and of parts ("@method", "@target-uri",
             "@authority", "@scheme", "@request-target", "@path", "@query", and with a name
