@@ -60,6 +60,9 @@ async def verbs(session: ClientSession, pairs: list[tuple[str, str]]) -> None:
     await session.get("/", proxy=["socks5://a.test", ("http://b.test", BasicAuth("a", "b"))])
     await session.get("/", proxy=ProxyHop("http", "p.test", 80), proxy_headers={"X": "y"})
 
+    await session.get("/", proxy={"https://": "http://p.test", "all://*.corp.test": None})
+    await session.get("/", proxy=lambda url: None if url.host == "a.test" else "http://p.test")
+
     await session.get("/", timeuot=5)  # wrong
     await session.get("/", timeout="5")  # wrong
     await session.get("/", headers={"X": 5})  # wrong

@@ -15,8 +15,8 @@ from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.body.payload.form import form_with_files
 from wherry.client.middleware import ClientMiddlewareType, checked_middlewares
+from wherry.client.sending.proxy_choice import way_of
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
-from wherry.connect.proxy.hops import hops_of
 from wherry.connect.route import ProxyHop
 from wherry.connect.tls.contexts import one_ssl
 from wherry.errors import InvalidURL
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wherry.body.payload.form import Files
     from wherry.body.payload.writer import UploadTracker
     from wherry.client.response import ClientResponse
+    from wherry.connect.proxy.choice import ProxyChoice
     from wherry.connect.proxy.hops import Proxy
     from wherry.connect.route import ProxyHop
     from wherry.connect.tls.contexts import SSLOption
@@ -74,7 +75,8 @@ class _EveryOption(TypedDict, total=False):
     read_until_eof: bool
     """Without a meaning; there because aiohttp has it."""
     proxy: Proxy
-    """A proxy's URL, (URL, BasicAuth), a `ProxyHop`, or a chain of these; "" for none."""
+    """A proxy's URL, (URL, BasicAuth), a `ProxyHop`, or a chain of these; "" for none.  Or patterns
+    of URLs with these, or a function of the URL."""
     proxy_auth: BasicAuth | None
     """Basic authentication for a single proxy."""
     proxy_headers: LooseHeaders | None
@@ -213,7 +215,7 @@ class RequestOptions:
     proxy_auth: BasicAuth | None = None
     proxy_headers: LooseHeaders | None = None
     proxy_ssl: Any = None
-    hops: tuple[ProxyHop, ...] | None = None
+    hops: tuple[ProxyHop, ...] | ProxyChoice | None = None
     timeout: ClientTimeout | None = None
     ssl: Any = True
     server_hostname: str | None = None
@@ -300,7 +302,7 @@ class RequestOptions:
         self.raise_for_status = raise_for_status
         self.proxy = proxy
         # Made here and once: an iterator gives its hops only once, and redirects need them again.
-        self.hops = None if proxy is None else hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
+        self.hops = None if proxy is None else way_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
         self.proxy_auth = proxy_auth
         self.proxy_headers = proxy_headers
         self.proxy_ssl = proxy_ssl

@@ -95,7 +95,9 @@ class ClientSession:
         connector: Makes and keeps connections; a `TCPConnector` by default.
         cookies: Cookies that are in the jar from the beginning.
         headers: Fields of every request; a copy is kept, see `headers`.
-        proxy: A proxy, or a chain of them, for every request.
+        proxy: A proxy, or a chain of them, for every request; patterns of URLs with proxies
+            (``{"all://*.corp.example": None, "https://": url}``, the one that says most wins), or a
+            function that gives a URL's.
         proxy_auth: Basic authentication for the proxy.
         skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
             themselves.
@@ -201,7 +203,9 @@ class ClientSession:
         defaults.proxies = SessionProxies(
             proxy, proxy_auth, proxy_headers, proxy_ssl, trust_env=trust_env
         )
-        defaults.may_pass_proxies = bool(defaults.proxies.hops) or trust_env
+        defaults.may_pass_proxies = (
+            bool(defaults.proxies.hops) or defaults.proxies.choice is not None or trust_env
+        )
         defaults.version = version
         defaults.set_json(json, json_serialize, json_serialize_bytes)
         defaults.raise_for_status = raise_for_status
@@ -305,7 +309,8 @@ class ClientSession:
             chunked: Sends the body in chunks although its length is known.
             expect100: Waits for 100 (Continue) before the body is sent.
             raise_for_status: As for the session.
-            proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these.
+            proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these; patterns
+                (``{"all://*.corp.example": None, "https://": url}``); or a function of the URL.
             timeout: A `ClientTimeout`, or seconds in all.
             ssl: True, False (no checks), an SSLContext, or a Fingerprint.
             server_hostname: The name to check the certificate against.

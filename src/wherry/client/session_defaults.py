@@ -157,6 +157,7 @@ class SessionDefaults:
             self.request_class is not ClientRequest
             or "starts_responses" in self.__dict__
             or self.trust_env
+            or self.proxies.choice is not None
         )
 
     def take_connector(self, connector: BaseConnector | None) -> None:

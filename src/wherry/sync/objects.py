@@ -757,7 +757,8 @@ class Session(HeldSession):
             chunked: Sends the body in chunks although its length is known.
             expect100: Waits for 100 (Continue) before the body is sent.
             raise_for_status: As for the session.
-            proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these.
+            proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these; patterns
+                (``{"all://*.corp.example": None, "https://": url}``); or a function of the URL.
             timeout: A `ClientTimeout`, or seconds in all.
             ssl: True, False (no checks), an SSLContext, or a Fingerprint.
             server_hostname: The name to check the certificate against.
@@ -1039,7 +1040,8 @@ def request(
         chunked: Sends the body in chunks although its length is known.
         expect100: Waits for 100 (Continue) before the body is sent.
         raise_for_status: As for the session.
-        proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these.
+        proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these; patterns
+            (``{"all://*.corp.example": None, "https://": url}``); or a function of the URL.
         timeout: A `ClientTimeout`, or seconds in all.
         ssl: True, False (no checks), an SSLContext, or a Fingerprint.
         server_hostname: The name to check the certificate against.

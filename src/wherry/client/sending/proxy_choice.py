@@ -7,6 +7,7 @@ that a request without a word about proxies pays one comparison.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from wherry.types import LooseHeaders
 if TYPE_CHECKING:
     from wherry.auth.netrc import Netrc
     from wherry.client.options import RequestOptions
+    from wherry.connect.proxy.choice import ProxyChoice
 
 Hops = tuple[ProxyHop, ...]
 
@@ -39,7 +41,16 @@ class SessionProxies:
         ValueError: The proxy is none.
     """
 
-    __slots__ = ("asks_environment", "auth", "headers", "hops", "netrc", "ssl", "trust_env")
+    __slots__ = (
+        "asks_environment",
+        "auth",
+        "choice",
+        "headers",
+        "hops",
+        "netrc",
+        "ssl",
+        "trust_env",
+    )
 
     def __init__(
         self,
@@ -50,7 +61,9 @@ class SessionProxies:
         *,
         trust_env: bool = False,
     ) -> None:
-        self.hops: Hops = hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
+        way = way_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
+        self.hops: Hops = way if isinstance(way, tuple) else ()
+        self.choice: ProxyChoice | None = None if isinstance(way, tuple) else way
         self.auth: BasicAuth | None = proxy_auth
         self.headers: LooseHeaders | None = proxy_headers
         self.ssl: Any = proxy_ssl
@@ -77,6 +90,9 @@ class SessionProxies:
             ValueError: The environment, or the request, names something that is not a proxy.
         """
         auth, headers, ssl = options.proxy_auth, options.proxy_headers, options.proxy_ssl
+        if options.hops is not None and not isinstance(options.hops, tuple):
+            hops = options.hops.hops_for(url)
+            return hops if ssl is None else proxy_hops(hops, proxy_ssl=ssl)
         if options.hops is not None:
             if self.hops or len(options.hops) != 1:
                 # The session's credentials belong to the session's proxy, and never go to another.
@@ -87,7 +103,7 @@ class SessionProxies:
                 self.headers if headers is None else None,
                 self.ssl if ssl is None else None,
             )
-        hops = self.hops
+        hops = self.hops if self.choice is None else self.choice.hops_for(url)
         if not hops and self.asks_environment and url.raw_host is not None:
             named = environment_proxies().proxy_for(url.scheme, url.raw_host, url.port)
             if named is not None:
@@ -102,6 +118,25 @@ class SessionProxies:
         if hops and (auth is not None or headers or ssl is not None):
             hops = proxy_hops(hops, auth, headers, ssl)
         return hops
+
+
+def way_of(
+    proxy: Any,
+    proxy_auth: BasicAuth | None = None,
+    proxy_headers: LooseHeaders | None = None,
+    proxy_ssl: Any = None,
+) -> Hops | ProxyChoice:
+    """The hops that `proxy=` means, or what chooses them for each URL.
+
+    Raises:
+        ValueError: It names something that is no proxy.
+        TypeError: It is nothing that `proxy=` takes.
+    """
+    if isinstance(proxy, Mapping) or callable(proxy):
+        from wherry.connect.proxy.choice import chooser
+
+        return chooser(proxy, proxy_auth, proxy_headers)
+    return hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
 
 
 @lru_cache(maxsize=32)

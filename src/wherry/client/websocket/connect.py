@@ -287,7 +287,8 @@ class _WSConnectOptions(TypedDict, total=False):  # noqa: PYI049  (the session's
     headers: LooseHeaders | None
     """Fields of the handshake."""
     proxy: Proxy
-    """A proxy's URL, (URL, BasicAuth), a `ProxyHop`, or a chain of these; "" for none."""
+    """A proxy's URL, (URL, BasicAuth), a `ProxyHop`, or a chain of these; "" for none.  Or patterns
+    of URLs with these, or a function of the URL."""
     proxy_auth: BasicAuth | None
     """Basic authentication for a single proxy."""
     ssl: SSLOption

@@ -9,7 +9,7 @@ which room makes them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 from yarl import URL
@@ -42,9 +42,11 @@ class Credentials(Protocol):
     def password(self) -> str: ...
 
 
-# What `proxy=` takes: one hop, or a chain of them in its order.
+# What `proxy=` takes: one hop, or a chain of them in its order; patterns of URLs with these; or
+# what gives them for a URL.
 _Hop: TypeAlias = str | URL | ProxyHop | tuple[str | URL, Credentials | None]
-Proxy: TypeAlias = _Hop | Iterable[_Hop] | None
+_Way: TypeAlias = _Hop | Iterable[_Hop] | None
+Proxy: TypeAlias = _Way | Mapping[str, _Way] | Callable[[URL], _Way]
 
 
 def proxy_hops(
