@@ -145,7 +145,6 @@ LATE = {
     "wherry.client.websocket.connect",
     "wherry.client.websocket.websocket",
     "wherry.connect.alt_svc",
-    "wherry.connect.proxy.choice",
     "wherry.connect.proxy.tunnel",
     "wherry.connect.quic.race",
     "wherry.connect.record_hints",

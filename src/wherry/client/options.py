@@ -15,8 +15,8 @@ from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.body.payload.form import form_with_files
 from wherry.client.middleware import ClientMiddlewareType, checked_middlewares
-from wherry.client.sending.proxy_choice import way_of
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
+from wherry.connect.proxy.choice import ProxyChoice, way_of
 from wherry.connect.route import ProxyHop
 from wherry.connect.tls.contexts import one_ssl
 from wherry.errors import InvalidURL
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from wherry.body.payload.form import Files
     from wherry.body.payload.writer import UploadTracker
     from wherry.client.response import ClientResponse
-    from wherry.connect.proxy.choice import ProxyChoice
     from wherry.connect.proxy.hops import Proxy
     from wherry.connect.route import ProxyHop
     from wherry.connect.tls.contexts import SSLOption

@@ -24,9 +24,9 @@ class BodyBuffer:
     __slots__ = ("offset", "pieces", "size")
 
     def __init__(self) -> None:
-        self.size = 0
+        self.size: int = 0
         self.pieces: deque[bytes] = deque()
-        self.offset = 0
+        self.offset: int = 0
 
     def append(self, data: bytes) -> None:
         """Put a piece behind the others."""

@@ -7,22 +7,21 @@ that a request without a word about proxies pays one comparison.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
+from wherry.connect.proxy.choice import ProxyChoice, way_of
 from wherry.connect.proxy.environment import environment_proxies
-from wherry.connect.proxy.hops import hops_of, proxy_hops
+from wherry.connect.proxy.hops import proxy_hops
 from wherry.connect.route import ProxyHop
 from wherry.types import LooseHeaders
 
 if TYPE_CHECKING:
     from wherry.auth.netrc import Netrc
     from wherry.client.options import RequestOptions
-    from wherry.connect.proxy.choice import ProxyChoice
 
 Hops = tuple[ProxyHop, ...]
 
@@ -118,25 +117,6 @@ class SessionProxies:
         if hops and (auth is not None or headers or ssl is not None):
             hops = proxy_hops(hops, auth, headers, ssl)
         return hops
-
-
-def way_of(
-    proxy: Any,
-    proxy_auth: BasicAuth | None = None,
-    proxy_headers: LooseHeaders | None = None,
-    proxy_ssl: Any = None,
-) -> Hops | ProxyChoice:
-    """The hops that `proxy=` means, or what chooses them for each URL.
-
-    Raises:
-        ValueError: It names something that is no proxy.
-        TypeError: It is nothing that `proxy=` takes.
-    """
-    if isinstance(proxy, Mapping) or callable(proxy):
-        from wherry.connect.proxy.choice import chooser
-
-        return chooser(proxy, proxy_auth, proxy_headers)
-    return hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
 
 
 @lru_cache(maxsize=32)

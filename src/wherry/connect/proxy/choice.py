@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from yarl import URL
 
-from wherry.connect.proxy.hops import hops_of
+from wherry.connect.proxy.hops import Credentials, hops_of
 from wherry.connect.route import ProxyHop, decoded_host
+from wherry.types import LooseHeaders
 
-__all__ = ("ProxyChoice", "chooser")
+__all__ = ("ProxyChoice", "way_of")
 
 Hops = tuple[ProxyHop, ...]
 _SCHEMES = frozenset({"all", "http", "https", "ws", "wss"})
@@ -127,13 +128,22 @@ def _place(rest: str, shown: str) -> tuple[str, int | None]:
     return (f".{host}" if below else host), port
 
 
-def chooser(proxy: Any, auth: Any, headers: Any) -> ProxyChoice:
-    """What chooses by the patterns, or the function, `proxy`.
+def way_of(
+    proxy: Any,
+    proxy_auth: Credentials | None = None,
+    proxy_headers: LooseHeaders | None = None,
+    proxy_ssl: Any = None,
+) -> Hops | ProxyChoice:
+    """The hops that `proxy=` means, or what chooses them for each URL.
 
     Raises:
-        ValueError: `auth` or `headers` are given too: they belong to one proxy.
+        ValueError: It names something that is no proxy; or one proxy's `proxy_auth` or
+            `proxy_headers` are given for many.
+        TypeError: It is nothing that `proxy=` takes.
     """
-    if auth is not None or headers:
+    if not isinstance(proxy, Mapping) and not callable(proxy):
+        return hops_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
+    if proxy_auth is not None or proxy_headers:
         raise ValueError(
             "proxy_auth= and proxy_headers= go with one proxy; where patterns or a function "
             "choose, write (url, BasicAuth), or a ProxyHop with its headers"
