@@ -161,6 +161,7 @@ HTTP3_MODULES = {
     "test_hostile_values",
     "test_middlewares",
     "test_portable_errors",
+    "test_priority",
     "test_redirects",
     "test_reprs",
     "test_request_overrides",

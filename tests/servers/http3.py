@@ -54,6 +54,7 @@ class Peer(QuicConnectionProtocol):
         super().__init__(*args, **kwargs)
         self.server = server
         self.requests: dict[int, bytes] = {}
+        self.streams: dict[int, bytes] = {}  # the client's unidirectional ones
         self.answered = 0  # for scripts to count
         server.peers.append(self)
 
@@ -64,6 +65,8 @@ class Peer(QuicConnectionProtocol):
                 self.uni(server.settings)
         elif isinstance(event, StreamDataReceived):
             if event.stream_id & 3:
+                self.streams[event.stream_id] = self.streams.get(event.stream_id, b"") + event.data
+                server.happened.set()
                 return
             server.received += len(event.data)
             self.requests[event.stream_id] = self.requests.get(event.stream_id, b"") + event.data

@@ -14,6 +14,7 @@ from yarl import URL
 from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.body.payload.form import form_with_files
+from wherry.client.headers.priority import with_priority
 from wherry.client.middleware import ClientMiddlewareType, checked_middlewares
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
 from wherry.connect.proxy.choice import ProxyChoice, way_of
@@ -110,6 +111,8 @@ class _EveryOption(TypedDict, total=False):
     """Bytes of the decoded body after which reading fails."""
     middlewares: Sequence[ClientMiddlewareType] | None
     """Instead of the session's; () for none."""
+    priority: int | str | None
+    """How urgent the response is (RFC 9218): 0 (first) to 7, 3 is usual; or as "u=1, i"."""
     upload_tracker: UploadTracker | None
     """Follows the upload of the body."""
     upgrade: str | None
@@ -268,6 +271,7 @@ class RequestOptions:
         middlewares: Sequence[ClientMiddlewareType] | None = None,
         upload_tracker: Any = None,
         upgrade: str | None = None,
+        priority: Any = None,
     ) -> None:
         if data is not None and json is not None:
             raise ValueError("data and json parameters can not be used at the same time")
@@ -291,6 +295,8 @@ class RequestOptions:
         self.json = json
         self.cookies = _kept(cookies)
         self.headers = _kept(headers)
+        if priority is not None:
+            self.headers = with_priority(self.headers, priority)
         self.skip_auto_headers = None if skip_auto_headers is None else tuple(skip_auto_headers)
         self.auth = auth
         self.allow_redirects = allow_redirects

@@ -24,6 +24,7 @@ from yarl import URL
 from wherry.body.charset import bom_encoding, known_charset, parse_mimetype
 from wherry.body.stream.reader import StreamReader
 from wherry.client.headers.derived import decoded_fields, type_matches
+from wherry.client.headers.priority import priority_field
 from wherry.client.headers.structured import (
     ContentDisposition,
     parse_content_disposition_field,
@@ -651,6 +652,24 @@ class ClientResponse(metaclass=WatchedClass):
         if exchange is None or self._state > _OPEN or (exchange.complete and self.status != 101):
             return None
         return ResponseConnection(self, exchange)
+
+    def reprioritize(self, priority: int | str) -> bool:
+        """Tell the server that what is left of the body is more urgent, or less (RFC 9218 7).
+
+        Args:
+            priority: As for a request: 0 (first) to 7, or as "u=1, i".
+
+        Returns:
+            Whether that could be said: over HTTP/2 and HTTP/3, while the body is still to come.
+
+        Raises:
+            ValueError: It is no priority.
+        """
+        field = priority_field(priority).encode()
+        exchange = self._exchange
+        if exchange is None or exchange.complete or exchange.error is not None:
+            return False
+        return exchange.reprioritize(field)
 
     @property
     def closed(self) -> bool:

@@ -308,6 +308,8 @@ class ClientSession:
                 `data` has the other fields then.
             chunked: Sends the body in chunks although its length is known.
             expect100: Waits for 100 (Continue) before the body is sent.
+            priority: How urgent the response is (RFC 9218): 0 (first) to 7, 3 is usual, or as
+                "u=1, i"; servers of HTTP/2 and HTTP/3 send what is more urgent first.
             raise_for_status: As for the session.
             proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these; patterns
                 (``{"all://*.corp.example": None, "https://": url}``); or a function of the URL.

@@ -237,6 +237,12 @@ class Exchange(ABC):
     def resume_reading(self) -> None:
         """Let the body go on: its reader has room again."""
 
+    def reprioritize(self, priority: bytes) -> bool:
+        """Tell the peer how urgent the response is from now on (RFC 9218 7); whether that can be
+        said.
+        """
+        return False
+
     def upgrade(self, receiver: TunnelReceiver) -> Tunnel:
         """After a 101 (or a 2xx to an extended CONNECT): the bytes of both directions, raw.
 

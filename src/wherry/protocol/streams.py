@@ -185,6 +185,9 @@ class StreamExchange(TunnelledExchange):
     def pause_reading(self) -> None:
         self.paused = True
 
+    def reprioritize(self, priority: bytes) -> bool:
+        return self.stream_id >= 0 and self.connection.reprioritize(self, priority)
+
     def upgrade(self, receiver: TunnelReceiver) -> Tunnel:
         return tunnel_of(self, receiver)
 
@@ -230,6 +233,10 @@ class StreamConnection(Connection, Generic[E]):
     def writing_paused(self) -> bool:
         """The transport is full."""
         return False
+
+    @abstractmethod
+    def reprioritize(self, exchange: E, priority: bytes) -> bool:
+        """Send PRIORITY_UPDATE for a stream (RFC 9218 7); whether that could be done."""
 
     @abstractmethod
     def send_body(self, exchange: E, data: memoryview | None) -> None:

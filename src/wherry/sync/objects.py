@@ -435,6 +435,20 @@ class Response(HeldResponse):
             self._inner.download(path, digest=digest, progress=progress, pace=pace)
         )
 
+    def reprioritize(self, priority: int | str) -> bool:
+        """Tell the server that what is left of the body is more urgent, or less (RFC 9218 7).
+
+        Args:
+            priority: As for a request: 0 (first) to 7, or as "u=1, i".
+
+        Returns:
+            Whether that could be said: over HTTP/2 and HTTP/3, while the body is still to come.
+
+        Raises:
+            ValueError: It is no priority.
+        """
+        return self._call(self._inner.reprioritize, priority)
+
     @property
     def closed(self) -> bool:
         """Whether the connection was given up or given back."""
@@ -756,6 +770,8 @@ class Session(HeldSession):
                 `data` has the other fields then.
             chunked: Sends the body in chunks although its length is known.
             expect100: Waits for 100 (Continue) before the body is sent.
+            priority: How urgent the response is (RFC 9218): 0 (first) to 7, 3 is usual, or as
+                "u=1, i"; servers of HTTP/2 and HTTP/3 send what is more urgent first.
             raise_for_status: As for the session.
             proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these; patterns
                 (``{"all://*.corp.example": None, "https://": url}``); or a function of the URL.
@@ -1039,6 +1055,8 @@ def request(
             `data` has the other fields then.
         chunked: Sends the body in chunks although its length is known.
         expect100: Waits for 100 (Continue) before the body is sent.
+        priority: How urgent the response is (RFC 9218): 0 (first) to 7, 3 is usual, or as
+            "u=1, i"; servers of HTTP/2 and HTTP/3 send what is more urgent first.
         raise_for_status: As for the session.
         proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these; patterns
             (``{"all://*.corp.example": None, "https://": url}``); or a function of the URL.

@@ -33,6 +33,7 @@ from wherry.protocol.http2.frames import (
     StreamFault,
     goaway,
     ping,
+    priority_update,
     rst_stream,
     settings_frame,
     window_update,
@@ -239,6 +240,12 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         if code == ErrorCode.CANCEL and not exchange.paused:
             self._doubt()
         self._release(exchange)
+
+    def reprioritize(self, exchange: Http2Exchange, priority: bytes) -> bool:
+        if not exchange.stream_id or self._transport is None or self._transport.is_closing():
+            return False
+        self.sender.write(priority_update(exchange.stream_id, priority))
+        return True
 
     def replenish(self, exchange: Http2Exchange) -> None:
         self._reader.replenish(exchange)

@@ -30,6 +30,7 @@ PING: Final = 6
 GOAWAY: Final = 7
 WINDOW_UPDATE: Final = 8
 CONTINUATION: Final = 9
+PRIORITY_UPDATE: Final = 16
 
 # Flags.
 ACK: Final = 0x01
@@ -127,6 +128,12 @@ def window_update(stream_id: int, increment: int) -> bytes:
 
 def rst_stream(stream_id: int, code: ErrorCode) -> bytes:
     return _pack_word_frame(4 << 8 | RST_STREAM, 0, stream_id, code)
+
+
+def priority_update(stream_id: int, priority: bytes) -> bytes:
+    """RFC 9218 7.1: on stream 0, the stream that is meant and the Priority field."""
+    payload = stream_id.to_bytes(4) + priority
+    return pack_header(len(payload) << 8 | PRIORITY_UPDATE, 0, 0) + payload
 
 
 def ping(payload: bytes, flags: int = 0) -> bytes:

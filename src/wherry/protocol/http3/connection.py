@@ -248,6 +248,14 @@ class Http3Connection(StreamKeeper):
         self._held_back.add(exchange)
         self.capacity = 0
 
+    def reprioritize(self, exchange: Http3Exchange, priority: bytes) -> bool:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        self._sender.update_priority(exchange, priority)
+        transport.flush_soon()
+        return True
+
     def reader_resumed(self, exchange: Http3Exchange) -> None:
         self._let_go_on(exchange)
 

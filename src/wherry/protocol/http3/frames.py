@@ -17,6 +17,8 @@ SETTINGS: Final = 0x04
 PUSH_PROMISE: Final = 0x05
 GOAWAY: Final = 0x07
 MAX_PUSH_ID: Final = 0x0D
+# RFC 9218 7.2, of a request stream.
+PRIORITY_UPDATE: Final = 0xF0700
 # RFC 9114 7.2.8: HTTP/2's, of which HTTP/3 has none.
 HTTP2_TYPES: Final = frozenset({0x02, 0x06, 0x08, 0x09})
 # Those that mean something here; all others are ignored (RFC 9114 9).

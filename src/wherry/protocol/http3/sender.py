@@ -16,7 +16,9 @@ from wherry.protocol.http3.frames import (
     DATA,
     DECODER_STREAM,
     ENCODER_STREAM,
+    PRIORITY_UPDATE,
     Setting,
+    frame,
     settings_frame,
     varint,
 )
@@ -56,6 +58,11 @@ class Sender:
         send(_CONTROL, varint(CONTROL_STREAM) + settings_frame(settings), False)
         send(_ENCODER, varint(ENCODER_STREAM), False)
         send(_DECODER, varint(DECODER_STREAM), False)
+
+    def update_priority(self, exchange: Http3Exchange, priority: bytes) -> None:
+        """RFC 9218 7.2: on the control stream, the stream that is meant and the Priority field."""
+        update = frame(PRIORITY_UPDATE, varint(exchange.stream_id) + priority)
+        self._engine.send(_CONTROL, update, False)
 
     def open(self, exchange: Http3Exchange, head: RequestHead) -> None:
         """Send a request's head, and its body when it is at hand."""
