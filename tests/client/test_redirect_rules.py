@@ -453,3 +453,12 @@ def test_a_text_becomes_a_url_once_and_when_somebody_asks() -> None:
     given = URL("https://a.test/")
     assert Hop("GET", given, None, None, None).url is given
     assert Hop("GET", given, None, None, None).text is None
+
+
+def test_a_policy_may_send_a_hop_to_another_place() -> None:
+    """A hop that was a text is a URL then, and all else of it stays."""
+    hop = Hop("GET", "http://h.test/a?b=c", {"X": "y"}, None, None)
+    assert hop.text == "http://h.test/a?b=c"
+    hop.url = hop.url.with_scheme("https")
+    assert (hop.url, hop.text) == (URL("https://h.test/a?b=c"), None)
+    assert (hop.method, hop.headers, hop.trusted) == ("GET", {"X": "y"}, True)

@@ -121,6 +121,11 @@ class Hop:
             self._url = url = URL(url)
         return url
 
+    @url.setter
+    def url(self, url: URL) -> None:
+        """A policy sends the same to another place of the same host: no secret is dropped."""
+        self._url, self.text = url, None
+
 
 def split_credentials(url: URL) -> tuple[BasicAuth | None, URL]:
     """The credentials in a URL, and the URL without them: they are neither shown nor sent in it
