@@ -230,7 +230,7 @@ def test_answers_to_pings_wait_while_the_program_is_behind(
 async def test_the_last_ping_is_answered_when_the_program_has_read(
     raw_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel_module, "LATE_PONG_SECONDS", 0.05)
+    monkeypatch.setattr(channel_module, "LATE_PONG_SECONDS", 60.0)
     stopped = asyncio.Event()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -249,11 +249,17 @@ async def test_the_last_ping_is_answered_when_the_program_has_read(
     server = await raw_server(script)
     async with asyncio.timeout(60), ClientSession() as session:
         socket = await session.ws_connect(f"ws://127.0.0.1:{server.port}/")
+        channel = socket._channel
         for _ in range(2):
-            await until(lambda: socket._channel.is_paused)
+            await until(lambda: channel.is_paused)
             stopped.set()
             for _ in range(TOO_MANY + 1):
                 assert (await socket.receive()).type is WSMsgType.BINARY
+            timer = channel._late_pong_timer
+            assert timer is not None
+            timer.cancel()
+            channel._answer()  # its time has come
+            assert channel._late_pong_timer is None
         await hear_all(socket, 0)
 
 
