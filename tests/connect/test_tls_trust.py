@@ -1114,6 +1114,13 @@ def test_a_certificate_is_seen_behind_a_long_record_and_in_no_sealed_one() -> No
     assert shows_certificate(b"", made) is False
 
 
+def test_a_context_that_offers_other_protocols_hands_the_session_on() -> None:
+    """It is set on the TLS object, and OpenSSL refuses there what is none."""
+    offering, session = AlpnContext(unchecked(), ("h2",)), mock.sentinel.session
+    with pytest.raises(TypeError, match="SSLSession"):
+        offering.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), False, "h.test", session)
+
+
 @pytest.mark.parametrize(
     ("cipher", "size"), [("TLS_AES_128_GCM_SHA256", 32), ("TLS_AES_256_GCM_SHA384", 48)]
 )
@@ -1177,11 +1184,12 @@ def test_the_table_keeps_the_newest_of_each_key_and_no_more_than_its_bound(monke
     assert [table.offering(context, ("h2",)) for context in contexts[:2]] == made
     table.offering(contexts[2], ("h2",))
     assert table.offering(contexts[1], ("h2",)) is made[1]
-    assert table.offering(contexts[0], ("h2",)) is not made[0]
+    last = table.offering(contexts[0], ("h2",))
+    assert last is not made[0]
     table.clear()
     assert len(table) == 0
     assert table.find("a") is None
-    assert table.offering(contexts[1], ("h2",)) is not made[1]
+    assert table.offering(contexts[0], ("h2",)) is not last
 
 
 class Silent(Told):

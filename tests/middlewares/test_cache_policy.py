@@ -1089,3 +1089,12 @@ def test_what_goes_together(old: StoredResponse, new: StoredResponse, expected: 
     assert (found.asked_at, found.came_at) == (2000.0, 2001.0)
     assert combined(old, new, (), len(found.body)) is not None
     assert combined(old, new, (), len(found.body) - 1) is None
+
+
+def test_bytes_that_are_no_text_tell_two_askers_apart() -> None:
+    """Fields are read as UTF-8, and what is none survives as surrogates (PEP 383)."""
+    came = CIMultiDict({"Cache-Control": "private, max-age=9"})
+    variants = {
+        variant_of(CIMultiDict({"Cookie": value}), came) for value in ("a\udcff", "a\udcfe", "a")
+    }
+    assert len(variants) == 3
