@@ -9,8 +9,10 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 
 MINUTES ?= 10
+SEEDS ?= 2000
+FIRST ?= 0
 
-.PHONY: demo test fuzz lint format bench docs clean servers venv release-check
+.PHONY: demo test fuzz simulate lint format bench docs clean servers venv release-check
 
 # --- what the others need ---------------------------------------------------------------------------------------
 
@@ -46,6 +48,10 @@ test: $(STAMP) servers
 # make fuzz MINUTES=10 TARGETS="link hpack": what reads a peer's bytes, each target for its share of the time
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(TARGETS)
+
+# make simulate SEEDS=1000000 FIRST=0: the real client on a simulated network, a run for each seed
+simulate: $(STAMP)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks scripts

@@ -1,0 +1,407 @@
+"""An event loop whose time is virtual, and a network in memory whose faults follow from a seed.
+
+The loop's clock stands still while anything is ready to run, and jumps to the next timer when nothing
+is.  The network has no sockets: the client's `create_connection` gets a `Transport` whose other end
+belongs to a peer on the same loop.  Every latency, fragment, stall, reset and refusal is drawn from
+one `random.Random`, so that a seed is a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import selectors
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+Peer = Callable[["Stream"], Awaitable[None]]
+
+
+class Stuck(BaseException):
+    """Nothing can happen any more, and the program has not ended."""
+
+
+class _Clock(selectors.BaseSelector):
+    """Waits for nothing: time jumps to the next timer."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._keys: dict[Any, selectors.SelectorKey] = {}
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None:
+            raise Stuck(f"at {self.now:.6f} s nothing can happen any more")
+        if timeout > 0:
+            self.now += timeout
+        return []
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        # The loop's own pipe for calls from threads, of which there are none here.
+        self._keys[fileobj] = key = selectors.SelectorKey(fileobj, -1, events, data)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys.pop(fileobj)
+
+    def get_map(self) -> dict[Any, selectors.SelectorKey]:
+        return self._keys
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time, on a simulated network.
+
+    Args:
+        network: What connects.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._clock = _Clock()
+        self.network = network
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        return self._clock.now
+
+    async def create_connection(  # type: ignore[override]
+        self, factory: Callable[[], Any], host: str, port: int, **options: Any
+    ) -> tuple[asyncio.Transport, Any]:
+        return await self.network.connect(factory, host, port)
+
+    def run_in_executor(self, executor: Any, function: Any, *args: Any) -> Any:  # type: ignore[override]
+        """At once: a thread would have a time of its own."""
+        future = self.create_future()
+        try:
+            future.set_result(function(*args))
+        except Exception as exc:
+            future.set_exception(exc)
+        return future
+
+
+@dataclass(slots=True)
+class Weather:
+    """How bad the network is: chances from 0 to 1, and times in virtual seconds.
+
+    Args:
+        latency: The longest time that a piece takes.
+        fragment: The chance that a piece is cut into small ones.
+        stall: The chance that a piece waits for long.
+        stall_seconds: The longest of these waits.
+        reset: The chance that a connection is reset at some byte.
+        refuse: The chance that a connection is refused.
+        black_hole: The chance that a connection never comes about.
+    """
+
+    latency: float = 0.01
+    fragment: float = 0.0
+    stall: float = 0.0
+    stall_seconds: float = 5.0
+    reset: float = 0.0
+    refuse: float = 0.0
+    black_hole: float = 0.0
+
+
+class Network:
+    """Listeners by host and port, and the connections to them.
+
+    Args:
+        dice: Draws everything.
+        weather: How bad it is.
+    """
+
+    def __init__(self, dice: random.Random, weather: Weather) -> None:
+        self.dice = dice
+        self.weather = weather
+        self.listeners: dict[tuple[str, int], Peer] = {}
+        self.transports: list[Transport] = []  # the client's ends
+        self.peers: set[asyncio.Task[None]] = set()
+        self.faults = 0
+        self.trace: list[str] = []
+        #: Called with all that the client sends.
+        self.on_sent: Callable[[bytes], None] = lambda data: None
+
+    def listen(self, host: str, port: int, peer: Peer) -> None:
+        self.listeners[host, port] = peer
+
+    def fault(self, chance: float) -> bool:
+        happens = chance > 0 and self.dice.random() < chance
+        self.faults += happens
+        return happens
+
+    async def connect(
+        self, factory: Callable[[], Any], host: str, port: int
+    ) -> tuple[asyncio.Transport, Any]:
+        loop = asyncio.get_running_loop()
+        dice, weather = self.dice, self.weather
+        await asyncio.sleep(dice.uniform(0, weather.latency))
+        if self.fault(weather.black_hole):
+            await loop.create_future()
+        peer = self.listeners.get((host, port))
+        if peer is None or self.fault(weather.refuse):
+            raise ConnectionRefusedError(111, "Connection refused")
+        protocol = factory()
+        ours, theirs = Transport(self, "client"), Transport(self, "peer")
+        ours.other, theirs.other = theirs, ours
+        if self.fault(weather.reset):
+            ours.reset_after = dice.choice((0, 1, dice.randrange(300), dice.randrange(100_000)))
+        stream = Stream(theirs)
+        theirs.start(stream)
+        self.transports.append(ours)
+        ours.start(protocol)
+        task = loop.create_task(self._serve(peer, stream))
+        self.peers.add(task)
+        task.add_done_callback(self.peers.discard)
+        return ours, protocol
+
+    async def _serve(self, peer: Peer, stream: Stream) -> None:
+        try:
+            await peer(stream)
+        except ConnectionError:
+            pass
+        finally:
+            stream.close()
+
+
+class Transport(asyncio.Transport):
+    """One end of a connection in memory.
+
+    Args:
+        network: Draws what happens to what is sent.
+        name: "client" or "peer".
+    """
+
+    HIGH_WATER = 65536
+
+    def __init__(self, network: Network, name: str) -> None:
+        super().__init__({"peername": ("127.0.0.1", 80), "sockname": ("127.0.0.1", 50000)})
+        self._network = network
+        self._loop = asyncio.get_running_loop()
+        self.name = name
+        self.other: Transport
+        self.protocol: Any = None
+        self.lost = False
+        self.reset_after: int | None = None  # bytes of both directions until a reset
+        self._closing = False
+        self._paused = False
+        self._writing_paused = False
+        self._arrived: deque[bytes] = deque()  # for our protocol
+        self._in_flight = 0  # bytes that we sent and that have not been read
+        self._eof_sent = False
+        self._eof_came = False
+        self._free_at = 0.0  # when what we sent last arrives
+
+    # --- what a protocol sees ---------------------------------------------------------------------
+
+    def start(self, protocol: Any) -> None:
+        self.protocol = protocol
+        protocol.connection_made(self)
+
+    def get_protocol(self) -> Any:
+        return self.protocol
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def is_reading(self) -> bool:
+        return not self._paused and not self._closing
+
+    def pause_reading(self) -> None:
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._loop.call_soon(self._deliver)
+
+    def get_write_buffer_size(self) -> int:
+        return self._in_flight
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self.HIGH_WATER // 4, self.HIGH_WATER
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> None:
+        data = bytes(data)
+        if self._closing or self._eof_sent or not data:
+            return
+        if self.name == "client":
+            self._network.on_sent(data)
+        dice, weather = self._network.dice, self._network.weather
+        pieces = [data]
+        if self._network.fault(weather.fragment):
+            cuts = sorted(dice.randrange(len(data)) for _ in range(dice.randrange(1, 6)))
+            ends = [*cuts, len(data)]
+            pieces = [data[a:b] for a, b in zip([0, *cuts], ends, strict=True) if a < b]
+        for piece in pieces:
+            self._in_flight += len(piece)
+            self._send_later(self.other._came, piece)
+        if self._in_flight > self.HIGH_WATER and not self._writing_paused:
+            self._writing_paused = True
+            self.protocol.pause_writing()
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(bytes(data) for data in list_of_data))
+
+    def write_eof(self) -> None:
+        if not self._eof_sent and not self._closing:
+            self._eof_sent = True
+            self._send_later(self.other._end_came)
+
+    def close(self) -> None:
+        if self._closing:
+            return
+        if not self._eof_sent:
+            self._eof_sent = True
+            self._send_later(self.other._end_came)
+        self._closing = True
+        self._arrived.clear()
+        self._loop.call_soon(self._lose, None)
+
+    def abort(self) -> None:
+        self._closing = True
+        self._arrived.clear()
+        self.other._cut(ConnectionResetError(104, "Connection reset by peer"))
+        self._loop.call_soon(self._lose, None)
+
+    # --- what the network does --------------------------------------------------------------------
+
+    def _send_later(self, call: Callable[..., None], *args: Any) -> None:
+        """Nothing overtakes what was sent before it."""
+        dice, weather = self._network.dice, self._network.weather
+        wait = dice.uniform(0, weather.latency)
+        if self._network.fault(weather.stall):
+            wait += dice.uniform(0, weather.stall_seconds)
+        # The loop does not keep the order of timers that are due at the same moment.
+        self._free_at = max(self._free_at + 1e-9, self._loop.time() + wait)
+        self._loop.call_at(self._free_at, call, *args)
+
+    def _came(self, data: bytes) -> None:
+        if self._closing or self.lost:
+            # Data for one who has closed draws a reset.
+            if not self.other.lost:
+                self.other._cut(ConnectionResetError(104, "Connection reset by peer"))
+            return
+        client = self if self.name == "client" else self.other
+        if client.reset_after is not None:
+            client.reset_after -= len(data)
+            if client.reset_after < 0:
+                client.reset_after = None
+                error = ConnectionResetError(104, "Connection reset by peer")
+                self._cut(error)
+                self.other._cut(error)
+                return
+        self._arrived.append(data)
+        self._deliver()
+
+    def _end_came(self) -> None:
+        self._eof_came = True
+        self._deliver()
+
+    def _cut(self, error: ConnectionError) -> None:
+        if not self.lost and not self._closing:
+            self._closing = True
+            self._arrived.clear()
+            self._loop.call_soon(self._lose, error)
+
+    def _deliver(self) -> None:
+        while self._arrived and not self._paused and not self._closing:
+            data = self._arrived.popleft()
+            self._take(data)
+            self.other._read(len(data))
+        if self._eof_came and not self._arrived and not self._paused and not self._closing:
+            self._eof_came = False
+            if not self.protocol.eof_received():
+                self.close()
+
+    def _take(self, data: bytes) -> None:
+        protocol = self.protocol
+        if not isinstance(protocol, asyncio.BufferedProtocol):
+            protocol.data_received(data)
+            return
+        while data and not self._closing:
+            buffer = memoryview(protocol.get_buffer(len(data))).cast("B")
+            size = min(len(buffer), len(data))
+            buffer[:size] = data[:size]
+            data = data[size:]
+            protocol.buffer_updated(size)
+            if data and self._paused:
+                self._arrived.appendleft(data)
+                self.other._in_flight += 0
+                return
+
+    def _read(self, size: int) -> None:
+        self._in_flight = max(0, self._in_flight - size)
+        if self._writing_paused and self._in_flight <= self.HIGH_WATER // 4 and not self.lost:
+            self._writing_paused = False
+            self.protocol.resume_writing()
+
+    def _lose(self, error: BaseException | None) -> None:
+        if not self.lost:
+            self.lost = True
+            self.protocol.connection_lost(error)
+
+
+class Stream(asyncio.Protocol):
+    """A peer's end: bytes to read, and to write with back-pressure."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self._buffer = bytearray()
+        self._ended = False
+        self._error: BaseException | None = None
+        self._changed = asyncio.Event()
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self._changed.set()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._changed.set()
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._ended = True
+        self._error = exc or ConnectionResetError(104, "closed")
+        self._changed.set()
+        self._may_write.set()
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
+
+    async def some(self) -> bytes:
+        """What has come; b"" at the end."""
+        while not self._buffer and not self._ended:
+            self._changed.clear()
+            await self._changed.wait()
+        if not self._buffer and self._error is not None:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
+
+    async def write(self, data: bytes) -> None:
+        if self._error is not None:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        self.transport.write(data)
+        await self._may_write.wait()
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def reset(self) -> None:
+        self.transport.abort()
