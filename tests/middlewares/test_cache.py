@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import sqlite3
 import time
-from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 from tests.client.conftest import Asked, Peer, Reply, reply
+from tests.middlewares.conftest import Clock, numbered
 from tests.servers.raw import read_request
 from yarl import URL
 
@@ -24,46 +24,6 @@ from wherry.middlewares import cache_policy as policy
 from wherry.middlewares.cache import CacheMiddleware
 from wherry.middlewares.cache_policy import StoredResponse, Verdict
 from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def cache(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CacheMiddleware]:
-    storage = (
-        MemoryCacheStorage()
-        if request.param == "memory"
-        else SQLiteCacheStorage(tmp_path / "cache.db")
-    )
-    async with CacheMiddleware(storage) as made:
-        yield made
-
-
-class Clock:
-    """The time of day, which the test moves."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def time(self) -> float:
-        return time.time() + self.ahead
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr("wherry.middlewares.cache.time", made)
-    return made
-
-
-def numbered(**headers: str) -> Any:
-    """Answers with a number that grows, so that a repeated answer shows."""
-    count = [0]
-    fields = {name.replace("_", "-"): value for name, value in headers.items()}
-
-    def answer(_: Asked) -> Reply:
-        count[0] += 1
-        return reply(200, str(count[0]), fields)
-
-    return answer
 
 
 async def bodies(

@@ -3,46 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.client.conftest import Asked, Peer, Reply, reply
+from tests.middlewares.conftest import Clock
 from tests.servers.raw import read_request
 
 import wherry
 from wherry.middlewares.cache import CacheMiddleware
-from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def cache(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CacheMiddleware]:
-    storage = (
-        MemoryCacheStorage()
-        if request.param == "memory"
-        else SQLiteCacheStorage(tmp_path / "cache.db")
-    )
-    async with CacheMiddleware(storage) as made:
-        yield made
-
-
-class Clock:
-    """The time of day, which the test moves."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def time(self) -> float:
-        return time.time() + self.ahead
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr("wherry.middlewares.cache.time", made)
-    return made
+from wherry.middlewares.cache_storage import MemoryCacheStorage
 
 
 class State:

@@ -14,40 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 from tests.client.conftest import AUTHORITY, Asked, Names, Peer, Reply, client_tls, reply
+from tests.middlewares.conftest import numbered
 from yarl import URL
 
 import wherry
 from wherry.middlewares.cache import CacheMiddleware
 from wherry.middlewares.cache_key import cache_key, credentials, variant_of
-from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
-
-
-def numbered(**headers: str) -> Any:
-    """Answers with a number that grows, so that a repeated answer shows."""
-    count = [0]
-    fields = {name.replace("_", "-"): value for name, value in headers.items()}
-
-    def answer(_: Asked) -> Reply:
-        count[0] += 1
-        return reply(200, str(count[0]), fields)
-
-    return answer
 
 
 async def text(client: wherry.ClientSession, url: str | URL, **options: Any) -> str:
     async with client.get(url, **options) as response:
         return await response.text()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    storage = (
-        MemoryCacheStorage()
-        if request.param == "memory"
-        else SQLiteCacheStorage(tmp_path / "cache.db")
-    )
-    async with CacheMiddleware(storage) as made:
-        yield made
 
 
 def fingerprint(port: int) -> wherry.Fingerprint:
