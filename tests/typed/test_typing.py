@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import os
 import re
@@ -9,8 +11,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import wherry
+from wherry.client import options
+from wherry.client.options import _RequestOptions
+from wherry.client.websocket import connect
+from wherry.client.websocket.connect import _WSConnectOptions
 
 ROOT = Path(__file__).parents[2]
 CALLS = Path(__file__).parent / "calls.py"
@@ -100,3 +109,46 @@ def test_the_type_of_every_public_name_is_known(tmp_path: Path) -> None:
     }
     assert unknown == {}
     assert found["completenessScore"] == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "keywords"),
+    [
+        (wherry.ClientSession.request, _RequestOptions),
+        (wherry.ClientSession.ws_connect, _WSConnectOptions),
+        (wherry.ClientSession, None),
+        (wherry.TCPConnector, None),
+    ],
+)
+def test_every_argument_is_described(function: Any, keywords: Any) -> None:
+    """In the docstring, and at the keyword itself, where an editor shows it."""
+    made = inspect.signature(function).parameters
+    names = set(made if keywords is None else keywords.__annotations__) - {"self", "unknown"}
+    text = inspect.getdoc(function) or ""
+    assert {
+        name for name in names if not re.search(rf"^    {name}: \S", text, re.MULTILINE)
+    } == set()
+
+
+def test_every_keyword_has_a_sentence() -> None:
+    for module in (options, connect):
+        tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ClassDef) or not node.name.startswith("_"):
+                continue
+            for place, each in enumerate(node.body):
+                if isinstance(each, ast.AnnAssign):
+                    after = node.body[place + 1]
+                    assert isinstance(after, ast.Expr), ast.unparse(each)
+                    assert isinstance(after.value, ast.Constant), ast.unparse(each)
+
+
+def test_what_a_request_takes_is_what_its_keywords_say() -> None:
+    takes = inspect.signature(options.RequestOptions.__init__).parameters.keys() - {"self"}
+    assert takes == _RequestOptions.__annotations__.keys()
+    opens = {
+        each.name
+        for each in inspect.signature(connect.connect_websocket).parameters.values()
+        if each.kind is each.KEYWORD_ONLY
+    }
+    assert opens == _WSConnectOptions.__annotations__.keys()

@@ -93,12 +93,16 @@ class ClientSession:
             with secrets (Authorization, Cookie, Proxy-Authorization), Host, `auth`, and cookies
             without a domain go to its origin alone then.
         connector: Makes and keeps connections; a `TCPConnector` by default.
+        loop: Deprecated: the running loop is used.
         cookies: Cookies that are in the jar from the beginning.
         headers: Fields of every request; a copy is kept, see `headers`.
         proxy: A proxy, or a chain of them, for every request; patterns of URLs with proxies
             (``{"all://*.corp.example": None, "https://": url}``, the one that says most wins), or a
             function that gives a URL's.
         proxy_auth: Basic authentication for the proxy.
+        proxy_headers: More fields for an HTTP proxy.
+        proxy_ssl: TLS with an https:// proxy: True, False, an SSLContext or a Fingerprint; None for
+            what holds for the origin.
         skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
             themselves.
         auth: Basic authentication for every request; it is not sent on to another origin.
@@ -107,12 +111,17 @@ class ClientSession:
         json: What writes `json=` and reads `response.json()`: "json", Python's own, or "orjson"
             (extra `speedups`), which is several times as fast and in some things stricter: keys are
             str, NaN goes out as null and is refused in an answer, integers have 64 bits.
+        request_class: Makes requests; a subclass of `ClientRequest`.
+        response_class: Makes responses; a subclass of `ClientResponse`.
+        ws_response_class: Makes WebSockets; a subclass of `ClientWebSocketResponse`.
         version: HTTP/1.1 or HTTP/1.0.
         cookie_jar: Keeps cookies; a `CookieJar` by default.
         connector_owner: Whether closing the session closes the connector.
         raise_for_status: True raises for every status from 400 up; a coroutine function is called
             with the response.
         timeout: Limits in seconds; 300 in all and 30 for a dial by default.
+        read_timeout: Deprecated: ``timeout=ClientTimeout(total=...)``.
+        conn_timeout: Deprecated: ``timeout=ClientTimeout(connect=...)``.
         auto_decompress: Whether content codings are undone.
         trust_env: Whether proxies and credentials come from the environment and ~/.netrc.
         requote_redirect_url: Whether characters that no URL may hold are percent-encoded in the URL
@@ -120,9 +129,13 @@ class ClientSession:
         trace_configs: Who listens to the steps of requests.
         read_bufsize: Bytes of a body that are kept unread before the server is slowed down, 256 KiB
             by default.
+        max_line_size: Bytes that the status line of a response may have, 8190 by default.
+        max_field_size: Bytes that a header field of a response may have, 8190 by default.
+        max_headers: Header fields that a response may have, 128 by default.
         max_body_size: Bytes of a decoded body after which reading fails; None for no limit.
         fallback_charset_resolver: Guesses the encoding of a text that does not say.
         middlewares: Round every request, the first outermost.
+        ssl_shutdown_timeout: Without a meaning: the connector has it.
         params: Added to the query of every request, but for names that the request has itself; with
             a `base_url` for its origin alone.
         retries: How often a request is tried again that failed on the way, or was answered by 429,
@@ -291,11 +304,11 @@ class ClientSession:
             method: The method, in any case.
             url: The URL; relative to `base_url` where there is one.
             params: Added to the query: a str, a mapping, or pairs.
-            data: The body: bytes, str, a mapping or pairs (a form), a file, an async iterable, a
-                `Payload`.
             json: The body as JSON; not together with `data`.
             cookies: Cookies of this request alone.
             headers: Fields of this request; they replace the session's of the same name.
+            skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
+                themselves.
             auth: Basic authentication.
             allow_redirects: Whether redirects are followed; False for `head`.
             max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0
@@ -313,13 +326,27 @@ class ClientSession:
             raise_for_status: As for the session.
             proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these; patterns
                 (``{"all://*.corp.example": None, "https://": url}``); or a function of the URL.
+            proxy_auth: Basic authentication for a single proxy.
+            proxy_headers: More fields for a single HTTP proxy.
+            proxy_ssl: TLS with an https:// proxy, as `ssl`; None for what holds for the origin.
             timeout: A `ClientTimeout`, or seconds in all.
             ssl: True, False (no checks), an SSLContext, or a Fingerprint.
+            verify_ssl: Deprecated: False for ``ssl=False``.
+            fingerprint: Deprecated: ``ssl=Fingerprint(fingerprint)``.
+            ssl_context: Deprecated: ``ssl=context``.
             server_hostname: The name to check the certificate against.
+            trace_request_ctx: Given to the session's `trace_configs` with each of their signals.
             read_bufsize: As for the session.
+            read_until_eof: Without a meaning; there because aiohttp has it.
             auto_decompress: As for the session.
+            max_line_size: Bytes that the status line of the response may have.
+            max_field_size: Bytes that a header field of the response may have.
+            max_headers: Header fields that the response may have.
             max_body_size: As for the session.
             middlewares: Instead of the session's; () for none.
+            upload_tracker: An `UploadTracker`, which follows the upload of the body.
+            upgrade: The protocol to switch to, as "tcp"; what a 101 brings is on
+                `response.connection`.
 
         Raises:
             ClientError: The request failed.
@@ -524,6 +551,7 @@ class ClientSession:
             protocols: The subprotocols to offer, the best first.
             timeout: A `ClientWSTimeout`: seconds for one `receive`, and for the peer's answer to a
                 Close frame.
+            receive_timeout: Deprecated: ``timeout=ClientWSTimeout(ws_receive=...)``.
             autoclose: Whether the peer's Close frame is answered when it is received.
             autoping: Whether pings are answered, and pongs not shown.
             heartbeat: Seconds of silence after which a ping goes out; half of it later there must
@@ -532,8 +560,15 @@ class ClientSession:
             origin: The Origin field.
             params: Added to the query.
             headers: Fields of the handshake.
-            proxy: As for `request`; proxy_auth, proxy_headers, proxy_ssl too.
-            ssl: As for `request`; server_hostname too.
+            proxy: As for `request`.
+            proxy_auth: As for `request`.
+            proxy_headers: As for `request`.
+            proxy_ssl: As for `request`.
+            ssl: As for `request`.
+            verify_ssl: Deprecated: False for ``ssl=False``.
+            fingerprint: Deprecated: ``ssl=Fingerprint(fingerprint)``.
+            ssl_context: Deprecated: ``ssl=context``.
+            server_hostname: The name to check the certificate against.
             compress: Offers permessage-deflate with a window of 9 to 15 bits; 0 for none.
             max_msg_size: The largest message, in bytes after inflation, 4 MiB by default; 0 for no
                 limit.

@@ -753,11 +753,11 @@ class Session(HeldSession):
             method: The method, in any case.
             url: The URL; relative to `base_url` where there is one.
             params: Added to the query: a str, a mapping, or pairs.
-            data: The body: bytes, str, a mapping or pairs (a form), a file, an async iterable, a
-                `Payload`.
             json: The body as JSON; not together with `data`.
             cookies: Cookies of this request alone.
             headers: Fields of this request; they replace the session's of the same name.
+            skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
+                themselves.
             auth: Basic authentication.
             allow_redirects: Whether redirects are followed; False for `head`.
             max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0
@@ -775,13 +775,27 @@ class Session(HeldSession):
             raise_for_status: As for the session.
             proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these; patterns
                 (``{"all://*.corp.example": None, "https://": url}``); or a function of the URL.
+            proxy_auth: Basic authentication for a single proxy.
+            proxy_headers: More fields for a single HTTP proxy.
+            proxy_ssl: TLS with an https:// proxy, as `ssl`; None for what holds for the origin.
             timeout: A `ClientTimeout`, or seconds in all.
             ssl: True, False (no checks), an SSLContext, or a Fingerprint.
+            verify_ssl: Deprecated: False for ``ssl=False``.
+            fingerprint: Deprecated: ``ssl=Fingerprint(fingerprint)``.
+            ssl_context: Deprecated: ``ssl=context``.
             server_hostname: The name to check the certificate against.
+            trace_request_ctx: Given to the session's `trace_configs` with each of their signals.
             read_bufsize: As for the session.
+            read_until_eof: Without a meaning; there because aiohttp has it.
             auto_decompress: As for the session.
+            max_line_size: Bytes that the status line of the response may have.
+            max_field_size: Bytes that a header field of the response may have.
+            max_headers: Header fields that the response may have.
             max_body_size: As for the session.
             middlewares: Instead of the session's; () for none.
+            upload_tracker: An `UploadTracker`, which follows the upload of the body.
+            upgrade: The protocol to switch to, as "tcp"; what a 101 brings is on
+                `response.connection`.
 
         Raises:
             ClientError: The request failed.
@@ -959,6 +973,7 @@ class Session(HeldSession):
             protocols: The subprotocols to offer, the best first.
             timeout: A `ClientWSTimeout`: seconds for one `receive`, and for the peer's answer to a
                 Close frame.
+            receive_timeout: Deprecated: ``timeout=ClientWSTimeout(ws_receive=...)``.
             autoclose: Whether the peer's Close frame is answered when it is received.
             autoping: Whether pings are answered, and pongs not shown.
             heartbeat: Seconds of silence after which a ping goes out; half of it later there must
@@ -967,8 +982,15 @@ class Session(HeldSession):
             origin: The Origin field.
             params: Added to the query.
             headers: Fields of the handshake.
-            proxy: As for `request`; proxy_auth, proxy_headers, proxy_ssl too.
-            ssl: As for `request`; server_hostname too.
+            proxy: As for `request`.
+            proxy_auth: As for `request`.
+            proxy_headers: As for `request`.
+            proxy_ssl: As for `request`.
+            ssl: As for `request`.
+            verify_ssl: Deprecated: False for ``ssl=False``.
+            fingerprint: Deprecated: ``ssl=Fingerprint(fingerprint)``.
+            ssl_context: Deprecated: ``ssl=context``.
+            server_hostname: The name to check the certificate against.
             compress: Offers permessage-deflate with a window of 9 to 15 bits; 0 for none.
             max_msg_size: The largest message, in bytes after inflation, 4 MiB by default; 0 for no
                 limit.
@@ -1038,11 +1060,11 @@ def request(
         method: The method, in any case.
         url: The URL; relative to `base_url` where there is one.
         params: Added to the query: a str, a mapping, or pairs.
-        data: The body: bytes, str, a mapping or pairs (a form), a file, an async iterable, a
-            `Payload`.
         json: The body as JSON; not together with `data`.
         cookies: Cookies of this request alone.
         headers: Fields of this request; they replace the session's of the same name.
+        skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
+            themselves.
         auth: Basic authentication.
         allow_redirects: Whether redirects are followed; False for `head`.
         max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0
@@ -1060,13 +1082,27 @@ def request(
         raise_for_status: As for the session.
         proxy: A proxy URL, ``(url, BasicAuth)``, or a chain of these; patterns
             (``{"all://*.corp.example": None, "https://": url}``); or a function of the URL.
+        proxy_auth: Basic authentication for a single proxy.
+        proxy_headers: More fields for a single HTTP proxy.
+        proxy_ssl: TLS with an https:// proxy, as `ssl`; None for what holds for the origin.
         timeout: A `ClientTimeout`, or seconds in all.
         ssl: True, False (no checks), an SSLContext, or a Fingerprint.
+        verify_ssl: Deprecated: False for ``ssl=False``.
+        fingerprint: Deprecated: ``ssl=Fingerprint(fingerprint)``.
+        ssl_context: Deprecated: ``ssl=context``.
         server_hostname: The name to check the certificate against.
+        trace_request_ctx: Given to the session's `trace_configs` with each of their signals.
         read_bufsize: As for the session.
+        read_until_eof: Without a meaning; there because aiohttp has it.
         auto_decompress: As for the session.
+        max_line_size: Bytes that the status line of the response may have.
+        max_field_size: Bytes that a header field of the response may have.
+        max_headers: Header fields that the response may have.
         max_body_size: As for the session.
         middlewares: Instead of the session's; () for none.
+        upload_tracker: An `UploadTracker`, which follows the upload of the body.
+        upgrade: The protocol to switch to, as "tcp"; what a 101 brings is on
+            `response.connection`.
 
     Raises:
         ClientError: The request failed.
