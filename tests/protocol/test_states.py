@@ -15,18 +15,24 @@ from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1.connection import Http1Connection
 from wherry.protocol.states import (
     ACTIVE,
+    AWAITING,
     CLOSE,
     CLOSED,
+    COMPLETE,
     DRAIN,
     DRAINING,
+    EXCHANGE_MOVES,
+    FAILED,
     FINISH,
     IDLE,
     MOVES,
     NEW,
+    RECEIVING,
     START,
+    SWITCHED,
     ConnectionState,
+    ExchangeState,
     IllegalMove,
-    Moves,
 )
 
 from .frames import HEADERS, OK, Owner, Peer, Sink, Transport, frame
@@ -53,19 +59,44 @@ def test_the_table() -> None:
     assert {moves.get(DRAINING, CLOSED) for moves in MOVES} == {DRAINING, CLOSED}
 
 
-@pytest.mark.parametrize("state", ConnectionState)
-@pytest.mark.parametrize("moves", MOVES, ids=lambda moves: moves.event)
-def test_other_moves_are_refused_and_noted(state: ConnectionState, moves: Moves) -> None:
-    if state in moves:
-        return
-    with pytest.raises(IllegalMove, match=f"{state.value} cannot {moves.event}"):
-        moves[state]
-    assert IllegalMove.noted == [f"a connection that is {state.value} cannot {moves.event}"]
-    IllegalMove.noted.clear()
+def test_the_table_of_exchanges() -> None:
+    assert {
+        (state, moves.event, target) for moves in EXCHANGE_MOVES for state, target in moves.items()
+    } == {
+        (AWAITING, "answer", RECEIVING),
+        (AWAITING, "end", COMPLETE),
+        (RECEIVING, "end", COMPLETE),
+        (RECEIVING, "switch", SWITCHED),
+        (AWAITING, "fail", FAILED),
+        (RECEIVING, "fail", FAILED),
+        (FAILED, "answer", FAILED),
+        (FAILED, "end", FAILED),
+    }
+    assert [state for state in ExchangeState if state.complete] == [COMPLETE, SWITCHED]
+    assert [state for state in ExchangeState if state.ended] == [COMPLETE, SWITCHED, FAILED]
+
+
+@pytest.mark.parametrize(
+    ("what", "states", "tables"),
+    [
+        ("a connection", ConnectionState, MOVES),
+        ("an exchange", ExchangeState, EXCHANGE_MOVES),
+    ],
+)
+def test_other_moves_are_refused_and_noted(what: str, states: Any, tables: Any) -> None:
+    for moves in tables:
+        for state in states:
+            if state in moves:
+                continue
+            said = f"{what} that is {state.value} cannot {moves.event}"
+            with pytest.raises(IllegalMove, match=said):
+                moves[state]
+            assert IllegalMove.noted == [said]
+            IllegalMove.noted.clear()
 
 
 def test_states_are_single() -> None:
-    for state in ConnectionState:
+    for state in (*ConnectionState, *ExchangeState):
         assert pickle.loads(pickle.dumps(state)) is state
         assert type(state).__hash__ is str.__hash__, "looked up with each request"
 
@@ -108,7 +139,7 @@ class Life:
         self.exchanges.append(exchange)
 
     def under_way(self) -> list[Any]:
-        return [each for each in self.exchanges if not each.complete and each.error is None]
+        return [each for each in self.exchanges if not each.state.ended]
 
     def answer(self) -> None:
         if self.version == "HTTP/1.1":
@@ -151,6 +182,11 @@ class Life:
         connection, state = self.connection, self.connection.state
         if state is not self.seen[-1]:
             self.seen.append(state)
+        for exchange in self.exchanges:
+            assert (exchange.error is None) == (exchange.state is not FAILED)
+            assert exchange.complete == (exchange.state is COMPLETE)
+            assert exchange.head is None or exchange.state is not AWAITING
+            assert exchange.state.value in repr(exchange)
         assert connection.is_idle == (not self.under_way())
         assert (state in (ACTIVE, DRAINING)) == bool(self.under_way())
         assert (connection.exchanges == 0) or state is not NEW

@@ -238,7 +238,7 @@ class ClientResponse(metaclass=WatchedClass):
 
     def __del__(self) -> None:
         exchange = self._exchange
-        if exchange is None or exchange.complete or self._state > _OPEN:
+        if exchange is None or exchange.state.complete or self._state > _OPEN:
             return
         failed = exchange.error is not None
         self._give_up()
@@ -264,7 +264,7 @@ class ClientResponse(metaclass=WatchedClass):
             return state.name.lower().replace("_", " ")
         if exchange.error is not None:
             return "failed"
-        return "complete" if exchange.complete else "open"
+        return "complete" if exchange.state.complete else "open"
 
     def _move(self, to: ResponseState) -> None:
         """The one place where the state changes, but for two that every response passes."""
@@ -649,7 +649,11 @@ class ClientResponse(metaclass=WatchedClass):
     def connection(self) -> ResponseConnection | None:
         """The connection while the response uses it, else None."""
         exchange = self._exchange
-        if exchange is None or self._state > _OPEN or (exchange.complete and self.status != 101):
+        if (
+            exchange is None
+            or self._state > _OPEN
+            or (exchange.state.complete and self.status != 101)
+        ):
             return None
         return ResponseConnection(self, exchange)
 
@@ -677,7 +681,7 @@ class ClientResponse(metaclass=WatchedClass):
         return (
             self._state > _OPEN
             or self._exchange is None
-            or self._exchange.complete
+            or self._exchange.state.complete
             or self._exchange.error is not None
         )
 
@@ -693,7 +697,7 @@ class ClientResponse(metaclass=WatchedClass):
         exchange = self._exchange
         if (
             exchange is not None
-            and not exchange.complete
+            and not exchange.state.complete
             and not exchange.connection.loop.is_closed()
         ):
             exchange.cancel()
@@ -720,7 +724,7 @@ class ClientResponse(metaclass=WatchedClass):
         forgotten.
         """
         exchange = self._exchange
-        if exchange is None or exchange.complete or self._state > _OPEN:
+        if exchange is None or exchange.state.complete or self._state > _OPEN:
             callback()
             return
         once = _Once(callback, self._on_close)
@@ -734,7 +738,7 @@ class ClientResponse(metaclass=WatchedClass):
         """
         if self._state < _RELEASED:
             exchange = self._exchange
-            if exchange is None or exchange.complete or self._drain(exchange):
+            if exchange is None or exchange.state.complete or self._drain(exchange):
                 if (
                     self._on_close is not None
                     or self._upload is not None
@@ -899,7 +903,7 @@ def hand_over(response: ClientResponse, receiver: TunnelReceiver) -> Tunnel:
     assert exchange is not None
     tunnel = exchange.upgrade(receiver)
     response._settle()  # the request is over: no deadline watches it any more
-    if not exchange.complete:
+    if not exchange.state.complete:
         response._move(ResponseState.HANDED_OVER)
     return tunnel
 

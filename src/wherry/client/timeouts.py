@@ -119,7 +119,7 @@ class TotalDeadline(Deadline):
         self.expired = True
         exchange = self.exchange
         if exchange is not None:
-            is_late = not exchange.complete and exchange.error is None
+            is_late = not exchange.state.ended
             error = self.error()
             exchange.fail(error)
             if is_late and isinstance(exchange.sink, StreamReader):
@@ -244,7 +244,7 @@ class TimedSink:
             upload: Sends the request's body, None where all was sent with the head.
             exchange: Whose response this is.
         """
-        if exchange.complete or exchange.error is not None:
+        if exchange.state.ended:
             return
         self._exchange = exchange
         exchange.touched = self._touched

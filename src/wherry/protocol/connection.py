@@ -21,12 +21,16 @@ from wherry.protocol.debug_log import HTTP1, RoomLog
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 from wherry.protocol.states import (
     ACTIVE,
+    ANSWER,
+    AWAITING,
     CLOSED,
     DRAIN,
     DRAINING,
+    FAIL,
     IDLE,
     NEW,
     ConnectionState,
+    ExchangeState,
     Moves,
 )
 from wherry.types import HttpVersion, RawHeaders
@@ -58,15 +62,14 @@ class BodySink(Protocol):
 class Exchange(ABC):
     """One request and its response on a connection.
 
-    `complete` is True once the response's last byte is in; `error` is what ended the exchange
-    before that; `sent` is False while no byte of the request was handed to the transport; `reused`
+    `state` says how far the response has come; `error` is what ended the exchange before it was
+    complete; `sent` is False while no byte of the request was handed to the transport; `reused`
     tells whether the connection had carried another exchange before.
     """
 
     __slots__ = (
         "_continue_waiter",
         "_head_waiter",
-        "complete",
         "connection",
         "error",
         "head",
@@ -74,6 +77,7 @@ class Exchange(ABC):
         "reused",
         "sent",
         "sink",
+        "state",
         "touched",
         "trailers",
         "unprocessed",
@@ -88,7 +92,7 @@ class Exchange(ABC):
         self.written: int = 0  # bytes of a streamed body that were handed over
         self.head: ResponseHead | None = None
         self.trailers: RawHeaders = ()
-        self.complete: bool = False
+        self.state: ExchangeState = AWAITING
         self.error: BaseException | None = None
         # Called with each interim (1xx) response; the final head comes by `receive_head`.
         self.informational: Callable[[ResponseHead], None] | None = None
@@ -99,6 +103,18 @@ class Exchange(ABC):
         self.unprocessed: bool = False
         self._head_waiter: asyncio.Future[None] | None = None
         self._continue_waiter: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.label()} {self.state.value}>"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the response's last byte is in."""
+        return self.state.complete
+
+    def _move(self, moves: Moves[ExchangeState]) -> None:
+        """Go where an event leads; see `states`."""
+        self.state = moves[self.state]
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -152,6 +168,7 @@ class Exchange(ABC):
 
     def head_arrived(self, head: ResponseHead) -> None:
         """The protocol has the final head: wake who waits for it."""
+        self.state = ANSWER[self.state]
         self.head = head
         if self.connection.log.on:
             self.log_head(head)
@@ -159,20 +176,25 @@ class Exchange(ABC):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
         if self._continue_waiter is not None:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Nobody waits for 100 (Continue) any more."""
+        if self._continue_waiter is not None:
             _wake(self._continue_waiter)
 
     def fail(self, exc: BaseException) -> None:
         """End the exchange with `exc`, for whoever waits now and whoever comes later."""
-        if self.complete or self.error is not None:
+        if self.state.ended:
             return
+        self._move(FAIL)
         self.error = exc
         if self.connection.log.on:
             self.connection.log.say("%s the exchange failed: %s", self.label(), exc)
         waiter = self._head_waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(exc)
-        if self._continue_waiter is not None:
-            _wake(self._continue_waiter)
+        self.go_on()
         self.sink.set_exception(exc)
 
     def label(self) -> str:
@@ -435,7 +457,7 @@ class Connection(ABC):
         """Whether exchanges that are under way are the last."""
         return self.state is DRAINING
 
-    def _move(self, moves: Moves) -> None:
+    def _move(self, moves: Moves[ConnectionState]) -> None:
         """Go where an event leads; see `states`."""
         self.state = moves[self.state]
 

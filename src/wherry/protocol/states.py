@@ -1,4 +1,4 @@
-"""The life of a connection: five states, and the only moves between them.
+"""The lives of a connection and of an exchange: their states, and the only moves between them.
 
     NEW ----start---> ACTIVE <--start---- IDLE
                       |  |  ----finish----^
@@ -6,19 +6,24 @@
                       |  v
                       |  DRAINING         and from each of them: close -> CLOSED
 
+    AWAITING --answer--> RECEIVING --end------> COMPLETE
+        |                 |   |
+        |                 |   switch -> SWITCHED
+        |---- fail -----> FAILED          and where all comes in one read: AWAITING -> COMPLETE
+
 A move is named by what happens, and its table says where that leads from each state in which it may
 happen.  Everything that happens at all stands here: what is not in a table is a fault of ours, is
 raised where it is made, and noted in `IllegalMove.noted`, for tests to find it where something
 between has swallowed it.
 
-`Connection._move` moves.  The two moves that each request makes are made without a call, by the
-same look-up: `self.state = START[self.state]`.
+A `_move` moves each.  The moves that each request makes are made without a call, by the same
+look-up: `self.state = START[self.state]`.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 
 class ConnectionState(StrEnum):
@@ -31,13 +36,33 @@ class ConnectionState(StrEnum):
     CLOSED = "closed"  # or on its way to that: nothing is under way
 
 
+class ExchangeState(StrEnum):
+    """How far the response of an exchange has come."""
+
+    AWAITING = "awaiting its head"
+    RECEIVING = "receiving"  # the head is here, and the body, or a tunnel, is under way
+    COMPLETE = "complete"
+    SWITCHED = "switched"  # the connection's bytes are a tunnel's: as complete as it will be
+    FAILED = "failed"
+
+    complete: bool  # the response's last byte is in
+    ended: bool  # so or otherwise
+
+    def __init__(self, word: str) -> None:
+        self.complete = word in {"complete", "switched"}
+        self.ended = self.complete or word == "failed"
+
+
 class IllegalMove(RuntimeError):
-    """A connection was to do what its state does not let it do: a fault of wherry's."""
+    """A connection or an exchange was to do what its state does not allow: a fault of wherry's."""
 
     noted: ClassVar[list[str]] = []
 
 
-class Moves(dict[ConnectionState, ConnectionState]):
+S = TypeVar("S", bound=StrEnum)
+
+
+class Moves(dict[S, S]):
     """Where one kind of event leads, by the state in which it happens.
 
     Args:
@@ -47,17 +72,19 @@ class Moves(dict[ConnectionState, ConnectionState]):
 
     __slots__ = ("event",)
 
-    def __init__(self, event: str, table: dict[ConnectionState, ConnectionState]) -> None:
+    def __init__(self, event: str, table: dict[S, S]) -> None:
         super().__init__(table)
         self.event: str = event
 
-    def __missing__(self, state: ConnectionState) -> ConnectionState:
-        error = IllegalMove(f"a connection that is {state.value} cannot {self.event}")
+    def __missing__(self, state: S) -> S:
+        what = "a connection" if isinstance(state, ConnectionState) else "an exchange"
+        error = IllegalMove(f"{what} that is {state.value} cannot {self.event}")
         IllegalMove.noted.append(str(error))
         raise error
 
 
 NEW, IDLE, ACTIVE, DRAINING, CLOSED = ConnectionState
+AWAITING, RECEIVING, COMPLETE, SWITCHED, FAILED = ExchangeState
 
 #: An exchange starts where none is under way.
 START: Final = Moves("start", {NEW: ACTIVE, IDLE: ACTIVE})
@@ -68,4 +95,14 @@ DRAIN: Final = Moves("drain", {ACTIVE: DRAINING, DRAINING: DRAINING})
 #: The end: what is under way has ended or fails.
 CLOSE: Final = Moves("close", dict.fromkeys(ConnectionState, CLOSED))
 
+#: The final head is here; of what has failed, whatever comes changes nothing.
+ANSWER: Final = Moves("answer", {AWAITING: RECEIVING, FAILED: FAILED})
+#: The response's last byte is in, perhaps with its first.
+END: Final = Moves("end", {AWAITING: COMPLETE, RECEIVING: COMPLETE, FAILED: FAILED})
+#: The connection's bytes are somebody else's from here on (RFC 9110 7.8).
+SWITCH: Final = Moves("switch", {RECEIVING: SWITCHED})
+#: There will be no more of the response.
+FAIL: Final = Moves("fail", {AWAITING: FAILED, RECEIVING: FAILED})
+
 MOVES: Final = (START, FINISH, DRAIN, CLOSE)
+EXCHANGE_MOVES: Final = (ANSWER, END, SWITCH, FAIL)

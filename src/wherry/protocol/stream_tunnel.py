@@ -125,7 +125,7 @@ class StreamTunnel(Tunnel):
 
     def is_closing(self) -> bool:
         exchange = self._exchange
-        return self._closing or exchange.ending or exchange.complete or exchange.error is not None
+        return self._closing or exchange.ending or exchange.state.ended
 
     def close(self) -> None:
         if not self.is_closing():
@@ -136,7 +136,7 @@ class StreamTunnel(Tunnel):
 
     def _end_stream(self) -> None:
         exchange = self._exchange
-        if not (exchange.ending or exchange.complete or exchange.error is not None):
+        if not (exchange.ending or exchange.state.ended):
             exchange.end()
 
     def leave(self) -> None:

@@ -88,8 +88,7 @@ class StreamExchange(TunnelledExchange):
         self.writers: list[asyncio.Future[None]] | None = None
 
     def __repr__(self) -> str:
-        state = "complete" if self.complete else "failed" if self.error is not None else "open"
-        return f"<{type(self).__name__} stream={self.stream_id} {state}>"
+        return f"<{type(self).__name__} stream={self.stream_id} {self.state.value}>"
 
     # --- the request's body -----------------------------------------------------------------------
 
@@ -102,11 +101,7 @@ class StreamExchange(TunnelledExchange):
 
     async def drain(self) -> None:
         connection = self.connection
-        while (
-            (self.backlog_size or connection.writing_paused)
-            and not self.complete
-            and self.error is None
-        ):
+        while (self.backlog_size or connection.writing_paused) and not self.state.ended:
             waiter = connection.loop.create_future()
             if self.writers is None:
                 self.writers = []
@@ -129,7 +124,7 @@ class StreamExchange(TunnelledExchange):
     def _check_writable(self) -> None:
         if self.error is not None:
             raise self.error
-        if self.complete:
+        if self.state.complete:
             raise ClientConnectionResetError(
                 "Cannot send more of a request whose response is complete"
             )
@@ -153,7 +148,7 @@ class StreamExchange(TunnelledExchange):
     # --- how it ends ------------------------------------------------------------------------------
 
     def fail(self, exc: BaseException) -> None:
-        if self.complete or self.error is not None:
+        if self.state.ended:
             return
         super().fail(exc)
         self.drop_backlog()
@@ -178,7 +173,7 @@ class StreamExchange(TunnelledExchange):
         return error
 
     def cancel(self) -> None:
-        if not self.complete:
+        if not self.state.complete:
             self.fail(ClientConnectionError("Connection closed"))
             self.connection.give_up(self)
 

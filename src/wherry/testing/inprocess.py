@@ -28,7 +28,7 @@ from wherry.protocol.connection import (
     TunnelReceiver,
 )
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
-from wherry.protocol.states import CLOSE, CLOSED, START
+from wherry.protocol.states import CLOSE, CLOSED, END, START
 from wherry.types import HttpVersion11, RawHeaders
 
 __all__ = ("InProcessConnection", "InProcessExchange", "Serve", "reason_of")
@@ -98,7 +98,7 @@ class InProcessExchange(Exchange):
             self._arrived.set()
 
     async def drain(self) -> None:
-        while self._sent_size > _FULL and self.error is None and not self.complete:
+        while self._sent_size > _FULL and self.error is None and not self.state.complete:
             self._took.clear()
             await self._took.wait()
 
@@ -110,7 +110,7 @@ class InProcessExchange(Exchange):
         self._arrived.set()
 
     def cancel(self) -> None:
-        if not self.complete and self.error is None:
+        if not self.state.ended:
             self.fail(ClientConnectionError("Connection closed"))
 
     def fail(self, exc: BaseException) -> None:
@@ -191,10 +191,10 @@ class InProcessExchange(Exchange):
 
     def finish(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """The response is whole."""
-        if self.complete or self.error is not None:
+        if self.state.ended:
             return
         self.trailers = tuple(trailers)
-        self.complete = True
+        self._move(END)
         self.sink.feed_eof()
         self._finish()
 
@@ -275,7 +275,7 @@ class InProcessConnection(Connection):
             exchange.fail(
                 ServerDisconnectedError("Server disconnected: the application gave no response")
             )
-        elif not exchange.complete:
+        elif not exchange.state.complete:
             exchange.fail(
                 ClientPayloadError(
                     "Response payload is not completed: the application ended inside the body"

@@ -351,7 +351,7 @@ def _apply_fields(
         )
         # A response without content has nothing to decode, whatever it says (RFC 9110 8.4, 9.3.2,
         # 15.4.5).
-        if decompress and not (exchange.complete and not content.total_raw_bytes):
+        if decompress and not (exchange.state.complete and not content.total_raw_bytes):
             content.decoder = decoder_for(facts.content_encoding)
 
 

@@ -123,7 +123,7 @@ async def fetch(
         if deadline.expired:
             deadline.settle()  # a middleware has kept the cancellation to itself
         exchange = response._exchange
-        if exchange is None or exchange.complete:
+        if exchange is None or exchange.state.complete:
             defaults.wheel.discard(deadline)
         else:
             _watch_body(response, exchange, deadline)

@@ -56,14 +56,14 @@ async def upload_body(request: ClientRequest, exchange: Exchange, head: RequestH
     except asyncio.CancelledError as exc:
         # Who stops an upload has ended its exchange before; if it goes on, the body has waited for
         # what was cancelled.
-        if exchange.error is None and not exchange.complete:
+        if not exchange.state.ended:
             exchange.fail(error := _failure(request, exc))
             exchange.cancel()
         raise
     except (ClientConnectionError, ConnectionError) as exc:
         # The peer stopped taking the body: what it answered counts, if it did (RFC 9112 9.5).
         error = exc
-        if exchange.error is None and not exchange.complete:
+        if not exchange.state.ended:
             await _late_answer(exchange, exc)
         if exchange.head is None and exchange.error is not None:
             error = exchange.error  # what the request raises
@@ -98,7 +98,7 @@ async def _late_answer(exchange: Exchange, exc: BaseException) -> None:
     answer.
     """
     await asyncio.sleep(0)
-    if exchange.error is not None or exchange.complete:
+    if exchange.state.ended:
         return
     transport = exchange.connection.transport
     # Where the connection is as it was, it is not the peer who failed, but where the body comes

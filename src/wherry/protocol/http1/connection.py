@@ -44,10 +44,12 @@ from wherry.protocol.states import (
     CLOSED,
     DRAIN,
     DRAINING,
+    END,
     FINISH,
     IDLE,
     NEW,
     START,
+    SWITCH,
     ConnectionState,
 )
 from wherry.protocol.write_gate import WriteGate
@@ -201,7 +203,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             raise RuntimeError("this exchange did not switch protocols")
         if self._transport is None:
             raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
-        exchange.complete = True
+        exchange.state = SWITCH[exchange.state]
         self.exchange = None
         self._tunnel = receiver
         early, self._early = self._early, b""
@@ -259,7 +261,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             return True
         self.exchange = None
         exchange.head = head
-        exchange.complete = True
+        exchange.state = END[exchange.state]
         sink = exchange.sink
         if size < nbytes:
             sink.feed_data(data[size:] if nbytes <= FIRST_READ else bytes(view[size:nbytes]))
@@ -268,8 +270,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
         if exchange._continue_waiter is not None:
-            exchange.head_arrived(head)
-        elif HTTP1.on:
+            exchange.go_on()
+        if HTTP1.on:
             exchange.log_head(head)
         if HTTP1.on:
             exchange.log_complete()
@@ -452,7 +454,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if head is None or (head.status == 101 and self._parser.should_upgrade()):
             return
         self.exchange = None
-        exchange.complete = True
+        exchange.state = END[exchange.state]
         if not self._body_allowed:
             # The parser may wait for a body that will never come.
             self._parser = message_parser.HttpResponseParser(self)

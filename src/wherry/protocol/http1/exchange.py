@@ -116,7 +116,7 @@ class Http1Exchange(Exchange):
         return transport
 
     def cancel(self) -> None:
-        if not self.complete and self.connection.exchange is self:
+        if not self.state.complete and self.connection.exchange is self:
             self.fail(ClientConnectionError("Connection closed"))
             self.connection.abandon()
 

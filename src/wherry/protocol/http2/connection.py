@@ -45,7 +45,16 @@ from wherry.protocol.http2.state import Control
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.line_progress import LineProgress, line_progress
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
-from wherry.protocol.states import ACTIVE, CLOSED, DRAIN, DRAINING, FINISH, START, ConnectionState
+from wherry.protocol.states import (
+    ACTIVE,
+    CLOSED,
+    DRAIN,
+    DRAINING,
+    END,
+    FINISH,
+    START,
+    ConnectionState,
+)
 from wherry.types import HttpVersion20
 
 # RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.
@@ -405,7 +414,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         if not exchange.request_ended:
             # RFC 9113 8.1: the response does not wait for the rest of the request, and nor do we.
             self.sender.write(rst_stream(exchange.stream_id, ErrorCode.CANCEL))
-        exchange.complete = True
+        exchange.state = END[exchange.state]
         if HTTP2.on:
             exchange.log_complete()
         if self._at_a_time < MAX_STREAM_ID:

@@ -47,5 +47,5 @@ class Http2Exchange(StreamExchange):
     def resume_reading(self) -> None:
         if self.paused:
             self.paused = False
-            if not self.complete and self.error is None:
+            if not self.state.ended:
                 self.connection.replenish(self)

@@ -28,7 +28,16 @@ from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
 from wherry.protocol.http3.receiver import Receiver, StreamKeeper
 from wherry.protocol.http3.sender import Sender
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
-from wherry.protocol.states import ACTIVE, CLOSED, DRAIN, DRAINING, FINISH, START, ConnectionState
+from wherry.protocol.states import (
+    ACTIVE,
+    CLOSED,
+    DRAIN,
+    DRAINING,
+    END,
+    FINISH,
+    START,
+    ConnectionState,
+)
 from wherry.types import HttpVersion30
 
 # What a stream may get whose reader has paused, in bytes.
@@ -348,7 +357,7 @@ class Http3Connection(StreamKeeper):
     # --- the life and death of streams ------------------------------------------------------------
 
     def finish(self, exchange: Http3Exchange) -> None:
-        exchange.complete = True
+        exchange.state = END[exchange.state]
         if HTTP3.on:
             exchange.log_complete()
         if self.trial is not None:
