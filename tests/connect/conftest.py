@@ -174,6 +174,16 @@ def client_context(ca: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+def on(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], main: Callable[[], Awaitable[None]]
+) -> None:
+    async def run() -> None:
+        await main()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
+
+
 class FakeResolver(AbstractResolver):
     """Gives what it was told, counts, and can be made to wait."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import hpack
@@ -30,6 +30,9 @@ from wherry import ClientSession, ClientTimeout, TCPConnector
 from wherry.protocol.http2 import connection as http2_connection
 from wherry.protocol.http2 import keepalive
 from wherry.protocol.http2.flow_control import FlowOptions
+
+from .conftest import on
+from .giving_up import WAYS, by_total
 
 CHECK = b"wherry-c"
 LOOPS = [asyncio.SelectorEventLoop, uvloop.new_event_loop]
@@ -105,42 +108,8 @@ async def served(**options: Any) -> AsyncIterator[tuple[Http2Peer, ClientSession
     await server.wait_closed()
 
 
-def on(
-    new_loop: Callable[[], asyncio.AbstractEventLoop], main: Callable[[], Awaitable[None]]
-) -> None:
-    async def run() -> None:
-        await main()
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(run())
-
-
-async def by_total(session: ClientSession) -> None:
-    with pytest.raises(TimeoutError):
-        await session.get("/", timeout=ClientTimeout(total=0.2))
-
-
-async def by_sock_read(session: ClientSession) -> None:
-    with pytest.raises(TimeoutError):
-        await session.post("/", data=b"x", timeout=ClientTimeout(sock_read=0.2))
-
-
-async def by_the_program(session: ClientSession) -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await session.get("/")
-
-
-async def by_cancelling(session: ClientSession) -> None:
-    task = asyncio.ensure_future(session.get("/"))
-    await asyncio.sleep(0.2)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
 @pytest.mark.parametrize("new_loop", LOOPS)
-@pytest.mark.parametrize("give_up", [by_total, by_sock_read, by_the_program, by_cancelling])
+@pytest.mark.parametrize("give_up", WAYS)
 def test_one_request_alone_is_lost_to_a_dead_connection(
     new_loop: Callable[[], asyncio.AbstractEventLoop], give_up: Any
 ) -> None:

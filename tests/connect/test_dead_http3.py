@@ -25,6 +25,8 @@ from tests.servers.http3 import Http3Server, Peer, headers, http3_server, respon
 from wherry import ClientSession, ClientTimeout
 from wherry.protocol.http3 import connection as http3_connection
 
+from .giving_up import WAYS, by_total
+
 LOOPS = [asyncio.SelectorEventLoop, uvloop.new_event_loop]
 SOON = ClientTimeout(total=5)
 
@@ -107,32 +109,8 @@ async def fetch(session: ClientSession) -> None:
         assert await response.read() == b"hello"
 
 
-async def by_total(session: ClientSession) -> None:
-    with pytest.raises(TimeoutError):
-        await session.get("/", timeout=ClientTimeout(total=0.2))
-
-
-async def by_sock_read(session: ClientSession) -> None:
-    with pytest.raises(TimeoutError):
-        await session.post("/", data=b"x", timeout=ClientTimeout(sock_read=0.2))
-
-
-async def by_the_program(session: ClientSession) -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await session.get("/")
-
-
-async def by_cancelling(session: ClientSession) -> None:
-    task = asyncio.ensure_future(session.get("/"))
-    await asyncio.sleep(0.2)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
 @pytest.mark.parametrize("new_loop", LOOPS)
-@pytest.mark.parametrize("give_up", [by_total, by_sock_read, by_the_program, by_cancelling])
+@pytest.mark.parametrize("give_up", WAYS)
 def test_one_request_alone_is_lost_to_a_dead_connection(
     new_loop: Callable[[], asyncio.AbstractEventLoop],
     give_up: Callable[[ClientSession], Awaitable[None]],

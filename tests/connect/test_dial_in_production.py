@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +34,9 @@ from wherry.errors import (
     UnixClientConnectorError,
 )
 
-from .conftest import Serve, answer_ok, fetch
+from .conftest import Serve, answer_ok, fetch, on
 
 LOOPS = [asyncio.SelectorEventLoop, uvloop.new_event_loop]
-
-
-def on(
-    new_loop: Callable[[], asyncio.AbstractEventLoop], main: Callable[[], Awaitable[None]]
-) -> None:
-    async def run() -> None:
-        await main()
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(run())
 
 
 # --- the environment --------------------------------------------------------------------------------

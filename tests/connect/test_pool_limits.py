@@ -22,7 +22,7 @@ from wherry.connect.pool import route_pool
 from wherry.connect.pool.pool import Pool
 from wherry.connect.route import Origin, ProxyHop, Route
 
-from .conftest import Serve, fetch
+from .conftest import Serve, fetch, on
 from .test_pool_machine import FakeConnection
 
 LOOPS = [asyncio.SelectorEventLoop, uvloop.new_event_loop]
@@ -30,16 +30,6 @@ LOOPS = [asyncio.SelectorEventLoop, uvloop.new_event_loop]
 LOOPS_AND_EAGERNESS = [(loop, False) for loop in LOOPS] + (
     [(asyncio.SelectorEventLoop, True)] if sys.version_info >= (3, 12) else []
 )
-
-
-def on(
-    new_loop: Callable[[], asyncio.AbstractEventLoop], main: Callable[[], Awaitable[None]]
-) -> None:
-    async def run() -> None:
-        await main()
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(run())
 
 
 class Counting(TCPConnector):
