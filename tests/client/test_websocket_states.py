@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.protocol.websocket_cases import BINARY, PING, close, frame
@@ -111,6 +111,8 @@ def take(channel: WebSocketChannel) -> None:
 
 @hypothesis_settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from([*EVENTS, "take"]), max_size=12))
+@example(["much", "bad", "lost"])
+@example(["much", "bad", "reset", "take"])
 def test_whatever_comes_in_whatever_order_the_table_holds(events: list[str]) -> None:
     loop = asyncio.new_event_loop()
     try:

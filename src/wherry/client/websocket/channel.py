@@ -350,6 +350,10 @@ class WebSocketChannel:
         self._feed = _drop
         self.exception = error
         self.close_code = error.code
+        if self.lost:
+            # It was said before the connection was lost, and is read only now: the end comes next.
+            self._announce(WSMessage(WSMsgType.ERROR, error, None))
+            return
         self._resume()
         if self.close_sent:
             self._end_now(WSMessage(WSMsgType.ERROR, error, None))
