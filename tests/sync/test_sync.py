@@ -351,6 +351,8 @@ def test_a_session_that_is_forgotten_warns_and_is_closed(wherry_server: LocalSer
 def test_an_interrupt_ends_the_call(wherry_server: LocalServer) -> None:
     code = """
 import signal, sys, threading, wherry, wherry.sync
+# Who was started in the background by a shell has inherited that interrupts are ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 started = threading.Event()
 async def interrupt(request, handler):
     signal.raise_signal  # the handler runs on the main thread
