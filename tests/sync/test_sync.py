@@ -355,7 +355,6 @@ import signal, sys, threading, wherry, wherry.sync
 signal.signal(signal.SIGINT, signal.default_int_handler)
 started = threading.Event()
 async def interrupt(request, handler):
-    signal.raise_signal  # the handler runs on the main thread
     threading.Timer(0, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)).start()
     return await handler(request)
 with wherry.sync.Session(middlewares=[interrupt]) as session:
