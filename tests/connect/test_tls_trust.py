@@ -1121,6 +1121,45 @@ def test_a_context_that_offers_other_protocols_hands_the_session_on() -> None:
         offering.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), False, "h.test", session)
 
 
+def test_what_a_hello_asks_for_is_read_by_its_own_lengths() -> None:
+    """RFC 8446 4.1.2; extensions that change from hello to hello are passed over."""
+
+    def extension(kind: int, content: bytes) -> bytes:
+        return kind.to_bytes(2) + len(content).to_bytes(2) + content
+
+    ciphers = bytes(range(1, 7))
+    for session_id in (b"", b"s" * 32):
+        for others in (b"", extension(51, b"share"), extension(35, b"") + extension(21, b"pad")):
+            extensions = (
+                extension(10, b"curves")
+                + others
+                + extension(0x1234, b"x" * 300)
+                + extension(23, b"")
+            )
+            body = b"\x03\x03" + b"r" * 32 + bytes([len(session_id)]) + session_id
+            body += len(ciphers).to_bytes(2) + ciphers + b"\x01\x00"
+            body += len(extensions).to_bytes(2) + extensions
+            record = b"\x16\x03\x01" + (len(body) + 4).to_bytes(2)
+            record += b"\x01" + len(body).to_bytes(3) + body
+            assert hello_says(record) == (
+                ciphers,
+                {10: b"curves", 0x1234: b"x" * 300, 23: b""},
+            )
+
+
+def test_which_error_a_caller_meets_and_which_protocol_was_chosen() -> None:
+    key: Any = mock.Mock(host="h.test", port=443)
+    refused = tls.client_error(key, ssl.SSLCertVerificationError("who is that"))
+    assert type(refused) is ClientConnectorCertificateError
+    broken = tls.client_error(key, ssl.SSLError(1, "broken"))
+    assert isinstance(broken, ClientSSLError)
+    assert not isinstance(broken, ClientConnectorCertificateError)
+    made = mock.Mock(selected_alpn_protocol=mock.Mock(return_value="h2"))
+    told = {"ssl_object": made}
+    assert tls.selected_protocol(mock.Mock(get_extra_info=told.get)) == "h2"
+    assert tls.selected_protocol(mock.Mock(get_extra_info={}.get)) is None
+
+
 @pytest.mark.parametrize(
     ("cipher", "size"), [("TLS_AES_128_GCM_SHA256", 32), ("TLS_AES_256_GCM_SHA384", 48)]
 )
