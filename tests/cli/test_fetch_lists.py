@@ -22,7 +22,7 @@ from yarl import URL
 import wherry
 from wherry.cli.arguments import UsageProblem, parse_rate
 from wherry.cli.fetch.lists import filled, is_wanted, parse_checksum, read_list, safe_path
-from wherry.cli.fetch.politeness import RateLimit
+from wherry.cli.fetch.politeness import RateLimit, _delay
 
 BODY = b"what it is" * 100
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -113,6 +113,14 @@ def test_a_list_of_metalink():
     assert job.mirrors == ["http://b.test/2"]
 
 
+def test_a_priority_that_is_no_number_comes_last():
+    content = METALINK.replace('priority="2"', 'priority="x"').format(
+        name="file", digest=SHA256, first="http://a.test/1", second="http://b.test/2"
+    )
+    (job,) = read_list((), content.encode())
+    assert (job.url, job.mirrors) == ("http://a.test/1", ["http://b.test/2"])
+
+
 @pytest.mark.parametrize(
     ("content", "name", "told"),
     [
@@ -125,6 +133,12 @@ def test_a_list_of_metalink():
         (b"<metalink>", "", "neither text nor metalink"),
         (b'<!DOCTYPE a [<!ENTITY b "b">]><metalink/>', "", "no DTD"),
         (b'<m xmlns="urn:ietf:params:xml:ns:metalink"><file name="x"/></m>', "", "has no url"),
+        (
+            b'{"url": "http://a/"}\n{"url": ' + b"[" * 200_000,
+            "",
+            "line 2 of the list: it is no JSON",
+        ),
+        (b"url\nhttp://a/" + b"x" * 200_000, "a.csv", "line 2 of the list: field larger"),
     ],
 )
 def test_what_is_wrong_in_a_list_is_told(content, name, told):
@@ -383,3 +397,28 @@ def test_the_tools_are_there():
     """What the tests above compare with: its version is told where one of them fails."""
     for name in ("wget", "aria2c", "http", "curl"):
         subprocess.run([find_program(name), "--version"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("asked", [None, 0.0, -1.0, float("nan")])
+def test_a_crawl_delay_that_is_none_delays_nothing(asked):
+    assert _delay(asked) == 0
+
+
+@pytest.mark.parametrize("asked", [60.0, 1e9, float("inf")])
+def test_no_server_delays_downloads_for_good(asked):
+    assert _delay(asked) == 60
+
+
+async def test_a_file_that_is_not_there_is_not_as_new_as_the_servers(run, raw_server, tmp_path):
+    async def script(reader, writer):
+        while head := await read_request(reader):
+            if b"/liar" in head:
+                writer.write(b"HTTP/1.1 304 Not Modified\r\n\r\n")
+            else:
+                writer.write(response(BODY))
+
+    url = (await raw_server(script)).url
+    words = ["--timestamping", "-n", "1", "-o", tmp_path, f"{url}/liar", f"{url}/file"]
+    done = await fetch(run, *words)
+    assert (done.status, "304" in done.out.decode()) == (2, True)
+    assert (tmp_path / "file").read_bytes() == BODY

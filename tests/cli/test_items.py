@@ -171,3 +171,48 @@ def test_standard_input_is_the_body_of_a_method_that_sends_one(run_process, wher
     assert json.loads(run_process(url, input=b"no").out)["data"] == ""
     assert json.loads(run_process("-X", "PUT", url, input=b"no").out)["data"] == ""
     assert json.loads(run_process("PUT", url, "a=1", input=b"no").out)["json"] == {"a": "1"}
+
+
+@pytest.mark.parametrize("words", [["a:=@deep"], ["--json", "@deep"]])
+def test_json_that_is_too_deep_is_told_in_one_line(run, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").write_text("[" * 200_000)
+    done = run("http://127.0.0.1:1/", *words)
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "recursion" in done.err
+
+
+async def test_a_sessions_fields_go_to_no_other_host(run, raw_server, tmp_path, monkeypatch):
+    """Neither those that were kept nor those that are new, whichever redirect leads away."""
+    from tests.servers.raw import read_request, response
+
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    async def other(reader, writer):
+        seen.append((await read_request(reader)).decode())
+        writer.write(response(b"there"))
+
+    there = (await raw_server(other)).url
+
+    async def first(reader, writer):
+        head = (await read_request(reader)).decode()
+        seen.append(head)
+        place = there if "/away" in head else ""
+        status = "302 Found" if place else "200 OK"
+        writer.write(
+            response(b"", status=status, fields=f"Location: {place}/\r\nConnection: close\r\n")
+        )
+
+    here = (await raw_server(first)).url
+    words = ["--session", "./work", "-u", "ann:secret", here, "X-Key:hidden", "Accept:a/b"]
+    assert (await asyncio.to_thread(run, *words)).status == 0
+    done = await asyncio.to_thread(run, "--session", "./work", f"{here}/away", "X-New:hidden")
+    assert (done.status, done.out) == (0, b"there"), done.err
+    _, sent, led = seen
+    assert "X-Key: hidden" in sent
+    assert "X-New: hidden" in sent
+    assert "Authorization" in sent
+    assert "hidden" not in led
+    assert "Authorization" not in led
+    assert "a/b" in led

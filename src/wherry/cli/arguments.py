@@ -310,7 +310,7 @@ def with_body(
         wanted.body = read_data(json_text)
         try:
             json.loads(wanted.body)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise UsageProblem(f"--json: {exc}") from exc
         if "content-type" not in names:
             wanted.headers.append(("Content-Type", "application/json"))

@@ -150,7 +150,7 @@ def _value_of(text: str, separator: str, value: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise UsageProblem(f"{text!r}: behind := there is JSON: {exc}") from exc
 
 

@@ -19,6 +19,8 @@ import wherry
 from wherry.cli.arguments import RequestArguments, UsageProblem
 from wherry.private_files import write_private
 
+# These tell what is asked for, and nothing of who asks: other hosts may have them.
+_OF_NOBODY: Final = ("accept", "content-", "user-agent")
 # What belongs to one request, not to the next one.
 _OF_ONE_REQUEST: Final = ("content-", "if-", "cookie", "host", "range")
 
@@ -56,6 +58,20 @@ class NamedSession:
             jar.load(path)
         return jar
 
+    def guard(self, wanted: RequestArguments) -> wherry.ClientMiddlewareType:
+        """Keeps the session's header fields from the hosts that a redirect leads to."""
+        own = {name for name, _ in wanted.headers if not name.lower().startswith(_OF_NOBODY)}
+
+        async def guard(
+            request: wherry.ClientRequest, handler: wherry.ClientHandlerType
+        ) -> wherry.ClientResponse:
+            if _host_of(request.url) != self.host:
+                for name in own:
+                    request.headers.popall(name, None)
+            return await handler(request)
+
+        return guard
+
     def keep(self, wanted: RequestArguments, jar: wherry.CookieJar) -> None:
         """Write down what the next command is to have.
 
@@ -81,7 +97,7 @@ def open_session(name: str, url: URL) -> NamedSession:
     Raises:
         UsageProblem: It belongs to another host, or is none.
     """
-    host = f"{url.raw_host}:{url.port}"
+    host = _host_of(url)
     if os.sep in name or "/" in name:
         folder = Path(name)
     elif name.strip(". ") and name.isprintable():
@@ -94,8 +110,12 @@ def open_session(name: str, url: URL) -> NamedSession:
         kept = json.loads(path.read_bytes())
     except FileNotFoundError:
         return NamedSession(folder, host, {})
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise UsageProblem(f"cannot read the session {path}: {exc}") from exc
     if not isinstance(kept, dict) or kept.get("host") != host:
         raise UsageProblem(f"the session {folder} does not belong to {host}")
     return NamedSession(folder, host, kept)
+
+
+def _host_of(url: URL) -> str:
+    return f"{url.raw_host}:{url.port}"

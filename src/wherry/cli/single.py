@@ -99,7 +99,7 @@ async def run_single(wanted: RequestArguments, output: Output, named: NamedSessi
         connector=connector,
         trust_env=True,
         cookie_jar=jar,
-        middlewares=_middlewares(wanted),
+        middlewares=_middlewares(wanted, named),
         trace_configs=[_quic_notes()] if output.verbose else None,
     ) as session:
         try:
@@ -133,8 +133,12 @@ def _keep_cookies(jar: wherry.CookieJar, path: str) -> None:
         jar.save_cookies_txt(path)
 
 
-def _middlewares(wanted: RequestArguments) -> list[wherry.ClientMiddlewareType]:
+def _middlewares(
+    wanted: RequestArguments, named: NamedSession | None
+) -> list[wherry.ClientMiddlewareType]:
     middlewares: list[wherry.ClientMiddlewareType] = []
+    if named is not None:
+        middlewares.append(named.guard(wanted))
     if wanted.retries:
         middlewares.append(wherry.RetryMiddleware(attempts=wanted.retries + 1))
     if wanted.digest and wanted.user is not None:

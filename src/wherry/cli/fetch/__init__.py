@@ -225,6 +225,9 @@ class _Fetching:
             except RobotsRefused as exc:
                 job.error = str(exc)
                 continue
+            except Exception as exc:
+                job.error = show.describe(exc)
+                continue
             async with self._places:
                 if await self._try(job, url):
                     return
@@ -299,8 +302,11 @@ class _Fetching:
         if isinstance(exc, wherry.ClientResponseError):
             job.status = exc.status
             if exc.status == 304 and self._plan.timestamping:
-                path = self._plan.directory / job.file
-                job.size = job.resumed_from = path.stat().st_size
+                try:
+                    size = (self._plan.directory / job.file).stat().st_size
+                except OSError:
+                    return False  # there is no file that could be as new
+                job.size = job.resumed_from = size
                 job.note = "is no older than the server's"
                 return True
         return False

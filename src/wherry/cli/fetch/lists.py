@@ -163,7 +163,7 @@ def _text_entry(text: str) -> Entry | None:
 def _json_entry(text: str) -> Entry:
     try:
         told = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise UsageProblem(f"it is no JSON: {exc}") from None
     if not isinstance(told, dict):
         raise UsageProblem(f"a line is an object with a url, not {text[:40]!r}")
@@ -172,6 +172,13 @@ def _json_entry(text: str) -> Entry:
 
 def _csv(lines: Iterator[str]) -> list[Entry]:
     rows = csv.DictReader(lines)
+    try:
+        return _csv_entries(rows)
+    except csv.Error as exc:  # a field that is too long, or a quotation that never ends
+        raise UsageProblem(f"line {rows.line_num + 1} of the list: {exc}") from None
+
+
+def _csv_entries(rows: csv.DictReader[str]) -> list[Entry]:
     fields = [name.strip().lower() for name in rows.fieldnames or ()]
     if "url" not in fields:
         raise UsageProblem("a CSV list has a heading with a column url")
@@ -211,7 +218,7 @@ def _metalink(content: bytes) -> list[Entry]:
     entries = []
     for file in root.iter(f"{_METALINK}file"):
         links = [
-            (int(link.get("priority") or 999_999), (link.text or "").strip())
+            (_priority(link.get("priority") or ""), (link.text or "").strip())
             for link in file.findall(f"{_METALINK}url")
         ]
         urls = [text for _, text in sorted(links) if text]
@@ -232,6 +239,12 @@ def _metalink(content: bytes) -> list[Entry]:
             )
         )
     return entries
+
+
+def _priority(text: str) -> int:
+    """1 is the first (RFC 5854 4.2.16.2); what is none comes last."""
+    text = text.strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 999_999
 
 
 def is_wanted(url: URL, accept: Sequence[str], reject: Sequence[str]) -> bool:

@@ -15,6 +15,16 @@ import wherry
 _ROBOTS_SIZE = 512 * 1024  # bytes: RFC 9309 2.5 asks for half a mebibyte at least
 
 
+# Seconds: a server that asks for more would stop the downloads for good.
+_LONGEST_DELAY = 60.0
+
+
+def _delay(asked: float | None) -> float:
+    """The Crawl-delay that is heeded; none where it is no number."""
+    seconds = float(asked or 0.0)
+    return min(seconds, _LONGEST_DELAY) if seconds > 0 else 0.0
+
+
 class RateLimit:
     """So many bytes a second, for all downloads together.
 
@@ -81,7 +91,7 @@ class Politeness:
             rules = await self._rules_of(origin)
             if not rules.can_fetch(str(url), self._agent):
                 raise RobotsRefused("robots.txt forbids it")
-            seconds = max(seconds, float(rules.crawl_delay(self._agent) or 0.0))
+            seconds = max(seconds, _delay(rules.crawl_delay(self._agent)))
         if seconds:
             now = time.monotonic()
             begin = max(self._next.get(origin, now), now)
@@ -110,7 +120,7 @@ class Politeness:
                     text = (await _beginning(response)).decode("utf-8", "replace")
                 elif response.status < 500:
                     text = ""
-        except (wherry.ClientError, TimeoutError):
+        except (wherry.ClientError, OSError, ValueError):
             pass
         return Protego.parse(text)
 
