@@ -351,9 +351,10 @@ def test_a_session_that_is_forgotten_warns_and_is_closed(wherry_server: LocalSer
 def test_an_interrupt_ends_the_call(wherry_server: LocalServer) -> None:
     code = """
 import signal, sys, threading, wherry, wherry.sync
+# A shell that starts a job in the background has it ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Who was started in the background by a shell has inherited that interrupts are ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-started = threading.Event()
 async def interrupt(request, handler):
     threading.Timer(0, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)).start()
     return await handler(request)
