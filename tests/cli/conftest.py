@@ -29,8 +29,11 @@ class Ended(NamedTuple):
 
 
 def _environ(**more: str) -> dict[str, str]:
+    # asyncio's debug mode says in stderr what took its time.
     kept = {
-        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and name != "PYTHONASYNCIODEBUG"
     }
     return {**kept, "PYTHONPATH": str(Path(wherry.__file__).parents[1]), "COLUMNS": "200", **more}
 
@@ -45,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     def run(*words: object, env: dict[str, str] | None = None, stdin: bytes = b"") -> Ended:
         out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
         with monkeypatch.context() as patch:
-            for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            for name in os.environ.keys() - _environ().keys():
                 patch.delenv(name)
             for name, value in {"COLUMNS": "200", **(env or {})}.items():
                 patch.setenv(name, value)

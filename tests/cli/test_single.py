@@ -268,7 +268,7 @@ def test_http2_is_offered_when_asked(run, wherry_tls_server, options, version):
 def test_every_option_has_its_name_in_the_environment(run, wherry_server, tmp_path):
     refused = run(wherry_server.url("/get"), env={"WHERRY_PROXY": "http://127.0.0.1:1"})
     assert refused.status == 1
-    assert "Cannot connect to host 127.0.0.1:1" in refused.err
+    assert "Cannot connect to the proxy 127.0.0.1:1" in refused.err
     env = {
         "WHERRY_HEADER": "X-A: 1 2\nX-B: 3\n",
         "WHERRY_USER": "ann:secret",

@@ -248,7 +248,7 @@ async def session(version: str) -> AsyncIterator[Callable[..., wherry.ClientSess
         connector = wherry.TCPConnector(
             resolver=Names(), ssl=client_tls(), limit=limit, protocols=protocols
         )
-        options.setdefault("timeout", wherry.ClientTimeout(total=10))
+        options.setdefault("timeout", wherry.ClientTimeout(total=60))
         made.append(wherry.ClientSession(connector=connector, **options))
         return made[-1]
 

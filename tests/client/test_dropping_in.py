@@ -86,7 +86,7 @@ async def test_a_body_outlives_a_connector_that_nobody_holds(peer, version) -> N
     client = ClientSession(
         connector=TCPConnector(protocols=protocols),
         connector_owner=False,
-        timeout=ClientTimeout(total=10),
+        timeout=ClientTimeout(total=60),
     )
     response = await client.get(server.url())
     await client.close()
