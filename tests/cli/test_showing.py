@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import stat
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.servers.raw import read_request
 
-from wherry.cli.bodies import describe_picture
+from wherry.cli.bodies import _indented_json, describe_picture
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + (640).to_bytes(4) + (480).to_bytes(4) + b"\0" * 9
@@ -32,8 +35,6 @@ def answering(raw_server):
 
 
 async def shown(run_on_terminal, *words):
-    import asyncio
-
     status, seen = await asyncio.to_thread(run_on_terminal, *words)
     return status, COLOUR.sub("", seen).replace("\r\n", "\n"), seen
 
@@ -207,3 +208,44 @@ class TestNamedSessions:
         done = command("--session", f"{tmp_path}/", wherry_server.url("/get"))
         assert done.status == 1
         assert "cannot read the session" in done.err
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"a":1,"a":1.10}', '{\n  "a": 1,\n  "a": 1.10\n}\n'),
+        ("[1e400,12345678901234567890.1230]", "[\n  1e400,\n  12345678901234567890.1230\n]\n"),
+        ('{"[,":{},"e":[ ]}', '{\n  "[,": {},\n  "e": []\n}\n'),
+    ],
+)
+async def test_json_is_shown_as_it_came(run, answering, body, expected):
+    """Numbers keep their digits, and names that stand there twice do so."""
+    url = await answering(body.encode(), "application/json")
+    done = await asyncio.to_thread(run, "--pretty", "format", url)
+    assert (done.status, done.out.decode()) == (0, expected), done.err
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON, st.sampled_from([None, 1, 4]), st.booleans())
+def test_any_json_is_indented_as_the_standard_library_does(value, indent, ascii_only):
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+    assert _indented_json(text) == json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def test_blanks_do_not_grow_beyond_measure():
+    """Deep and wide at once: a megabyte would become hundreds of them."""
+    text = "[" * 500 + ",".join("1" * 100_000) + "]" * 500
+    assert _indented_json(text) == text
+
+
+async def test_what_is_large_has_no_colours(run_on_terminal, answering):
+    """Colours cost much more than the text: what is large is shown without."""
+    large = b"[" + b",".join([b"12345678"] * 50_000) + b"]"
+    _, seen, coloured = await shown(run_on_terminal, await answering(large, "application/json"))
+    assert seen.count("12345678") == 50_000
+    assert coloured.count("\x1b[") < 10

@@ -20,6 +20,12 @@ _IS_XML: Final = re.compile(r"[/+]xml$").search
 # Entities could make a small document a huge one; who has them is shown as it came.
 _HAS_ENTITIES: Final = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE).search
 
+_JSON_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+')
+# In letters: what is larger would take minutes, or more memory than there is.
+_MOST_INDENTATION: Final = 64 * 1024 * 1024
+_LARGEST_XML: Final = 1024 * 1024
+_LARGEST_COLOURED: Final = 256 * 1024
+
 
 def is_event_stream(response: wherry.ClientResponse) -> bool:
     """Whether a body goes on for as long as the server likes: it is shown as it comes."""
@@ -52,7 +58,7 @@ def print_body(
     # "\t" and "\n" alone drive a terminal from here on.
     shown = show.plain(shown.replace("\r\n", "\n"))
     end = "" if shown.endswith("\n") else "\n"
-    if colours and language:
+    if colours and language and len(shown) <= _LARGEST_COLOURED:
         from rich.console import Console
         from rich.syntax import Syntax
 
@@ -93,7 +99,8 @@ def _formatted(text: str, kind: str) -> tuple[str, str]:
     """A language for colours, and the text as a person reads it."""
     if "json" in kind:
         try:
-            return "json", json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+            json.loads(text)
+            return "json", _indented_json(text)
         except (ValueError, RecursionError):
             return "", text  # it says that it is JSON: it is shown as it is
     if _IS_XML(kind):
@@ -104,9 +111,37 @@ def _formatted(text: str, kind: str) -> tuple[str, str]:
     return "", text
 
 
+def _indented_json(text: str) -> str:
+    """JSON with each member on a line, and all of it as it came: numbers have their digits,
+    and names that stand there twice do so.
+
+    Args:
+        text: Valid JSON.
+    """
+    written: list[str] = []
+    depth, room = 0, _MOST_INDENTATION
+    opened, before = False, ""
+    for found in _JSON_TOKEN.finditer(text):
+        piece = found[0]
+        closes = piece in {"]", "}"}
+        depth -= closes
+        # Nothing stands between the brackets of what is empty.
+        if not opened if closes else opened or before == ",":
+            written.append("\n" + "  " * depth)
+            room -= 2 * depth
+            if room < 0:
+                return text  # deep and wide: the blanks would be many times the text
+        if piece[0] == '"' and "\\" in piece:
+            piece = json.dumps(json.loads(piece), ensure_ascii=False)
+        opened, before = piece in {"[", "{"}, piece
+        depth += opened
+        written.append(": " if piece == ":" else piece)
+    return "".join(written)
+
+
 def _indented_xml(text: str) -> str:
     """XML with each element on a line; what cannot be read so stays as it is."""
-    if _HAS_ENTITIES(text):
+    if _HAS_ENTITIES(text) or len(text) > _LARGEST_XML:
         return text
     from xml.dom import minidom
     from xml.parsers.expat import ExpatError
