@@ -527,7 +527,9 @@ class BadHttpMessage(Exception):
 # --- addresses ------------------------------------------------------------------------------------
 
 
-_CREDENTIALS = re.compile(r"(//|^[^/?#]*?:)[^/?#]*@")
+# The first colon alone: where no "@" follows that, none follows a later one, and a peer may write
+# thousands.
+_CREDENTIALS = re.compile(r"(//|^[^/?#:]*+:)[^/?#]*@")
 
 
 def without_credentials(url: StrOrURL) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import re
+import time
 import traceback
 from collections.abc import Callable
 from http.cookies import BaseCookie, CookieError, Morsel
@@ -26,6 +28,7 @@ from wherry.connect.proxy.hops import proxy_hops
 from wherry.connect.proxy.tunnel import TunnelInfo
 from wherry.cookies.parse import parse_one
 from wherry.cookies.storage_rules import Offered
+from wherry.errors import without_credentials
 from wherry.integrations.aiohttp_socks import ProxyInfo, ProxyType
 from wherry.middlewares.cache_fields import StoredResponse
 from wherry.protocol.limits import DEFAULT_LIMITS
@@ -362,3 +365,25 @@ def test_a_broken_field_of_http_2_and_3_is_named_but_not_quoted(name: bytes) -> 
     assert MINE not in str(caught.value)
     with pytest.raises(ValueError, match="open"):
         check_fields(((b"x-seen", b"open\x01"),), 0, DEFAULT_LIMITS, "HTTP/2", ValueError)
+
+
+@given(st.text(":/@?#a\u00e4", max_size=30))
+def test_what_stands_before_a_host_is_hidden_however_it_is_written(text: str) -> None:
+    """From the first colon or "//" to the last "@" that no path, query or fragment comes before."""
+    shown = without_credentials(text)
+    run = re.split("[/?#]", text)[0]
+    before, colon, rest = run.partition(":")
+    if colon and "@" in rest:
+        assert shown.startswith(f"{before}:***@{rest.rpartition('@')[2]}")
+    elif "//" not in text:
+        assert shown == text
+
+
+@pytest.mark.parametrize("piece", [":", "a:", "//", "/:", "://", "//:"])
+def test_a_long_location_costs_no_more_than_its_length(piece: str) -> None:
+    """Steps of Python do not show what `re` does: it began anew at each colon, and took 5 s."""
+    value = piece * (2**16 // len(piece))
+    began = time.thread_time()
+    without_credentials(value)
+    # A millisecond is needed.
+    assert time.thread_time() - began < 0.5
