@@ -649,7 +649,7 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
         jobs = read_list(
             urls,
             None if lines is None else lines.read(),
-            name=getattr(lines, "name", ""),
+            name=str(getattr(lines, "name", "")),  # a descriptor has a number, or none
             template=given["output_template"],
             accept=given["accept"],
             reject=given["reject"],
