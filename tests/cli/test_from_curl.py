@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import subprocess
 import sys
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,6 +35,9 @@ COPIED = [
     "curl URL/up -F name=value -F n=2",
     "curl -I URL/",
     "curl --url URL/ --get -d q=1",
+    "curl URL/a -q -#",
+    "curl URL/ -u ann:p:w --basic",
+    "curl URL/ --oauth2-bearer token",
 ]
 
 
@@ -206,3 +210,110 @@ async def test_curl_sends_what_we_printed_for_it(run, raw_server, tmp_path):
         assert theirs[0][2] == ours[0][2]
         for name in ours[0][1].keys() - OWN - {"connection"}:
             assert theirs[0][1][name] == ours[0][1][name]
+
+
+FORMS = [
+    "-F a=1",
+    "-F a=1;type=text/y",
+    """-F 'a="x;y"'""",
+    "-F f=@file.txt",
+    "-F 'f=@file.txt;type=text/x;filename=other'",
+    """-F 'f=@"file.txt";filename="o t;her"'""",
+    "-F 'f=@file.txt;type=text/plain; charset=utf-8'",
+    "-F 'f=<file.txt'",
+    "-F 'f=<file.txt;type=text/z'",
+]
+
+
+def parts(body):
+    """The parts of a form, without the boundary and the order of their fields."""
+    boundary = body.partition(b"\r\n")[0]
+    found = []
+    for part in body.split(boundary)[1:-1]:
+        head, _, content = part.strip(b"\r\n").partition(b"\r\n\r\n")
+        found.append((sorted(head.replace(b"; ", b";").split(b"\r\n")), content))
+    return found
+
+
+@pytest.mark.parametrize("words", FORMS)
+async def test_forms_are_the_same(run, raw_server, tmp_path, monkeypatch, words):
+    """By our own words, and by the command that --curl prints for them."""
+    find_program("curl")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.txt").write_bytes(b"content")
+
+    async def by_curl(words):
+        process = await asyncio.create_subprocess_exec(
+            "curl", "-s", *words, cwd=tmp_path,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        await process.communicate()
+
+    told = shlex.split(words)
+    theirs, _ = await sent_by(lambda url: by_curl([url, *told]), raw_server)
+    ours, done = await sent_by(lambda url: asyncio.to_thread(run, *told, url), raw_server)
+    assert done.status == 0, done.err
+    assert "multipart/form-data" in ours[0][1]["content-type"]
+
+    async def printed(url):
+        line = await asyncio.to_thread(run, "--curl", *told, url)
+        await by_curl(shlex.split(line.out.decode())[1:])
+
+    again, _ = await sent_by(printed, raw_server)
+    expected = [(head, content) for head, content in parts(theirs[0][2])]
+    for sent in (ours, again):
+        got = parts(sent[0][2])
+        assert [content for _, content in got] == [content for _, content in expected]
+        for (head, _), (their_head, _) in zip(got, expected, strict=True):
+            # curl guesses a file's type by its suffix; a text without a type is UTF-8 here.
+            if "type=" in words:
+                assert head == their_head
+            assert head[0] == their_head[0]
+
+
+async def test_write_out_says_where_a_redirect_leads(run, raw_server):
+    answer = b"HTTP/1.1 302 Found\r\nLocation: ../x?y\r\nContent-Length: 0\r\n\r\n"
+    _, done = await sent_by(
+        lambda url: asyncio.to_thread(
+            run, f"{url}/a/b", "--no-redirects", "-w", "%{redirect_url}|%{url}"
+        ),
+        raw_server,
+        answer,
+    )
+    place, _, url = done.out.decode().partition("|")
+    assert place == url.replace("/a/b", "/x?y")
+
+
+@pytest.mark.parametrize(
+    "text", [r"curl 'URL/a?x\[0\]=\{1\}' -H 'a: b'", "curl -g 'URL/a?x[0]={1}'"]
+)
+async def test_brackets_are_no_patterns(run, raw_server, text):
+    ours, done = await sent_by(
+        lambda url: asyncio.to_thread(run, "curl", text.replace("URL", url)), raw_server
+    )
+    assert done.status == 0, done.err
+    assert unquote(ours[0][0]) == "GET /a?x[0]={1} HTTP/1.1"
+
+
+async def test_cookies_may_be_given_in_pieces(run, raw_server):
+    ours, done = await sent_by(
+        lambda url: asyncio.to_thread(run, "curl", f"curl {url} -b a=1 -b b=2"), raw_server
+    )
+    assert done.status == 0, done.err
+    assert ours[0][1]["cookie"] == "a=1; b=2"
+
+
+async def test_a_file_of_cookies_need_not_be_there_the_first_time(run, raw_server, tmp_path):
+    file = tmp_path / "cookies.txt"
+    answer = (
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: id=1; Max-Age=900\r\n"
+        b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+    )
+
+    async def twice(url):
+        first = await asyncio.to_thread(run, url, "-b", file, "-c", file)
+        return first, await asyncio.to_thread(run, url, "-b", file, "-c", file)
+
+    seen, ended = await sent_by(twice, raw_server, answer)
+    assert [done.status for done in ended] == [0, 0], ended
+    assert [fields.get("cookie") for _, fields, _ in seen] == [None, "id=1"]

@@ -329,7 +329,14 @@ def _without_effect(function: Any) -> Any:
 @_option("--data-urlencode", multiple=True, metavar="TEXT", help="As --data, percent-encoded.")
 @_option("-A", "--user-agent", metavar="TEXT", help="The User-Agent field.")
 @_option("-e", "--referer", metavar="URL", help="The Referer field.")
-@_option("-b", "--cookie", metavar="'K=V; K=V'", help="The Cookie field.")
+@_option(
+    "-b",
+    "--cookie",
+    "cookies",
+    multiple=True,
+    metavar="'K=V; K=V'",
+    help="The Cookie field, or a file of cookies; again for more.",
+)
 @_option("--http3", is_flag=True, help="Try HTTP/3, which needs wherry[http3], beside TCP.")
 @_option("--http3-only", is_flag=True, help="Speak HTTP/3, which needs wherry[http3], alone.")
 @_option("--cert", metavar="FILE", help="Your certificate, as PEM, for TLS.")
@@ -348,7 +355,12 @@ def _without_effect(function: Any) -> Any:
 @_option("-S", "--show-error", is_flag=True, help="With -s: errors all the same.")
 @_option("--as-form", is_flag=True, help="Items are a form's fields, not members of JSON.")
 @_option("--form-string", multiple=True, metavar="NAME=VALUE", help="As --form, and @ is a letter.")
-@_option("--bearer", metavar="TOKEN", help="The Authorization field of a bearer token.")
+@_option(
+    "--bearer",
+    "--oauth2-bearer",
+    metavar="TOKEN",
+    help="The Authorization field of a bearer token.",
+)
 @_option("--digest", is_flag=True, help="With -u: Digest authentication, not Basic.")
 @_option("--session", metavar="NAME", help="Keep headers, user and cookies under a name, by host.")
 @_option("-c", "--cookie-jar", metavar="FILE", help="Write the cookies to a file afterwards.")

@@ -24,18 +24,38 @@ HTTP_SCHEMES: Final = ("http", "https")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://").match
 _LOCAL: Final = re.compile(r":(?:[0-9]+)?(?:/(?!/)|\?|$)").match
 
+# The last of the words behind a form's value; a type may have a charset of its own.
+_FORM_WORD: Final = re.compile(
+    r';\s*(type|filename)=("(?:[^"\\]|\\.)*"|[^;"]*(?:;\s*charset=[^;"]*)?)\s*$'
+).search
+
 
 class UsageProblem(ValueError):
     """The command line cannot be meant so."""
 
 
 class FormField(NamedTuple):
-    """A field of a multipart form: a text, or a file with its path and content type."""
+    """A field of a multipart form: a text, or a file with its path and content type.
+
+    A text has no type unless one was given; a file has its path's name unless one was given.
+    """
 
     name: str
     content: bytes
     path: str | None = None
-    content_type: str = "application/octet-stream"
+    content_type: str | None = None
+    filename: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `FormData.add_field` takes beside name and value."""
+        if self.path is None:
+            told: dict[str, Any] = {"content_type": self.content_type, "filename": self.filename}
+            return {name: value for name, value in told.items() if value is not None}
+        return {
+            "filename": self.filename or Path(self.path).name,
+            "content_type": self.content_type or "application/octet-stream",
+        }
 
 
 @dataclass(slots=True)
@@ -134,12 +154,11 @@ class RequestArguments:
         }
         if self.form:
             # Servers take names as they are, as from a browser.
-            form = wherry.FormData(quote_fields=False)
-            for name, content, path, kind in self.form:
-                if path is None:
-                    form.add_field(name, content.decode())
-                else:
-                    form.add_field(name, content, filename=Path(path).name, content_type=kind)
+            form = wherry.FormData(quote_fields=False, default_to_multipart=True)
+            for each in self.form:
+                is_text = each.path is None
+                value = each.content.decode() if is_text else each.content
+                form.add_field(each.name, value, **each.arguments)
             options["data"] = form
         elif self.body is not None:
             options["data"] = self.body
@@ -263,7 +282,8 @@ def read_data(text: str) -> bytes:
 
 
 def parse_form_field(text: str) -> FormField:
-    """``name=value``, or ``name=@FILE``.
+    """``name=value``, ``name=@FILE``, or ``name=<FILE`` for a file's text; behind them there may
+    be ``;type=text/plain`` and ``;filename=name``, and quotation marks around what is before.
 
     Raises:
         UsageProblem: There is no name, or the file cannot be read.
@@ -271,8 +291,22 @@ def parse_form_field(text: str) -> FormField:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageProblem(f"a form's field is written 'name=value' or 'name=@FILE', not {text!r}")
-    is_file = value.startswith("@") and value != "@-"
-    return FormField(name, read_data(value), value[1:] if is_file else None)
+    words: dict[str, str] = {}
+    while (found := _FORM_WORD(value)) is not None:
+        words[found[1]] = _unquoted(found[2].strip())
+        value = value[: found.start()]
+    mark = value[:1] if value[:1] in {"@", "<"} else ""
+    value = _unquoted(value[len(mark) :])
+    content = read_data("@" + value) if mark else value.encode("utf-8", "surrogateescape")
+    path = value if mark == "@" and value != "-" else None
+    return FormField(name, content, path, words.get("type"), words.get("filename"))
+
+
+def _unquoted(text: str) -> str:
+    """A form's value without the quotation marks that curl lets stand around it."""
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    return re.sub(r'\\(["\\])', r"\1", text[1:-1])
 
 
 def parse_form_string(text: str) -> FormField:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from wherry.cli.arguments import RequestArguments
+from wherry.cli.arguments import FormField, RequestArguments
 
 
 def curl_command(wanted: RequestArguments) -> str:
@@ -28,12 +28,8 @@ def curl_command(wanted: RequestArguments) -> str:
             "--data-raw" if _is_text(wanted.body) else "--data-binary",
             _text_or_input(wanted.body),
         ]
-    for name, content, path, kind in wanted.form:
-        words += (
-            ["--form", f"{name}=@{_quoted(path)};type={kind}"]
-            if path
-            else ["--form-string", f"{name}={content.decode()}"]
-        )
+    for each in wanted.form:
+        words += _form_words(each)
     words.append(str(wanted.url))
     return shlex.join(words)
 
@@ -67,6 +63,20 @@ def _way_there(wanted: RequestArguments) -> list[str]:
     if wanted.proxy_user is not None:
         words += ["--proxy-user", ":".join(wanted.proxy_user)]
     return words + wanted.tls_words
+
+
+def _form_words(field: FormField) -> list[str]:
+    """A form's field; --form-string, where it can be so, has no letters that mean something."""
+    told = field.arguments
+    if field.path is None and not told:
+        return ["--form-string", f"{field.name}={field.content.decode()}"]
+    value = _quoted(field.content.decode()) if field.path is None else "@" + _quoted(field.path)
+    text = f"{field.name}={value}"
+    if "content_type" in told:
+        text += f";type={told['content_type']}"
+    if field.filename is not None:
+        text += f";filename={_quoted(field.filename)}"
+    return ["--form", text]
 
 
 def _quoted(path: str) -> str:

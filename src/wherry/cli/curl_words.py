@@ -24,6 +24,13 @@ NO_EFFECT: Final = (
     # A user of ~/.netrc is one without being asked.
     ("-n", "--netrc", "--netrc-optional"),
     ("--tcp-nodelay",),
+    # What URLs have in brackets and braces is theirs.
+    ("-g", "--globoff"),
+    ("-#", "--progress-bar"),
+    ("--basic",),
+    ("-q", "--disable"),
+    ("--ssl-no-revoke", "--no-sessionid"),
+    ("--tcp-fastopen", "--no-keepalive"),
 )
 _RETRIES = "`wherry fetch --retries N URL` tries again"
 INSTEAD: Final = {

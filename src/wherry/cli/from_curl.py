@@ -25,6 +25,7 @@ _LETTERS: Final = {
     "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t",
     "v": "\v", "\\": "\\", "'": "'", '"': '"', "?": "?",
 }  # fmt: skip
+_KEPT: Final = re.compile(r"\\([\[\]{}])")
 _FOLLOWS: Final = ("-L", "--location", "--location-trusted")
 
 
@@ -43,6 +44,9 @@ def words_of_curl(words: Sequence[str]) -> list[str]:
     told = told[1:]
     if not told:
         raise UsageProblem("the curl command names no URL")
+    if "-g" not in told and "--globoff" not in told and not told[0].startswith("-"):
+        # Browsers put the URL first, and keep its brackets from curl's patterns.
+        told[0] = _KEPT.sub(r"\1", told[0])
     return told
 
 

@@ -57,14 +57,17 @@ def _session_arguments(wanted: RequestArguments) -> list[str]:
 
 
 def _form_lines(wanted: RequestArguments) -> list[str]:
-    lines = ["    form = wherry.FormData(quote_fields=False)"]
-    for name, content, path, kind in wanted.form:
-        if path is None:
-            lines.append(f"    form.add_field({name!r}, {content.decode()!r})")
-        else:
-            lines.append(
-                f"    form.add_field({name!r}, open({path!r}, 'rb'), content_type={kind!r})"
-            )
+    lines = ["    form = wherry.FormData(quote_fields=False, default_to_multipart=True)"]
+    for each in wanted.form:
+        is_text = each.path is None
+        value = repr(each.content.decode()) if is_text else f"open({each.path!r}, 'rb')"
+        told = {
+            name: text
+            for name, text in each.arguments.items()
+            if is_text or name != "filename" or each.filename
+        }
+        more = "".join(f", {name}={text!r}" for name, text in told.items())
+        lines.append(f"    form.add_field({each.name!r}, {value}{more})")
     return lines
 
 

@@ -87,11 +87,13 @@ def _put_fields(wanted: RequestArguments, given: dict[str, Any]) -> None:
             wanted.headers.append((name, given[option]))
     if given["byte_range"] is not None:
         wanted.headers.append(("Range", f"bytes={given['byte_range']}"))
-    if given["cookie"] is not None:
-        if "=" in given["cookie"]:
-            wanted.headers.append(cookie_field(given["cookie"]))
-        else:
-            wanted.cookies = given["cookie"]
+    pairs = [text for text in given["cookies"] if "=" in text]
+    if pairs:
+        wanted.headers.append(cookie_field("; ".join(pairs)))
+    files = [text for text in given["cookies"] if "=" not in text]
+    if len(files) > 1:
+        raise UsageProblem("--cookie takes one file")
+    wanted.cookies = files[0] if files else None
     wanted.cookies_to = given["cookie_jar"]
     if given["bearer"] is not None:
         if wanted.user is not None:

@@ -118,7 +118,9 @@ async def run_single(wanted: RequestArguments, output: Output, named: NamedSessi
 def _jar(wanted: RequestArguments) -> wherry.CookieJar:
     """The cookies to begin with; as with curl, hosts that are addresses have some, too."""
     jar = wherry.CookieJar(unsafe=True)
-    if wanted.cookies is not None:
+    # The first of many runs finds no file where it is to write one.
+    is_first = wanted.cookies == wanted.cookies_to and not Path(wanted.cookies or "").exists()
+    if wanted.cookies is not None and not is_first:
         jar.load_cookies_txt(wanted.cookies)
     return jar
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from yarl import URL
+
 import wherry
 from wherry.cli import show
 
@@ -24,6 +26,17 @@ def _http_version(response: wherry.ClientResponse) -> str:
     return f"{version.major}" if version.major > 1 else f"{version.major}.{version.minor}"
 
 
+def _redirect(response: wherry.ClientResponse) -> str:
+    """Where a redirect leads to that was not followed."""
+    place = response.headers.get("Location")
+    if place is None or response.status // 100 != 3:
+        return ""
+    try:
+        return str(response.url.join(URL(place, encoded=True)))
+    except ValueError:
+        return place
+
+
 _VALUES: Final[dict[str, Callable[[wherry.ClientResponse, show.Seconds, int], Any]]] = {
     "http_code": lambda response, seconds, size: f"{response.status:03}",
     "response_code": lambda response, seconds, size: f"{response.status:03}",
@@ -34,7 +47,7 @@ _VALUES: Final[dict[str, Callable[[wherry.ClientResponse, show.Seconds, int], An
     "scheme": lambda response, seconds, size: response.url.scheme,
     "content_type": lambda response, seconds, size: response.headers.get("Content-Type", ""),
     "num_redirects": lambda response, seconds, size: len(response.history),
-    "redirect_url": lambda response, seconds, size: response.headers.get("Location", ""),
+    "redirect_url": lambda response, seconds, size: _redirect(response),
     "size_download": lambda response, seconds, size: size,
     "speed_download": lambda response, seconds, size: int(size / (seconds["total"] or 1)),
     "time_namelookup": lambda response, seconds, size: _until(seconds, "dns"),
