@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import subprocess
 import sys
@@ -36,6 +37,8 @@ COPIED = [
     "curl -I URL/",
     "curl --url URL/ --get -d q=1",
     "curl URL/a -q -#",
+    "curl URL/a -d x -H 'Content-Type:'",
+    "curl URL/a -H 'Authorization: Bearer x' -u a:b",
     "curl URL/ -u ann:p:w --basic",
     "curl URL/ --oauth2-bearer token",
 ]
@@ -317,3 +320,12 @@ async def test_a_file_of_cookies_need_not_be_there_the_first_time(run, raw_serve
     seen, ended = await sent_by(twice, raw_server, answer)
     assert [done.status for done in ended] == [0, 0], ended
     assert [fields.get("cookie") for _, fields, _ in seen] == [None, "id=1"]
+
+
+@pytest.mark.parametrize("words", [["-f"], ["--fail-with-body", "-o", os.devnull], ["-sf"]])
+async def test_write_out_counts_for_failures_and_may_be_a_file(run, raw_server, tmp_path, words):
+    (tmp_path / "format").write_text("<%{http_code}>")
+    answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    told = ["-w", f"@{tmp_path / 'format'}", *words]
+    _, done = await sent_by(lambda url: asyncio.to_thread(run, url, *told), raw_server, answer)
+    assert (done.status, done.out) == (1, b"<404>")

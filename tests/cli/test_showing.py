@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.servers.raw import read_request
 
 from wherry.cli.bodies import _indented_json, describe_picture
+from wherry.cli.show import TextWriter
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + (640).to_bytes(4) + (480).to_bytes(4) + b"\0" * 9
@@ -249,3 +250,14 @@ async def test_what_is_large_has_no_colours(run_on_terminal, answering):
     _, seen, coloured = await shown(run_on_terminal, await answering(large, "application/json"))
     assert seen.count("12345678") == 50_000
     assert coloured.count("\x1b[") < 10
+
+
+def test_text_in_pieces_is_the_text(capsys):
+    """A piece may end in the midst of a letter, or of a line's end."""
+    text = "data: \u00e4\u20ac\U0001f600\r\ndata: \x1b[2J\r\n"
+    writer = TextWriter()
+    for byte in text.encode() + b"\xf0\x9f":
+        writer.write(bytes([byte]))
+    writer.end()
+    expected = "data: \u00e4\u20ac\U0001f600\ndata: \ufffd[2J\n\ufffd"
+    assert capsys.readouterr().out == expected

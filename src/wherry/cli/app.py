@@ -21,7 +21,14 @@ from yarl import URL
 
 import wherry
 from wherry.cli import show, streams
-from wherry.cli.arguments import RequestArguments, UsageProblem, parse_close, parse_rate, parse_url
+from wherry.cli.arguments import (
+    RequestArguments,
+    UsageProblem,
+    parse_close,
+    parse_rate,
+    parse_url,
+    read_data,
+)
 from wherry.cli.curl_words import INSTEAD, NO_EFFECT, in_one_list
 from wherry.cli.request_options import place_of, request_of, usual_request
 from wherry.cli.run import INTERRUPTED, run
@@ -457,7 +464,10 @@ def _get(wanted: RequestArguments, place: Path | None, given: dict[str, Any]) ->
 
             named = open_session(given["session"], wanted.url)
     output.fail_after = given["fail_with_body"]
-    output.pretty, output.write_out = given["pretty"], given["write_out"]
+    output.pretty = given["pretty"]
+    if given["write_out"] is not None:
+        with _mistakes():
+            output.write_out = read_data(given["write_out"]).decode("utf-8", "surrogateescape")
     if given["limit_rate"] is not None:
         with _mistakes():
             output.rate = parse_rate(given["limit_rate"])

@@ -335,7 +335,7 @@ def with_body(
     """
     if sum((bool(data), json_text is not None, bool(form or form_strings))) > 1:
         raise UsageProblem("give one of --data, --json and --form")
-    names = {name.lower() for name, _ in wanted.headers}
+    names = {name.lower() for name in (*dict(wanted.headers), *wanted.without)}
     if data:
         wanted.body = b"&".join(data)
         if "content-type" not in names:

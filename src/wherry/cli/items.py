@@ -68,7 +68,7 @@ class Items:
             return
         if wanted.body is not None or wanted.form:
             raise UsageProblem("give items, or one of --data, --json and --form")
-        names = {name.lower() for name, _ in wanted.headers}
+        names = {name.lower() for name in (*dict(wanted.headers), *wanted.without)}
         if self.raw is not None:
             self._put_raw(wanted, names)
         elif self.files:

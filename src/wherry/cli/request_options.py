@@ -99,8 +99,10 @@ def _put_fields(wanted: RequestArguments, given: dict[str, Any]) -> None:
         if wanted.user is not None:
             raise UsageProblem("give one of --user and --bearer")
         wanted.headers.append(("Authorization", f"Bearer {given['bearer']}"))
-    wanted.digest = given["digest"]
-    if wanted.digest and wanted.user is None:
+    elif any(name.lower() == "authorization" for name, _ in wanted.headers):
+        wanted.user = None  # curl: a field of the user's own counts
+    wanted.digest = given["digest"] and bool(given["user"])
+    if given["digest"] and not given["user"]:
         raise UsageProblem("--digest goes with --user NAME:PASSWORD")
 
 

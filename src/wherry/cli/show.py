@@ -6,7 +6,9 @@ the terminal.
 
 from __future__ import annotations
 
+import codecs
 import http
+import io
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -236,6 +238,23 @@ def write_text(piece: bytes) -> None:
     """Bytes of text for a terminal, without what it would obey."""
     sys.stdout.write(plain(piece.decode("utf-8", "replace").replace("\r\n", "\n")))
     sys.stdout.flush()
+
+
+class TextWriter:
+    """Writes text that comes in pieces, which may end in the midst of a letter."""
+
+    def __init__(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
+
+    def write(self, piece: bytes) -> None:
+        sys.stdout.write(plain(self._decoder.decode(piece)))
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        """Write what is left of the last piece."""
+        sys.stdout.write(plain(self._decoder.decode(b"", final=True)))
+        sys.stdout.flush()
 
 
 def write_plain(piece: bytes) -> None:

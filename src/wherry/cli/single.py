@@ -178,7 +178,8 @@ async def _exchange(
     ) as response:
         first_byte = time.perf_counter() - began
         _show_heads(wanted, response, output)
-        if output.fail:
+        if output.fail and not response.ok:
+            _write_out(output, response, show.seconds_of(response, first_byte, first_byte), 0)
             response.raise_for_status()
         content, size = await _take(response, output)
         seconds = show.seconds_of(response, first_byte, time.perf_counter() - began)
@@ -191,13 +192,20 @@ async def _exchange(
         if output.recorder is not None:
             output.recorder.add(wanted, response, content, seconds)
             output.recorder.write()
-        if output.write_out is not None:
-            from wherry.cli.write_out import written_out
-
-            text = written_out(output.write_out, response, seconds, size)
-            show.write_plain(text.encode("utf-8", "surrogateescape"))
+        _write_out(output, response, seconds, size)
         if output.fail_after:
             response.raise_for_status()
+
+
+def _write_out(
+    output: Output, response: wherry.ClientResponse, seconds: show.Seconds, size: int
+) -> None:
+    """What -w asks for, which counts for failures, too."""
+    if output.write_out is not None:
+        from wherry.cli.write_out import written_out
+
+        text = written_out(output.write_out, response, seconds, size)
+        show.write_plain(text.encode("utf-8", "surrogateescape"))
 
 
 def _show_heads(wanted: RequestArguments, response: wherry.ClientResponse, output: Output) -> None:
@@ -298,7 +306,11 @@ async def _show_body(response: wherry.ClientResponse, output: Output) -> tuple[b
 
     if bodies.is_event_stream(response):
         # It ends when the server likes.
-        return await _pour(response, output, show.write_text, None)
+        writer = show.TextWriter()
+        try:
+            return await _pour(response, output, writer.write, None)
+        finally:
+            writer.end()
     content = await response.read()
     style = output.style
     if content:
