@@ -22,6 +22,9 @@ _METHODS: Final = frozenset(
     {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE", "CONNECT"}
 )
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://").match
+_NESTED: Final = re.compile(r"[^\[\]\\]*(?:\[[^\[\]\\]*\])+").fullmatch
+_NOTHING: Final = object()  # a place that no field has filled
+_MOST_PLACES: Final = 10_000
 _ACCEPTS_JSON: Final = "application/json, */*;q=0.5"
 
 
@@ -82,7 +85,7 @@ class Items:
             wanted.body = urlencode(pairs).encode()
             _set(wanted, names, "Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
         else:
-            wanted.body = json.dumps(dict(self.fields)).encode()
+            wanted.body = json.dumps(nested(self.fields)).encode()
             _set(wanted, names, "Content-Type", "application/json")
             _set(wanted, names, "Accept", _ACCEPTS_JSON)
 
@@ -173,6 +176,57 @@ def split_item(text: str) -> tuple[str, str, str]:
         name.append(text[at])
         at += 1
     return "".join(name), "", ""
+
+
+def nested(fields: Sequence[tuple[str, Any]]) -> Any:
+    """One value of JSON for all fields: ``a[b]=1`` is a member of a member, ``a[]=1`` the next of a
+    list, ``a[0]=1`` one of its places, ``[]=1`` a list of its own.  A backslash makes a bracket a
+    letter.
+
+    Raises:
+        UsageProblem: Two fields want one place to be different things.
+    """
+    whole: list[Any] = [_NOTHING]
+    for name, value in fields:
+        steps = _steps(name)
+        place: Any = whole
+        key: Any = 0
+        for step in steps:
+            if place[key] is _NOTHING:
+                place[key] = {} if isinstance(step, str) else []
+            place, key = place[key], step
+            if not isinstance(place, dict if isinstance(step, str) else list):
+                raise UsageProblem(f"{name}: another field has made this place something else")
+            if isinstance(place, list):
+                key = len(place) if step is None else step
+                place += [_NOTHING] * (key + 1 - len(place))
+            else:
+                place.setdefault(key, _NOTHING)
+        place[key] = value
+    return _with_nulls(whole[0])
+
+
+def _steps(name: str) -> list[str | int | None]:
+    """The way to a field's place: names, numbers of a list, and None for its end."""
+    if _NESTED(name) is None:
+        return [name.replace("\\[", "[").replace("\\]", "]")]
+    first, *inner = name.replace("]", "").split("[")
+    steps: list[str | int | None] = [first] if first else []
+    for text in inner:
+        number = int(text) if re.fullmatch("[0-9]{1,9}", text) else None
+        if number is not None and number > _MOST_PLACES:
+            raise UsageProblem(f"{name}: a list has at most {_MOST_PLACES} places here")
+        steps.append(number if number is not None else text or None)
+    return steps
+
+
+def _with_nulls(value: Any) -> Any:
+    """Places of lists that no field has filled are null."""
+    if isinstance(value, list):
+        return [None if each is _NOTHING else _with_nulls(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _with_nulls(each) for name, each in value.items()}
+    return value
 
 
 def _set(wanted: RequestArguments, names: set[str], name: str, value: str) -> None:

@@ -12,6 +12,7 @@ Items behind the URL say what is sent; a method may stand before it.
 
   name=value        a member of a JSON object; a form's field with --as-form
   name:=1           a member that is JSON itself: a number, a list, true, null
+  a[b]=v, l[]=v     a member of a member, the next of a list
   name=@FILE        the text of a file; name:=@FILE its JSON
   name==value       a part of the query
   Name:value        a header field; "Name;" an empty one, "Name:" leaves one out
