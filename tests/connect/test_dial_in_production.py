@@ -217,7 +217,7 @@ async def test_sock_connect_is_for_all_addresses_together(serve, resolver, serve
     async with TCPConnector(resolver=names) as connector:
         with pytest.raises(ConnectionTimeoutError):
             await fetch(connector, f"https://h.test:{port}/", ssl=False, sock_connect=0.2)
-    assert len(heard) == 2
+    assert len(heard) in {1, 2}  # of five; one where the machine is busy
 
 
 async def test_a_new_dial_has_the_whole_time() -> None:
