@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import hashlib
 import logging
@@ -251,16 +252,23 @@ class Program:
         for task in list(peers):
             task.cancel()
         await asyncio.gather(*peers, return_exceptions=True)
-        timers = [
-            handle for handle in loop._scheduled
-            if not handle.cancelled() and "wherry" in repr(handle) and "simulation" not in repr(handle)
-        ]  # fmt: skip
+        timers = [each for each in loop._scheduled if not each.cancelled() and _is_ours(each)]
         if timers:
             raise Broken(f"timers are left: {timers}")
         gc.collect()
         await asyncio.sleep(0)
         if self.told:
             raise Broken(f"the loop was told: {self.told}")
+
+
+def _is_ours(handle: Any) -> bool:
+    """Whether a timer calls something of wherry's."""
+    callback = handle._callback
+    while isinstance(callback, functools.partial):
+        callback = callback.func
+    owner = getattr(callback, "__self__", None)
+    named = callback if owner is None else type(owner)
+    return str(getattr(named, "__module__", "")).startswith("wherry.")
 
 
 class _Request:

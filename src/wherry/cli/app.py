@@ -47,10 +47,20 @@ Examples:
   wherry curl 'curl https://…'                      run what a browser copied
   wherry fetch -i urls.txt -o pages/                many downloads at once
   wherry ws ws://127.0.0.1:8000/chat                talk over a WebSocket
-
+"""
+_ITEMS = """\b
+Items behind the URL say what is sent:
+  name=value      a member of JSON, or a form's field with --as-form; name=@FILE: its text
+  name:=1         a member that is JSON itself
+  name==value     a part of the query
+  Name:value      a header field; Name: leaves a usual one out
+  name@FILE       a file to upload; @FILE alone is the body
+"""
+_ENVIRONMENT = """\
 Every option can be set by the environment, by its name: WHERRY_TIMEOUT=5, WHERRY_PROXY=http://127.0.0.1:3128,
 WHERRY_NO_REDIRECTS=1; one that may be repeated takes a value on each line.
 """
+_SUMMARY = "Get URLs: shown on a terminal, as plain bytes in a pipe, or saved to a file."
 
 
 # A ~/.zshrc that has not started zsh's completion has no compdef.
@@ -117,12 +127,15 @@ class _CliGroup(click.Group):
 
 
 @click.group(
-    cls=_CliGroup, context_settings=_CONTEXT, invoke_without_command=True, epilog=_EXAMPLES
+    cls=_CliGroup,
+    context_settings=_CONTEXT,
+    invoke_without_command=True,
+    help=f"{_SUMMARY}\n\n{_EXAMPLES}",
+    epilog=_ENVIRONMENT,
 )
 @click.version_option(wherry.__version__, package_name="wherry", message="wherry %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Get URLs: shown on a terminal, as plain bytes in a pipe, or saved to a file."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -234,8 +247,9 @@ def _without_effect(function: Any) -> Any:
     "get",
     cls=_GetCommand,
     short_help="What `wherry URL` does.",
+    help=f"{_SUMMARY}\n\n{_EXAMPLES}\n\n{_ITEMS}",
     context_settings=_CONTEXT,
-    epilog=_EXAMPLES,
+    epilog=_ENVIRONMENT,
 )
 @click.argument("words", nargs=-1, metavar="[METHOD] URL [ITEM]...")
 @_option(
@@ -419,16 +433,6 @@ def _without_effect(function: Any) -> Any:
 @_option("--socks5-hostname", metavar="HOST:PORT", help="--proxy socks5h://HOST:PORT")
 @_without_effect
 def get(words: tuple[str, ...], **given: Any) -> None:
-    """Get URL: shown on a terminal, as plain bytes in a pipe, or saved to a file.
-
-    \b
-    Items behind the URL say what is sent:
-      name=value      a member of JSON, or a form's field with --as-form; name=@FILE: its text
-      name:=1         a member that is JSON itself
-      name==value     a part of the query
-      Name:value      a header field; Name: leaves a usual one out
-      name@FILE       a file to upload; @FILE alone is the body
-    """
     if given["silent"] and not given["show_error"]:
         streams.silence_errors()
     with _mistakes():

@@ -38,12 +38,14 @@ def manual_page(group: click.Group, name: str | None) -> str:
             if record is not None:
                 lines += [".TP", f".B {_escaped(record[0])}", _escaped(record[1])]
     if command.epilog:
-        lines += [".SH EXAMPLES", *_paragraphs(command.epilog)]
+        lines += [".SH ENVIRONMENT", *_paragraphs(command.epilog)]
     if name is None:
         lines.append(".SH COMMANDS")
         for word, each in sorted(group.commands.items()):
             lines += [".TP", f".B {_escaped(word)}", _escaped(_summary(each))]
         for word, text in TOPICS.items():
+            if word == "environment" and command.epilog:
+                continue  # it is there above, in fewer words
             lines += [f".SH {word.upper()}", ".nf", *map(_line, text.splitlines()), ".fi"]
     return "\n".join(lines)
 
