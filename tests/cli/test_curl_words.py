@@ -71,7 +71,7 @@ SAME = [
     "-b jar.txt",
     "-r 0-9",
     "--range 5-",
-    "-n --max-redirs 3 --retry 2",
+    "--max-redirs 3 --retry 2",
     "-d @lines",
     "--form-string a=@b",
     "--resolve name.test:1:127.0.0.1",
