@@ -281,6 +281,25 @@ def read_data(text: str) -> bytes:
         raise UsageProblem(f"cannot read {text[1:]}: {exc.strerror}") from exc
 
 
+def parse_json(text: str | bytes, what: str) -> Any:
+    """A value of JSON.
+
+    Args:
+        text: The value, as it was given.
+        what: Begins the message where it is none.
+
+    Raises:
+        UsageProblem: It is no JSON, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        # Each Python says so in words of its own.
+        raise UsageProblem(f"{what}: it is nested too deeply") from None
+    except ValueError as exc:
+        raise UsageProblem(f"{what}: {exc}") from exc
+
+
 def parse_form_field(text: str) -> FormField:
     """``name=value``, ``name=@FILE``, or ``name=<FILE`` for a file's text; behind them there may
     be ``;type=text/plain`` and ``;filename=name``, and quotation marks around what is before.
@@ -342,10 +361,7 @@ def with_body(
             wanted.headers.append(("Content-Type", "application/x-www-form-urlencoded"))
     elif json_text is not None:
         wanted.body = read_data(json_text)
-        try:
-            json.loads(wanted.body)
-        except (ValueError, RecursionError) as exc:
-            raise UsageProblem(f"--json: {exc}") from exc
+        parse_json(wanted.body, "--json")
         if "content-type" not in names:
             wanted.headers.append(("Content-Type", "application/json"))
     elif form or form_strings:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from wherry.cli.arguments import FormField, RequestArguments, UsageProblem, read_data
+from wherry.cli.arguments import FormField, RequestArguments, UsageProblem, parse_json, read_data
 
 # The longest first: of those that stand at the same place it is meant.
 _SEPARATORS: Final = (":=@", "==@", ":=", "==", "=@", ":@", "@", "=", ":")
@@ -151,10 +151,7 @@ def _value_of(text: str, separator: str, value: str) -> Any:
         value = _file_text(value)
     if not separator.startswith(":"):
         return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as exc:
-        raise UsageProblem(f"{text!r}: behind := there is JSON: {exc}") from exc
+    return parse_json(value, f"{text!r}: behind := there is JSON")
 
 
 def split_item(text: str) -> tuple[str, str, str]:

@@ -9,7 +9,6 @@ import codecs
 import csv
 import fnmatch
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +18,7 @@ from typing import Any, Final
 
 from yarl import URL
 
-from wherry.cli.arguments import UsageProblem, parse_url
+from wherry.cli.arguments import UsageProblem, parse_json, parse_url
 
 # In bytes; a number may be added.
 _LONGEST_NAME: Final = 200
@@ -161,10 +160,7 @@ def _text_entry(text: str) -> Entry | None:
 
 
 def _json_entry(text: str) -> Entry:
-    try:
-        told = json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise UsageProblem(f"it is no JSON: {exc}") from None
+    told = parse_json(text, "it is no JSON")
     if not isinstance(told, dict):
         raise UsageProblem(f"a line is an object with a url, not {text[:40]!r}")
     return _entry_of(told)
