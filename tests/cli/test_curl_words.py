@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shlex
 import sys
 
@@ -252,3 +253,12 @@ async def test_what_comes_is_written_at_once(raw_server, tmp_path):
     seen.set()
     assert await process.stdout.read() == b" last"
     assert await process.wait() == 0
+
+
+def test_what_w_prints_where_there_is_no_answer(run):
+    words = ["-w", "%{http_code} %{exitcode} %{time_connect} %{content_type}%%\\n", "-s"]
+    done = run(*words, "http://127.0.0.1:1/")
+    assert (done.status, done.out, done.err) == (1, b"000 1 0.000000 %\n", "")
+    told = json.loads(run("-s", "-w", "%{json}", "http://127.0.0.1:1/x").out)
+    assert (told["http_code"], told["url"]) == ("000", "http://127.0.0.1:1/x")
+    assert "Cannot connect" in told["errormsg"]

@@ -43,6 +43,19 @@ INSTEAD: Final = {
     "-Z": "`wherry fetch` downloads many at once",
     "--parallel": "`wherry fetch` downloads many at once",
     "--proxy-insecure": "-k is for proxies, too",
+    "-z": "`wherry fetch --timestamping` fetches what is newer; else -H 'If-Modified-Since: DATE'",
+    "--time-cond": "`wherry fetch --timestamping` fetches what is newer",
+    "--url-query": "write name==value behind the URL",
+    "--noproxy": "the environment's no_proxy names hosts that no proxy is for",
+    "--proto": "http and https are spoken, and nothing else",
+    "--proto-redir": "redirects lead to http and https only",
+    "--tlsv1.2": "TLS 1.2 is the least that is spoken",
+    "--tlsv1.3": "the best version that both sides have is spoken",
+    "--ciphers": "the system's OpenSSL chooses the ciphers",
+    "--next": "`wherry fetch` takes many URLs",
+    "--stderr": "2>FILE of your shell",
+    "-E": "--cert FILE, and --key FILE where that is another",
+    "--expect100-timeout": "-H 'Expect: 100-continue' waits for the server's word",
 }
 
 # What stands before a piece of data that is not --data's: no argument of a program has a NUL.

@@ -173,28 +173,50 @@ async def _exchange(
     # What a terminal shows is gathered first.
     limit = MAX_GATHERED if output.shows else None
     began = time.perf_counter()
-    async with session.request(
-        wanted.method, wanted.url, max_body_size=limit, **wanted.options
-    ) as response:
-        first_byte = time.perf_counter() - began
-        _show_heads(wanted, response, output)
-        if output.fail and not response.ok:
-            _write_out(output, response, show.seconds_of(response, first_byte, first_byte), 0)
-            response.raise_for_status()
-        content, size = await _take(response, output)
-        seconds = show.seconds_of(response, first_byte, time.perf_counter() - began)
-        if output.verbose or "m" in output.parts:
-            show.timings(seconds)
-        if output.verbose:
-            assert session.connector is not None
-            stats = session.connector.stats()
-            show.note(f"connections: opened {stats.opened}, reused {stats.reused}")
-        if output.recorder is not None:
-            output.recorder.add(wanted, response, content, seconds)
-            output.recorder.write()
-        _write_out(output, response, seconds, size)
-        if output.fail_after:
-            response.raise_for_status()
+    answered = False
+    try:
+        async with session.request(
+            wanted.method, wanted.url, max_body_size=limit, **wanted.options
+        ) as response:
+            answered = True
+            await _answered(session, wanted, output, response, began)
+    except (wherry.ClientError, TimeoutError, OSError) as exc:
+        if output.write_out is not None and not answered:
+            from wherry.cli.write_out import written_for_nothing
+
+            took = time.perf_counter() - began
+            text = written_for_nothing(output.write_out, wanted, took, show.describe(exc))
+            show.write_plain(text.encode("utf-8", "surrogateescape"))
+        raise
+
+
+async def _answered(
+    session: wherry.ClientSession,
+    wanted: RequestArguments,
+    output: Output,
+    response: wherry.ClientResponse,
+    began: float,
+) -> None:
+    """Do with a response what was asked for; the request was made at `began`."""
+    first_byte = time.perf_counter() - began
+    _show_heads(wanted, response, output)
+    if output.fail and not response.ok:
+        _write_out(output, response, show.seconds_of(response, first_byte, first_byte), 0)
+        response.raise_for_status()
+    content, size = await _take(response, output)
+    seconds = show.seconds_of(response, first_byte, time.perf_counter() - began)
+    if output.verbose or "m" in output.parts:
+        show.timings(seconds)
+    if output.verbose:
+        assert session.connector is not None
+        stats = session.connector.stats()
+        show.note(f"connections: opened {stats.opened}, reused {stats.reused}")
+    if output.recorder is not None:
+        output.recorder.add(wanted, response, content, seconds)
+        output.recorder.write()
+    _write_out(output, response, seconds, size)
+    if output.fail_after:
+        response.raise_for_status()
 
 
 def _write_out(

@@ -14,6 +14,7 @@ from yarl import URL
 
 import wherry
 from wherry.cli import show
+from wherry.cli.arguments import RequestArguments
 
 _VARIABLE: Final = re.compile(r"%(?:%|\{([a-z0-9_]+)\}|header\{([^}]*)\})")
 _ESCAPES: Final = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
@@ -93,5 +94,45 @@ def written_out(
         known = _VALUES.get(name)
         return "" if known is None else str(known(response, seconds, size))
 
+    return _filled(text, value)
+
+
+def written_for_nothing(text: str, wanted: RequestArguments, took: float, why: str) -> str:
+    """The same where there is no response: curl's 000.
+
+    Args:
+        text: curl's format.
+        wanted: The request.
+        took: Seconds until it had failed.
+        why: What went wrong.
+    """
+    known = {
+        "http_code": "000",
+        "response_code": "000",
+        "http_version": "0",
+        "method": wanted.method,
+        "url": str(wanted.url),
+        "url_effective": str(wanted.url),
+        "scheme": wanted.url.scheme,
+        "num_redirects": "0",
+        "size_download": "0",
+        "speed_download": "0",
+        "time_total": f"{took:.6f}",
+        "exitcode": "1",
+        "errormsg": why,
+    }
+
+    def value(found: re.Match[str]) -> str:
+        name, header = found.groups()
+        if name == "json":
+            return json.dumps(known)
+        if name is None and header is None:
+            return "%"
+        return known.get(name or "", "0.000000" if (name or "").startswith("time_") else "")
+
+    return _filled(text, value)
+
+
+def _filled(text: str, value: Callable[[re.Match[str]], str]) -> str:
     text = re.sub(r"\\[nrt]", lambda found: _ESCAPES[found[0]], text)
     return _VARIABLE.sub(value, text)
