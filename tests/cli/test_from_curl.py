@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import shlex
+import socket
 import subprocess
 import sys
+import threading
 from urllib.parse import unquote
 
 import pytest
@@ -330,3 +333,65 @@ async def test_write_out_counts_for_failures_and_may_be_a_file(run, raw_server, 
     told = ["-w", f"@{tmp_path / 'format'}", *words]
     _, done = await sent_by(lambda url: asyncio.to_thread(run, url, *told), raw_server, answer)
     assert (done.status, done.out) == (1, b"<404>")
+
+
+@pytest.fixture
+def heard():
+    """``url, take``: a server in a thread; ``take()`` gives the last request that it got."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    requests: queue.Queue[tuple[str, dict[str, str], bytes]] = queue.Queue()
+
+    def serve():
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            with peer, peer.makefile("rb") as file:
+                lines = [file.readline().decode("latin-1").rstrip()]
+                while line := file.readline().decode("latin-1").rstrip():
+                    lines.append(line)
+                fields = {
+                    line.partition(":")[0].lower(): line.partition(":")[2].strip()
+                    for line in lines[1:]
+                }
+                body = file.read(int(fields.get("content-length", 0)))
+                requests.put((lines[0], fields, body))
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", lambda: requests.get(timeout=60)
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@given(
+    method=st.sampled_from([[], ["-X", "PUT"], ["-X", "DELETE"]]),
+    value=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20),
+    body=st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40),
+    path=st.text(st.sampled_from("ab/-_.~$'()\u00e4"), max_size=8),
+)
+def test_any_request_goes_by_the_real_curl_and_back(run, heard, method, value, body, path):
+    """The real curl with what --curl prints, and we with the same command, send what we sent."""
+    program = find_program("curl")
+    base, take = heard
+    words = [f"{base}/p{path}", *method, "-H", f"X-V: {value}"]
+    if body is not None:
+        words += ["--data-raw", body]
+    assert run(*words).status == 0
+    ours = take()
+    line = run("--curl", *words).out.decode()
+    subprocess.run(
+        [program, "-s", *shlex.split(line)[1:]], check=True, timeout=60, stdout=subprocess.DEVNULL
+    )
+    theirs = take()
+    assert run("curl", line).status == 0
+    again = take()
+    assert ours[0] == theirs[0] == again[0]
+    assert ours[2] == theirs[2] == again[2]
+    # curl leaves out the length of a body that is not there (RFC 9110 8.6 asks for it).
+    for name, usual in (("x-v", None), ("content-type", None), ("content-length", "0")):
+        assert ours[1].get(name, usual) == theirs[1].get(name, usual) == again[1].get(name, usual)

@@ -80,6 +80,16 @@ def test_lines_are_edited_and_kept(wherry_server, tmp_path):
     assert terminal.end() == 0
 
 
+def test_a_password_is_asked_for_and_not_shown(wherry_server):
+    url = wherry_server.url("/basic-auth/ann/secret")
+    terminal = Terminal("-f", "-u", "ann", url, env={})
+    terminal.wait_for("Password for ann at 127.0.0.1: ")
+    terminal.type("secret\n")
+    # What was typed is not shown: the next words are the answer's.
+    terminal.wait_for("\r\n\x1b[32mHTTP/1.1 200 OK")
+    assert terminal.end() == 0
+
+
 def test_messages_go_out_as_bytes_and_come_as_json(run, wherry_server):
     url = wherry_server.url("/ws/echo", scheme="ws")
     done = run("ws", "--binary", "-m", "h\u00e4", "-n", 1, url)
