@@ -36,11 +36,12 @@ class Terminal:
         os.write(self._ours, text.encode())
 
     def wait_for(self, text):
-        """Read until `text` has come, and forget it."""
+        """Read until `text` has come, and forget it; gives what came before."""
         while text not in self.seen:
             assert select.select([self._ours], [], [], 30)[0], self.seen
             self.seen += os.read(self._ours, 65536).decode("utf-8", "replace")
-        self.seen = self.seen.partition(text)[2]
+        before, _, self.seen = self.seen.partition(text)
+        return before
 
     def end(self):
         try:
@@ -85,8 +86,7 @@ def test_a_password_is_asked_for_and_not_shown(wherry_server):
     terminal = Terminal("-f", "-u", "ann", url, env={})
     terminal.wait_for("Password for ann at 127.0.0.1: ")
     terminal.type("secret\n")
-    # What was typed is not shown: the next words are the answer's.
-    terminal.wait_for("\r\n\x1b[32mHTTP/1.1 200 OK")
+    assert terminal.wait_for("HTTP/1.1 200 OK") == "\r\n\x1b[32m"  # nothing of what was typed
     assert terminal.end() == 0
 
 
