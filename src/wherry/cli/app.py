@@ -13,7 +13,7 @@ import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -32,6 +32,9 @@ from wherry.cli.arguments import (
 from wherry.cli.curl_words import INSTEAD, NO_EFFECT, in_one_list
 from wherry.cli.request_options import place_of, request_of, usual_request
 from wherry.cli.run import INTERRUPTED, run
+
+if TYPE_CHECKING:
+    from wherry.cli.named_sessions import NamedSession
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLES = """\b
@@ -231,6 +234,25 @@ class _GetCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, in_one_list(args))
+
+
+def _way_options(function: Any) -> Any:
+    """How to get to servers: what `fetch`, `sse` and `ws` say in the same words."""
+    for option in (
+        _option(
+            "--cacert",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False),
+            help="Trust these authorities.",
+        ),
+        _option("-k", "--insecure", is_flag=True, help="Do not check certificates."),
+        _option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy."),
+        _option(
+            "--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain."
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def _without_effect(function: Any) -> Any:
@@ -436,7 +458,7 @@ def get(words: tuple[str, ...], **given: Any) -> None:
     if given["silent"] and not given["show_error"]:
         streams.silence_errors()
     with _mistakes():
-        wanted = request_of(words, given)
+        wanted, named = request_of(words, given)
         place = place_of(wanted.url, given)
     if given["curl"]:
         from wherry.cli.curl import curl_command
@@ -448,10 +470,15 @@ def get(words: tuple[str, ...], **given: Any) -> None:
         with _mistakes():
             click.echo(python_code(wanted))
     else:
-        _get(wanted, place, given)
+        _get(wanted, named, place, given)
 
 
-def _get(wanted: RequestArguments, place: Path | None, given: dict[str, Any]) -> None:
+def _get(
+    wanted: RequestArguments,
+    named: NamedSession | None,
+    place: Path | None,
+    given: dict[str, Any],
+) -> None:
     """Send the request."""
     from wherry.cli.single import Output, run_single
 
@@ -462,11 +489,6 @@ def _get(wanted: RequestArguments, place: Path | None, given: dict[str, Any]) ->
         output.recorder = Recorder(given["har"])
     with _mistakes():
         output.parts = _parts(wanted, given)
-        named = None
-        if given["session"] is not None:
-            from wherry.cli.named_sessions import open_session
-
-            named = open_session(given["session"], wanted.url)
     output.fail_after = given["fail_with_body"]
     output.pretty = given["pretty"]
     if given["write_out"] is not None:
@@ -536,15 +558,7 @@ def curl(ctx: click.Context, words: tuple[str, ...], python: bool) -> None:
     help="Seconds in all; no limit by default.",
 )
 @_option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
-@_option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
-@_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
-@_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
-@_option(
-    "--cacert",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Trust these authorities.",
-)
+@_way_options
 def events(url: str, **given: Any) -> None:
     """Print the data of server-sent events, an event on a line; connect again when the stream
     breaks.
@@ -647,15 +661,7 @@ def events(url: str, **given: Any) -> None:
     metavar="SECONDS",
     help="Seconds for one try; no limit by default.",
 )
-@_option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
-@_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
-@_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
-@_option(
-    "--cacert",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Trust these authorities.",
-)
+@_way_options
 def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     """Download many URLs at once: those of a list, and those that are named.
 
@@ -756,15 +762,7 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     help="Seconds for the handshake; no limit by default.",
 )
 @_option("-u", "--user", metavar="NAME:PASSWORD", help="Basic authentication.")
-@_option("--proxy", "proxies", multiple=True, metavar="URL", help="A proxy; again for a chain.")
-@_option("--proxy-user", metavar="NAME:PASSWORD", help="Who you are to the proxy.")
-@_option("-k", "--insecure", is_flag=True, help="Do not check certificates.")
-@_option(
-    "--cacert",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Trust these authorities.",
-)
+@_way_options
 def websocket(url: str, **given: Any) -> None:
     """Talk over a WebSocket: each line of standard input is a message, each message that comes is a
     line.

@@ -74,7 +74,6 @@ class RequestArguments:
         resolved: Addresses of hosts that are not looked up, by (host, port).
         cookies: A file of cookies to send and keep, in the format of Netscape's cookies.txt.
         cookies_to: The file that the cookies are written to afterwards.
-        session: Where a named session is kept.
         retries: Further tries after failures that may pass.
         max_redirects: How many redirects are followed.
         proxies: Proxy URLs, one behind the other.
@@ -102,7 +101,6 @@ class RequestArguments:
     resolved: dict[tuple[str, int], str] = field(default_factory=dict)
     cookies: str | None = None
     cookies_to: str | None = None
-    session: Path | None = None
     retries: int = 0
     max_redirects: int = 10
     proxies: list[str] = field(default_factory=list, repr=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from yarl import URL
@@ -30,6 +30,9 @@ from wherry.cli.curl_words import (
     with_query,
 )
 from wherry.cli.items import Items, parse_words
+
+if TYPE_CHECKING:
+    from wherry.cli.named_sessions import NamedSession
 
 # curl's words for a proxy, and the scheme that says the same.
 _PROXY_KINDS: Final = {
@@ -62,8 +65,11 @@ def usual_request(url: URL, given: dict[str, Any]) -> RequestArguments:
     )
 
 
-def request_of(words: Sequence[str], given: dict[str, Any]) -> RequestArguments:
-    """The request of ``wherry [OPTIONS] [METHOD] URL [ITEM]...``.
+def request_of(
+    words: Sequence[str], given: dict[str, Any]
+) -> tuple[RequestArguments, NamedSession | None]:
+    """The request of ``wherry [OPTIONS] [METHOD] URL [ITEM]...``, and the named session that it
+    belongs to.
 
     Raises:
         UsageProblem: The words and options contradict each other, or a file cannot be read.
@@ -73,11 +79,13 @@ def request_of(words: Sequence[str], given: dict[str, Any]) -> RequestArguments:
     _put_fields(wanted, given)
     _put_body(wanted, given, items, method)
     _put_way(wanted, given)
-    if given["session"] is not None:
-        from wherry.cli.named_sessions import open_session
+    if given["session"] is None:
+        return wanted, None
+    from wherry.cli.named_sessions import open_session
 
-        open_session(given["session"], wanted.url).put_into(wanted)
-    return wanted
+    named = open_session(given["session"], wanted.url)
+    named.put_into(wanted)
+    return wanted, named
 
 
 def _put_fields(wanted: RequestArguments, given: dict[str, Any]) -> None:
@@ -110,24 +118,10 @@ def _put_body(
     wanted: RequestArguments, given: dict[str, Any], items: Items, method: str | None
 ) -> None:
     """The body and the method, which says what the one who asks wants done."""
-    tagged = [
-        tag + text for name, tag in TAGS.items() for text in given[name[2:].replace("-", "_")]
-    ]
-    data = [data_of(text) for text in (*given["data"], *tagged)]
-    if given["get"]:
-        wanted.url, data = with_query(wanted.url, data), []
-    form = [*given["form"], *given["form_string"]]
-    if given["upload_file"] is not None:
-        if data or given["json_text"] or form or items.has_body:
-            raise UsageProblem("give one of --upload-file, --data, --json, --form and items")
-        wanted.url = upload_url(wanted.url, given["upload_file"])
-        wanted.body = read_data("@" + given["upload_file"])
-    with_body(wanted, data, given["json_text"], given["form"], given["form_string"])
+    _put_data(wanted, given, items)
     if method is not None and given["method"] is not None:
         raise UsageProblem(f"give one of {method} and --request {given['method']}")
-    asks_to_send = method not in {None, "GET", "HEAD", "OPTIONS", "TRACE", "CONNECT", "DELETE"}
-    has_body = wanted.body is not None or bool(wanted.form) or items.has_body
-    if asks_to_send and not has_body and not given["ignore_stdin"] and streams.input_has_body():
+    if _reads_input(wanted, given, items, method):
         items.raw = "-"
     items.put_into(wanted, as_form=given["as_form"])
     has_body = wanted.body is not None or bool(wanted.form)
@@ -136,6 +130,33 @@ def _put_body(
     usual = "PUT" if given["upload_file"] else "POST" if has_body else "GET"
     said = given["method"] or method
     wanted.method = (said or ("HEAD" if given["head"] else usual)).upper()
+
+
+def _put_data(wanted: RequestArguments, given: dict[str, Any], items: Items) -> None:
+    """The body, or with --get the query, that curl's options give."""
+    tagged = [
+        tag + text for name, tag in TAGS.items() for text in given[name[2:].replace("-", "_")]
+    ]
+    data = [data_of(text) for text in (*given["data"], *tagged)]
+    if given["get"]:
+        wanted.url, data = with_query(wanted.url, data), []
+    if given["upload_file"] is not None:
+        form = given["form"] or given["form_string"]
+        if data or given["json_text"] or form or items.has_body:
+            raise UsageProblem("give one of --upload-file, --data, --json, --form and items")
+        wanted.url = upload_url(wanted.url, given["upload_file"])
+        wanted.body = read_data("@" + given["upload_file"])
+    with_body(wanted, data, given["json_text"], given["form"], given["form_string"])
+
+
+def _reads_input(
+    wanted: RequestArguments, given: dict[str, Any], items: Items, method: str | None
+) -> bool:
+    """Whether standard input is the body: of a method that sends one, where there is no other."""
+    if method in {None, "GET", "HEAD", "OPTIONS", "TRACE", "CONNECT", "DELETE"}:
+        return False
+    has_body = wanted.body is not None or bool(wanted.form) or items.has_body
+    return not has_body and not given["ignore_stdin"] and streams.input_has_body()
 
 
 def _put_way(wanted: RequestArguments, given: dict[str, Any]) -> None:
