@@ -1,0 +1,37 @@
+"""Fetch many pages, from a list to a crawl: politely, with bounded memory, and resumable.
+
+`Fetcher` fetches, a sink keeps what came, a checkpoint knows what is done.  Everything here is
+loaded when it is first named, so that Parquet asks for pyarrow only where it is used.  Nothing but
+the command line imports this package.
+
+    async with Fetcher(per_host=2, rate_per_host=1.0, robots=True) as fetcher:
+        async for result in fetcher.fetch(urls):
+            print(result.url, result.status, result.error)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wherry.bulk.results import Page, Result
+    from wherry.bulk.sinks.base import Shard, Sink
+    from wherry.bulk.sinks.memory import Memory
+
+__all__ = ("Memory", "Page", "Result", "Shard", "Sink")
+
+# Where each name lives.
+_PLACES = {
+    "Memory": "wherry.bulk.sinks.memory",
+    "Page": "wherry.bulk.results",
+    "Result": "wherry.bulk.results",
+    "Shard": "wherry.bulk.sinks.base",
+    "Sink": "wherry.bulk.sinks.base",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)

@@ -1,0 +1,1 @@
+"""Sinks: where pages are kept.  `base` says what a sink must do."""
