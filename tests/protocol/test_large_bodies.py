@@ -23,7 +23,7 @@ import wherry
 from wherry.body.stream.reader import StreamReader
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1.connection import Http1Connection
-from wherry.protocol.http1.parser import COUNT_FROM, ZERO_COPY_FROM
+from wherry.protocol.http1.counted_body import COUNT_FROM, ZERO_COPY_FROM
 from wherry.protocol.http1.read_pacing import REST_YIELD, RESTLESS_READS
 
 Start = Callable[..., Awaitable[RawServer]]
@@ -300,7 +300,7 @@ async def test_a_rest_ends_and_does_not_undo_a_pause(bench: Bench) -> None:
     assert await bench.read(2**18, piece) == piece
     assert bench.transport.calls == ["pause"]
     bench.connection.pause_reading()  # the reader is full meanwhile
-    bench.connection._end_rest()
+    bench.connection._pacer.wake()
     assert bench.transport.calls == ["pause"]
     bench.connection.resume_reading()
     assert bench.transport.calls == ["pause", "resume"]
@@ -311,16 +311,16 @@ async def test_a_pause_that_ends_in_a_rest_does_not_end_it(bench: Bench) -> None
     bench.connection.pause_reading()
     bench.connection.resume_reading()
     assert bench.transport.calls == ["pause"]
-    bench.connection._end_rest()
+    bench.connection._pacer.wake()
     assert bench.transport.calls == ["pause", "resume"]
 
 
 async def test_a_connection_that_is_closed_in_its_rest_stays_closed(bench: Bench) -> None:
     await bench.read(2**18, b"x" * REST_YIELD)
     bench.exchange.cancel()
-    bench.connection._end_rest()
+    bench.connection._pacer.wake()
     bench.connection.connection_lost(None)
-    bench.connection._end_rest()
+    bench.connection._pacer.wake()
     assert bench.transport.calls == ["pause", "close"]
 
 
@@ -329,7 +329,7 @@ async def test_rests_that_gain_nothing_are_left_out_for_a_while(bench: Bench) ->
     for _ in range(2):
         await bench.read(2**18, small)
         assert bench.transport.calls == ["pause"]
-    bench.connection._end_rest()
+    bench.connection._pacer.wake()
     bench.transport.calls.clear()
     for _ in range(RESTLESS_READS):
         await bench.read(2**18, small)
@@ -342,7 +342,7 @@ async def test_no_rest_near_the_end_nor_after_small_or_full_reads(bench: Bench) 
     await bench.read(2**18, b"x" * (ZERO_COPY_FROM - 1))
     full = bytes(len(bench.connection.get_buffer(-1)))
     await bench.read(2**18, full)
-    bench.connection._left = COUNT_FROM + ZERO_COPY_FROM - 1
+    bench.connection._counted.left = COUNT_FROM + ZERO_COPY_FROM - 1
     await bench.read(2**18, b"x" * ZERO_COPY_FROM)
     assert not bench.transport.calls
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import wherry
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1.connection import Http1Connection
+from wherry.protocol.http1.parser import MESSAGE_MOVES, MessageState
+from wherry.protocol.http1.read_pacing import READING_MOVES, Reading
 from wherry.protocol.states import (
     ACTIVE,
     AWAITING,
@@ -76,11 +78,44 @@ def test_the_table_of_exchanges() -> None:
     assert [state for state in ExchangeState if state.ended] == [COMPLETE, SWITCHED, FAILED]
 
 
+def test_the_table_of_messages() -> None:
+    """What a response on an HTTP/1 connection may come to: a surplus only behind what is whole."""
+    moves = {(s.name, t.name) for table in MESSAGE_MOVES for s, t in table.items()}
+    assert moves == {
+        ("UNREAD", "HEAD"),
+        ("UNREAD", "COUNTED"),
+        ("HEAD", "BODY"),
+        ("BODY", "PARSED"),
+        ("BODY", "COUNTED"),
+        ("BODY", "SWITCHED"),
+        ("BODY", "WHOLE"),
+        ("PARSED", "WHOLE"),
+        ("COUNTED", "WHOLE"),
+        ("WHOLE", "SURPLUS"),
+        ("SURPLUS", "SURPLUS"),
+    }
+    assert [state.name for state in MessageState if state.whole] == ["WHOLE", "SURPLUS"]
+
+
+def test_neither_a_pause_nor_a_rest_undoes_the_other() -> None:
+    """The table of reading, as two flags would have it."""
+    flags = {"READING": (0, 0), "PAUSED": (1, 0), "RESTING": (0, 1), "HELD": (1, 1)}
+    states = {pair: Reading[name] for name, pair in flags.items()}
+    pause, resume, rest, wake = READING_MOVES
+    for (paused, resting), state in states.items():
+        assert pause[state] is states[1, resting]
+        assert resume[state] is states[0, resting]
+        assert wake[state] is states[paused, 0]
+    assert dict(rest) == {states[0, 0]: states[0, 1]}
+
+
 @pytest.mark.parametrize(
     ("what", "states", "tables"),
     [
         ("a connection", ConnectionState, MOVES),
         ("an exchange", ExchangeState, EXCHANGE_MOVES),
+        ("a message", MessageState, MESSAGE_MOVES),
+        ("reading", Reading, READING_MOVES),
     ],
 )
 def test_other_moves_are_refused_and_noted(what: str, states: Any, tables: Any) -> None:
@@ -96,7 +131,7 @@ def test_other_moves_are_refused_and_noted(what: str, states: Any, tables: Any) 
 
 
 def test_states_are_single() -> None:
-    for state in (*ConnectionState, *ExchangeState):
+    for state in (*ConnectionState, *ExchangeState, *MessageState, *Reading):
         assert pickle.loads(pickle.dumps(state)) is state
         assert type(state).__hash__ is str.__hash__, "looked up with each request"
 

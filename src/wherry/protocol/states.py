@@ -1,5 +1,8 @@
 """The lives of a connection and of an exchange: their states, and the only moves between them.
 
+What lives inside one module has its table at the top of that: see `http1.parser` (a message) and
+`http1.read_pacing` (reading).
+
     NEW ----start---> ACTIVE <--start---- IDLE
                       |  |  ----finish----^
                       |  drain
@@ -68,17 +71,18 @@ class Moves(dict[S, S]):
     Args:
         event: What happens.
         table: From which state to which.
+        what: What has the states, for the error.
     """
 
-    __slots__ = ("event",)
+    __slots__ = ("event", "what")
 
-    def __init__(self, event: str, table: dict[S, S]) -> None:
+    def __init__(self, event: str, table: dict[S, S], what: str = "a connection") -> None:
         super().__init__(table)
         self.event: str = event
+        self.what: str = what
 
     def __missing__(self, state: S) -> S:
-        what = "a connection" if isinstance(state, ConnectionState) else "an exchange"
-        error = IllegalMove(f"{what} that is {state.value} cannot {self.event}")
+        error = IllegalMove(f"{self.what} that is {state.value} cannot {self.event}")
         IllegalMove.noted.append(str(error))
         raise error
 
@@ -96,13 +100,13 @@ DRAIN: Final = Moves("drain", {ACTIVE: DRAINING, DRAINING: DRAINING})
 CLOSE: Final = Moves("close", dict.fromkeys(ConnectionState, CLOSED))
 
 #: The final head is here; of what has failed, whatever comes changes nothing.
-ANSWER: Final = Moves("answer", {AWAITING: RECEIVING, FAILED: FAILED})
+ANSWER: Final = Moves("answer", {AWAITING: RECEIVING, FAILED: FAILED}, "an exchange")
 #: The response's last byte is in, perhaps with its first.
-END: Final = Moves("end", {AWAITING: COMPLETE, RECEIVING: COMPLETE, FAILED: FAILED})
+END: Final = Moves("end", {AWAITING: COMPLETE, RECEIVING: COMPLETE, FAILED: FAILED}, "an exchange")
 #: The connection's bytes are somebody else's from here on (RFC 9110 7.8).
-SWITCH: Final = Moves("switch", {RECEIVING: SWITCHED})
+SWITCH: Final = Moves("switch", {RECEIVING: SWITCHED}, "an exchange")
 #: There will be no more of the response.
-FAIL: Final = Moves("fail", {AWAITING: FAILED, RECEIVING: FAILED})
+FAIL: Final = Moves("fail", {AWAITING: FAILED, RECEIVING: FAILED}, "an exchange")
 
 MOVES: Final = (START, FINISH, DRAIN, CLOSE)
 EXCHANGE_MOVES: Final = (ANSWER, END, SWITCH, FAIL)

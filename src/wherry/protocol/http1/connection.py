@@ -1,10 +1,15 @@
 """HTTP/1.1 on the wire (RFC 9112): one exchange at a time on a connection.
 
-`Http1Connection` is an asyncio `BufferedProtocol` that receives into one buffer that its loop's
-connections share, so that no memory is taken for a read.  llhttp (httptools) parses, strictly; this
-module knows which bytes belong to which exchange.  A message counts as whole only when the read
-that ended it holds nothing more: bytes that nobody asked for end the connection, and are never
-given to the next exchange (RFC 9112 9.2, 11.2).
+`Http1Connection` is an asyncio `BufferedProtocol`.  It receives into one buffer that all
+connections of its loop share, so that a read takes no memory.  What comes goes one of two ways:
+
+- The usual answer, whole or with the first part of its body in one read, is taken at a look
+  (`head_pattern`), and ends its exchange at once.
+- Everything else goes to the `ResponseParser`, which strictly reads one message after the other.
+
+The connection knows whose the bytes are.  Bytes that nobody asked for end it, and are never given
+to the next exchange (RFC 9112 9.2, 11.2): a message that ended lets another exchange start only if
+nothing followed it in the same read.  The `ReadPacer` says when the transport reads.
 """
 
 from __future__ import annotations
@@ -31,11 +36,18 @@ from wherry.protocol.connection import (
 )
 from wherry.protocol.debug_log import HTTP1
 from wherry.protocol.heads import RequestHead, ResponseHead
-from wherry.protocol.http1 import message_parser
+from wherry.protocol.http1.counted_body import CountedBody
 from wherry.protocol.http1.encoding import encode_head, is_framed
-from wherry.protocol.http1.exchange import Http1Exchange, Http1Tunnel, _TunnelProtocol, ended_early
+from wherry.protocol.http1.exchange import (
+    Http1Carrier,
+    Http1Exchange,
+    Http1Tunnel,
+    _TunnelProtocol,
+    ended_early,
+)
 from wherry.protocol.http1.head_pattern import MOST_LINES, MatchedHead, match_head
-from wherry.protocol.http1.parser import LINE_END, Http1Parsing, keep_alive_seconds
+from wherry.protocol.http1.parser import UNREAD, ResponseParser, keep_alive_seconds
+from wherry.protocol.http1.read_pacing import READING, ReadPacer
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.protocol.states import (
@@ -53,7 +65,7 @@ from wherry.protocol.states import (
     ConnectionState,
 )
 from wherry.protocol.write_gate import WriteGate
-from wherry.redaction import shown_head
+from wherry.types import HttpVersion11
 
 # A body up to this size goes out with its head in one write; copying it is cheaper than a second
 # system call.
@@ -61,13 +73,11 @@ JOIN_LIMIT = 32 * 1024
 # So much of a first read is looked at for its head, and copied at once with what follows it.
 FIRST_READ = 16 * 1024
 _new_poll = getattr(select, "poll", None)  # Windows has none
-
-
 # A server that keeps a connection for so many seconds may end it a moment before they are over.
 LAST_SECOND = 1.0
 
 
-class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
+class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
     """A transport that speaks HTTP/1.1, or 1.0 where the server does.
 
     Args:
@@ -76,14 +86,17 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_early",
-        "_fresh",
-        "_head_size",
-        "_lasts",
-        "_own_limits",
+        "_buffer",
+        "_counted",
+        "_keeps_seconds",
+        "_limits",
+        "_pacer",
         "_poll",
+        "_response",
+        "_transport",
         "_tunnel",
         "_write_gate",
+        "exchange",
     )
 
     owner: ConnectionOwner | None
@@ -91,15 +104,18 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     state: ConnectionState
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(loop, limits, receive_buffer(loop))
-        self._own_limits = limits
-        self._lasts: float | None = None  # seconds that the server keeps it idle
-        self._fresh = False  # nothing of the answer has come
-        self._head_size = 0
-        self._poll: Any = None
+        super().__init__(loop, HttpVersion11, 1)
+        self.exchange: Http1Exchange | None = None
+        self._limits = limits
+        self._transport: asyncio.Transport | None = None
+        self._buffer = receive_buffer(loop)
+        self._pacer = ReadPacer(loop)
+        self._counted = CountedBody(self._buffer, self._pacer)
+        self._response = ResponseParser(self._counted)
         self._write_gate = WriteGate()
-        self._early = b""
         self._tunnel: TunnelReceiver | None = None
+        self._keeps_seconds: float | None = None  # how long the server keeps it idle
+        self._poll: Any = None  # looks for unread bytes; made when it is first used again
 
     # --- what the pool and the pipeline see -------------------------------------------------------
 
@@ -112,8 +128,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         state = self.state
         if transport is None or (state is not IDLE and state is not NEW) or transport.is_closing():
             return False
-        lasts = self._lasts
-        if lasts is not None and monotonic() - self.idle_since > lasts - LAST_SECOND:
+        seconds = self._keeps_seconds
+        if seconds is not None and monotonic() - self.idle_since > seconds - LAST_SECOND:
             return False  # the server is about to end it: a request would meet that on its way
         poll = self._poll
         return not (self._has_unread(transport) if poll is None else poll.poll(0))
@@ -155,12 +171,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self.exchanges += 1
         self.exchange = exchange
         sink.flow = exchange
-        # RFC 9112 6.3: a response to HEAD has no body whatever its fields say.
-        self._body_allowed = self._fresh = head.method != "HEAD"
-        self._interim = 0
-        self._head_size = 0
-        self._begun = False
-        self._limits = head.limits or self._own_limits
+        exchange.expects_body = head.method != "HEAD"
+        exchange.limits = head.limits or self._limits
         body = head.body
         exchange.sent = True
         if not body:
@@ -204,34 +216,42 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if self._transport is None:
             raise ClientConnectionResetError(f"Connection to {self._peer()} is closed")
         exchange.state = SWITCH[exchange.state]
-        self.exchange = None
+        self._part()
         self._tunnel = receiver
-        early, self._early = self._early, b""
-        if early:
+        if early := self._response.take_early():
             receiver.data_received(early)
         self._transport.set_protocol(_TunnelProtocol(self, receiver))
         self.resume_reading()
         return Http1Tunnel(self)
 
+    def pause_reading(self) -> None:
+        self._pacer.pause()
+
+    def resume_reading(self) -> None:
+        self._pacer.resume()
+
     # --- the transport's side ---------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = self._pacer.transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         buffer = self._buffer
         if buffer.borrower is not None:
-            slow = buffer.take_back()
-            if slow is not None and slow is self._borrower:
-                self._reads_ahead = True
+            late = buffer.take_back()
+            if late is not None:
+                self._counted.was_late(late)
         return buffer.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._fresh:
-            self._fresh = False
-            exchange = self.exchange
-            if exchange is not None and self._take_usual(exchange, nbytes):
-                return
+        exchange = self.exchange
+        if (
+            exchange is not None
+            and self._response.exchange is None  # nothing of the answer has come
+            and exchange.expects_body
+            and self._take_usual(exchange, nbytes)
+        ):
+            return
         self._receive(self._buffer.view[:nbytes])
 
     def _take_usual(self, exchange: Http1Exchange, nbytes: int) -> bool:
@@ -245,7 +265,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         found = match_head(data)
         if found is None or found[3] is None:
             return False
-        size, limits = found.end(), self._limits
+        size, limits = found.end(), exchange.limits
         if size > limits.unquestioned or (
             limits.max_headers < MOST_LINES and data.count(b"\n", 0, size) - 2 > limits.max_headers
         ):
@@ -278,7 +298,7 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         owner = self.owner
         if self.state is ACTIVE and owner is not None and exchange._ended:
             self.state = FINISH[ACTIVE]
-            self._lasts = head.keep_alive
+            self._keeps_seconds = head.keep_alive
             self.capacity = 1
             owner.connection_available(self)
         else:
@@ -289,9 +309,8 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         self, exchange: Http1Exchange, head: ResponseHead, part: memoryview, left: int
     ) -> None:
         """A usual head is here, and of its body a part; the bytes that are left are counted."""
-        self._keep_alive = True
         exchange.head_arrived(head)
-        self._count(exchange, left)
+        self._response.begin_counting(exchange, left)
         if part:
             exchange.sink.feed_data(bytes(part))
         if exchange.touched is not None:
@@ -307,96 +326,14 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         if exchange is None:
             self._drop()  # nobody asked for these bytes
             return
-        if exchange.head is not None and exchange.head.status == 101:
-            self._early += bytes(data)  # bounded: reading is paused
-            return
-        if self._left > 0:
-            self._receive_counted(exchange, data)
-            if self._message_done:
-                self._message_ended(exchange)
-            return
-        size = len(data)
-        try:
-            if self._begun:
-                ends_a_line = size > 1 and data[-1] in LINE_END
-                feed = self._feed_but_last if ends_a_line else self._parser.feed_data
-                feed(data)
-            else:
-                data = self._from_beginning(data)
-                self._parser.feed_data(data)
-                self._surplus = self._surplus or (
-                    self._message_done and data[-1] in LINE_END and self._ends_before(data)
-                )
-        except message_parser.HttpParserUpgrade as switch:
-            if not self._surplus:
-                self._message_done = False
-                self._early = bytes(data[switch.args[0] :])
-                return
-            # Another message, behind the one that was asked for: nobody's (RFC 9112 9.2).
-        except (BadHttpMessage, message_parser.HttpParserError) as exc:
-            if self._refuse(exc, exchange, data):
-                return
-        if self._message_done:
+        response = self._response
+        if response.exchange is None:
+            response.begin(exchange)
+        error = response.feed(data)
+        if error is not None:
+            self._broken(error)
+        elif response.state.whole:
             self._message_ended(exchange)
-            return
-        self._goes_on(exchange, size)
-
-    def _from_beginning(self, data: memoryview) -> memoryview:
-        """What is to be parsed of a read before which no final response is known to begin as one
-        must.
-        """
-        # Nearly always all of the first line is there, and no interim response.
-        start = bytes(data[:10])
-        if start[:7] == b"HTTP/1." and start[9:] not in (b"", b"1"):
-            self._begun = True
-            return data
-        return self._begin(data)
-
-    def _refuse(
-        self,
-        exc: BadHttpMessage | message_parser.HttpParserError,
-        exchange: Http1Exchange,
-        data: memoryview,
-    ) -> bool:
-        """The parser, or a callback of it, has refused what came; whether that breaks the message,
-        which may have ended before.
-        """
-        cause = exc.__context__ if isinstance(exc, message_parser.HttpParserCallbackError) else exc
-        if isinstance(exc, message_parser.HttpParserError) and self._message_done:
-            self._surplus = True
-            return False
-        if not isinstance(cause, BadHttpMessage):
-            cause = BadHttpMessage(str(exc), self._excerpt(exchange, data))
-        self._broken(cause)
-        return True
-
-    def _excerpt(self, exchange: Http1Exchange, data: memoryview) -> bytes:
-        """What may be shown of a head that cannot be read; of a body nothing, for it is content."""
-        if exchange.head is not None:
-            return b""
-        return shown_head(bytes(data[:512]), begins=not self._head_size)
-
-    def _goes_on(self, exchange: Http1Exchange, size: int) -> None:
-        """A read of `size` bytes did not end the message."""
-        if exchange.head is None:
-            self._head_size += size
-            if self._head_size > self._limits.max_head_size:
-                self._broken(
-                    BadHttpMessage(
-                        f"the response's head does not end within {self._head_size} bytes"
-                    )
-                )
-        elif self._left < 0:
-            self._begin_to_count(exchange.head)
-        elif self._is_padding(size):
-            self._broken(
-                BadHttpMessage(
-                    f"more than {self._limits.max_head_size} bytes of the body's framing are no "
-                    "data"
-                )
-            )
-        if exchange.touched is not None:
-            exchange.touched()
 
     def eof_received(self) -> bool:
         if self._tunnel is not None:
@@ -416,18 +353,18 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             # Where reading was stopped, too: a receiver that has enough keeps these last bytes as
             # they are.
             read_remaining(self._transport, self._receive_for_tunnel)
-        elif exc is not None and self.exchange is not None and not self._paused:
+        elif exc is not None and self.exchange is not None and not self._pacer.is_paused:
             self._move(DRAIN)  # whatever ends now, nothing starts
-            self._borrower = None
+            self._counted.lend_no_more()
             read_remaining(self._transport, self._receive)
         self._ended(exc)
-        self._transport = None
+        self._transport = self._pacer.transport = None
         if self._tunnel is not None:
             self._tunnel.connection_lost(exc)
             self._tunnel = None
         self._write_gate.lose()
         self._report_lost()
-        self._parser = cast("Any", None)  # the parser and the connection hold each other
+        self._response.close()
 
     def _receive_for_tunnel(self, data: memoryview) -> None:
         if self._tunnel is not None:
@@ -449,29 +386,18 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
         """The response is whole: give the connection back, here and now, before its reader even
         wakes.
         """
-        self._message_done = False
         head = exchange.head
-        if head is None or (head.status == 101 and self._parser.should_upgrade()):
-            return
+        assert head is not None
         self.exchange = None
         exchange.state = END[exchange.state]
-        if not self._body_allowed:
-            # The parser may wait for a body that will never come.
-            self._parser = message_parser.HttpResponseParser(self)
-        if self._paused:
-            self.resume_reading()
+        persists = self._response.end()
+        self._pacer.resume()
         if HTTP1.on:
             exchange.log_complete()
         exchange.sink.feed_eof()
-        if (
-            self._keep_alive
-            and not self._surplus
-            and exchange.request_ended
-            and self.state is ACTIVE
-            and self.owner is not None
-        ):
+        if persists and exchange.request_ended and self.state is ACTIVE and self.owner is not None:
             self._move(FINISH)
-            self._lasts = head.keep_alive
+            self._keeps_seconds = head.keep_alive
             self.capacity = 1
             self.owner.connection_available(self)
         else:
@@ -489,16 +415,15 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
             # RFC 9112 6.3 (8): a response without length or chunks ends with its connection.  Over
             # TLS (9.8) it is the peer who must have said that this is the end.
             if self._transport is None or not self._transport.get_extra_info("truncated"):
-                self._keep_alive = False
                 self._message_ended(exchange)
                 return
             exc = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "there was no close_notify (RFC 9112 9.8)")
-        self.exchange = None
+        self._part()
         exchange.fail(ended_early(head, exc, self._peer()))
 
     def _broken(self, error: BadHttpMessage) -> None:
         """The peer does not speak HTTP: nothing on this transport can be trusted from here on."""
-        exchange, self.exchange = self.exchange, None
+        exchange = self._part()
         self.capacity = 0
         self._move(CLOSE)
         if exchange is not None:
@@ -529,6 +454,20 @@ class Http1Connection(Http1Parsing, asyncio.BufferedProtocol):
     def _retire(self, error: ClientConnectionError) -> None:
         self.capacity: int = 0
         self._move(CLOSE)
-        exchange, self.exchange = self.exchange, None
+        exchange = self._part()
         if exchange is not None:
             exchange.fail(error)
+
+    def _part(self) -> Http1Exchange | None:
+        """Part with the exchange, which ends otherwise than with its message."""
+        exchange, self.exchange = self.exchange, None
+        self._response.leave()
+        return exchange
+
+    def _more_to_say(self) -> list[str]:
+        said = []
+        if self._response.state is not UNREAD and self.exchange is not None:
+            said.append(f"response={self._response.state.value!r}")
+        if self._pacer.state is not READING:
+            said.append(self._pacer.state.value)
+        return said

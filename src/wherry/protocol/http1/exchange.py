@@ -18,6 +18,7 @@ from wherry.errors import (
 )
 from wherry.protocol.connection import Connection, Exchange, Tunnel, TunnelReceiver
 from wherry.protocol.heads import FieldPairs, ResponseHead
+from wherry.protocol.limits import Limits
 
 
 class Http1Carrier(Connection):
@@ -65,7 +66,7 @@ CHUNK_JOIN_LIMIT = 64 * 1024
 class Http1Exchange(Exchange):
     """One request and its response on an HTTP/1 connection."""
 
-    __slots__ = ("_chunked", "_ended", "asks_to_switch")
+    __slots__ = ("_chunked", "_ended", "asks_to_switch", "expects_body", "limits")
 
     connection: Http1Carrier
 
@@ -73,6 +74,8 @@ class Http1Exchange(Exchange):
     _ended: bool  # the request's body is out
     _chunked: bool
     asks_to_switch: bool
+    expects_body: bool  # RFC 9112 6.3: a response to HEAD has none, whatever its fields say
+    limits: Limits  # what the server may send
 
     @property
     def request_ended(self) -> bool:

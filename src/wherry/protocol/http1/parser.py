@@ -1,107 +1,235 @@
-"""The parser's side of an HTTP/1.1 connection: what llhttp's callbacks mean for the exchange under
-way.
+"""Reads one response from a connection's bytes: what llhttp's callbacks mean for its exchange.
 
-It gathers a message and marks where it ends; what follows from that is the connection's matter.  A
-large body of known length needs no parser: its bytes are counted, and lent to a reader that waits
-for them.
+`feed` takes each read, gives the head and the body to the exchange, and `state` says how far the
+message has come.  It knows no transport: what follows from a message's end is the connection's
+matter.
+
+    UNREAD -begin-> HEAD -head-> BODY -parse-> PARSED -end-> WHOLE -more-> SURPLUS
+       |                          |---------end------------> WHOLE
+       |                          |-count--> COUNTED -end--> WHOLE
+       |                          `-switch-> SWITCHED
+       `--count (where `head_pattern` has read the head)---> COUNTED
+
+How a message begins and ends is looked at here, for llhttp does not tell: it knows RTSP too, and
+passes over empty lines around a message.  `docs/decisions/whose-bytes.md` has the reasons.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from typing import cast
+from enum import StrEnum
+from typing import Any, Final, cast
 
 from wherry.errors import BadHttpMessage
 from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.http1 import message_parser
+from wherry.protocol.http1.counted_body import COUNT_FROM, CountedBody
 from wherry.protocol.http1.encoding import can_decode, persists
 from wherry.protocol.http1.exchange import Http1Exchange
-from wherry.protocol.http1.read_pacing import Http1ReadPacing
-from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits
-from wherry.protocol.receive_buffer import Borrower, ReceiveBuffer
+from wherry.protocol.limits import DEFAULT_LIMITS, MAX_INTERIM_RESPONSES, Limits
+from wherry.protocol.states import Moves
 from wherry.redaction import shown_head
 from wherry.types import HttpVersion10, HttpVersion11
 
-# The least that must be left of a body for its bytes to be counted, and the least that is lent of
-# it.
-COUNT_FROM = 256 * 1024
 # What a chunk's size and line ends take.
 CHUNK_FRAME = 16
-ZERO_COPY_FROM = 32 * 1024
 _VERSIONS = {"1.1": HttpVersion11, "1.0": HttpVersion10}
 _BEGINNING = b"HTTP/1."
-# The parser passes over these between messages without a word; they are surplus like any other
-# bytes.
+# llhttp passes over these between messages without a word; they are surplus like any other bytes.
 LINE_END = b"\r\n"
 # RFC 9112 2.2: a line that ends otherwise than with CRLF is refused, as in a final response.
 _broken_line = re.compile(rb"(?<!\r)\n|\r[^\n]").search
 # RFC 9112 4: a reason phrase has no control characters but the tab.
 _bad_reason = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
-
-
 # Seconds past which it does not matter how long a server keeps a connection.
 MAX_KEEP_ALIVE = 1_000_000
 
 
-class Http1Parsing(Http1ReadPacing):
-    """The state of the message that is being read, and the callbacks that change it.
+class MessageState(StrEnum):
+    """How far the response has come."""
 
-    `_message_done` is set when a message is whole, `_surplus` when bytes follow that nobody asked
-    for, `_keep_alive` when the message lets the connection go on.
+    UNREAD = "unread"  # nothing shows that it begins as a final response must
+    HEAD = "head"
+    BODY = "body"  # the head is here, and no read has ended since
+    PARSED = "parsed body"  # llhttp finds its end
+    COUNTED = "counted body"  # its end is so many bytes away
+    SWITCHED = "switched"  # the bytes behind the head are another protocol's
+    WHOLE = "whole"  # the last byte is in
+    SURPLUS = "whole, and more"  # bytes follow that nobody asked for
+
+    whole: bool
+
+    def __init__(self, word: str) -> None:
+        self.whole = word.startswith("whole")
+
+
+UNREAD, HEAD, BODY, PARSED, COUNTED, SWITCHED, WHOLE, SURPLUS = MessageState
+
+#: The first line begins as a final response's does.
+BEGIN: Final = Moves("begin", {UNREAD: HEAD}, "a message")
+#: The final head is complete.
+HEAD_ENDS: Final = Moves("have its head", {HEAD: BODY}, "a message")
+#: A read has ended inside the body: llhttp goes on with it,
+PARSE: Final = Moves("be parsed on", {BODY: PARSED}, "a message")
+#: or its bytes are counted.
+COUNT: Final = Moves("be counted", {UNREAD: COUNTED, BODY: COUNTED}, "a message")
+#: The last byte is in.
+END: Final = Moves("end", {BODY: WHOLE, PARSED: WHOLE, COUNTED: WHOLE}, "a message")
+#: More came than the message.
+MORE: Final = Moves("have more behind it", {WHOLE: SURPLUS, SURPLUS: SURPLUS}, "a message")
+#: The connection speaks another protocol from here on (RFC 9110 7.8).
+SWITCH: Final = Moves("switch", {BODY: SWITCHED}, "a message")
+
+MESSAGE_MOVES: Final = (BEGIN, HEAD_ENDS, PARSE, COUNT, END, MORE, SWITCH)
+
+
+class ResponseParser:
+    """Reads the responses of a connection, one at a time.
+
+    Args:
+        counted: Takes bodies that need no parsing.
     """
 
     __slots__ = (
         "_beginning",
-        "_begun",
-        "_body_allowed",
-        "_borrower",
-        "_buffer",
         "_chunks",
+        "_counted",
         "_excess",
         "_fed",
         "_fields",
+        "_head_size",
         "_interim",
-        "_keep_alive",
-        "_left",
         "_limits",
-        "_message_done",
-        "_parser",
-        "_reads_ahead",
+        "_llhttp",
+        "_persists",
         "_reason",
-        "_surplus",
+        "early",
         "exchange",
+        "state",
     )
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, limits: Limits, buffer: ReceiveBuffer
-    ) -> None:
-        super().__init__(loop)
+    def __init__(self, counted: CountedBody) -> None:
+        self._counted = counted
+        self._llhttp = message_parser.HttpResponseParser(self)
+        self._limits: Limits = DEFAULT_LIMITS
+        #: Whose response is read; None between messages.
         self.exchange: Http1Exchange | None = None
-        self._limits = limits
-        self._parser = message_parser.HttpResponseParser(self)
-        self._begun = False  # the final response is known to begin as one must
-        self._beginning: bytearray | None = None  # what came of messages before that is known
-        self._body_allowed = True
-        self._message_done = False
-        self._keep_alive = False
-        self._surplus = False
+        self.state: MessageState = UNREAD
+        #: What came behind the head of a response that switched protocols.
+        self.early: bytes = b""
+        self._beginning: bytearray | None = None  # what came, while that is UNREAD
+        self._head_size = 0
         self._interim = 0
         self._reason = b""
         self._fields: list[tuple[bytes, bytes]] = []
-        self._buffer = buffer
-        # Bytes of the body that came through the parser since they were last looked at.
+        self._persists = False  # the message lets the connection go on
+        # Bytes of the body that came through llhttp since they were last looked at,
         self._fed = 0
-        self._chunks = 0  # and how many chunks ended
-        # What came with chunks and after them and was neither data nor the least they need.
+        self._chunks = 0  # how many chunks ended,
+        # and what came with chunks and after them that was neither data nor the least they need.
         self._excess = 0
-        self._left = 0  # bytes of the body that are still to be counted; -1 while nobody has looked
-        self._borrower: Borrower | None = None
-        self._reads_ahead = False  # the loop has read again before who was waiting could run
+
+    def begin(self, exchange: Http1Exchange) -> None:
+        """What is fed from here on is the response of `exchange`."""
+        self.exchange = exchange
+        self.state = UNREAD
+        self._limits = exchange.limits
+        self._interim = self._head_size = 0
+        self._beginning = None
+
+    def begin_counting(self, exchange: Http1Exchange, left: int) -> None:
+        """The head and some of the body were read elsewhere; `left` bytes are to come."""
+        self.exchange = exchange
+        self.state = COUNT[UNREAD]
+        self._persists = True
+        self._counted.begin(exchange.sink, left)
+
+    def end(self) -> bool:
+        """Part with a message that is whole.
+
+        Returns:
+            Whether another exchange may follow on the connection.
+        """
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None and not exchange.expects_body:
+            # llhttp may wait for a body that will never come.
+            self._llhttp = message_parser.HttpResponseParser(self)
+        return self._persists and self.state is not SURPLUS
+
+    def leave(self) -> None:
+        """The exchange has ended otherwise, perhaps inside one of its callbacks: what is fed still
+        is nobody's.
+        """
+        self.exchange = None
+        self._counted.leave()
+
+    def close(self) -> None:
+        """Let go of llhttp, which holds its callbacks."""
+        self.leave()
+        self._llhttp = cast("Any", None)
+
+    def take_early(self) -> bytes:
+        """What came behind a switch of protocols."""
+        early, self.early = self.early, b""
+        return early
+
+    # --- bytes ------------------------------------------------------------------------------------
+
+    def feed(self, data: memoryview) -> BadHttpMessage | None:
+        """Read on, to the end of `data`.
+
+        Returns:
+            Why nothing on this connection can be trusted any more; None where all is well.
+        """
+        if self.state is COUNTED:
+            left = self._counted.take(data)
+            if left <= 0 and self.exchange is not None:
+                self._move(END)
+                if left:
+                    self._move(MORE)
+            return None
+        if self.state is SWITCHED:
+            self.early += bytes(data)  # bounded: reading is paused
+            return None
+        try:
+            self._parse(data)
+        except (BadHttpMessage, message_parser.HttpParserError) as exc:
+            if refusal := self._refusal(exc, data):
+                return refusal
+        if self.state.whole or self.state is SWITCHED or self.exchange is None:
+            return None
+        return self._goes_on(self.exchange, len(data))
+
+    def _parse(self, data: memoryview) -> None:
+        try:
+            if self.state is not UNREAD:
+                if len(data) > 1 and data[-1] in LINE_END:
+                    self._parse_but_last(data)
+                else:
+                    self._llhttp.feed_data(data)
+                return
+            data = self._from_beginning(data)
+            self._llhttp.feed_data(data)
+        except message_parser.HttpParserUpgrade as switch:
+            # Behind a whole message it is another one's, and so nobody's (RFC 9112 9.2).
+            if self.state is SWITCHED:
+                self.early = bytes(data[switch.args[0] :])
+            return
+        if self.state is WHOLE and data[-1] in LINE_END and self._ends_before(data):
+            self._move(MORE)
+
+    def _from_beginning(self, data: memoryview) -> memoryview:
+        """What is to be parsed of a read, while the message is UNREAD."""
+        # Nearly always all of the first line is there, and no interim response.
+        start = bytes(data[:10])
+        if self._beginning is None and start[:7] == _BEGINNING and start[9:] not in (b"", b"1"):
+            self.state = BEGIN[self.state]
+            return data
+        return self._begin(data)
 
     def _begin(self, data: memoryview) -> memoryview:
-        """Look at how messages begin, which the parser does not tell: it knows other protocols than
+        """Look at how messages begin, which llhttp does not tell: it knows other protocols than
         HTTP/1 too.
 
         Interim responses are parsed here, each by itself, so that what follows each is looked at as
@@ -127,7 +255,8 @@ class Http1Parsing(Http1ReadPacing):
             if not status or (status[:1] == b"1" and len(status) < 3):
                 return data[:0]
             if status[:1] != b"1" or status == b"101":
-                self._begun, self._beginning = True, None
+                self._move(BEGIN)
+                self._beginning = None
                 return memoryview(bytes(known))
             end = known.find(b"\r\n\r\n", searched)
             if end < 0:
@@ -140,18 +269,18 @@ class Http1Parsing(Http1ReadPacing):
             head = bytes(known[: end + 4])
             del known[: end + 4]
             searched = 0
-            self._parser.feed_data(head)
+            self._llhttp.feed_data(head)
 
-    def _feed_but_last(self, data: memoryview) -> None:
+    def _parse_but_last(self, data: memoryview) -> None:
         """Parse a read that ends with CR or LF: whether that is of the message shows when it is
         parsed by itself.
         """
-        self._parser.feed_data(data[:-1])
-        if self._message_done:
-            self._surplus = True
+        self._llhttp.feed_data(data[:-1])
+        if self.state.whole:
+            self._move(MORE)
             return
         try:
-            self._parser.feed_data(data[-1:])
+            self._llhttp.feed_data(data[-1:])
         except message_parser.HttpParserUpgrade:
             raise message_parser.HttpParserUpgrade(len(data)) from None
 
@@ -163,9 +292,80 @@ class Http1Parsing(Http1ReadPacing):
             return not whole.endswith(b"\r\n\r\n") or whole[-5] in LINE_END
         return len(whole) != whole.find(b"\r\n\r\n") + 4 + self._fed
 
+    def _refusal(
+        self, exc: BadHttpMessage | message_parser.HttpParserError, data: memoryview
+    ) -> BadHttpMessage | None:
+        """Why llhttp, or a callback of it, has refused what came; None where that stands behind the
+        message.
+        """
+        if isinstance(exc, message_parser.HttpParserError) and self.state.whole:
+            self._move(MORE)
+            return None
+        cause = exc.__context__ if isinstance(exc, message_parser.HttpParserCallbackError) else exc
+        if isinstance(cause, BadHttpMessage):
+            return cause
+        # Of a body nothing is shown, for it is content.
+        in_head = self.state is UNREAD or self.state is HEAD
+        shown = shown_head(bytes(data[:512]), begins=not self._head_size) if in_head else b""
+        return BadHttpMessage(str(exc), shown)
+
+    def _goes_on(self, exchange: Http1Exchange, size: int) -> BadHttpMessage | None:
+        """A read of `size` bytes did not end the message; `feed` gives back what this does."""
+        limit = self._limits.max_head_size
+        if exchange.head is None:
+            self._head_size += size
+            if self._head_size > limit:
+                return BadHttpMessage(
+                    f"the response's head does not end within {self._head_size} bytes"
+                )
+        elif exchange.head.status == 101:
+            self._move(SWITCH)
+        elif self.state is BODY:
+            self._count_or_parse(exchange, exchange.head)
+        elif self._is_padding(size):
+            return BadHttpMessage(f"more than {limit} bytes of the body's framing are no data")
+        if exchange.touched is not None:
+            exchange.touched()
+        return None
+
+    def _count_or_parse(self, exchange: Http1Exchange, head: ResponseHead) -> None:
+        """A read has ended inside the body for the first time: its bytes are counted from here on,
+        if they are many and have a length.
+        """
+        length = head.get(b"content-length")
+        if length is not None and head.get(b"transfer-encoding") is None:
+            # llhttp has checked the digits; `int` takes no more than 4300, zeros and all.
+            left = int(length.lstrip(b"0") or b"0") - self._fed
+            if left >= COUNT_FROM:
+                self._persists = self._llhttp.should_keep_alive()
+                # This one still waits for the body.
+                self._llhttp = message_parser.HttpResponseParser(self)
+                self._move(COUNT)
+                self._counted.begin(exchange.sink, left)
+                return
+        self._move(PARSE)
+
+    def _is_padding(self, size: int) -> bool:
+        """Whether too much of what comes is no data, now that `size` bytes were read (RFC 9112
+        7.1.1, 7.1.2).
+
+        Chunk extensions, zeros before a size and trailers cost the peer nothing, and llhttp
+        keeps a trailer's value until it ends.  A chunk may have as much again as twice its data,
+        and a few bytes.
+        """
+        excess = self._excess + size - 3 * self._fed - CHUNK_FRAME * self._chunks
+        self._fed = self._chunks = 0
+        self._excess = excess = max(excess, 0)
+        return excess > self._limits.max_head_size
+
+    def _move(self, moves: Moves[MessageState]) -> None:
+        self.state = moves[self.state]
+
+    # --- llhttp's callbacks -----------------------------------------------------------------------
+
     def on_message_begin(self) -> None:
-        if self._message_done:
-            self._surplus = True
+        if self.state.whole:
+            self._move(MORE)
         self._reason = b""
 
     def on_status(self, reason: bytes) -> None:
@@ -187,10 +387,43 @@ class Http1Parsing(Http1ReadPacing):
 
     def on_headers_complete(self) -> None:
         exchange = self.exchange
-        if exchange is None or self._message_done:
-            self._surplus = True
+        if self.state.whole:
+            self._move(MORE)
             return
-        parser = self._parser
+        if exchange is None:
+            return
+        head = self._head()
+        status = head.status
+        if 100 <= status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_RESPONSES:
+                raise BadHttpMessage(f"more than {MAX_INTERIM_RESPONSES} interim responses")
+            if exchange.informational is not None:
+                exchange.informational(head)
+            return
+        if status == 101 and not exchange.asks_to_switch:
+            raise BadHttpMessage(
+                "the response is 101 to a request that asked for no other protocol (RFC 9110 7.8)"
+            )
+        self.state = HEAD_ENDS[self.state]
+        if not exchange.expects_body and status != 101:
+            self._persists = persists(head)
+            self._move(END)
+        elif not can_decode(head):
+            codings = b", ".join(head.get_all(b"transfer-encoding"))
+            raise BadHttpMessage(
+                f"the response has a transfer coding that nobody asked for: {codings[:64]!r}"
+            )
+        self._fed = self._chunks = self._excess = 0
+        exchange.head_arrived(head)
+
+    def _head(self) -> ResponseHead:
+        """The head that llhttp has read.
+
+        Raises:
+            BadHttpMessage: The status line is not HTTP/1's.
+        """
+        parser = self._llhttp
         status = parser.get_status_code()
         version = _VERSIONS.get(parser.get_http_version())
         if version is None:
@@ -207,129 +440,44 @@ class Http1Parsing(Http1ReadPacing):
         self._fields = []
         if (said := head.get(b"keep-alive")) is not None:
             head.keep_alive = keep_alive_seconds(said)
-        if 100 <= status < 200 and status != 101:
-            self._interim += 1
-            if self._interim > MAX_INTERIM_RESPONSES:
-                raise BadHttpMessage(f"more than {MAX_INTERIM_RESPONSES} interim responses")
-            if exchange.informational is not None:
-                exchange.informational(head)
-            return
-        if status == 101 and not exchange.asks_to_switch:
-            raise BadHttpMessage(
-                "the response is 101 to a request that asked for no other protocol (RFC 9110 7.8)"
-            )
-        if not self._body_allowed:
-            self._keep_alive = persists(head)
-            self._message_done = True
-        elif not can_decode(head):
-            codings = b", ".join(head.get_all(b"transfer-encoding"))
-            raise BadHttpMessage(
-                f"the response has a transfer coding that nobody asked for: {codings[:64]!r}"
-            )
-        self._fed = self._chunks = self._excess = 0
-        self._left = -1
-        exchange.head_arrived(head)
+        return head
 
     def on_body(self, data: bytes) -> None:
         exchange = self.exchange
-        if exchange is None or self._message_done:
-            self._surplus = True
-        else:
+        if self.state.whole:
+            self._move(MORE)
+        elif exchange is not None:
             self._fed += len(data)
             exchange.sink.feed_data(data)
 
     def on_chunk_complete(self) -> None:
         exchange = self.exchange
-        if exchange is not None and not self._message_done:
+        if exchange is not None and not self.state.whole:
             self._chunks += 1
             exchange.sink.chunk_ended()
 
     def on_message_complete(self) -> None:
         exchange = self.exchange
-        if exchange is None or exchange.head is None or self._message_done:
+        if exchange is None or exchange.head is None or self.state.whole:
             return  # an interim response, or the no-body message that ended with its head
         head = exchange.head
-        self._message_done = True
-        self._keep_alive = self._parser.should_keep_alive() and (
-            head.version is HttpVersion11 or persists(head)
-        )
         if self._fields:
             exchange.trailers = tuple(self._fields)
             self._fields = []
         if head.status == 101:
-            # RFC 9110 15.2: no content, be the switch to a protocol that it names (which the parser
+            # RFC 9110 15.2: no content, be the switch to a protocol that it names (which llhttp
             # tells) or to none.
-            self._keep_alive = False
-            if self._parser.should_upgrade():
+            self._persists = False
+            if self._llhttp.should_upgrade():
+                self._move(SWITCH)
                 exchange.pause_reading()
                 exchange.sink.feed_eof()
-
-    def _begin_to_count(self, head: ResponseHead) -> None:
-        """A read has ended inside the body: from here on its bytes are counted, if they are many
-        and have a length.
-        """
-        self._left = 0
-        length = head.get(b"content-length")
-        exchange = self.exchange
-        if length is None or exchange is None or head.get(b"transfer-encoding") is not None:
-            return
-        # The parser has checked the digits; `int` takes no more than 4300, zeros and all.
-        left = int(length.lstrip(b"0") or b"0") - self._fed
-        if left >= COUNT_FROM:
-            self._keep_alive = self._parser.should_keep_alive()
-            self._count(exchange, left)
-
-    def _count(self, exchange: Http1Exchange, left: int) -> None:
-        """From here on the bytes of the body are counted; many of them may be lent."""
-        self._left = left
-        sink = exchange.sink
-        self._borrower = (
-            cast("Borrower", sink)
-            if left >= COUNT_FROM and self._buffer.lends and hasattr(sink, "lend")
-            else None
-        )
-
-    def _is_padding(self, size: int) -> bool:
-        """Whether too much of what comes is no data, now that `size` bytes were read (RFC 9112
-        7.1.1, 7.1.2).
-
-        Chunk extensions, zeros before a size and trailers cost the peer nothing, and the parser
-        keeps a trailer's value until it ends.  A chunk may have as much again as twice its data,
-        and a few bytes.
-        """
-        excess = self._excess + size - 3 * self._fed - CHUNK_FRAME * self._chunks
-        self._fed = self._chunks = 0
-        self._excess = excess = max(excess, 0)
-        return excess > self._limits.max_head_size
-
-    def _receive_counted(self, exchange: Http1Exchange, data: memoryview) -> None:
-        size = len(data)
-        self._left = left = self._left - size
-        if left > 0:
-            borrower = self._borrower
-            full = size == len(self._buffer.view)
-            # A loop that reads on does so after a read that left no room.
-            if (
-                size >= ZERO_COPY_FROM
-                and borrower is not None
-                and borrower.lend(data, full and self._reads_ahead)
-            ):
-                self._buffer.borrower = borrower
-                if full:
-                    self._rested = False
-                elif left >= COUNT_FROM:
-                    self._rest(size)
-            else:
-                exchange.sink.feed_data(bytes(data))
-            return
-        self._left = 0
-        self._borrower = None
-        if self._begun:  # the parser still waits for the body
-            self._parser = message_parser.HttpResponseParser(self)
-        exchange.sink.feed_data(bytes(data[: size + left]))
-        if self.exchange is exchange:
-            self._message_done = True
-            self._surplus = left < 0
+                return
+        else:
+            self._persists = self._llhttp.should_keep_alive() and (
+                head.version is HttpVersion11 or persists(head)
+            )
+        self.state = END[self.state]
 
 
 def keep_alive_seconds(value: bytes) -> float | None:
