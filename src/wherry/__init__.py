@@ -1,89 +1,98 @@
 """wherry: an asyncio HTTP client."""
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from wherry import abc as abc
-from wherry import connector as connector
-from wherry import errors, hdrs
-from wherry.auth.basic import BasicAuth, encode_basic_auth
-from wherry.body.backends import set_zlib_backend
-from wherry.body.disposition import (
-    BadContentDispositionHeader,
-    BadContentDispositionParam,
-    content_disposition_filename,
-    parse_content_disposition,
-)
-from wherry.body.payload.form import FormData
-from wherry.body.payload.memory import (
-    PAYLOAD_REGISTRY,
-    AsyncIterablePayload,
-    BufferedReaderPayload,
-    BytesIOPayload,
-    BytesPayload,
-    IOBasePayload,
-    JsonPayload,
-    Payload,
-    StringIOPayload,
-    StringPayload,
-    TextIOPayload,
-    get_payload,
-    payload_type,
-    streamer,
-)
-from wherry.body.payload.writer import UploadTracker
-from wherry.body.stream.reader import EMPTY_PAYLOAD, EofStream, StreamReader
-from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
-from wherry.client.oneshot import request
-from wherry.client.request import ClientRequest
-from wherry.client.request_info import RequestInfo
-from wherry.client.response import ClientResponse
-from wherry.client.session import ClientSession
-from wherry.client.timeouts import ClientTimeout
-from wherry.client.tracing.signals import (
-    TraceCacheHitParams,
-    TraceCacheMissParams,
-    TraceConfig,
-    TraceConnectionCreateEndParams,
-    TraceConnectionCreateStartParams,
-    TraceConnectionQueuedEndParams,
-    TraceConnectionQueuedStartParams,
-    TraceConnectionReuseconnParams,
-    TraceDnsCacheHitParams,
-    TraceDnsCacheMissParams,
-    TraceDnsResolveHostEndParams,
-    TraceDnsResolveHostStartParams,
-    TraceQuicHandshakeEndParams,
-    TraceQuicHandshakeStartParams,
-    TraceRequestChunkSentParams,
-    TraceRequestEndParams,
-    TraceRequestExceptionParams,
-    TraceRequestHeadersSentParams,
-    TraceRequestRedirectParams,
-    TraceRequestRetryParams,
-    TraceRequestStartParams,
-    TraceResponseChunkReceivedParams,
-    TraceStreamStartParams,
-)
-from wherry.compat.aiohttp.hooks import install as _install_overrides
-from wherry.connect.connector import (
-    AddrInfoType,
-    BaseConnector,
-    NamedPipeConnector,
-    SocketFactoryType,
-    TCPConnector,
-    UnixConnector,
-)
-from wherry.connect.dns.address_rules import public_addresses_only
-from wherry.connect.proxy.hops import proxy_hops
-from wherry.connect.route import ProxyHop
-from wherry.connect.tls.contexts import Fingerprint
-from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
-from wherry.cookies.jar import CookieJar
-from wherry.errors import *
-from wherry.protocol.http2.flow_control import FlowOptions as Http2Options
-from wherry.types import ETag, HttpVersion, HttpVersion10, HttpVersion11
-from wherry.version import __version__
+# What an import makes stays for good.  To look through it for garbage again and again meanwhile
+# costs a fifth of the import.
+_collects = gc.isenabled()
+gc.disable()
+try:
+    from wherry import abc as abc
+    from wherry import connector as connector
+    from wherry import errors, hdrs
+    from wherry.auth.basic import BasicAuth, encode_basic_auth
+    from wherry.body.backends import set_zlib_backend
+    from wherry.body.disposition import (
+        BadContentDispositionHeader,
+        BadContentDispositionParam,
+        content_disposition_filename,
+        parse_content_disposition,
+    )
+    from wherry.body.payload.form import FormData
+    from wherry.body.payload.memory import (
+        PAYLOAD_REGISTRY,
+        AsyncIterablePayload,
+        BufferedReaderPayload,
+        BytesIOPayload,
+        BytesPayload,
+        IOBasePayload,
+        JsonPayload,
+        Payload,
+        StringIOPayload,
+        StringPayload,
+        TextIOPayload,
+        get_payload,
+        payload_type,
+        streamer,
+    )
+    from wherry.body.payload.writer import UploadTracker
+    from wherry.body.stream.reader import EMPTY_PAYLOAD, EofStream, StreamReader
+    from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
+    from wherry.client.oneshot import request
+    from wherry.client.request import ClientRequest
+    from wherry.client.request_info import RequestInfo
+    from wherry.client.response import ClientResponse
+    from wherry.client.session import ClientSession
+    from wherry.client.timeouts import ClientTimeout
+    from wherry.client.tracing.signals import (
+        TraceCacheHitParams,
+        TraceCacheMissParams,
+        TraceConfig,
+        TraceConnectionCreateEndParams,
+        TraceConnectionCreateStartParams,
+        TraceConnectionQueuedEndParams,
+        TraceConnectionQueuedStartParams,
+        TraceConnectionReuseconnParams,
+        TraceDnsCacheHitParams,
+        TraceDnsCacheMissParams,
+        TraceDnsResolveHostEndParams,
+        TraceDnsResolveHostStartParams,
+        TraceQuicHandshakeEndParams,
+        TraceQuicHandshakeStartParams,
+        TraceRequestChunkSentParams,
+        TraceRequestEndParams,
+        TraceRequestExceptionParams,
+        TraceRequestHeadersSentParams,
+        TraceRequestRedirectParams,
+        TraceRequestRetryParams,
+        TraceRequestStartParams,
+        TraceResponseChunkReceivedParams,
+        TraceStreamStartParams,
+    )
+    from wherry.compat.aiohttp.hooks import install as _install_overrides
+    from wherry.connect.connector import (
+        AddrInfoType,
+        BaseConnector,
+        NamedPipeConnector,
+        SocketFactoryType,
+        TCPConnector,
+        UnixConnector,
+    )
+    from wherry.connect.dns.address_rules import public_addresses_only
+    from wherry.connect.proxy.hops import proxy_hops
+    from wherry.connect.route import ProxyHop
+    from wherry.connect.tls.contexts import Fingerprint
+    from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
+    from wherry.cookies.jar import CookieJar
+    from wherry.errors import *
+    from wherry.protocol.http2.flow_control import FlowOptions as Http2Options
+    from wherry.types import ETag, HttpVersion, HttpVersion10, HttpVersion11
+    from wherry.version import __version__
+finally:
+    if _collects:
+        gc.enable()
 
 if TYPE_CHECKING:
     from wherry.body.multipart.names import BodyPartReader, MultipartReader, MultipartWriter
