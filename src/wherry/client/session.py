@@ -240,7 +240,7 @@ class ClientSession:
         defaults.skip_auto_headers = (
             frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
         )
-        self._websockets: set[WebSocketChannel] = set()
+        self._websockets: set[WebSocketChannel] | None = None  # made by the first one
         defaults.trace_configs = trace_configs or []
         for config in defaults.trace_configs:
             config.freeze()
@@ -588,6 +588,8 @@ class ClientSession:
         from wherry.client.websocket.connect import _WSConnectOptions, connect_websocket
 
         try:
+            if self._websockets is None:
+                self._websockets = set()
             return await connect_websocket(self, self._defaults, self._websockets, url, **kwargs)
         except TypeError as exc:
             self._explain(exc, "ws_connect", url, kwargs, _WSConnectOptions)

@@ -76,7 +76,7 @@ class RequestBuilder:
         self._blocks: dict[bool, tuple[FieldBlock, tuple[tuple[str, str], ...]]] = {}
         self._blocks_version = -1
         # Origins of URLs, as programs and yarl both write them.
-        self._origins: set[str] = set()
+        self._origins: dict[str, None] = {}
         self._limits: dict[tuple[int, int, int], Limits] = {}
         # By (method, origin); None where there can be none.
         self._templates: dict[tuple[str, str], RequestTemplate | None] = {}
@@ -169,7 +169,7 @@ class RequestBuilder:
         if type(given) is str and (origin := plain_origin(given, url)) is not None:
             if len(self._origins) >= _MOST_ORIGINS:
                 self._origins.clear()
-            self._origins.add(origin)
+            self._origins[origin] = None
         return url
 
     def plain_url(self, text: str, params: Any) -> str | None:

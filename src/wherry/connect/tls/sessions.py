@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
@@ -138,8 +137,8 @@ class SessionTable:
 
     def __init__(self, resumption: bool | None = None) -> None:
         self.resumption: bool | None = resumption
-        self._known: OrderedDict[Hashable, Resumable] = OrderedDict()
-        self._alpn: OrderedDict[tuple[ssl.SSLContext, tuple[str, ...]], AlpnContext] = OrderedDict()
+        self._known: dict[Hashable, Resumable] = {}
+        self._alpn: dict[tuple[ssl.SSLContext, tuple[str, ...]], AlpnContext] = {}
 
     async def handshake(
         self, ssl_option: Any, protocols: tuple[str, ...], trust: Hashable, *, chosen: bool = False
@@ -167,7 +166,7 @@ class SessionTable:
         if found is None:
             found = self._alpn[context, names] = AlpnContext(context, names)
             if len(self._alpn) > MAX_SESSIONS:
-                self._alpn.popitem(last=False)
+                del self._alpn[next(iter(self._alpn))]
         return found
 
     def find(self, key: Hashable) -> ssl.SSLSession | None:
@@ -178,11 +177,11 @@ class SessionTable:
         known = self._known.get(key)
         if known is not None:
             known.succeed(wrapped)
-            self._known.move_to_end(key)
+            self._known[key] = self._known.pop(key)  # the latest used is last
             return
         self._known[key] = Resumable(wrapped)
         if len(self._known) > MAX_SESSIONS:
-            self._known.popitem(last=False)
+            del self._known[next(iter(self._known))]
 
     def forget(self, key: Hashable) -> None:
         self._known.pop(key, None)
