@@ -312,6 +312,8 @@ def write_member(
     else:
         function = "self._call" if made.name == "Response" else "call"
         body = f"return {function}({', '.join([inner, *passed])})"
+    if result == "Self":
+        body = f"{body.removeprefix('return ')}\n        return self"
     writer.function(node.name, declared, result, doc, body.replace("return None", "return"))
 
 

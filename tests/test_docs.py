@@ -1,9 +1,13 @@
-"""Every Python block of the README and of docs/ runs, on the embedded server; the site builds
-without a warning.
+"""Every Python block of the README and of docs/ runs as a reader pastes it, on the embedded server;
+the site builds without a warning.
 
-The blocks of a page run in their order and share their names.  `session` is there for each of
-them.  A comment before a block says what else is done with it: ``<!-- compile only: why -->``, or
-``<!-- pytest -->`` for a file of tests.
+Each block is a module of its own: nothing is there that it does not import or make.  What it runs
+by itself runs; else its coroutine functions are called that take nothing, or a `session`.  A comment
+before a block says what else is done with it: ``<!-- compile only: why -->``, ``<!-- continues -->``
+where it belongs to the block before, or ``<!-- pytest -->`` for a file of tests.
+
+The pages of `TOGETHER` are still of the older kind: their blocks share their names, and have a
+`session` at hand.
 """
 
 from __future__ import annotations
@@ -37,11 +41,26 @@ PAGES = [
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "decisions"),
 ]
 _BLOCK = re.compile(
-    r"^(?:<!-- (compile only|pytest)[^>]*-->\n+)?```python[^\n]*\n(.*?)^```",
+    r"^(?:<!-- (compile only|pytest|continues)[^>]*-->\n+)?```python[^\n]*\n(.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
 # Blocks that cannot run.  A number to keep small.
 MAX_COMPILED_ONLY = 6
+# Pages whose blocks are not yet as they are pasted.
+TOGETHER = {
+    "README.md",
+    "docs/coming-from.md",
+    "docs/index.md",
+    "docs/middlewares.md",
+    *(
+        f"docs/howto/{name}.md"
+        for name in (
+            "authentication", "bodies", "cookies", "downloads", "events", "http2", "http3",
+            "logging", "proxies", "rest", "streaming-llm", "testing", "timeouts", "tls", "tracing",
+            "untrusted-urls", "websockets",
+        )
+    ),
+}  # fmt: skip
 
 
 class Block(NamedTuple):
@@ -221,6 +240,7 @@ def world(places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def led(code: str, places: Any) -> str:
     """The code with its hosts on this machine: example.org, secure.example.org and the proxies."""
+    code = re.sub(r"(127\.0\.0\.1|localhost):8080", rf"\1:{places['plain']}", code)
     code = re.sub(r"[\w-]*proxy\d?\.example\.org:\d+", f"127.0.0.1:{places['proxy']}", code)
     code = re.sub(r"https://secure\.example\.org", f"https://localhost:{places['secure']}", code)
     code = re.sub(r"wss?://[\w.-]*example\.(?:org|com)", f"ws://localhost:{places['plain']}", code)
@@ -236,8 +256,65 @@ async def run_in_loop(coroutine: Any, names: dict[str, Any]) -> None:
     names.pop("session", None)
 
 
+def compiled(page: Path, code: str, line: int, flags: int = 0) -> Any:
+    return compile("\n" * (line - 1) + code, str(page), "exec", flags=flags, dont_inherit=True)
+
+
+async def call_what_is_left(names: dict[str, Any], functions: list[str]) -> None:
+    """Call the coroutine functions of a block that nothing in it calls."""
+    for function in (names[name] for name in functions):
+        wants = list(inspect.signature(function).parameters)
+        if wants == ["session"]:
+            async with wherry.ClientSession() as session:
+                await function(session)
+        elif not wants:
+            await function()
+
+
+def run_as_pasted(page: Path, code: str, line: int) -> None:
+    tree = ast.parse(code)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compiled(page, code, line), names)
+    if not any("asyncio.run(" in ast.unparse(node) for node in tree.body if type(node) is ast.Expr):
+        called = {
+            node.func.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        functions = [
+            node.name
+            for node in tree.body
+            if isinstance(node, ast.AsyncFunctionDef) and node.name not in called
+        ]
+        asyncio.run(call_what_is_left(names, functions))
+
+
+def pasted(page: Path) -> list[tuple[str, int]]:
+    """What of a page a reader pastes at once, and the lines where it begins."""
+    pieces: list[tuple[str, int]] = []
+    for mark, code, line in blocks_of(page):
+        if mark == "continues":
+            before, first = pieces.pop()
+            gap = line - first - before.count("\n")
+            pieces.append((before + "\n" * gap + code, first))
+        elif mark is None:
+            pieces.append((code, line))
+    return pieces
+
+
 @pytest.mark.parametrize("page", with_code(), ids=name_of)
 def test_the_code_of_a_page_runs(page: Path, world: Any) -> None:
+    if name_of(page) in TOGETHER:
+        run_together(page, world)
+        return
+    for code, line in pasted(page):
+        run_as_pasted(page, led(code, world), line)
+    for mark, code, line in blocks_of(page):
+        if mark == "compile only":
+            compiled(page, code, line)
+
+
+def run_together(page: Path, world: Any) -> None:
     names: dict[str, Any] = {name: getattr(wherry, name) for name in wherry.__all__}
     names |= {"__name__": "__main__", "wherry": wherry, "asyncio": asyncio, "URL": URL}
     for mark, source, line in blocks_of(page):

@@ -143,7 +143,12 @@ def server_tls(version: str = "HTTP/1.1") -> ssl.SSLContext:
 
 # These speak of HTTP/1.1 itself (chunks, the case of names), or bring a server or a connector of
 # their own.
-HTTP1_MODULES = {"test_snippets_cookies", "test_snippets_tracing", "test_proxy_digest"}
+HTTP1_MODULES = {
+    "test_auth_functions",
+    "test_proxy_digest",
+    "test_snippets_cookies",
+    "test_snippets_tracing",
+}
 HTTP1_TESTS = {
     "test_odd_credentials_in_a_redirect_do_no_harm",
     "test_large_bodies_stream_past",

@@ -45,7 +45,7 @@ REQUESTS: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
     ({"stream": True}, TypeError, ("'stream'", "response.content")),
     ({"trust_env": True}, TypeError, ("'trust_env'", "ClientSession")),
     ({"quite_unknown": True}, TypeError, ("a request has no argument 'quite_unknown'",)),
-    ({"auth": ("a", "b")}, TypeError, ("auth=BasicAuth(login, password)", "middlewares")),
+    ({"auth": ("a", "b")}, TypeError, ("auth=BasicAuth(login, password)", "function")),
     (
         {"middlewares": [wherry.RetryMiddleware]},
         TypeError,

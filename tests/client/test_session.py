@@ -123,7 +123,7 @@ async def test_raise_for_status(wherry_server: LocalServer, status: int, raises:
                     reply.raise_for_status()
                 assert caught.value.status == status
             else:
-                reply.raise_for_status()
+                assert reply.raise_for_status() is reply
         if raises:
             with pytest.raises(wherry.ClientResponseError):
                 await session.get(wherry_server.url(f"/status/{status}"), raise_for_status=True)

@@ -19,6 +19,8 @@ import wherry
 import wherry.sync
 from wherry import (
     BasicAuth,
+    BearerToken,
+    ClientRequest,
     ClientResponse,
     ClientSession,
     ClientTimeout,
@@ -33,6 +35,14 @@ from wherry import (
     TCPConnector,
     UploadTracker,
 )
+
+
+def writes_a_key(request: ClientRequest) -> None:
+    request.headers["X-Key"] = "k"
+
+
+async def writes_a_key_later(request: ClientRequest) -> ClientRequest:
+    return request
 
 
 async def verbs(session: ClientSession, pairs: list[tuple[str, str]]) -> None:
@@ -62,6 +72,9 @@ async def verbs(session: ClientSession, pairs: list[tuple[str, str]]) -> None:
 
     await session.get("/", proxy={"https://": "http://p.test", "all://*.corp.test": None})
     await session.get("/", proxy=lambda url: None if url.host == "a.test" else "http://p.test")
+    await session.get("/", auth=writes_a_key)
+    await session.get("/", auth=writes_a_key_later)
+    await session.get("/", auth=BearerToken("t"))
 
     await session.get("/", timeuot=5)  # wrong
     await session.get("/", timeout="5")  # wrong
@@ -69,6 +82,8 @@ async def verbs(session: ClientSession, pairs: list[tuple[str, str]]) -> None:
     await session.get("/", headers="X: 5")  # wrong
     await session.get("/", params=5)  # wrong
     await session.get("/", auth=("a", "b"))  # wrong
+    await session.get("/", auth=BearerToken)  # wrong
+    await session.get("/", auth="Bearer t")  # wrong
     await session.get("/", allow_redirects="no")  # wrong
     await session.get("/", verify=False)  # wrong
     await session.get("/", proxies={"http": "http://p.test"})  # wrong
@@ -101,6 +116,7 @@ async def responses(response: ClientResponse) -> None:
     assert_type(response.url, URL)
     assert_type(await response.read(), bytes)
     assert_type(await response.text(), str)
+    assert_type(response.raise_for_status(), ClientResponse)
     assert_type([piece async for piece in response.content.iter_chunked(1024)], list[bytes])
     assert_type(await response.download(Path("a"), digest="sha256:0"), DownloadResult)
     _ = response.status_code  # wrong
@@ -161,6 +177,7 @@ def scripts() -> None:
             assert_type(response.status, int)
             assert_type(response.text(), str)
             assert_type(response.read(), bytes)
+            assert_type(response.raise_for_status().json(), Any)
             assert_type(list(response.content.iter_chunked(1024)), list[bytes])
             assert_type(response.history, tuple[wherry.sync.Response, ...])
         assert_type(session.download("/", "file", resume=True), DownloadResult)
@@ -187,6 +204,7 @@ def sessions() -> None:
     ClientSession(timeout="5")  # wrong
     ClientSession(headers={"X": 5})  # wrong
     ClientSession(verify=False)  # wrong
+    ClientSession(auth=writes_a_key)
     ClientSession(auth=("a", "b"))  # wrong
     ClientSession(middlewares=[RetryMiddleware])  # wrong
     ClientSession(connector=TCPConnector)  # wrong

@@ -1,9 +1,15 @@
-"""Puts middlewares round the sending of a request: the first in the list is the outermost."""
+"""Puts middlewares round the sending of a request: the first in the list is the outermost.
+
+What `auth=` calls is put round them all: they see what it wrote, as they see Basic authentication.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from wherry.auth.basic import BasicAuth
 
 if TYPE_CHECKING:
     from wherry.client.request import ClientRequest
@@ -11,6 +17,9 @@ if TYPE_CHECKING:
 
 ClientHandlerType = Callable[["ClientRequest"], Awaitable["ClientResponse"]]
 ClientMiddlewareType = Callable[["ClientRequest", ClientHandlerType], Awaitable["ClientResponse"]]
+# What writes a request's credentials: called with the request, at once or as a coroutine.
+AuthFunction = Callable[["ClientRequest"], "ClientRequest | Awaitable[ClientRequest | None] | None"]
+Auth = BasicAuth | AuthFunction | ClientMiddlewareType
 
 
 def checked_middlewares(
@@ -58,3 +67,61 @@ def _layer(middleware: ClientMiddlewareType, inner: ClientHandlerType) -> Client
         return middleware(request, inner)
 
     return handler
+
+
+def check_auth(auth: Auth | None) -> Auth | None:
+    """`auth` as it was given.
+
+    Raises:
+        TypeError: It is neither a `BasicAuth` nor something to call with the request.
+    """
+    if auth is None or isinstance(auth, BasicAuth):
+        return auth
+    if isinstance(auth, type):
+        raise TypeError(f"auth={auth.__name__} is a class: give an object, {auth.__name__}(...)")
+    if not callable(auth):
+        raise TypeError(
+            "BasicAuth() tuple is required instead: auth=BasicAuth(login, password); or a function "
+            "that is given the request"
+        )
+    return auth
+
+
+def auth_layer(auth: Any) -> ClientMiddlewareType:
+    """A middleware of what `auth=` calls: with the request, or as a middleware is called.
+
+    Raises:
+        TypeError: It takes other arguments.
+    """
+    try:
+        arguments = inspect.signature(auth)
+    except ValueError:
+        return _Authorizer(auth)  # of C, without a signature
+    for given, layer in (((None,), _Authorizer(auth)), ((None, None), auth)):
+        try:
+            arguments.bind(*given)
+        except TypeError:
+            continue
+        return layer
+    raise TypeError("auth= is called with (request), or with (request, handler) as a middleware is")
+
+
+class _Authorizer:
+    """Lets a function change a request before it goes on."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        changed = self._function(request)
+        if inspect.isawaitable(changed):
+            changed = await changed
+        # A function of requests' kind gives back what it was given.
+        if changed is not None and changed is not request:
+            raise TypeError(
+                "auth= changes the request that it is given, and returns nothing or the same, not "
+                f"{type(changed).__name__}"
+            )
+        return await handler(request)

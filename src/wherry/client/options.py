@@ -15,7 +15,7 @@ from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.body.payload.form import form_with_files
 from wherry.client.headers.priority import with_priority
-from wherry.client.middleware import ClientMiddlewareType, checked_middlewares
+from wherry.client.middleware import Auth, ClientMiddlewareType, checked_middlewares
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
 from wherry.connect.proxy.choice import ProxyChoice, way_of
 from wherry.connect.route import ProxyHop
@@ -60,8 +60,9 @@ class _EveryOption(TypedDict, total=False):
     """Fields of this request; they replace the session's of the same name."""
     skip_auto_headers: Iterable[str] | None
     """Names of fields (User-Agent, Accept, ...) that are not made by themselves."""
-    auth: BasicAuth | None
-    """Basic authentication; instead of the session's."""
+    auth: Auth | None
+    """A `BasicAuth`, or a function (or middleware) that writes the request's credentials; instead
+    of the session's, and never for another origin."""
     max_redirects: int | None
     """With so many redirects the request fails, 10 by default; None lets any number through."""
     compress: str | bool | None
@@ -206,7 +207,7 @@ class RequestOptions:
     cookies: LooseCookies | None = None
     headers: LooseHeaders | None = None
     skip_auto_headers: tuple[str, ...] | None = None
-    auth: BasicAuth | None = None
+    auth: Auth | None = None
     allow_redirects: bool = True
     max_redirects: int | None = 10
     compress: str | bool | None = None
@@ -243,7 +244,7 @@ class RequestOptions:
         cookies: LooseCookies | None = None,
         headers: LooseHeaders | None = None,
         skip_auto_headers: Iterable[str] | None = None,
-        auth: BasicAuth | None = None,
+        auth: Auth | None = None,
         allow_redirects: bool = True,
         max_redirects: int | None = 10,
         compress: str | bool | None = None,
@@ -404,15 +405,6 @@ def check_base_url(base_url: StrOrURL | None) -> URL | None:
     if not url.raw_host:
         raise InvalidURL(url, "base_url has no host")
     return url
-
-
-def check_auth(auth: BasicAuth | None) -> BasicAuth | None:
-    if auth is not None and not isinstance(auth, BasicAuth):
-        raise TypeError(
-            "BasicAuth() tuple is required instead: auth=BasicAuth(login, password); for other "
-            "kinds there are middlewares"
-        )
-    return auth
 
 
 def session_timeout(timeout: Any, read_timeout: Any, conn_timeout: float | None) -> ClientTimeout:

@@ -95,6 +95,8 @@ class ClientRequest(metaclass=WatchedClass):
     hops: tuple[ProxyHop, ...] = ()  # the proxies to pass, in order
     # What a middleware answers proxies with (`connect_request.ProxyAnswer`).
     _proxy_answer: Any = None
+    # What `auth=` calls to write the credentials, round all middlewares.
+    authorize: Any = None
     _limits: Any = None  # what the response's head may hold (`Limits`), None for the usual
     _max_body_size: int | None = None  # how much of a middleware's own answer may be read
     _timeout: Any = None
@@ -259,8 +261,8 @@ class ClientRequest(metaclass=WatchedClass):
     def _take_auth(self, auth: BasicAuth, names: frozenset[str]) -> None:
         if not isinstance(auth, BasicAuth):
             raise TypeError(
-                "BasicAuth() tuple is required instead: auth=BasicAuth(login, password); for other "
-                "kinds there are middlewares"
+                "BasicAuth() tuple is required instead: auth=BasicAuth(login, password); or a "
+                "function that is given the request"
             )
         if "authorization" in names:
             raise ValueError(

@@ -816,8 +816,11 @@ class ClientResponse(metaclass=WatchedClass):
                 upload.add_done_callback(lambda _: None if done.done() else done.set_result(None))
         return done
 
-    def raise_for_status(self) -> None:
+    def raise_for_status(self) -> Self:
         """Raise for a status of 400 and above.
+
+        Returns:
+            This response, so that calls may go on in one line.
 
         Raises:
             ClientResponseError: With the status, the reason and the fields.
@@ -839,6 +842,7 @@ class ClientResponse(metaclass=WatchedClass):
             if beginning:
                 error.add_note(f"the body of the answer begins: {beginning}")
             raise error
+        return self
 
     if not TYPE_CHECKING:  # a checker would take every name for an attribute
 

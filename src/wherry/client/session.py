@@ -26,7 +26,7 @@ from wherry.argument_checks import whole_number
 from wherry.auth.basic import BasicAuth
 from wherry.body.payload.base import Payload
 from wherry.client.headers.validation import check_method
-from wherry.client.middleware import ClientMiddlewareType, checked_middlewares
+from wherry.client.middleware import Auth, ClientMiddlewareType, check_auth, checked_middlewares
 from wherry.client.options import (
     NO_OPTIONS,
     UNSET,
@@ -35,7 +35,6 @@ from wherry.client.options import (
     _RequestOptions,
     _WithData,
     _WithRedirects,
-    check_auth,
     check_base_url,
     session_timeout,
 )
@@ -105,7 +104,9 @@ class ClientSession:
             what holds for the origin.
         skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
             themselves.
-        auth: Basic authentication for every request; it is not sent on to another origin.
+        auth: A `BasicAuth` for every request; or a function, plain or async, that is given the
+            request and writes its credentials, or a middleware.  It is not for another origin,
+            where a redirect may lead.
         json_serialize: Turns `json=` into text.
         json_serialize_bytes: Turns `json=` into bytes; goes before `json_serialize`.
         json: What writes `json=` and reads `response.json()`: "json", Python's own, or "orjson"
@@ -162,7 +163,7 @@ class ClientSession:
         proxy: Proxy = None,
         proxy_auth: BasicAuth | None = None,
         skip_auto_headers: Iterable[str] | None = None,
-        auth: BasicAuth | None = None,
+        auth: Auth | None = None,
         json_serialize: JSONEncoder = json_module.dumps,
         json_serialize_bytes: JSONBytesEncoder | None = None,
         json: Literal["json", "orjson"] = "json",
@@ -309,7 +310,9 @@ class ClientSession:
             headers: Fields of this request; they replace the session's of the same name.
             skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
                 themselves.
-            auth: Basic authentication.
+            auth: A `BasicAuth`; or a function, plain or async, that is given the request and writes
+                its credentials, or a middleware.  In place of the session's, and for this origin
+                alone.
             allow_redirects: Whether redirects are followed; False for `head`.
             max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0
                 lets none through, None any number.
@@ -556,7 +559,7 @@ class ClientSession:
             autoping: Whether pings are answered, and pongs not shown.
             heartbeat: Seconds of silence after which a ping goes out; half of it later there must
                 be an answer.
-            auth: Basic authentication.
+            auth: As for `request`.
             origin: The Origin field.
             params: Added to the query.
             headers: Fields of the handshake.
@@ -657,7 +660,7 @@ class ClientSession:
         return self._defaults.skip_auto_headers
 
     @property
-    def auth(self) -> BasicAuth | None:
+    def auth(self) -> Auth | None:
         return self._defaults.auth
 
     @property

@@ -14,9 +14,8 @@ from typing import Any
 from multidict import CIMultiDict, MultiDict
 from yarl import URL
 
-from wherry.auth.basic import BasicAuth
 from wherry.client.headers.validation import check_field, field_pairs
-from wherry.client.middleware import ClientMiddlewareType
+from wherry.client.middleware import Auth, ClientMiddlewareType
 from wherry.client.options import json_library
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
@@ -96,7 +95,7 @@ class SessionDefaults:
     base_url: URL | None
     base_origin: URL | None
     cookie_jar: AbstractCookieJar
-    auth: BasicAuth | None
+    auth: Auth | None
     proxies: SessionProxies
     may_pass_proxies: bool
     trust_env: bool

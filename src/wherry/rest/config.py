@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from wherry import BasicAuth, ClientMiddlewareType, ClientTimeout
+from wherry import BasicAuth, ClientMiddlewareType, ClientRequest, ClientTimeout
 from wherry.rest.models import decode, encode, told_of
 
 
@@ -35,7 +35,7 @@ class RestConfig:
         tcp_connections: Connections at most.
         timeout: A `ClientTimeout`, or seconds in all; the session's default where it is None.
         headers: Fields of every request.
-        auth: Basic authentication for every request.
+        auth: As for a session: a `BasicAuth`, or what writes the credentials of every request.
         retries: How often a request that failed is tried again, where that is safe.
         requests_per_second: A limit to each origin, None for none.
         middlewares: More middlewares, outside these two.
@@ -53,7 +53,9 @@ class RestConfig:
     tcp_connections: int = 5
     timeout: ClientTimeout | float | None = None
     headers: Mapping[str, str] | None = dataclasses.field(default=None, repr=False)
-    auth: BasicAuth | None = dataclasses.field(default=None, repr=False)
+    auth: BasicAuth | Callable[[ClientRequest], Any] | ClientMiddlewareType | None = (
+        dataclasses.field(default=None, repr=False)
+    )
     retries: int = 0
     requests_per_second: float | None = None
     middlewares: Sequence[ClientMiddlewareType] = ()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from wherry.auth.basic import BasicAuth
     from wherry.client.download import DownloadResult, Pace, Progress
     from wherry.client.headers.structured import ContentDisposition
-    from wherry.client.middleware import ClientMiddlewareType
+    from wherry.client.middleware import Auth, ClientMiddlewareType
     from wherry.client.options import _EventOptions, _RequestOptions, _WithData, _WithRedirects
     from wherry.client.request_info import RequestInfo
     from wherry.client.timeouts import ClientTimeout
@@ -464,13 +464,17 @@ class Response(HeldResponse):
         """
         return self._call(self._inner.release)
 
-    def raise_for_status(self) -> None:
+    def raise_for_status(self) -> Self:
         """Raise for a status of 400 and above.
+
+        Returns:
+            This response, so that calls may go on in one line.
 
         Raises:
             ClientResponseError: With the status, the reason and the fields.
         """
-        return self._call(self._inner.raise_for_status)
+        self._call(self._inner.raise_for_status)
+        return self
 
 
 class WebSocket(Held[wherry.ClientWebSocketResponse]):
@@ -666,7 +670,7 @@ class Session(HeldSession):
         proxy: Proxy = None,
         proxy_auth: BasicAuth | None = None,
         skip_auto_headers: Iterable[str] | None = None,
-        auth: BasicAuth | None = None,
+        auth: Auth | None = None,
         json_serialize: JSONEncoder = json_module.dumps,
         json_serialize_bytes: JSONBytesEncoder | None = None,
         json: Literal["json", "orjson"] = "json",
@@ -758,7 +762,9 @@ class Session(HeldSession):
             headers: Fields of this request; they replace the session's of the same name.
             skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
                 themselves.
-            auth: Basic authentication.
+            auth: A `BasicAuth`; or a function, plain or async, that is given the request and writes
+                its credentials, or a middleware.  In place of the session's, and for this origin
+                alone.
             allow_redirects: Whether redirects are followed; False for `head`.
             max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0
                 lets none through, None any number.
@@ -978,7 +984,7 @@ class Session(HeldSession):
             autoping: Whether pings are answered, and pongs not shown.
             heartbeat: Seconds of silence after which a ping goes out; half of it later there must
                 be an answer.
-            auth: Basic authentication.
+            auth: As for `request`.
             origin: The Origin field.
             params: Added to the query.
             headers: Fields of the handshake.
@@ -1026,7 +1032,7 @@ class Session(HeldSession):
         return self._inner.skip_auto_headers
 
     @property
-    def auth(self) -> BasicAuth | None:
+    def auth(self) -> Auth | None:
         return self._inner.auth
 
     @property
@@ -1065,7 +1071,9 @@ def request(
         headers: Fields of this request; they replace the session's of the same name.
         skip_auto_headers: Names of fields (User-Agent, Accept, ...) that are not made by
             themselves.
-        auth: Basic authentication.
+        auth: A `BasicAuth`; or a function, plain or async, that is given the request and writes
+            its credentials, or a middleware.  In place of the session's, and for this origin
+            alone.
         allow_redirects: Whether redirects are followed; False for `head`.
         max_redirects: With so many the request fails (aiohttp counts so too), 10 by default; 0
             lets none through, None any number.

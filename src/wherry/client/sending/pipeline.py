@@ -12,8 +12,8 @@ from time import monotonic
 
 from yarl import URL
 
-from wherry.auth.basic import BasicAuth
 from wherry.body.payload.memory import Payload
+from wherry.client.middleware import Auth
 from wherry.client.options import RequestOptions
 from wherry.client.response import ClientResponse, keep_payload
 from wherry.client.sending.redirect_loop import follow
@@ -132,7 +132,7 @@ async def fetch(
     return response
 
 
-def _credentials_of(url: URL, auth: BasicAuth | None) -> tuple[BasicAuth | None, URL]:
+def _credentials_of(url: URL, auth: Auth | None) -> tuple[Auth | None, URL]:
     """The credentials in a URL, and the URL without them.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any
 from multidict import CIMultiDict
 from yarl import URL
 
-from wherry.client.middleware import ClientMiddlewareType, build_client_middlewares
+from wherry.client.middleware import ClientMiddlewareType, auth_layer, build_client_middlewares
 from wherry.client.options import RaiseForStatus, RequestOptions
 from wherry.client.request import ClientRequest
 from wherry.client.response import ClientResponse
@@ -60,10 +60,9 @@ async def follow(
         request, prepared = builder.build(hop, options, traces)
         request._timeout = timeout
         try:
-            if middlewares:
-                response = await _through(
-                    middlewares, request, defaults, options, timeout, prepared
-                )
+            layers = middlewares if prepared is not None else _layers(request, middlewares)
+            if layers:
+                response = await _through(layers, request, defaults, options, timeout, prepared)
             else:
                 response = await send(request, defaults, options, timeout, prepared)
         except (ClientConnectionError, ClientResponseError) as exc:
@@ -90,6 +89,15 @@ async def follow(
         if rule is None:
             rule = defaults.raise_for_status
         return await accepted(response, rule) if rule else response
+
+
+def _layers(
+    request: ClientRequest, middlewares: Sequence[ClientMiddlewareType]
+) -> Sequence[ClientMiddlewareType]:
+    """The middlewares, inside of what writes the request's credentials: a cache must see them."""
+    if request.authorize is None:
+        return middlewares
+    return (auth_layer(request.authorize), *middlewares)
 
 
 async def _tell_of_retry(hop: Hop, tries: int, exc: Exception, traces: Any) -> None:

@@ -36,6 +36,7 @@ from yarl import URL
 
 from wherry.auth.basic import BasicAuth
 from wherry.client.headers.validation import ORIGIN_FIELDS, field_pairs
+from wherry.client.middleware import Auth
 from wherry.client.origin import origin_of, url_of
 from wherry.client.plain_urls import plain_location
 from wherry.errors import (
@@ -75,7 +76,7 @@ class Hop:
         url: Where to, without credentials; or a text that is one already (`plain_urls`), `text`.
         headers: The request's own fields.
         data: The body, or None.
-        auth: Basic authentication for this hop; the URL itself has no credentials any more.
+        auth: The credentials for this hop, or what writes them; the URL itself has none any more.
         trusted: Whether session-wide secrets (fields, `auth=`, cookies of the request) may be sent.
         left: Hosts whose own credentials (those of ~/.netrc) were dropped on the way.
         keeps_tls: Whether what the request said of TLS holds: of its first origin, and of no other.
@@ -99,7 +100,7 @@ class Hop:
         url: URL | str,
         headers: LooseHeaders | None,
         data: Any,
-        auth: BasicAuth | None,
+        auth: Auth | None,
         trusted: bool = True,
         left: frozenset[str] = frozenset(),
         keeps_tls: bool = True,
@@ -109,7 +110,7 @@ class Hop:
         self._url = url
         self.headers: LooseHeaders | None = headers
         self.data: Any = data
-        self.auth: BasicAuth | None = auth
+        self.auth: Auth | None = auth
         self.trusted: bool = trusted
         self.left: frozenset[str] = left
         self.keeps_tls: bool = keeps_tls

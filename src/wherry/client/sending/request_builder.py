@@ -20,6 +20,7 @@ from wherry.body.payload.form import payload_of
 from wherry.body.payload.memory import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.headers.validation import ENGINE_FIELDS, ORIGIN_FIELDS, check_field, field_pairs
 from wherry.client.hooks import HOOKS
+from wherry.client.middleware import Auth, check_auth
 from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.origin import base_origin_of
 from wherry.client.plain_urls import is_plain_target, plain_origin, plain_query
@@ -287,6 +288,9 @@ class RequestBuilder:
         auth = hop.auth
         if auth is None and (self.defaults.auth is not None or self.defaults.trust_env):
             auth = self._auth_for(hop, shared)
+        authorize = None
+        if auth is not None and not isinstance(auth, BasicAuth):
+            authorize, auth = check_auth(auth), None
         cookie_line = self._cookies_for(url)
         request = self.defaults.request_class(
             hop.method,
@@ -313,6 +317,8 @@ class RequestBuilder:
             cookie_line=cookie_line,
             upgrade=options.upgrade,
         )
+        if authorize is not None:
+            request.authorize = authorize
         if options.hops is not None or self.defaults.may_pass_proxies:
             request.hops = self.defaults.proxies.hops_for(url, options)
         if self.defaults.head_limits != _USUAL_LIMITS or options.limits != (None, None, None):
@@ -332,7 +338,7 @@ class RequestBuilder:
             limits = self._limits[line, field, headers] = Limits(line, field, headers)
         return limits
 
-    def _auth_for(self, hop: Hop, shared: FieldBlock) -> BasicAuth | None:
+    def _auth_for(self, hop: Hop, shared: FieldBlock) -> Auth | None:
         """The session's credentials for the first origin, or those that ~/.netrc has for the hop's
         host.
 

@@ -21,6 +21,7 @@ from wherry.client.headers.validation import (
     known_name,
     target_of,
 )
+from wherry.client.middleware import Auth
 from wherry.client.request import ClientRequest
 from wherry.client.sending.redirect_rules import Hop
 from wherry.connect.route import Route
@@ -64,7 +65,7 @@ def own_fields(headers: LooseHeaders, fields: list[tuple[str, str]]) -> set[str]
 
 
 def _add_secrets(
-    fields: list[tuple[str, str]], told: AbstractSet[str], cookies: str, auth: BasicAuth | None
+    fields: list[tuple[str, str]], told: AbstractSet[str], cookies: str, auth: Auth | None
 ) -> bool:
     """Add the jar's cookies and the credentials; False where a field has `told` others already."""
     if cookies:
@@ -103,7 +104,7 @@ class RequestTemplate:
     __slots__ = ("_attributes", "_auth", "_head", "_names", "_route", "_variants")
 
     def __init__(
-        self, request: ClientRequest, route: Route, head: RequestHead, auth: BasicAuth | None
+        self, request: ClientRequest, route: Route, head: RequestHead, auth: Auth | None
     ) -> None:
         self._attributes = attributes = request.__dict__.copy()
         attributes.pop("url", None)  # each has its own, or the text of one

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from wherry.client.interfaces import RequestingSession
+    from wherry.client.middleware import Auth
     from wherry.client.session_defaults import SessionDefaults
     from wherry.connect.proxy.hops import Proxy
     from wherry.connect.tls.contexts import SSLOption
@@ -66,7 +67,7 @@ async def connect_websocket(
     autoclose: bool = True,
     autoping: bool = True,
     heartbeat: float | None = None,
-    auth: BasicAuth | None = None,
+    auth: Auth | None = None,
     origin: str | None = None,
     params: Query = None,
     headers: LooseHeaders | None = None,
@@ -278,8 +279,8 @@ class _WSConnectOptions(TypedDict, total=False):  # noqa: PYI049  (the session's
     """Whether pings are answered, and pongs not shown."""
     heartbeat: float | None
     """Seconds of silence after which a ping goes out; half of it later there must be an answer."""
-    auth: BasicAuth | None
-    """Basic authentication."""
+    auth: Auth | None
+    """A `BasicAuth`, or a function (or middleware) that writes the handshake's credentials."""
     origin: str | None
     """The Origin field."""
     params: Query
