@@ -4,9 +4,11 @@
 `Receiver`'s, what goes out `Sender`'s, and a stream's own state `Http3Exchange`'s; `QuicEngine`
 speaks QUIC, and whoever owns the UDP socket (`DatagramTransport`) brings datagrams and calls.
 
-A reader that pauses gets one window more; then nothing is taken from the engine any more, which
-therefore grants the server no credit, on no stream of this connection.  The connection starts
-nothing new meanwhile, so the pool dials another, and goes on when the reader does.
+A reader that pauses gets one window more.  The engine knows no credit by stream that could be
+withheld: it grants both kinds as its events are taken, which come in one order.  So the connection
+starts nothing new then (the pool dials another), and takes from the engine what others on it wait
+for, as long as paused readers hold `MAX_WITHHELD` at most; beyond that, and when nobody else waits,
+it takes nothing, and the server gets no credit.  It goes on when a reader does.
 
 An exchange that is given up in silence sends a PING along; nothing new starts before something
 comes (RFC 9000 10.1.2, 13.2.1), and a connection on which nothing does is given up.
@@ -42,6 +44,8 @@ from wherry.types import HttpVersion30
 
 # What a stream may get whose reader has paused, in bytes.
 PAUSED_WINDOW = 512 * 1024
+# What all paused readers of a connection may hold so that the others get on, in bytes.
+MAX_WITHHELD = 16 * 1024 * 1024
 # An idle connection this close to its idle time-out may be over on the other side, in seconds.
 _IDLE_MARGIN = 1.0
 # So many probe time-outs in a row, and so many seconds of silence: the server is gone (a restarted
@@ -270,14 +274,24 @@ class Http3Connection(StreamKeeper):
 
     def _let_go_on(self, exchange: Http3Exchange) -> None:
         held = self._held_back
-        if exchange in held:
+        if held:
             held.discard(exchange)
-            if not held:
-                # In the next turn: who resumes may be inside a read of its own.
-                self.loop.call_soon(self._go_on)
+            # In the next turn: who resumes may be inside a read of its own.
+            self.loop.call_soon(self._go_on)
+
+    @property
+    def _holds_back(self) -> bool:
+        """Whether nothing more is taken from the engine, so that the server has to wait."""
+        if not self._held_back:
+            return False
+        withheld, wanted = 0, False
+        for exchange in self.streams.values():
+            withheld += exchange.withheld
+            wanted = wanted or not exchange.paused
+        return not wanted or withheld >= MAX_WITHHELD
 
     def _go_on(self) -> None:
-        if self._held_back or self.state is CLOSED:
+        if self._holds_back or self.state is CLOSED:
             return
         self.events_arrived()
         self._make_place()
@@ -292,7 +306,7 @@ class Http3Connection(StreamKeeper):
         take, stream_data, held_back = engine.events(), self._receiver.stream_data, self._held_back
         more_places = False
         try:
-            while not held_back and self.state is not CLOSED:
+            while not (held_back and self._holds_back) and self.state is not CLOSED:
                 event = take()
                 if event is None:
                     break

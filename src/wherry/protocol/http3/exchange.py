@@ -50,9 +50,8 @@ class Http3Exchange(StreamExchange):
     def resume_reading(self) -> None:
         if self.paused:
             self.paused = False
-            if self.withheld:
-                self.withheld = 0
-                self.connection.reader_resumed(self)
+            self.withheld = 0
+            self.connection.reader_resumed(self)
 
     @property
     def is_tunnel(self) -> bool:
