@@ -49,9 +49,10 @@ test: $(STAMP) servers
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(TARGETS)
 
-# make simulate SEEDS=1000000 FIRST=0: the real client on a simulated network, a run for each seed
+# make simulate SEEDS=1000000 FIRST=0: the real client on a simulated network, a run for each seed, on all cores
+# make simulate SHRINK=7: the shortest run in which seed 7 fails as it does
 simulate: $(STAMP)
-	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST)
+	$(BIN)/python -m tests.simulation $(if $(SHRINK),--shrink $(SHRINK),--seeds $(SEEDS) --first $(FIRST))
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks scripts

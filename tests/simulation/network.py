@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, network: Network) -> None:
         self._clock = _Clock()
+        self._reached: dict[socket.socket, tuple[str, int]] = {}
         self.network = network
         super().__init__(self._clock)
 
@@ -65,9 +67,22 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
     async def create_connection(  # type: ignore[override]
-        self, factory: Callable[[], Any], host: str, port: int, **options: Any
+        self,
+        factory: Callable[[], Any],
+        host: str = "",
+        port: int = 0,
+        *,
+        sock: socket.socket | None = None,
+        **options: Any,
     ) -> tuple[asyncio.Transport, Any]:
-        return await self.network.connect(factory, host, port)
+        if sock is not None:
+            return self.network.attach(factory, *self._reached.pop(sock), sock)
+        await self.network.reach(host, port)
+        return self.network.attach(factory, host, port)
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        await self.network.reach(*address[:2])
+        self._reached[sock] = address[:2]
 
     def run_in_executor(self, executor: Any, function: Any, *args: Any) -> Any:  # type: ignore[override]
         """At once: a thread would have a time of its own."""
@@ -106,53 +121,92 @@ class Network:
     """Listeners by host and port, and the connections to them.
 
     Args:
-        dice: Draws everything.
+        seed: What draws everything begins with it.
         weather: How bad it is.
     """
 
-    def __init__(self, dice: random.Random, weather: Weather) -> None:
-        self.dice = dice
+    def __init__(self, seed: str, weather: Weather) -> None:
+        self.seed = seed
+        self.dice = random.Random(f"{seed}/network")
         self.weather = weather
-        self.listeners: dict[tuple[str, int], Peer] = {}
+        self.listeners: dict[tuple[str, int], tuple[str, Peer]] = {}
+        self.holes: set[str] = set()  # addresses where nobody is, and nobody says so
         self.transports: list[Transport] = []  # the client's ends
         self.peers: set[asyncio.Task[None]] = set()
         self.faults = 0
-        self.trace: list[str] = []
-        #: Called with all that the client sends.
-        self.on_sent: Callable[[bytes], None] = lambda data: None
+        self._made = 0
+        #: Called when the client dials.
+        self.on_dial: Callable[[], None] = lambda: None
+        #: Called with who received something, from which connection, and what.
+        self.on_received: Callable[[str, object, bytes], None] = lambda who, stream, data: None
 
-    def listen(self, host: str, port: int, peer: Peer) -> None:
-        self.listeners[host, port] = peer
+    def listen(self, host: str, port: int, name: str, peer: Peer) -> None:
+        """Let `peer` answer at an address; what arrives there is received by `name`."""
+        self.listeners[host, port] = name, peer
 
-    def fault(self, chance: float) -> bool:
-        happens = chance > 0 and self.dice.random() < chance
+    def fault(self, chance: float, dice: random.Random) -> bool:
+        happens = chance > 0 and dice.random() < chance
         self.faults += happens
         return happens
 
-    async def connect(
-        self, factory: Callable[[], Any], host: str, port: int
-    ) -> tuple[asyncio.Transport, Any]:
-        loop = asyncio.get_running_loop()
+    async def reach(self, host: str, port: int) -> None:
+        """What happens until a connection is there.
+
+        Raises:
+            ConnectionRefusedError: Nobody is there, and somebody says so.
+        """
         dice, weather = self.dice, self.weather
+        self.on_dial()
         await asyncio.sleep(dice.uniform(0, weather.latency))
-        if self.fault(weather.black_hole):
-            await loop.create_future()
-        peer = self.listeners.get((host, port))
-        if peer is None or self.fault(weather.refuse):
+        if host in self.holes or self.fault(weather.black_hole, dice):
+            await asyncio.get_running_loop().create_future()
+        if (host, port) not in self.listeners or self.fault(weather.refuse, dice):
             raise ConnectionRefusedError(111, "Connection refused")
+
+    def attach(
+        self,
+        factory: Callable[[], Any],
+        host: str,
+        port: int,
+        sock: socket.socket | None = None,
+    ) -> tuple[asyncio.Transport, Any]:
+        """The client's end of a connection to a listener."""
         protocol = factory()
-        ours, theirs = Transport(self, "client"), Transport(self, "peer")
-        ours.other, theirs.other = theirs, ours
-        if self.fault(weather.reset):
-            ours.reset_after = dice.choice((0, 1, dice.randrange(300), dice.randrange(100_000)))
-        stream = Stream(theirs)
-        theirs.start(stream)
+        ours, dice = self._pair("client", host, port), self.dice
+        ours.sock = sock
+        if self.fault(self.weather.reset, dice):
+            ours.reset_after = dice.choice(
+                (0, 1, dice.randrange(300), dice.randrange(5_000), dice.randrange(100_000))
+            )
         self.transports.append(ours)
         ours.start(protocol)
-        task = loop.create_task(self._serve(peer, stream))
+        return ours, protocol
+
+    def open(self, host: str, port: int) -> Stream:
+        """A peer's own connection to a listener: how a proxy goes on.
+
+        Raises:
+            ConnectionRefusedError: Nobody is there.
+        """
+        if (host, port) not in self.listeners:
+            raise ConnectionRefusedError(111, "Connection refused")
+        ours = self._pair("proxy", host, port)
+        stream = Stream(ours, "")
+        ours.start(stream)
+        return stream
+
+    def _pair(self, name: str, host: str, port: int) -> Transport:
+        receiver, peer = self.listeners[host, port]
+        self._made += 1
+        dice = random.Random(f"{self.seed}/connection {self._made}")
+        ours, theirs = Transport(self, name, dice), Transport(self, "peer", dice)
+        ours.other, theirs.other = theirs, ours
+        stream = Stream(theirs, receiver)
+        theirs.start(stream)
+        task = asyncio.get_running_loop().create_task(self._serve(peer, stream))
         self.peers.add(task)
         task.add_done_callback(self.peers.discard)
-        return ours, protocol
+        return ours
 
     async def _serve(self, peer: Peer, stream: Stream) -> None:
         try:
@@ -168,14 +222,17 @@ class Transport(asyncio.Transport):
 
     Args:
         network: Draws what happens to what is sent.
-        name: "client" or "peer".
+        name: "client", "proxy" or "peer".
+        dice: Draws what happens on this connection.
     """
 
     HIGH_WATER = 65536
 
-    def __init__(self, network: Network, name: str) -> None:
+    def __init__(self, network: Network, name: str, dice: random.Random) -> None:
         super().__init__({"peername": ("127.0.0.1", 80), "sockname": ("127.0.0.1", 50000)})
-        self._network = network
+        self.network = network
+        self._dice = dice
+        self.sock: socket.socket | None = None  # what the client dialled by, which is ours now
         self._loop = asyncio.get_running_loop()
         self.name = name
         self.other: Transport
@@ -233,11 +290,9 @@ class Transport(asyncio.Transport):
         data = bytes(data)
         if self._closing or self._eof_sent or not data:
             return
-        if self.name == "client":
-            self._network.on_sent(data)
-        dice, weather = self._network.dice, self._network.weather
+        dice, weather = self._dice, self.network.weather
         pieces = [data]
-        if self._network.fault(weather.fragment):
+        if self.network.fault(weather.fragment, dice):
             cuts = sorted(dice.randrange(len(data)) for _ in range(dice.randrange(1, 6)))
             ends = [*cuts, len(data)]
             pieces = [data[a:b] for a, b in zip([0, *cuts], ends, strict=True) if a < b]
@@ -276,9 +331,9 @@ class Transport(asyncio.Transport):
 
     def _send_later(self, call: Callable[..., None], *args: Any) -> None:
         """Nothing overtakes what was sent before it."""
-        dice, weather = self._network.dice, self._network.weather
+        dice, weather = self._dice, self.network.weather
         wait = dice.uniform(0, weather.latency)
-        if self._network.fault(weather.stall):
+        if self.network.fault(weather.stall, dice):
             wait += dice.uniform(0, weather.stall_seconds)
         # The loop does not keep the order of timers that are due at the same moment.
         self._free_at = max(self._free_at + 1e-9, self._loop.time() + wait)
@@ -335,7 +390,6 @@ class Transport(asyncio.Transport):
             protocol.buffer_updated(size)
             if data and self._paused:
                 self._arrived.appendleft(data)
-                self.other._in_flight += 0
                 return
 
     def _read(self, size: int) -> None:
@@ -347,14 +401,22 @@ class Transport(asyncio.Transport):
     def _lose(self, error: BaseException | None) -> None:
         if not self.lost:
             self.lost = True
+            if self.sock is not None:
+                self.sock.close()
             self.protocol.connection_lost(error)
 
 
 class Stream(asyncio.Protocol):
-    """A peer's end: bytes to read, and to write with back-pressure."""
+    """A peer's end: bytes to read, and to write with back-pressure.
 
-    def __init__(self, transport: Transport) -> None:
+    Args:
+        transport: What it is on.
+        name: Who receives what comes.
+    """
+
+    def __init__(self, transport: Transport, name: str) -> None:
         self.transport = transport
+        self.name = name
         self._buffer = bytearray()
         self._ended = False
         self._error: BaseException | None = None
@@ -363,6 +425,8 @@ class Stream(asyncio.Protocol):
         self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
+        if self.name:
+            self.transport.network.on_received(self.name, self, data)
         self._buffer += data
         self._changed.set()
 
@@ -394,11 +458,22 @@ class Stream(asyncio.Protocol):
         self._buffer.clear()
         return data
 
-    async def write(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
+        """Write, and wait for nothing."""
         if self._error is not None:
             raise ConnectionResetError(104, "Connection reset by peer")
         self.transport.write(data)
+
+    async def write(self, data: bytes) -> None:
+        self.send(data)
         await self._may_write.wait()
+
+    async def drained(self) -> None:
+        await self._may_write.wait()
+
+    def end(self) -> None:
+        """There is nothing more from this side."""
+        self.transport.write_eof()
 
     def close(self) -> None:
         self.transport.close()

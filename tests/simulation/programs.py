@@ -4,99 +4,137 @@
 raises `Broken` where an invariant does not hold:
 
 - no answer of another request, no short or altered body passed off as whole;
-- a request that is not idempotent is executed at most once;
+- a request that is not idempotent is executed at most once, and never by who only claims to be its
+  origin;
 - every wait ends within its limit, exactly;
 - only documented exceptions;
-- nothing is left: no task, timer, transport or place of the pool, and nothing is told to the loop's
-  handler of exceptions;
-- a secret goes to its own origin only.
+- the pool never passes its limits;
+- nothing is left: no task, timer, transport, descriptor or place of the pool; nothing is told to the
+  loop's handler of exceptions, nothing is logged as an error, no state left by a way that is none;
+- a secret comes only to whom it belongs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import gc
-import hashlib
-import logging
 import random
-import sys
-import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import wherry
 from wherry.abc import AbstractResolver
 
+from . import tls
+from .checks import (
+    Broken,
+    Report,
+    Variation,
+    dice_of,
+    nothing_is_left,
+    virtual_chance,
+    virtual_clock,
+)
+from .http_peers import Http1Peer, Http2Peer
 from .network import Network, SimulatedLoop, Stuck, Weather
-from .peers import FAULTS, KINDS, Executed, Http1Peer, Http2Peer, body_of
+from .origins import Ledger, Origin
+from .proxies import PROXY_FAULTS, SCHEMES, Proxy
+from .requests import Request
+from .tokens import Secrets
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-# Virtual seconds: deadlines share timers of 5 ms, and floats are rounded.
-CLOSE_ENOUGH = 0.005 + 1e-6
-
-
-class Broken(AssertionError):
-    """An invariant does not hold."""
-
-
-@dataclass
-class Report:
-    """What a run was.
-
-    Attributes:
-        seed: From which it follows.
-        requests: How many were made.
-        answered: How many answers came whole.
-        failed: How many ended by a documented exception.
-        faults: How many faults the network had.
-        seconds: Virtual seconds.
-        story: What happened, in order; the same for the same seed.
-    """
-
-    seed: int
-    requests: int = 0
-    answered: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    faults: int = 0
-    seconds: float = 0.0
-    story: list[str] = field(default_factory=list)
+HOSTS = ("h0.one.test", "h1.one.test", "h2.two.test")
+PROXIES = ("p0.proxy.test", "p1.proxy.test", "p2.proxy.test")
+#: Seconds that a peer may take to end TLS in order.
+SHUTDOWN_TIMEOUT = 0.5
 
 
 class _Names(AbstractResolver):
-    """Every name has one address; it takes a moment."""
+    """Names and their addresses; it takes a moment, and may fail."""
 
-    def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
+    def __init__(self, program: Program) -> None:
+        self._program = program
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
-        await asyncio.sleep(self._dice.uniform(0, 0.01))
-        if self._dice.random() < 0.01:
+        dice = self._program.dice_of("name", host)
+        await asyncio.sleep(dice.uniform(0, 0.01))
+        if self._program.network.dice.random() < 0.01:
             raise OSError("the name servers are silent")
+        found = [self._program.addresses[host]]
+        if host in self._program.doubled:
+            found.insert(0, "10.9.9.9")  # where nobody is
         return [
-            {"hostname": host, "host": f"10.0.0.{host[1:].partition('.')[0]}", "port": port,
+            {"hostname": host, "host": address, "port": port,
              "family": 2, "proto": 0, "flags": 0}
+            for address in found
         ]  # fmt: skip
 
     async def close(self) -> None:
         pass
 
 
-def weather_of(dice: random.Random) -> Weather:
+def weather_of(dice: random.Random, without: frozenset[str]) -> Weather:
     """A fine day, a bad one, or something between."""
     if dice.random() < 0.25:
-        return Weather(latency=dice.choice((0.0, 0.02)), fragment=dice.choice((0.0, 1.0)))
-    return Weather(
-        latency=dice.choice((0.0, 0.01, 0.3)),
-        fragment=dice.random(),
-        stall=dice.choice((0.0, 0.02, 0.1)),
-        reset=dice.choice((0.0, 0.1, 0.5)),
-        refuse=dice.choice((0.0, 0.05, 0.3)),
-        black_hole=dice.choice((0.0, 0.0, 0.1)),
-    )
+        weather = Weather(latency=dice.choice((0.0, 0.02)), fragment=dice.choice((0.0, 0.0, 1.0)))
+    else:
+        weather = Weather(
+            latency=dice.choice((0.0, 0.01, 0.3)),
+            fragment=dice.random() ** 2,
+            stall=dice.choice((0.0, 0.02, 0.1)),
+            reset=dice.choice((0.0, 0.1, 0.5)),
+            refuse=dice.choice((0.0, 0.05, 0.3)),
+            black_hole=dice.choice((0.0, 0.0, 0.1)),
+        )
+    for name in without & set(Weather.__dataclass_fields__):
+        setattr(weather, name, 0.0)
+    return weather
+
+
+class Client:
+    """A session of a program.
+
+    Attributes:
+        name: What it speaks, and through what.
+        session: It.
+        connector: Its connector.
+        origins: What it can talk to: "https host", "http host".
+    """
+
+    def __init__(
+        self,
+        name: str,
+        session: wherry.ClientSession,
+        connector: wherry.TCPConnector,
+        origins: list[str],
+    ) -> None:
+        self.name = name
+        self.session = session
+        self.connector = connector
+        self.origins = origins
+
+    def check_limits(self) -> None:
+        """The pool never passes its limits.
+
+        Raises:
+            Broken: It does.
+        """
+        connector, stats = self.connector, self.connector.stats()
+        if connector.limit and stats.open + stats.dialling > connector.limit:
+            raise Broken(f"{stats} passes the limit of {connector.limit}")
+        if connector.limit_per_host:
+            for host, of_host in stats.by_host.items():
+                if of_host.open + of_host.dialling > connector.limit_per_host:
+                    raise Broken(f"{host} has more than {connector.limit_per_host}: {of_host}")
+
+    def check_places(self) -> None:
+        """Nobody waits, and nothing is under way, when nothing is being asked.
+
+        Raises:
+            Broken: A place was lost.
+        """
+        stats = self.connector.stats()
+        if stats.waiting or stats.dialling:
+            raise Broken(f"nothing is asked, and {stats}")
 
 
 class Program:
@@ -104,87 +142,171 @@ class Program:
 
     Args:
         seed: Everything follows from it.
+        variation: What is left out.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.dice = random.Random(seed)
+    def __init__(self, seed: int, variation: Variation) -> None:
+        self.seed = seed
+        self.variation = variation
+        self.without = variation.without
         self.report = Report(seed)
-        self.executed = Executed()
-        self.network = Network(random.Random(seed + 1), weather_of(self.dice))
+        self.ledger = Ledger()
+        self.secrets = Secrets()
+        weather = weather_of(dice_of(seed, "weather"), self.without)
+        self.network = Network(str(seed), weather)
+        self.network.holes.add("10.9.9.9")
         self.told: list[dict[str, Any]] = []  # to the loop's handler of exceptions
-        self.posted: dict[int, str] = {}  # the digest of what each request sent
+        self.broken: list[Broken] = []  # where nobody could be told
         self.once: set[int] = set()  # those that must be executed once at most
-        self.hosts: list[str] = []
-        self.http2: set[str] = set()
-        self.retries = False
+        self.never: set[int] = set()
+        self.origins: dict[str, Origin] = {}
+        self.speaks_h2c: set[str] = set()
+        self.impostors: set[str] = set()  # hosts whose certificate is another's
+        self.addresses: dict[str, str] = {}
+        self.doubled: set[str] = set()  # names with an address where nobody is
+        self.clients: list[Client] = []
+        self.proxies: list[Proxy] = []
+
+    def dice_of(self, *names: object) -> random.Random:
+        return dice_of(self.seed, *names)
 
     def say(self, text: str) -> None:
         loop = asyncio.get_running_loop()
         self.report.story.append(f"{loop.time():10.6f} {text}")
 
-    async def main(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: self.told.append(context))
-        dice = self.dice
-        for number in range(dice.randrange(1, 4)):
-            host = f"h{number}.test"
-            speaks_http2 = dice.random() < 0.4
-            if speaks_http2:
-                self.http2.add(host)
-            kind = Http2Peer if speaks_http2 else Http1Peer
-            peer = kind(random.Random(dice.random()), self.executed)
-            self.network.listen(f"10.0.0.{number}", 80, peer)
-            self.hosts.append(host)
-        before = asyncio.all_tasks()
-        await self._session()
-        await self._nothing_is_left(before)
-        self.report.seconds = loop.time()
-        self.report.faults = self.network.faults
+    def failed(self, number: int, exc: BaseException) -> None:
+        """An action ended by a documented exception."""
+        self.report.failed += 1
+        self.report.seen[type(exc).__name__] += 1
+        self.say(f"{number} {type(exc).__name__}: {exc}")
 
-    async def _session(self) -> None:
-        dice = self.dice
-        middlewares: list[Any] = []
-        if dice.random() < 0.2:
-            self.retries = True
-            middlewares.append(wherry.RetryMiddleware(attempts=3, backoff=0.05))
-        connectors = [self._connector(("http/1.1",)), self._connector(("h2c",))]
-        limits: list[wherry.TCPConnector] = connectors
-        sessions = [
-            wherry.ClientSession(
-                connector=connector,
-                timeout=wherry.ClientTimeout(
-                    total=dice.choice((None, 0.5, 5.0, 60.0)), sock_connect=30.0
-                ),
-                middlewares=middlewares,
-                read_bufsize=dice.choice((2**10, 2**16)),
+    # --- the world --------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        dice = self.dice_of("world")
+        self.network.on_dial = self._on_dial
+        self.network.on_received = self.secrets.received
+        hosts = HOSTS[: dice.randrange(1, 4)]
+        for number, host in enumerate(hosts):
+            self.addresses[host] = f"10.0.0.{number}"
+            self._build_host(host, self.addresses[host], self.dice_of("host", host))
+        for number, host in enumerate(PROXIES):
+            self.addresses[host] = f"10.1.0.{number}"
+            self._build_proxy(number, host, self.dice_of("proxy", host))
+        if self.network.weather.black_hole:
+            self.doubled = {host for host in self.addresses if dice.random() < 0.5}
+
+    def _origin(self, name: str) -> Origin:
+        time = asyncio.get_running_loop().time
+        made = Origin(name, self.dice_of(name), self.ledger, self.secrets, time)
+        self.origins[name] = made
+        return made
+
+    def _build_host(self, host: str, address: str, dice: random.Random) -> None:
+        plain, secured = self._origin(f"http {host}"), self._origin(f"https {host}")
+        if dice.random() < 0.4:
+            self.speaks_h2c.add(host)
+        peer = Http2Peer(plain) if host in self.speaks_h2c else Http1Peer(plain)
+        self.network.listen(address, 80, plain.name, peer)
+        names = tls.NAMES
+        if dice.random() < 0.1 and "tls-faults" not in self.without:
+            self.impostors.add(host)
+            names = tls.OTHER_NAMES
+        protocols = dice.choice((("http/1.1",), ("h2", "http/1.1")))
+        context = tls.server_context(protocols, names, dice.choice(("1.2", "1.3", "1.3")))
+        http1 = Http1Peer(secured)
+        peers = {None: http1, "http/1.1": http1, "h2": Http2Peer(secured)}
+        inside = tls.Secured(context, secured.name, peers, self._shook_hands)
+        self.network.listen(address, 443, f"the wire to {host}", inside)
+
+    def _shook_hands(self, how: str, protocol: str | None) -> None:
+        self.report.seen[f"TLS {how} {protocol}"] += 1
+
+    def _build_proxy(self, number: int, host: str, dice: random.Random) -> None:
+        name = f"p{number}"
+        fault = dice.choice(PROXY_FAULTS) if dice.random() < 0.2 else None
+        if "proxy-faults" in self.without:
+            fault = None
+        scheme = dice.choice(SCHEMES)
+        credentials = None
+        if dice.random() < 0.6:
+            owners = [name]  # and, in a chain, whoever carries them on
+            user = self.secrets.token(f"the user of {name}", owners + self._before(number, scheme))
+            password = self.secrets.token(
+                f"the password of {name}", owners + self._before(number, scheme)
             )
-            for connector in connectors
-        ]
-        tasks = [
-            asyncio.create_task(self._work(sessions, random.Random(dice.random())))
-            for _ in range(dice.randrange(1, 8))
-        ]
-        watch = asyncio.create_task(self._watch(limits))
-        try:
-            # A program may close its session in the midst of everything.
-            early = dice.random() < 0.1
-            await asyncio.wait(tasks, timeout=dice.uniform(0, 5) if early else None)
-        finally:
-            for session in sessions:
-                await session.close()
-            for task in tasks:
-                task.cancel()
-            watch.cancel()
-            await asyncio.gather(*tasks, watch, return_exceptions=True)
-        if not watch.cancelled() and (error := watch.exception()) is not None:
-            raise error
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+            credentials = user, password
+        proxy = Proxy(
+            name,
+            scheme,
+            fault,
+            credentials,
+            self.network,
+            self.addresses.__getitem__,
+            lambda host: self.origins[f"http {host or HOSTS[0]}"],
+            self.dice_of("proxy's dice", number),
+        )
+        self.proxies.append(proxy)
+        self.secrets.relays.add(name)
+        if scheme == "https":
+            context = tls.server_context(("http/1.1",))
+            secured = tls.Secured(
+                context, name, dict.fromkeys((None, "http/1.1"), proxy), self._shook_hands
+            )
+            self.network.listen(self.addresses[host], 3128, f"the wire to {name}", secured)
+        else:
+            self.network.listen(self.addresses[host], 3128, name, proxy)
 
-    def _connector(self, protocols: Any) -> wherry.TCPConnector:
-        dice = self.dice
-        options: dict[str, Any] = {"protocols": protocols, "resolver": _Names(dice)}
+    def _before(self, number: int, scheme: str) -> list[str]:
+        """Who carries a proxy's credentials to it in a chain: chains go by rising numbers."""
+        return [] if scheme == "https" else [f"p{other}" for other in range(number)]
+
+    def _on_dial(self) -> None:
+        for client in self.clients:
+            try:
+                client.check_limits()
+            except Broken as exc:
+                self.broken.append(exc)
+
+    # --- sessions ---------------------------------------------------------------------------------
+
+    def _client(self, kind: str) -> Client | None:
+        """A session: "http/1.1", "h2c", or "tls", which speaks what ALPN chooses."""
+        dice = self.dice_of("session", kind)
+        plain = [f"http {host}" for host in self.speaks_h2c] if kind == "h2c" else [
+            f"http {host}" for host in HOSTS
+            if f"http {host}" in self.origins and host not in self.speaks_h2c
+        ]  # fmt: skip
+        secured = [f"https {host}" for host in HOSTS if f"https {host}" in self.origins]
+        origins = sorted(plain if kind == "h2c" else plain + secured)
+        if not origins:
+            return None
+        protocols = {"h2c": ("h2c",), "tls": ("h2", "http/1.1")}.get(kind, ("http/1.1",))
+        connector = self._connector(dice, protocols)
+        hops = None if kind == "h2c" else self._proxies(dice)
+        session = wherry.ClientSession(
+            connector=connector,
+            timeout=wherry.ClientTimeout(
+                total=dice.choice((None, 0.5, 5.0, 60.0)),
+                sock_connect=30.0,
+                connect=dice.choice((None, None, 2.0)),
+                sock_read=dice.choice((None, None, 1.0, 10.0)),
+            ),
+            middlewares=self._middlewares(dice),
+            read_bufsize=dice.choice((2**10, 2**16)),
+            proxy=hops,
+        )
+        name = f"{kind} through {hops[-1][0].partition(':')[0]}" if hops else kind
+        return Client(name, session, connector, origins)
+
+    def _connector(self, dice: random.Random, protocols: tuple[str, ...]) -> wherry.TCPConnector:
+        options: dict[str, Any] = {
+            "protocols": protocols,
+            "resolver": _Names(self),
+            "ssl": tls.client_context(),
+            "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT,
+            "tls_resumption": dice.choice((True, None)),
+        }
         if dice.random() < 0.9:
             options["limit"] = dice.choice((1, 2, 10, 100))
             options["limit_per_host"] = dice.choice((0, 1, 3))
@@ -195,70 +317,175 @@ class Program:
                 options["keepalive_timeout"] = 0.2
         return wherry.TCPConnector(**options)
 
-    async def _watch(self, connectors: list[wherry.TCPConnector]) -> None:
-        """The pool never passes its limits."""
-        while True:
-            await asyncio.sleep(0.01 + self.dice.random() / 10)
-            for connector in connectors:
-                stats = connector.stats()
-                # HTTP/2 has many requests on one connection: what counts there is connections, too.
-                if connector.limit and stats.open + stats.dialling > connector.limit:
-                    raise Broken(f"{stats} passes the limit of {connector.limit}")
-                for host, of_host in stats.by_host.items():
-                    held = of_host.open + of_host.dialling
-                    if connector.limit_per_host and held > connector.limit_per_host:
-                        raise Broken(f"{host} has {held}, more than {connector.limit_per_host}")
+    def _proxies(self, dice: random.Random) -> Any:
+        if dice.random() < 0.5 or "proxies" in self.without:
+            return None
+        count = dice.choice((1, 1, 2, 3))
+        chosen = sorted(dice.sample(range(len(self.proxies)), count))
+        hops = []
+        for number in chosen:
+            proxy = self.proxies[number]
+            url = f"{proxy.scheme}://{PROXIES[number]}:3128"
+            auth = None if proxy.credentials is None else wherry.BasicAuth(*proxy.credentials)
+            hops.append((url, auth))
+        return hops
 
-    async def _work(self, sessions: list[wherry.ClientSession], dice: random.Random) -> None:
-        """A task of the program: some requests, one after the other."""
-        for _ in range(dice.randrange(1, 8)):
-            await asyncio.sleep(dice.choice((0.0, 0.0, 0.3, 20.0)))
-            request = _Request(self, dice)
-            session = sessions[request.host in self.http2]
-            if session.closed:
-                return
-            task = asyncio.create_task(request.make(session))
-            try:
-                if dice.random() < 0.2:
-                    await asyncio.wait([task], timeout=dice.uniform(0, 1))
-                    task.cancel()
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
+    def _middlewares(self, dice: random.Random) -> list[Any]:
+        if "middlewares" in self.without:
+            return []
+        made: list[Any] = []
+        if dice.random() < 0.2:
+            made.append(wherry.CacheMiddleware())
+        if dice.random() < 0.2:
+            made.append(wherry.RetryMiddleware(attempts=3, backoff=0.05))
+        if dice.random() < 0.1:
+            made.append(wherry.ConcurrencyLimit(dice.choice((1, 3))))
+        if dice.random() < 0.1:
+            made += [wherry.RateLimitMiddleware(5, 1.0, burst=2), _Rate(5, 1.0, 2)]
+        if dice.random() < 0.3:
+            password = self.secrets.token("the password of Digest", [])
+            made.append(wherry.DigestAuthMiddleware("user", password))
+        self.report.seen.update(type(each).__name__ for each in made)
+        return made
+
+    # --- the run ----------------------------------------------------------------------------------
+
+    async def main(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: self.told.append(context))
+        self._build()
+        before = asyncio.all_tasks()
+        await self._session()
+        await self._nothing_is_left(before)
+        self.report.seconds = loop.time()
+        self.report.faults = self.network.faults
+        self.report.seen.update(self.ledger.seen)
+
+    async def _session(self) -> None:
+        dice = self.dice_of("program")
+        made = [self._client(kind) for kind in ("http/1.1", "h2c", "tls")]
+        self.clients = [client for client in made if client is not None]
+        count = dice.randrange(1, 8)
+        tasks = [asyncio.create_task(self._work(number)) for number in range(count)]
+        try:
+            # A program may close its session in the midst of everything.
+            early = dice.random() < 0.1 and "early-close" not in self.without
+            await asyncio.wait(tasks, timeout=dice.uniform(0, 5) if early else None)
+            if not early:
+                if any(client.connector.stats().dialling for client in self.clients):
+                    await asyncio.sleep(31)  # a dial may outlive who asked for it, not its limit
+                for client in self.clients:
+                    client.check_places()
+        finally:
+            for client in self.clients:
+                await self._close(client)
+            for task in tasks:
                 task.cancel()
-                await asyncio.wait([task])
-                raise
-            if task.cancelled():
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    async def _close(self, client: Client) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await client.session.close()
+        if (took := loop.time() - began) > SHUTDOWN_TIMEOUT + 1.0 + 0.01:
+            raise Broken(f"close took {took} s")
+
+    async def _work(self, task: int) -> None:
+        """A task of the program: some requests, one after the other."""
+        dice = self.dice_of("task", task)
+        for number in range(dice.randrange(1, 8)):
+            own = self.dice_of("action", task, number)
+            await asyncio.sleep(own.choice((0.0, 0.0, 0.3, 20.0)))
+            if self.variation.keep is not None and f"{task}.{number}" not in self.variation.keep:
+                continue
+            client = own.choice(self.clients)
+            if client.session.closed:
+                return
+            action = Request(self, client, task * 100 + number)
+            if not await self._act(action.make, own):
                 self.report.cancelled += 1
-            else:
-                task.result()
+
+    async def _act(self, make: Callable[[], Any], dice: random.Random) -> bool:
+        """Do something, perhaps not to its end; whether it came there."""
+        made: asyncio.Task[None] = asyncio.create_task(make())
+        try:
+            if dice.random() < 0.2 and "cancellation" not in self.without:
+                await asyncio.wait([made], timeout=dice.choice((0, dice.random(), dice.random())))
+                made.cancel()
+            await asyncio.wait([made])
+        except asyncio.CancelledError:
+            made.cancel()
+            await asyncio.wait([made])
+            raise
+        if made.cancelled():
+            return False
+        made.result()
+        return True
 
     async def _nothing_is_left(self, before: set[asyncio.Task[Any]]) -> None:
         loop: Any = asyncio.get_running_loop()
         for _ in range(20):
             await asyncio.sleep(0)
         peers = self.network.peers
-        if left := {t for t in asyncio.all_tasks() - before - peers if not t.done()}:
-            left = {task for task in left if "_answer" not in repr(task.get_coro())}
-            if left:
-                raise Broken(f"tasks are left: {left}")
+        left = {task for task in asyncio.all_tasks() - before if not task.done() and _ours(task)}
+        if left:
+            raise Broken(f"tasks are left: {left}")
         for transport in self.network.transports:
             if not transport.is_closing():
                 raise Broken(f"a connection is left open: {transport.protocol!r}")
-        for number in self.once:
-            if self.executed.requests[number] > 1:
-                raise Broken(
-                    f"request {number} was executed {self.executed.requests[number]} times"
-                )
+        executed = self.ledger.requests
+        if twice := [number for number in self.once if executed[number] > 1]:
+            raise Broken(f"requests {twice} were executed {[executed[n] for n in twice]} times")
+        if self.never & set(executed):
+            raise Broken(f"requests {self.never & set(executed)} went to an impostor")
+        if self.secrets.leaks:
+            raise Broken("; ".join(self.secrets.leaks[:3]))
         for task in list(peers):
             task.cancel()
         await asyncio.gather(*peers, return_exceptions=True)
         timers = [each for each in loop._scheduled if not each.cancelled() and _is_ours(each)]
         if timers:
             raise Broken(f"timers are left: {timers}")
-        gc.collect()
         await asyncio.sleep(0)
         if self.told:
             raise Broken(f"the loop was told: {self.told}")
+        if self.broken:
+            raise self.broken[0]
+
+
+class _Rate:
+    """Inside a rate limit: counts what it lets through.
+
+    Args:
+        rate: How many in a period.
+        period: In seconds.
+        burst: How many at once.
+    """
+
+    def __init__(self, rate: int, period: float, burst: int) -> None:
+        self._rate, self._period, self._burst = rate, period, burst
+        self._passed: dict[Any, list[float]] = {}
+
+    async def __call__(self, request: wherry.ClientRequest, handler: Any) -> Any:
+        passed = self._passed.setdefault(request.url.origin(), [])
+        now = asyncio.get_running_loop().time()
+        passed.append(now)
+        for back, since in enumerate(reversed(passed)):
+            allowed = self._burst + (now - since) * self._rate / self._period + 1e-6
+            if back + 1 > allowed:
+                raise Broken(f"{back + 1} requests in {now - since:.6f} s: {allowed:.3f} allowed")
+        return await handler(request)
+
+
+def _ours(task: asyncio.Task[Any]) -> bool:
+    """Whether a task runs wherry's code or the program's, and no peer's."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    name = getattr(code, "co_filename", "")
+    peers = ("network.py", "http_peers.py", "proxies.py", "tls.py", "talkers.py", "quic_peer.py")
+    return not ("simulation" in name and name.endswith(peers))
 
 
 def _is_ours(handle: Any) -> bool:
@@ -271,151 +498,30 @@ def _is_ours(handle: Any) -> bool:
     return str(getattr(named, "__module__", "")).startswith("wherry.")
 
 
-class _Request:
-    """One request: what is asked, how it is read, and how it is judged."""
-
-    def __init__(self, program: Program, dice: random.Random) -> None:
-        self.program = program
-        self.dice = dice
-        self.number = program.report.requests
-        program.report.requests += 1
-        self.host = dice.choice(program.hosts)
-        self.method = dice.choice(("GET", "GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE"))
-        self.size = dice.choice((0, 1, 100, 3_000, 70_000, 300_000))
-        self.kind = dice.choice(KINDS * 3 + FAULTS)
-        self.url = f"http://{self.host}/{self.number}/{self.size}/{self.kind}"
-        self.total = dice.choice((None, None, 0.3, 2.0))
-        self.slept = 0.0  # the program's own time, which no limit counts
-
-    async def make(self, session: wherry.ClientSession) -> None:
-        loop = asyncio.get_running_loop()
-        program, dice = self.program, self.dice
-        options: dict[str, Any] = {}
-        sent = b""
-        if self.method in {"POST", "PUT"}:
-            sent = body_of(self.number + 10**6, dice.choice((0, 10, 5_000, 200_000)))
-            options["data"] = self._pieces(sent) if dice.random() < 0.3 else sent
-        # A redirect makes a GET of a POST, and its number comes a second time.
-        if self.method not in SAFE and self.kind != "redirect":
-            program.once.add(self.number)
-        if self.total is not None:
-            options["timeout"] = wherry.ClientTimeout(total=self.total, sock_connect=30.0)
-        limit = self.total if self.total is not None else session.timeout.total
-        began = loop.time()
-        program.say(f"{self.number} {self.method} {self.url}")
-        try:
-            async with session.request(self.method, self.url, **options) as response:
-                await self._read(response)
-                self._judge(response, sent)
-            program.report.answered += 1
-            program.say(f"{self.number} done")
-        except (wherry.ClientError, TimeoutError) as exc:
-            program.report.failed += 1
-            program.say(f"{self.number} {type(exc).__name__}: {exc}")
-        except RuntimeError as exc:
-            if "Session is closed" not in str(exc):
-                raise
-        finally:
-            took = loop.time() - began - self.slept
-            if limit is not None and took > limit + CLOSE_ENOUGH:
-                raise Broken(f"{self.url} took {took:.6f} s, more than its {limit} s")
-
-    async def _pieces(self, data: bytes) -> AsyncIterator[bytes]:
-        for at in range(0, len(data), 7_000):
-            await asyncio.sleep(self.dice.choice((0.0, 0.0, 0.05)))
-            yield data[at : at + 7_000]
-
-    async def _read(self, response: wherry.ClientResponse) -> None:
-        """Read all, some or nothing; what comes must be the beginning of what is right."""
-        dice = self.dice
-        self.whole = False
-        self.seen = bytearray()
-        way = dice.randrange(5)
-        if way == 0:
-            return
-        if way == 1:
-            self.seen += await response.read()
-            self.whole = True
-        elif way == 2:
-            async for piece in response.content.iter_chunked(dice.choice((10, 1_000, 100_000))):
-                self.seen += piece
-                if dice.random() < 0.02:
-                    return
-                if dice.random() < 0.05:
-                    seconds = dice.random()
-                    self.slept += seconds
-                    await asyncio.sleep(seconds)
-            self.whole = True
-        elif way == 3:
-            self.seen += await response.content.read(dice.randrange(1, 1000))
-        else:
-            async for piece in response.content.iter_any():
-                self.seen += piece
-            self.whole = True
-
-    def _judge(self, response: wherry.ClientResponse, sent: bytes) -> None:
-        expected = body_of(self.number, self.size)
-        if response.status not in {200, 204, 302, 413, 503}:
-            raise Broken(f"{self.url} was answered {response.status}")
-        if response.status == 413:
-            expected = b"too much"
-        if response.status == 204 or self.method == "HEAD":
-            expected = b""
-        seen = bytes(self.seen)
-        if not expected.startswith(seen):
-            raise Broken(f"{self.url} has bytes of something else: {seen[:40]!r}")
-        if self.whole and seen != expected and not self._may_be_cut(response):
-            raise Broken(f"{self.url} is short: {len(seen)} bytes of {len(expected)}")
-        digest = self.program.executed.bodies.get(self.number)
-        # A redirect turns a POST into a GET (RFC 9110 15.4.3).
-        counts = digest and response.status in {200, 204} and not response.history
-        if counts and digest != hashlib.sha256(sent).hexdigest():
-            raise Broken(f"{self.url}: the peer got another body")
-
-    def _may_be_cut(self, response: wherry.ClientResponse) -> bool:
-        """A body that ends with its connection ends where the network says so: nobody can know."""
-        return self.kind == "close" and self.host not in self.program.http2
-
-
-@contextlib.contextmanager
-def _virtual_clock(loop: SimulatedLoop) -> Iterator[None]:
-    """`time.monotonic` is the loop's, wherever wherry has it."""
-    real = time.monotonic
-    changed = [
-        module
-        for name, module in list(sys.modules.items())
-        if name.startswith("wherry.") and getattr(module, "monotonic", None) is real
-    ]
-    for module in changed:
-        module.monotonic = loop.time  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        for module in changed:
-            module.monotonic = real  # type: ignore[attr-defined]
-
-
-def run(seed: int) -> Report:
+def run(seed: int, variation: Variation | None = None) -> Report:
     """Run a program.
 
     Args:
         seed: From which everything follows.
+        variation: What is left out; nothing by default.
 
     Raises:
         Broken: An invariant does not hold.
     """
-    program = Program(seed)
-    loop = SimulatedLoop(program.network)
-    random.seed(seed)
-    logging.disable(logging.CRITICAL)
+    variation = variation or Variation()
+    program = Program(seed, variation)
     try:
-        with _virtual_clock(loop), asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(program.main())
+        with nothing_is_left():
+            loop = SimulatedLoop(program.network)
+            runner = asyncio.Runner(loop_factory=lambda: loop)
+            with virtual_clock(loop.time), virtual_chance(seed), runner:
+                runner.run(program.main())
     except Stuck as exc:
         raise Broken(f"seed {seed}: {exc}") from exc
     except BaseException as exc:
-        exc.add_note(f"seed {seed}; again by: python -m tests.simulation --seed {seed}")
+        words = f"--seed {seed} {variation.arguments()}".strip()
+        exc.add_note(f"again by: python -m tests.simulation {words}")
+        exc.story = program.report.story  # type: ignore[attr-defined]
         raise
-    finally:
-        logging.disable(logging.NOTSET)
+    program.report.runs = 1
     return program.report

@@ -95,6 +95,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_discarded",
         "_end_waits",
         "_ended",
+        "_flushing",
         "_incoming",
         "_loop",
         "_lost",
@@ -132,6 +133,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._raw = _receive_buffer(loop)
         self._waiter: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.TimerHandle | None = None
         self._secured = False
         self._closing = False
         self._ended = False  # nothing more is taken from the peer
@@ -217,7 +219,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._look_at_flight()
         # What ends the handshake goes out with the first request, which is a moment away: one write
         # less.
-        self._loop.call_later(FLUSH_SECONDS, self._flush)
+        self._flushing = self._loop.call_later(FLUSH_SECONDS, self._flush)
         self._secured = True
         if TLS.on:
             session = "resumed" if self._tls.session_reused else "new"
@@ -306,9 +308,10 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._flushing):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._flushing = None
         self._end_handshake(exc or ConnectionResetError("the peer closed the connection"))
         if self._lost is None and not self._closing:
             self._lost = exc
