@@ -97,7 +97,7 @@ INSTALLED = ("wherry", "wherry.compat.aiohttp.hooks")
 # Distributions that may be missing: only these may be imported inside a function.
 OPTIONAL = {
     "aiodns", "aiogram", "backports", "brotli", "brotlicffi", "cattrs", "certifi", "chardetng_py",
-    "charset_normalizer", "compression", "hypercorn", "isal", "jh2", "msgspec", "opentelemetry",
+    "charset_normalizer", "compression", "fsspec", "hypercorn", "isal", "jh2", "msgspec", "opentelemetry",
     "orjson", "protego", "publicsuffixlist", "pydantic", "qh3", "redis", "rich", "truststore", "trustme", "uvloop",
     "websockets", "zlib_ng",
 }  # fmt: skip

@@ -17,17 +17,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wherry.bulk.results import Page, Result
     from wherry.bulk.sinks.base import Shard, Sink
+    from wherry.bulk.sinks.files import Files
+    from wherry.bulk.sinks.jsonl import Jsonl
     from wherry.bulk.sinks.memory import Memory
+    from wherry.bulk.sinks.parquet import Parquet
+    from wherry.bulk.sinks.parse import parse_sink
+    from wherry.bulk.sinks.warc import Warc
 
-__all__ = ("Memory", "Page", "Result", "Shard", "Sink")
+__all__ = (
+    "Files",
+    "Jsonl",
+    "Memory",
+    "Page",
+    "Parquet",
+    "Result",
+    "Shard",
+    "Sink",
+    "Warc",
+    "parse_sink",
+)
 
 # Where each name lives.
 _PLACES = {
+    "Files": "wherry.bulk.sinks.files",
+    "Jsonl": "wherry.bulk.sinks.jsonl",
     "Memory": "wherry.bulk.sinks.memory",
     "Page": "wherry.bulk.results",
+    "Parquet": "wherry.bulk.sinks.parquet",
     "Result": "wherry.bulk.results",
     "Shard": "wherry.bulk.sinks.base",
     "Sink": "wherry.bulk.sinks.base",
+    "Warc": "wherry.bulk.sinks.warc",
+    "parse_sink": "wherry.bulk.sinks.parse",
 }
 
 

@@ -1,0 +1,98 @@
+"""Names of files for URLs: readable, harmless on every file system, and none of them twice.
+
+A peer chooses a URL, so it must not choose where a file goes: `..`, devices of Windows, endless
+names and names that differ in case only are its means.  Pure functions of text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import re
+from typing import Final
+from urllib.parse import unquote
+
+from yarl import URL
+
+from wherry.client.download.names import safe_name
+
+__all__ = ("file_name", "is_file_name")
+
+# Bytes of a part of a name, and of the folders: Windows takes paths of 260 characters.
+_LONGEST_PART: Final = 50
+_LONGEST_FOLDERS: Final = 100
+# The mark of a file.  A folder never ends like that, so no file is where another needs a folder.
+_MARKED: Final = re.compile(r"-[0-9a-f]{16}(?:\.[A-Za-z0-9]{1,10}){0,2}", re.ASCII)
+_MARKED_FOLDER: Final = re.compile(r".*-[0-9a-f]{16}(?:\..*)?", re.IGNORECASE | re.DOTALL)
+_SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,10}", re.ASCII)
+# Python's own table: the one of the machine would give other names elsewhere.
+_TYPES: Final = mimetypes.MimeTypes(filenames=())
+
+
+def file_name(url: str, content_type: str, unique: str) -> str:
+    """A name for what came from a URL: `example.org/docs/page-0123456789abcdef.html`.
+
+    Args:
+        url: The URL.
+        content_type: The media type of its body.
+        unique: What no other file has: it makes the mark behind the name.
+    """
+    parsed = URL(url, encoded=True)
+    host = parsed.raw_host or ""
+    if not parsed.is_default_port() and parsed.port is not None:
+        host += f"_{parsed.port}"
+    *folders, last = [host, *parsed.raw_path.split("/")[1:]]
+    if not folders:
+        folders, last = [last], ""
+    mark = hashlib.sha256(unique.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return "/".join([*_folders(folders), _file(_decoded(last), content_type, mark)])
+
+
+def is_file_name(name: str) -> bool:
+    """Whether `file_name` can have made this name."""
+    *folders, last = name.split("/")
+    return (
+        bool(folders)
+        and all(part == _folder(part) for part in folders)
+        and _MARKED.search(last) is not None
+    )
+
+
+def _decoded(part: str) -> str:
+    """A segment of a path as text, in one piece."""
+    return re.sub(r"[/\\]", "_", unquote(part, errors="replace"))
+
+
+def _folders(parts: list[str]) -> list[str]:
+    """The folders that fit."""
+    found: list[str] = []
+    length = 0
+    for part in parts:
+        if not part and found:
+            continue  # an empty segment
+        folder = _folder(_decoded(part))
+        length += len(folder.encode()) + 1
+        if length > _LONGEST_FOLDERS:
+            break
+        found.append(folder)
+    return found
+
+
+def _folder(text: str) -> str:
+    name = _short(safe_name(text, windows=True)) or "_"
+    return name.replace("-", "_") if _MARKED_FOLDER.fullmatch(name) else name
+
+
+def _short(name: str) -> str:
+    return name.encode("utf-8", "replace")[:_LONGEST_PART].decode("utf-8", "ignore").rstrip(" .")
+
+
+def _file(text: str, content_type: str, mark: str) -> str:
+    stem, dot, end = text.rpartition(".")
+    suffix = f"{dot}{end}" if stem and _SUFFIX.fullmatch(f"{dot}{end}") else ""
+    stem = stem if suffix else text
+    stem = _short(safe_name(stem, windows=True)) or "index"
+    # `page.php` that came as HTML would open in no browser.
+    if content_type and _TYPES.guess_type(f"x{suffix}")[0] != content_type:
+        suffix += _TYPES.guess_extension(content_type) or ""
+    return f"{stem}-{mark}{suffix}"
