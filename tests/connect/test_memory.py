@@ -83,7 +83,7 @@ def held() -> dict[str, float]:
     return figures
 
 
-@pytest.mark.parametrize(("what", "kibibytes"), [("session", 6), ("idle connection", 10)])
+@pytest.mark.parametrize(("what", "kibibytes"), [("session", 5), ("idle connection", 10)])
 def test_memory_is_within_its_bound(held: dict[str, float], what: str, kibibytes: int) -> None:
     assert held[what] <= kibibytes * 1024
 

@@ -89,6 +89,7 @@ class BaseConnector(metaclass=WatchedClass):
             without TLS), "h3" (HTTP/3, which needs the extra http3: with servers that say so by
             Alt-Svc, and where it stands alone with all, by prior knowledge).
         limits: What a server may send in a response's head.
+        dial_settings: How connections are made; by default plainly, and without a resolver.
 
     Raises:
         ValueError: `keepalive_timeout` with `force_close`, or a protocol that is not known.
@@ -131,6 +132,7 @@ class BaseConnector(metaclass=WatchedClass):
         timeout_ceil_threshold: float = 5,
         protocols: tuple[str, ...] = DEFAULT_PROTOCOLS,
         limits: Limits = DEFAULT_LIMITS,
+        dial_settings: DialSettings | None = None,
     ) -> None:
         if force_close and keepalive_timeout not in {None, UNSET}:
             raise ValueError("keepalive_timeout cannot be set if force_close is True")
@@ -163,9 +165,10 @@ class BaseConnector(metaclass=WatchedClass):
         self._keepalive_timeout = (
             KEEPALIVE_TIMEOUT if isinstance(keepalive_timeout, Unset) else keepalive_timeout
         )
-        self._timeout_ceil_threshold = timeout_ceil_threshold
         self._routes: dict[tuple[str, str | None, int | None, tuple[ProxyHop, ...]], Route] = {}
-        self._settings = self._dial_settings()
+        self._settings = dial_settings or DialSettings(self._loop)
+        self._settings.limits = self._limits
+        self._settings.chooses_protocols = self._protocols != DEFAULT_PROTOCOLS
         self._settings.alternatives = self.alternatives
         if self.alternatives is not None and self._settings.names is not None:
             self.record_hints = _hints_of(
@@ -191,11 +194,6 @@ class BaseConnector(metaclass=WatchedClass):
 
     def __init_subclass__(cls) -> None:
         HOOKS.connectors.class_made(cls)
-
-    def _dial_settings(self) -> DialSettings:
-        return DialSettings(
-            self._loop, limits=self._limits, chooses_protocols=self._protocols != DEFAULT_PROTOCOLS
-        )
 
     def _dialler(self) -> Callable[[ConnectRequest], Awaitable[Connection]]:
         """What makes the pool's connections."""

@@ -146,9 +146,6 @@ class TCPConnector(BaseConnector):
         self._happy_eyeballs_delay = happy_eyeballs_delay
         self._interleave = interleave
         self._socket_factory = socket_factory
-        self._allow_address = allow_address
-        self._http2 = http2
-        self._tls_resumption = tls_resumption
         super().__init__(
             keepalive_timeout=keepalive_timeout,
             force_close=force_close,
@@ -159,6 +156,19 @@ class TCPConnector(BaseConnector):
             timeout_ceil_threshold=timeout_ceil_threshold,
             protocols=protocols,
             limits=limits,
+            dial_settings=DialSettings(
+                loop,
+                self._names,
+                family=family,
+                local_addresses=self._local_addresses,
+                happy_eyeballs_delay=happy_eyeballs_delay,
+                interleave=interleave,
+                socket_factory=socket_factory,
+                ssl_shutdown_timeout=ssl_shutdown_timeout,
+                allow_address=allow_address,
+                http2=http2,
+                tls_resumption=tls_resumption,
+            ),
         )
         self._ssl = ssl_option
         if ssl_shutdown_timeout is not None:
@@ -246,23 +256,6 @@ class TCPConnector(BaseConnector):
             except BaseException:
                 sock.close()
                 raise
-
-    def _dial_settings(self) -> DialSettings:
-        return DialSettings(
-            self._loop,
-            self._names,
-            family=self._family,
-            local_addresses=self._local_addresses,
-            happy_eyeballs_delay=self._happy_eyeballs_delay,
-            interleave=self._interleave,
-            socket_factory=self._socket_factory,
-            ssl_shutdown_timeout=self._ssl_shutdown_timeout,
-            allow_address=self._allow_address,
-            limits=self._limits,
-            http2=self._http2,
-            tls_resumption=self._tls_resumption,
-            chooses_protocols=self._protocols != DEFAULT_PROTOCOLS,
-        )
 
     @property
     def family(self) -> int:
