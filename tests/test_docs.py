@@ -3,17 +3,16 @@ the site builds without a warning.
 
 Each block is a module of its own: nothing is there that it does not import or make.  What it runs
 by itself runs; else its coroutine functions are called that take nothing, or a `session`.  A comment
-before a block says what else is done with it: ``<!-- compile only: why -->``, ``<!-- continues -->``
-where it belongs to the block before, or ``<!-- pytest -->`` for a file of tests.
-
-The pages of `TOGETHER` are still of the older kind: their blocks share their names, and have a
-`session` at hand.
+before a block says what else is done with it: ``<!-- compile only: why -->``, or
+``<!-- pytest -->`` for a file of tests.
 """
 
 from __future__ import annotations
 
 import ast
 import asyncio
+import builtins
+import dis
 import inspect
 import json
 import logging
@@ -23,6 +22,7 @@ import socket
 import socketserver
 import threading
 import tomllib
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,26 +41,11 @@ PAGES = [
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "decisions"),
 ]
 _BLOCK = re.compile(
-    r"^(?:<!-- (compile only|pytest|continues)[^>]*-->\n+)?```python[^\n]*\n(.*?)^```",
+    r"^(?:<!-- (compile only|pytest)[^>]*-->\n+)?```python[^\n]*\n(.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
 # Blocks that cannot run.  A number to keep small.
 MAX_COMPILED_ONLY = 6
-# Pages whose blocks are not yet as they are pasted.
-TOGETHER = {
-    "README.md",
-    "docs/coming-from.md",
-    "docs/index.md",
-    "docs/middlewares.md",
-    *(
-        f"docs/howto/{name}.md"
-        for name in (
-            "authentication", "bodies", "cookies", "downloads", "events", "http2", "http3",
-            "logging", "proxies", "rest", "streaming-llm", "testing", "timeouts", "tls", "tracing",
-            "untrusted-urls", "websockets",
-        )
-    ),
-}  # fmt: skip
 
 
 class Block(NamedTuple):
@@ -97,9 +82,11 @@ async def anything(scope: Any, receive: Any, send: Any) -> None:
         if path == "/chat":
             return await chat(send)
         if path.startswith("/pages/"):
-            return await page(
-                path, b"cursor=" in scope["query_string"] or b"page=" in scope["query_string"], send
-            )
+            query = scope["query_string"]
+            if path.endswith("numbered"):
+                items = {b"page=1": b"[1, 2]", b"page=2": b"[3]"}.get(query, b"[]")
+                return await as_json(items, send)
+            return await page(path, b"cursor=" in query or b"page=" in query, send)
         if not any(pattern.fullmatch(path) for _, pattern, *_ in routes._rows):
             scope = {**scope, "path": "/anything"}
     elif scope["type"] == "websocket":
@@ -249,15 +236,19 @@ def led(code: str, places: Any) -> str:
     )
 
 
-async def run_in_loop(coroutine: Any, names: dict[str, Any]) -> None:
-    async with wherry.ClientSession() as session:
-        names["session"] = session
-        await coroutine
-    names.pop("session", None)
+def compiled(page: Path, code: str, line: int) -> types.CodeType:
+    return compile("\n" * (line - 1) + code, str(page), "exec", dont_inherit=True)
 
 
-def compiled(page: Path, code: str, line: int, flags: int = 0) -> Any:
-    return compile("\n" * (line - 1) + code, str(page), "exec", flags=flags, dont_inherit=True)
+def global_names(code: types.CodeType) -> set[str]:
+    """Names that a module's functions look for outside of themselves."""
+    found = {
+        step.argval
+        for step in dis.get_instructions(code)
+        if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}
+    }
+    inner = (each for each in code.co_consts if isinstance(each, types.CodeType))
+    return found.union(*map(global_names, inner))
 
 
 async def call_what_is_left(names: dict[str, Any], functions: list[str]) -> None:
@@ -274,7 +265,10 @@ async def call_what_is_left(names: dict[str, Any], functions: list[str]) -> None
 def run_as_pasted(page: Path, code: str, line: int) -> None:
     tree = ast.parse(code)
     names: dict[str, Any] = {"__name__": "__main__"}
-    exec(compiled(page, code, line), names)
+    module = compiled(page, code, line)
+    exec(module, names)
+    unknown = global_names(module) - names.keys() - set(dir(builtins)) - {"__annotations__"}
+    assert not unknown, f"{page.name}, line {line}: {unknown} are neither imported nor made"
     if not any("asyncio.run(" in ast.unparse(node) for node in tree.body if type(node) is ast.Expr):
         called = {
             node.func.id
@@ -289,47 +283,13 @@ def run_as_pasted(page: Path, code: str, line: int) -> None:
         asyncio.run(call_what_is_left(names, functions))
 
 
-def pasted(page: Path) -> list[tuple[str, int]]:
-    """What of a page a reader pastes at once, and the lines where it begins."""
-    pieces: list[tuple[str, int]] = []
-    for mark, code, line in blocks_of(page):
-        if mark == "continues":
-            before, first = pieces.pop()
-            gap = line - first - before.count("\n")
-            pieces.append((before + "\n" * gap + code, first))
-        elif mark is None:
-            pieces.append((code, line))
-    return pieces
-
-
 @pytest.mark.parametrize("page", with_code(), ids=name_of)
 def test_the_code_of_a_page_runs(page: Path, world: Any) -> None:
-    if name_of(page) in TOGETHER:
-        run_together(page, world)
-        return
-    for code, line in pasted(page):
-        run_as_pasted(page, led(code, world), line)
     for mark, code, line in blocks_of(page):
-        if mark == "compile only":
+        if mark is None:
+            run_as_pasted(page, led(code, world), line)
+        elif mark == "compile only":
             compiled(page, code, line)
-
-
-def run_together(page: Path, world: Any) -> None:
-    names: dict[str, Any] = {name: getattr(wherry, name) for name in wherry.__all__}
-    names |= {"__name__": "__main__", "wherry": wherry, "asyncio": asyncio, "URL": URL}
-    for mark, source, line in blocks_of(page):
-        code = compile(
-            "\n" * (line - 1) + led(source, world),
-            str(page),
-            "exec",
-            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
-        )
-        if mark:
-            continue
-        if code.co_flags & inspect.CO_COROUTINE:
-            asyncio.run(run_in_loop(eval(code, names), names))
-        else:
-            exec(code, names)
 
 
 TESTS = [(page, block) for page in PAGES for block in blocks_of(page) if block.mark == "pytest"]
