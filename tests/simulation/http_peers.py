@@ -57,7 +57,7 @@ class Http1Peer:
         if request.kind == "early":
             await self._respond(stream, engine, request, Answer(413, [], b"too much"))
             return False
-        if self._upgrade is not None and request.kind in {"socket", "events"}:
+        if self._upgrade is not None and request.kind == "socket":
             await self._upgrade(stream, request, event)
             return False
         body = bytearray()

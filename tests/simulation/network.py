@@ -29,11 +29,13 @@ class _Clock(selectors.BaseSelector):
 
     def __init__(self) -> None:
         self.now = 0.0
+        #: Says who waits, and where.
+        self.waiting: Callable[[], str] = str
         self._keys: dict[Any, selectors.SelectorKey] = {}
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            raise Stuck(f"at {self.now:.6f} s nothing can happen any more")
+            raise Stuck(f"at {self.now:.6f} s nothing can happen any more: {self.waiting()}")
         if timeout > 0:
             self.now += timeout
         return []
@@ -62,6 +64,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._reached: dict[socket.socket, tuple[str, int]] = {}
         self.network = network
         super().__init__(self._clock)
+        self._clock.waiting = self._waiting
+
+    def _waiting(self) -> str:
+        stacks = [task.get_stack() for task in asyncio.all_tasks(self)]
+        frames = [stack[-1] for stack in stacks if stack]
+        return ", ".join(sorted(f"{frame.f_code.co_qualname}:{frame.f_lineno}" for frame in frames))
 
     def time(self) -> float:
         return self._clock.now

@@ -30,6 +30,8 @@ KINDS = (
 REDIRECTS = ("redirect302", "redirect303", "redirect307")
 #: What is added to a request's number where a redirect leads.
 FURTHER = 500_000
+#: How many events a stream has.
+EVENT_COUNT = 12
 #: A file is another one after so many seconds.
 FILE_LIFE = 40.0
 
@@ -44,6 +46,11 @@ def body_of(number: int | str, size: int) -> bytes:
 @lru_cache(maxsize=64)
 def _zipped(content: bytes) -> bytes:
     return gzip.compress(content, 1, mtime=0)
+
+
+def event_of(number: int, count: int) -> str:
+    """The data of an event."""
+    return f"{number} {count} {hashlib.sha256(f'{number} {count}'.encode()).hexdigest()}"
 
 
 class Ledger:
@@ -127,6 +134,7 @@ class Origin:
         self.ledger = ledger
         self.secrets = secrets
         self.time = time
+        self.token_owners: list[str] = []  # who may see the access tokens that are given here
 
     def execute(self, request: Asked, body: bytes) -> Answer:
         """Do what is asked; the answer's body is whole here, whatever the fault."""
@@ -146,6 +154,9 @@ class Origin:
         content = body_of(number, request.size)
         if kind.startswith("redirect"):
             return Answer(int(kind[8:]), [("location", request.to)], b"")
+        special = {"digest": self._digest, "file": self._file, "events": self._events}
+        if kind in special:
+            return special[kind](request)
         match kind:
             case "empty":
                 return Answer(204, [], None)
@@ -163,10 +174,8 @@ class Origin:
                 who = request.fields.get("authorization", "")
                 fields = [("cache-control", "max-age=30")]
                 return Answer(200, fields, body_of(f"{number} {who}", request.size))
-            case "digest":
-                return self._digest(request, content)
-            case "file":
-                return self._file(request)
+            case "token":
+                return self._token()
         return Answer(200, [], content)
 
     def _cookie(self) -> str:
@@ -190,13 +199,30 @@ class Origin:
             return Answer(304, fields, None)
         return Answer(200, fields, content)
 
-    def _digest(self, request: Asked, content: bytes) -> Answer:
+    def _token(self) -> Answer:
+        token = self.secrets.token("an access token", self.token_owners)
+        said = f'{{"access_token": "{token}", "token_type": "Bearer", "expires_in": 20}}'
+        return Answer(200, [("content-type", "application/json")], said.encode())
+
+    def _digest(self, request: Asked) -> Answer:
         said = request.fields.get("authorization", "")
         if said.startswith("Digest "):
             self.ledger.seen["digest answered"] += 1
-            return Answer(200, [], content)
+            return Answer(200, [], body_of(request.number, request.size))
         challenge = f'Digest realm="r", nonce="n{request.number}", qop="auth", algorithm=SHA-256'
         return Answer(401, [("www-authenticate", challenge)], b"")
+
+    def _events(self, request: Asked) -> Answer:
+        """What follows the last event that the client has, or some of that; 204 after the last."""
+        last = int(request.fields.get("last-event-id") or 0)
+        if last >= EVENT_COUNT:
+            return Answer(204, [], None)
+        text = "".join(
+            f"id: {number}\ndata: {event_of(request.number, number)}\n\n"
+            for number in range(last + 1, EVENT_COUNT + 1)
+        )
+        cut = self.dice.randrange(len(text)) if self.dice.random() < 0.5 else len(text)
+        return Answer(200, [("content-type", "text/event-stream")], text[:cut].encode())
 
     def _file(self, request: Asked) -> Answer:
         version = int(self.time() / FILE_LIFE)

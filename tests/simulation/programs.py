@@ -19,13 +19,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import wherry
 from wherry.abc import AbstractResolver
 
 from . import tls
+from .activities import Download, Events, WebSocket
 from .checks import (
     Broken,
     Report,
@@ -37,9 +40,10 @@ from .checks import (
 )
 from .http_peers import Http1Peer, Http2Peer
 from .network import Network, SimulatedLoop, Stuck, Weather
-from .origins import Ledger, Origin
+from .origins import Ledger, Origin, with_wire
 from .proxies import PROXY_FAULTS, SCHEMES, Proxy
 from .requests import Request
+from .talkers import SocketPeer
 from .tokens import Secrets
 
 HOSTS = ("h0.one.test", "h1.one.test", "h2.two.test")
@@ -94,19 +98,25 @@ class Client:
     """A session of a program.
 
     Attributes:
+        kind: What it speaks.
         name: What it speaks, and through what.
         session: It.
         connector: Its connector.
         origins: What it can talk to: "https host", "http host".
+        own_secrets: Whether the Authorization of a request is what its caller says.
     """
 
     def __init__(
         self,
+        kind: str,
         name: str,
         session: wherry.ClientSession,
         connector: wherry.TCPConnector,
         origins: list[str],
+        own_secrets: bool,
     ) -> None:
+        self.kind = kind
+        self.own_secrets = own_secrets
         self.name = name
         self.session = session
         self.connector = connector
@@ -143,10 +153,12 @@ class Program:
     Args:
         seed: Everything follows from it.
         variation: What is left out.
+        folder: Where it downloads to.
     """
 
-    def __init__(self, seed: int, variation: Variation) -> None:
+    def __init__(self, seed: int, variation: Variation, folder: Path) -> None:
         self.seed = seed
+        self.folder = folder
         self.variation = variation
         self.without = variation.without
         self.report = Report(seed)
@@ -164,6 +176,7 @@ class Program:
         self.impostors: set[str] = set()  # hosts whose certificate is another's
         self.addresses: dict[str, str] = {}
         self.doubled: set[str] = set()  # names with an address where nobody is
+        self.api = ""  # whose access tokens the endpoint gives
         self.clients: list[Client] = []
         self.proxies: list[Proxy] = []
 
@@ -193,6 +206,7 @@ class Program:
         for number, host in enumerate(PROXIES):
             self.addresses[host] = f"10.1.0.{number}"
             self._build_proxy(number, host, self.dice_of("proxy", host))
+        self._build_token_endpoint("auth.test", dice)
         if self.network.weather.black_hole:
             self.doubled = {host for host in self.addresses if dice.random() < 0.5}
 
@@ -206,18 +220,33 @@ class Program:
         plain, secured = self._origin(f"http {host}"), self._origin(f"https {host}")
         if dice.random() < 0.4:
             self.speaks_h2c.add(host)
-        peer = Http2Peer(plain) if host in self.speaks_h2c else Http1Peer(plain)
+        socket = SocketPeer(plain)
+        peer = Http2Peer(plain) if host in self.speaks_h2c else Http1Peer(plain, socket)
         self.network.listen(address, 80, plain.name, peer)
         names = tls.NAMES
-        if dice.random() < 0.1 and "tls-faults" not in self.without:
+        if dice.random() < 0.06 and "tls-faults" not in self.without:
             self.impostors.add(host)
             names = tls.OTHER_NAMES
         protocols = dice.choice((("http/1.1",), ("h2", "http/1.1")))
         context = tls.server_context(protocols, names, dice.choice(("1.2", "1.3", "1.3")))
-        http1 = Http1Peer(secured)
+        http1 = Http1Peer(secured, SocketPeer(secured))
         peers = {None: http1, "http/1.1": http1, "h2": Http2Peer(secured)}
         inside = tls.Secured(context, secured.name, peers, self._shook_hands)
         self.network.listen(address, 443, f"the wire to {host}", inside)
+
+    def _build_token_endpoint(self, host: str, dice: random.Random) -> None:
+        """Who gives access tokens, which are for one origin of all."""
+        self.addresses[host] = "10.2.0.0"
+        origin = self._origin(f"https {host}")
+        self.api = dice.choice(sorted(name for name in self.origins if name != origin.name))
+        origin.token_owners = with_wire([self.api])
+        peer = tls.Secured(
+            tls.server_context(("http/1.1",)),
+            origin.name,
+            dict.fromkeys((None, "http/1.1"), Http1Peer(origin)),
+            self._shook_hands,
+        )
+        self.network.listen(self.addresses[host], 443, f"the wire to {host}", peer)
 
     def _shook_hands(self, how: str, protocol: str | None) -> None:
         self.report.seen[f"TLS {how} {protocol}"] += 1
@@ -283,6 +312,7 @@ class Program:
             return None
         protocols = {"h2c": ("h2c",), "tls": ("h2", "http/1.1")}.get(kind, ("http/1.1",))
         connector = self._connector(dice, protocols)
+        middlewares = self._middlewares(dice, kind)
         hops = None if kind == "h2c" else self._proxies(dice)
         session = wherry.ClientSession(
             connector=connector,
@@ -292,12 +322,14 @@ class Program:
                 connect=dice.choice((None, None, 2.0)),
                 sock_read=dice.choice((None, None, 1.0, 10.0)),
             ),
-            middlewares=self._middlewares(dice),
+            middlewares=middlewares,
             read_bufsize=dice.choice((2**10, 2**16)),
             proxy=hops,
         )
+        # Digest answers in advance, in the place of what the program says.
+        own_secrets = not any(isinstance(m, wherry.DigestAuthMiddleware) for m in middlewares)
         name = f"{kind} through {hops[-1][0].partition(':')[0]}" if hops else kind
-        return Client(name, session, connector, origins)
+        return Client(kind, name, session, connector, origins, own_secrets)
 
     def _connector(self, dice: random.Random, protocols: tuple[str, ...]) -> wherry.TCPConnector:
         options: dict[str, Any] = {
@@ -330,7 +362,7 @@ class Program:
             hops.append((url, auth))
         return hops
 
-    def _middlewares(self, dice: random.Random) -> list[Any]:
+    def _middlewares(self, dice: random.Random, kind: str) -> list[Any]:
         if "middlewares" in self.without:
             return []
         made: list[Any] = []
@@ -345,8 +377,21 @@ class Program:
         if dice.random() < 0.3:
             password = self.secrets.token("the password of Digest", [])
             made.append(wherry.DigestAuthMiddleware("user", password))
+        elif dice.random() < 0.2 and kind != "h2c":
+            made.append(self._oauth(dice))
         self.report.seen.update(type(each).__name__ for each in made)
         return made
+
+    def _oauth(self, dice: random.Random) -> Any:
+        user = self.secrets.token("the client of OAuth", ["https auth.test"])
+        secret = self.secrets.token("the secret of OAuth", ["https auth.test"])
+        return wherry.OAuth2ClientCredentials(
+            "https://auth.test/999999/0/token",
+            user,
+            secret,
+            origins=self.api.replace(" ", "://"),
+            auth_method=dice.choice(("basic", "post")),
+        )
 
     # --- the run ----------------------------------------------------------------------------------
 
@@ -404,7 +449,12 @@ class Program:
             client = own.choice(self.clients)
             if client.session.closed:
                 return
-            action = Request(self, client, task * 100 + number)
+            doing = [Request] * 8
+            if own.random() < 0.3:
+                doing = (
+                    [Download, Events] if client.kind == "h2c" else [Download, Events, WebSocket]
+                )
+            action = own.choice(doing)(self, client, task * 100 + number)
             if not await self._act(action.make, own):
                 self.report.cancelled += 1
 
@@ -509,9 +559,10 @@ def run(seed: int, variation: Variation | None = None) -> Report:
         Broken: An invariant does not hold.
     """
     variation = variation or Variation()
-    program = Program(seed, variation)
+    folder = tempfile.TemporaryDirectory()
+    program = Program(seed, variation, Path(folder.name))
     try:
-        with nothing_is_left():
+        with folder, nothing_is_left():
             loop = SimulatedLoop(program.network)
             runner = asyncio.Runner(loop_factory=lambda: loop)
             with virtual_clock(loop.time), virtual_chance(seed), runner:

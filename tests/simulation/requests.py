@@ -46,6 +46,8 @@ class Request:
         self.kind = self._kind()
         self.options: dict[str, Any] = {}
         self.said = ""  # the Authorization that goes along
+        if self.kind == "mine" and not client.own_secrets:
+            self.kind = "fresh"
         if self.kind in {"fresh", "stale", "mine"}:
             self.method = "GET"
             page = dice.randrange(3)
