@@ -18,8 +18,8 @@ from tests.servers.raw import read_request, response
 from yarl import URL
 
 import wherry
+from wherry.bulk.tries import pause_before
 from wherry.cli.arguments import UsageProblem
-from wherry.cli.fetch import pause_before
 from wherry.cli.fetch.lists import file_name, read_list
 
 

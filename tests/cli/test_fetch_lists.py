@@ -20,9 +20,10 @@ from tests.servers.raw import read_request, response
 from yarl import URL
 
 import wherry
+from wherry.bulk.robots import heeded_delay
 from wherry.cli.arguments import UsageProblem, parse_rate
 from wherry.cli.fetch.lists import filled, is_wanted, parse_checksum, read_list, safe_path
-from wherry.cli.fetch.politeness import RateLimit, _delay
+from wherry.cli.fetch.politeness import RateLimit
 
 BODY = b"what it is" * 100
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -401,12 +402,12 @@ def test_the_tools_are_there():
 
 @pytest.mark.parametrize("asked", [None, 0.0, -1.0, float("nan")])
 def test_a_crawl_delay_that_is_none_delays_nothing(asked):
-    assert _delay(asked) == 0
+    assert heeded_delay(asked) == 0
 
 
 @pytest.mark.parametrize("asked", [60.0, 1e9, float("inf")])
 def test_no_server_delays_downloads_for_good(asked):
-    assert _delay(asked) == 60
+    assert heeded_delay(asked) == 60
 
 
 async def test_a_file_that_is_not_there_is_not_as_new_as_the_servers(run, raw_server, tmp_path):

@@ -15,7 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wherry.bulk.checkpoint import CheckpointError
+    from wherry.bulk.fetcher import Fetcher
+    from wherry.bulk.hosts import Breaker, HostDown
+    from wherry.bulk.report import Report
     from wherry.bulk.results import Page, Result
+    from wherry.bulk.robots import RobotsRefused
     from wherry.bulk.sinks.base import Shard, Sink
     from wherry.bulk.sinks.files import Files
     from wherry.bulk.sinks.jsonl import Jsonl
@@ -25,12 +30,18 @@ if TYPE_CHECKING:
     from wherry.bulk.sinks.warc import Warc
 
 __all__ = (
+    "Breaker",
+    "CheckpointError",
+    "Fetcher",
     "Files",
+    "HostDown",
     "Jsonl",
     "Memory",
     "Page",
     "Parquet",
+    "Report",
     "Result",
+    "RobotsRefused",
     "Shard",
     "Sink",
     "Warc",
@@ -39,12 +50,18 @@ __all__ = (
 
 # Where each name lives.
 _PLACES = {
+    "Breaker": "wherry.bulk.hosts",
+    "CheckpointError": "wherry.bulk.checkpoint",
+    "Fetcher": "wherry.bulk.fetcher",
     "Files": "wherry.bulk.sinks.files",
+    "HostDown": "wherry.bulk.hosts",
     "Jsonl": "wherry.bulk.sinks.jsonl",
     "Memory": "wherry.bulk.sinks.memory",
     "Page": "wherry.bulk.results",
     "Parquet": "wherry.bulk.sinks.parquet",
+    "Report": "wherry.bulk.report",
     "Result": "wherry.bulk.results",
+    "RobotsRefused": "wherry.bulk.robots",
     "Shard": "wherry.bulk.sinks.base",
     "Sink": "wherry.bulk.sinks.base",
     "Warc": "wherry.bulk.sinks.warc",

@@ -80,9 +80,9 @@ class RetryBudget:
             )
         self.ratio: float = ratio
         self.capacity: float = capacity
-        self._tokens: dict[URL, float] = {}
+        self._tokens: dict[URL | str, float] = {}
 
-    def deposit(self, origin: URL) -> None:
+    def deposit(self, origin: URL | str) -> None:
         """Count a first try."""
         tokens = self._tokens.get(origin)
         if tokens is not None:
@@ -92,7 +92,7 @@ class RetryBudget:
             else:
                 self._tokens[origin] = tokens
 
-    def withdraw(self, origin: URL) -> bool:
+    def withdraw(self, origin: URL | str) -> bool:
         """Take a token for a retry, if there is one."""
         tokens = self._tokens.get(origin, self.capacity)
         if tokens < 1:

@@ -22,17 +22,15 @@ from rich.text import Text
 from yarl import URL
 
 import wherry
+from wherry.bulk.robots import RobotsRefused
+from wherry.bulk.tries import may_pass, pause_before
 from wherry.cli import show, streams
 from wherry.cli.arguments import RequestArguments
 from wherry.cli.bars import Bar, Bars
 from wherry.cli.fetch.lists import Job
-from wherry.cli.fetch.politeness import Politeness, RateLimit, RobotsRefused
-from wherry.middlewares.retry import retry_after
+from wherry.cli.fetch.politeness import Politeness, RateLimit
 from wherry.private_files import open_private
 
-# RFC 9110 15: what may go away by itself.
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_LONGEST_PAUSE = 60.0
 PARTIAL = 2  # the exit status where some downloads failed, and some did not
 # A longer table hides what matters: it has only what did not go as it should.
 _LONGEST_TABLE = 40
@@ -69,23 +67,6 @@ class Plan:
     robots: bool = False
     timestamping: bool = False
     options: RequestArguments = field(default_factory=lambda: RequestArguments(URL()))
-
-
-def pause_before(attempt: int, asked: str | None) -> float:
-    """Seconds to wait before a further try: doubled each time, or what the server asks for (in
-    seconds, or by a date that is to come), at most a minute.
-    """
-    seconds = retry_after(asked, time.time())
-    if seconds:
-        return min(seconds, _LONGEST_PAUSE)
-    return min(0.25 * 2.0**attempt, _LONGEST_PAUSE)
-
-
-def may_pass(exc: BaseException) -> bool:
-    """Whether a further try may go better."""
-    if isinstance(exc, wherry.ClientResponseError):
-        return exc.status in _TRANSIENT
-    return isinstance(exc, (wherry.ClientConnectionError, wherry.ClientPayloadError, TimeoutError))
 
 
 async def run_fetch(jobs: list[Job], plan: Plan) -> int:
