@@ -66,10 +66,12 @@ class Files(RollingSink):
             if not where.exists(shard.name):
                 raise FileNotFoundError(f"{shard.name} is neither there nor aside")
             return
+        index = folder / _INDEX
+        if index.exists() and where.size(shard.name) not in {None, index.stat().st_size}:
+            raise FileExistsError(f"{shard.name} is there already, and is another one")
         for number, row in _rows(folder):
             where.publish(f"{shard.temporary}/{number}", row["file"], row["bytes"])
         where.settle()
-        index = folder / _INDEX
         if index.exists():
             where.publish(f"{shard.temporary}/{_INDEX}", shard.name, index.stat().st_size)
         where.drop(shard.temporary)

@@ -122,8 +122,16 @@ class Place(ABC):
         """See that the names that were published outlive a power cut."""
 
     @abstractmethod
+    def size(self, name: str) -> int | None:
+        """The bytes of a file that has its final name; None if there is none.
+
+        Raises:
+            OSError: It is not known.
+        """
+
     def exists(self, name: str) -> bool:
         """Whether there is a file under its final name."""
+        return self.size(name) is not None
 
     @abstractmethod
     def remove(self, name: str) -> None:
@@ -198,8 +206,11 @@ class Folder(Place):
             _sync_folder(next(iter(self._touched)))
             self._touched.pop()
 
-    def exists(self, name: str) -> bool:
-        return (self.root / name).exists()
+    def size(self, name: str) -> int | None:
+        try:
+            return (self.root / name).stat().st_size
+        except FileNotFoundError:
+            return None
 
     def remove(self, name: str) -> None:
         (self.root / name).unlink(missing_ok=True)
@@ -265,7 +276,7 @@ class Remote(Place):
 
     def publish(self, temporary: str, name: str, size: int) -> None:
         source, final = Path(temporary), f"{self._root}/{name}"
-        there = self._size(final)
+        there = self.size(name)
         if there is None:
             self._put(source, final)
         elif there != size:
@@ -282,19 +293,15 @@ class Remote(Place):
         self._fs.put_file(str(source), unfinished)
         self._fs.mv(unfinished, final)
 
-    def _size(self, final: str) -> int | None:
-        """The size of a file; None if there is none.  Other failures are no answer."""
+    def size(self, name: str) -> int | None:
         self._fs.invalidate_cache()
         try:
-            return int(self._fs.info(final)["size"] or 0)
+            return int(self._fs.info(f"{self._root}/{name}")["size"] or 0)
         except FileNotFoundError:
             return None
 
     def settle(self) -> None:
         """A store says that it has an object when it is safe."""
-
-    def exists(self, name: str) -> bool:
-        return self._size(f"{self._root}/{name}") is not None
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
