@@ -80,17 +80,18 @@ class Checkpoint:
         self._path = path
         self._lock = threading.Lock()
         # Who commits in a thread is the only one who writes.
-        self._connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=0
-        )
+        try:
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=0
+            )
+        except sqlite3.Error as exc:
+            raise CheckpointError(f"the checkpoint {path} cannot be used: {exc}") from exc
         try:
             self._open()
         except sqlite3.Error as exc:
             self._connection.close()
-            what = (
-                "is used by another process" if "locked" in str(exc) else f"cannot be used: {exc}"
-            )
-            raise CheckpointError(f"the checkpoint {path} {what}") from exc
+            why = "another process uses it" if "locked" in str(exc) else str(exc)
+            raise CheckpointError(f"the checkpoint {path} cannot be used: {why}") from exc
         except BaseException:
             self._connection.close()
             raise

@@ -175,9 +175,10 @@ def canonical(text: str | URL) -> str:
         url = url.with_fragment(None)
     if url.explicit_port is not None and url.is_default_port():
         url = url.with_port(None)
-    if not url.raw_path:
-        url = url.with_path("/")
-    return str(url)
+    text = str(url)
+    end = len(url.scheme) + 3 + len(url.raw_authority)
+    # RFC 9110 4.2.3: an empty path is "/".
+    return text if text[end : end + 1] == "/" else f"{text[:end]}/{text[end:]}"
 
 
 def name_of(origin: str) -> str:
