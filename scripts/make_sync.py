@@ -71,7 +71,9 @@ CLASSES = (
         "The body of a response, to be read piece by piece; as `wherry.StreamReader`.",
         wherry.StreamReader,
         frozenset({"set_exception", "feed_data", "take_whole", "beginning", "put_back",
-                   "unread_data", "set_read_chunk_size", "get_read_buffer_limits", "drop"}),
+                   "unread_data", "set_read_chunk_size", "get_read_buffer_limits", "drop",
+                   "begin_http_chunk_receiving", "end_http_chunk_receiving", "chunk_ended",
+                   "lend", "keep_lent", "on_eof", "wait_eof", "feed_eof"}),
     ),
     Copied(
         "Response",

@@ -13,6 +13,8 @@ import ast
 import asyncio
 import builtins
 import dis
+import enum
+import importlib
 import inspect
 import json
 import logging
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from scripts import reference
 from yarl import URL
 
 import wherry
@@ -344,15 +347,109 @@ def test_the_site_builds(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_reference_has_every_public_name() -> None:
-    """Errors come by their module; what is left is not to be looked up."""
-    text = (ROOT / "docs" / "api.md").read_text("utf-8")
-    named = {
+# Wherry makes these, and programs do not.
+MADE_FOR_YOU = {
+    "wherry.ClientRequest", "wherry.ClientResponse", "wherry.ClientWebSocketResponse",
+    "wherry.testing.MockRoute", "wherry.testing.MockWebSocket",
+    "wherry.sync.Response", "wherry.sync.WebSocket",
+}  # fmt: skip
+
+
+def pages_of_the_reference() -> list[str]:
+    pages = sorted((ROOT / "docs" / "reference").glob("*.md"))
+    return [reference.expanded(page.read_text("utf-8")) for page in pages]
+
+
+def entries() -> list[str]:
+    """What the pages of the reference have an entry for."""
+    return [
         name
-        for names in re.findall(r"^::: wherry\.(\w+)$|`(\w+)`", text, re.MULTILINE)
-        for name in names
+        for text in pages_of_the_reference()
+        for name in re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE)
+    ]
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    found = entries()
+    assert sorted(found) == sorted(set(found))
+    in_words = {
+        f"wherry.{name}"
+        for text in pages_of_the_reference()
+        for name in re.findall(r"`(\w+)`", text)
     }
-    assert set(wherry.__all__) - named - set(dir(wherry.errors)) <= {"__version__"}
+    public = {f"wherry.{name}" for name in wherry.__all__} - {"wherry.__version__"}
+    assert public - set(found) - in_words == set()
+    for package in ("rest", "testing", "sync", "bulk"):
+        module = importlib.import_module(f"wherry.{package}")
+        assert {f"wherry.{package}.{name}" for name in module.__all__} <= set(found)
+
+
+def texts_of(found: type | None, function: Any) -> str:
+    """The docstrings of a class and its bases, or of a method there and in its bases."""
+    if found is None:
+        return inspect.getdoc(function) or ""
+    bases = [base for base in found.__mro__ if base.__module__.startswith("wherry")]
+    if function is not found:
+        bases = [base.__dict__.get(function.__name__) for base in bases]
+    return "\n".join(inspect.getdoc(each) or "" for each in bases if each is not None)
+
+
+def is_described(text: str, argument: str) -> bool:
+    """Whether a docstring has the argument in its list or in its sentence, or says where it is."""
+    listed = rf"^ +(?:[\w*]+, )*\*{{0,2}}{argument}(?:, \w+)*:(?: |$)"
+    return bool(
+        re.search(listed, text, re.MULTILINE)
+        or f"`{argument}`" in text
+        or re.search(r"(?:[Ss]ee|[Aa]s for|[Aa]s) `", text)
+    )
+
+
+def undescribed(name: str, found: Any) -> set[str]:
+    """Arguments of a public name, and of its methods, that its docstring does not describe."""
+    functions, last = {name: found}, name.rpartition(".")[2]
+    if inspect.isclass(found):
+        made_for_you = name in MADE_FOR_YOU or (last.startswith("Trace") and last != "TraceConfig")
+        if made_for_you or issubclass(found, wherry.errors.ClientError | enum.Enum):
+            functions = {}
+        functions |= {
+            f"{name}.{key}": value
+            for key, value in vars(found).items()
+            if inspect.isfunction(value)
+            and value.__module__.startswith("wherry")
+            and not value.__module__.startswith("wherry.bulk.sinks")  # a `Fetcher` calls them
+            and not hidden(key)
+        }
+    missing: set[str] = set()
+    for path, function in functions.items():
+        try:
+            arguments = inspect.signature(function).parameters
+        except ValueError:
+            continue
+        text = texts_of(found if inspect.isclass(found) else None, function)
+        missing |= {
+            f"{path}({argument})"
+            for argument in arguments
+            if argument not in {"self", "cls", "args", "kwargs", "loop", "unknown"}
+            and not argument.startswith("_")
+            and not is_described(text, argument)
+        }
+    return missing
+
+
+def hidden(name: str) -> bool:
+    """Whether the reference leaves a member out."""
+    site = (ROOT / "mkdocs.yml").read_text("utf-8")
+    return any(re.search(rule, name) for rule in re.findall(r'^ +- "!(.+)"$', site, re.MULTILINE))
+
+
+def test_the_reference_describes_every_argument() -> None:
+    missing: set[str] = set()
+    for name in entries():
+        package, _, last = name.rpartition(".")
+        found = getattr(importlib.import_module(package), last)
+        if callable(found) and getattr(found, "__module__", "").startswith("wherry"):
+            missing |= undescribed(name, found)
+    assert missing == set()
 
 
 def test_links_in_the_root_lead_somewhere() -> None:

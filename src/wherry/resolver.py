@@ -87,7 +87,7 @@ class DoHResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of `host`, IPv6 before IPv4 where both are asked for.
+        """The addresses of `host`, each with `port`; IPv6 first where `family` is both.
 
         Raises:
             OSError: The name has none, or the server did not say.
@@ -118,8 +118,8 @@ class DoHResolver(AbstractResolver):
         raise OSError(None, f"{host} has no address")
 
     async def https_records(self, host: str, port: int = 443) -> list[HttpsRecord]:
-        """What DNS says of the https origin at `host`: protocols, ports and other names for it, the
-        one to try first in front.
+        """What DNS says of the https origin at `host` and `port`: protocols, ports and other names,
+        the one to try first in front.
 
         Aliases (RFC 9460 2.4.2) are followed, eight at most.  A target "" is the name that was
         asked for last, `host` where no alias led on.  No record is no error.

@@ -36,7 +36,7 @@ JSONDecoder = Callable[[str], Any]
 
 
 class HttpVersion(NamedTuple):
-    """A protocol version, as in ``HTTP/1.1``."""
+    """A protocol version: `major` and `minor`, as in ``HTTP/1.1``."""
 
     major: int
     minor: int
@@ -61,7 +61,7 @@ class ConnectionKey(NamedTuple):
 
 
 class ETag(NamedTuple):
-    """An entity tag (RFC 9110 8.8.3)."""
+    """An entity tag (RFC 9110 8.8.3): its `value` without quotes, and whether it `is_weak`."""
 
     value: str
     is_weak: bool = False

@@ -93,7 +93,7 @@ def _parameter(name: str, value: str, plain: bool, charset: str) -> str:
 
 
 def parse_content_disposition(header: str | None) -> tuple[str | None, dict[str, str]]:
-    """Take a Content-Disposition value apart.
+    """Take the value of a Content-Disposition `header` apart.
 
     Returns:
         The type in lower case and the parameters; (None, {}) for what cannot be understood.

@@ -421,7 +421,7 @@ class ClientSession:
     def get(
         self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Unpack[_WithData]
     ) -> _RequestContextManager:
-        """Make a GET request."""
+        """Make a GET request; see `request` for the arguments."""
         if not allow_redirects:
             cast("_RequestOptions", kwargs)["allow_redirects"] = False
         return _RequestContextManager(self._request("GET", url, **kwargs))
@@ -429,7 +429,7 @@ class ClientSession:
     def options(
         self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Unpack[_WithData]
     ) -> _RequestContextManager:
-        """Make an OPTIONS request."""
+        """Make an OPTIONS request; see `request` for the arguments."""
         return _RequestContextManager(
             self._request("OPTIONS", url, allow_redirects=allow_redirects, **kwargs)
         )
@@ -437,7 +437,7 @@ class ClientSession:
     def head(
         self, url: StrOrURL, *, allow_redirects: bool = False, **kwargs: Unpack[_WithData]
     ) -> _RequestContextManager:
-        """Make a HEAD request; redirects are not followed by default."""
+        """Make a HEAD request, without redirects by default; see `request` for the arguments."""
         return _RequestContextManager(
             self._request("HEAD", url, allow_redirects=allow_redirects, **kwargs)
         )
@@ -445,23 +445,23 @@ class ClientSession:
     def post(
         self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[_WithRedirects]
     ) -> _RequestContextManager:
-        """Make a POST request."""
+        """Make a POST request; see `request` for the arguments."""
         return _RequestContextManager(self._request("POST", url, data=data, **kwargs))
 
     def put(
         self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[_WithRedirects]
     ) -> _RequestContextManager:
-        """Make a PUT request."""
+        """Make a PUT request; see `request` for the arguments."""
         return _RequestContextManager(self._request("PUT", url, data=data, **kwargs))
 
     def patch(
         self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[_WithRedirects]
     ) -> _RequestContextManager:
-        """Make a PATCH request."""
+        """Make a PATCH request; see `request` for the arguments."""
         return _RequestContextManager(self._request("PATCH", url, data=data, **kwargs))
 
     def delete(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> _RequestContextManager:
-        """Make a DELETE request."""
+        """Make a DELETE request; see `request` for the arguments."""
         return _RequestContextManager(self._request("DELETE", url, **kwargs))
 
     def events(self, url: StrOrURL, **kwargs: Unpack[_EventOptions]) -> EventSource:

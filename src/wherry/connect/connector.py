@@ -273,7 +273,7 @@ class TCPConnector(BaseConnector):
         return self._names.hosts
 
     def clear_dns_cache(self, host: str | None = None, port: int | None = None) -> None:
-        """Forget one host and port, or all.
+        """Forget `host` and `port`, or all.
 
         Raises:
             ValueError: Only one of them is given.

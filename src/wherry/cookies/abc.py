@@ -117,14 +117,14 @@ class AbstractCookieJar(Sized, Iterable["Morsel[str]"]):
 
     @abstractmethod
     def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
-        """Take cookies, as if a response from `response_url` had set them."""
+        """Take `cookies`, as if a response from `response_url` had set them."""
 
     @abstractmethod
     def filter_cookies(self, request_url: URL) -> BaseCookie[str]:
         """The cookies to send with a request for `request_url`."""
 
     def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
-        """Take the cookies of a response's Set-Cookie fields."""
+        """Take the cookies of the Set-Cookie `headers` that a response from `response_url` had."""
         if headers and (cookies := set_cookie_pairs(headers)):
             self.update_cookies(cookies, response_url)
 

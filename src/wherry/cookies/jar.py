@@ -335,7 +335,7 @@ class CookieJar(AbstractCookieJar):
                 )
 
     def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
-        """Take the cookies of a response's Set-Cookie fields."""
+        """Take the cookies of the Set-Cookie `headers` that a response from `response_url` had."""
         self.store(headers, response_url)
 
     def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
@@ -440,14 +440,14 @@ class CookieJar(AbstractCookieJar):
     # --- files ------------------------------------------------------------------------------------
 
     def save(self, file_path: str | PathLike[str]) -> None:
-        """Write the cookies to a JSON file that only the user may read (mode 0600)."""
+        """Write the cookies to `file_path`, as JSON that only the user may read (mode 0600)."""
         self._expire()
         from wherry.cookies import storage
 
         storage.write(file_path, storage.to_json(self._index.by_age()))
 
     def load(self, file_path: str | PathLike[str]) -> None:
-        """Replace the cookies by those of a file that `save`, or aiohttp's jar, wrote as JSON.
+        """Replace the cookies by those in `file_path`, JSON that `save` or aiohttp's jar wrote.
 
         Raises:
             ValueError: The file is something else (pickles are never read); the jar is unchanged
@@ -458,14 +458,14 @@ class CookieJar(AbstractCookieJar):
         self._replace(storage.from_json(storage.read(file_path)))
 
     def save_cookies_txt(self, file_path: str | PathLike[str]) -> None:
-        """Write the cookies to a Netscape cookies.txt, which curl and wget read (mode 0600)."""
+        """Write the cookies to `file_path`, a Netscape cookies.txt, which curl and wget read."""
         self._expire()
         from wherry.cookies import storage
 
         storage.write(file_path, storage.to_netscape(self._index.by_age()))
 
     def load_cookies_txt(self, file_path: str | PathLike[str]) -> None:
-        """Replace the cookies by those of a Netscape cookies.txt.
+        """Replace the cookies by those of `file_path`, a Netscape cookies.txt.
 
         A line that is none of that format is named in a warning; the others count.
 

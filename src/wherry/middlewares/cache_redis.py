@@ -168,11 +168,11 @@ class RedisCacheStorage:
         return [unpack(*value.split(b"\n", 1)) for value in values]
 
     async def save(self, key: str, stored: StoredResponse) -> None:
-        """Keep a response; it takes the place of the one of the same `variant`."""
+        """Keep `stored` under `key`, in place of the response of the same `variant`."""
         await self._save(key, stored, "")
 
     async def save_if_current(self, key: str, stored: StoredResponse) -> None:
-        """Keep it unless some program dropped `key` after the response was asked for."""
+        """Keep `stored` unless some program dropped `key` after the response was asked for."""
         if self._ahead is None:
             await self.load(key)
         assert self._ahead is not None

@@ -50,7 +50,7 @@ class CacheStorage(Protocol):
         """All responses that are kept under `key`."""
 
     async def save(self, key: str, stored: StoredResponse) -> None:
-        """Keep a response; it takes the place of the one of the same `variant`."""
+        """Keep `stored` under `key`, in place of the response of the same `variant`."""
 
     async def drop(self, key: str) -> None:
         """Forget all responses under `key`."""
@@ -86,12 +86,12 @@ class MemoryCacheStorage:
             return list(found)
 
     async def save(self, key: str, stored: StoredResponse) -> None:
-        """Keep a response; it takes the place of the one of the same `variant`."""
+        """Keep `stored` under `key`, in place of the response of the same `variant`."""
         with self._lock:
             self._save(key, stored)
 
     async def save_if_current(self, key: str, stored: StoredResponse) -> None:
-        """The same, unless `key` was dropped after the response was asked for."""
+        """As `save`, unless `key` was dropped after the response was asked for."""
         with self._lock:
             if stored.asked_at > self._dropped.get(key, self._all_dropped):
                 self._save(key, stored)
@@ -201,11 +201,11 @@ class SQLiteCacheStorage:
         return await self._run(job)
 
     async def save(self, key: str, stored: StoredResponse) -> None:
-        """Keep a response; it takes the place of the one of the same `variant`."""
+        """Keep `stored` under `key`, in place of the response of the same `variant`."""
         await self._save(key, stored, only_if_current=False)
 
     async def save_if_current(self, key: str, stored: StoredResponse) -> None:
-        """Keep it unless some program dropped `key` after the response was asked for."""
+        """Keep `stored` unless some program dropped `key` after the response was asked for."""
         await self._save(key, stored, only_if_current=True)
 
     async def _save(self, key: str, stored: StoredResponse, *, only_if_current: bool) -> None:

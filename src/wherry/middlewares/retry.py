@@ -83,7 +83,7 @@ class RetryBudget:
         self._tokens: dict[URL | str, float] = {}
 
     def deposit(self, origin: URL | str) -> None:
-        """Count a first try."""
+        """Count a first try at `origin`."""
         tokens = self._tokens.get(origin)
         if tokens is not None:
             tokens += self.ratio
@@ -93,7 +93,7 @@ class RetryBudget:
                 self._tokens[origin] = tokens
 
     def withdraw(self, origin: URL | str) -> bool:
-        """Take a token for a retry, if there is one."""
+        """Take a token for a retry at `origin`, if there is one."""
         tokens = self._tokens.get(origin, self.capacity)
         if tokens < 1:
             return False

@@ -186,7 +186,7 @@ def _unquoted(text: str) -> str:
 
 
 def hmac_sha256(secret: bytes) -> Signer:
-    """A signer with a shared secret (RFC 9421 3.3.3)."""
+    """A signer with a shared `secret` (RFC 9421 3.3.3)."""
     return lambda data: hmac.digest(secret, data, "sha256")
 
 

@@ -12,7 +12,7 @@ from wherry.rest.models import decode, encode, told_of
 
 
 def dumps(value: Any) -> str:
-    """JSON, of dataclasses and models too."""
+    """`value` as JSON, of dataclasses and models too."""
     return json.dumps(value, default=encode)
 
 

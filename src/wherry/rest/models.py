@@ -120,7 +120,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any, model: Any) -> Any:
-    """Make a `model` out of decoded JSON.
+    """Make a `model` out of `value`, decoded JSON.
 
     Dataclasses (generic ones too), TypedDicts, named tuples, lists, dicts with keys of any simple
     type, tuples, optional and union types, literals, enums, times, UUIDs, decimals, bytes (base64),

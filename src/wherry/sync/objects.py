@@ -86,53 +86,6 @@ class Stream(Held[wherry.StreamReader]):
     def __iter__(self) -> Iterator[bytes]:
         return Pieces(aiter(self._inner))
 
-    def feed_eof(self) -> None:
-        """The framing has ended: nothing follows."""
-        return call(self._inner.feed_eof)
-
-    def begin_http_chunk_receiving(self) -> None:
-        """An HTTP/1.1 chunk begins.
-
-        Raises:
-            RuntimeError: Data came before the first chunk.
-        """
-        return call(self._inner.begin_http_chunk_receiving)
-
-    def end_http_chunk_receiving(self) -> None:
-        """An HTTP/1.1 chunk ended; `readchunk` tells where.
-
-        Raises:
-            RuntimeError: No chunk had begun.
-        """
-        return call(self._inner.end_http_chunk_receiving)
-
-    def chunk_ended(self) -> None:
-        """An HTTP/1.1 chunk ended, said by a connection that does not tell where chunks begin."""
-        return call(self._inner.chunk_ended)
-
-    def lend(self, data: memoryview, stop: bool) -> bool:
-        """Take in a piece that stays where it is; False if nobody waits for it, or it must be
-        decoded or kept.
-
-        Args:
-            data: The piece; `keep_lent` must be called before it is changed or anything else is
-                fed.
-            stop: Pause the connection until the reader has taken from it.
-        """
-        return call(self._inner.lend, data, stop)
-
-    def keep_lent(self) -> bool:
-        """Copy what was lent and not read; whether there was anything."""
-        return call(self._inner.keep_lent)
-
-    def on_eof(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when the last byte has arrived, at once if it has."""
-        return call(self._inner.on_eof, callback)
-
-    def wait_eof(self) -> None:
-        """Wait until the last byte has arrived; somebody else must read when the body is large."""
-        return wait_for(self._inner.wait_eof())
-
     @property
     def total_bytes(self) -> int:
         """How many bytes of the body there were so far, after decoding."""
@@ -515,7 +468,7 @@ class WebSocket(Held[wherry.ClientWebSocketResponse]):
         return self._inner.compress
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the transport knows under `name`, as of `asyncio.BaseTransport.get_extra_info`."""
+        """What the transport knows under `name` (as asyncio's `get_extra_info`), else `default`."""
         return call(self._inner.get_extra_info, name, default)
 
     def exception(self) -> BaseException | None:
@@ -523,11 +476,11 @@ class WebSocket(Held[wherry.ClientWebSocketResponse]):
         return call(self._inner.exception)
 
     def ping(self, message: bytes = b"") -> None:
-        """Send a ping of at most 125 bytes."""
+        """Send a ping; `message` has at most 125 bytes."""
         return wait_for(self._inner.ping(message))
 
     def pong(self, message: bytes = b"") -> None:
-        """Send a pong of at most 125 bytes."""
+        """Send a pong; `message` has at most 125 bytes."""
         return wait_for(self._inner.pong(message))
 
     def send_frame(self, message: bytes, opcode: WSMsgType, compress: int | None = None) -> None:
@@ -575,13 +528,13 @@ class WebSocket(Held[wherry.ClientWebSocketResponse]):
     def send_json(
         self, data: Any, compress: int | None = None, *, dumps: JSONEncoder = json_module.dumps
     ) -> None:
-        """Send `data` as JSON in a text message."""
+        """Send `data` as JSON by `dumps`, in a text message; `compress` as for `send_str`."""
         return wait_for(self._inner.send_json(data, compress, dumps=dumps))
 
     def send_json_bytes(
         self, data: Any, compress: int | None = None, *, dumps: JSONBytesEncoder
     ) -> None:
-        """Send `data` as JSON in a binary message; for encoders that give bytes."""
+        """Send `data` as JSON by `dumps`, in a binary message; `compress` as for `send_str`."""
         return wait_for(self._inner.send_json_bytes(data, compress, dumps=dumps))
 
     def receive(self, timeout: float | None = None) -> Message:
@@ -601,7 +554,7 @@ class WebSocket(Held[wherry.ClientWebSocketResponse]):
         return wait_for(self._inner.receive(timeout))
 
     def receive_str(self, *, timeout: float | None = None) -> Any:
-        """The text of the next message; bytes with `decode_text=False`.
+        """The text of the next message, bytes with `decode_text=False`; `timeout` as for `receive`.
 
         Raises:
             WSMessageTypeError: The next message is not TEXT.
@@ -609,7 +562,7 @@ class WebSocket(Held[wherry.ClientWebSocketResponse]):
         return wait_for(self._inner.receive_str(timeout=timeout))
 
     def receive_bytes(self, *, timeout: float | None = None) -> bytes:
-        """The bytes of the next message.
+        """The bytes of the next message; `timeout` as for `receive`.
 
         Raises:
             WSMessageTypeError: The next message is not BINARY.
@@ -619,7 +572,7 @@ class WebSocket(Held[wherry.ClientWebSocketResponse]):
     def receive_json(
         self, *, loads: JSONDecoder = json_module.loads, timeout: float | None = None
     ) -> Any:
-        """The next message, which is TEXT, as JSON.
+        """The next message, which is TEXT, as JSON that `loads` reads; `timeout` as for `receive`.
 
         Raises:
             WSMessageTypeError: The next message is not TEXT.
@@ -818,7 +771,7 @@ class Session(HeldSession):
         stream: bool = False,
         **kwargs: Unpack[_WithData],
     ) -> Response:
-        """Make a GET request."""
+        """Make a GET request; see `request` for the arguments."""
         return Response(
             self._fetch(self._inner.get(url, allow_redirects=allow_redirects, **kwargs), stream),
             not stream,
@@ -832,7 +785,7 @@ class Session(HeldSession):
         stream: bool = False,
         **kwargs: Unpack[_WithData],
     ) -> Response:
-        """Make an OPTIONS request."""
+        """Make an OPTIONS request; see `request` for the arguments."""
         return Response(
             self._fetch(
                 self._inner.options(url, allow_redirects=allow_redirects, **kwargs), stream
@@ -848,7 +801,7 @@ class Session(HeldSession):
         stream: bool = False,
         **kwargs: Unpack[_WithData],
     ) -> Response:
-        """Make a HEAD request; redirects are not followed by default."""
+        """Make a HEAD request, without redirects by default; see `request` for the arguments."""
         return Response(
             self._fetch(self._inner.head(url, allow_redirects=allow_redirects, **kwargs), stream),
             not stream,
@@ -862,7 +815,7 @@ class Session(HeldSession):
         stream: bool = False,
         **kwargs: Unpack[_WithRedirects],
     ) -> Response:
-        """Make a POST request."""
+        """Make a POST request; see `request` for the arguments."""
         return Response(self._fetch(self._inner.post(url, data=data, **kwargs), stream), not stream)
 
     def put(
@@ -873,7 +826,7 @@ class Session(HeldSession):
         stream: bool = False,
         **kwargs: Unpack[_WithRedirects],
     ) -> Response:
-        """Make a PUT request."""
+        """Make a PUT request; see `request` for the arguments."""
         return Response(self._fetch(self._inner.put(url, data=data, **kwargs), stream), not stream)
 
     def patch(
@@ -884,7 +837,7 @@ class Session(HeldSession):
         stream: bool = False,
         **kwargs: Unpack[_WithRedirects],
     ) -> Response:
-        """Make a PATCH request."""
+        """Make a PATCH request; see `request` for the arguments."""
         return Response(
             self._fetch(self._inner.patch(url, data=data, **kwargs), stream), not stream
         )
@@ -892,7 +845,7 @@ class Session(HeldSession):
     def delete(
         self, url: StrOrURL, *, stream: bool = False, **kwargs: Unpack[_RequestOptions]
     ) -> Response:
-        """Make a DELETE request."""
+        """Make a DELETE request; see `request` for the arguments."""
         return Response(self._fetch(self._inner.delete(url, **kwargs), stream), not stream)
 
     def events(self, url: StrOrURL, **kwargs: Unpack[_EventOptions]) -> EventSource:
@@ -1128,7 +1081,7 @@ def get(
     stream: bool = False,
     **kwargs: Unpack[_WithData],
 ) -> Response:
-    """Make a GET request."""
+    """Make a GET request; see `request` for the arguments."""
     response = fetch_once("GET", url, stream, dict(allow_redirects=allow_redirects, **kwargs))
     return Response(response, not stream)
 
@@ -1140,7 +1093,7 @@ def options(
     stream: bool = False,
     **kwargs: Unpack[_WithData],
 ) -> Response:
-    """Make an OPTIONS request."""
+    """Make an OPTIONS request; see `request` for the arguments."""
     response = fetch_once("OPTIONS", url, stream, dict(allow_redirects=allow_redirects, **kwargs))
     return Response(response, not stream)
 
@@ -1152,7 +1105,7 @@ def head(
     stream: bool = False,
     **kwargs: Unpack[_WithData],
 ) -> Response:
-    """Make a HEAD request; redirects are not followed by default."""
+    """Make a HEAD request, without redirects by default; see `request` for the arguments."""
     response = fetch_once("HEAD", url, stream, dict(allow_redirects=allow_redirects, **kwargs))
     return Response(response, not stream)
 
@@ -1160,7 +1113,7 @@ def head(
 def post(
     url: StrOrURL, *, data: Any = None, stream: bool = False, **kwargs: Unpack[_WithRedirects]
 ) -> Response:
-    """Make a POST request."""
+    """Make a POST request; see `request` for the arguments."""
     response = fetch_once("POST", url, stream, dict(data=data, **kwargs))
     return Response(response, not stream)
 
@@ -1168,7 +1121,7 @@ def post(
 def put(
     url: StrOrURL, *, data: Any = None, stream: bool = False, **kwargs: Unpack[_WithRedirects]
 ) -> Response:
-    """Make a PUT request."""
+    """Make a PUT request; see `request` for the arguments."""
     response = fetch_once("PUT", url, stream, dict(data=data, **kwargs))
     return Response(response, not stream)
 
@@ -1176,12 +1129,12 @@ def put(
 def patch(
     url: StrOrURL, *, data: Any = None, stream: bool = False, **kwargs: Unpack[_WithRedirects]
 ) -> Response:
-    """Make a PATCH request."""
+    """Make a PATCH request; see `request` for the arguments."""
     response = fetch_once("PATCH", url, stream, dict(data=data, **kwargs))
     return Response(response, not stream)
 
 
 def delete(url: StrOrURL, *, stream: bool = False, **kwargs: Unpack[_RequestOptions]) -> Response:
-    """Make a DELETE request."""
+    """Make a DELETE request; see `request` for the arguments."""
     response = fetch_once("DELETE", url, stream, dict(**kwargs))
     return Response(response, not stream)

@@ -156,7 +156,7 @@ class Reply:
         self.body: bytes | Iterable[bytes] | AsyncIterable[bytes] = b"" if body is None else body
 
     async def send(self, exchange: InProcessExchange) -> None:
-        """Give it to an exchange."""
+        """Give it to `exchange`."""
         if self.exception is not None:
             raise self.exception
         body = self.body
@@ -223,7 +223,7 @@ class MockRoute:
         return self._times is not None and len(self.calls) >= self._times
 
     def matches(self, method: str, url: URL) -> bool:
-        """Whether it is for this request."""
+        """Whether it is for a request of `method` to `url`."""
         if self.method not in ("*", method):
             return False
         if isinstance(self.pattern, re.Pattern):

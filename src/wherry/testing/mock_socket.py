@@ -52,7 +52,7 @@ class MockWebSocket:
         return json.loads(await self.receive())
 
     async def send(self, data: Any) -> None:
-        """Send text (str), bytes, or any other value as JSON."""
+        """Send `data`: text (str), bytes, or any other value as JSON."""
         if isinstance(data, (bytes, bytearray, memoryview)):
             await self._socket.send({"type": "websocket.send", "bytes": bytes(data)})
         else:
@@ -60,7 +60,7 @@ class MockWebSocket:
             await self._socket.send({"type": "websocket.send", "text": text})
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close it, and wait for the program's answer."""
+        """Close it with `code` and `reason`, and wait for the program's answer."""
         await self._socket.send({"type": "websocket.close", "code": code, "reason": reason})
         while not self._ended:
             try:

@@ -73,7 +73,7 @@ class LocalServer:
         self.clients: set[tuple[str, int]] = set()
 
     def url(self, path: str = "/", *, scheme: str | None = None) -> str:
-        """A URL of the server; the scheme is http or https unless it is given (ws, wss)."""
+        """A URL of the server with this `path`; `scheme` may be given (ws, wss)."""
         return f"{scheme or ('https' if self._tls else 'http')}://127.0.0.1:{self.port}{path}"
 
     @property

@@ -227,7 +227,7 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
         return data.decode(encoding or self.get_charset("utf-8"))
 
     async def json(self, *, encoding: str | None = None) -> Any:
-        """All of the part as JSON; None if it is empty."""
+        """All of the part as JSON, None if it is empty; None for `encoding` finds it."""
         data = await self.read(decode=True)
         text = data.decode(encoding or self.get_charset(json.detect_encoding(data)))
         try:
@@ -236,7 +236,7 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
             raise NestedTooDeeply from None
 
     async def form(self, *, encoding: str | None = None) -> list[tuple[str, str]]:
-        """All of the part as urlencoded fields.
+        """All of the part as urlencoded fields; None for `encoding` finds it.
 
         Raises:
             ValueError: It is no text in that encoding.
@@ -262,7 +262,7 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
             yield data
 
     def decode(self, data: bytes) -> bytes:
-        """Undo the part's encodings on all of its bytes.
+        """Undo the part's encodings on `data`, all of its bytes.
 
         Raises:
             RuntimeError: An encoding is unknown.
@@ -273,7 +273,7 @@ class BodyPartReader(metaclass=ABCMeta):  # noqa: B024  (what is like it registe
         )
 
     async def decode_iter(self, data: bytes) -> AsyncIterator[bytes]:
-        """Undo the part's encodings on all of its bytes, step by step."""
+        """Undo the part's encodings on `data`, all of its bytes, step by step."""
         steps = undo_steps(self.headers, is_form_data=self._is_form_data)
         if steps is None:
             yield data

@@ -117,7 +117,7 @@ class MultipartWriter(Payload):
         return not self._consumed and all(part.replayable for part, _, _ in self._parts)
 
     def append(self, obj: Any, headers: Mapping[str, str] | None = None) -> Payload:
-        """Add a part for anything that can be a body.
+        """Add a part for `obj`, anything that can be a body, with `headers` of its own.
 
         Raises:
             TypeError: Nothing is registered for its type.
@@ -133,7 +133,7 @@ class MultipartWriter(Payload):
         return self.append_payload(payload)
 
     def append_payload(self, payload: Payload) -> Payload:
-        """Add a part.
+        """Add `payload` as a part.
 
         Its Content-Encoding (gzip, deflate) and Content-Transfer-Encoding (base64,
         quoted-printable) fields say how it is encoded on the way.
@@ -167,7 +167,7 @@ class MultipartWriter(Payload):
         return payload
 
     def append_json(self, obj: Any, headers: Mapping[str, str] | None = None) -> Payload:
-        """Add a part of JSON."""
+        """Add a part of JSON: `obj`, with `headers` of its own."""
         return self.append_payload(JsonPayload(obj, headers=headers))
 
     def append_form(
@@ -175,7 +175,7 @@ class MultipartWriter(Payload):
         obj: Sequence[tuple[str, str]] | Mapping[str, str],
         headers: Mapping[str, str] | None = None,
     ) -> Payload:
-        """Add a part of urlencoded fields."""
+        """Add a part of urlencoded fields: `obj`, with `headers` of its own."""
         if isinstance(obj, Mapping):
             obj = list(obj.items())
         return self.append_payload(

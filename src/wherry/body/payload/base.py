@@ -191,18 +191,29 @@ class Payload(ABC):
     def set_content_disposition(
         self, disptype: str, quote_fields: bool = True, _charset: str = "utf-8", **params: Any
     ) -> None:
-        """Set the body's Content-Disposition field."""
+        """Set the body's Content-Disposition field.
+
+        Args:
+            disptype: The type: "attachment", "form-data".
+            quote_fields: Whether values are percent-encoded.
+            **params: Its parameters, as ``filename="a.txt"``.
+        """
         self.headers["Content-Disposition"] = content_disposition_header(
             disptype, quote_fields=quote_fields, _charset=_charset, **params
         )
 
     @abstractmethod
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The body as text."""
+        """The body as text.
+
+        Args:
+            encoding: How its bytes are read.
+            errors: As for `bytes.decode`.
+        """
 
     @abstractmethod
     async def write(self, writer: Any) -> None:
-        """Write the whole body, from its beginning each time.
+        """Write the whole body to `writer`, from its beginning each time.
 
         Raises:
             ClientPayloadError: It was consumed before.
@@ -222,7 +233,12 @@ class Payload(ABC):
             await self.write(_Clipped(writer, content_length))
 
     async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        """The body as bytes; what can be read only once is kept, and can be written afterwards."""
+        """The body as bytes; what can be read only once is kept, and can be written afterwards.
+
+        Args:
+            encoding: How a text becomes bytes.
+            errors: As for `str.encode`.
+        """
         actual = self._encoding or encoding
         return self.decode(actual, errors).encode(actual)
 
@@ -353,7 +369,7 @@ def register_payload(
 
 
 class payload_type:  # noqa: N801  (the public API's name)
-    """Class decorator: the payload stands for objects of `type`."""
+    """Class decorator: the payload is for objects of `type`; `order` says who is asked first."""
 
     def __init__(self, type: Any, *, order: Order = Order.normal) -> None:  # noqa: A002
         self.type = type

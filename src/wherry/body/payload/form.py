@@ -163,7 +163,7 @@ class FormData:
         self._fields.append((disposition, headers, content))
 
     def add_fields(self, *fields: Any) -> None:
-        """Add files, (name, value) pairs, or multidicts of them.
+        """Add `fields`: files, (name, value) pairs, or multidicts of them.
 
         Raises:
             TypeError: It is none of these.

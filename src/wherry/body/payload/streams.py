@@ -108,7 +108,7 @@ class Written:
 
 
 class streamer:  # noqa: N801  (the public API's name)
-    """Decorator: ``async def body(writer, ...)`` writes a body; deprecated, use an async
+    """Decorator: `coro`, ``async def body(writer, ...)``, writes a body; deprecated: use an async
     generator.
     """
 

@@ -47,7 +47,10 @@ _OWN_FIELDS: Final = frozenset(
 class DownloadResult(NamedTuple):
     """What a download has made.
 
-    `resumed_from` is how many bytes were there already: all of them, if the file was.
+    Attributes:
+        path: The file.
+        size: Its bytes.
+        resumed_from: How many bytes were there already: all of them, if the file was.
     """
 
     path: Path

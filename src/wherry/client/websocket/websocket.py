@@ -137,7 +137,7 @@ class ClientWebSocketResponse:
         return self._client_notakeover
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the transport knows under `name`, as of `asyncio.BaseTransport.get_extra_info`."""
+        """What the transport knows under `name` (as asyncio's `get_extra_info`), else `default`."""
         return self._channel.get_extra_info(name, default)
 
     def exception(self) -> BaseException | None:
@@ -147,11 +147,11 @@ class ClientWebSocketResponse:
     # --- sending ----------------------------------------------------------------------------------
 
     async def ping(self, message: bytes = b"") -> None:
-        """Send a ping of at most 125 bytes."""
+        """Send a ping; `message` has at most 125 bytes."""
         await self.send_frame(message, WSMsgType.PING)
 
     async def pong(self, message: bytes = b"") -> None:
-        """Send a pong of at most 125 bytes."""
+        """Send a pong; `message` has at most 125 bytes."""
         await self.send_frame(message, WSMsgType.PONG)
 
     async def send_frame(
@@ -242,13 +242,13 @@ class ClientWebSocketResponse:
     async def send_json(
         self, data: Any, compress: int | None = None, *, dumps: JSONEncoder = json_module.dumps
     ) -> None:
-        """Send `data` as JSON in a text message."""
+        """Send `data` as JSON by `dumps`, in a text message; `compress` as for `send_str`."""
         await self.send_str(dumps(data), compress=compress)
 
     async def send_json_bytes(
         self, data: Any, compress: int | None = None, *, dumps: JSONBytesEncoder
     ) -> None:
-        """Send `data` as JSON in a binary message; for encoders that give bytes."""
+        """Send `data` as JSON by `dumps`, in a binary message; `compress` as for `send_str`."""
         await self.send_bytes(dumps(data), compress=compress)
 
     # --- receiving --------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ class ClientWebSocketResponse:
         return message
 
     async def receive_str(self, *, timeout: float | None = None) -> Any:
-        """The text of the next message; bytes with `decode_text=False`.
+        """The text of the next message, bytes with `decode_text=False`; `timeout` as for `receive`.
 
         Raises:
             WSMessageTypeError: The next message is not TEXT.
@@ -323,7 +323,7 @@ class ClientWebSocketResponse:
         return message[1]
 
     async def receive_bytes(self, *, timeout: float | None = None) -> bytes:
-        """The bytes of the next message.
+        """The bytes of the next message; `timeout` as for `receive`.
 
         Raises:
             WSMessageTypeError: The next message is not BINARY.
@@ -339,7 +339,7 @@ class ClientWebSocketResponse:
     async def receive_json(
         self, *, loads: JSONDecoder = json_module.loads, timeout: float | None = None
     ) -> Any:
-        """The next message, which is TEXT, as JSON.
+        """The next message, which is TEXT, as JSON that `loads` reads; `timeout` as for `receive`.
 
         Raises:
             WSMessageTypeError: The next message is not TEXT.

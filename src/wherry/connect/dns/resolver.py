@@ -81,7 +81,7 @@ class ThreadedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of `host`, as the system gives them."""
+        """The addresses of `host`, of this `family`, as the system gives them; each with `port`."""
         try:
             rows = await self._ask(host, port, family, _CONFIGURED_FAMILIES)
         except socket.gaierror:
@@ -146,7 +146,7 @@ class AsyncResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of `host`, as the servers give them."""
+        """The addresses of `host`, of this `family`, as the servers give them; each with `port`."""
         if self._closed:
             raise OSError(None, "the resolver is closed")
         aiodns = await _load_aiodns(self._loop)

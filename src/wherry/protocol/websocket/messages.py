@@ -60,7 +60,7 @@ class WSMessage(NamedTuple):
     """What was received: `data` is str for TEXT, bytes for BINARY, PING and PONG, the code for
     CLOSE.
 
-    `extra` is the reason that came with CLOSE.
+    `type` is a `WSMsgType`, `extra` the reason that came with CLOSE.
     """
 
     type: WSMsgType
@@ -68,7 +68,7 @@ class WSMessage(NamedTuple):
     extra: str | None
 
     def json(self, *, loads: Callable[[Any], Any] = json.loads) -> Any:
-        """The data as JSON."""
+        """The data as JSON, by `loads`."""
         try:
             return loads(self.data)
         except RecursionError:
@@ -83,7 +83,7 @@ class WSMessageTextBytes(NamedTuple):
     extra: str | None
 
     def json(self, *, loads: Callable[[Any], Any] = json.loads) -> Any:
-        """The data as JSON."""
+        """The data as JSON, by `loads`."""
         try:
             return loads(self.data)
         except RecursionError:
