@@ -14,13 +14,14 @@ JSON = b'{"message": "Hello, World!", "count": 12345, "ok": 1}\n'
 _STATUSES = (204, 400, 401, 403, 404, 429, 500, 502, 503)
 
 # `/` tells what nginx saw, line by line; `/json` gives 54 bytes; `/files/` serves the directory
-# `files`.
+# `files`, `/listed/` too with an index.
 _LOCATIONS = """
     default_type text/plain;
     location = / {{ return 200 "$request_method $request_uri\\nhost $http_host\\nprotocol $server_protocol\\n\
 tls $ssl_protocol\\nresumed $ssl_session_reused\\nclient $ssl_client_s_dn\\nrequest $connection_requests\\n"; }}
     location = /json {{ default_type application/json; return 200 '{json}'; }}
     location /files/ {{ alias {files}/; gzip on; gzip_types text/plain; gzip_min_length 1; }}
+    location /listed/ {{ alias {files}/; autoindex on; }}
     location = /moved {{ return 302 /json; }}
 """
 
