@@ -46,7 +46,7 @@ from wherry.protocol.http1.exchange import (
     ended_early,
 )
 from wherry.protocol.http1.head_pattern import MOST_LINES, MatchedHead, match_head
-from wherry.protocol.http1.parser import UNREAD, ResponseParser, keep_alive_seconds
+from wherry.protocol.http1.parser import SURPLUS, UNREAD, WHOLE, ResponseParser, keep_alive_seconds
 from wherry.protocol.http1.read_pacing import READING, ReadPacer
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
@@ -332,7 +332,7 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
         error = response.feed(data)
         if error is not None:
             self._broken(error)
-        elif response.state.whole:
+        elif response.state is WHOLE or response.state is SURPLUS:
             self._message_ended(exchange)
 
     def eof_received(self) -> bool:
@@ -391,7 +391,8 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
         self.exchange = None
         exchange.state = END[exchange.state]
         persists = self._response.end()
-        self._pacer.resume()
+        if self._pacer.state is not READING:
+            self._pacer.resume()
         if HTTP1.on:
             exchange.log_complete()
         exchange.sink.feed_eof()

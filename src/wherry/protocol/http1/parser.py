@@ -182,42 +182,43 @@ class ResponseParser:
         Returns:
             Why nothing on this connection can be trusted any more; None where all is well.
         """
-        if self.state is COUNTED:
+        state = self.state
+        if state is COUNTED:
             left = self._counted.take(data)
-            if left <= 0 and self.exchange is not None:
-                self._move(END)
-                if left:
-                    self._move(MORE)
+            if left <= 0:
+                self._counted_body_ends(left)
             return None
-        if self.state is SWITCHED:
+        if state is SWITCHED:
             self.early += bytes(data)  # bounded: reading is paused
             return None
+        size = len(data)
         try:
-            self._parse(data)
-        except (BadHttpMessage, message_parser.HttpParserError) as exc:
-            if refusal := self._refusal(exc, data):
-                return refusal
-        if self.state.whole or self.state is SWITCHED or self.exchange is None:
-            return None
-        return self._goes_on(self.exchange, len(data))
-
-    def _parse(self, data: memoryview) -> None:
-        try:
-            if self.state is not UNREAD:
-                if len(data) > 1 and data[-1] in LINE_END:
-                    self._parse_but_last(data)
-                else:
-                    self._llhttp.feed_data(data)
-                return
-            data = self._from_beginning(data)
-            self._llhttp.feed_data(data)
+            if state is UNREAD:
+                data = self._from_beginning(data)
+                self._llhttp.feed_data(data)
+                if self.state is WHOLE and data[-1] in LINE_END and self._ends_before(data):
+                    self._move(MORE)
+            elif size > 1 and data[-1] in LINE_END:
+                self._parse_but_last(data)
+            else:
+                self._llhttp.feed_data(data)
         except message_parser.HttpParserUpgrade as switch:
             # Behind a whole message it is another one's, and so nobody's (RFC 9112 9.2).
             if self.state is SWITCHED:
                 self.early = bytes(data[switch.args[0] :])
-            return
-        if self.state is WHOLE and data[-1] in LINE_END and self._ends_before(data):
-            self._move(MORE)
+        except (BadHttpMessage, message_parser.HttpParserError) as exc:
+            if refusal := self._refusal(exc, data):
+                return refusal
+        exchange, state = self.exchange, self.state
+        if state is WHOLE or exchange is None or state is SURPLUS or state is SWITCHED:
+            return None
+        return self._goes_on(exchange, size)
+
+    def _counted_body_ends(self, left: int) -> None:
+        if self.exchange is not None:  # it was not given up with the last bytes
+            self._move(END)
+            if left:
+                self._move(MORE)
 
     def _from_beginning(self, data: memoryview) -> memoryview:
         """What is to be parsed of a read, while the message is UNREAD."""
@@ -364,7 +365,7 @@ class ResponseParser:
     # --- llhttp's callbacks -----------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        if self.state.whole:
+        if self.state is WHOLE:
             self._move(MORE)
         self._reason = b""
 
@@ -386,14 +387,23 @@ class ResponseParser:
             raise BadHttpMessage(limits.too_many())
 
     def on_headers_complete(self) -> None:
-        exchange = self.exchange
-        if self.state.whole:
+        exchange, state = self.exchange, self.state
+        if state is WHOLE or state is SURPLUS:
             self._move(MORE)
             return
         if exchange is None:
             return
-        head = self._head()
-        status = head.status
+        parser = self._llhttp
+        status = parser.get_status_code()
+        version = _VERSIONS.get(parser.get_http_version())
+        if version is None or status < 100 or (self._reason and _bad_reason(self._reason)):
+            raise self._odd_status_line()
+        head = ResponseHead(
+            status, self._reason.decode("utf-8", "surrogateescape"), version, tuple(self._fields)
+        )
+        self._fields = []
+        if (said := head.get(b"keep-alive")) is not None:
+            head.keep_alive = keep_alive_seconds(said)
         if 100 <= status < 200 and status != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM_RESPONSES:
@@ -417,50 +427,37 @@ class ResponseParser:
         self._fed = self._chunks = self._excess = 0
         exchange.head_arrived(head)
 
-    def _head(self) -> ResponseHead:
-        """The head that llhttp has read.
-
-        Raises:
-            BadHttpMessage: The status line is not HTTP/1's.
-        """
-        parser = self._llhttp
-        status = parser.get_status_code()
-        version = _VERSIONS.get(parser.get_http_version())
-        if version is None:
-            raise BadHttpMessage(f"the response is of version {parser.get_http_version()}")
+    def _odd_status_line(self) -> BadHttpMessage:
+        version, status = self._llhttp.get_http_version(), self._llhttp.get_status_code()
+        if version not in _VERSIONS:
+            return BadHttpMessage(f"the response is of version {version}")
         if status < 100:  # RFC 9110 15: there is no such class, and above 599 all count as 5xx
-            raise BadHttpMessage(f"the response's status is {status:03}")
-        if self._reason and _bad_reason(self._reason):
-            raise BadHttpMessage(
-                f"the reason phrase has a control character: {self._reason[:64]!r}"
-            )
-        head = ResponseHead(
-            status, self._reason.decode("utf-8", "surrogateescape"), version, tuple(self._fields)
-        )
-        self._fields = []
-        if (said := head.get(b"keep-alive")) is not None:
-            head.keep_alive = keep_alive_seconds(said)
-        return head
+            return BadHttpMessage(f"the response's status is {status:03}")
+        return BadHttpMessage(f"the reason phrase has a control character: {self._reason[:64]!r}")
 
     def on_body(self, data: bytes) -> None:
-        exchange = self.exchange
-        if self.state.whole:
+        exchange, state = self.exchange, self.state
+        if state is BODY or state is PARSED:
+            if exchange is not None:
+                self._fed += len(data)
+                exchange.sink.feed_data(data)
+        elif state is WHOLE or state is SURPLUS:
             self._move(MORE)
-        elif exchange is not None:
-            self._fed += len(data)
-            exchange.sink.feed_data(data)
+        else:
+            raise BadHttpMessage("an interim response has content (RFC 9110 15.2)")
 
     def on_chunk_complete(self) -> None:
-        exchange = self.exchange
-        if exchange is not None and not self.state.whole:
+        exchange, state = self.exchange, self.state
+        if exchange is not None and (state is BODY or state is PARSED):
             self._chunks += 1
             exchange.sink.chunk_ended()
 
     def on_message_complete(self) -> None:
-        exchange = self.exchange
-        if exchange is None or exchange.head is None or self.state.whole:
+        exchange, state = self.exchange, self.state
+        if exchange is None or not (state is BODY or state is PARSED):
             return  # an interim response, or the no-body message that ended with its head
         head = exchange.head
+        assert head is not None
         if self._fields:
             exchange.trailers = tuple(self._fields)
             self._fields = []
