@@ -309,6 +309,47 @@ async def test_where_udp_does_not_work_the_caller_sees_nothing(
         assert tcp.connections == 2
 
 
+async def test_early_data_that_nobody_answers_goes_by_tcp(
+    tcp: TcpServer,
+    certificate_files: CertificateFiles,
+    client_tls: ssl.SSLContext,
+    quic_has_time: None,
+) -> None:
+    """RFC 8470 4: early data may be sent twice; the caller sees nothing of it."""
+    pytest.importorskip("aioquic", reason="the HTTP/3 servers of the tests are made of aioquic")
+    from tests.servers.http3 import http3_server, response
+
+    connector = wherry.TCPConnector(
+        protocols=("h3", "http/1.1"), ssl=client_tls, limit=2, early_data=True
+    )
+    tickets: dict[bytes, Any] = {}
+    async with (
+        wherry.ClientSession(connector=connector) as session,
+        http3_server(
+            lambda peer, stream, _: peer.send(stream, response(b"quic")),
+            certificate_files,
+            tickets=tickets,
+        ) as quic,
+    ):
+        tcp.field = f'h3=":{quic.port}"'
+        assert await ask(session, tcp) == "tcp"
+
+        def end() -> bool:
+            (found,) = (c for c in connector.pool.all_connections() if c.version.major == 3)
+            found.close()
+            return bool(found._engine.took_early)
+
+        for early in (False, True):
+            assert await ask(session, tcp) == "quic"
+            assert end() is early
+        before = tcp.requests
+        quic.vanish()
+        assert await ask(session, tcp) == "tcp"
+        assert tcp.requests == before + 1
+        assert await ask(session, tcp) == "tcp"
+        assert not any(c.version.major == 3 for c in connector.pool.all_connections())
+
+
 async def test_an_alternative_with_another_certificate_is_not_used(
     session: Any, tcp: TcpServer
 ) -> None:

@@ -144,7 +144,12 @@ class Http3Server:
 
 @contextlib.asynccontextmanager
 async def http3_server(
-    script: Script, files: CertificateFiles, *, port: int = 0, **options: Any
+    script: Script,
+    files: CertificateFiles,
+    *,
+    port: int = 0,
+    tickets: dict[bytes, Any] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Http3Server]:
     """A server on a free port of 127.0.0.1.
 
@@ -152,6 +157,7 @@ async def http3_server(
         script: What to do about a request.
         files: Its certificate.
         port: Where to listen; 0 for anywhere.
+        tickets: Where sessions are kept that may be resumed; None for none.
         **options: For aioquic's QuicConfiguration.
     """
     server = Http3Server(script)
@@ -163,6 +169,10 @@ async def http3_server(
         port,
         configuration=configuration,
         create_protocol=lambda *args, **kwargs: Peer(*args, server=server, **kwargs),
+        session_ticket_fetcher=None if tickets is None else tickets.get,
+        session_ticket_handler=None
+        if tickets is None
+        else lambda ticket: tickets.update({ticket.ticket: ticket}),
     )
     server.port = server.quic._transport.get_extra_info("sockname")[1]
     try:

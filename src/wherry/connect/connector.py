@@ -82,7 +82,11 @@ class TCPConnector(BaseConnector):
         tls_resumption: Whether TLS sessions are resumed, which checks no certificate again (RFC
             8446 2.2).  None, the default: those of contexts that wherry made, for nobody else can
             change them.  True: those of SSLContexts of your own as well, which promises that their
-            certificates and authorities stay the same.  False: none.
+            certificates and authorities stay the same.  False: none.  Over HTTP/3 a context's
+            authorities are seen, and part of what a session is kept under.
+        early_data: Whether requests with a safe method and no body go out before the handshake is
+            over where an HTTP/3 session is resumed (0-RTT).  Whoever sees the network can send them
+            again, to be done twice: only for servers that take that into account (RFC 8470).
     """
 
     allowed_protocol_schema_set: frozenset[str] = HTTP_SCHEMES | {"tcp"}
@@ -117,6 +121,7 @@ class TCPConnector(BaseConnector):
         limits: Limits = DEFAULT_LIMITS,
         http2: FlowOptions | None = None,
         tls_resumption: bool | None = None,
+        early_data: bool = False,
     ) -> None:
         loop = loop or running_loop(type(self).__name__)
         if http2 is not None and not isinstance(http2, FlowOptions):
@@ -168,6 +173,7 @@ class TCPConnector(BaseConnector):
                 allow_address=allow_address,
                 http2=http2,
                 tls_resumption=tls_resumption,
+                early_data=early_data,
             ),
         )
         self._ssl = ssl_option

@@ -73,6 +73,7 @@ class DialSettings:
         tls_resumption: Which TLS sessions are resumed; see `SessionTable`.
         chooses_protocols: Whether the connector names the protocols to offer by ALPN, whatever a
             context offers.
+        early_data: Whether safe requests may go before QUIC's handshake is over.
 
     A connector that dials in a way of its own puts it in `overrides`, and its own look-up of hosts
     in `lookup`.
@@ -82,6 +83,7 @@ class DialSettings:
         "allow_address",
         "alternatives",
         "chooses_protocols",
+        "early_data",
         "family",
         "happy_eyeballs_delay",
         "http2",
@@ -114,6 +116,7 @@ class DialSettings:
         http2: FlowOptions | None = None,
         tls_resumption: bool | None = None,
         chooses_protocols: bool = False,
+        early_data: bool = False,
     ) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
         self.names: DNSCache | None = names
@@ -132,6 +135,7 @@ class DialSettings:
         self.lookup: Lookup | None = None
         self.sessions: SessionTable = SessionTable(tls_resumption)
         self.chooses_protocols: bool = chooses_protocols
+        self.early_data: bool = early_data
         # Where HTTP/3 is spoken, for connectors that learn it.
         self.alternatives: AltSvcStore | None = None
 

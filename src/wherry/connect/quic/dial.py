@@ -2,6 +2,11 @@
 
 Addresses race as TCP's do (RFC 8305): the next one is tried when the one before it has failed, or
 has been silent for the connector's `happy_eyeballs_delay`.
+
+A session is resumed (RFC 8446 2.2), which shows no certificate again, only under all that it was
+trusted under: the whole route, and what `ssl=` means at the moment, authorities included.  With
+`early_data` the connection is there at once then, and requests that may be replayed go along with
+the handshake.
 """
 
 from __future__ import annotations
@@ -11,16 +16,18 @@ import hmac
 import socket
 import ssl
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial_settings import DialSettings, server_name, timed_out
 from wherry.connect.happy_eyeballs import AddrInfoType, interleaved, reason, show
+from wherry.connect.quic import race
 from wherry.connect.quic.race import Heard, give_up
 from wherry.connect.quic.socket import QuicTransport, open_socket
 from wherry.connect.quic.trust import CannotCarry, trust_for
 from wherry.connect.route import Route
 from wherry.connect.tls.contexts import Fingerprint
+from wherry.connect.tls.sessions import SessionTable
 from wherry.errors import (
     ClientConnectorCertificateError,
     ClientConnectorError,
@@ -30,11 +37,60 @@ from wherry.errors import (
 )
 from wherry.protocol.debug_log import DIAL
 from wherry.protocol.http3.connection import Http3Connection
-from wherry.protocol.http3.quic_engine import QuicEnd, QuicEngine, QuicTrust
+from wherry.protocol.http3.early import EarlyStart
+from wherry.protocol.http3.quic_engine import QuicEnd, QuicEngine, QuicTrust, allows_early_data
 from wherry.types import ConnectionKey
 
 # RFC 8446 6.2.
 _NO_APPLICATION_PROTOCOL = 120
+# What an early handshake may take that has no time limit, in seconds.
+_EARLY_SECONDS = 30.0
+
+
+class _Tickets:
+    """Where the tickets of one route are, under what is trusted at this moment.
+
+    Args:
+        table: The connector's.
+        route: The whole way.
+        trust: What `ssl=` means now.
+    """
+
+    __slots__ = ("_key", "_table", "last", "trust")
+
+    def __init__(self, table: SessionTable, route: Route, trust: QuicTrust) -> None:
+        # A certificate that was told by its fingerprint is not seen when a session is resumed.
+        keeps = table.resumption is not False and not isinstance(route.ssl, Fingerprint)
+        self._table = table if keeps else None
+        self._key = "h3", route, trust
+        self.trust: QuicTrust = trust
+        # Used once, for all addresses that are tried.
+        self.last: _Kept | None = table.take_ticket(self._key) if keeps else None
+
+    def engine(self, name: str, address: Any, *, early: bool = False) -> QuicEngine:
+        """An engine that resumes the last session, if there is one."""
+
+        def keep(ticket: Any) -> None:
+            kept = _Kept(ticket, address, engine.round_trip)
+            if self._table is not None:
+                self._table.keep_ticket(self._key, kept)
+
+        last, keeps = self.last, None if self._table is None else keep
+        ticket = None if last is None else last.ticket
+        engine = QuicEngine(name, self.trust, ticket=ticket, early=early, keep_ticket=keeps)
+        return engine
+
+    def forget(self) -> None:
+        if self._table is not None:
+            self._table.forget_tickets(self._key)
+
+
+class _Kept(NamedTuple):
+    """A ticket, which address it came from, and how long an answer from there took, in seconds."""
+
+    ticket: Any
+    address: Any
+    round_trip: float
 
 
 class _Handshake:
@@ -132,9 +188,17 @@ async def connect_quic(
         said = f"this SSLContext cannot be used for HTTP/3: {exc}; allow h2 or http/1.1 for it"
         raise ClientConnectorSSLError(key, ssl.SSLError(0, said)) from exc
     ordered = interleaved(addresses, settings.interleave)
+    tickets = _Tickets(settings.sessions, route, trust)
+    if settings.early_data:
+        limit = connect_request.sock_connect or _EARLY_SECONDS
+        if heard is not None and tickets.last is not None:  # TCP would have its turn by then
+            limit = max(race.HEAD_START, 3 * tickets.last.round_trip)
+        early = _start_early(ordered, tickets, route, settings, key, limit)
+        if early is not None:
+            return early
     try:
         async with connect_request.time_limit():
-            made = await _first(ordered, trust, route, settings, key, heard or Heard())
+            made = await _first(ordered, tickets, route, settings, key, heard or Heard())
     except TimeoutError as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise
@@ -151,9 +215,44 @@ async def connect_quic(
     return connection
 
 
+def _start_early(
+    addresses: list[AddrInfoType],
+    tickets: _Tickets,
+    route: Route,
+    settings: DialSettings,
+    key: ConnectionKey,
+    seconds: float,
+) -> Http3Connection | None:
+    """A connection whose handshake has only begun; None where there can be none."""
+    last = tickets.last
+    if last is None or not allows_early_data(last.ticket):
+        return None
+    info = next((info for info in addresses if info[4] == last.address), None)
+    if info is None:
+        return None
+    loop = settings.loop
+    engine = tickets.engine(server_name(route), last.address, early=True)
+    attempt = _Handshake(loop, engine, info[4], key, Heard())
+    try:
+        transport = _open_transport(info, engine, attempt, settings, key)
+    except ClientConnectorError:
+        return None
+    engine.connect(info[4], loop.time())
+    if not engine.sends_early:
+        transport.abort()
+        return None
+    early = EarlyStart(seconds, lambda: _check(engine, route, key), tickets.forget)
+    connection = Http3Connection(loop, engine, transport, settings.limits, early)
+    connection.route = route
+    transport.receiver = connection
+    if DIAL.on:
+        DIAL.say("%s (UDP): resumes a session of QUIC, requests go along", show(info[4]))
+    return connection
+
+
 async def _first(
     addresses: list[AddrInfoType],
-    trust: QuicTrust,
+    tickets: _Tickets,
     route: Route,
     settings: DialSettings,
     key: ConnectionKey,
@@ -169,7 +268,7 @@ async def _first(
             if remaining:
                 running.add(
                     settings.loop.create_task(
-                        _handshake(remaining.pop(), trust, route, settings, key, heard)
+                        _handshake(remaining.pop(), tickets, route, settings, key, heard)
                     )
                 )
             delay = settings.happy_eyeballs_delay if remaining else None
@@ -222,33 +321,16 @@ def _worst(failures: list[BaseException]) -> BaseException:
 
 async def _handshake(
     info: AddrInfoType,
-    trust: QuicTrust,
+    tickets: _Tickets,
     route: Route,
     settings: DialSettings,
     key: ConnectionKey,
     heard: Heard,
 ) -> _Handshake:
-    loop = settings.loop
-    family, address = info[0], info[4]
-    engine = QuicEngine(server_name(route), trust)
+    loop, address = settings.loop, info[4]
+    engine = tickets.engine(server_name(route), address)
     attempt = _Handshake(loop, engine, address, key, heard)
-    try:
-        made = (
-            None
-            if settings.socket_factory is None
-            else settings.socket_factory((info[0], socket.SOCK_DGRAM, 0, "", address))
-        )
-        sock = open_socket(address, family, _local_address(family, settings), made)
-    except OSError as exc:
-        said = f"{show(address)} (UDP): {reason(exc)}"
-        raise ClientConnectorError(key, OSError(exc.errno, said)) from exc
-    try:
-        transport = QuicTransport(loop, sock, engine, attempt)
-    except NotImplementedError as exc:
-        sock.close()
-        said = "this event loop cannot watch UDP sockets (Windows' Proactor): use a selector loop"
-        raise ClientConnectorError(key, OSError(None, said)) from exc
-    attempt.transport = transport
+    attempt.transport = transport = _open_transport(info, engine, attempt, settings, key)
     try:
         engine.connect(address, loop.time())
         transport.flush()
@@ -264,6 +346,37 @@ async def _handshake(
         _farewell(engine, transport)
         raise
     return attempt
+
+
+def _open_transport(
+    info: AddrInfoType,
+    engine: QuicEngine,
+    receiver: _Handshake,
+    settings: DialSettings,
+    key: ConnectionKey,
+) -> QuicTransport:
+    """A socket that talks to one address.
+
+    Raises:
+        ClientConnectorError: There is no way there.
+    """
+    family, address = info[0], info[4]
+    try:
+        made = (
+            None
+            if settings.socket_factory is None
+            else settings.socket_factory((info[0], socket.SOCK_DGRAM, 0, "", address))
+        )
+        sock = open_socket(address, family, _local_address(family, settings), made)
+    except OSError as exc:
+        said = f"{show(address)} (UDP): {reason(exc)}"
+        raise ClientConnectorError(key, OSError(exc.errno, said)) from exc
+    try:
+        return QuicTransport(settings.loop, sock, engine, receiver)
+    except NotImplementedError as exc:
+        sock.close()
+        said = "this event loop cannot watch UDP sockets (Windows' Proactor): use a selector loop"
+        raise ClientConnectorError(key, OSError(None, said)) from exc
 
 
 def _farewell(engine: QuicEngine, transport: QuicTransport) -> None:

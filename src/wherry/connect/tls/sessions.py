@@ -18,6 +18,8 @@ from wherry.connect.tls.contexts import AlpnContext, alpn_names, context_for, of
 
 # Sessions that are kept; each may hold some 30 KiB of OpenSSL's memory.
 MAX_SESSIONS = 64
+# QUIC's tickets that are kept of one server; most give one or two with each handshake.
+MAX_TICKETS = 4
 # Seconds in which one session is taken up again and again before a newer one is asked for.
 SESSION_REUSE = 60.0
 # Types of records, and of a handshake's message (RFC 8446 B.1, B.3).
@@ -133,12 +135,13 @@ class SessionTable:
             context has cannot be seen, so only the program can promise that they stay the same.
     """
 
-    __slots__ = ("_alpn", "_known", "resumption")
+    __slots__ = ("_alpn", "_known", "_tickets", "resumption")
 
     def __init__(self, resumption: bool | None = None) -> None:
         self.resumption: bool | None = resumption
         self._known: dict[Hashable, Resumable] = {}
         self._alpn: dict[tuple[ssl.SSLContext, tuple[str, ...]], AlpnContext] = {}
+        self._tickets: dict[Hashable, list[Any]] = {}
 
     async def handshake(
         self, ssl_option: Any, protocols: tuple[str, ...], trust: Hashable, *, chosen: bool = False
@@ -186,9 +189,31 @@ class SessionTable:
     def forget(self, key: Hashable) -> None:
         self._known.pop(key, None)
 
+    # QUIC's sessions are tickets, each of which is used once (RFC 8446 C.4).
+
+    def keep_ticket(self, key: Hashable, ticket: Any) -> None:
+        """A server of QUIC may be asked to take this session up.
+
+        Args:
+            key: All that it is trusted under.
+            ticket: What the engine made of it.
+        """
+        self._tickets[key] = [*self._tickets.pop(key, ()), ticket][-MAX_TICKETS:]
+        if len(self._tickets) > MAX_SESSIONS:
+            del self._tickets[next(iter(self._tickets))]
+
+    def take_ticket(self, key: Hashable) -> Any:
+        """The newest ticket, which is kept no more; None where there is none."""
+        kept = self._tickets.get(key)
+        return kept.pop() if kept else None
+
+    def forget_tickets(self, key: Hashable) -> None:
+        self._tickets.pop(key, None)
+
     def clear(self) -> None:
         self._known.clear()
         self._alpn.clear()
+        self._tickets.clear()
 
     def __len__(self) -> int:
         return len(self._known)

@@ -10,6 +10,8 @@ starts nothing new then (the pool dials another), and takes from the engine what
 for, as long as paused readers hold `MAX_WITHHELD` at most; beyond that, and when nobody else waits,
 it takes nothing, and the server gets no credit.  It goes on when a reader does.
 
+A connection that resumes a session may be used before its handshake is over; see `early`.
+
 An exchange that is given up in silence sends a PING along; nothing new starts before something
 comes (RFC 9000 10.1.2, 13.2.1), and a connection on which nothing does is given up.
 """
@@ -24,6 +26,7 @@ from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_
 from wherry.protocol.debug_log import HTTP3, RoomLog
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.keepalive import ANSWER_SECONDS, SILENCE
+from wherry.protocol.http3.early import EarlyExchange, EarlyStart, TooEarly, may_be_early
 from wherry.protocol.http3.exchange import Http3Exchange
 from wherry.protocol.http3.frames import ConnectionFault, ErrorCode, StreamFault, code_name
 from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
@@ -88,11 +91,13 @@ class Http3Connection(StreamKeeper):
         engine: Its QUIC, the handshake done.
         transport: Who owns the socket.
         limits: What a server may send in a response's head.
+        early: Where the handshake is not over yet.
     """
 
     __slots__ = (
         "_asked_after",
         "_check",
+        "_early",
         "_engine",
         "_held_back",
         "_last",
@@ -116,6 +121,7 @@ class Http3Connection(StreamKeeper):
         engine: QuicEngine,
         transport: DatagramTransport,
         limits: Limits = DEFAULT_LIMITS,
+        early: EarlyStart | None = None,
     ) -> None:
         super().__init__(loop, HttpVersion30, engine.stream_limit)
         #: Set while the server, whom we came to by a hint, has not given a whole response.
@@ -130,6 +136,9 @@ class Http3Connection(StreamKeeper):
         self._held_back: set[Http3Exchange] = set()  # whose readers hold a whole window
         self._check: asyncio.TimerHandle | None = None  # while the server is in doubt
         self._asked_after = 0.0  # when something had come last before it was
+        self._early = early
+        if early is not None:
+            early.begin(loop, self._handshake_late)
         self._sender.open_control_streams(limits.max_head_size)
         transport.flush_soon()
 
@@ -164,7 +173,8 @@ class Http3Connection(StreamKeeper):
             raise not_started(f"Connection to {self._peer()} is closed")
         if self.capacity <= 0:
             raise not_started(f"Connection to {self._peer()} takes no more streams")
-        exchange = Http3Exchange(
+        early = self._early is not None and head.upgrade is None
+        exchange = (EarlyExchange if early else Http3Exchange)(
             self,
             sink,
             # What a hint led to is trusted no more than a kept connection: a request that it lets
@@ -184,7 +194,9 @@ class Http3Connection(StreamKeeper):
         self.capacity -= 1
         self.exchanges += 1
         self._active += 1
-        if exchange.tunnelled and not self._receiver.offers_tunnels:
+        if early:
+            self._start_early(cast("EarlyExchange", exchange), head)
+        elif exchange.tunnelled and not self._receiver.offers_tunnels:
             if self._receiver.settings is None:
                 self._held.append((exchange, head))
             else:
@@ -302,6 +314,8 @@ class Http3Connection(StreamKeeper):
 
     def events_arrived(self) -> None:
         """Datagrams came or a timer was due: take from the engine what there is."""
+        if self._early is not None and not self._handshake_over(self._early):
+            return
         engine = self._engine
         take, stream_data, held_back = engine.events(), self._receiver.stream_data, self._held_back
         more_places = False
@@ -355,11 +369,16 @@ class Http3Connection(StreamKeeper):
 
     def transport_failed(self, exc: OSError) -> None:
         """The socket reports that nobody is there."""
-        if self.state is not CLOSED:
+        if self._early is not None:
+            self._handshake_failed(self._early, exc.strerror or str(exc))
+        elif self.state is not CLOSED:
             self._fail_all(f"the connection to {self._peer()} ended ({exc.strerror or exc})", None)
 
     def transport_closed(self) -> None:
         """The socket is closed."""
+        if self._early is not None:
+            self._early.stop()
+            self._early = None
         if self.state is not CLOSED:
             self._fail_all(f"the connection to {self._peer()} ended", None)
         self._transport = None
@@ -367,6 +386,87 @@ class Http3Connection(StreamKeeper):
             self._check.cancel()
             self._check = None
         self._report_lost()
+
+    # --- before the handshake is over -------------------------------------------------------------
+
+    def _start_early(self, exchange: EarlyExchange, head: RequestHead) -> None:
+        exchange.again = head if may_be_early(head) else None
+        if exchange.again is None:
+            self._held.append((exchange, head))
+        else:
+            self._open(exchange, head)
+            if self._transport is not None:
+                self._transport.flush_soon()
+
+    def _handshake_over(self, early: EarlyStart) -> bool:
+        """Whether the handshake has succeeded, now that something came."""
+        end = self._engine.end
+        if end is not None:
+            self._handshake_failed(early, end.reason or f"QUIC error {end.code:#x}")
+            return False
+        if not self._engine.handshake_done:
+            return False
+        refusal = early.over()
+        if refusal is not None:
+            self._handshake_failed(early, refusal)
+            return False
+        self._early = None
+        if HTTP3.on:
+            taken = "taken" if self._engine.took_early else "not taken, and sent again"
+            HTTP3.say("#%s the handshake is over, early data was %s", self.number, taken)
+        held, self._held = self._held, []
+        for exchange, head in held:
+            if exchange.tunnelled:
+                self._held.append((exchange, head))
+            else:
+                self._open(exchange, head)
+        self._make_place()
+        if self._transport is not None:
+            self._transport.flush_soon()
+        return True
+
+    def _handshake_late(self) -> None:
+        if self._early is not None:
+            said = f"no QUIC handshake within {self._early.seconds:.1f} seconds"
+            self._handshake_failed(self._early, said)
+
+    def _handshake_failed(self, early: EarlyStart, reason: str) -> None:
+        """Nothing was done about any request, or nothing that does harm when it is done again."""
+        self._early = None
+        early.stop()
+        early.failed()
+        if self.trial is not None:
+            self.trial.failed()
+            self.trial = None
+        said = f"the handshake with {self._peer()} failed: {reason}"
+        for exchange in self._take_all():
+            exchange.unprocessed = True
+            exchange.fail(exchange.failure(said, None))
+        self._engine.close(ErrorCode.NO_ERROR)
+        if self._transport is not None:
+            self._transport.close()
+
+    def _ask_again(self, exchange: EarlyExchange) -> None:
+        """RFC 8470 5.2: 425 (Too Early) is answered by the same request, once, on a handshake that
+        is over.
+        """
+        head, exchange.again = exchange.again, None
+        if head is None or self._transport is None:
+            return
+        if HTTP3.on:
+            HTTP3.say("%s < 425 Too Early: is sent again", exchange.label())
+        self.streams.pop(exchange.stream_id, None)
+        self.stop_sending(exchange.stream_id, ErrorCode.REQUEST_CANCELLED)
+        exchange.frames = None
+        exchange.request_ended = exchange.ending = False
+        exchange.received, exchange.expected, exchange.interim = 0, -1, 0
+        if self._engine.stream_limit > self._next_id // 4:
+            self._open(exchange, head)
+            self._transport.flush_soon()
+        else:
+            self._active -= 1
+            exchange.unprocessed = True
+            exchange.fail(exchange.failure("Too Early, and no place for another try", None))
 
     # --- the life and death of streams ------------------------------------------------------------
 
@@ -430,6 +530,9 @@ class Http3Connection(StreamKeeper):
 
     def stream_broken(self, exchange: Http3Exchange, fault: StreamFault) -> None:
         """The server broke a rule on one stream: that stream ends, the others go on."""
+        if isinstance(fault, TooEarly) and isinstance(exchange, EarlyExchange):
+            self._ask_again(exchange)
+            return
         exchange.fail(exchange.failure(str(fault), BadHttpMessage(str(fault))))
         self.reset(exchange, fault.code)
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from qh3 import tls
+from qh3._hazmat import BufferWriteError
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.tls_bridge import QuicTlsBridgeError
@@ -75,8 +77,13 @@ class QuicEnd(NamedTuple):
 class _Handshaking(QuicConnection):
     """qh3's facade, whose events go to `QuicEngine` instead of being unpacked."""
 
-    def __init__(self, configuration: QuicConfiguration, engine: QuicEngine) -> None:
-        super().__init__(configuration=configuration)
+    def __init__(
+        self,
+        configuration: QuicConfiguration,
+        engine: QuicEngine,
+        keep_ticket: Callable[[Any], None] | None,
+    ) -> None:
+        super().__init__(configuration=configuration, session_ticket_handler=keep_ticket)
         self._engine = engine
 
     def _drain_core(self) -> None:
@@ -92,6 +99,9 @@ class QuicEngine:
         window: What the server may have under way on all streams together, in bytes.
         stream_window: The same on one stream.
         idle_timeout: Seconds without anything received after which the connection ends.
+        ticket: A session to resume (RFC 8446 2.2), which checks no certificate again.
+        early: Whether data may be sent before the handshake is over, where the ticket allows it.
+        keep_ticket: Called with each ticket that the server sends.
     """
 
     __slots__ = (
@@ -99,6 +109,7 @@ class QuicEngine:
         "_configuration",
         "_core",
         "_early",
+        "_keep_ticket",
         "_quic",
         "end",
         "handshake_done",
@@ -113,7 +124,12 @@ class QuicEngine:
         window: int = 16 * 1024 * 1024,
         stream_window: int = 4 * 1024 * 1024,
         idle_timeout: float = 30.0,
+        ticket: Any = None,
+        early: bool = False,
+        keep_ticket: Callable[[Any], None] | None = None,
     ) -> None:
+        if ticket is not None and not early and ticket.max_early_data_size is not None:
+            ticket = replace(ticket, max_early_data_size=None)
         self._configuration = QuicConfiguration(
             is_client=True,
             alpn_protocols=["h3"],
@@ -123,8 +139,10 @@ class QuicEngine:
             max_data=window,
             max_stream_data=stream_window,
             idle_timeout=idle_timeout,
+            session_ticket=ticket,
         )
-        self._quic = _Handshaking(self._configuration, self)
+        self._keep_ticket = keep_ticket
+        self._quic = _Handshaking(self._configuration, self, keep_ticket)
         self._core: Any = None  # qh3's core, from the handshake's end on
         self._address: Any = None
         self._early: deque[Event] = deque()  # events that came with the handshake
@@ -139,7 +157,13 @@ class QuicEngine:
     def connect(self, address: Any, now: float) -> None:
         """Begin the handshake with a server at `address`, a socket's (host, port)."""
         self._address = address[:2]
-        self._quic.connect(self._address, now)
+        try:
+            self._quic.connect(self._address, now)
+        except BufferWriteError:
+            # A ClientHello with a large ticket does not fit into what qh3 has for it: without one.
+            self._configuration.session_ticket = None
+            self._quic = _Handshaking(self._configuration, self, self._keep_ticket)
+            self._quic.connect(self._address, now)
 
     def receive(self, datagrams: list[bytes], now: float) -> None:
         """Take datagrams that came."""
@@ -218,6 +242,32 @@ class QuicEngine:
             self._core = core
 
     @property
+    def sends_early(self) -> bool:
+        """Whether streams may be opened before the handshake is over (RFC 9001 4.6.1)."""
+        quic = self._quic
+        if self.handshake_done or not quic._early_data_attempted:
+            return False
+        return quic._remembered_transport_parameters() is not None and self.stream_limit > 0
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the server has taken up the session, so that no certificate was shown."""
+        bridge: Any = self._quic._tls
+        return bool(bridge.tls.session_resumed)
+
+    @property
+    def took_early(self) -> bool:
+        """Whether the server has taken the early data; what it has not, was sent again."""
+        bridge: Any = self._quic._tls
+        return bool(bridge.tls.early_data_accepted)
+
+    @property
+    def round_trip(self) -> float:
+        """How long an answer takes, smoothed, in seconds; 0 where that is not known yet."""
+        core = self._quic._core
+        return 0.0 if core is None else core.smoothed_rtt or 0.0
+
+    @property
     def certificate(self) -> bytes:
         """The certificate that the server showed, in DER form."""
         shown = self._quic.get_peercert()
@@ -280,35 +330,50 @@ class QuicEngine:
             data: The bytes, copied.
             fin: Whether they are the last ones.
         """
+        core = self._core
+        if core is None:
+            return self._send_early(stream_id, data, fin)
         try:
-            self._core.send_stream(stream_id, data, fin)
+            core.send_stream(stream_id, data, fin)
         except (ValueError, RuntimeError):
+            return False
+        return True
+
+    def _send_early(self, stream_id: int, data: bytes, fin: bool) -> bool:
+        # The facade keeps early data, for a server that wants to see our address first (Retry).
+        try:
+            self._quic.send_stream_data(stream_id, data, fin)
+        except (ValueError, RuntimeError, QuicConnectionError):
             return False
         return True
 
     def reset(self, stream_id: int, code: int) -> None:
         """Send no more on a stream; harmless where it is over."""
+        core: Any = self._quic._core
         try:
-            self._core.reset_stream(stream_id, code)
+            core.reset_stream(stream_id, code)
         except (ValueError, RuntimeError):
             return
 
     def stop_sending(self, stream_id: int, code: int) -> None:
         """Ask the server to send no more on a stream; harmless where it is over."""
+        core: Any = self._quic._core
         try:
-            self._core.stop_sending(stream_id, code)
+            core.stop_sending(stream_id, code)
         except (ValueError, RuntimeError):
             return
 
     def unsent(self, stream_id: int) -> int:
         """How many bytes of a stream wait for credit, for congestion or for the next turn."""
-        size: int = self._core.get_send_buffer_size(stream_id)
+        core = self._core
+        size: int = (self._quic if core is None else core).get_send_buffer_size(stream_id)
         return size
 
     @property
     def stream_limit(self) -> int:
         """How many request streams the server lets us open in all (RFC 9000 4.6)."""
-        limit: int = self._core.stream_limits[0]
+        core: Any = self._quic._core
+        limit: int = core.stream_limits[0]
         return limit
 
     @property
@@ -320,11 +385,15 @@ class QuicEngine:
     @property
     def is_open(self) -> bool:
         """Whether neither side has closed the connection."""
-        return self.end is None and self._core is not None and self._core.state in _OPEN_STATES
+        core = self._core
+        if core is None:
+            return self.end is None and self.sends_early
+        return self.end is None and core.state in _OPEN_STATES
 
     def ping(self) -> None:
         """Make the server say that it is there."""
-        self._core.send_ping(0)
+        core: Any = self._quic._core
+        core.send_ping(0)
 
     def close(self, code: int, reason: str = "") -> None:
         """End the connection; what says so is among `datagrams`."""
@@ -341,6 +410,11 @@ class QuicEngine:
                 core.close(code, None, reason.encode())
         except (ValueError, RuntimeError):
             return
+
+
+def allows_early_data(ticket: Any) -> bool:
+    """Whether a server that gave this ticket may take early data."""
+    return ticket.max_early_data_size is not None
 
 
 _OPEN_STATES: Final = frozenset({"idle", "connected"})

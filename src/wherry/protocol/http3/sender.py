@@ -82,6 +82,8 @@ class Sender:
         if rest:
             exchange.ending = not head.streamed
             self.send_body(exchange, memoryview(rest))
+        elif exchange.backlog or (exchange.ending and not fin):
+            self._advance(exchange, HIGH_WATER)  # its body came while it waited for its stream
 
     def send_body(self, exchange: Http3Exchange, data: memoryview | None) -> None:
         """Send a piece of a body, or its end, as far as the engine takes it; the rest waits."""
@@ -92,7 +94,7 @@ class Sender:
                 exchange.backlog = deque()
             exchange.backlog.append(data)
             exchange.backlog_size += len(data)
-        if exchange not in self.waiting:
+        if exchange not in self.waiting and exchange.stream_id >= 0:
             self._advance(exchange, HIGH_WATER)
 
     def _advance(self, exchange: Http3Exchange, quantum: int) -> None:
