@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import psutil
 import pytest
 import uvloop
 from tests.servers.authority import CertificateFiles
@@ -20,10 +23,12 @@ import wherry
 pytest.importorskip("qh3", reason="HTTP/3 needs the extra http3, whose package is not here")
 pytest.importorskip("aioquic", reason="the HTTP/3 servers of the tests are made of aioquic")
 
+from aioquic.tls import Epoch
 from tests.servers.http3 import Http3Server, Peer, headers, http3_server, response
 
 from wherry import ClientSession, ClientTimeout
 from wherry.protocol.http3 import connection as http3_connection
+from wherry.protocol.http3.frames import DATA, frame
 
 from .giving_up import WAYS, by_total
 
@@ -288,3 +293,162 @@ async def test_a_stuck_upload_is_bounded_by_sock_read(
                 upload_tracker=tracker,
             )
         assert tracker.bytes_written < 4_000_000
+
+
+# --- PING while nothing is asked ------------------------------------------------------------------
+
+
+async def test_a_quiet_connection_is_kept_alive_by_ping(
+    certificate_files: CertificateFiles, client_tls: ssl.SSLContext
+) -> None:
+    """`ping_interval` holds for HTTP/3: the server's idle time-out passes unnoticed."""
+    options = wherry.Http2Options(ping_interval=0.2, ping_timeout=60)
+    async with served(certificate_files, client_tls, http2=options) as (server, _, session):
+        await fetch(session)
+        (peer,) = server.peers
+        space = peer._quic._spaces[Epoch.ONE_RTT]
+        before = space.largest_received_packet
+        while space.largest_received_packet < before + 6:  # PINGs, and ACKs of their ACKs
+            await asyncio.sleep(0.05)
+        await fetch(session)
+        assert len(server.peers) == 1
+
+
+async def test_a_quiet_connection_that_is_dead_is_found_by_ping(
+    certificate_files: CertificateFiles, client_tls: ssl.SSLContext
+) -> None:
+    options = wherry.Http2Options(ping_interval=0.1, ping_timeout=0.4)
+    async with served(certificate_files, client_tls, http2=options) as (server, path, session):
+        await fetch(session)
+        path.die()
+        while connections(session):
+            await asyncio.sleep(0.02)
+        # A request under way ends too, and is sent again by another connection if it may be.
+        await fetch(session)
+        assert len(server.peers) == 2
+
+
+# --- another address of ours ----------------------------------------------------------------------
+
+
+def from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the system gives other sockets another address of ours."""
+    from wherry.connect.quic import dial
+
+    usual = dial.open_socket
+    monkeypatch.setattr(
+        dial,
+        "open_socket",
+        lambda address, family, local=None, made=None: usual(
+            address, family, ("127.0.0.2", 0), made
+        ),
+    )
+
+
+def v4(**options: Any) -> dict[str, Any]:
+    return {"family": socket.AF_INET, **options}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is ours on Linux only")
+@pytest.mark.parametrize("says_so", [False, True])
+async def test_a_connection_moves_to_another_address(
+    certificate_files: CertificateFiles,
+    client_tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    says_so: bool,
+) -> None:
+    """RFC 9000 9: nothing comes any more at the old one, or the system says that there is no way
+    out; a body that is under way goes on.
+    """
+    body = bytes(range(256)) * 2000
+    async with served(certificate_files, client_tls, **v4()) as (server, path, session):
+        await fetch(session)
+        (connection,) = connections(session)
+        asked = asyncio.Event()
+
+        def half(peer: Peer, stream_id: int, request: bytes) -> None:
+            peer.send(stream_id, headers((b":status", b"200")) + frame(DATA, body[:7]), fin=False)
+            server.script = rest
+            asked.set()
+
+        def rest(peer: Peer, stream_id: int, request: bytes) -> None:
+            peer.send(stream_id - 4, frame(DATA, body[7:]))
+            peer.send(stream_id, response(b"hello"))
+
+        server.script = half
+        async with session.get("/") as got:
+            assert await got.content.readexactly(7) == body[:7]
+            from_elsewhere(monkeypatch)
+            path.die()
+            if says_so:
+                connection.transport._failed(OSError(errno.ENETUNREACH, "Network is unreachable"))
+            await fetch(session)
+            assert await got.content.read() == body[7:]
+        assert connection.transport.get_extra_info("sockname")[0] == "127.0.0.2"
+        assert connections(session) == [connection]
+        assert len(server.peers) == 1
+        assert len(path.backs) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is ours on Linux only")
+async def test_a_connection_that_may_not_move_is_replaced(
+    certificate_files: CertificateFiles,
+    client_tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 9000 18.2, disable_active_migration: an idempotent request goes by another connection,
+    and its caller sees nothing.
+    """
+    async with served(certificate_files, client_tls, **v4()) as (server, path, session):
+        await fetch(session)
+        (connection,) = connections(session)
+        connection._engine._quic._tls.remote_transport_parameters.disable_active_migration = True
+        from_elsewhere(monkeypatch)
+        path.die()
+        await fetch(session)
+        assert len(server.peers) == 2
+        assert connections(session) != [connection]
+
+
+async def test_where_our_address_is_the_same_nothing_moves(
+    certificate_files: CertificateFiles, client_tls: ssl.SSLContext
+) -> None:
+    async with served(certificate_files, client_tls, **v4()) as (_, path, session):
+        await fetch(session)
+        (connection,) = connections(session)
+        before = connection.transport.get_extra_info("sockname")
+        assert not connection.transport._move()
+        await fetch(session)
+        assert connection.transport.get_extra_info("sockname") == before
+        assert len(path.backs) == 1
+
+
+async def test_a_closed_session_leaves_nothing(
+    certificate_files: CertificateFiles, client_tls: ssl.SSLContext
+) -> None:
+    """No task, no socket, no timer; and the server hears of it (RFC 9114 5.3)."""
+    process = psutil.Process()
+    loop: Any = asyncio.get_running_loop()
+
+    def timers() -> int:
+        return sum(
+            not handle.cancelled() and handle._callback.__module__.startswith("wherry.")
+            for handle in loop._scheduled
+        )
+
+    options = wherry.Http2Options(ping_interval=5)
+    async with http3_server(script, certificate_files) as server:
+        tasks, sockets = asyncio.all_tasks(), process.net_connections("udp")
+        connector = wherry.TCPConnector(protocols=("h3",), ssl=client_tls, http2=options)
+        async with ClientSession(server.url(), connector=connector) as session:
+            await fetch(session)
+            await asyncio.gather(*(fetch(session) for _ in range(5)))
+            with pytest.raises(TimeoutError):
+                await session.post("/", data=b"x", timeout=ClientTimeout(total=0.05))
+            assert timers()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == tasks
+        assert process.net_connections("udp") == sockets
+        assert not timers()
+        await server.until(lambda: server.ends)
+        assert {code for code, _ in server.ends} == {0x100}

@@ -74,7 +74,8 @@ class TCPConnector(BaseConnector):
         protocols: What to speak, in order of wish: "http/1.1", "h2" (by ALPN), "h2c" (HTTP/2
             without TLS), "h3" (HTTP/3, which needs the extra http3: with servers that say so by
             Alt-Svc, and where it stands alone with all, by prior knowledge).
-        http2: Windows, and whether quiet connections are asked for a sign of life: `Http2Options`.
+        http2: Windows, and whether quiet connections are asked for a sign of life: `Http2Options`,
+            whose `ping_interval` and `ping_timeout` hold for HTTP/3 as well.
         allow_address: Asked with each `ipaddress` address before it is connected to, proxies' too,
             redirects' too; `public_addresses_only` makes untrusted
             URLs safe.

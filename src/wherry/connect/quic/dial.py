@@ -208,7 +208,9 @@ async def connect_quic(
     timings.connect = timings.quic = loop.time() - started
     transport = made.transport
     assert transport is not None
-    connection = Http3Connection(loop, made.engine, transport, settings.limits)
+    connection = Http3Connection(
+        loop, made.engine, transport, settings.limits, ping=_ping_of(settings)
+    )
     connection.route = route
     transport.receiver = connection
     connection.events_arrived()
@@ -242,12 +244,22 @@ def _start_early(
         transport.abort()
         return None
     early = EarlyStart(seconds, lambda: _check(engine, route, key), tickets.forget)
-    connection = Http3Connection(loop, engine, transport, settings.limits, early)
+    connection = Http3Connection(
+        loop, engine, transport, settings.limits, early, _ping_of(settings)
+    )
     connection.route = route
     transport.receiver = connection
     if DIAL.on:
         DIAL.say("%s (UDP): resumes a session of QUIC, requests go along", show(info[4]))
     return connection
+
+
+def _ping_of(settings: DialSettings) -> tuple[float, float] | None:
+    """When quiet connections are asked for a sign of life, and how long it may take, in seconds."""
+    options = settings.http2
+    if options is None or options.ping_interval is None:
+        return None
+    return options.ping_interval, options.ping_timeout
 
 
 async def _first(
@@ -361,18 +373,20 @@ def _open_transport(
         ClientConnectorError: There is no way there.
     """
     family, address = info[0], info[4]
+
+    def opened() -> socket.socket:
+        factory = settings.socket_factory
+        made = None if factory is None else factory((family, socket.SOCK_DGRAM, 0, "", address))
+        return open_socket(address, family, _local_address(family, settings), made)
+
     try:
-        made = (
-            None
-            if settings.socket_factory is None
-            else settings.socket_factory((info[0], socket.SOCK_DGRAM, 0, "", address))
-        )
-        sock = open_socket(address, family, _local_address(family, settings), made)
+        sock = opened()
     except OSError as exc:
         said = f"{show(address)} (UDP): {reason(exc)}"
         raise ClientConnectorError(key, OSError(exc.errno, said)) from exc
+    reopen = opened if settings.local_addresses is None else None
     try:
-        return QuicTransport(settings.loop, sock, engine, receiver)
+        return QuicTransport(settings.loop, sock, engine, receiver, reopen)
     except NotImplementedError as exc:
         sock.close()
         said = "this event loop cannot watch UDP sockets (Windows' Proactor): use a selector loop"

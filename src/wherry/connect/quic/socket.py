@@ -3,6 +3,10 @@
 Datagrams are read as the loop reports them and handed to the engine together; what the engine has
 to say goes out once in a turn of the loop, after the tasks that a read woke have run, so that
 acknowledgements ride with new requests.  Knows no HTTP.
+
+A connection outlives the address it was made from (RFC 9000 9).  When the system says that there is
+no way out any more, or probes go unanswered, and a new socket to the same server would have another
+address, that one takes over.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import errno
 import math
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from wherry.protocol.http3.quic_engine import QuicEngine
@@ -31,6 +36,12 @@ _MAX_REFUSALS = 3
 _SOL_UDP, _UDP_SEGMENT, _MOST_SEGMENTS = 17, 103, 64
 _NO_SEGMENTS = frozenset({errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
 _GONE = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
+# What the system says when the socket's own address is of no use any more.
+_NO_WAY_OUT = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL}
+)
+# After so many probe time-outs in a row it is looked up whether our address has changed.
+_PROBES_BEFORE_MOVE = 2
 
 
 class DatagramReceiver(Protocol):
@@ -106,6 +117,8 @@ class QuicTransport(asyncio.Transport):
         sock: Connected; it belongs to the transport from now on.
         engine: Whose datagrams these are.
         receiver: Who is told.
+        reopen: Makes another socket to the same server; None where the connection has to stay
+            where it is.
     """
 
     def __init__(
@@ -114,8 +127,10 @@ class QuicTransport(asyncio.Transport):
         sock: socket.socket,
         engine: QuicEngine,
         receiver: DatagramReceiver,
+        reopen: Callable[[], socket.socket] | None = None,
     ) -> None:
         super().__init__()
+        self._reopen = reopen
         self._loop = loop
         self._sock: socket.socket | None = sock
         self._engine = engine
@@ -166,12 +181,45 @@ class QuicTransport(asyncio.Transport):
             self._failed(failure)
 
     def _failed(self, exc: OSError) -> None:
-        if exc.errno not in _GONE or self._sock is None:
+        if self._sock is None or (exc.errno in _NO_WAY_OUT and self._move()):
+            return
+        if exc.errno not in _GONE:
             return  # a lost datagram is QUIC's daily bread
         self._refusals += 1
         if not self._engine.handshake_done or self._refusals >= _MAX_REFUSALS:
             self.receiver.transport_failed(exc)
             self.abort()
+
+    # --- another address of ours ------------------------------------------------------------------
+
+    def _move(self) -> bool:
+        """Go on from another address, if this system has another one for the server now."""
+        if self._reopen is None or self._sock is None:
+            return False
+        try:
+            sock = self._reopen()
+        except OSError:
+            return False
+        if sock.getsockname()[0] == self._extra["sockname"][0]:
+            sock.close()
+            return False
+        if not self._engine.may_move:
+            # The server wants none of it (RFC 9000 18.2), or does not know us yet.
+            sock.close()
+            self.receiver.transport_failed(OSError(errno.ENETDOWN, "our own address has changed"))
+            self.abort()
+            return True
+        old, self._sock = self._sock, sock
+        self._loop.remove_reader(old.fileno())
+        self._loop.remove_writer(old.fileno())
+        old.close()
+        self._extra["sockname"] = sock.getsockname()
+        self._unsent = []  # as if it were lost on the way
+        self._refusals = 0
+        self._loop.add_reader(sock.fileno(), self._readable)
+        self._engine.moved()
+        self.flush_soon()
+        return True
 
     # --- out --------------------------------------------------------------------------------------
 
@@ -272,6 +320,8 @@ class QuicTransport(asyncio.Transport):
             if at <= now + _GRANULARITY:
                 engine.handle_timer(max(now, at))
                 self.receiver.timer_passed(now - self.heard_at)
+                if engine.probes >= _PROBES_BEFORE_MOVE and engine.handshake_done:
+                    self._move()
                 if self._sock is not None:
                     self.receiver.events_arrived()
             elif now >= self._ping_at - _GRANULARITY and self.receiver.is_busy:

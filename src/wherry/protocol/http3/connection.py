@@ -29,6 +29,7 @@ from wherry.protocol.http2.keepalive import ANSWER_SECONDS, SILENCE
 from wherry.protocol.http3.early import EarlyExchange, EarlyStart, TooEarly, may_be_early
 from wherry.protocol.http3.exchange import Http3Exchange
 from wherry.protocol.http3.frames import ConnectionFault, ErrorCode, StreamFault, code_name
+from wherry.protocol.http3.keepalive import QuietPing
 from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
 from wherry.protocol.http3.receiver import Receiver, StreamKeeper
 from wherry.protocol.http3.sender import Sender
@@ -92,6 +93,7 @@ class Http3Connection(StreamKeeper):
         transport: Who owns the socket.
         limits: What a server may send in a response's head.
         early: Where the handshake is not over yet.
+        ping: Seconds of silence before a PING, and seconds for its answer; None sends none.
     """
 
     __slots__ = (
@@ -103,6 +105,7 @@ class Http3Connection(StreamKeeper):
         "_last",
         "_limits",
         "_next_id",
+        "_ping",
         "_receiver",
         "_sender",
         "_transport",
@@ -122,6 +125,7 @@ class Http3Connection(StreamKeeper):
         transport: DatagramTransport,
         limits: Limits = DEFAULT_LIMITS,
         early: EarlyStart | None = None,
+        ping: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(loop, HttpVersion30, engine.stream_limit)
         #: Set while the server, whom we came to by a hint, has not given a whole response.
@@ -139,6 +143,9 @@ class Http3Connection(StreamKeeper):
         self._early = early
         if early is not None:
             early.begin(loop, self._handshake_late)
+        self._ping: QuietPing | None = None
+        if ping is not None:
+            self._ping = QuietPing(loop, *ping, self._heard_at, self._ask_quietly, self._no_ping)
         self._sender.open_control_streams(limits.max_head_size)
         transport.flush_soon()
 
@@ -385,6 +392,9 @@ class Http3Connection(StreamKeeper):
         if self._check is not None:
             self._check.cancel()
             self._check = None
+        if self._ping is not None:
+            self._ping.stop()
+            self._ping = None
         self._report_lost()
 
     # --- before the handshake is over -------------------------------------------------------------
@@ -612,6 +622,20 @@ class Http3Connection(StreamKeeper):
         return super()._take_all()
 
     # --- whether the server is there --------------------------------------------------------------
+
+    def _heard_at(self) -> float:
+        return 0.0 if self._transport is None else self._transport.heard_at
+
+    def _ask_quietly(self) -> None:
+        if self._transport is not None and self._engine.is_open:
+            self._engine.ping()
+            self._transport.flush_soon()
+
+    def _no_ping(self) -> None:
+        if self.state is not CLOSED:
+            self._fail_all(f"{self._peer()} did not answer PING in time", None)
+        if self._transport is not None:
+            self._transport.abort()
 
     def _doubt(self) -> None:
         """An exchange is given up.  If nothing has come for long, ask along with its reset whether

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -394,6 +395,25 @@ class QuicEngine:
         """Make the server say that it is there."""
         core: Any = self._quic._core
         core.send_ping(0)
+
+    @property
+    def may_move(self) -> bool:
+        """Whether the connection may go on from another address of ours (RFC 9000 9)."""
+        bridge: Any = self._quic._tls
+        parameters = bridge.remote_transport_parameters
+        return (
+            self._quic._handshake_confirmed
+            and self.is_open
+            and not parameters.disable_active_migration
+        )
+
+    def moved(self) -> None:
+        """Datagrams leave from another address: call the connection by another name there, so that
+        nobody on the way can tell that it is the same (RFC 9000 9.5), and let the server see it.
+        """
+        with suppress(ValueError, RuntimeError):  # the server may have given us no other
+            self._core.change_connection_id()
+        self.ping()
 
     def close(self, code: int, reason: str = "") -> None:
         """End the connection; what says so is among `datagrams`."""
