@@ -192,7 +192,8 @@ FOREIGN_PRIVATE: dict[str, set[str]] = {
     "wherry.middlewares.retry": {"_timeout", "_traces"},
     "wherry.protocol.http1.connection": {"_continue_waiter", "_head_waiter"},
     "wherry.protocol.http3.quic_engine": {
-        "_drain_tls", "_handshake_complete", "_handshake_confirmed", "_tls",
+        "_drain_tls", "_early_data_attempted", "_handshake_complete", "_handshake_confirmed",
+        "_remembered_transport_parameters", "_tls",
     },
     "wherry.testing.interception": {"_get_running_loop"},
 }  # fmt: skip

@@ -22,6 +22,7 @@ from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial_settings import DialSettings, server_name, timed_out
 from wherry.connect.happy_eyeballs import AddrInfoType, interleaved, reason, show
 from wherry.connect.quic import race
+from wherry.connect.quic.carried import CarriedTransport, EndpointLine, open_endpoint
 from wherry.connect.quic.race import Heard, give_up
 from wherry.connect.quic.socket import QuicTransport, open_socket
 from wherry.connect.quic.trust import CannotCarry, trust_for
@@ -193,7 +194,7 @@ async def connect_quic(
         limit = connect_request.sock_connect or _EARLY_SECONDS
         if heard is not None and tickets.last is not None:  # TCP would have its turn by then
             limit = max(race.HEAD_START, 3 * tickets.last.round_trip)
-        early = _start_early(ordered, tickets, route, settings, key, limit)
+        early = await _start_early(ordered, tickets, route, settings, key, limit)
         if early is not None:
             return early
     try:
@@ -217,7 +218,7 @@ async def connect_quic(
     return connection
 
 
-def _start_early(
+async def _start_early(
     addresses: list[AddrInfoType],
     tickets: _Tickets,
     route: Route,
@@ -236,7 +237,7 @@ def _start_early(
     engine = tickets.engine(server_name(route), last.address, early=True)
     attempt = _Handshake(loop, engine, info[4], key, Heard())
     try:
-        transport = _open_transport(info, engine, attempt, settings, key)
+        transport = await _open_transport(info, engine, attempt, settings, key)
     except ClientConnectorError:
         return None
     engine.connect(info[4], loop.time())
@@ -342,7 +343,7 @@ async def _handshake(
     loop, address = settings.loop, info[4]
     engine = tickets.engine(server_name(route), address)
     attempt = _Handshake(loop, engine, address, key, heard)
-    attempt.transport = transport = _open_transport(info, engine, attempt, settings, key)
+    attempt.transport = transport = await _open_transport(info, engine, attempt, settings, key)
     try:
         engine.connect(address, loop.time())
         transport.flush()
@@ -360,7 +361,7 @@ async def _handshake(
     return attempt
 
 
-def _open_transport(
+async def _open_transport(
     info: AddrInfoType,
     engine: QuicEngine,
     receiver: _Handshake,
@@ -387,10 +388,19 @@ def _open_transport(
     reopen = opened if settings.local_addresses is None else None
     try:
         return QuicTransport(settings.loop, sock, engine, receiver, reopen)
-    except NotImplementedError as exc:
-        sock.close()
-        said = "this event loop cannot watch UDP sockets (Windows' Proactor): use a selector loop"
-        raise ClientConnectorError(key, OSError(None, said)) from exc
+    except NotImplementedError:
+        sock.close()  # Windows' Proactor loop watches no sockets
+    if settings.socket_factory is not None:
+        said = "this event loop watches no UDP sockets, so it takes none of a socket_factory"
+        raise ClientConnectorError(key, OSError(None, said))
+    line = EndpointLine(settings.loop)
+    try:
+        local = _local_address(family, settings)
+        await open_endpoint(line, settings.loop, address, family, local)
+    except OSError as exc:
+        said = f"{show(address)} (UDP): {reason(exc)}"
+        raise ClientConnectorError(key, OSError(exc.errno, said)) from exc
+    return CarriedTransport(settings.loop, line, engine, receiver)
 
 
 def _farewell(engine: QuicEngine, transport: QuicTransport) -> None:

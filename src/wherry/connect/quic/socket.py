@@ -146,7 +146,7 @@ class QuicTransport(asyncio.Transport):
         self.has_heard: bool = False  # whether anything came at all
         self._refusals = 0
         self._extra = {"peername": sock.getpeername(), "sockname": sock.getsockname()}
-        loop.add_reader(sock.fileno(), self._readable)
+        self._watch(sock)
 
     def __repr__(self) -> str:
         state = "closed" if self._sock is None else "closing" if self._closing else "open"
@@ -163,27 +163,44 @@ class QuicTransport(asyncio.Transport):
 
     # --- in ---------------------------------------------------------------------------------------
 
+    def _watch(self, sock: socket.socket) -> None:
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def _forget(self, sock: socket.socket) -> None:
+        """Nothing more comes from a socket, nor goes out by it."""
+        if not self._loop.is_closed():
+            self._loop.remove_reader(sock.fileno())
+            self._loop.remove_writer(sock.fileno())
+        sock.close()
+
     def _readable(self) -> None:
         sock = self._sock
         if sock is None:
             return
         datagrams, failure = _read(sock)
         if datagrams:
-            now = self.heard_at = self._loop.time()
-            self.has_heard = True
-            self._refusals = 0
-            self._engine.receive(datagrams, now)
-            self.receiver.events_arrived()
-            if self._sock is not None and not self._flushing:
-                self._flushing = True
-                self._loop.call_soon(self._flush_later)
+            self.take(datagrams)
         if failure is not None:
             self._failed(failure)
+
+    def take(self, datagrams: list[bytes]) -> None:
+        """Datagrams came."""
+        now = self.heard_at = self._loop.time()
+        self.has_heard = True
+        self._refusals = 0
+        self._engine.receive(datagrams, now)
+        self.receiver.events_arrived()
+        if self._sock is not None and not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush_later)
 
     def _failed(self, exc: OSError) -> None:
         if self._sock is None or (exc.errno in _NO_WAY_OUT and self._move()):
             return
-        if exc.errno not in _GONE:
+        # EMSGSIZE answers a probe for a larger MTU (RFC 9000 14.3); in the handshake the smallest
+        # that QUIC knows does not pass.
+        too_large = exc.errno == errno.EMSGSIZE and not self._engine.handshake_done
+        if exc.errno not in _GONE and not too_large:
             return  # a lost datagram is QUIC's daily bread
         self._refusals += 1
         if not self._engine.handshake_done or self._refusals >= _MAX_REFUSALS:
@@ -210,13 +227,11 @@ class QuicTransport(asyncio.Transport):
             self.abort()
             return True
         old, self._sock = self._sock, sock
-        self._loop.remove_reader(old.fileno())
-        self._loop.remove_writer(old.fileno())
-        old.close()
+        self._forget(old)
         self._extra["sockname"] = sock.getsockname()
         self._unsent = []  # as if it were lost on the way
         self._refusals = 0
-        self._loop.add_reader(sock.fileno(), self._readable)
+        self._watch(sock)
         self._engine.moved()
         self.flush_soon()
         return True
@@ -270,12 +285,6 @@ class QuicTransport(asyncio.Transport):
                 if end > position + 1 and exc.errno in _NO_SEGMENTS:
                     self._segments = False  # this system, or this way out, has no such offload
                     continue
-                # EMSGSIZE answers a probe for a larger MTU (RFC 9000 14.3); in the handshake the
-                # smallest that QUIC knows does not pass.
-                if exc.errno == errno.EMSGSIZE and not self._engine.handshake_done:
-                    self.receiver.transport_failed(exc)
-                    self.abort()
-                    return
                 self._failed(exc)
                 sock = self._sock
             position = end
@@ -348,11 +357,8 @@ class QuicTransport(asyncio.Transport):
         if sock is None:
             return
         self._closing = True
-        if not self._loop.is_closed():
-            self._loop.remove_reader(sock.fileno())
-            self._loop.remove_writer(sock.fileno())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        sock.close()
+        self._forget(sock)
         self.receiver.transport_closed()
