@@ -17,7 +17,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .udp import DatagramLoop, Datagrams, Drizzle
+
 Peer = Callable[["Stream"], Awaitable[None]]
+
+
+# Seconds that a turn of the loop takes.
+_TURN = 1e-7
 
 
 class Stuck(BaseException):
@@ -36,8 +42,8 @@ class _Clock(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
             raise Stuck(f"at {self.now:.6f} s nothing can happen any more: {self.waiting()}")
-        if timeout > 0:
-            self.now += timeout
+        # A turn takes a moment too, or who looks whether it is time already would look for ever.
+        self.now += max(timeout, 0.0) + _TURN
         return []
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -52,7 +58,7 @@ class _Clock(selectors.BaseSelector):
         return self._keys
 
 
-class SimulatedLoop(asyncio.SelectorEventLoop):
+class SimulatedLoop(DatagramLoop):
     """An event loop in virtual time, on a simulated network.
 
     Args:
@@ -60,6 +66,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, network: Network) -> None:
+        self.datagrams = network.datagrams
         self._clock = _Clock()
         self._reached: dict[socket.socket, tuple[str, int]] = {}
         self.network = network
@@ -131,9 +138,11 @@ class Network:
     Args:
         seed: What draws everything begins with it.
         weather: How bad it is.
+        drizzle: How bad UDP is.
     """
 
-    def __init__(self, seed: str, weather: Weather) -> None:
+    def __init__(self, seed: str, weather: Weather, drizzle: Drizzle) -> None:
+        self.datagrams = Datagrams(random.Random(f"{seed}/datagrams"), drizzle)
         self.seed = seed
         self.dice = random.Random(f"{seed}/network")
         self.weather = weather

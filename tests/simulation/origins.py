@@ -134,6 +134,7 @@ class Origin:
         self.ledger = ledger
         self.secrets = secrets
         self.time = time
+        self.more_fields: list[tuple[str, str]] = []  # of every answer
         self.token_owners: list[str] = []  # who may see the access tokens that are given here
 
     def execute(self, request: Asked, body: bytes) -> Answer:
@@ -141,7 +142,9 @@ class Origin:
         self.ledger.requests[request.number] += 1
         self.ledger.bodies[request.number] = hashlib.sha256(body).hexdigest()
         self.ledger.seen[f"executed {request.kind}"] += 1
-        return self._answer(request)
+        answer = self._answer(request)
+        answer.fields += self.more_fields
+        return answer
 
     def look_at(self, fields: dict[str, str]) -> None:
         """Search decoded fields for what belongs to others."""

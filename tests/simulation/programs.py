@@ -27,7 +27,7 @@ from typing import Any
 import wherry
 from wherry.abc import AbstractResolver
 
-from . import tls
+from . import quic_peer, tls
 from .activities import Download, Events, WebSocket
 from .checks import (
     Broken,
@@ -45,9 +45,18 @@ from .proxies import PROXY_FAULTS, SCHEMES, Proxy
 from .requests import Request
 from .talkers import SocketPeer
 from .tokens import Secrets
+from .udp import Drizzle
 
 HOSTS = ("h0.one.test", "h1.one.test", "h2.two.test")
 PROXIES = ("p0.proxy.test", "p1.proxy.test", "p2.proxy.test")
+#: What sessions speak.
+PROTOCOLS = {
+    "http/1.1": ("http/1.1",),
+    "h2c": ("h2c",),
+    "tls": ("h2", "http/1.1"),
+    "h3": ("h3",),
+    "raced": ("h3", "h2", "http/1.1"),
+}
 #: Seconds that a peer may take to end TLS in order.
 SHUTDOWN_TIMEOUT = 0.5
 
@@ -92,6 +101,21 @@ def weather_of(dice: random.Random, without: frozenset[str]) -> Weather:
     for name in without & set(Weather.__dataclass_fields__):
         setattr(weather, name, 0.0)
     return weather
+
+
+def drizzle_of(dice: random.Random, without: frozenset[str]) -> Drizzle:
+    """The same for UDP."""
+    drizzle = Drizzle(
+        latency=dice.choice((0.0, 0.01, 0.2)),
+        loss=dice.choice((0.0, 0.01, 0.1, 0.3)),
+        twice=dice.choice((0.0, 0.0, 0.1)),
+        rebinding=dice.choice((0.0, 0.0, 0.01)),
+        full=dice.choice((0.0, 0.0, 0.05)),
+        blocked=dice.random() < 0.05,
+    )
+    for name in without & set(Drizzle.__dataclass_fields__):
+        setattr(drizzle, name, 0)
+    return drizzle
 
 
 class Client:
@@ -165,7 +189,8 @@ class Program:
         self.ledger = Ledger()
         self.secrets = Secrets()
         weather = weather_of(dice_of(seed, "weather"), self.without)
-        self.network = Network(str(seed), weather)
+        drizzle = drizzle_of(dice_of(seed, "drizzle"), self.without)
+        self.network = Network(str(seed), weather, drizzle)
         self.network.holes.add("10.9.9.9")
         self.told: list[dict[str, Any]] = []  # to the loop's handler of exceptions
         self.broken: list[Broken] = []  # where nobody could be told
@@ -233,6 +258,10 @@ class Program:
         peers = {None: http1, "http/1.1": http1, "h2": Http2Peer(secured)}
         inside = tls.Secured(context, secured.name, peers, self._shook_hands)
         self.network.listen(address, 443, f"the wire to {host}", inside)
+        if dice.random() < 0.7:
+            quic_peer.listen(self.network.datagrams, (address, 443), secured, names)
+            # Who says so is asked so the next time (RFC 7838).
+            secured.more_fields = [("alt-svc", 'h3=":443"; ma=60')]
 
     def _build_token_endpoint(self, host: str, dice: random.Random) -> None:
         """Who gives access tokens, which are for one origin of all."""
@@ -307,13 +336,13 @@ class Program:
             if f"http {host}" in self.origins and host not in self.speaks_h2c
         ]  # fmt: skip
         secured = [f"https {host}" for host in HOSTS if f"https {host}" in self.origins]
-        origins = sorted(plain if kind == "h2c" else plain + secured)
+        origins = sorted({"h2c": plain, "h3": secured}.get(kind, plain + secured))
         if not origins:
             return None
-        protocols = {"h2c": ("h2c",), "tls": ("h2", "http/1.1")}.get(kind, ("http/1.1",))
+        protocols = PROTOCOLS[kind]
         connector = self._connector(dice, protocols)
         middlewares = self._middlewares(dice, kind)
-        hops = None if kind == "h2c" else self._proxies(dice)
+        hops = None if kind in {"h2c", "h3", "raced"} else self._proxies(dice)
         session = wherry.ClientSession(
             connector=connector,
             timeout=wherry.ClientTimeout(
@@ -326,8 +355,9 @@ class Program:
             read_bufsize=dice.choice((2**10, 2**16)),
             proxy=hops,
         )
-        # Digest answers in advance, in the place of what the program says.
-        own_secrets = not any(isinstance(m, wherry.DigestAuthMiddleware) for m in middlewares)
+        # Both put theirs in the place of what the program says.
+        signers = (wherry.DigestAuthMiddleware, wherry.OAuth2ClientCredentials)
+        own_secrets = not any(isinstance(each, signers) for each in middlewares)
         name = f"{kind} through {hops[-1][0].partition(':')[0]}" if hops else kind
         return Client(kind, name, session, connector, origins, own_secrets)
 
@@ -339,6 +369,8 @@ class Program:
             "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT,
             "tls_resumption": dice.choice((True, None)),
         }
+        if "h3" in protocols:
+            options["socket_factory"] = self.network.datagrams.socket
         if dice.random() < 0.9:
             options["limit"] = dice.choice((1, 2, 10, 100))
             options["limit_per_host"] = dice.choice((0, 1, 3))
@@ -377,7 +409,7 @@ class Program:
         if dice.random() < 0.3:
             password = self.secrets.token("the password of Digest", [])
             made.append(wherry.DigestAuthMiddleware("user", password))
-        elif dice.random() < 0.2 and kind != "h2c":
+        elif dice.random() < 0.2 and kind in {"http/1.1", "tls"}:
             made.append(self._oauth(dice))
         self.report.seen.update(type(each).__name__ for each in made)
         return made
@@ -403,12 +435,12 @@ class Program:
         await self._session()
         await self._nothing_is_left(before)
         self.report.seconds = loop.time()
-        self.report.faults = self.network.faults
+        self.report.faults = self.network.faults + self.network.datagrams.faults
         self.report.seen.update(self.ledger.seen)
 
     async def _session(self) -> None:
         dice = self.dice_of("program")
-        made = [self._client(kind) for kind in ("http/1.1", "h2c", "tls")]
+        made = [self._client(kind) for kind in PROTOCOLS]
         self.clients = [client for client in made if client is not None]
         count = dice.randrange(1, 8)
         tasks = [asyncio.create_task(self._work(number)) for number in range(count)]
@@ -452,7 +484,9 @@ class Program:
             doing = [Request] * 8
             if own.random() < 0.3:
                 doing = (
-                    [Download, Events] if client.kind == "h2c" else [Download, Events, WebSocket]
+                    [Download, Events, WebSocket]
+                    if client.kind in {"http/1.1", "tls", "raced"}
+                    else [Download, Events]
                 )
             action = own.choice(doing)(self, client, task * 100 + number)
             if not await self._act(action.make, own):
@@ -483,16 +517,7 @@ class Program:
         left = {task for task in asyncio.all_tasks() - before if not task.done() and _ours(task)}
         if left:
             raise Broken(f"tasks are left: {left}")
-        for transport in self.network.transports:
-            if not transport.is_closing():
-                raise Broken(f"a connection is left open: {transport.protocol!r}")
-        executed = self.ledger.requests
-        if twice := [number for number in self.once if executed[number] > 1]:
-            raise Broken(f"requests {twice} were executed {[executed[n] for n in twice]} times")
-        if self.never & set(executed):
-            raise Broken(f"requests {self.never & set(executed)} went to an impostor")
-        if self.secrets.leaks:
-            raise Broken("; ".join(self.secrets.leaks[:3]))
+        self._judge_the_end()
         for task in list(peers):
             task.cancel()
         await asyncio.gather(*peers, return_exceptions=True)
@@ -504,6 +529,21 @@ class Program:
             raise Broken(f"the loop was told: {self.told}")
         if self.broken:
             raise self.broken[0]
+
+    def _judge_the_end(self) -> None:
+        """What is left of connections, and what was executed and seen, in all."""
+        if open_still := [s for s in self.network.datagrams.sockets.values() if not s.closed]:
+            raise Broken(f"{len(open_still)} sockets are left open")
+        for transport in self.network.transports:
+            if not transport.is_closing():
+                raise Broken(f"a connection is left open: {transport.protocol!r}")
+        executed = self.ledger.requests
+        if twice := [number for number in self.once if executed[number] > 1]:
+            raise Broken(f"requests {twice} were executed {[executed[n] for n in twice]} times")
+        if self.never & set(executed):
+            raise Broken(f"requests {self.never & set(executed)} went to an impostor")
+        if self.secrets.leaks:
+            raise Broken("; ".join(self.secrets.leaks[:3]))
 
 
 class _Rate:
@@ -534,6 +574,8 @@ def _ours(task: asyncio.Task[Any]) -> bool:
     """Whether a task runs wherry's code or the program's, and no peer's."""
     code = getattr(task.get_coro(), "cr_code", None)
     name = getattr(code, "co_filename", "")
+    if "aioquic" in name:
+        return False
     peers = ("network.py", "http_peers.py", "proxies.py", "tls.py", "talkers.py", "quic_peer.py")
     return not ("simulation" in name and name.endswith(peers))
 

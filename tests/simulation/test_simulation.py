@@ -12,8 +12,8 @@ from wherry.client.sending import redirect_loop
 from .checks import Broken, Report
 from .programs import run
 
-SEEDS = 300
-STEP = 25
+SEEDS = 240
+STEP = 20
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, STEP))

@@ -1,6 +1,6 @@
 """TLS of the simulation's peers: the real OpenSSL, over memory.
 
-All keys are Ed25519: their signatures have one size, so that a run follows from its seed byte for
+Keys are Ed25519, and RSA for QUIC: their signatures have one size, so that a run follows from its seed byte for
 byte, however random what OpenSSL draws is.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from .network import Peer, Stream
@@ -37,9 +38,12 @@ class Certificate(NamedTuple):
 
 
 @cache
-def certificate(names: tuple[str, ...]) -> Certificate:
-    """A certificate for some names."""
-    key, leaf = _authority()[0], Ed25519PrivateKey.generate()
+def certificate(names: tuple[str, ...], kind: str = "Ed25519") -> Certificate:
+    """A certificate for some names, of a kind of key whose signatures all have one size."""
+    key = _authority()[0]
+    leaf: Any = Ed25519PrivateKey.generate()
+    if kind == "RSA":
+        leaf = rsa.generate_private_key(65537, 2048)
     made = _signed(leaf, "leaf", key, "authority").add_extension(
         x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
     )
@@ -66,9 +70,7 @@ def _authority() -> tuple[Ed25519PrivateKey, bytes]:
     return key, made.sign(key, None).public_bytes(serialization.Encoding.PEM)
 
 
-def _signed(
-    key: Ed25519PrivateKey, name: str, signer: Ed25519PrivateKey, by: str
-) -> x509.CertificateBuilder:
+def _signed(key: Any, name: str, signer: Ed25519PrivateKey, by: str) -> x509.CertificateBuilder:
     def named(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
 
@@ -87,12 +89,13 @@ def _signed(
     )
 
 
-def _key_pem(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(
+def _key_pem(key: Any) -> bytes:
+    pem: bytes = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+    return pem
 
 
 @cache
