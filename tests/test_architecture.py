@@ -164,10 +164,10 @@ FOREIGN_PRIVATE: dict[str, set[str]] = {
     "wherry.client.response": {"_close"},
     "wherry.client.sending.acquire": {"_proxy_answer"},
     "wherry.client.sending.attempt": {
-        "_begin", "_loop", "_moments", "_resolve_charset", "_upload_tracker",
+        "_begin", "_moments", "_upload_tracker",
     },
     "wherry.client.sending.pipeline": {"_exchange"},
-    "wherry.client.sending.redirect_loop": {"_field", "_history", "_max_body_size", "_request"},
+    "wherry.client.sending.redirect_loop": {"_field", "_history", "_max_body_size"},
     "wherry.client.sending.request_builder": {"_routed_by_class", "_shared", "_upload_tracker"},
     "wherry.client.sending.request_template": {"_engine", "_headers", "_shared"},
     "wherry.client.sending.upload": {"_sent", "_upload_tracker", "_writer", "_written_by_class"},

@@ -330,9 +330,10 @@ def test_a_request_made_from_a_template_is_what_one_built_by_itself_is(
         target = session._builder.resolve_url(url)
         hop = Hop(method, target, options.headers, session._builder.payload(options), auth)
         try:
-            request, prepared = session._builder.build(hop, options, None)
+            prepared = session._builder.build(hop, options, None)
+            request = prepared.request
             route = route_for(request, session.connector)
-            head = request.wire_head(route) if prepared is None else prepared[1]
+            head = prepared.head or request.wire_head(route)
             return (
                 encode_head(head),
                 route,
@@ -383,11 +384,11 @@ async def test_what_is_meant_for_a_proxy_does_not_pass_it(proxy: str, where: str
         for own in (None, {"Accept": "a/b"}, secret if where == "request" else {"X": "y"}):
             if where == "later" and own is not None:
                 session.headers.update(secret)
-            request, prepared = session._builder.build(
+            prepared = session._builder.build(
                 Hop("GET", URL("https://h.test/"), own, None, None), NO_OPTIONS, None
             )
-            route = route_for(request, session.connector)
-            head = request.wire_head(route) if prepared is None else prepared[1]
+            route = route_for(prepared.request, session.connector)
+            head = prepared.head or prepared.request.wire_head(route)
             assert b"c2VjcmV0" not in encode_head(head)
 
 
@@ -408,9 +409,9 @@ async def test_what_is_usual_is_made_from_a_template(
     made: list[Any] = []
 
     def build(*args: Any) -> Any:
-        request, prepared = plain(*args)
-        made.append(prepared)
-        return request, prepared
+        prepared = plain(*args)
+        made.append(prepared.head)
+        return prepared
 
     plain = RequestBuilder.build
     monkeypatch.setattr(RequestBuilder, "build", build)
@@ -473,20 +474,20 @@ async def test_what_is_made_with_fewer_calls_lacks_nothing(raw_server: Start) ->
 
     server = await raw_server(script)
     async with wherry.ClientSession() as session:
-        _, prepared = session._builder.build(
+        prepared = session._builder.build(
             Hop("GET", "http://h.test/", None, None, None), NO_OPTIONS, None
         )
-        assert prepared is not None
         for name in RequestHead.__slots__:
-            getattr(prepared[1], name)
+            getattr(prepared.head, name)
         session._builder.resolve_url(f"{server.url}/")  # its origin is plain from now on
         made = await session.get(f"{server.url}/")
         assert "_url" not in made.__dict__  # or it was made by its `__init__`
         given = wherry.ClientResponse(
             "GET", URL(f"{server.url}/"), loop=session._loop, session=session
         )
-        for name, value in given.__dict__.items():
-            assert getattr(made, name) == value
+        given._begin(made._prepared, made._head, made._exchange, made.content)
+        given._moments = made._moments
+        assert {name: getattr(made, name) for name in given.__dict__} == given.__dict__
         await made.read()
 
 

@@ -118,7 +118,7 @@ async def test_a_response_and_its_request_have_their_urls() -> None:
         from wherry.client.sending.redirect_rules import Hop
 
         hop = Hop("GET", "http://h.test/a?b=c", None, None, None)
-        request, _ = session._builder.build(hop, NO_OPTIONS, None)
+        request = session._builder.build(hop, NO_OPTIONS, None).request
         assert "url" not in request.__dict__
         assert request.url == request.original_url == URL("http://h.test/a?b=c")
         assert request.url is request.url

@@ -197,42 +197,78 @@ def _limits_meant(value: Any) -> str:
     return "..."
 
 
+# No limits of a head's (line, field, headers) that the request says itself.
+_NO_LIMITS = (None, None, None)
+
+
 class RequestOptions:
     """The keywords of one request, checked; see `ClientSession.request` for what each means."""
 
-    # What holds where nothing is said; `of_usual` sets no more than a program did.
-    params: Query = None
-    data: Any = None
-    json: Any = None
-    cookies: LooseCookies | None = None
-    headers: LooseHeaders | None = None
-    skip_auto_headers: tuple[str, ...] | None = None
-    auth: Auth | None = None
-    allow_redirects: bool = True
-    max_redirects: int | None = 10
-    compress: str | bool | None = None
-    chunked: bool | None = None
-    expect100: bool = False
-    raise_for_status: RaiseForStatus | None = None
-    proxy: Any = None
-    proxy_auth: BasicAuth | None = None
-    proxy_headers: LooseHeaders | None = None
-    proxy_ssl: Any = None
-    hops: tuple[ProxyHop, ...] | ProxyChoice | None = None
-    timeout: ClientTimeout | None = None
-    ssl: Any = True
-    server_hostname: str | None = None
-    trace_request_ctx: object = None
-    read_bufsize: int | None = None
-    auto_decompress: bool | None = None
-    max_body_size: int | None = None
-    middlewares: Sequence[ClientMiddlewareType] | None = None
+    __slots__ = (
+        "allow_redirects",
+        "auth",
+        "auto_decompress",
+        "chunked",
+        "compress",
+        "cookies",
+        "data",
+        "expect100",
+        "headers",
+        "hops",
+        "json",
+        "limits",
+        "max_body_size",
+        "max_redirects",
+        "middlewares",
+        "params",
+        "proxy",
+        "proxy_auth",
+        "proxy_headers",
+        "proxy_ssl",
+        "raise_for_status",
+        "read_bufsize",
+        "server_hostname",
+        "skip_auto_headers",
+        "ssl",
+        "timeout",
+        "trace_request_ctx",
+        "upgrade",
+        "upload_tracker",
+        "usual",
+    )
+
+    params: Query
+    data: Any
+    json: Any
+    cookies: LooseCookies | None
+    headers: LooseHeaders | None
+    skip_auto_headers: tuple[str, ...] | None
+    auth: Auth | None
+    allow_redirects: bool
+    max_redirects: int | None
+    compress: str | bool | None
+    chunked: bool | None
+    expect100: bool
+    raise_for_status: RaiseForStatus | None
+    proxy: Any
+    proxy_auth: BasicAuth | None
+    proxy_headers: LooseHeaders | None
+    proxy_ssl: Any
+    hops: tuple[ProxyHop, ...] | ProxyChoice | None
+    timeout: ClientTimeout | None
+    ssl: Any
+    server_hostname: str | None
+    trace_request_ctx: object
+    read_bufsize: int | None
+    auto_decompress: bool | None
+    max_body_size: int | None
+    middlewares: Sequence[ClientMiddlewareType] | None
     # (line, field, headers) as far as the request says them.
-    limits: tuple[int | None, int | None, int | None] = (None, None, None)
-    upload_tracker: Any = None
-    upgrade: str | None = None
+    limits: tuple[int | None, int | None, int | None]
+    upload_tracker: Any
+    upgrade: str | None
     # Whether nothing but `USUAL_OPTIONS` was said.
-    usual: bool = False
+    usual: bool
 
     def __init__(
         self,
@@ -327,6 +363,7 @@ class RequestOptions:
         self.limits = (max_line_size, max_field_size, max_headers)
         self.upload_tracker = upload_tracker
         self.upgrade = upgrade
+        self.usual = False
 
     @classmethod
     def of(cls, kwargs: Mapping[str, Any]) -> RequestOptions:
@@ -339,23 +376,32 @@ class RequestOptions:
         if not kwargs.keys() <= USUAL_OPTIONS:
             return cls(**kwargs)
         options = object.__new__(cls)
-        said = options.__dict__
-        said.update(kwargs)
-        said["usual"] = True
-        if said.get("data") is not None and said.get("json") is not None:
+        options.usual = options.allow_redirects = options.ssl = True
+        options.expect100 = False
+        options.max_redirects = 10
+        options.limits = _NO_LIMITS
+        options.params = options.data = options.json = options.cookies = options.headers = None
+        options.skip_auto_headers = options.auth = options.compress = options.chunked = None
+        options.raise_for_status = options.proxy = options.proxy_auth = None
+        options.proxy_headers = options.proxy_ssl = options.hops = options.timeout = None
+        options.server_hostname = options.trace_request_ctx = options.read_bufsize = None
+        options.auto_decompress = options.max_body_size = options.middlewares = None
+        options.upload_tracker = options.upgrade = None
+        for name, value in kwargs.items():
+            setattr(options, name, value)
+        if options.data is not None and options.json is not None:
             raise ValueError("data and json parameters can not be used at the same time")
-        headers = said.get("headers")
-        if headers is not None and hasattr(headers, "__next__"):
-            options.headers = list(headers)
-        if "timeout" in said:
-            options.timeout = as_timeout(said["timeout"])
-        if said.get("read_bufsize") is not None:
-            options.read_bufsize = whole_number("read_bufsize", said["read_bufsize"])
-        if said.get("max_body_size") is not None:
-            size = whole_number("max_body_size", said["max_body_size"], negative=False)
+        if options.headers is not None:
+            options.headers = _kept(options.headers)
+        if "timeout" in kwargs:
+            options.timeout = as_timeout(kwargs["timeout"])
+        if options.read_bufsize is not None:
+            options.read_bufsize = whole_number("read_bufsize", options.read_bufsize)
+        if options.max_body_size is not None:
+            size = whole_number("max_body_size", options.max_body_size, negative=False)
             options.max_body_size = size
-        if said.get("middlewares") is not None:
-            checked_middlewares(said["middlewares"])
+        if options.middlewares is not None:
+            checked_middlewares(options.middlewares)
         return options
 
 
@@ -363,7 +409,7 @@ def _kept(pairs: Any) -> Any:
     """`pairs`, to be gone through more than once: redirects and further tries need what an iterator
     gives only once.
     """
-    return list(pairs) if hasattr(pairs, "__next__") else pairs
+    return list(pairs) if type(pairs) is not dict and hasattr(pairs, "__next__") else pairs
 
 
 NO_OPTIONS = RequestOptions()

@@ -504,6 +504,80 @@ class ClientRequest(metaclass=WatchedClass):
             await self._body.close()
 
 
+class PreparedRequest:
+    """A request on its way: its route and its head where a template has made them, and the
+    `ClientRequest` that programs see, made when somebody looks.
+
+    Attributes:
+        route: The way; None where that is found out for it.
+        head: What is sent; None where that is made of `request`.
+        method: The method.
+        text: The URL, where that is a text (`plain_urls`); else None.
+        session: Whose request it is.
+        traces: Who listens.
+        timeout: The limits that hold.
+        auth: Its credentials.
+        template: The `RequestTemplate` that has made its head.
+        hop: The `Hop` that it was prepared for.
+        made: The `ClientRequest`, once it is there.
+    """
+
+    __slots__ = (
+        "auth",
+        "head",
+        "hop",
+        "made",
+        "method",
+        "route",
+        "session",
+        "template",
+        "text",
+        "timeout",
+        "traces",
+    )
+
+    route: Route | None
+    head: RequestHead | None
+    method: str
+    text: str | None
+    session: Any
+    traces: Any
+    timeout: Any
+    made: ClientRequest | None
+    template: Any
+    hop: Any
+    auth: Any
+
+    @classmethod
+    def of(cls, request: ClientRequest) -> PreparedRequest:
+        """A request that was built by itself, or that a middleware has changed."""
+        prepared = cls()
+        prepared.route = prepared.head = prepared.text = None
+        prepared.made = request
+        prepared.method = request.method
+        prepared.session = request._session
+        prepared.traces = request._traces
+        prepared.timeout = request._timeout
+        return prepared
+
+    @property
+    def request(self) -> ClientRequest:
+        """The request as programs see it."""
+        request = self.made
+        if request is None:
+            request = self.made = self.template.show(self)
+            assert request is not None
+        return request
+
+    @property
+    def payload(self) -> Payload | None:
+        """The body."""
+        if self.made is not None:
+            return self.made.payload
+        data: Payload | None = self.hop.data
+        return data
+
+
 def _credentials_of(url: URL, auth: BasicAuth | None) -> tuple[BasicAuth, URL]:
     """The credentials in a URL, and the URL without them.
 

@@ -31,6 +31,7 @@ from wherry.client.headers.structured import (
     parse_links,
 )
 from wherry.client.plain_urls import UrlOfRequest
+from wherry.client.request import PreparedRequest
 from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.tracing.timings import Timings
 from wherry.connect.connect_request import ConnectTimings
@@ -46,6 +47,7 @@ from wherry.errors import (
 from wherry.protocol.connection import Exchange, Tunnel, TunnelReceiver
 from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
+from wherry.protocol.states import COMPLETE
 from wherry.redaction import shown_fields, shown_url
 from wherry.types import HttpVersion, HttpVersion11, JSONDecoder, RawHeaders
 
@@ -111,6 +113,20 @@ class SessionOfResponse(Protocol):
     def _close_payload(self, payload: Payload) -> asyncio.Task[None] | None: ...
 
 
+class CharsetOfSession:
+    """What guesses the encoding of a response's text, unless the response has its own: that of its
+    session.
+    """
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        session = None if instance is None else instance._session
+        return _guess_utf8 if session is None else session._resolve_charset
+
+
+def _guess_utf8(_response: Any, _body: bytes) -> str:
+    return "utf-8"
+
+
 class ClientResponse(metaclass=WatchedClass):
     """A response.
 
@@ -122,34 +138,38 @@ class ClientResponse(metaclass=WatchedClass):
         session: The session.
     """
 
-    _url: URL = UrlOfRequest()  # type: ignore[assignment]
-    _real_url: URL = UrlOfRequest()  # type: ignore[assignment]
+    method: str
+    # Doubles in programs' tests are made after the class, and must find these there.
     status: int = None  # type: ignore[assignment]
-    _body: bytes | None = None
-    _headers: CIMultiDictProxy[str] | None = None
-    _raw_headers: RawHeaders | None = None
-    _cookies: SimpleCookie | None = None
-    _history: tuple[ClientResponse, ...] = ()
-    _head: ResponseHead | None = None
-    _exchange: Exchange | None = None
-    _request: ClientRequest | None = None
-    _request_info: RequestInfo | None = None
-    _moments: tuple[float, float, float, ConnectTimings | None] | None = None
-    _resolve_charset: Callable[[ClientResponse, bytes], str] = staticmethod(lambda *_: "utf-8")
-    version: HttpVersion | None = None
     reason: str | None = None
+    version: HttpVersion | None = None
     # What the body is read from.  Programs put streams of their own here, of which `read` is asked.
     content: StreamReader = None  # type: ignore[assignment]
-    # What the connection feeds, whatever `content` is now.
-    _stream: StreamReader | None = None
-    _upload: asyncio.Task[None] | None = None
+    # What every response sets.  The class has none of these: Python finds an attribute at once
+    # where only the instance has it.
+    _stream: StreamReader | None  # what the connection feeds, whatever `content` is now
+    _state: ResponseState
+    _in_context: bool
+    _body: bytes | None
+    _headers: CIMultiDictProxy[str] | None
+    _head: ResponseHead | None
+    _exchange: Exchange | None
+    _prepared: PreparedRequest | None
+    _history: tuple[ClientResponse, ...]
+    _moments: tuple[float, float, float, ConnectTimings | None] | None
+    _upload: asyncio.Task[None] | None
+    _payload: Payload | None
+    _on_close: Callable[[], None] | None
+    # And what few of them do.
+    _url: URL = UrlOfRequest()  # type: ignore[assignment]
+    _real_url: URL = UrlOfRequest()  # type: ignore[assignment]
+    _resolve_charset: Callable[[ClientResponse, bytes], str] = CharsetOfSession()  # type: ignore[assignment]
+    _raw_headers: RawHeaders | None = None
+    _cookies: SimpleCookie | None = None
+    _request_info: RequestInfo | None = None
     _upload_complete: asyncio.Future[None] | None = None
-    _payload: Payload | None = None
     _payload_closing: asyncio.Task[None] | None = None
-    _on_close: Callable[[], None] | None = None
     _raw_stream: RawStream | None = None
-    _state = _WAITING
-    _in_context = False
     _gave_up_read = False
     # What brings the head, where the request's class sends it; or that `start` was called.
     _starting: Any = None
@@ -175,12 +195,15 @@ class ClientResponse(metaclass=WatchedClass):
         self._request_info = request_info
         self._loop = loop
         self._session = session
-        if session is not None:
-            self._resolve_charset = session._resolve_charset
+        self._state = _WAITING
+        self._in_context = False
+        self._body = self._headers = self._head = self._exchange = self._prepared = None
+        self._stream = self._moments = self._upload = self._payload = self._on_close = None
+        self._history = ()
 
     def _begin(
         self,
-        request: ClientRequest,
+        prepared: PreparedRequest,
         head: ResponseHead,
         exchange: Exchange | None,
         content: StreamReader,
@@ -188,14 +211,14 @@ class ClientResponse(metaclass=WatchedClass):
     ) -> None:
         """Take what has arrived; called once, by `attempt.send`."""
         if self._state is _WAITING:
-            self._state = _OPEN  # as by `_move`, with a call less for each response
+            self._move(_OPEN)
         elif exchange is not None:
             exchange.cancel()  # its class has closed it before there was anything to close
-        self._request = request
+        self._prepared = prepared
         self._head = head
         self._exchange = exchange
         self.content = self._stream = content
-        self.status: int = head.status
+        self.status = head.status
         self.reason = head.reason
         self.version = head.version
         if upload is not None and not upload.done():
@@ -203,6 +226,12 @@ class ClientResponse(metaclass=WatchedClass):
             content.on_eof(self._settle)
         if self._session is not None and self._session._source_traceback is not None:
             self._source_traceback = traceback.extract_stack(sys._getframe(1))
+
+    @property
+    def _request(self) -> ClientRequest | None:
+        """The request that it answers; made when somebody looks, where nobody has before."""
+        prepared = self._prepared
+        return None if prepared is None else prepared.request
 
     @classmethod
     def from_parts(
@@ -233,12 +262,18 @@ class ClientResponse(metaclass=WatchedClass):
         if body:
             content.feed_data(body)
         content.feed_eof()
-        response._begin(request, ResponseHead(status, reason, version, headers), None, content)
+        head = ResponseHead(status, reason, version, headers)
+        response._begin(PreparedRequest.of(request), head, None, content)
         return response
 
     def __del__(self) -> None:
-        exchange = self._exchange
-        if exchange is None or exchange.state.complete or self._state > _OPEN:
+        try:
+            exchange = self._exchange
+        except AttributeError:
+            return  # a class of a program's own has failed to make it
+        if exchange is None or exchange.state is COMPLETE:
+            return
+        if exchange.state.complete or self._state > _OPEN:
             return
         failed = exchange.error is not None
         self._give_up()
@@ -468,7 +503,7 @@ class ClientResponse(metaclass=WatchedClass):
             if not body and isinstance(content, StreamReader) and content.total_bytes:
                 raise self._taken(content.total_bytes)
             self._body = body  # first: a listener may fail, or be cancelled
-            traces = None if self._request is None else self._request._traces
+            traces = None if self._prepared is None else self._prepared.traces
             if traces is not None:
                 await traces.response_chunk_received(self.method, self._url, body)
         elif self._state >= _RELEASED:
@@ -534,7 +569,8 @@ class ClientResponse(metaclass=WatchedClass):
         body = self._body
         if body is None:
             body = await self.read()
-        facts = None if self._head is None else self._head.facts
+        head = self._head
+        facts = None if head is None else head.facts
         plain = facts is not None and facts.is_json
         if not (plain and content_type == "application/json"):
             self._check_type(content_type)
@@ -738,7 +774,12 @@ class ClientResponse(metaclass=WatchedClass):
         """
         if self._state < _RELEASED:
             exchange = self._exchange
-            if exchange is None or exchange.state.complete or self._drain(exchange):
+            if (
+                exchange is None
+                or exchange.state is COMPLETE  # nearly always
+                or exchange.state.complete
+                or self._drain(exchange)
+            ):
                 if (
                     self._on_close is not None
                     or self._upload is not None
@@ -880,6 +921,33 @@ class ClientResponse(metaclass=WatchedClass):
 
 _LOADS = json_module.loads
 _decode = json_module.JSONDecoder().raw_decode
+
+
+def arrived(
+    prepared: PreparedRequest, head: ResponseHead, exchange: Exchange, content: StreamReader
+) -> ClientResponse:
+    """A response of our own class whose head is here: as `__init__` and `_begin` make it, but for
+    its URL, which nobody has asked for yet.
+    """
+    response = object.__new__(ClientResponse)
+    response.method = prepared.method
+    response._loop = exchange.connection.loop
+    response._session = session = prepared.session
+    response._state = _OPEN
+    response._in_context = False
+    response._prepared = prepared
+    response._head = head
+    response._exchange = exchange
+    response.content = response._stream = content
+    response.status = head.status
+    response.reason = head.reason
+    response.version = head.version
+    response._body = response._headers = response._moments = None
+    response._upload = response._payload = response._on_close = None
+    response._history = ()
+    if session is not None and session._source_traceback is not None:
+        response._source_traceback = traceback.extract_stack(sys._getframe(1))
+    return response
 
 
 def keep_payload(response: ClientResponse, payload: Payload) -> None:

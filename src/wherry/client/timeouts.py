@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 import attrs
+from yarl import URL
 
 from wherry.argument_checks import check_seconds
 from wherry.body.stream.reader import StreamReader
@@ -72,17 +74,31 @@ class Deadline:
         self.expire: Callable[[], None] = expire
 
 
+class Asked(Protocol):
+    """What a time limit says of the request that it was for."""
+
+    method: str
+    text: str | None
+
+    @property
+    def url(self) -> URL: ...
+
+
 class TotalDeadline(Deadline):
     """`ClientTimeout.total`: cancels the task while it makes the request, ends the body while it is
     read.
 
     It is in its wheel from the beginning.
+
+    Args:
+        seconds: From now on.
+        asked: What the program has asked for, for the message.
+        wheel: Where it lives.
     """
 
     __slots__ = (
+        "_asked",
         "_cancelling",
-        "_method",
-        "_url",
         "exchange",
         "expired",
         "seconds",
@@ -90,23 +106,14 @@ class TotalDeadline(Deadline):
         "wheel",
     )
 
-    def __init__(
-        self,
-        when: float,
-        seconds: float,
-        task: asyncio.Task[object] | None,
-        method: str,
-        url: object,
-        wheel: DeadlineWheel,
-    ) -> None:
-        self.when = when
+    def __init__(self, seconds: float, asked: Asked, wheel: DeadlineWheel) -> None:
+        self.when = when = monotonic() + seconds
         self.seconds: float = seconds
-        self.task: asyncio.Task[object] | None = task
+        self.task: asyncio.Task[object] | None = (task := asyncio.current_task())
         self.wheel: DeadlineWheel = wheel
         self.exchange: Exchange | None = None
         self.expired: bool = False
-        self._method = method
-        self._url = url
+        self._asked = asked
         # Counted now: who cancels in the turn of the loop in which time runs out has asked before
         # `expire` looks.
         self._cancelling = 0 if task is None else task.cancelling()
@@ -131,7 +138,8 @@ class TotalDeadline(Deadline):
 
     def error(self) -> TimeoutError:
         return TimeoutError(
-            f"Timeout of {self.seconds:g} seconds in all passed for {self._method} {self._url}"
+            f"Timeout of {self.seconds:g} seconds in all passed for {self._asked.method} "
+            f"{self._asked.text or self._asked.url}"
         )
 
     def settle(self) -> bool:

@@ -17,15 +17,14 @@ from wherry.body.stream.reader import StreamReader
 from wherry.client.headers.derived import derive
 from wherry.client.hooks import HOOKS, AcquiredConnection
 from wherry.client.options import RequestOptions
-from wherry.client.request import ClientRequest
-from wherry.client.response import ClientResponse
+from wherry.client.request import ClientRequest, PreparedRequest
+from wherry.client.response import ClientResponse, arrived
 from wherry.client.sending.acquire import acquire
 from wherry.client.sending.request_builder import route_for
-from wherry.client.sending.request_template import PreparedRequest
 from wherry.client.sending.retry_rules import failed, leave
 from wherry.client.sending.upload import upload_body
 from wherry.client.session_defaults import SessionDefaults
-from wherry.client.timeouts import ClientTimeout, TimedSink
+from wherry.client.timeouts import TimedSink
 from wherry.client.tracing.emit import emit_sent
 from wherry.protocol.connection import Connection, Exchange
 from wherry.protocol.heads import RequestHead, ResponseHead
@@ -35,11 +34,9 @@ if TYPE_CHECKING:
 
 
 async def send(
-    request: ClientRequest,
+    prepared: PreparedRequest,
     defaults: SessionDefaults,
     options: RequestOptions,
-    timeout: ClientTimeout,
-    prepared: PreparedRequest | None = None,
     acquired: AcquiredConnection | None = None,
 ) -> ClientResponse:
     """Carry one request over one connection until the response's head is here.
@@ -50,11 +47,9 @@ async def send(
     every request.  What is rare has a function of its own.
 
     Args:
-        request: What is sent.
+        prepared: What is sent; of its time limits those for connecting and for reading count here.
         defaults: What its session was told.
         options: What the program said of it.
-        timeout: Of which the limits for connecting and for reading count here.
-        prepared: Its way and its head, where a template has made them.
         acquired: The connection of a request whose class has its own `send`: that calls back here
             for the rest (`_send_by_class`).
 
@@ -66,7 +61,8 @@ async def send(
     connector: Any = defaults.connector
     if connector is None:
         raise RuntimeError("Session is closed")
-    traces, limit = request._traces, options.read_bufsize or defaults.read_bufsize
+    traces, timeout = prepared.traces, prepared.timeout
+    limit = options.read_bufsize or defaults.read_bufsize
     pool: Any
     route: Any  # none at first where the connector gives its connection by itself
     exchange: Exchange | None
@@ -78,25 +74,25 @@ async def send(
         exchange = upload = timings = None
         as_built = not defaults.asks_connector and connector.alternatives is None
         route, head = (
-            prepared
-            if prepared is not None and as_built
-            else await _plan(request, defaults, connector, prepared)
+            (prepared.route, prepared.head)
+            if as_built and prepared.head is not None
+            else await _plan(prepared, defaults, connector)
         )
         pool = None if route is None else connector.pool
         connection = None if route is None or acquired is not None else pool.take(route)
         if connection is None or traces is not None:
             way = acquired or await acquire(
-                request, connector, route, connection, head, timeout, limit
+                prepared.request, connector, route, connection, head, timeout, limit
             )
             connection, pool, route, exchange, content, started, connected, timings, _ = way
         if (
             head is None
-            and (head := _late_head(request, pool, route, connection, acquired)) is None
+            and (head := _late_head(prepared.request, pool, route, connection, acquired)) is None
         ):
             way = AcquiredConnection(
                 connection, pool, route, None, None, started, connected, timings
             )
-            return await _send_by_class(request, defaults, options, timeout, way)
+            return await _send_by_class(prepared, defaults, options, way)
         try:
             # Start: the head goes out, and with it a body that is at hand.
             if exchange is None:
@@ -104,24 +100,24 @@ async def send(
                 sink = TimedSink(content, defaults.wheel, read) if read else content
                 exchange = connection.start(head, sink)
                 if head.streamed or read:
-                    upload = _accompany(request, defaults, exchange, head, sink)
+                    upload = _accompany(prepared, defaults, exchange, head, sink)
             # Await the head; it is here already where the exchange was started early.
             if traces is not None:
-                await emit_sent(request, head, connection, exchange, traces)
+                await emit_sent(prepared.request, head, connection, exchange, traces)
             if exchange.head is None:
                 exchange.tell(waiter := defaults.loop.create_future())
                 await waiter
         except BaseException as exc:
-            _give_up(request, pool, connection, exchange, upload, exc)
+            _give_up(prepared, pool, connection, exchange, upload, exc)
             raise
         answer = exchange.head
         assert answer is not None
         if (not as_built or answer.status == 421) and await _goes_elsewhere(
-            request, defaults, connector, route, exchange, upload, again=acquired is None
+            prepared.request, defaults, connector, route, exchange, upload, again=acquired is None
         ):
             continue
         break
-    response = _apply(request, defaults, options, exchange, content, upload, acquired)
+    response = _apply(prepared, defaults, options, exchange, content, upload, acquired)
     response._moments = (started, connected, monotonic(), timings)
     if defaults.starts_responses:
         await HOOKS.requests.start(response)
@@ -129,10 +125,7 @@ async def send(
 
 
 async def _plan(
-    request: ClientRequest,
-    defaults: SessionDefaults,
-    connector: Any,
-    prepared: PreparedRequest | None,
+    prepared: PreparedRequest, defaults: SessionDefaults, connector: Any
 ) -> tuple[Route | None, RequestHead | None]:
     """The route of a request and its head, as far as they are known before there is a connection.
 
@@ -142,7 +135,9 @@ async def _plan(
     """
     if defaults.asks_connector or connector.overrides_connect:
         return None, None
-    route, head = prepared or (route_for(request, connector), None)
+    route, head, request = prepared.route, prepared.head, prepared.request
+    if route is None:
+        route = route_for(request, connector)
     if connector.alternatives is not None and request.url.scheme == "https":
         if (hints := connector.record_hints) is not None:
             await hints.wait_for(route)  # the DNS may say whether the origin speaks HTTP/3
@@ -185,20 +180,20 @@ def _head_for(
 
 
 async def _send_by_class(
-    request: ClientRequest,
+    prepared: PreparedRequest,
     defaults: SessionDefaults,
     options: RequestOptions,
-    timeout: ClientTimeout,
     acquired: AcquiredConnection,
 ) -> ClientResponse:
     """Let a request that has its own `send` go by that; the rest of the way it asks for."""
+    request = prepared.request
     cls = request.response_class or defaults.response_class
     response = cls(
         request.method, request.original_url, loop=defaults.loop, session=request.session
     )
     acquired = acquired._replace(response=response)
     answer: ClientResponse = await HOOKS.requests.send(
-        request, acquired, lambda: send(request, defaults, options, timeout, None, acquired)
+        request, acquired, lambda: send(prepared, defaults, options, acquired)
     )
     if defaults.starts_responses:
         await HOOKS.requests.start(answer)
@@ -206,7 +201,7 @@ async def _send_by_class(
 
 
 def _accompany(
-    request: ClientRequest,
+    prepared: PreparedRequest,
     defaults: SessionDefaults,
     exchange: Exchange,
     head: RequestHead,
@@ -217,14 +212,14 @@ def _accompany(
     """
     upload = None
     if head.streamed:
-        upload = defaults.loop.create_task(upload_body(request, exchange, head))
+        upload = defaults.loop.create_task(upload_body(prepared.request, exchange, head))
     if isinstance(sink, TimedSink):
         sink.watch_after(upload, exchange)
     return upload
 
 
 def _give_up(
-    request: ClientRequest,
+    prepared: PreparedRequest,
     pool: Any,
     connection: Connection,
     exchange: Exchange | None,
@@ -239,7 +234,7 @@ def _give_up(
     if exchange is None:
         pool.put_back(connection)
         return
-    failure = failed(request, exchange, upload, exc)
+    failure = failed(prepared.request, exchange, upload, exc)
     if failure is not exc:
         raise failure from exc
 
@@ -279,7 +274,7 @@ async def _goes_elsewhere(
 
 
 def _apply(
-    request: ClientRequest,
+    prepared: PreparedRequest,
     defaults: SessionDefaults,
     options: RequestOptions,
     exchange: Exchange,
@@ -290,35 +285,34 @@ def _apply(
     """Make the response of an exchange whose head is here, and do what the head asks for."""
     head = exchange.head
     assert head is not None
-    cls = request.response_class or defaults.response_class
-    if acquired is not None and acquired.response is not None:
-        response: ClientResponse = acquired.response
-    elif cls is ClientResponse and "original_url" not in request.__dict__:
-        # As its `__init__` does, but for the URL, which nobody has asked for yet.
-        response = object.__new__(ClientResponse)
-        response.method = request.method
-        response._loop = defaults.loop
-        response._session = request._session
-        response._resolve_charset = defaults.resolve_charset
+    if prepared.text is not None and defaults.response_class is ClientResponse:
+        response = arrived(prepared, head, exchange, content)
     else:
-        response = _custom_response(cls, request, defaults, exchange, upload)
-    response._begin(request, head, exchange, content, upload)
+        response = _custom_response(prepared, defaults, exchange, upload, acquired)
+        response._begin(prepared, head, exchange, content, upload)
     most = options.max_body_size if options.max_body_size is not None else defaults.max_body_size
     if most is not None:
         content.max_size = most
     if (head.facts or derive(head)).asks:
-        _apply_fields(defaults, request.url, response, head, exchange, options)
+        _apply_fields(defaults, prepared.request.url, response, head, exchange, options)
     return response
 
 
 def _custom_response(
-    cls: type[ClientResponse],
-    request: ClientRequest,
+    prepared: PreparedRequest,
     defaults: SessionDefaults,
     exchange: Exchange,
     upload: asyncio.Task[None] | None,
+    acquired: AcquiredConnection | None,
 ) -> ClientResponse:
-    """The response that a program's own class makes; if that fails, the exchange is given up."""
+    """The response that a class of the program's own makes, or has made; if that fails, the
+    exchange is given up.
+    """
+    if acquired is not None and acquired.response is not None:
+        response: ClientResponse = acquired.response
+        return response
+    request = prepared.request
+    cls = request.response_class or defaults.response_class
     try:
         return cls(
             request.method, request.original_url, loop=defaults.loop, session=request.session
@@ -367,31 +361,32 @@ class Sender:
     body would hold its connection, and with it the place that the next try may be waiting for.
     """
 
-    __slots__ = ("_built", "_defaults", "_last", "_options", "_prepared", "_timeout")
+    __slots__ = ("_built", "_defaults", "_last", "_options", "_prepared")
 
     def __init__(
         self,
+        prepared: PreparedRequest,
         defaults: SessionDefaults,
         options: RequestOptions,
-        timeout: ClientTimeout,
         built: ClientRequest,
-        prepared: PreparedRequest | None,
     ) -> None:
+        self._prepared = prepared
         self._defaults = defaults
         self._options = options
-        self._timeout = timeout
         self._built = built  # the request as it was before the middlewares
-        self._prepared = prepared
         self._last: ClientResponse | None = None
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
+        prepared = self._prepared
         # What was encoded holds as long as no middleware has changed the request.
-        if self._prepared is not None and not request.is_as(self._built):
-            self._prepared = None
+        if prepared.request is not request or (
+            prepared.head is not None and not request.is_as(self._built)
+        ):
+            timeout = prepared.timeout
+            self._prepared = prepared = PreparedRequest.of(request)
+            prepared.timeout = timeout
         last = self._last
         if last is not None and not last.closed:
             last.release()
-        self._last = response = await send(
-            request, self._defaults, self._options, self._timeout, self._prepared
-        )
+        self._last = response = await send(prepared, self._defaults, self._options)
         return response

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import monotonic
 
 from yarl import URL
 
@@ -24,6 +23,7 @@ from wherry.client.tracing.signals import Traces
 from wherry.errors import ClientConnectionError
 from wherry.protocol.connection import Exchange
 from wherry.protocol.debug_log import CLIENT, look_up_levels
+from wherry.protocol.states import COMPLETE
 
 log: logging.Logger = CLIENT.logger
 _is_enabled_for = log.isEnabledFor
@@ -97,24 +97,15 @@ async def fetch(
         auth, url = _credentials_of(url, auth)
     if _is_enabled_for(logging.DEBUG) or CLIENT.on:
         _log_begin(method, url)
+    hop = Hop(method, url, options.headers, None, auth)
     timeout = options.timeout or defaults.timeout
-    deadline: TotalDeadline | None = None
-    if timeout.total:
-        deadline = TotalDeadline(
-            monotonic() + timeout.total,
-            timeout.total,
-            asyncio.current_task(),
-            method,
-            url,
-            defaults.wheel,
-        )
+    seconds = timeout.total
+    deadline = TotalDeadline(seconds, hop, defaults.wheel) if seconds else None
     try:
         if defaults.trust_env and defaults.proxies.netrc is None:
             await defaults.proxies.read_netrc()
-        payload = None
         if options.data is not None or options.json is not None:
-            payload = builder.payload(options)
-        hop = Hop(method, url, options.headers, payload, auth)
+            hop.data = builder.payload(options)
         response = await follow(builder, hop, options, timeout, traces)
     except BaseException as exc:
         await _fail(method, url, deadline, traces, exc)
@@ -123,7 +114,7 @@ async def fetch(
         if deadline.expired:
             deadline.settle()  # a middleware has kept the cancellation to itself
         exchange = response._exchange
-        if exchange is None or exchange.state.complete:
+        if exchange is None or exchange.state is COMPLETE:
             defaults.wheel.discard(deadline)
         else:
             _watch_body(response, exchange, deadline)

@@ -14,12 +14,11 @@ from yarl import URL
 
 from wherry.client.middleware import ClientMiddlewareType, auth_layer, build_client_middlewares
 from wherry.client.options import RaiseForStatus, RequestOptions
-from wherry.client.request import ClientRequest
+from wherry.client.request import ClientRequest, PreparedRequest
 from wherry.client.response import ClientResponse
 from wherry.client.sending.attempt import Sender, max_body_size, send
 from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, Hop, next_hop
 from wherry.client.sending.request_builder import RequestBuilder
-from wherry.client.sending.request_template import PreparedRequest
 from wherry.client.sending.retry_rules import may_try_again
 from wherry.client.session_defaults import SessionDefaults
 from wherry.client.timeouts import ClientTimeout
@@ -57,16 +56,18 @@ async def follow(
         await emit_start(hop, hop.headers, traces)
     tries = 1
     while True:
-        request, prepared = builder.build(hop, options, traces)
-        request._timeout = timeout
+        prepared = builder.build(hop, options, traces)
+        prepared.timeout = timeout
         try:
-            layers = middlewares if prepared is not None else _layers(request, middlewares)
+            layers = (
+                middlewares if prepared.head is not None else _layers(prepared.request, middlewares)
+            )
             if layers:
-                response = await _through(layers, request, defaults, options, timeout, prepared)
+                response = await _through(layers, prepared, defaults, options)
             else:
-                response = await send(request, defaults, options, timeout, prepared)
+                response = await send(prepared, defaults, options)
         except (ClientConnectionError, ClientResponseError) as exc:
-            if not may_try_again(exc, tries, request.payload):
+            if not may_try_again(exc, tries, prepared.payload):
                 if history and isinstance(exc, ClientResponseError) and not exc.history:
                     exc.history = tuple(history)
                 raise
@@ -109,14 +110,14 @@ async def _tell_of_retry(hop: Hop, tries: int, exc: Exception, traces: Any) -> N
 
 def _through(
     middlewares: Sequence[ClientMiddlewareType],
-    request: ClientRequest,
+    prepared: PreparedRequest,
     defaults: SessionDefaults,
     options: RequestOptions,
-    timeout: ClientTimeout,
-    prepared: PreparedRequest | None,
 ) -> Awaitable[ClientResponse]:
+    request = prepared.request
+    request._timeout = prepared.timeout
     request._max_body_size = max_body_size(defaults, options)
-    sender = Sender(defaults, options, timeout, request.copy(), prepared)
+    sender = Sender(prepared, defaults, options, request.copy())
     return build_client_middlewares(sender, middlewares)(request)
 
 
@@ -175,11 +176,9 @@ def _redirected(
 
 def _asked_of(response: ClientResponse) -> URL | str:
     """The URL that was asked; as the text that it was made of while nobody needs more."""
-    request = response._request
-    if request is not None and "_real_url" not in response.__dict__:
-        made = request.__dict__
-        if "original_url" not in made and (text := made.get("_text")) is not None:
-            return text  # type: ignore[no-any-return]
+    prepared = response._prepared
+    if prepared is not None and prepared.text is not None and type(response) is ClientResponse:
+        return prepared.text
     return response.real_url
 
 

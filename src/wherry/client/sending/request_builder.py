@@ -24,9 +24,9 @@ from wherry.client.middleware import Auth, check_auth
 from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.origin import base_origin_of
 from wherry.client.plain_urls import is_plain_target, plain_origin, plain_query
-from wherry.client.request import ClientRequest
+from wherry.client.request import ClientRequest, PreparedRequest
 from wherry.client.sending.redirect_rules import Hop
-from wherry.client.sending.request_template import USUAL_METHODS, PreparedRequest, RequestTemplate
+from wherry.client.sending.request_template import USUAL_METHODS, RequestTemplate
 from wherry.client.session_defaults import SessionDefaults
 from wherry.connect.connector import BaseConnector
 from wherry.connect.route import Route
@@ -89,17 +89,15 @@ class RequestBuilder:
             raise RuntimeError("Session is closed")
         return connector
 
-    def build(
-        self, hop: Hop, options: RequestOptions, traces: Any
-    ) -> tuple[ClientRequest, PreparedRequest | None]:
-        """A new `ClientRequest` for one hop of a chain of redirects, and its way and head where a
-        template has made them; each try has its own.
+    def build(self, hop: Hop, options: RequestOptions, traces: Any) -> PreparedRequest:
+        """A new request for one hop of a chain of redirects, with its way and head where a template
+        has made them; each try has its own.
         """
         defaults = self.defaults
         usual = options.usual and defaults.is_plain and hop.trusted and hop.method in USUAL_METHODS
         connector = defaults.connector
         if not usual or connector is None or connector.shows_requests:
-            return self._make_request(hop, options, traces=traces), None
+            return PreparedRequest.of(self._make_request(hop, options, traces=traces))
         version = getversion(defaults.headers_any)
         if version != self._templates_version:
             self._templates.clear()
@@ -120,12 +118,12 @@ class RequestBuilder:
             # Without cookies nobody needs the URL.
             none = type(jar) is CookieJar and jar.is_empty()
             cookies = "" if none else self._cookies_for(hop.url)
-            made: tuple[ClientRequest, PreparedRequest] | None = template.request(
+            prepared: PreparedRequest | None = template.prepare(
                 hop, self._session(), cookies, traces
             )
-            if made is not None:
-                return made
-        return self._make_request(hop, options, traces=traces), None
+            if prepared is not None:
+                return prepared
+        return PreparedRequest.of(self._make_request(hop, options, traces=traces))
 
     def _new_template(self, method: str, url: URL) -> RequestTemplate | None:
         """What requests to the origin of `url` have in common; None where that is not enough."""

@@ -22,15 +22,11 @@ from wherry.client.headers.validation import (
     target_of,
 )
 from wherry.client.middleware import Auth
-from wherry.client.request import ClientRequest
+from wherry.client.request import ClientRequest, PreparedRequest
 from wherry.client.sending.redirect_rules import Hop
 from wherry.connect.route import Route
 from wherry.protocol.heads import FieldBlock, RequestHead
 from wherry.types import LooseHeaders
-
-# A request's way and what is sent on it: kept beside the request, and dropped where a middleware
-# has changed that.
-PreparedRequest = tuple[Route, RequestHead]
 
 # Methods whose requests are often the same but for what they carry.
 USUAL_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
@@ -130,9 +126,7 @@ class RequestTemplate:
         at_proxy = route.forward is not None or told_proxy
         return usual and head.version is None and not (own or at_proxy)
 
-    def request(
-        self, hop: Hop, session: Any, cookies: str, traces: Any
-    ) -> tuple[ClientRequest, PreparedRequest] | None:
+    def prepare(self, hop: Hop, session: Any, cookies: str, traces: Any) -> PreparedRequest | None:
         """The request of `hop`, with its route and its head.
 
         Args:
@@ -165,26 +159,41 @@ class RequestTemplate:
             body = _body_at_hand(payload, fields, told=told)
             if body is None:
                 return None
-        made = object.__new__(ClientRequest)
-        made.__dict__ = attributes = template._attributes.copy()
-        attributes["_fields"] = fields
-        attributes["_session"] = session
-        text = hop.text
-        if text is not None:
-            attributes["_text"] = text
-            target = text[text.find("/", 8) :]
+        prepared = object.__new__(PreparedRequest)
+        prepared.text = text = hop.text
+        target = target_of(hop.url) if text is None else text[text.find("/", 8) :]
+        prepared.route = template._route
+        prepared.head = template._head.from_template(target, fields, body)
+        prepared.traces = traces
+        prepared.template = template
+        prepared.hop = hop
+        prepared.method = hop.method
+        prepared.session = session
+        prepared.auth = auth
+        prepared.timeout = prepared.made = None
+        return prepared
+
+    def show(self, prepared: PreparedRequest) -> ClientRequest:
+        """The request that was prepared, as it would be built by itself."""
+        assert prepared.head is not None
+        hop = prepared.hop
+        request = object.__new__(ClientRequest)
+        request.__dict__ = attributes = self._attributes.copy()
+        attributes["_fields"] = prepared.head.fields
+        attributes["_session"] = prepared.session
+        attributes["_timeout"] = prepared.timeout
+        if hop.text is not None:
+            attributes["_text"] = hop.text
         else:
-            url = hop.url
-            attributes["original_url"] = url
-            attributes["url"] = url = url.with_fragment(None) if url.raw_fragment else url
-            target = target_of(url)
-        if auth is not None:
-            attributes["auth"] = auth
-        if payload is not None:
-            attributes["_body"] = payload
-        if traces is not None:
-            attributes["_traces"] = traces
-        return made, (self._route, template._head.from_template(target, fields, body))
+            attributes["original_url"] = url = hop.url
+            attributes["url"] = url.with_fragment(None) if url.raw_fragment else url
+        if prepared.auth is not None:
+            attributes["auth"] = prepared.auth
+        if hop.data is not None:
+            attributes["_body"] = hop.data
+        if prepared.traces is not None:
+            attributes["_traces"] = prepared.traces
+        return request
 
     def _variant(self, replaced: frozenset[str]) -> RequestTemplate:
         """The template for requests that say these shared fields themselves."""

@@ -263,18 +263,22 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
         view = self._buffer.view
         data = bytes(view[:nbytes] if nbytes <= FIRST_READ else view[:FIRST_READ])
         found = match_head(data)
-        if found is None or found[3] is None:
+        if found is None:
+            return False
+        groups = found.groups()
+        length, said = groups[2], groups[6]
+        if length is None:
             return False
         size, limits = found.end(), exchange.limits
         if size > limits.unquestioned or (
             limits.max_headers < MOST_LINES and data.count(b"\n", 0, size) - 2 > limits.max_headers
         ):
             return False  # a line of it may be too long
-        left = int(found[3]) - (nbytes - size)
+        left = int(length) - (nbytes - size)
         if left < 0:
             return False  # more than was asked for
-        head = MatchedHead(data, found)
-        if (said := found[7]) is not None:
+        head = MatchedHead(data[:size], groups)
+        if said is not None:
             head.keep_alive = keep_alive_seconds(said)
         if left:
             self._take_first_part(exchange, head, view[size:nbytes], left)
@@ -284,7 +288,7 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
         exchange.state = END[exchange.state]
         sink = exchange.sink
         if size < nbytes:
-            sink.feed_data(data[size:] if nbytes <= FIRST_READ else bytes(view[size:nbytes]))
+            sink.feed_data(bytes(view[size:nbytes]))
         sink.feed_eof()
         waiter = exchange._head_waiter
         if waiter is not None and not waiter.done():
@@ -293,7 +297,6 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
             exchange.go_on()
         if HTTP1.on:
             exchange.log_head(head)
-        if HTTP1.on:
             exchange.log_complete()
         owner = self.owner
         if self.state is ACTIVE and owner is not None and exchange._ended:

@@ -72,8 +72,8 @@ class MatchedHead(ResponseHead):
     """A head that matched: its field lines are made when somebody asks for them.
 
     Args:
-        data: What begins with the head.
-        found: Where what is in it.
+        data: The head's bytes.
+        groups: What `match_head` has found in it.
     """
 
     __slots__ = ("_data", "_fields_at")
@@ -82,14 +82,14 @@ class MatchedHead(ResponseHead):
     keep_alive: float | None
     shown: Any
 
-    def __init__(self, data: bytes, found: re.Match[bytes]) -> None:
+    def __init__(self, data: bytes, groups: tuple[Any, ...]) -> None:
         # `raw` stays unset: `__getattr__` makes it.
-        status, reason, _, content_type, coding, cookies, _ = found.groups()
-        self.status: int = int(status)
+        status, reason, _, content_type, coding, cookies, _ = groups
+        self.status: int = 200 if status == b"200" else int(status)
         self.reason: str = "OK" if reason == b"OK" else reason.decode("utf-8", "surrogateescape")
         self.version = HttpVersion11
         self.keep_alive = self.shown = None
-        self._data = data[: found.end()]
+        self._data = data
         self._fields_at = STATUS_LINE + len(reason)
         if coding is None and cookies is None:
             self.facts = _JSON_FACTS if content_type == b"application/json" else _NO_FACTS
