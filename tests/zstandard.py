@@ -7,4 +7,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+# Libraries that look for the package of this name find it too old, and go on without it.
+__version__ = "0"
+
 __all__ = ("zstd",)

@@ -48,12 +48,18 @@ class Outcome:
         error: What was said of its failure; None if the page is there.
         place: Where the sink has it; None where it has not.
         digest: The body's digest where bodies are compared.
+        status: The status code of the last try; None where none came.
+        bytes: The size of the body.
+        attempts: How often it was asked for.
     """
 
     url: str
     error: str | None = None
     place: str | None = None
     digest: str | None = None
+    status: int | None = None
+    bytes: int = 0
+    attempts: int = 0
 
 
 def _row_of(outcome: Outcome) -> tuple[bytes, bool, str | None, bytes | None]:

@@ -57,7 +57,7 @@ class Fetcher:
         breaker: When a host that cannot be reached rests, and is given up.
         robots: Whether robots.txt is heeded (RFC 9309), and its Crawl-delay; needs protego.
         checkpoint: A file that knows what is done: whoever starts again with it loses nothing and
-            fetches nothing twice that was committed.
+            fetches nothing twice that was committed.  An open `Checkpoint` is closed with this.
         retry_failed: Whether what failed at an earlier start is fetched again.
         unique: Whether a URL that comes twice is fetched once.  With a checkpoint it always is.
         unique_bodies: Whether the sink is spared pages whose body was there already.
@@ -109,7 +109,7 @@ class Fetcher:
         max_pause: float = 300.0,
         breaker: Breaker = Breaker(),  # noqa: B008 - it never changes
         robots: bool = False,
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
         retry_failed: bool = False,
         unique: bool = True,
         unique_bodies: bool = False,
@@ -178,7 +178,7 @@ class Fetcher:
             metrics=None if metrics is None else Path(metrics),
             robots=robots,
         )
-        self._checkpoint_path = None if checkpoint is None else Path(checkpoint)
+        self._checkpoint_of = checkpoint
         self._retry_failed = retry_failed
         self._telemetry = telemetry
         self._connector = connector
@@ -207,8 +207,9 @@ class Fetcher:
         return self
 
     def _open(self) -> None:
-        if self._checkpoint_path is not None:
-            self._checkpoint = Checkpoint(self._checkpoint_path)
+        known = self._checkpoint_of
+        if known is not None:
+            self._checkpoint = known if isinstance(known, Checkpoint) else Checkpoint(Path(known))
             if self._retry_failed:
                 self._checkpoint.forget_failures()
         connector = self._connector

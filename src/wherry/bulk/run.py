@@ -687,6 +687,9 @@ class Run:
             None if error is None else f"{type(error).__name__}: {error}",
             result.place,
             page.digest if page is not None and self._settings.unique_bodies else None,
+            result.status,
+            result.bytes,
+            result.attempts,
         )
 
     # --- commits ----------------------------------------------------------------------------------

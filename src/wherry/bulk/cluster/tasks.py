@@ -1,0 +1,143 @@
+"""What workers do: part a list of URLs, or fetch a partition."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wherry.bulk.checkpoint import Outcome
+from wherry.bulk.cluster.inputs import PartedInput, Source, lines_of
+from wherry.bulk.cluster.manifests import ManifestCheckpoint, Start
+from wherry.bulk.cluster.places import Place
+from wherry.bulk.cluster.report import Counts
+from wherry.bulk.cluster.worker import Channel, Task
+from wherry.bulk.fetcher import Fetcher
+from wherry.bulk.results import Result
+from wherry.bulk.sinks.base import Sink
+
+
+class FailedBefore(Exception):
+    """Why a URL failed, as a manifest has it: its worker was lost before it could say so."""
+
+
+@dataclass(slots=True)
+class SplitTask(Task):
+    """Parts some lists of URLs.
+
+    Args:
+        place: Where the parts go.
+        parted: The input they are parts of.
+        sources: The lists, by their numbers.
+    """
+
+    place: Place
+    parted: PartedInput
+    sources: Mapping[int, Source]
+
+    async def run(self, channel: Channel) -> int:
+        count = 0
+        for number, source in self.sources.items():
+            if not await asyncio.to_thread(self.parted.is_split, number):
+                count += await asyncio.to_thread(self.parted.split, lines_of(source), number)
+            channel.progress += 1
+            if channel.stopping.is_set():
+                break
+        return count
+
+
+@dataclass(slots=True)
+class FetchTask(Task):
+    """Fetches the URLs of one partition.
+
+    Args:
+        place: Where the run's files are.
+        parted: The input.
+        start: Which start this is.
+        sink: Where pages go.
+        options: Of the `Fetcher`.
+        delivered: Results that the program has of this partition since it was called.
+        settle: Seconds between this start's last request and its successor's first.
+    """
+
+    place: Place
+    parted: PartedInput
+    start: Start
+    sink: Sink
+    options: Mapping[str, Any]
+    delivered: int = 0
+    settle: float = 0.0
+
+    async def run(self, channel: Channel) -> Counts:
+        """Fetch what is left.
+
+        Raises:
+            FileNotFoundError: The place is another one here.
+        """
+        channel.settle = self.settle
+        await asyncio.to_thread(self._check_place)
+        checkpoint = await asyncio.to_thread(
+            ManifestCheckpoint, self.place, self.start, channel.may_go_on
+        )
+        try:
+            async with Fetcher(**self.options, checkpoint=checkpoint) as fetcher:
+                fetching = asyncio.ensure_future(self._fetch(fetcher, checkpoint, channel))
+                stopping = asyncio.ensure_future(channel.stopping.wait())
+                try:
+                    await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    stopping.cancel()
+                    if not fetching.done():
+                        fetching.cancel()
+                    await asyncio.wait({fetching})
+                if not fetching.cancelled():
+                    fetching.result()
+        finally:
+            counts = checkpoint.counts
+            checkpoint.close()
+        return counts
+
+    def _check_place(self) -> None:
+        """A folder of the same name on another machine is another folder."""
+        told = self.place.read("run.json")
+        if told is None or json.loads(told)["run"] != self.start.run:
+            raise FileNotFoundError(
+                f"{self.place!r} is another folder on this node than where the program runs: name "
+                "one that all nodes share, or a URL of fsspec's"
+            )
+
+    async def _fetch(
+        self, fetcher: Fetcher, checkpoint: ManifestCheckpoint, channel: Channel
+    ) -> None:
+        told = 0
+        results = fetcher.fetch(self._urls(), into=self.sink)
+        try:
+            async for result in results:
+                if not told:
+                    # By now it is known what was committed before.
+                    told = await self._tell_again(checkpoint, channel)
+                channel.progress += 1
+                await channel.put(result)
+        finally:
+            await results.aclose()
+        if not told:
+            await self._tell_again(checkpoint, channel)
+
+    async def _tell_again(self, checkpoint: ManifestCheckpoint, channel: Channel) -> int:
+        """Give what a worker before committed and could not give any more."""
+        for row in checkpoint.recent[self.delivered :]:
+            await channel.put(_result_of(row))
+        checkpoint.recent.clear()
+        return 1
+
+    async def _urls(self) -> AsyncIterator[str]:
+        for name in await asyncio.to_thread(self.parted.pieces, self.start.partition):
+            for url in await asyncio.to_thread(self.parted.read, name):
+                yield url
+
+
+def _result_of(row: Outcome) -> Result:
+    error = None if row.error is None else FailedBefore(row.error)
+    return Result(row.url, row.status, row.bytes, error, row.attempts, row.place)

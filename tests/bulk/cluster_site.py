@@ -1,0 +1,306 @@
+"""A web site in a thread of its own that sees whether anybody is impolite to a host, and a job on a
+cluster that a node is killed under.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from tests.bulk.site import Loopback
+
+from wherry.bulk import Jsonl, Page, Result
+from wherry.bulk.cluster.engine import Engine
+from wherry.bulk.cluster.job import ClusterJob
+from wherry.bulk.cluster.manifests import manifests
+from wherry.bulk.cluster.partitions import partition_of
+from wherry.bulk.cluster.places import place_at
+from wherry.bulk.cluster.report import ClusterReport
+
+POISON = "poison.test"
+
+
+class Watcher:
+    """Answers every URL after a moment; knows who was asked when, and how many at once."""
+
+    def __init__(self, delay: float = 0.02) -> None:
+        self.delay = delay
+        self.asked: Counter[str] = Counter()
+        self.when: dict[str, list[float]] = defaultdict(list)
+        self.most: Counter[str] = Counter()
+        self.port = 0
+        self._active: Counter[str] = Counter()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._stopping = asyncio.Event()
+        self._connections: set[asyncio.Task[None]] = set()
+
+        async def connected(reader, writer):
+            task = asyncio.current_task()
+            self._connections.add(task)
+            try:
+                await self._answer(reader, writer)
+            except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+                pass
+            finally:
+                self._connections.discard(task)
+                writer.close()
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=512)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stopping.wait()
+        server.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _answer(self, reader, writer) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            path = head.split()[1].decode()
+            host = head.lower().partition(b"\r\nhost: ")[2].split(b"\r\n")[0].decode()
+            host = host.partition(":")[0]
+            self.asked[f"http://{host}:{self.port}{path}"] += 1
+            self.when[host].append(time.monotonic())
+            self._active[host] += 1
+            self.most[host] = max(self.most[host], self._active[host])
+            try:
+                # Who dies meanwhile asks for nothing any more.
+                if await _ended_within(reader, self.delay):
+                    return
+            finally:
+                self._active[host] -= 1
+            body = f"this is {path} of {host}".encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            await writer.drain()
+
+    def least_gap(self, count: int) -> float:
+        """The least seconds in which a host was asked `count` times."""
+        return min(
+            (
+                times[place + count - 1] - times[place]
+                for times in self.when.values()
+                for place in range(len(times) - count + 1)
+            ),
+            default=float("inf"),
+        )
+
+
+async def _ended_within(reader: asyncio.StreamReader, seconds: float) -> bool:
+    """Whether the client goes away; it says nothing before it has its answer."""
+    try:
+        async with asyncio.timeout(seconds):
+            return not await reader.read(1)
+    except TimeoutError:
+        return False
+
+
+class Poisoned(Jsonl):
+    """A sink that cannot take the pages of one host."""
+
+    async def add(self, page: Page) -> str:
+        if POISON in page.url:
+            raise RuntimeError("this page is poison")
+        return await super().add(page)
+
+
+class Nodes(ABC):
+    """A local cluster whose nodes can be killed."""
+
+    partitions: int
+
+    @abstractmethod
+    def renew(self) -> None:
+        """See that there is a node in place of one that was killed."""
+
+    @abstractmethod
+    def engine(self) -> Engine:
+        """The cluster, for one job."""
+
+    @abstractmethod
+    def kill(self, node: str) -> None:
+        """Kill a node, with all that runs on it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the cluster."""
+
+    def may_kill(self, node: str) -> bool:
+        """Whether a node is none that the program is on."""
+        return True
+
+
+@dataclass
+class Killed:
+    """What became of a job whose node was killed."""
+
+    urls: list[str]
+    results: list[Result]
+    report: ClusterReport
+    watcher: Watcher
+    committed: set[str]  # when the node was killed
+    asked: set[str]  # by then
+    owned: set[int]  # the partitions of the dead node
+    partitions: int
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def poisoned(self) -> set[str]:
+        """The URLs of the poisoned partition, if there is one."""
+        if not any(POISON in url for url in self.urls):
+            return set()
+        number = self.partition(f"http://{POISON}/")
+        return {url for url in self.urls if self.partition(url) == number}
+
+    @property
+    def twice(self) -> set[str]:
+        """The URLs that were asked for more than once."""
+        asked = {url for url, count in self.watcher.asked.items() if count > 1}
+        return asked - self.poisoned
+
+    @property
+    def at_risk(self) -> set[str]:
+        """What was under way on the dead node: asked for, and not committed."""
+        asked = self.asked - self.committed
+        return {url for url in asked if self.partition(url) in self.owned}
+
+    def partition(self, url: str) -> int:
+        return partition_of(url, self.partitions)
+
+
+def committed(place: Any, partitions: int) -> set[str]:
+    """The URLs that the manifests have."""
+    return {
+        row.url
+        for number in range(partitions)
+        for manifest in manifests(place, f"done/{number:06}")
+        for row in manifest.outcomes
+    }
+
+
+def job_with_a_kill(
+    nodes: Nodes,
+    folder: Path,
+    watcher: Watcher,
+    *,
+    hosts: int = 12,
+    pages: int = 24,
+    rate: float = 10.0,
+    poison: bool = True,
+    after: float = 0.3,
+    lease: float = 20.0,
+) -> Killed:
+    """Run a job, and kill a node when a part of it is done.
+
+    Args:
+        nodes: The cluster.
+        folder: For the lists and the pages.
+        watcher: The site.
+        hosts: How many hosts there are.
+        pages: How many pages each has.
+        rate: Requests a second to each.
+        poison: Whether one host's pages cannot be kept.
+        after: The part of the URLs of a partition there that are done by then.
+        lease: Seconds that a worker goes on unheard.
+    """
+    partitions = nodes.partitions
+    names = [f"host{number}.test" for number in range(hosts)] + [POISON] * poison
+    urls = [f"http://{name}:{watcher.port}/{page}" for page in range(pages) for name in names]
+    lists = folder / "lists"
+    lists.mkdir()
+    for number in range(3):
+        (lists / f"{number}.txt").write_text("# a list\n" + "\n".join(urls[number::3]) + "\n")
+    job = ClusterJob(
+        nodes.engine(),
+        str(lists / "*.txt"),
+        Poisoned(folder / "pages"),
+        partitions=partitions,
+        lease=lease,
+        attempts=2,
+        options={
+            "per_host": 1,
+            "rate_per_host": rate,
+            "retries": 0,
+            "commit_every": 0.3,
+            "connector_options": {"resolver": Loopback()},
+        },
+    )
+    place = place_at(str(folder / "pages" / "_wherry"))
+    began = time.monotonic()
+    results: list[Result] = []
+    before: set[str] | None = None
+    sizes = Counter(partition_of(url, partitions) for url in urls)
+    done: Counter[int] = Counter()
+    poisoned = partition_of(f"http://{POISON}/", partitions) if poison else None
+    with job as running:
+        for result in running:
+            results.append(result)
+            number = partition_of(result.url, partitions)
+            done[number] += 1
+            owners = running.owners
+            victim = owners.get(number)
+            if (
+                before is None
+                and victim is not None
+                and number != poisoned  # so that there is something to lose
+                and nodes.may_kill(victim)
+                and after * sizes[number] <= done[number] < sizes[number]
+            ):
+                owned = {each for each, node in owners.items() if node == victim}
+                before = committed(place, partitions)
+                nodes.kill(victim)
+                asked = set(watcher.asked)
+    assert before is not None
+    killed = Killed(
+        urls, results, job.report, watcher, before, asked, owned, partitions,
+        time.monotonic() - began,
+    )  # fmt: skip
+    _judge(killed)
+    return killed
+
+
+def _judge(killed: Killed) -> None:
+    """Note what should not have happened."""
+    problems, watcher, poisoned = killed.problems, killed.watcher, killed.poisoned
+    done = Counter(result.url for result in killed.results if result.ok)
+    missing = set(killed.urls) - poisoned - done.keys()
+    if missing:
+        problems.append(f"{len(missing)} URLs are not done: {sorted(missing)[:3]}")
+    if more := [url for url, count in done.items() if count > 1]:
+        problems.append(f"{len(more)} results came twice: {more[:3]}")
+    if errors := [result for result in killed.results if result.error]:
+        problems.append(f"{len(errors)} URLs failed: {errors[0]}")
+    if set(killed.report.failed_partitions) != {killed.partition(url) for url in poisoned}:
+        problems.append(f"these partitions failed: {killed.report.failed_partitions}")
+    if impolite := {host: count for host, count in watcher.most.items() if count > 1}:
+        problems.append(f"hosts were asked for more than one URL at once: {impolite}")
+    if again := killed.twice & killed.committed:
+        problems.append(f"{len(again)} URLs that were committed were asked for again")
+    if others := killed.twice - killed.at_risk:
+        problems.append(f"asked for twice, and not under way there: {sorted(others)[:3]}")
+    if not killed.report.lost:
+        problems.append("nobody noticed that a node was lost")
