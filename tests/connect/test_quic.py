@@ -618,7 +618,7 @@ async def test_a_server_without_h3(
 
 
 async def test_never_through_a_proxy(session: Any, server: Http3Server) -> None:
-    with pytest.raises(wherry.ClientConnectorError, match="HTTP/3 goes through no proxy"):
+    with pytest.raises(wherry.ClientConnectorError, match="socks5, socks5h and masque"):
         await session.get(server.url(), proxy="http://127.0.0.1:9")
     assert not server.peers
 

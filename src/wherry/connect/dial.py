@@ -39,7 +39,7 @@ from wherry.connect.happy_eyeballs import (
     reason,
     show,
 )
-from wherry.connect.route import ProxyHop, Route, shown_route
+from wherry.connect.route import Origin, ProxyHop, Route, shown_route
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.sessions import Handshake
 from wherry.connect.tls.start_tls import check_fingerprint, start_tls
@@ -110,6 +110,12 @@ async def dial_route(
             return await _dial_quic(route, settings, connect_request)
         return await _dial_raced(route, settings, connect_request)
     if route.hops:
+        for hop in route.hops:
+            if hop.scheme == "masque+https":
+                from wherry.connect.proxy.tunnel import proxy_failure
+
+                why = 'it carries HTTP/3 alone: TCPConnector(protocols=("h3",))'
+                raise proxy_failure(hop, OSError(None, why))
         return await _dial_through(route, settings, connect_request)
     if route.path is not None:
         return await _dial_path(route, settings, connect_request)
@@ -152,14 +158,66 @@ async def _dial_quic(
     if observer is not None:
         await observer.quic_handshake_start(host, port, "prior knowledge")
     try:
-        dialled = _Dialled(host, port, key, ClientConnectorError)
-        addresses = await dialled.addresses(settings, connect_request)
-        made: Connection = await quic.connect_quic(addresses, route, settings, connect_request, key)
+        made: Connection
+        if route.hops:
+            made = await _quic_through(quic, route, settings, connect_request, key)
+        else:
+            dialled = _Dialled(host, port, key, ClientConnectorError)
+            addresses = await dialled.addresses(settings, connect_request)
+            made = await quic.connect_quic(addresses, route, settings, connect_request, key)
     except Exception as exc:
         if observer is not None:
             await observer.quic_handshake_end(host, port, exc)
         raise
     return await _quic_ended(made, host, port, observer, None)
+
+
+async def _quic_through(
+    quic: Any,
+    route: Route,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+    key: ConnectionKey,
+) -> Connection:
+    """By QUIC through the one proxy of the route."""
+
+    async def dial_first(hop: ProxyHop) -> HandshakeStream:
+        return await dial_stream(hop.host, hop.port, settings, connect_request, key=hop_key(hop))
+
+    async def dial_masque(hop: ProxyHop) -> Connection:
+        trusted = route.ssl if hop.ssl is None else hop.ssl
+        end = Origin("https", hop.host, hop.port)
+        by_quic = Route(end, (), ssl=trusted, protocols=("h3",))
+        by_tcp = Route(end, (), ssl=trusted, protocols=("h2",))
+
+        async def over_quic(heard: Any) -> Connection:
+            dialled = _Dialled(hop.host, hop.port, hop_key(hop), ClientProxyConnectionError)
+            found = await dialled.addresses(settings, connect_request)
+            made = await quic.connect_quic(
+                found, by_quic, settings, connect_request, hop_key(hop), heard
+            )
+            return cast("Connection", made)
+
+        from wherry.connect.quic.race import race
+
+        return await race(
+            over_quic, lambda: _dial_direct(by_tcp, settings, connect_request), lambda: None
+        )
+
+    host = route.origin.host
+    if settings.allow_address is not None:
+        host = (await checked(route, settings, connect_request)).origin.host
+    elif route.hops[0].scheme == "socks5":  # "socks5h" and MASQUE leave names to the proxy
+        dialled = _Dialled(host, route.origin.port, key, ClientConnectorError)
+        addresses = await dialled.addresses(settings, connect_request)
+        # A proxy with IPv6 has IPv4 too; the contrary is common.
+        host = min(addresses, key=lambda info: info[0] != socket.AF_INET)[4][0]
+    return cast(
+        "Connection",
+        await quic.connect_through(
+            host, route, settings, connect_request, key, dial_first, dial_masque
+        ),
+    )
 
 
 async def _dial_raced(

@@ -35,7 +35,8 @@ class ProxyHop(NamedTuple):
     """One proxy on the way.
 
     Args:
-        scheme: "http", "https", "socks4", "socks4a", "socks5" or "socks5h".
+        scheme: "http", "https", "socks4", "socks4a", "socks5" or "socks5h"; "masque+https" for
+            HTTP/3 alone.
         host: Its host.
         port: Its port.
         username: The user name to give it, None for none.

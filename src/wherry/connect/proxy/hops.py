@@ -27,7 +27,10 @@ DEFAULT_PORTS = {
     "socks4a": 1080,
     "socks5": 1080,
     "socks5h": 1080,
+    "masque+https": 443,
 }
+# Proxies that take header fields, and Basic credentials in one of them.
+HTTP_SCHEMES = frozenset({"http", "https", "masque+https"})
 # Fields that follow from the CONNECT itself (RFC 9110 9.3.6: it has no content) or that this client
 # writes.
 FORBIDDEN_FIELDS = frozenset({"content-length", "transfer-encoding"})
@@ -157,7 +160,7 @@ def one_hop(
             username=proxy_auth.login, password=proxy_auth.password, encoding=encoding
         )
     if proxy_headers:
-        if hop.scheme not in {"http", "https"}:
+        if hop.scheme not in HTTP_SCHEMES:
             raise ValueError(f"proxy_headers= needs an HTTP proxy, and {hop} is none")
         hop = hop._replace(headers=(*hop.headers, *field_pairs(proxy_headers)))
     check_credentials(hop)
@@ -227,7 +230,7 @@ def check_credentials(hop: ProxyHop) -> None:
     """Refuse credentials that the hop's protocol cannot carry, before anything is dialled."""
     if hop.username is None:
         return
-    if hop.scheme in {"http", "https"}:
+    if hop.scheme in HTTP_SCHEMES:
         # RFC 7617 2: the user-id ends at the first colon.
         if ":" in hop.username:
             raise ValueError(

@@ -27,7 +27,7 @@ REPLIES = {
     4: (errno.EHOSTUNREACH, "the host cannot be reached"),
     5: (errno.ECONNREFUSED, "the connection was refused"),
     6: (errno.ETIMEDOUT, "the time to live ended on the way"),
-    7: (errno.EOPNOTSUPP, "the proxy does not know CONNECT"),
+    7: (errno.EOPNOTSUPP, "the proxy does not know this command"),
     8: (errno.EAFNOSUPPORT, "the proxy does not know this kind of address"),
 }
 REPLIES_4 = {
@@ -96,6 +96,27 @@ def socks5(host: str, port: int, user: str | None = None, password: str | None =
         user: The user name, None to offer no credentials.
         password: The password.
     """
+    yield from _greet(user, password)
+    yield from _ask(b"\x05\x01\x00" + destination(host) + port.to_bytes(2))
+
+
+def socks5_udp(
+    relay: list[tuple[str, int]], user: str | None = None, password: str | None = None
+) -> Steps:
+    """SOCKS5's UDP ASSOCIATE (RFC 1928 7).
+
+    Args:
+        relay: Gets the address where the proxy takes datagrams; a name, or "0.0.0.0", may be said.
+        user: The user name, None to offer no credentials.
+        password: The password.
+    """
+    yield from _greet(user, password)
+    # RFC 1928 6: zeros where it is not known yet which address datagrams will come from.
+    relay.append((yield from _ask(b"\x05\x03\x00\x01" + bytes(6))))
+
+
+def _greet(user: str | None, password: str | None) -> Steps:
+    """Agree on a method, and show credentials if that is it."""
     methods = bytes([NO_AUTHENTICATION] if user is None else [NO_AUTHENTICATION, USER_AND_PASSWORD])
     answer = yield (bytes([5, len(methods)]) + methods, 2)
     if answer[0] != 5:
@@ -109,7 +130,11 @@ def socks5(host: str, port: int, user: str | None = None, password: str | None =
         raise Refusal(errno.EPROTO, f"the proxy chose a method that was not offered: {answer[1]}")
     if answer[1] == USER_AND_PASSWORD:
         yield from sign_in(user or "", password or "")
-    answer = yield (b"\x05\x01\x00" + destination(host) + port.to_bytes(2), 2)
+
+
+def _ask(request: bytes) -> Generator[tuple[bytes, int], bytes, tuple[str, int]]:
+    """Send a request; the address in its reply."""
+    answer = yield (request, 2)
     if answer[0] != 5:
         raise Refusal(errno.EPROTO, f"this is no SOCKS5 answer: {answer!r}")
     # Proxies are known that send no more than the reply's code before they close, so it is looked
@@ -117,14 +142,18 @@ def socks5(host: str, port: int, user: str | None = None, password: str | None =
     if answer[1]:
         raise Refusal(*REPLIES.get(answer[1], (errno.EPROTO, f"an unknown reply: {answer[1]}")))
     answer = yield (b"", 2)
-    if answer[1] == NAME:
+    kind = answer[1]
+    if kind == NAME:
         length = (yield (b"", 1))[0]
-    elif answer[1] in {IPV4, IPV6}:
-        length = 4 if answer[1] == IPV4 else 16
+    elif kind in {IPV4, IPV6}:
+        length = 4 if kind == IPV4 else 16
     else:
-        raise Refusal(errno.EPROTO, f"the reply has an address of an unknown kind: {answer[1]}")
-    # The address that the proxy bound is of no use to a client; the tunnel begins after it.
-    yield (b"", length + 2)
+        raise Refusal(errno.EPROTO, f"the reply has an address of an unknown kind: {kind}")
+    # For CONNECT the address that the proxy bound is of no use; the tunnel begins after it.
+    bound = yield (b"", length + 2)
+    named = bound[:length]
+    host = named.decode("latin1") if kind == NAME else str(ipaddress.ip_address(named))
+    return host, int.from_bytes(bound[length:])
 
 
 def sign_in(user: str, password: str) -> Steps:

@@ -120,7 +120,7 @@ class EndpointLine(Line, asyncio.DatagramProtocol):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, prefix: bytes = b"") -> None:
-        self._loop = loop
+        self.loop = loop
         self._prefix = prefix
         self._endpoint: asyncio.DatagramTransport | None = None
         self._came: list[bytes] = []
@@ -130,7 +130,7 @@ class EndpointLine(Line, asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         if not self._came:
-            self._loop.call_soon(self._give)
+            self.loop.call_soon(self._give)
         self._came.append(data)
 
     def _give(self) -> None:

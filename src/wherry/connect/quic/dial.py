@@ -12,30 +12,40 @@ the handshake.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial_settings import DialSettings, server_name, timed_out
+from wherry.connect.handshake_stream import HandshakeStream
 from wherry.connect.happy_eyeballs import AddrInfoType, interleaved, reason, show
+from wherry.connect.proxy.http import authority
+from wherry.connect.proxy.socks import Refusal
+from wherry.connect.proxy.tunnel import proxy_failure
 from wherry.connect.quic import race
-from wherry.connect.quic.carried import CarriedTransport, EndpointLine, open_endpoint
+from wherry.connect.quic.carried import CarriedTransport, EndpointLine, Line, open_endpoint
 from wherry.connect.quic.race import Heard, give_up
 from wherry.connect.quic.socket import QuicTransport, open_socket
+from wherry.connect.quic.through import MASQUE, SOCKS, ProxyRefused, masque_line, socks_line
 from wherry.connect.quic.trust import CannotCarry, trust_for
-from wherry.connect.route import Route
+from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls.contexts import Fingerprint
 from wherry.connect.tls.sessions import SessionTable
 from wherry.errors import (
+    ClientConnectionError,
+    ClientConnectorAddressBlocked,
     ClientConnectorCertificateError,
     ClientConnectorError,
     ClientConnectorSSLError,
     ClientSSLError,
     ServerFingerprintMismatch,
 )
+from wherry.protocol.connection import Connection
 from wherry.protocol.debug_log import DIAL
 from wherry.protocol.http3.connection import Http3Connection
 from wherry.protocol.http3.early import EarlyStart
@@ -116,6 +126,10 @@ class _Handshake:
         self._key = key
         self._heard = heard
 
+    @property
+    def where(self) -> str:
+        return show(self._address)
+
     def events_arrived(self) -> None:
         if self.transport is not None and self.transport.has_heard:
             self._heard.anything = True
@@ -142,13 +156,19 @@ class _Handshake:
 
 
 def refuse_without_origin(route: Route, key: ConnectionKey) -> None:
-    """HTTP/3 by prior knowledge goes straight to an https origin.
+    """HTTP/3 by prior knowledge goes to an https origin: straight, or through one proxy that
+    carries UDP.
 
     Raises:
         ClientConnectorError: The route leads elsewhere.
     """
-    if route.hops:
-        why = "HTTP/3 goes through no proxy: allow h2 or http/1.1 for what has one"
+    if len(route.hops) > 1:
+        why = "HTTP/3 goes through one proxy at most: allow h2 or http/1.1 for a chain"
+    elif route.hops and not carries_udp(route.hops[0]):
+        why = (
+            "HTTP/3 goes through proxies of the kinds socks5, socks5h and masque+https only: allow "
+            "h2 or http/1.1 for others"
+        )
     elif route.path is not None:
         why = "HTTP/3 is spoken over UDP, not over Unix sockets or pipes"
     elif not route.is_tls:
@@ -156,6 +176,11 @@ def refuse_without_origin(route: Route, key: ConnectionKey) -> None:
     else:
         return
     raise ClientConnectorError(key, OSError(None, why))
+
+
+def carries_udp(hop: ProxyHop) -> bool:
+    """Whether QUIC can go through such a proxy."""
+    return hop.scheme in SOCKS or hop.scheme == MASQUE
 
 
 async def connect_quic(
@@ -183,11 +208,7 @@ async def connect_quic(
     """
     loop = settings.loop
     started = loop.time()
-    try:
-        trust = await trust_for(route.ssl)
-    except CannotCarry as exc:
-        said = f"this SSLContext cannot be used for HTTP/3: {exc}; allow h2 or http/1.1 for it"
-        raise ClientConnectorSSLError(key, ssl.SSLError(0, said)) from exc
+    trust = await _trust(route, key)
     ordered = interleaved(addresses, settings.interleave)
     tickets = _Tickets(settings.sessions, route, trust)
     if settings.early_data:
@@ -207,15 +228,106 @@ async def connect_quic(
         raise timed_out(key, connect_request, tried) from exc
     timings = connect_request.timings
     timings.connect = timings.quic = loop.time() - started
+    return _speak(made, route, settings)
+
+
+async def connect_through(
+    host: str,
+    route: Route,
+    settings: DialSettings,
+    connect_request: ConnectRequest,
+    key: ConnectionKey,
+    dial: Callable[[ProxyHop], Awaitable[HandshakeStream]],
+    dial_masque: Callable[[ProxyHop], Awaitable[Connection]],
+) -> Http3Connection:
+    """A connection to the route's origin through its one proxy.
+
+    Args:
+        host: The origin's host as the proxy gets it: a name, or an address.
+        route: The way.
+        settings: The connector's.
+        connect_request: Whose connection this will be.
+        key: What errors show.
+        dial: Opens a stream to a SOCKS proxy.
+        dial_masque: Makes a connection to a MASQUE proxy.
+
+    Raises:
+        ClientProxyConnectionError: The proxy could not be reached, or carries no UDP.
+        ClientConnectorError: There is no connection to the origin; subclasses say what was wrong.
+        ConnectionTimeoutError: The time limit passed.
+    """
+    loop, (hop,), port = settings.loop, route.hops, route.origin.port
+    started = loop.time()
+    trust = await _trust(route, key)
+    try:
+        async with connect_request.time_limit():
+            line = await _line(hop, host, port, loop, dial, dial_masque)
+            tickets = _Tickets(settings.sessions, route, trust)
+            engine = tickets.engine(server_name(route), None)
+            attempt = _Handshake(loop, engine, (host, port), key, Heard())
+            attempt.transport = CarriedTransport(loop, line, engine, attempt)
+            # The engine wants some address to be told apart from others.
+            await _shake(attempt, ("0.0.0.0", port), route, key)  # noqa: S104
+    except TimeoutError as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise
+        raise timed_out(key, connect_request, f"no answer through {hop}") from exc
+    timings = connect_request.timings
+    timings.connect = timings.quic = loop.time() - started
+    return _speak(attempt, route, settings)
+
+
+async def _line(
+    hop: ProxyHop,
+    host: str,
+    port: int,
+    loop: asyncio.AbstractEventLoop,
+    dial: Callable[[ProxyHop], Awaitable[HandshakeStream]],
+    dial_masque: Callable[[ProxyHop], Awaitable[Connection]],
+) -> Line:
+    """Who carries datagrams to the origin.
+
+    Raises:
+        ClientProxyConnectionError: Nobody.
+    """
+    towards = authority(host, port)
+    try:
+        if hop.scheme == MASQUE:
+            return await masque_line(hop, host, port, await dial_masque(hop))
+        return await socks_line(hop, host, port, dial, loop)
+    except Refusal as exc:
+        raise proxy_failure(hop, OSError(exc.number, exc.reason), towards) from exc
+    except ProxyRefused as exc:
+        raise proxy_failure(hop, OSError(errno.ECONNREFUSED, str(exc)), towards) from exc
+    except ClientConnectorAddressBlocked:
+        raise
+    except OSError as exc:
+        if isinstance(exc, TimeoutError) and exc.errno is None:
+            raise
+        raise proxy_failure(hop, exc, towards) from exc
+    except ClientConnectionError as exc:
+        raise proxy_failure(hop, OSError(errno.EPROTO, str(exc)), towards) from exc
+
+
+def _speak(made: _Handshake, route: Route, settings: DialSettings) -> Http3Connection:
+    """HTTP/3 from here on."""
     transport = made.transport
     assert transport is not None
     connection = Http3Connection(
-        loop, made.engine, transport, settings.limits, ping=_ping_of(settings)
+        settings.loop, made.engine, transport, settings.limits, ping=_ping_of(settings)
     )
     connection.route = route
     transport.receiver = connection
     connection.events_arrived()
     return connection
+
+
+async def _trust(route: Route, key: ConnectionKey) -> QuicTrust:
+    try:
+        return await trust_for(route.ssl)
+    except CannotCarry as exc:
+        said = f"this SSLContext cannot be used for HTTP/3: {exc}; allow h2 or http/1.1 for it"
+        raise ClientConnectorSSLError(key, ssl.SSLError(0, said)) from exc
 
 
 async def _start_early(
@@ -343,22 +455,30 @@ async def _handshake(
     loop, address = settings.loop, info[4]
     engine = tickets.engine(server_name(route), address)
     attempt = _Handshake(loop, engine, address, key, heard)
-    attempt.transport = transport = await _open_transport(info, engine, attempt, settings, key)
+    attempt.transport = await _open_transport(info, engine, attempt, settings, key)
+    await _shake(attempt, address, route, key)
+    return attempt
+
+
+async def _shake(attempt: _Handshake, address: Any, route: Route, key: ConnectionKey) -> None:
+    """Make the handshake, over a transport that is there."""
+    engine, transport = attempt.engine, attempt.transport
+    assert transport is not None
+    where = attempt.where
     try:
-        engine.connect(address, loop.time())
+        engine.connect(address, transport.loop.time())
         transport.flush()
         await attempt.done
         _check(engine, route, key)
         if DIAL.on:
-            DIAL.say("%s (UDP): connected, by QUIC", show(address))
+            DIAL.say("%s (UDP): connected, by QUIC", where)
     except BaseException as exc:
         if DIAL.on:
-            DIAL.say("%s (UDP): %s", show(address), exc)
+            DIAL.say("%s (UDP): %s", where, exc)
         if attempt.done.done() and not attempt.done.cancelled():
             attempt.done.exception()
         _farewell(engine, transport)
         raise
-    return attempt
 
 
 async def _open_transport(

@@ -131,7 +131,7 @@ class QuicTransport(asyncio.Transport):
     ) -> None:
         super().__init__()
         self._reopen = reopen
-        self._loop = loop
+        self.loop: asyncio.AbstractEventLoop = loop
         self._sock: socket.socket | None = sock
         self._engine = engine
         self.receiver = receiver
@@ -164,13 +164,13 @@ class QuicTransport(asyncio.Transport):
     # --- in ---------------------------------------------------------------------------------------
 
     def _watch(self, sock: socket.socket) -> None:
-        self._loop.add_reader(sock.fileno(), self._readable)
+        self.loop.add_reader(sock.fileno(), self._readable)
 
     def _forget(self, sock: socket.socket) -> None:
         """Nothing more comes from a socket, nor goes out by it."""
-        if not self._loop.is_closed():
-            self._loop.remove_reader(sock.fileno())
-            self._loop.remove_writer(sock.fileno())
+        if not self.loop.is_closed():
+            self.loop.remove_reader(sock.fileno())
+            self.loop.remove_writer(sock.fileno())
         sock.close()
 
     def _readable(self) -> None:
@@ -185,14 +185,14 @@ class QuicTransport(asyncio.Transport):
 
     def take(self, datagrams: list[bytes]) -> None:
         """Datagrams came."""
-        now = self.heard_at = self._loop.time()
+        now = self.heard_at = self.loop.time()
         self.has_heard = True
         self._refusals = 0
         self._engine.receive(datagrams, now)
         self.receiver.events_arrived()
         if self._sock is not None and not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self._flush_later)
+            self.loop.call_soon(self._flush_later)
 
     def _failed(self, exc: OSError) -> None:
         if self._sock is None or (exc.errno in _NO_WAY_OUT and self._move()):
@@ -242,11 +242,11 @@ class QuicTransport(asyncio.Transport):
         """Send what the engine has, when the tasks that are ready have run."""
         if not self._flushing and self._sock is not None:
             self._flushing = True
-            self._loop.call_soon(self.flush)
+            self.loop.call_soon(self.flush)
 
     def _flush_later(self) -> None:
         # The tasks that the read woke are before this in the loop's queue.
-        self._loop.call_soon(self.flush)
+        self.loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Send what the engine has."""
@@ -254,7 +254,7 @@ class QuicTransport(asyncio.Transport):
         if self._sock is None:
             return
         if not self._unsent:
-            now = self._loop.time()
+            now = self.loop.time()
             self._send(self._engine.datagrams(now))
             while (
                 not self._unsent and self._sock is not None and self.receiver.datagrams_sent()
@@ -279,7 +279,7 @@ class QuicTransport(asyncio.Transport):
             except (BlockingIOError, InterruptedError):
                 if not self._closing:
                     self._unsent = datagrams[position:]
-                    self._loop.add_writer(sock.fileno(), self._writable)
+                    self.loop.add_writer(sock.fileno(), self._writable)
                 return
             except OSError as exc:
                 if end > position + 1 and exc.errno in _NO_SEGMENTS:
@@ -292,7 +292,7 @@ class QuicTransport(asyncio.Transport):
     def _writable(self) -> None:
         if self._sock is None:
             return
-        self._loop.remove_writer(self._sock.fileno())
+        self.loop.remove_writer(self._sock.fileno())
         rest, self._unsent = self._unsent, []
         self._send(rest)
         if not self._unsent:
@@ -309,12 +309,12 @@ class QuicTransport(asyncio.Transport):
         self._ping_at = math.inf
         if kind == "idle" and self.receiver.is_busy:
             # RFC 9000 10.1.2: whoever waits for a slow answer says that it is still there.
-            now = self._loop.time()
+            now = self.loop.time()
             at = self._ping_at = now + (at - now) / 2
         if self._timer is None or at < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(at, self._timer_due)
+            self._timer = self.loop.call_at(at, self._timer_due)
             self._timer_at = at
 
     def _timer_due(self) -> None:
@@ -323,7 +323,7 @@ class QuicTransport(asyncio.Transport):
             return
         engine = self._engine
         due = engine.timer()
-        now = self._loop.time()
+        now = self.loop.time()
         if due is not None:
             _, at = due
             if at <= now + _GRANULARITY:
@@ -347,9 +347,9 @@ class QuicTransport(asyncio.Transport):
         if self._closing or self._sock is None:
             return
         self._closing = True
-        self._loop.call_soon(self.abort)
+        self.loop.call_soon(self.abort)
         if not self._unsent:
-            self._send(self._engine.datagrams(self._loop.time()))
+            self._send(self._engine.datagrams(self.loop.time()))
 
     def abort(self) -> None:
         """Close the socket now."""
