@@ -163,12 +163,12 @@ async def test_who_stops_has_what_was_committed_and_no_more_is_fetched(site):
 
 async def test_a_fetcher_is_entered_first_and_has_one_run_at_a_time(site):
     with pytest.raises(RuntimeError, match="is entered first"):
-        await anext(Fetcher().fetch([]))
+        Fetcher().fetch([])
     async with Fetcher(**connected()) as fetcher:
         results = fetcher.fetch([site.url("/1"), site.url("/2")])
         await anext(results)
         with pytest.raises(RuntimeError, match="fetching already"):
-            await anext(fetcher.fetch([]))
+            fetcher.fetch([])
         await results.aclose()
         assert [result.url async for result in fetcher.fetch([site.url("/3")])] == [site.url("/3")]
 

@@ -88,10 +88,10 @@ def test_hosts_with_nothing_to_do_are_forgotten(overflow):
 def test_the_input_waits_while_too_many_hosts_are_known(overflow):
     scheduler = Scheduler(Limits(hosts=3, buffer=100), overflow)
     add(scheduler, *(f"http://h{n}.test/" for n in range(3)))
-    assert not scheduler.wants_more(0.0, starving=True)
+    assert not scheduler.allowance(0.0, starving=True)
     _, host = scheduler.take(0.0)
     scheduler.finished(host, 0.0)
-    assert scheduler.wants_more(0.0, starving=True)
+    assert scheduler.allowance(0.0, starving=True)
 
 
 def test_a_host_that_cannot_be_reached_rests_is_tried_by_one_and_is_given_up(overflow):

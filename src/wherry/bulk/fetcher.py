@@ -35,7 +35,7 @@ if sys.platform != "win32":
 _AGENT: Final = f"wherry/{wherry.__version__}"
 _OK: Final = range(200, 300)
 # Seconds: a page that takes longer holds its place in vain.
-_TIMEOUT: Final = wherry.ClientTimeout(total=300, sock_connect=30, sock_read=60)
+_TIMEOUT: Final = wherry.ClientTimeout(total=120, sock_connect=30)
 # Connections that are kept, beside those in use: a crawl goes from host to host, and comes back.
 _KEPT: Final = 1024
 # What of a session's options is its secret, and goes to no host that the caller did not name.
@@ -73,7 +73,7 @@ class Fetcher:
         max_pages: Pages after which it is enough, those of earlier starts included.
         max_redirects: Redirects of one URL that are followed.
         max_body: Bytes of a decoded body after which it fails.
-        timeout: Limits of one request in seconds; 300 in all, 30 for a dial, 60 of silence.
+        timeout: Limits of one request in seconds; 120 in all, 30 for a dial.
         user_agent: Who we are, for servers and robots.txt.
         commit_every: Seconds between two commits of a sink that is not full before.
         progress: Called with the `Report` so far, every `progress_every` seconds and at the end.
@@ -251,8 +251,8 @@ class Fetcher:
     async def close(self) -> None:
         """End what is under way, commit what is there, and close all connections."""
         try:
-            while self._runs:
-                await self._runs.pop().close()
+            for run in list(self._runs):
+                await run.close()
         finally:
             if self._robots is not None:
                 await self._robots.close()
@@ -267,7 +267,7 @@ class Fetcher:
 
     # --- fetching ---------------------------------------------------------------------------------
 
-    async def fetch(
+    def fetch(
         self, urls: Iterable[str | URL] | AsyncIterable[str | URL], into: Sink | None = None
     ) -> AsyncGenerator[Result, None]:
         """Fetch all of `urls`, and give what became of each, as it is known.
@@ -294,17 +294,14 @@ class Fetcher:
         tools = Tools(
             self._sessions[0], self._sessions[1], self._robots, self._hooks, self._checkpoint
         )
-        run = Run(self._settings, tools, urls, into)
+        run = Run(self._settings, tools, urls, into, self._ended)
         self._runs.append(run)
         self._report = run.report
-        results = run.results()
-        try:
-            async for result in results:
-                yield result
-        finally:
-            await results.aclose()
-            if run in self._runs:
-                self._runs.remove(run)
+        return run.results()
+
+    def _ended(self, run: Run) -> None:
+        if run in self._runs:
+            self._runs.remove(run)
 
     @property
     def report(self) -> Report:

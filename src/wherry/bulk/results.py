@@ -73,6 +73,13 @@ class Page:
             setattr(self, name, value)
 
 
+def page_of_state(state: dict[str, Any]) -> Page:
+    """A page out of what `__getstate__` gave."""
+    page = Page.__new__(Page)
+    page.__setstate__(state)
+    return page
+
+
 @dataclass(slots=True)
 class Result:
     """What became of one URL: it is committed, or has failed for good.

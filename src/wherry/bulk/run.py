@@ -32,7 +32,7 @@ from wherry.bulk.hooks import Hooks
 from wherry.bulk.hosts import Breaker, Host, HostDown, Job, canonical, origin_end
 from wherry.bulk.overflow import Backlog, Overflow, Seen, key_of
 from wherry.bulk.report import Report, write_prometheus
-from wherry.bulk.results import Page, Result
+from wherry.bulk.results import Page, Result, page_of_state
 from wherry.bulk.robots import Robots, RobotsRefused, Rules
 from wherry.bulk.scheduler import Limits, Scheduler
 from wherry.bulk.sinks.base import Sink
@@ -99,6 +99,7 @@ class Run:
         tools: What it works with.
         urls: The input.
         sink: Where pages go; None for the caller.
+        on_end: Called when it has ended.
     """
 
     def __init__(
@@ -107,14 +108,16 @@ class Run:
         tools: Tools,
         urls: Iterable[str | URL] | AsyncIterable[str | URL],
         sink: Sink | None,
+        on_end: Callable[[Run], object],
     ) -> None:
+        self._on_end = on_end
         self._settings = settings
         self._tools = tools
         self._urls = urls
         self._sink = sink
         self.report: Report = tools.report
         self._loop = asyncio.get_running_loop()
-        self._clock = self._loop.time
+        self._clock = time.monotonic
         self._overflow = Overflow()
         self.scheduler: Scheduler = Scheduler(settings.limits, self._overflow)
         self._seen = Seen(self._overflow, "seen")
@@ -129,6 +132,7 @@ class Run:
         self._busy = 0
         self._resting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
         self._reader: asyncio.Future[None] | None = None
         self._link_reader: asyncio.Future[None] | None = None
         self._input_ended = False
@@ -143,6 +147,7 @@ class Run:
         self._out_waiter: asyncio.Future[None] | None = None
         self._taken: list[Outcome] = []
         self._failure: BaseException | None = None
+        self._opened = False
         self._closed = False
 
     # --- the caller's side ------------------------------------------------------------------------
@@ -184,7 +189,7 @@ class Run:
     def _go_on(self) -> None:
         """There is room for results again."""
         self._kick()
-        if self._reader is not None and self._wants_more():
+        if self._reader is not None and self._allowance():
             self._wake_reader()
 
     async def _more(self) -> None:
@@ -201,6 +206,7 @@ class Run:
 
     async def _open(self) -> None:
         checkpoint, sink = self._tools.checkpoint, self._sink
+        self._opened = True
         name = f"{os.urandom(4).hex()}.1" if checkpoint is None else checkpoint.begin()
         if sink is not None:
             await sink.open(name)
@@ -253,10 +259,11 @@ class Run:
                 await self._commit()
         finally:
             try:
-                if self._sink is not None:
+                if self._sink is not None and self._opened:
                     await self._sink.close()
             finally:
                 self._overflow.close()
+                self._on_end(self)
                 self._tell()
 
     # --- reading ----------------------------------------------------------------------------------
@@ -273,15 +280,13 @@ class Run:
                 await self._room()
                 self._admit(text)
         else:
-            turn = 0
+            left = 0
             for text in self._urls:
-                turn += 1
-                if not self._wants_more():
-                    await self._room()
-                    turn = 0
-                elif turn >= _TURN:
-                    await asyncio.sleep(0)
-                    turn = 0
+                if not left:
+                    await asyncio.sleep(0)  # the others have their turn
+                    while not (left := self._allowance()):
+                        await self._wait_to_read()
+                left -= 1
                 self._admit(text)
         self._input_ended = True
         self._finish_if_done()
@@ -297,18 +302,22 @@ class Run:
             await self._room()
             self._schedule(self._links.pop())
 
-    def _wants_more(self) -> bool:
+    def _allowance(self) -> int:
+        """How many URLs may be read before this is asked again."""
         if len(self._out) >= self._most_out or len(self._uncommitted) >= 2 * _MOST_UNCOMMITTED:
-            return False  # of an input that gives nothing but mistakes
+            return 0  # of an input that gives nothing but mistakes
         starving = bool(self._resting) or self._workers < self._settings.in_flight
-        return self.scheduler.wants_more(self._clock(), starving=starving)
+        return min(self.scheduler.allowance(self._clock(), starving=starving), _TURN)
 
     async def _room(self) -> None:
-        """Wait until the scheduler wants more."""
-        while not self._wants_more():
-            if self._reader is None:
-                self._reader = self._loop.create_future()
-            await asyncio.shield(self._reader)
+        """Wait until there is room for one."""
+        while not self._allowance():
+            await self._wait_to_read()
+
+    async def _wait_to_read(self) -> None:
+        if self._reader is None:
+            self._reader = self._loop.create_future()
+        await asyncio.shield(self._reader)
 
     def _wake_reader(self) -> None:
         reader, self._reader = self._reader, None
@@ -365,12 +374,12 @@ class Run:
     def _set_timer(self) -> None:
         """See to what may start later."""
         when = self.scheduler.next_time()
-        timer = self._timer
-        if when is None or (timer is not None and timer.when() <= when):
+        if when is None or (self._timer is not None and self._wakes_at <= when):
             return
-        if timer is not None:
-            timer.cancel()
-        self._timer = self._loop.call_at(when, self._on_time)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(when - self._clock(), self._on_time)
+        self._wakes_at = when
 
     def _on_time(self) -> None:
         self._timer = None
@@ -379,13 +388,14 @@ class Run:
         self._set_timer()
 
     async def _work(self) -> None:
-        scheduler, clock = self.scheduler, self._clock
+        scheduler = self.scheduler
         while True:
-            taken = scheduler.take(clock()) if self._may_start() else None
+            now = self._clock()
+            taken = scheduler.take(now) if self._may_start() else None
             if taken is None:
                 waiter = self._loop.create_future()
                 self._resting.append(waiter)
-                if self._reader is not None and self._wants_more():
+                if self._reader is not None and self._allowance():
                     self._wake_reader()
                 self._set_timer()
                 self._finish_if_done()
@@ -395,14 +405,14 @@ class Run:
                 self._wake_reader()
             self._busy += 1
             try:
-                await self._fetch(*taken)
+                await self._fetch(*taken, now)
             finally:
                 self._busy -= 1
 
     def _is_low(self) -> bool:
         """Whether who reads should be woken: not for each URL."""
         limits = self._settings.limits
-        return 4 * self.scheduler.queued <= 3 * limits.buffer and self._wants_more()
+        return 4 * self.scheduler.queued <= 3 * limits.buffer and self._allowance() > 0
 
     def _may_start(self) -> bool:
         most = self._settings.max_pages
@@ -421,9 +431,8 @@ class Run:
             self._finished.set()
             self._wake_caller()
 
-    async def _fetch(self, job: Job, host: Host) -> None:
+    async def _fetch(self, job: Job, host: Host, now: float) -> None:
         """One try of one job, and what follows from it."""
-        now = self._clock()
         if host.dead_until > now:
             self.scheduler.finished(host, now)
             self._refuse_or_fail(job, HostDown(f"{host.name} was given up for a while"))
@@ -433,7 +442,6 @@ class Run:
         job.attempts += 1
         self.report.requests += 1
         session = self._tools.session if job.trusted else self._tools.stranger
-        began = time.perf_counter()
         try:
             async with session.get(job.target, allow_redirects=False) as response:
                 body = await response.read()
@@ -448,7 +456,7 @@ class Run:
             self.report.statuses[response.status] += 1
             if response.status in TRANSIENT and self._try_later(job, host, response):
                 return
-            now = self._clock()
+            began, now = now, self._clock()
             if response.status not in BACK_OFF:
                 host.reached()
             self._budget.deposit(host.name)
@@ -456,7 +464,7 @@ class Run:
                 self._redirect(job, host, response)
                 return
             self.scheduler.finished(host, now)
-            await self._answered(job, response, body, time.perf_counter() - began)
+            await self._answered(job, response, body, now - began)
 
     async def _is_allowed(self, job: Job, host: Host) -> bool:
         """Whether a job may go on; if robots.txt forbids it, or had to be asked, it is seen to."""
@@ -603,7 +611,7 @@ class Run:
             )  # fmt: skip
             self._give(Result(job.url, response.status, len(body), error, job.attempts), None)
             return
-        page = _page(job, response, body, elapsed)
+        page = _FetchedPage(job, response, body, elapsed)
         result = Result(job.url, page.status, len(body), None, job.attempts)
         if self._tools.hooks.wanted:
             try:
@@ -618,11 +626,12 @@ class Run:
         result.extracted = page.extracted
         if self._sink is None:
             result.page = page
-            result.duplicate = self._is_duplicate(page)
+            if self._settings.unique_bodies:
+                result.duplicate = self._is_duplicate(page)
             self._give(result, page)
             return
         async with self._sink_lock:
-            if self._is_duplicate(page):
+            if self._settings.unique_bodies and self._is_duplicate(page):
                 result.duplicate = True
             else:
                 result.place = await self._sink.add(page)
@@ -632,8 +641,6 @@ class Run:
 
     def _is_duplicate(self, page: Page) -> bool:
         """Whether a body like that is there already."""
-        if not self._settings.unique_bodies:
-            return False
         key = bytes.fromhex(page.digest)[:16]
         checkpoint = self._tools.checkpoint
         known = not self._bodies.add(key) or (
@@ -756,25 +763,47 @@ class Run:
             write_prometheus(report, self._settings.metrics)
 
 
-def _page(job: Job, response: wherry.ClientResponse, body: bytes, elapsed: float) -> Page:
-    request = response.request_info
-    return Page(
-        job.url,
-        job.target,
-        response.status,
-        response.reason or "",
-        response.headers,
-        body,
-        tuple(response.raw_headers),
-        _version(response),
-        response.method,
-        request.headers,
-        _address(response),
-        datetime.now(UTC),
-        elapsed,
-        sha256(body).hexdigest(),
-        response.charset,
-    )
+class _FetchedPage(Page):
+    """A page of a response, of which what costs most is made when it is asked for."""
+
+    __slots__ = ("_response",)
+
+    def __init__(
+        self, job: Job, response: wherry.ClientResponse, body: bytes, elapsed: float
+    ) -> None:
+        self._response = response
+        self.url = job.url
+        self.final_url = job.target
+        self.status = response.status
+        self.reason = response.reason or ""
+        self.body = body
+        self.http_version = _version(response)
+        self.request_method = response.method
+        self.ip = _address(response)
+        self.fetched_at = datetime.now(UTC)
+        self.elapsed = elapsed
+        self.extracted = None
+
+    def __getattr__(self, name: str) -> Any:
+        """A field that was not asked for yet."""
+        value: Any
+        if name == "headers":
+            value = self._response.headers
+        elif name == "raw_headers":
+            value = tuple(self._response.raw_headers)
+        elif name == "request_headers":
+            value = self._response.request_info.headers
+        elif name == "charset":
+            value = self._response.charset
+        elif name == "digest":
+            value = sha256(self.body).hexdigest()
+        else:
+            raise AttributeError(name)
+        setattr(self, name, value)
+        return value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return page_of_state, (self.__getstate__(),)
 
 
 def _version(response: wherry.ClientResponse) -> str:

@@ -78,16 +78,17 @@ class Scheduler:
         """How many hosts may be asked now."""
         return len(self._ready)
 
-    def wants_more(self, now: float, *, starving: bool) -> bool:
-        """Whether the input should be read.
+    def allowance(self, now: float, *, starving: bool) -> int:
+        """How many URLs should be read from the input.
 
         Args:
             now: The time.
             starving: Whether somebody has nothing to do.
         """
-        if self.queued >= self._limits.buffer and (self._ready or not starving):
-            return False
-        return self.hosts.has_room(now)
+        room = self._limits.buffer - self.queued
+        if room <= 0:
+            room = int(starving and not self._ready)
+        return room if room and self.hosts.has_room(now) else 0
 
     def add(self, job: Job, now: float) -> None:
         """A job comes in, behind the others of its host."""
