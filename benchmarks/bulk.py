@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -165,26 +166,24 @@ async def with_fetcher(count: int, port: int) -> None:
 
 
 def with_scrapy(count: int, port: int) -> None:
-    from scrapy import Spider
-    from scrapy.crawler import CrawlerProcess
+    scrapy: Any = importlib.import_module("scrapy")
+    crawler: Any = importlib.import_module("scrapy.crawler")
 
     good = 0
 
-    class Pages(Spider):
+    class Pages(scrapy.Spider):
         name = "pages"
 
         async def start(self) -> Any:
-            from scrapy import Request
-
             for url in urls(count, port, named=False):
-                yield Request(url, self.parse)
+                yield scrapy.Request(url, self.parse)
 
         def parse(self, response: Any, **_: Any) -> None:
             nonlocal good
             good += response.status == 200
             sha256(response.body).hexdigest()
 
-    process = CrawlerProcess(
+    process = crawler.CrawlerProcess(
         {
             "CONCURRENT_REQUESTS": IN_FLIGHT,
             "CONCURRENT_REQUESTS_PER_DOMAIN": PER_HOST,
@@ -215,7 +214,7 @@ def with_aria2c(count: int, port: int) -> None:
         assert len(list(Path(name, "pages").iterdir())) == count
 
 
-CLIENTS = {
+CLIENTS: dict[str, Callable[[int, int], Any]] = {
     "gather": with_gather,
     "fetcher": with_fetcher,
     "scrapy": with_scrapy,

@@ -70,12 +70,18 @@ class Job:
         self._process: asyncio.subprocess.Process | None = None
         self._left = 0  # requests until the next kill; 0 for none
         self._of_start: Counter[int] = Counter()
+        self._open = 0  # connections that are served
+        self._closed = asyncio.Event()
         self.seen = Seen()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
         try:
             while True:
-                number = int((await reader.readuntil(b"\r\n\r\n")).split()[1][1:])
+                word = (await reader.readuntil(b"\r\n\r\n")).split()[1][1:]
+                if word == b"probe":
+                    break
+                number = int(word)
                 self._of_start[number] += 1
                 self._left -= 1
                 if self._left == 0 and self._process is not None:
@@ -91,6 +97,20 @@ class Job:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+            self._open -= 1
+            self._closed.set()
+
+    async def heard_out(self, port: int) -> None:
+        """Wait until all that a process sent before it died is read."""
+        # Connections are accepted in their order: those before this one are served by then.
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /probe HTTP/1.1\r\n\r\n")
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        while self._open:
+            self._closed.clear()
+            await self._closed.wait()
 
     async def start(self, port: int, mode: str, kill: bool) -> int:
         """One start of the process; gives its exit status."""
@@ -107,6 +127,7 @@ class Job:
         )
         status = await self._process.wait()
         self._process = None
+        await self.heard_out(port)
         return status
 
     async def run(self, mode: str, most: int) -> Seen:
