@@ -85,3 +85,27 @@ async def test_the_handshake_has_a_time_limit(run, raw_server):
     )
     assert done.status == 1
     assert done.err == "wherry: the time is up\n"
+
+
+def test_any_bytes_go_out_as_binary_messages(run_process, wherry_server):
+    octets = bytes(set(range(256)) - {10, 13})
+    url = wherry_server.url("/ws/echo", scheme="ws")
+    done = run_process("ws", "--binary", "-w", "20", "-n", "1", url, input=octets + b"\n")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.removesuffix(b"\n") == octets
+
+
+def test_what_is_no_text_is_not_sent_as_text(run_process, wherry_server):
+    url = wherry_server.url("/ws/echo", scheme="ws")
+    done = run_process("ws", "-w", "3", url, input=b"one\nt\xffo\nthree\n")
+    assert done.out == b"one\n"
+    assert (done.status, done.err) == (
+        1, "wherry: a text message must be UTF-8; --binary sends any bytes\n"
+    )  # fmt: skip
+
+
+def test_a_line_without_an_end_is_not_sent(run_process, wherry_server):
+    url = wherry_server.url("/ws/echo", scheme="ws")
+    done = run_process("ws", "-w", "3", url, input=b"one\n" + b"x" * (17 << 20))
+    assert done.out == b"one\n"
+    assert (done.status, done.err) == (1, "wherry: a line of standard input is over 16 MiB\n")

@@ -50,6 +50,7 @@ class Talk:
     as_json: bool = False
     close: tuple[int, bytes] = (1000, b"")
     sent_all: asyncio.Event = field(default_factory=asyncio.Event)
+    problem: ValueError | None = None  # what could not be sent, and why
 
 
 async def run_talk(talk: Talk) -> int:
@@ -57,6 +58,7 @@ async def run_talk(talk: Talk) -> int:
 
     Raises:
         ClientError: The WebSocket could not be opened, or broke off.
+        ValueError: Something cannot be sent as it is; what stood before it was.
     """
     options = talk.wanted.options
     for name in ("allow_redirects", "timeout"):
@@ -74,7 +76,10 @@ async def run_talk(talk: Talk) -> int:
             if talk.ping:
                 tasks.append(asyncio.create_task(_ping_on(socket, talk.ping)))
             try:
-                return await _receive_all(socket, talk)
+                status = await _receive_all(socket, talk)
+                if talk.problem is not None:
+                    raise talk.problem
+                return status
             finally:
                 for task in tasks:
                     task.cancel()
@@ -91,16 +96,26 @@ async def _send_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> None:
         else:
             lines = _lines_of_input()
             while (line := await lines.get()) is not None:
+                if isinstance(line, ValueError):
+                    raise line
                 await _send(socket, line, talk)
+    except ValueError as exc:
+        talk.problem = exc
     finally:
         talk.sent_all.set()
 
 
 async def _send(socket: wherry.ClientWebSocketResponse, line: str, talk: Talk) -> None:
+    octets = line.encode("utf-8", "surrogateescape")
     if talk.binary:
-        await socket.send_bytes(line.encode("utf-8", "surrogateescape"))
-    else:
-        await socket.send_str(line)
+        await socket.send_bytes(octets)
+        return
+    try:
+        octets.decode()
+    except UnicodeDecodeError as exc:
+        # RFC 6455 5.6
+        raise ValueError("a text message must be UTF-8; --binary sends any bytes") from exc
+    await socket.send_str(line)
 
 
 async def _ping_on(socket: wherry.ClientWebSocketResponse, seconds: float) -> None:
@@ -179,17 +194,18 @@ async def _next(socket: wherry.ClientWebSocketResponse, talk: Talk) -> Any:
             await asyncio.wait(tasks)
 
 
-def _lines_of_input() -> asyncio.Queue[str | None]:
-    """Lines of standard input as they come, then None.
+def _lines_of_input() -> asyncio.Queue[str | ValueError | None]:
+    """Lines of standard input as they come, then None; an error where one cannot be taken.  Bytes
+    that are no UTF-8 are kept as surrogates.
 
     A thread reads, since files and terminals cannot all be waited for; it never keeps the program
     from ending.
     """
     loop = asyncio.get_running_loop()
     descriptor = sys.stdin.fileno()
-    lines: asyncio.Queue[str | None] = asyncio.Queue(100)
+    lines: asyncio.Queue[str | ValueError | None] = asyncio.Queue(100)
 
-    def put(line: str | None) -> None:
+    def put(line: str | ValueError | None) -> None:
         asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
 
     if editing.is_possible():
@@ -203,11 +219,12 @@ def _lines_of_input() -> asyncio.Queue[str | None]:
             while piece := os.read(descriptor, 65536):
                 *whole, rest = (rest + piece).split(b"\n")
                 for each in whole:
-                    put(each.decode("utf-8", "replace").removesuffix("\r"))
+                    put(each.decode("utf-8", "surrogateescape").removesuffix("\r"))
                 if len(rest) > _LONGEST_LINE:
-                    break
+                    put(ValueError(f"a line of standard input is over {_LONGEST_LINE >> 20} MiB"))
+                    return
             if rest:
-                put(rest.decode("utf-8", "replace"))
+                put(rest.decode("utf-8", "surrogateescape"))
             put(None)
         except OSError as exc:
             # A directory, or a terminal that has gone.
