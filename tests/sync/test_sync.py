@@ -126,6 +126,35 @@ def test_calls_without_a_session_share_connections_but_no_cookies(
     }
 
 
+def test_calls_at_the_same_time_share_no_cookies(wherry_server: LocalServer) -> None:
+    """Each has a session for itself, whose jar is empty when it begins."""
+    base = wherry_server.url("").replace("127.0.0.1", "localhost")
+
+    def fetch(number: int) -> dict[str, str]:
+        if number % 3 == 0:
+            own: dict[str, str] = wherry.sync.get(f"{base}/cookies").json()["cookies"]
+            return own
+        seen: dict[str, str] = wherry.sync.get(f"{base}/cookies/set?n={number}").json()["cookies"]
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(fetch, range(60)))
+    assert replies == [{} if number % 3 == 0 else {"n": str(number)} for number in range(60)]
+
+
+def test_a_call_that_failed_leaves_nothing_for_the_next(wherry_server: LocalServer) -> None:
+    base = wherry_server.url("").replace("127.0.0.1", "localhost")
+    for _ in range(3):
+        with pytest.raises(wherry.ClientResponseError):
+            wherry.sync.get(f"{base}/status/500", raise_for_status=True)
+        with pytest.raises(TypeError):
+            wherry.sync.get(f"{base}/get", timeuot=5)  # type: ignore[call-arg]
+        assert wherry.sync.get(f"{base}/get").status == 200
+    with wherry.sync.get(f"{base}/cookies/set?a=b", stream=True) as response:
+        assert wherry.sync.get(f"{base}/cookies").json()["cookies"] == {}
+        assert response.json()["cookies"] == {"a": "b"}
+
+
 @pytest.mark.parametrize("alone", [True, False])
 def test_streams(wherry_server: LocalServer, alone: bool) -> None:
     url = wherry_server.url("/bytes/100000")

@@ -245,10 +245,17 @@ async def _make(options: dict[str, Any]) -> ClientSession:
 async def _once(
     method: str, url: Any, stream: bool, options: dict[str, Any], home: Background
 ) -> ClientResponse:
+    if options.get("cookies") is None:
+        session = home.take_session()
+        try:
+            return await _whole(session.request(method, url, **options), stream)
+        finally:
+            home.give_back(session)
+    # In the jar, for a redirect to take along.
     session = ClientSession(
         connector=home.shared_connector(),
         connector_owner=False,
-        cookies=options.pop("cookies", None),
+        cookies=options.pop("cookies"),
     )
     try:
         return await _whole(session.request(method, url, **options), stream)
