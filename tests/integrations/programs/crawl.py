@@ -14,10 +14,14 @@ from typing import Any
 import scrapy
 from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
+from scrapy.downloadermiddlewares import cookies
 from scrapy.exceptions import StopDownload
+from tldextract import TLDExtract
 
 HANDLER = "wherry.integrations.scrapy.WherryDownloadHandler"
 outcomes: dict[str, Any] = {}
+# Else its first use on a machine asks the public suffix list's own server.
+cookies._split_domain = TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
 class Crawl(scrapy.Spider):
