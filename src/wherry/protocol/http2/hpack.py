@@ -108,54 +108,60 @@ class HeaderDecoder:
         """
         if max_size is None:
             max_size = self.max_list_size
-        fields: list[Field] = []
-        table = self._table
-        position = list_size = 0
-        end = len(block)
-        fresh = self.stable = True
         try:
-            while position < end:
-                octet = block[position]
-                position += 1
-                if octet & 0x80:  # 6.1: indexed
-                    index = octet & 0x7F
-                    if index == 0x7F:
-                        index, position = _integer(block, position, index)
-                    if not index:
-                        raise HpackError("index 0 is used")
-                    field = STATIC_FIELDS[index] if index < 62 else table[index - 62]
-                elif octet & 0xE0 == 0x20:  # 6.3: the table's size
-                    if not fresh:
-                        raise HpackError("the table's size changes after a field")
-                    position = self._size_update(block, position, octet & 0x1F)
-                    continue
-                else:  # 6.2: a literal, to be indexed or not
-                    prefix = 0x3F if octet & 0x40 else 0x0F
-                    index = octet & prefix
-                    if index == prefix:
-                        index, position = _integer(block, position, prefix)
-                    if not index:
-                        name, position = self._string(block, position)
-                    else:
-                        name = STATIC_FIELDS[index][0] if index < 62 else table[index - 62][0]
-                    value, position = self._string(block, position)
-                    field = (name, value)
-                    if octet & 0x40:
-                        self._insert(field)
-                fresh = False
-                list_size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
-                if list_size > max_size or len(fields) == max_fields:
-                    self._pass_over(block, position)
-                    if list_size <= max_size:
-                        raise TooManyFields(f"more than {max_fields} header fields")
-                    raise HeaderListTooLarge(f"more than {max_size} bytes of header fields")
-                fields.append(field)
+            return self._decode(block, max_size, max_fields)
         except IndexError:
             raise HpackError(
                 "an index is not in the table, or the block ends inside a field"
             ) from None
         except HuffmanError as exc:
             raise HpackError(str(exc)) from exc
+
+    def _decode(self, block: bytes, max_size: int, max_fields: int) -> tuple[Field, ...]:
+        """Read field by field: each call saved here is saved for each field of each response."""
+        fields: list[Field] = []
+        table = self._table
+        position = list_size = 0
+        end = len(block)
+        fresh = self.stable = True
+        while position < end:
+            octet = block[position]
+            position += 1
+            if octet & 0x80:  # 6.1: indexed
+                index = octet & 0x7F
+                if index == 0x7F:
+                    index, position = _integer(block, position, index)
+                if not index:
+                    raise HpackError("index 0 is used")
+                field = STATIC_FIELDS[index] if index < 62 else table[index - 62]
+            elif octet & 0xE0 == 0x20:  # 6.3: the table's size
+                if not fresh:
+                    raise HpackError("the table's size changes after a field")
+                position = self._size_update(block, position, octet & 0x1F)
+                continue
+            else:  # 6.2: a literal, to be indexed or not
+                prefix = 0x3F if octet & 0x40 else 0x0F
+                index = octet & prefix
+                if index == prefix:
+                    index, position = _integer(block, position, prefix)
+                if not index:
+                    name, position = self._string(block, position)
+                else:
+                    name = STATIC_FIELDS[index][0] if index < 62 else table[index - 62][0]
+                value, position = self._string(block, position)
+                field = (name, value)
+                if octet & 0x40:
+                    self._insert(field)
+            fresh = False
+            list_size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
+            if list_size > max_size or len(fields) == max_fields:
+                self._pass_over(block, position)
+                raise (
+                    TooManyFields(f"more than {max_fields} header fields")
+                    if list_size <= max_size
+                    else HeaderListTooLarge(f"more than {max_size} bytes of header fields")
+                )
+            fields.append(field)
         return tuple(fields)
 
     def _pass_over(self, block: bytes, position: int) -> None:

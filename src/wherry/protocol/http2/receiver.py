@@ -95,6 +95,11 @@ class StreamKeeper(Http2Carrier):
         """
 
 
+def _ignore(reader: Reader, stream_id: int, flags: int, payload: bytes) -> None:
+    """RFC 9113 5.5: frames of unknown types mean nothing; too many of them are a flood."""
+    reader.count_no_progress()
+
+
 class Reader:
     """What comes in on one connection.
 
@@ -174,48 +179,47 @@ class Reader:
             rest.clear()
         elif len(data) <= _COPY_SIZE:
             data = bytes(data)
-        position, size = 0, len(data)
-        control = self.control
         try:
-            while True:
-                start = position + FRAME_HEADER_SIZE
-                if start > size:
-                    self._wanted = FRAME_HEADER_SIZE
-                    break
-                word, flags, stream_id = unpack_header(data, position)
-                end = start + (word >> 8)
-                kind = word & 0xFF
-                stream_id &= MAX_STREAM_ID
-                if control.expecting:
-                    check_expected(control, data, kind, flags, stream_id)
-                if end - start > DEFAULT_FRAME_SIZE:
-                    raise ConnectionFault(
-                        ErrorCode.FRAME_SIZE_ERROR, f"a frame of {end - start} bytes"
-                    )
-                if end > size:
-                    self._wanted = end - position
-                    break
-                try:
-                    if kind == DATA:
-                        self._data(stream_id, flags, data, start, end)
-                    elif kind == HEADERS:
-                        self._headers(stream_id, flags, bytes(data[start:end]))
-                    else:
-                        action = self._actions.get(kind)
-                        if action is None:
-                            self.count_no_progress()  # RFC 9113 5.5: unknown types are ignored
-                        else:
-                            action(self, stream_id, flags, bytes(data[start:end]))
-                except StreamFault as fault:
-                    connection.stream_broken(stream_id, fault)
-                if connection.state is CLOSED:
-                    return
-                position = end
+            position = self._frames(connection, data)
         except ConnectionFault as fault:
             connection.broken(fault)
-            return
-        if position < size:
-            rest += data[position:]
+        else:
+            if position < len(data):
+                rest += data[position:]
+
+    def _frames(self, connection: StreamKeeper, data: memoryview | bytes) -> int:
+        """Act on the frames that are whole; gives where the one begins that is not."""
+        position, size = 0, len(data)
+        control = self.control
+        while True:
+            start = position + FRAME_HEADER_SIZE
+            if start > size:
+                self._wanted = FRAME_HEADER_SIZE
+                return position
+            word, flags, stream_id = unpack_header(data, position)
+            end = start + (word >> 8)
+            kind = word & 0xFF
+            stream_id &= MAX_STREAM_ID
+            if control.expecting:
+                check_expected(control, data, kind, flags, stream_id)
+            if end - start > DEFAULT_FRAME_SIZE:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {end - start} bytes")
+            if end > size:
+                self._wanted = end - position
+                return position
+            try:
+                if kind == DATA:
+                    self._data(stream_id, flags, data, start, end)
+                elif kind == HEADERS:
+                    self._headers(stream_id, flags, bytes(data[start:end]))
+                else:
+                    action = self._actions.get(kind, _ignore)
+                    action(self, stream_id, flags, bytes(data[start:end]))
+            except StreamFault as fault:
+                connection.stream_broken(stream_id, fault)
+            if connection.state is CLOSED:
+                return size  # what follows belongs to nobody
+            position = end
 
     def _data(
         self, stream_id: int, flags: int, data: memoryview | bytes, start: int, end: int

@@ -171,14 +171,9 @@ class FrameReader:
     def _read(self, data: bytes, messages: list[Message]) -> int:
         """Append the messages in `data`; how much of it is used up."""
         start, end = 0, len(data)
-        while start < end:
-            if len(messages) >= STALL_MESSAGES:
-                self.stalled = True
-                break
+        while start < end and len(messages) < STALL_MESSAGES and not self.stalled:
             if self._left:
                 start = self._take(data, start, end, messages)
-                if self.stalled:
-                    break
                 continue
             if end - start < 2:
                 break
@@ -197,25 +192,34 @@ class FrameReader:
             if plain and stop <= end:
                 if length > self._max_size:
                     raise self._too_big(length)
-                if first == _FINAL_BINARY:
-                    messages.append(_new_message(WSMessage, (_BINARY, data[body:stop], "")))
-                elif self._decode_text:
-                    messages.append(_new_message(WSMessage, (_TEXT, _decode(data[body:stop]), "")))
-                else:
-                    messages.append(_new_message(WSMessageTextBytes, (_TEXT, data[body:stop], "")))
+                payload = data[body:stop]
+                messages.append(
+                    _new_message(WSMessage, (_BINARY, payload, ""))
+                    if first == _FINAL_BINARY
+                    else self._text(payload)
+                )
                 start = stop
-            elif first & _CONTROL:
-                if stop > end:
-                    break
-                messages.append(self._control(first & 0x0F, data[body:stop]))
-                self.controls += 1
-                start = stop
-                if self._closed:
-                    break  # RFC 6455 5.5.1: nothing counts that follows a Close frame
-            else:
+            elif not first & _CONTROL:
                 self._open(first, length, messages)
                 start = body
+            elif stop > end:
+                break
+            else:
+                messages.append(self._control(first & 0x0F, data[body:stop]))
+                self.controls += 1
+                # RFC 6455 5.5.1: nothing counts that follows a Close frame.
+                start = end if self._closed else stop
+        self.stalled = self.stalled or (start < end and len(messages) >= STALL_MESSAGES)
         return start
+
+    def _text(self, payload: bytes) -> Message:
+        """A text message that one frame carries."""
+        if not self._decode_text:
+            return _new_message(WSMessageTextBytes, (_TEXT, payload, ""))
+        try:
+            return _new_message(WSMessage, (_TEXT, payload.decode(), ""))
+        except UnicodeDecodeError as exc:
+            raise _no_text(exc) from exc
 
     def _check(self, first: int, second: int) -> None:
         """Everything that the first two bytes of a frame must hold to (RFC 6455 5.2 to 5.5)."""
@@ -225,16 +229,7 @@ class FrameReader:
         if second & _MASKED:
             raise _broken("a server must not mask its frames")
         if opcode & _CONTROL:
-            if opcode not in _CONTROLS:
-                raise _broken(f"Unexpected opcode={opcode!r}")
-            if first & _RSV1:
-                raise _broken("Received frame with non-zero reserved bits")
-            if not first & _FIN:
-                raise _broken("Received fragmented control frame")
-            if second > MAX_CONTROL_PAYLOAD:
-                raise _broken(
-                    f"Control frame payload cannot be larger than {MAX_CONTROL_PAYLOAD} bytes"
-                )
+            _check_control(first, second, opcode)
             return
         if opcode > WSMsgType.BINARY:
             raise _broken(f"Unexpected opcode={opcode!r}")
@@ -350,6 +345,18 @@ class FrameReader:
             WSCloseCode.MESSAGE_TOO_BIG,
             f"Message size {size} exceeds limit {self._max_size}",
         )
+
+
+def _check_control(first: int, second: int, opcode: int) -> None:
+    """What the first two bytes of a control frame must hold to (RFC 6455 5.5)."""
+    if opcode not in _CONTROLS:
+        raise _broken(f"Unexpected opcode={opcode!r}")
+    if first & _RSV1:
+        raise _broken("Received frame with non-zero reserved bits")
+    if not first & _FIN:
+        raise _broken("Received fragmented control frame")
+    if second > MAX_CONTROL_PAYLOAD:
+        raise _broken(f"Control frame payload cannot be larger than {MAX_CONTROL_PAYLOAD} bytes")
 
 
 def _long_length(indicator: int, digits: bytes) -> int:
