@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from email.utils import formatdate
 from pathlib import PurePosixPath
 
@@ -45,6 +46,7 @@ async def pages(raw_server):
     class Pages:
         def __init__(self):
             self.asked = []
+            self.changed = "Thu, 01 Jan 2015 00:00:00 GMT"
             self.robots = b"User-agent: *\nDisallow: /private\n"
 
         def targets(self):
@@ -66,9 +68,7 @@ async def pages(raw_server):
             elif "if-modified-since" in head.lower():
                 writer.write(b"HTTP/1.1 304 Not Modified\r\n\r\n")
             else:
-                writer.write(
-                    response(BODY, fields="Last-Modified: Thu, 01 Jan 2015 00:00:00 GMT\r\n")
-                )
+                writer.write(response(BODY, fields=f"Last-Modified: {served.changed}\r\n"))
 
     served.url = (await raw_server(script)).url
     return served
@@ -216,6 +216,36 @@ async def test_a_checksum_is_checked(run, pages, tmp_path):
     assert not (tmp_path / "b/file").exists()
     done = await fetch(run, "-o", tmp_path, "--checksum", "sha256=ff", url, url)
     assert "--checksum goes with one URL" in done.err
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch):
+    """This process lives eight hours behind UTC."""
+    monkeypatch.setenv("TZ", "XYZ8")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_greenwich")
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Thu, 01 Jan 2015 00:00:00 GMT", 1420070400),
+        ("Thursday, 01-Jan-15 00:00:00 GMT", 1420070400),
+        ("Thu Jan  1 00:00:00 2015", 1420070400),  # asctime's, which means UTC as well
+        ("Thu, 01 Jan 2015 25:00:00 GMT", None),
+        ("once upon a time", None),
+    ],
+)
+async def test_a_file_gets_the_time_of_each_form_of_date(pages, run, tmp_path, said, kept):
+    """RFC 9110 5.6.7."""
+    pages.changed = said
+    done = await fetch(run, "--timestamping", "-o", tmp_path, f"{pages.url}/file")
+    assert done.status == 0
+    changed = (tmp_path / "file").stat().st_mtime
+    assert changed == kept if kept is not None else time.time() - changed < 3600
 
 
 async def test_a_metalink_is_fetched_as_aria2c_does(run, pages, tmp_path):

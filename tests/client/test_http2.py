@@ -90,7 +90,7 @@ async def test_a_server_without_http2_is_spoken_to_in_http1(pki: Pki) -> None:
 
         assert await asyncio.gather(*(get() for _ in range(5))) == [(HttpVersion11, "ok")] * 5
         assert connector.pool.stats().opened == 5
-        route = next(iter(connector.pool._route_pools))
+        route = next(iter(connector.pool.route_pools))
         assert connector.pool._negotiated.multiplexes(route) is False
     running.close()
     await running.wait_closed()

@@ -273,7 +273,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.settle()
         pool = self.pool
         self.working = [connection for connection in self.working if connection.busy]
-        route_pools = list(pool._route_pools.values())
+        route_pools = list(pool.route_pools.values())
         alive = [connection for connection in self.made if connection.open]
         owned = [connection for route_pool in route_pools for connection in route_pool.connections]
         # opened = closed + idle + at work
@@ -295,7 +295,7 @@ class PoolMachine(RuleBasedStateMachine):
         for connection in alive:
             assert connection.reserved == 0
             assert 0 <= connection.capacity <= connection.places
-            free = pool._route_pools[connection.route].free
+            free = pool.route_pools[connection.route].free
             assert free.count(connection) <= 1
             # A place that nobody uses can be found again.
             assert (connection.capacity > 0) == (connection in free) or pool.force_close

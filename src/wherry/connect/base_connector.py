@@ -110,7 +110,7 @@ class BaseConnector(metaclass=WatchedClass):
     #: all others.
     _forwards = True
     #: Whether it is dialled as everywhere else, whatever its class overrides of that.
-    _dials_by_itself = False
+    dials_by_itself: bool = False
     _source_traceback: traceback.StackSummary | None = None
     #: Where HTTP/3 is spoken, as servers say; None where the connector does not learn it.
     alternatives: AltSvcStore | None = None

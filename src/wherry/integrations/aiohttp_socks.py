@@ -250,7 +250,7 @@ def adopt(package: Any) -> None:
     shared._forwards = False
     shared.route_for = route_for
     shared._create_connection = create_connection
-    shared._dials_by_itself = True
+    shared.dials_by_itself = True
     # A proxy's own name is resolved here, as any other.
     module.NoResolver = DefaultResolver
 

@@ -68,11 +68,11 @@ class Exchange(ABC):
     """
 
     __slots__ = (
-        "_continue_waiter",
-        "_head_waiter",
         "connection",
+        "continue_waiter",
         "error",
         "head",
+        "head_waiter",
         "informational",
         "reused",
         "sent",
@@ -101,8 +101,8 @@ class Exchange(ABC):
         # The protocol says that the server did nothing about the request (RFC 9113 8.7): it may be
         # sent again.
         self.unprocessed: bool = False
-        self._head_waiter: asyncio.Future[None] | None = None
-        self._continue_waiter: asyncio.Future[None] | None = None
+        self.head_waiter: asyncio.Future[None] | None = None
+        self.continue_waiter: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label()} {self.state.value}>"
@@ -131,11 +131,11 @@ class Exchange(ABC):
         if self.head is None:
             if self.error is not None:
                 raise self.error
-            self._head_waiter = waiter = self.connection.loop.create_future()
+            self.head_waiter = waiter = self.connection.loop.create_future()
             try:
                 await waiter
             finally:
-                self._head_waiter = None
+                self.head_waiter = None
             assert self.head is not None
         return self.head
 
@@ -148,13 +148,13 @@ class Exchange(ABC):
         elif self.head is not None:
             waiter.set_result(None)
         else:
-            self._head_waiter = waiter
+            self.head_waiter = waiter
 
     async def wait_continue(self, seconds: float) -> bool:
         """Wait for 100 (Continue), but not for ever (RFC 9110 10.1.1); whether the body should be
         sent now.
         """
-        waiter = self._continue_waiter = self.connection.loop.create_future()
+        waiter = self.continue_waiter = self.connection.loop.create_future()
 
         def interim(head: ResponseHead) -> None:
             if head.status == 100:
@@ -163,7 +163,7 @@ class Exchange(ABC):
         self.informational = interim
         if self.head is None and self.error is None:
             await asyncio.wait((waiter,), timeout=seconds)
-        self.informational = self._continue_waiter = None
+        self.informational = self.continue_waiter = None
         return self.head is None and self.error is None
 
     def head_arrived(self, head: ResponseHead) -> None:
@@ -172,16 +172,16 @@ class Exchange(ABC):
         self.head = head
         if self.connection.log.on:
             self.log_head(head)
-        waiter = self._head_waiter
+        waiter = self.head_waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-        if self._continue_waiter is not None:
+        if self.continue_waiter is not None:
             self.go_on()
 
     def go_on(self) -> None:
         """Nobody waits for 100 (Continue) any more."""
-        if self._continue_waiter is not None:
-            _wake(self._continue_waiter)
+        if self.continue_waiter is not None:
+            _wake(self.continue_waiter)
 
     def fail(self, exc: BaseException) -> None:
         """End the exchange with `exc`, for whoever waits now and whoever comes later."""
@@ -191,7 +191,7 @@ class Exchange(ABC):
         self.error = exc
         if self.connection.log.on:
             self.connection.log.say("%s the exchange failed: %s", self.label(), exc)
-        waiter = self._head_waiter
+        waiter = self.head_waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(exc)
         self.go_on()

@@ -196,7 +196,7 @@ class MultipartWriter(Payload):
                 return None
             if transfer:
                 size = _base64_size(size)
-            total += len(self._boundary) + 4 + len(part._binary_headers) + size + 2
+            total += len(self._boundary) + 4 + len(part.encoded_headers) + size + 2
         return total
 
     @property
@@ -211,7 +211,7 @@ class MultipartWriter(Payload):
             total += len(data)
             if total > 2**20:
                 return None
-            pieces += (b"--", self._boundary, b"\r\n", part._binary_headers, data, b"\r\n")
+            pieces += (b"--", self._boundary, b"\r\n", part.encoded_headers, data, b"\r\n")
         return b"".join([*pieces, b"--", self._boundary, b"--\r\n"])
 
     async def write(self, writer: Any, close_boundary: bool = True) -> None:
@@ -224,7 +224,7 @@ class MultipartWriter(Payload):
         # What stands between two bodies goes out in one piece.
         between = b""
         for part, encoding, transfer in self._parts:
-            await writer.write(b"%b--%b\r\n%b" % (between, self._boundary, part._binary_headers))
+            await writer.write(b"%b--%b\r\n%b" % (between, self._boundary, part.encoded_headers))
             if encoding or transfer:
                 encoder = MultipartPayloadWriter(writer)
                 if encoding:
@@ -245,7 +245,7 @@ class MultipartWriter(Payload):
         """The body as text; parts that are files are read in the caller's thread."""
         pieces: list[str] = []
         for part, _, _ in self._parts:
-            head = part._binary_headers.decode(encoding, errors)
+            head = part.encoded_headers.decode(encoding, errors)
             pieces.append(f"--{self.boundary}\r\n{head}{part.decode(encoding, errors)}\r\n")
         return f"{''.join(pieces)}--{self.boundary}--\r\n"
 

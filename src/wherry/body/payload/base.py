@@ -133,7 +133,12 @@ class Payload(ABC):
         return self.headers
 
     @property
-    def _binary_headers(self) -> bytes:
+    def encoded_headers(self) -> bytes:
+        """Its fields as a part of a multipart has them, up to and with the empty line.
+
+        Raises:
+            ValueError: A field has a control character.
+        """
         lines = [f"{name}: {value}\r\n" for name, value in self.headers.items()]
         for line in lines:
             if has_control(line[:-2]):
@@ -141,6 +146,10 @@ class Payload(ABC):
                     f"a control character in a header field (header injection): {line!r}"
                 )
         return "".join([*lines, "\r\n"]).encode("utf-8")
+
+    @property
+    def _binary_headers(self) -> bytes:
+        return self.encoded_headers  # aiohttp's name of it
 
     @property
     def content_type(self) -> str:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +30,7 @@ from wherry.cli.bars import Bar, Bars
 from wherry.cli.fetch.lists import Job
 from wherry.cli.fetch.politeness import Politeness, RateLimit
 from wherry.private_files import open_private
+from wherry.protocol.grammar import http_date
 
 PARTIAL = 2  # the exit status where some downloads failed, and some did not
 # A longer table hides what matters: it has only what did not go as it should.
@@ -308,14 +309,6 @@ def _newer_than(path: Path, options: dict[str, Any], heads: list[str]) -> dict[s
     with contextlib.suppress(OSError):
         headers.append(("If-Modified-Since", formatdate(path.stat().st_mtime, usegmt=True)))
     return {**options, "headers": headers, "middlewares": (note,)}
-
-
-def http_date(text: str) -> float | None:
-    """Seconds since the epoch; None for what is no date."""
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _download_options(wanted: RequestArguments) -> dict[str, Any]:

@@ -291,7 +291,7 @@ class ResolveOverride:
 def detect(connector: Any) -> None:
     """Let a connector dial by the methods that are the program's own."""
     own = overridden(connector)
-    if connector._dials_by_itself:
+    if connector.dials_by_itself:
         own -= {"_create_direct_connection", "_wrap_create_connection"}
     settings = connector._settings
     creates, directs, wraps = (

@@ -101,7 +101,7 @@ class PrivateNames:
     @property
     def _conns(self) -> dict[Route, list[tuple[Connection, float]]]:
         """(connection, idle since) of what is free, by route."""
-        route_pools = self.pool._route_pools.items()
+        route_pools = self.pool.route_pools.items()
         return {
             route: [(made, made.idle_since) for made in route_pool.free]
             for route, route_pool in route_pools
@@ -126,7 +126,7 @@ class PrivateNames:
         """Who waits for a connection, by route."""
         return {
             route: list(route_pool.waiters)
-            for route, route_pool in self.pool._route_pools.items()
+            for route, route_pool in self.pool.route_pools.items()
             if route_pool.waiters
         }
 

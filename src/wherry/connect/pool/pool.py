@@ -84,7 +84,7 @@ class Pool:
         self.keepalive_timeout = keepalive_timeout
         self.force_close = force_close
         self.closed: bool = False
-        self._route_pools: dict[Route, RoutePool] = {}
+        self.route_pools: dict[Route, RoutePool] = {}
         self._negotiated = Negotiated()
         self._wait_queue = WaitQueue()
         self._dispatcher = EarlyDispatcher(loop)
@@ -108,7 +108,7 @@ class Pool:
         """
         route_pool: RoutePool | None = route.route_pool
         if route_pool is None or route_pool.forgotten or route_pool.pool is not self:
-            route_pool = self._route_pools.get(route)
+            route_pool = self.route_pools.get(route)
             if route_pool is None:
                 return None
             route.route_pool = route_pool
@@ -140,7 +140,7 @@ class Pool:
         """Whether there is a connection on `route` that takes an upgrade beside its other
         exchanges.
         """
-        route_pool = self._route_pools.get(route)
+        route_pool = self.route_pools.get(route)
         return route_pool is not None and any(
             made.carries_tunnels and made.is_usable() for made in route_pool.connections
         )
@@ -167,9 +167,9 @@ class Pool:
         while True:
             if self.closed:
                 raise ClientConnectionError("Connector is closed")
-            route_pool = self._route_pools.get(route)
+            route_pool = self.route_pools.get(route)
             if route_pool is None:
-                route_pool = self._route_pools[route] = RoutePool(
+                route_pool = self.route_pools[route] = RoutePool(
                     route, not self.force_close and self._negotiated.multiplexes(route), self
                 )
             elif not route_pool.waiters and (free := self._take_free(route_pool)) is not None:
@@ -367,7 +367,7 @@ class Pool:
         """
         idle = (
             (made, route_pool)
-            for route_pool in self._route_pools.values()
+            for route_pool in self.route_pools.values()
             if origin is None or route_pool.route.counted == origin
             for made in route_pool.free
             if made.is_idle and not made.reserved
@@ -443,7 +443,7 @@ class Pool:
         route_pool: RoutePool | None = connection.route.route_pool
         if route_pool is None or route_pool.pool is not self:
             # Another pool has the same route, and was the last to use it.
-            route_pool = self._route_pools.get(connection.route)
+            route_pool = self.route_pools.get(connection.route)
         if route_pool is None or route_pool.forgotten or self.closed:
             connection.close()
             return
@@ -531,7 +531,7 @@ class Pool:
         self._dispatcher.give(Reservation(connection, self), waiter)
 
     def connection_lost(self, connection: Connection) -> None:
-        route_pool = self._route_pools.get(connection.route)
+        route_pool = self.route_pools.get(connection.route)
         if route_pool is None or connection not in route_pool.connections:
             return
         if POOL.on:
@@ -546,13 +546,13 @@ class Pool:
     def protocol_refused(self, connection: Connection) -> bool:
         if not self._negotiated.step_down(connection.route):
             return False
-        if (route_pool := self._route_pools.get(connection.route)) is not None:
+        if (route_pool := self.route_pools.get(connection.route)) is not None:
             route_pool.step_down()
             self._dial_for_the_rest(route_pool)
         return True
 
     def exchanges_refused(self, connection: Connection, carried: int) -> None:
-        self._negotiated.allow(connection.route, carried, self._route_pools.get(connection.route))
+        self._negotiated.allow(connection.route, carried, self.route_pools.get(connection.route))
 
     def _goes_elsewhere(self, waiter: Waiter) -> bool:
         """Whether the place of the connection that `waiter` would get is due to the first in the
@@ -596,9 +596,9 @@ class Pool:
         if (
             not route_pool.size
             and not route_pool.waiters
-            and self._route_pools.get(route_pool.route) is route_pool
+            and self.route_pools.get(route_pool.route) is route_pool
         ):
-            del self._route_pools[route_pool.route]
+            del self.route_pools[route_pool.route]
             route_pool.forgotten = True
             if route_pool.route.route_pool is route_pool:
                 route_pool.route.route_pool = None  # they held each other
@@ -613,7 +613,7 @@ class Pool:
             return
         now = monotonic()
         earliest: float | None = None
-        for route_pool in list(self._route_pools.values()):
+        for route_pool in list(self.route_pools.values()):
             for connection in tuple(route_pool.free):
                 if not connection.is_idle or connection.reserved:
                     continue
@@ -627,13 +627,13 @@ class Pool:
 
     def all_connections(self) -> Iterator[Connection]:
         """Every connection that is open, closing ones too."""
-        for route_pool in self._route_pools.values():
+        for route_pool in self.route_pools.values():
             yield from route_pool.connections
         yield from self._closing
 
     def stats(self) -> PoolStats:
         """Counts of what is and what was; see `PoolStats`."""
-        return PoolStats.of(self._route_pools.values(), self._closing, self._opened, self._reused)
+        return PoolStats.of(self.route_pools.values(), self._closing, self._opened, self._reused)
 
     def __repr__(self) -> str:
         limits = self.connection_limits
@@ -656,7 +656,7 @@ class Pool:
             timer.cancel()
         self._expiry = self._review = None
         self._wait_queue.clear()
-        for route_pool in self._route_pools.values():
+        for route_pool in self.route_pools.values():
             for waiter in route_pool.waiters:
                 if not waiter.future.done():
                     waiter.future.set_exception(ClientConnectionError("Connector is closed"))
@@ -692,4 +692,4 @@ class Pool:
         if self._dials:
             await asyncio.wait(self._dials)
         await wait_for_all(connections, timeout)
-        self._route_pools.clear()
+        self.route_pools.clear()

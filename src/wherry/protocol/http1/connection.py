@@ -290,10 +290,10 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
         if size < nbytes:
             sink.feed_data(bytes(view[size:nbytes]))
         sink.feed_eof()
-        waiter = exchange._head_waiter
+        waiter = exchange.head_waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-        if exchange._continue_waiter is not None:
+        if exchange.continue_waiter is not None:
             exchange.go_on()
         if HTTP1.on:
             exchange.log_head(head)
