@@ -36,6 +36,7 @@ LEFT_OUT = {
     ("floor", "post"),
     ("floor", "upload"),
     ("floor", "multipart"),
+    ("floor", "hosts"),
     ("pyreqwest", "multipart"),
     ("pyqwest", "multipart"),
 }
@@ -47,6 +48,8 @@ LEFT_OUT |= {
     for kind in ("params", "headers")
     if name not in {"wherry", "aiohttp", "pyreqwest", "pyqwest", "httpx", "httpx2"}
 }
+# What writes JSON is the program's choice with these two only; pyreqwest's is of its own kind.
+LEFT_OUT |= {(name, "orjson") for name in CLIENTS if name not in {"wherry", "aiohttp", "pyreqwest"}}
 # Only these two have middlewares and trace listeners of this kind.
 LEFT_OUT |= {
     (name, kind)

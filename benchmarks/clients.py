@@ -85,6 +85,22 @@ def trace_config(module: Any) -> Any:
     return config
 
 
+def orjson_options(module: Any) -> dict[str, Any]:
+    """How a session is told to write JSON by orjson."""
+    import orjson
+
+    if module.__name__ == "wherry":
+        return {"json": "orjson"}
+    return {"json_serialize_bytes": orjson.dumps}
+
+
+def orjson_loads(module: Any) -> dict[str, Any]:
+    """How a response is told to read JSON by orjson, where its session does not say so."""
+    import orjson
+
+    return {} if module.__name__ == "wherry" else {"loads": orjson.loads}
+
+
 @contextlib.asynccontextmanager
 async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
     url, kind = at.url, at.scenario.kind
@@ -99,8 +115,11 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
         options["middlewares"] = (pass_on,) * 5
     elif kind == "session":
         options["middlewares"] = (pass_on,)
+    elif kind == "orjson":
+        options.update(orjson_options(module))
     elif kind == "traced":
         options["trace_configs"] = [trace_config(module)]
+    reading = orjson_loads(module) if kind == "orjson" else {}
     async with module.ClientSession(
         connector=connector, cookie_jar=jar, cookies=at.cookies, **options
     ) as session:
@@ -111,7 +130,7 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
 
         async def post() -> None:
             async with session.post(at.next_url(), json=MESSAGE) as response:
-                await response.json()
+                await response.json(**reading)
 
         async def params() -> None:
             async with session.get(at.next_url(), **at.arguments()) as response:
@@ -146,6 +165,7 @@ async def aiohttp_like(module: Any, at: Setting) -> AsyncIterator[Fetch]:
 
         yield {
             "post": post,
+            "orjson": post,
             "params": params,
             "headers": headers,
             "session": with_all,
@@ -347,6 +367,7 @@ async def with_pyreqwest(at: Setting) -> AsyncIterator[Fetch]:
 
         yield {
             "post": post,
+            "orjson": post,
             "params": params,
             "headers": headers,
             "download": download,
@@ -586,7 +607,32 @@ async def with_floor(at: Setting) -> AsyncIterator[Fetch]:
         protocol.transport.close()
 
 
+def resident() -> float:
+    """KiB of memory that this process has now."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1024
+
+
+async def measure_memory(scenario: Scenario, fetch: Fetch) -> dict[str, float]:
+    """What a connection takes that has carried requests and is kept."""
+
+    async def task() -> None:
+        for _ in range(scenario.requests // scenario.tasks):
+            await fetch()
+
+    for _ in range(50):
+        await fetch()
+    gc.collect()
+    before = resident()
+    await asyncio.gather(*[task() for _ in range(scenario.tasks)])
+    gc.collect()
+    return {"value": (resident() - before) / scenario.tasks}
+
+
 async def measure(scenario: Scenario, fetch: Fetch) -> dict[str, float]:
+    if scenario.kind == "memory":
+        return await measure_memory(scenario, fetch)
+
     async def run(total: int, latencies: list[float] | None = None) -> None:
         async def task(count: int) -> None:
             for _ in range(count):
@@ -629,6 +675,8 @@ async def main(scenario: Scenario, client: str, url: str, authority: str, upload
 
 if __name__ == "__main__":
     name, client_, loop_, url_, authority_, upload_ = sys.argv[1:]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setaffinity(0, {(os.cpu_count() or 1) - 1})
     chosen = next(scenario for scenario in SCENARIOS if scenario.name == name)

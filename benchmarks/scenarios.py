@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 2**20
-ORIGINS = 50
+ORIGINS = 100
 # Under it every path answers, each time with another head and another body.
 UNLIKE = "/api/"
 LATENCY = "p50/p99 ms, us CPU a request, MiB of growth"
@@ -35,8 +35,9 @@ class Scenario:
         tasks: How many are in flight.
         path: What is asked for.
         tls: Whether over TLS.
-        kind: "json", "post", "params", "headers", "session", "http2", "cookies", "middlewares",
-            "traced", "latency", "download", "upload", "multipart" or "connect".
+        kind: "json", "post", "orjson", "params", "headers", "session", "http2", "cookies",
+            "middlewares", "traced", "latency", "download", "upload", "multipart", "connect",
+            "hosts" or "memory".
         unit: What the figure is.
         limit: Connections at most.
         origins: Among how many the requests are spread.
@@ -80,6 +81,7 @@ SCENARIOS = (
         kind="session",
     ),
     Scenario("post-unlike", "unlike, POST of JSON", 8_000, 32, UNLIKE, kind="post"),
+    Scenario("post-orjson", "unlike, POST of JSON by orjson", 8_000, 32, UNLIKE, kind="orjson"),
     Scenario("small", "54-byte JSON, 32 in flight", 12_000, 32),
     Scenario("serial", "one after the other", 4_000, 1),
     Scenario("post", "POST of JSON, 32 in flight", 8_000, 32, kind="post"),
@@ -112,6 +114,25 @@ SCENARIOS = (
         kind="connect",
         tls_version="1.2",
     ),
+    Scenario(
+        "hosts",
+        "100 hosts at once, a new connection each",
+        2_000,
+        100,
+        "/close",
+        kind="hosts",
+        origins=100,
+    ),
+    Scenario(
+        "memory",
+        "1000 connections that carried requests",
+        3_000,
+        1_000,
+        UNLIKE,
+        kind="memory",
+        unit="KiB a connection",
+        limit=1_000,
+    ),
     Scenario("download", "100 MiB down", 2, 1, path="/100M", kind="download", unit="ms CPU"),
     Scenario("upload", "100 MiB up from a file", 2, 1, path="/up", kind="upload", unit="ms CPU"),
     Scenario(
@@ -120,7 +141,8 @@ SCENARIOS = (
 )
 
 CONFIGURATION = """
-daemon off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;
+daemon off; worker_processes 1; worker_rlimit_nofile 8192;
+pid {root}/pid; error_log {root}/error.log;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000000; client_max_body_size 0; sendfile on;

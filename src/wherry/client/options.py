@@ -391,8 +391,9 @@ class RequestOptions:
             setattr(options, name, value)
         if options.data is not None and options.json is not None:
             raise ValueError("data and json parameters can not be used at the same time")
-        if options.headers is not None:
-            options.headers = _kept(options.headers)
+        headers = options.headers
+        if headers is not None and type(headers) is not dict:
+            options.headers = _kept(headers)
         if "timeout" in kwargs:
             options.timeout = as_timeout(kwargs["timeout"])
         if options.read_bufsize is not None:
@@ -409,7 +410,7 @@ def _kept(pairs: Any) -> Any:
     """`pairs`, to be gone through more than once: redirects and further tries need what an iterator
     gives only once.
     """
-    return list(pairs) if type(pairs) is not dict and hasattr(pairs, "__next__") else pairs
+    return list(pairs) if hasattr(pairs, "__next__") else pairs
 
 
 NO_OPTIONS = RequestOptions()
