@@ -68,6 +68,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 	$(BIN)/python scripts/figures.py
 	$(BIN)/python -m benchmarks.websocket $(WEBSOCKET_ARGS)
+	$(BIN)/python -m benchmarks.bulk $(BULK_ARGS)
 
 docs: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -22,7 +22,7 @@ from wherry.testing import LocalServer
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 # Statements' lines that each may have, imports and blank lines aside.
-LINES = {"polling_bot.py": 20, "typed_sdk.py": 28, "llm_stream.py": 20}
+LINES = {"polling_bot.py": 20, "typed_sdk.py": 28, "llm_stream.py": 20, "crawler.py": 20}
 
 
 def run(name: str, *args: str, warnings: str = "error") -> str:

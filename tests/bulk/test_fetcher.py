@@ -66,6 +66,16 @@ async def test_an_asynchronous_input_is_read_as_it_comes(site):
     assert site.paths() == ["/1", "/2"]
 
 
+async def test_a_proxy_hides_the_address(site):
+    results, _ = await fetch(
+        ["http://a.test/x"], session_options={"proxy": site.url("/", "p.test")}
+    )
+    (result,) = results.values()
+    assert result.ok
+    assert result.page.ip is None
+    assert site.paths() == ["http://a.test/x"]
+
+
 async def test_an_empty_input_ends(site):
     assert (await fetch([]))[0] == {}
     assert (await fetch([], Memory()))[0] == {}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wherry.bulk.checkpoint import CheckpointError
     from wherry.bulk.fetcher import Fetcher
     from wherry.bulk.hosts import Breaker, HostDown
+    from wherry.bulk.links import links_of, links_within_host
     from wherry.bulk.report import Report
     from wherry.bulk.results import Page, Result
     from wherry.bulk.robots import RobotsRefused
@@ -45,6 +46,8 @@ __all__ = (
     "Shard",
     "Sink",
     "Warc",
+    "links_of",
+    "links_within_host",
     "parse_sink",
 )
 
@@ -65,6 +68,8 @@ _PLACES = {
     "Shard": "wherry.bulk.sinks.base",
     "Sink": "wherry.bulk.sinks.base",
     "Warc": "wherry.bulk.sinks.warc",
+    "links_of": "wherry.bulk.links",
+    "links_within_host": "wherry.bulk.links",
     "parse_sink": "wherry.bulk.sinks.parse",
 }
 

@@ -815,8 +815,13 @@ def _version(response: wherry.ClientResponse) -> str:
 
 
 def _address(response: wherry.ClientResponse) -> str | None:
-    """The address of who answered."""
+    """The address of who answered; None where that is a proxy."""
     brought = brought_by_connection(response)
-    transport = None if brought is None else brought[1].connection.transport
-    peer = None if transport is None else transport.get_extra_info("peername")
+    if brought is None:
+        return None
+    connection = brought[1].connection
+    route = connection.route
+    if connection.transport is None or (route is not None and (route.hops or route.forward)):
+        return None
+    peer = connection.transport.get_extra_info("peername")
     return peer[0] if isinstance(peer, tuple) else None
