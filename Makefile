@@ -12,7 +12,7 @@ MINUTES ?= 10
 SEEDS ?= 2000
 FIRST ?= 0
 
-.PHONY: demo test fuzz simulate lint format bench docs clean servers venv release-check
+.PHONY: demo test fuzz simulate soak mutants lint format bench docs clean servers venv release-check
 
 # --- what the others need ---------------------------------------------------------------------------------------
 
@@ -53,6 +53,14 @@ fuzz: $(STAMP)
 # make simulate SHRINK=7: the shortest run in which seed 7 fails as it does
 simulate: $(STAMP)
 	$(BIN)/python -m tests.simulation $(if $(SHRINK),--shrink $(SHRINK),--seeds $(SEEDS) --first $(FIRST))
+
+# make mutants MUTANTS="sends-twice": changes to the client, and how many seeds find them
+mutants: $(STAMP)
+	$(BIN)/python -m tests.simulation.mutants $(MUTANTS)
+
+# make soak MINUTES=60: real servers and a relay with faults, for long; a table, and a plot in soak.svg
+soak: $(STAMP) servers
+	$(BIN)/python -m tests.simulation.soak --minutes $(MINUTES) --plot soak.svg
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks scripts

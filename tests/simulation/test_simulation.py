@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shutil
+from pathlib import Path
 
 import pytest
 
-from wherry.client import timeouts
-from wherry.client.sending import redirect_loop
-
-from .checks import Broken, Report
+from .checks import Report
+from .mutants import MUTANTS, apply, seeds_until_found
 from .programs import run
 
 SEEDS = 240
@@ -31,29 +30,18 @@ def test_a_seed_is_a_run(seed: int) -> None:
     assert run(seed).story == run(seed).story
 
 
-def found(most: int) -> int:
-    """How many seeds it takes until an invariant is broken."""
-    for seed in range(most):
-        try:
-            run(seed)
-        except Broken:
-            return seed + 1
-    pytest.fail(f"{most} seeds found nothing")
+@pytest.mark.parametrize("name", ["sends-twice", "cut-by-tls"])
+def test_a_mutant_is_found(name: str) -> None:
+    mutant = next(each for each in MUTANTS if each.name == name)
+    seeds, said = seeds_until_found(mutant, 100)
+    assert seeds is not None, said
 
 
-class TestMutants:
-    """For each invariant, a change that breaks it."""
-
-    def test_a_request_that_is_sent_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def careless(exc: Any, tries: int, payload: Any) -> bool:
-            return tries < 2 and (payload is None or payload.replayable)
-
-        monkeypatch.setattr(redirect_loop, "may_try_again", careless)
-        found(200)
-
-    def test_a_deadline_that_comes_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = timeouts.DeadlineWheel._set_timer
-        monkeypatch.setattr(
-            timeouts.DeadlineWheel, "_set_timer", lambda self, when: real(self, when + 0.1)
-        )
-        found(200)
+def test_each_mutant_has_its_place(tmp_path: Path) -> None:
+    sources = Path(__file__).parent.parent.parent / "src"
+    for mutant in MUTANTS:
+        copied = tmp_path / "wherry" / mutant.file
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sources / "wherry" / mutant.file, copied)
+        apply(mutant, tmp_path)
+        assert mutant.new in copied.read_text()
