@@ -25,6 +25,13 @@ def test_the_invariants_hold(first: int) -> None:
     assert len(total.seen) > 4 * STEP
 
 
+# What the simulation found in the client, each by the seed that found it: 20001, an HTTP/3 request
+# that had no stream yet when its time for the next byte was over.
+@pytest.mark.parametrize("seed", [20001])
+def test_what_was_found_stays_mended(seed: int) -> None:
+    run(seed)
+
+
 @pytest.mark.parametrize("seed", [3, 8, 21])
 def test_a_seed_is_a_run(seed: int) -> None:
     assert run(seed).story == run(seed).story

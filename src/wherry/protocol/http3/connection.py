@@ -255,6 +255,8 @@ class Http3Connection(StreamKeeper):
             self._transport.flush_soon()
 
     def unsent(self, exchange: Http3Exchange) -> int:
+        if exchange.stream_id < 0:
+            return exchange.backlog_size  # it has no stream yet
         return exchange.backlog_size + self._engine.unsent(exchange.stream_id)
 
     def reset(self, exchange: Http3Exchange, code: ErrorCode) -> None:
