@@ -18,7 +18,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 try:
     import fsspec
@@ -56,13 +56,25 @@ _CHECKSUMS: Final = ("ETag", "Content-MD5", "Digest", "Last-Modified")
 _TIMEOUT: Final = ClientTimeout(total=None, sock_connect=30, sock_read=300)
 
 
+if TYPE_CHECKING:
+
+    class _Base:
+        """fsspec has no types: without this the base of a public class is unknown to checkers."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    _Base = AsyncFileSystem
+
+
 def register() -> None:
     """Make it fsspec's file system for http and https in this process, in place of its own."""
     for protocol in HTTPFileSystem.protocol:
         fsspec.register_implementation(protocol, HTTPFileSystem, clobber=True)
 
 
-class HTTPFileSystem(AsyncFileSystem):
+class HTTPFileSystem(_Base):
     """Reads files that web servers have, and writes where they let one.
 
     `ls` lists what an index page links to.  All is as in fsspec's own, whose arguments these are.
@@ -83,8 +95,8 @@ class HTTPFileSystem(AsyncFileSystem):
         **storage_options: Arguments of each request: `headers`, `params`, `ssl`.
     """
 
-    protocol = ("http", "https")
-    sep = "/"
+    protocol: tuple[str, ...] = ("http", "https")
+    sep: str = "/"
 
     def __init__(
         self,
@@ -114,7 +126,7 @@ class HTTPFileSystem(AsyncFileSystem):
         self.get_client = get_client
         self.encoded = encoded
         self.protocols = protocols
-        self.use_listings_cache = bool(storage_options.pop("use_listings_cache", False))
+        self.use_listings_cache: bool = bool(storage_options.pop("use_listings_cache", False))
         for name in ("listings_expiry_time", "max_paths", "skip_instance_cache", "batch_size"):
             storage_options.pop(name, None)
         self.kwargs: dict[str, Any] = storage_options

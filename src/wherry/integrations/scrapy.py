@@ -64,7 +64,7 @@ from wherry import (
 
 __all__ = ("WherryDownloadHandler",)
 
-logger = logging.getLogger(__name__)
+_logger: Final = logging.getLogger(__name__)
 
 # What Scrapy says itself in a request, or leaves out.
 _NOT_BY_US: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -260,11 +260,11 @@ class WherryDownloadHandler(BaseDownloadHandler):
                 f"{what} {size} bytes which is larger than download max size ({maxsize}) in"
                 f" request {download.request}."
             )
-            logger.warning(message)
+            _logger.warning(message)
             raise DownloadCancelledError(message)
         if warnsize and size > warnsize and not download.warned:
             download.warned = True
-            logger.warning(
+            _logger.warning(
                 "%s %s bytes which is larger than download warn size (%s) in request %s.",
                 what, size, warnsize, download.request,
             )  # fmt: skip
@@ -282,7 +282,7 @@ class WherryDownloadHandler(BaseDownloadHandler):
     def _warn(self, of: str, message: str) -> None:
         if of not in self._warned:
             self._warned.add(of)
-            logger.warning(message)
+            _logger.warning(message)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -58,6 +58,7 @@ class Files(RollingSink):
         return f"{_INDEXES}/{super().shard_name(run, number)}"
 
     def new_writer(self, path: Path, name: str) -> ShardWriter:
+        """What writes a shard of this kind."""
         return _Folder(path, name)
 
     def publish_shard(self, where: Place, shard: Shard) -> None:
@@ -141,7 +142,8 @@ class _Folder(ShardWriter):
                 while view:
                     view = view[file.write(view) :]
             self._written += 1
-        self.size, self.waiting = self.size + self.waiting, 0
+        self.size += self.waiting
+        self.waiting = 0
 
     def end(self) -> None:
         self.write()

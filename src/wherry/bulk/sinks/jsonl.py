@@ -29,6 +29,7 @@ class Jsonl(RollingSink):
     suffix = ".jsonl"
 
     def new_writer(self, path: Path, name: str) -> ShardWriter:
+        """What writes a shard of this kind."""
         return _Lines(path, name)
 
 

@@ -90,9 +90,11 @@ class Parquet(RollingSink):
             raise ValueError(f"row_group= is a number of bytes above 0, not {row_group!r}")
         if compression != "none":
             pa.Codec(compression)  # which raises if there is none of that name
-        self.row_group, self.compression = row_group, compression
+        self.row_group: int = row_group
+        self.compression: str = compression
 
     def new_writer(self, path: Path, name: str) -> ShardWriter:
+        """What writes a shard of this kind."""
         return _Table(path, name, self.row_group, self.compression)
 
 
@@ -127,7 +129,8 @@ class _Table(ShardWriter):
             self._table.write_batch(
                 pa.RecordBatch.from_pylist(rows, schema=SCHEMA), row_group_size=len(rows)
             )
-        self.size, self.waiting = self._file.tell(), 0
+        self.size = self._file.tell()
+        self.waiting = 0
 
     def end(self) -> None:
         self.write()

@@ -41,10 +41,11 @@ class ShardWriter(ABC):
     flush_at: int = 1 << 20
 
     def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
-        self.count = 0  # pages
-        self.size = 0  # bytes that are written
-        self.waiting = 0  # bytes that are not
+        self.path: Path = path
+        self.name: str = name
+        self.count: int = 0  # pages
+        self.size: int = 0  # bytes that are written
+        self.waiting: int = 0  # bytes that are not
 
     @abstractmethod
     def take(self, page: Page) -> str:
@@ -65,6 +66,10 @@ class ShardWriter(ABC):
 
 class BytesWriter(ShardWriter):
     """Writes a shard that is a row of records, each of them bytes; positions are offsets."""
+
+    count: int
+    size: int
+    waiting: int
 
     def __init__(self, path: Path, name: str) -> None:
         super().__init__(path, name)
@@ -97,7 +102,8 @@ class BytesWriter(ShardWriter):
             self._file = self.path.open("xb", buffering=0)
         data = memoryview(b"".join(self._chunks))
         self._chunks.clear()
-        self.size, self.waiting = self.size + len(data), 0
+        self.size += len(data)
+        self.waiting = 0
         while data:
             data = data[self._file.write(data) :]
 
@@ -153,8 +159,8 @@ class RollingSink(Sink):
     ) -> None:
         if not isinstance(roll, int) or roll < 1:
             raise ValueError(f"roll= is a number of bytes above 0, not {roll!r}")
-        self.place = os.fspath(place)
-        self.roll = roll
+        self.place: str = os.fspath(place)
+        self.roll: int = roll
         self._options = storage_options
         self._run = ""
         self._number = 0

@@ -59,6 +59,7 @@ class Warc(RollingSink):
     suffix = ".warc.gz"
 
     def new_writer(self, path: Path, name: str) -> ShardWriter:
+        """What writes a shard of this kind."""
         return _Records(path, name)
 
 
