@@ -107,6 +107,8 @@ OPTIONAL = {
 # Our own modules that need one of these, and are therefore imported where they are used.
 NEEDS_OPTIONAL = {
     "wherry.testing.server",
+    "wherry.bulk.dask",
+    "wherry.bulk.ray",
     "wherry.cli.app",
     "wherry.connect.aiodns",
     "wherry.connect.quic.dial",
@@ -126,6 +128,8 @@ LATE = {
     "wherry.cli.demo",
     "wherry.cli.live.events",
     "wherry.cli.fetch",
+    "wherry.bulk",
+    "wherry.cli.fetch.into",
     "wherry.cli.fetch.lists",
     "wherry.cli.from_curl",
     "wherry.cli.har",

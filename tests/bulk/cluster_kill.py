@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tests.bulk.cluster_site import Killed, Nodes, Watcher, job_with_a_kill
 
 
@@ -54,6 +55,11 @@ class RayNodes(Nodes):
 
     def kill(self, node: str) -> None:
         victim, self._victim = self._victim, None
+        # A machine that is lost takes all with it; a worker whose raylet alone is gone goes on for
+        # a while, and what it asks for meanwhile nobody could count.
+        for started in victim.all_processes["raylet"]:
+            for process in psutil.Process(started.process.pid).children(recursive=True):
+                process.kill()
         self._cluster.remove_node(victim, allow_graceful=False)
 
     def close(self) -> None:
@@ -71,7 +77,15 @@ class DaskNodes(Nodes):
     def __init__(self) -> None:
         from distributed import LocalCluster
 
-        self._cluster: Any = LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None)
+        self._cluster: Any = LocalCluster(
+            n_workers=3, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        )
+
+    @property
+    def address(self) -> str:
+        """Of the scheduler."""
+        found: str = self._cluster.scheduler_address
+        return found
 
     def renew(self) -> None:
         self._cluster.wait_for_workers(3)
@@ -79,7 +93,7 @@ class DaskNodes(Nodes):
     def engine(self) -> Any:
         from wherry.bulk.dask import DaskEngine
 
-        return DaskEngine(self._cluster.scheduler_address)
+        return DaskEngine(self.address)
 
     def kill(self, node: str) -> None:
         pids = {each.worker_address: each.pid for each in self._cluster.workers.values()}

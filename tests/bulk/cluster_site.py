@@ -273,6 +273,8 @@ def job_with_a_kill(
                 owned = {each for each, node in owners.items() if node == victim}
                 before = committed(place, partitions)
                 nodes.kill(victim)
+                # What it had sent is read; another worker begins after half a second at the least.
+                time.sleep(0.2)
                 asked = set(watcher.asked)
     assert before is not None
     killed = Killed(

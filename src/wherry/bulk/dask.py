@@ -89,8 +89,8 @@ class DaskEngine(Engine):
         target: Any = self._address
         options = dict(self._options)
         if self._address == "local":
-            # Nobody asked for a dashboard, and its port may be another's.
-            local = {"dashboard_address": None, **options}
+            # Its usual port may be another's, and nobody else should see it.
+            local = {"dashboard_address": "127.0.0.1:0", **options}
             self._cluster = target = await LocalCluster(asynchronous=True, **local)
             options = {}
         self._client = await Client(target, asynchronous=True, set_as_default=False, **options)

@@ -303,6 +303,14 @@ class Fetcher:
         if run in self._runs:
             self._runs.remove(run)
 
+    def drain(self) -> None:
+        """Start nothing more: `fetch` ends when what is under way has ended, and is committed.
+
+        With a checkpoint the same call goes on from there.
+        """
+        for run in self._runs:
+            run.drain()
+
     @property
     def report(self) -> Report:
         """The counters of the run under way, or of the last one."""

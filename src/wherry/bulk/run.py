@@ -148,6 +148,7 @@ class Run:
         self._taken: list[Outcome] = []
         self._failure: BaseException | None = None
         self._opened = False
+        self._draining = False
         self._closed = False
 
     # --- the caller's side ------------------------------------------------------------------------
@@ -185,6 +186,11 @@ class Run:
                 await self._more()
         finally:
             await self.close()
+
+    def drain(self) -> None:
+        """Start nothing more: the results end when what is under way has ended."""
+        self._draining = True
+        self._finish_if_done()
 
     def _go_on(self) -> None:
         """There is room for results again."""
@@ -415,6 +421,8 @@ class Run:
         return 4 * self.scheduler.queued <= 3 * limits.buffer and self._allowance() > 0
 
     def _may_start(self) -> bool:
+        if self._draining:
+            return False
         most = self._settings.max_pages
         if most is not None and self._pages_before + self.report.pages + self._busy >= most:
             return False
@@ -425,8 +433,11 @@ class Run:
         if self._busy:
             return
         most = self._settings.max_pages
-        if (most is not None and self._pages_before + self.report.pages >= most) or (
-            self._input_ended and self.scheduler.idle and not self._links
+        enough = most is not None and self._pages_before + self.report.pages >= most
+        if (
+            enough
+            or self._draining
+            or (self._input_ended and self.scheduler.idle and not self._links)
         ):
             self._finished.set()
             self._wake_caller()

@@ -13,7 +13,7 @@ import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -661,6 +661,16 @@ def events(url: str, **given: Any) -> None:
     metavar="SECONDS",
     help="Seconds for one try; no limit by default.",
 )
+@_option(
+    "--into",
+    metavar="KIND:PLACE",
+    help="Pages into a sink, not files: warc:, parquet:, jsonl: or files:, a folder or URL.",
+)
+@_option(
+    "--checkpoint", metavar="FILE", help="With --into: what is done; the same command goes on."
+)
+@_option("--ray", metavar="ADDRESS", help="With --into: on a cluster of Ray's; auto finds one.")
+@_option("--dask", metavar="ADDRESS", help="With --into: on a cluster of Dask's; local makes one.")
 @_way_options
 def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     """Download many URLs at once: those of a list, and those that are named.
@@ -673,11 +683,17 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     wherry fetch -i urls.txt -o pages/
     wherry fetch -n 20 --per-host 2 -o pages/ https://example.org/a https://example.org/b
     grep -o 'https://[^"]*' page.html | wherry fetch -i - -o pages/ --report report.jsonl
+    wherry fetch -i urls.txt --into warc:out/ --checkpoint run.sqlite --wait 1 --robots
     """
+    if given["into"] is not None:
+        _fetch_into(urls, lines, given)
     from wherry.cli.fetch import Plan, run_fetch
     from wherry.cli.fetch.lists import parse_checksum, read_list
 
     with _mistakes():
+        for name in ("checkpoint", "ray", "dask"):
+            if given[name] is not None:
+                raise UsageProblem(f"--{name} goes with --into")
         jobs = read_list(
             urls,
             None if lines is None else lines.read(),
@@ -699,6 +715,32 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     plan.connections, plan.rate, plan.wait = given["connections"], rate, given["wait"]
     plan.robots, plan.timestamping = given["robots"], given["timestamping"]
     run(run_fetch(jobs, plan))
+
+
+def _fetch_into(urls: tuple[str, ...], lines: Any, given: dict[str, Any]) -> NoReturn:
+    """Fetch pages into a sink, and end the program."""
+    from wherry.bulk import parse_sink
+    from wherry.cli.fetch import into
+
+    with _mistakes():
+        context = click.get_current_context()
+        for name, word in into.FOR_FILES.items():
+            if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+                raise UsageProblem(f"{word} is for files, and goes not with --into")
+        if given["ray"] is not None and given["dask"] is not None:
+            raise UsageProblem("--ray and --dask: say one of them")
+        if not urls and lines is None:
+            raise UsageProblem("no URL: name some, or a list with -i")
+        try:
+            sink = parse_sink(given["into"])
+        except ValueError as exc:
+            raise UsageProblem(f"--into: {exc}") from None
+        request = usual_request(URL(), given)
+        plan = into.BulkPlan(sink, given["checkpoint"], given["ray"], given["dask"])
+        plan.report, plan.fetcher = given["report"], into.fetcher_options(given, request)
+    found = into.listed(urls, lines, given["accept"], given["reject"])
+    here = plan.ray is None and plan.dask is None
+    run(into.run_here(found, plan) if here else into.run_on_cluster(found, plan))
 
 
 @cli.command("ws", short_help="Talk over a WebSocket.", context_settings=_CONTEXT)

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import wherry
 from wherry.cli import show, streams
@@ -24,7 +24,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def run(work: Coroutine[Any, Any, int | None]) -> None:
+def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
     """Run a command and end the program: with 0, with the status that it gives, or with 1 and a
     line for an error.
     """

@@ -26,6 +26,9 @@ _T = TypeVar("_T")
 _START: Final = 120.0
 # Seconds between two looks at the nodes.
 _LOOK: Final = 0.5
+# Starts in a row of which none even began until a partition is given up: it takes an engine some
+# time to find out that a node is dead.
+_NO_BEGINNING: Final = 10
 # With more workers than these, none holds a call of the engine's open.
 _MANY: Final = 100
 # Seconds by which the driver waits longer than a worker's lease: for what was ready to run in a
@@ -55,11 +58,11 @@ class Outcome:
 class _Tended:
     """A partition that somebody tends."""
 
-    __slots__ = ("idle", "moving", "settle", "starts", "worker")
+    __slots__ = ("idle", "moving", "settle", "unbegun", "worker")
 
     def __init__(self) -> None:
-        self.starts = 0
         self.idle = 0  # starts in a row without headway
+        self.unbegun = 0  # starts in a row that did not begin
         self.settle = 0.0
         self.worker: RemoteWorker | None = None
         self.moving = False
@@ -97,6 +100,8 @@ class Driver:
         self._settle = settle
         self._nodes: dict[str, int] = {}
         self._owners: dict[int, str] = {}
+        # Until when nothing is given to a node that may be dead: its engine may not know yet.
+        self._suspects: dict[str, float] = {}
         self._tended: dict[int, _Tended] = {}
         self._changed = asyncio.Event()  # the nodes are others than before
         self._outcome = Outcome()
@@ -130,7 +135,6 @@ class Driver:
         while True:
             node = await self._choose()
             self._owners[number] = node
-            tended.starts += 1
             self._outcome.starts += 1
             try:
                 batch = await self._one_start(number, node, tended)
@@ -143,30 +147,40 @@ class Driver:
             if batch is not None and batch.stopped:
                 tended.moving = False
                 self._outcome.moved += 1
-            elif tended.idle >= self._attempts:
+            elif tended.idle >= self._attempts or tended.unbegun >= _NO_BEGINNING:
                 error = "its worker was lost each time" if batch is None else batch.error
                 self._outcome.failures[number] = str(error)
                 return
-            await asyncio.sleep(max(tended.settle, self._settle))
+            # What was lost was lost with a node, mostly: the engine needs a moment to see it.
+            await asyncio.sleep(max(tended.settle, self._settle, 0 if batch else _LOOK))
 
     async def _choose(self) -> str:
         """The node for one more partition; waits until there is one."""
-        while (node := roomiest(self._nodes, Counter(self._owners.values()))) is None:
+        while (node := roomiest(self._trusted(), Counter(self._owners.values()))) is None:
             self._changed.clear()
             await self._changed.wait()
         return node
+
+    def _trusted(self) -> dict[str, int]:
+        """The nodes that no worker was lost on a moment ago, if there are any."""
+        now = time.monotonic()
+        self._suspects = {node: end for node, end in self._suspects.items() if end > now}
+        trusted = {node: slots for node, slots in self._nodes.items() if node not in self._suspects}
+        return trusted or self._nodes
 
     async def _one_start(self, number: int, node: str, tended: _Tended) -> Batch | None:
         """The last batch of a worker, when it has ended; None if it was lost, and has ended too."""
         called: float | None = None
         process: ProcessName | None = None
-        tended.idle += 1
+        tended.unbegun += 1
         worker: RemoteWorker | None = None
         try:
             starting = self._engine.start(node, Worker(self._task(number), self._lease))
             worker = await _within(_START, starting)
             process = await _within(_START, worker.call("begin"))
             tended.worker = worker
+            tended.unbegun = 0
+            tended.idle += 1
             while True:
                 called = time.monotonic()
                 batch = await self._take(worker, process)
@@ -180,6 +194,7 @@ class Driver:
                     await asyncio.sleep(self._lease / 20)  # the program is slower than the cluster
         except (WorkerLost, TimeoutError):
             self._outcome.lost += 1
+            self._suspects[node] = time.monotonic() + self._lease
             if called is not None:  # else its task never began
                 await self._until_ended(called, process)
             return None
@@ -233,7 +248,7 @@ class Driver:
         """Move a partition, where that helps; one at a time."""
         if any(tended.moving for tended in self._tended.values()):
             return
-        move = next_move(self._nodes, self._owners)
+        move = next_move(self._trusted(), self._owners)
         if move is None:
             return
         tended = self._tended[move[0]]

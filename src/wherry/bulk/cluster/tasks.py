@@ -87,13 +87,14 @@ class FetchTask(Task):
                 stopping = asyncio.ensure_future(channel.stopping.wait())
                 try:
                     await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                    fetcher.drain()
+                    await asyncio.wait({fetching})
                 finally:
                     stopping.cancel()
                     if not fetching.done():
                         fetching.cancel()
                     await asyncio.wait({fetching})
-                if not fetching.cancelled():
-                    fetching.result()
+                fetching.result()
         finally:
             counts = checkpoint.counts
             checkpoint.close()
