@@ -28,7 +28,7 @@ from tests.bulk.cluster_site import Killed, Nodes, Watcher, job_with_a_kill
 class RayNodes(Nodes):
     """A cluster of Ray's on this machine: a head, where the program is, and a node to be killed."""
 
-    partitions = 3
+    partitions = 4
 
     def __init__(self) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
