@@ -15,7 +15,12 @@ from yarl import URL
 from wherry.client.session import ClientSession
 from wherry.client.timeouts import ClientTimeout
 from wherry.connect.connector import TCPConnector
-from wherry.connect.dns.https_records import HttpsRecord, https_question, read_https_records
+from wherry.connect.dns.https_records import (
+    HttpsRecord,
+    follow_aliases,
+    https_question,
+    read_https_records,
+)
 from wherry.connect.dns.message import (
     NXDOMAIN,
     TYPE_A,
@@ -42,7 +47,6 @@ _MEDIA_TYPE = "application/dns-message"
 # RFC 8484 6: a DNS message never has more.
 MAX_MESSAGE = 65535
 # So many aliases of HTTPS records are followed.
-MAX_ALIASES = 8
 _LOOPBACK = ("::1", "127.0.0.1")
 
 
@@ -131,26 +135,22 @@ class DoHResolver(AbstractResolver):
             raise OSError(None, "the resolver is closed")
         if _is_localhost(host):
             return []
-        name, ttl = host, 2**31
         try:
-            message = https_question(host, port)
-            for _ in range(MAX_ALIASES + 1):
-                code, records = read_https_records(await self._send(message, name), message)
-                if code and code != NXDOMAIN:
-                    raise OSError(None, f"{self._shown} refused to resolve {name}: code {code}")
-                if not records:
-                    return []
-                ttl = min(ttl, records[0].ttl)
-                if records[0].priority:
-                    return [record._replace(ttl=ttl) for record in records]
-                name = records[0].target
-                # An alias to "." says that there is no such service (RFC 9460 2.5.1).
-                if not name or "\\" in name:
-                    return []
-                message = question(name, TYPE_HTTPS)
+            first = https_question(host, port)
         except ValueError as exc:
-            raise OSError(None, f"{self._shown} could not be asked for {name}: {exc}") from exc
-        return []
+            raise OSError(None, f"{self._shown} could not be asked for {host}: {exc}") from exc
+
+        async def ask(name: str) -> list[HttpsRecord]:
+            message = first if name == host else question(name, TYPE_HTTPS)
+            code, records = read_https_records(await self._send(message, name), message)
+            if code and code != NXDOMAIN:
+                raise OSError(None, f"{self._shown} refused to resolve {name}: code {code}")
+            return records
+
+        try:
+            return await follow_aliases(host, ask)
+        except ValueError as exc:
+            raise OSError(None, f"{self._shown} could not be asked for {host}: {exc}") from exc
 
     async def _ask(self, host: str, kind: int) -> Answer:
         try:

@@ -454,6 +454,38 @@ async def test_async_resolver_asks_the_servers_it_is_given(name_server, get, ser
         await names.resolve("both.test")
 
 
+async def test_async_resolver_gives_https_records(name_server) -> None:
+    """RFC 9460, by aiodns: aliases, ports and parameters as DNS over HTTPS gives them."""
+    server, dns_port = name_server
+    server.records |= {
+        ("h3.test", "HTTPS"): [
+            "2 far.test. alpn=h2",
+            "1 . alpn=h3,h2 port=8443 ipv4hint=192.0.2.1 ipv6hint=2001:db8::1",
+        ],
+        ("_8443._https.h3.test", "HTTPS"): ["1 . alpn=h3 no-default-alpn"],
+        ("alias.test", "HTTPS"): ["0 h3.test."],
+        ("gone.test", "HTTPS"): ["0 ."],
+        ("loop.test", "HTTPS"): ["0 loop.test."],
+    }
+    names = AsyncResolver(nameservers=[f"127.0.0.1:{dns_port}"], timeout=2, tries=1)
+    first, second = await names.https_records("h3.test")
+    assert (first.priority, first.target, first.port) == (1, "", 8443)
+    assert first.protocols == ("h3", "h2", "http/1.1")
+    assert set(first.hints) == {"192.0.2.1", "2001:db8::1"}
+    assert (second.target, second.protocols, second.ttl) == ("far.test", ("h2", "http/1.1"), 60)
+    assert [record.protocols for record in await names.https_records("h3.test", 8443)] == [("h3",)]
+    assert await names.https_records("alias.test") == [first, second]
+    for nothing in ("gone.test", "loop.test", "four.test", "nowhere.test", "localhost"):
+        assert await names.https_records(nothing) == []
+    assert ("localhost", "HTTPS") not in server.asked
+    server.transport.close()
+    with pytest.raises(OSError, match=r"other\.test"):
+        await names.https_records("other.test")
+    await names.close()
+    with pytest.raises(OSError, match="closed"):
+        await names.https_records("h3.test")
+
+
 async def test_nameservers_may_be_given_by_place(name_server) -> None:
     _, dns_port = name_server
     names = AsyncResolver(None, [f"127.0.0.1:{dns_port}"])

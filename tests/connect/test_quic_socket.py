@@ -45,6 +45,8 @@ class Engine:
     """Has datagrams to send, and nothing else to say."""
 
     handshake_done = True
+    probes = 0
+    due: float | None = None
 
     def __init__(self, datagrams: list[bytes]) -> None:
         self.out = datagrams
@@ -53,12 +55,24 @@ class Engine:
         out, self.out = self.out, []
         return out
 
-    def timer(self) -> None:
-        return None
+    def timer(self) -> tuple[str, float] | None:
+        return None if self.due is None else ("pto", self.due)
+
+    def handle_timer(self, now: float) -> None:
+        self.due = None
 
 
 class Receiver:
     is_busy = False
+
+    def __init__(self) -> None:
+        self.silences: list[float] = []
+
+    def timer_passed(self, silence: float) -> None:
+        self.silences.append(silence)
+
+    def events_arrived(self) -> None:
+        pass
 
     def datagrams_sent(self) -> bool:
         return False
@@ -137,5 +151,24 @@ async def test_what_the_system_does_not_take_goes_out_later() -> None:
     while transport.get_write_buffer_size():
         await asyncio.sleep(0)
     assert [receiver.recv(2000) for _ in range(2)] == datagrams[1:]
+    transport.abort()
+    receiver.close()
+
+
+async def test_what_the_loop_had_no_time_for_is_no_silence() -> None:
+    """A blocked loop comes late to every timer; the server may have said something meanwhile."""
+    sender, receiver = sockets()
+    engine, told = Engine([]), Receiver()
+    loop = asyncio.get_running_loop()
+    transport = QuicTransport(loop, sender, engine, told)  # type: ignore[arg-type]
+    transport.heard_at = loop.time() - 100
+    for due in (0.0, -40.0, -50.0, 0.0):  # of which the loop came to two in time
+        engine.due = loop.time() + due
+        transport._timer_due()
+    assert told.silences == pytest.approx([100, 60, 10, 10], abs=5)
+    transport.heard_at = loop.time() - 7
+    engine.due = loop.time()
+    transport._timer_due()
+    assert told.silences[-1] == pytest.approx(7, abs=5)
     transport.abort()
     receiver.close()

@@ -390,6 +390,19 @@ if find_spec("qh3") is not None:
             for exchange in exchanges:
                 assert exchange.complete or exchange.error is not None
 
+    @target
+    def masque_capsules(data: bytes) -> None:
+        """What a MASQUE proxy sends, and the datagrams of a SOCKS relay."""
+        from wherry.connect.quic.through import Capsules, unwrapped
+
+        for start in (b"", b"\x00\x05\x00ab", b"\x21\x44\x00"):
+            reader = Capsules()
+            with contextlib.suppress(ValueError):
+                for piece in [start, *pieces_of(data)]:
+                    for payload in reader.receive(piece):
+                        assert len(payload) < 65544
+            unwrapped(start + data)
+
 
 # --- bodies -------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ none (2.2): who connects then does as if there were no such records.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from wherry.connect.dns.message import TYPE_HTTPS, question, read_records
@@ -19,6 +19,8 @@ _KNOWN: Final = frozenset(range(7))
 MAX_RECORDS: Final = 32
 MAX_PROTOCOLS: Final = 16
 MAX_HINTS: Final = 16
+# How often an alias may lead to another.
+MAX_ALIASES: Final = 8
 # The longest name, its root included (RFC 1035 2.3.4).
 _MAX_NAME: Final = 255
 
@@ -81,6 +83,48 @@ def in_order(records: Iterable[HttpsRecord]) -> list[HttpsRecord]:
     if ordered and not ordered[0].priority:
         ordered = [record for record in ordered if not record.priority]
     return ordered[:MAX_RECORDS]
+
+
+async def follow_aliases(
+    name: str, ask: Callable[[str], Awaitable[list[HttpsRecord]]]
+) -> list[HttpsRecord]:
+    """The records that serve, where aliases lead to others (RFC 9460 2.4.2), eight at most.
+
+    Args:
+        name: What is asked for first.
+        ask: Gives the records of a name, as `in_order` does.
+    """
+    ttl = 2**31
+    for _ in range(MAX_ALIASES + 1):
+        records = await ask(name)
+        if not records:
+            return []
+        ttl = min(ttl, records[0].ttl)
+        if records[0].priority:
+            return [record._replace(ttl=ttl) for record in records]
+        name = records[0].target
+        # An alias to "." says that there is no such service (RFC 9460 2.5.1).
+        if not name or "\\" in name:
+            return []
+    return []
+
+
+def wire_record(priority: int, target: str, parameters: Iterable[tuple[int, bytes]]) -> bytes:
+    """A record's value, of what another reader made of it: for `parse_record`, which checks it.
+
+    Raises:
+        ValueError: It cannot have been one.
+    """
+    name = b""
+    for label in filter(None, target.rstrip(".").split(".")):
+        octets = label.encode("ascii")
+        if len(octets) > 63 or b"\\" in octets:
+            raise ValueError("an HTTPS record whose target is no name")
+        name += bytes([len(octets)]) + octets
+    values = b"".join(
+        key.to_bytes(2) + len(value).to_bytes(2) + value for key, value in sorted(parameters)
+    )
+    return priority.to_bytes(2) + name + b"\0" + values
 
 
 def parse_record(data: bytes, ttl: int = 0) -> HttpsRecord | None:

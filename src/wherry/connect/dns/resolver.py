@@ -12,7 +12,10 @@ import sys
 from abc import ABC, abstractmethod
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+
+if TYPE_CHECKING:
+    from wherry.connect.dns.https_records import HttpsRecord
 
 # Importing aiodns takes longer than many programs run; it waits for the first name to be resolved.
 AIODNS_INSTALLED = find_spec("aiodns") is not None
@@ -147,13 +150,7 @@ class AsyncResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The addresses of `host`, of this `family`, as the servers give them; each with `port`."""
-        if self._closed:
-            raise OSError(None, "the resolver is closed")
-        aiodns = await _load_aiodns(self._loop)
-        if self._resolver is None:
-            args, kwargs = self._arguments
-            kwargs.setdefault("loop", self._loop)
-            self._resolver = aiodns.DNSResolver(*args, **kwargs)
+        aiodns = await self._prepare()
         try:
             answer = await self._resolver.getaddrinfo(
                 host, port=port, type=socket.SOCK_STREAM, family=family, flags=_CONFIGURED_FAMILIES
@@ -181,6 +178,71 @@ class AsyncResolver(AbstractResolver):
         if not results:
             raise OSError(None, "DNS lookup failed")
         return results
+
+    async def _prepare(self) -> Any:
+        """The module aiodns, and its resolver is there."""
+        if self._closed:
+            raise OSError(None, "the resolver is closed")
+        aiodns = await _load_aiodns(self._loop)
+        if self._resolver is None:
+            args, kwargs = self._arguments
+            kwargs.setdefault("loop", self._loop)
+            self._resolver = aiodns.DNSResolver(*args, **kwargs)
+        return aiodns
+
+    async def https_records(self, host: str, port: int = 443) -> list[HttpsRecord]:
+        """What DNS says of the https origin at `host` and `port` (RFC 9460): protocols, ports and
+        other names, the one to try first in front.  It takes aiodns 4; older ones give none.
+
+        Aliases are followed, eight at most.  A target "" is the name that was asked for last.  No
+        record is no error.
+
+        Raises:
+            OSError: The servers did not say, or what they said is malformed.
+        """
+        aiodns = await self._prepare()
+        query = getattr(self._resolver, "query_dns", None)
+        # pycares knows the type; aiodns 4.0 has no name for it in its table.
+        kind = getattr(import_module("pycares"), "QUERY_TYPE_HTTPS", None)
+        bare = host.rstrip(".").lower()
+        if query is None or kind is None or bare == "localhost" or bare.endswith(".localhost"):
+            return []
+        aiodns.query_type_map.setdefault("HTTPS", kind)
+        # Most programs never need them.
+        from wherry.connect.dns.https_records import (
+            follow_aliases,
+            in_order,
+            parse_record,
+            wire_record,
+        )
+
+        async def ask(name: str) -> list[HttpsRecord]:
+            try:
+                result = await query(name, "HTTPS")
+            except aiodns.error.DNSError as exc:
+                if exc.args and exc.args[0] in {
+                    aiodns.error.ARES_ENODATA,
+                    aiodns.error.ARES_ENOTFOUND,
+                }:
+                    return []
+                raise OSError(None, f"no HTTPS records of {name}: {exc.args[-1]}") from exc
+            return in_order(
+                record
+                for found in result.answer
+                if hasattr(found.data, "params")
+                and (
+                    record := parse_record(
+                        wire_record(found.data.priority, found.data.target, found.data.params),
+                        found.ttl,
+                    )
+                )
+            )
+
+        try:
+            # RFC 9460 9.1, 2.3: another port is part of the name.
+            return await follow_aliases(host if port == 443 else f"_{port}._https.{host}", ask)
+        except ValueError as exc:
+            raise OSError(None, f"no HTTPS records of {host}: {exc}") from exc
 
     async def close(self) -> None:
         """Cancel what is asked and close the sockets."""

@@ -144,6 +144,10 @@ class QuicTransport(asyncio.Transport):
         self._ping_at = math.inf  # when to say that we are still there
         self.heard_at: float = loop.time()  # when a datagram came last
         self.has_heard: bool = False  # whether anything came at all
+        # Since when, and for how long, the loop came late to what was due: what it had no time for
+        # is no silence of the server's.
+        self._late_since = self.heard_at
+        self._late = 0.0
         self._refusals = 0
         self._extra = {"peername": sock.getpeername(), "sockname": sock.getsockname()}
         self._watch(sock)
@@ -328,7 +332,10 @@ class QuicTransport(asyncio.Transport):
             _, at = due
             if at <= now + _GRANULARITY:
                 engine.handle_timer(max(now, at))
-                self.receiver.timer_passed(now - self.heard_at)
+                if self._late_since != self.heard_at:
+                    self._late_since, self._late = self.heard_at, 0.0
+                self._late += max(0.0, now - at)
+                self.receiver.timer_passed(now - self.heard_at - self._late)
                 if engine.probes >= _PROBES_BEFORE_MOVE and engine.handshake_done:
                     self._move()
                 if self._sock is not None:

@@ -153,7 +153,7 @@ class Capsules:
     __slots__ = ("_kept", "_skip")
 
     def __init__(self) -> None:
-        self._kept = b""
+        self._kept = bytearray()
         self._skip = 0  # bytes that are still to come of a capsule nobody knows
 
     def receive(self, data: bytes) -> list[bytes]:
@@ -166,24 +166,28 @@ class Capsules:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
             data = data[skipped:]
-        buffer, position, found = self._kept + data if self._kept else data, 0, []
+        buffer, position, found = self._kept, 0, []
+        buffer += data
         while position < len(buffer):
             try:
-                kind, start = read_varint(buffer, position)
-                length, start = read_varint(buffer, start)
+                # No header is longer; a copy of all that waits would cost more with each piece.
+                header = bytes(buffer[position : position + 16])
+                kind, at = read_varint(header, 0)
+                length, at = read_varint(header, at)
             except IndexError:
                 break
             if length > (_LARGEST_DATAGRAM if kind == _DATAGRAM else _LARGEST_CAPSULE):
                 raise ValueError(f"a capsule of {length} bytes")
+            start = position + at
             end = start + length
             if kind != _DATAGRAM:
                 self._skip = max(0, end - len(buffer))
             elif end > len(buffer):
                 break
-            elif length and (payload := _payload(buffer[start:end])) is not None:
+            elif length and (payload := _payload(bytes(buffer[start:end]))) is not None:
                 found.append(payload)
             position = end
-        self._kept = buffer[position:]
+        del buffer[:position]
         return found
 
 
