@@ -47,6 +47,7 @@ from wherry.errors import (
 )
 from wherry.protocol.connection import Connection
 from wherry.protocol.debug_log import DIAL
+from wherry.protocol.http3 import quic_engine
 from wherry.protocol.http3.connection import Http3Connection
 from wherry.protocol.http3.early import EarlyStart
 from wherry.protocol.http3.quic_engine import QuicEnd, QuicEngine, QuicTrust, allows_early_data
@@ -88,7 +89,7 @@ class _Tickets:
 
         last, keeps = self.last, None if self._table is None else keep
         ticket = None if last is None else last.ticket
-        engine = QuicEngine(name, self.trust, ticket=ticket, early=early, keep_ticket=keeps)
+        engine = quic_engine.Engine(name, self.trust, ticket=ticket, early=early, keep_ticket=keeps)
         return engine
 
     def forget(self) -> None:

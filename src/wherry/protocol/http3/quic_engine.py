@@ -3,9 +3,9 @@
 qh3's packets, recovery, streams and TLS are used, nothing of its HTTP/3.  Its facade makes the
 handshake; everything else goes to its core, which grants flow-control credit as events are taken:
 whoever takes none holds the server back, and the facade always takes all.  The core's names are
-outside qh3's promises, so the extra pins its version and
-`tests/protocol/test_quic_engine.py` holds what is used.  No sockets and no clock: datagrams and
-times come in as arguments.
+outside qh3's promises, so the extra pins its version and `tests/protocol/test_quic_engine.py` holds
+what is used.  Where one of them is missing all the same, `FacadeEngine` does with what qh3
+promises, and holds nobody back.  No sockets and no clock: datagrams and times come in as arguments.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 from qh3 import tls
-from qh3._hazmat import BufferWriteError
+from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.tls_bridge import QuicTlsBridgeError
@@ -160,7 +161,9 @@ class QuicEngine:
         self._address = address[:2]
         try:
             self._quic.connect(self._address, now)
-        except BufferWriteError:
+        except ValueError:  # BufferWriteError is one
+            if self._configuration.session_ticket is None:
+                raise
             # A ClientHello with a large ticket does not fit into what qh3 has for it: without one.
             self._configuration.session_ticket = None
             self._quic = _Handshaking(self._configuration, self, self._keep_ticket)
@@ -438,3 +441,209 @@ def allows_early_data(ticket: Any) -> bool:
 
 
 _OPEN_STATES: Final = frozenset({"idle", "connected"})
+
+
+class FacadeEngine(QuicEngine):
+    """The same by qh3's facade alone, for a qh3 whose core has other names.
+
+    The facade takes all that comes at once and says less about it: a slow reader does not hold a
+    server back, how often a probe was sent is not known (a dead server is found by the idle
+    time-out, and by PING where that is asked for), and nothing goes before the handshake is over.
+    """
+
+    __slots__ = ("_facade", "_limit")
+
+    def __init__(self, server_name: str, trust: QuicTrust, **options: Any) -> None:
+        options["early"] = False
+        super().__init__(server_name, trust, **options)
+        self._facade: Any = self._new_facade()
+        self._limit = 0  # of streams, as HTTP knows it
+
+    def _new_facade(self) -> Any:
+        return QuicConnection(
+            configuration=self._configuration, session_ticket_handler=self._keep_ticket
+        )
+
+    def connect(self, address: Any, now: float) -> None:
+        self._address = address[:2]
+        try:
+            self._facade.connect(self._address, now)
+        except ValueError:
+            if self._configuration.session_ticket is None:
+                raise
+            self._configuration.session_ticket = None  # it does not fit
+            self._facade = self._new_facade()
+            self._facade.connect(self._address, now)
+
+    def receive(self, datagrams: list[bytes], now: float) -> None:
+        try:
+            for datagram in datagrams:
+                self._facade.receive_datagram(datagram, self._address, now)
+        except (ValueError, RuntimeError, LookupError, AssertionError, QuicConnectionError) as exc:
+            if self.end is None:
+                self.end = QuicEnd(_PROTOCOL_VIOLATION, False, False, f"{exc!r:.200}")
+        self._unpack()
+
+    def _unpack(self) -> None:
+        while (event := self._facade.next_event()) is not None:
+            if isinstance(event, events.HandshakeCompleted):
+                self.handshake_done, self.protocol = True, event.alpn_protocol
+                self._limit = self.stream_limit
+            elif isinstance(event, events.StreamDataReceived):
+                self._early.append(("stream_data", event.stream_id, event.data, event.end_stream))
+            elif isinstance(event, events.StreamReset):
+                self._early.append(("stream_reset", event.stream_id, event.error_code))
+            elif isinstance(event, events.StopSendingReceived):
+                self._early.append(("stop_sending", event.stream_id, event.error_code))
+            elif isinstance(event, events.ConnectionTerminated):
+                self._ended(event)
+        if self.handshake_done and self.stream_limit > self._limit:
+            self._limit = self.stream_limit
+            self._early.append(("streams_available",))
+
+    def _ended(self, event: events.ConnectionTerminated) -> None:
+        if self.end is None:
+            # An application's end names no frame (RFC 9000 19.19).
+            by_application = event.frame_type is None
+            code, reason = event.error_code, event.reason_phrase
+            failed = not self.handshake_done and _CRYPTO_ERROR <= code < 2 * _CRYPTO_ERROR
+            self.end = QuicEnd(code, by_application and not failed, not failed, reason)
+        self._early.append(("connection_terminated",))
+
+    def datagrams(self, now: float) -> list[bytes]:
+        return [data for data, _ in self._facade.datagrams_to_send(now)]
+
+    def timer(self) -> tuple[str, float] | None:
+        at = self._facade.get_timer()
+        return None if at is None else ("unknown", at)
+
+    def handle_timer(self, now: float) -> None:
+        self._facade.handle_timer(now)
+        self._unpack()
+
+    def advance_handshake(self) -> None:
+        """The facade does."""
+
+    @property
+    def sends_early(self) -> bool:
+        return False
+
+    @property
+    def resumed(self) -> bool:
+        return self.handshake_done and self._facade.get_peercert() is None
+
+    @property
+    def took_early(self) -> bool:
+        return False
+
+    @property
+    def round_trip(self) -> float:
+        return 0.0
+
+    @property
+    def certificate(self) -> bytes:
+        shown = self._facade.get_peercert()
+        return b"" if shown is None else bytes(shown.public_bytes())
+
+    def events(self) -> Callable[[], Event | None]:
+        return self._take_early
+
+    def _take_early(self) -> Event | None:
+        return self._early.popleft() if self._early else None
+
+    def concerns_http(self, event: Event) -> bool:
+        return True
+
+    def send(self, stream_id: int, data: bytes, fin: bool) -> bool:
+        try:
+            self._facade.send_stream_data(stream_id, data, fin)
+        except (ValueError, RuntimeError, QuicConnectionError):
+            return False
+        return True
+
+    def reset(self, stream_id: int, code: int) -> None:
+        with suppress(ValueError, RuntimeError, QuicConnectionError):
+            self._facade.reset_stream(stream_id, code)
+
+    def stop_sending(self, stream_id: int, code: int) -> None:
+        with suppress(ValueError, RuntimeError, QuicConnectionError):
+            self._facade.stop_stream(stream_id, code)
+
+    def unsent(self, stream_id: int) -> int:
+        size: int = self._facade.get_send_buffer_size(stream_id)
+        return size
+
+    @property
+    def stream_limit(self) -> int:
+        limit: int = self._facade.max_concurrent_bidi_streams
+        return limit
+
+    @property
+    def probes(self) -> int:
+        return 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.end is None and self.handshake_done
+
+    def ping(self) -> None:
+        self._facade.send_ping(0)
+
+    @property
+    def may_move(self) -> bool:
+        return self.is_open
+
+    def moved(self) -> None:
+        with suppress(ValueError, RuntimeError, QuicConnectionError):
+            self._facade.change_connection_id()
+        self.ping()
+
+    def close(self, code: int, reason: str = "") -> None:
+        application = self.handshake_done
+        if self.end is None:
+            self.end = QuicEnd(code, True, False, reason)
+        with suppress(ValueError, RuntimeError, QuicConnectionError):
+            self._facade.close(code if application else 0, None if application else 0, reason)
+
+
+# What is used of the core, and of the facade's inside: where one is missing, `FacadeEngine` does.
+_CORE_NAMES: Final = (
+    "change_connection_id",
+    "close",
+    "get_send_buffer_size",
+    "get_timer",
+    "handle_timer",
+    "handshake_confirmed",
+    "next_event",
+    "poll_transmit",
+    "pto_count",
+    "receive_datagram",
+    "receive_many_datagrams",
+    "reset_stream",
+    "send_ping",
+    "send_stream",
+    "smoothed_rtt",
+    "state",
+    "stop_sending",
+    "stream_limits",
+)
+_FACADE_NAMES: Final = ("_drain_core",)
+
+
+def engine_class(facade: type = QuicConnection, core: object = None) -> type[QuicEngine]:
+    """Which of the two engines suits a qh3.
+
+    Args:
+        facade: Its connection.
+        core: Its core; by default what it has under the name that is known.
+    """
+    if core is None:
+        core = getattr(import_module("qh3._hazmat"), "QuicConnectionCore", None)
+    known = all(hasattr(core, name) for name in _CORE_NAMES) and all(
+        hasattr(facade, name) for name in _FACADE_NAMES
+    )
+    return QuicEngine if known else FacadeEngine
+
+
+#: The engine of this qh3.
+Engine: type[QuicEngine] = engine_class()
