@@ -116,6 +116,7 @@ NEEDS_OPTIONAL = {
 
 # Modules that most programs never need, and that take long to import.
 LATE = {
+    "wherry.connect.dns.https_records",
     "hashlib",
     "hmac",
     "pickle",
