@@ -74,7 +74,8 @@ class SocksLine(EndpointLine):
     # What the TCP connection tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.DatagramTransport):
+        # Not by its class: before Python 3.12 asyncio's own is no DatagramTransport.
+        if hasattr(transport, "sendto"):
             super().connection_made(transport)
 
     def feed(self, data: bytes) -> None:
