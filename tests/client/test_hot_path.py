@@ -36,7 +36,8 @@ OURS = str(Path(wherry.__file__).parent)
 CALLS_A_REQUEST = 43
 # The same where URL and answer are new each time, and with `params=` and `headers=` as well.
 CALLS_UNLIKE = 43
-CALLS_UNLIKE_OPTIONS = 47
+# Before 3.12 a comprehension is a call.
+CALLS_UNLIKE_OPTIONS = 47 if sys.version_info >= (3, 12) else 48
 # The same for three redirects and the answer behind them.
 CALLS_REDIRECTS = 163
 # Blocks of memory that an answer holds which is read and kept, as Python's allocator counts them,
