@@ -107,7 +107,7 @@ class TotalDeadline(Deadline):
     )
 
     def __init__(self, seconds: float, asked: Asked, wheel: DeadlineWheel) -> None:
-        self.when = when = monotonic() + seconds
+        self.when: float = monotonic() + seconds
         self.seconds: float = seconds
         self.task: asyncio.Task[object] | None = (task := asyncio.current_task())
         self.wheel: DeadlineWheel = wheel
@@ -119,8 +119,8 @@ class TotalDeadline(Deadline):
         self._cancelling = 0 if task is None else task.cancelling()
         # As `DeadlineWheel.add`, with a call less for each request.
         wheel._active.add(self)
-        if when < wheel._wakes_at:
-            wheel._set_timer(when)
+        if self.when < wheel._wakes_at:
+            wheel._set_timer(self.when)
 
     def expire(self) -> None:
         self.expired = True
