@@ -12,7 +12,7 @@ MINUTES ?= 10
 SEEDS ?= 2000
 FIRST ?= 0
 
-.PHONY: demo test fuzz simulate soak mutants lint format bench docs clean servers venv release-check
+.PHONY: demo test fuzz simulate soak mutants lint format bench docs docs-check clean servers venv release-check
 
 # --- what the others need ---------------------------------------------------------------------------------------
 
@@ -77,10 +77,15 @@ bench: $(STAMP)
 	$(BIN)/python scripts/figures.py
 	$(BIN)/python -m benchmarks.websocket $(WEBSOCKET_ARGS)
 	$(BIN)/python -m benchmarks.bulk $(BULK_ARGS)
+	$(BIN)/python -m benchmarks.sync $(SYNC_ARGS)
 
 docs: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The site as its readers see it, in headless Chromium (apt-get install chromium): widths, console, search.
+docs-check: docs
+	$(BIN)/python scripts/docs_check.py site $(if $(PICTURES),--pictures $(PICTURES))
 
 # What a release is built from, checked as its users will meet it; CONTRIBUTING has the whole list.
 release-check: $(STAMP) servers

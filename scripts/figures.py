@@ -13,6 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # The plot: pixels of a bar, of the names before it, and of the longest one.
 BAR, NAMES, LONGEST = 16, 130, 420
+EDGE = 10
+# Dark letters on a light ground of their own: they are read on a dark page too.
+STYLE = (
+    "text{font:12px sans-serif;fill:#333}.title{font-weight:bold;fill:#111}"
+    ".paper{fill:#fafafa}.own{fill:#1b6f8f}.other{fill:#9fb0b8}"
+)
 # Whose figures the README has, as far as they are there.
 WELL_KNOWN = ("wherry", "pyreqwest", "aiohttp", "curl_cffi", "niquests", "httpx")
 _PLACE = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
@@ -60,6 +66,16 @@ def first_number(cell: str) -> float | None:
     return float(number[2] or number[1]) if number else None
 
 
+def what_a_bar_is(unit: str) -> str:
+    """The unit of a bar: of "p50/p99 ms, us CPU" it is the p99.
+
+    >>> what_a_bar_is("us CPU a request"), what_a_bar_is("p50/p99 ms, us CPU")
+    ('us CPU a request', 'p99, ms')
+    """
+    percentiles = re.match(r"p50/p99 (\w+)", unit)
+    return f"p99, {percentiles[1]}" if percentiles else unit.partition(",")[0]
+
+
 def plot(table: Table) -> str:
     """Bars for each scenario, one a client: the shorter the better."""
     clients = table[0][2:]
@@ -67,7 +83,8 @@ def plot(table: Table) -> str:
     y = 0
     for title, unit, *cells in table[1:]:
         y += 30
-        shapes.append(f'<text x="0" y="{y}" class="title">{escape(title)} ({escape(unit)})</text>')
+        bar = f"{title} ({what_a_bar_is(unit)})"
+        shapes.append(f'<text x="{EDGE}" y="{y}" class="title">{escape(bar)}</text>')
         numbers = zip(clients, map(first_number, cells), strict=True)
         bars = [(client, value) for client, value in numbers if value is not None]
         longest = max((value for _, value in bars), default=1.0) or 1.0
@@ -83,12 +100,12 @@ def plot(table: Table) -> str:
                 f'class="{kind}"/>'
             )
             shapes.append(f'<text x="{NAMES + width + 6:.1f}" y="{y}">{value:g}</text>')
-    style = (
-        "text{font:12px sans-serif;fill:#777}.title{font-weight:bold;fill:#888}"
-        ".own{fill:#2a7f9e}.other{fill:#b8c4ca}"
+    width, height = NAMES + LONGEST + 80, y + 16
+    size = f'viewBox="0 0 {width} {height}"'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{STYLE}</style>\n'
+        f'<path d="M0 0h{width}v{height}H0z" class="paper"/>\n'
     )
-    size = f'viewBox="0 0 {NAMES + LONGEST + 80} {y + 12}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{style}</style>\n'
     return head + "\n".join(shapes) + "\n</svg>\n"
 
 

@@ -1,5 +1,8 @@
-"""A hook of mkdocs: on pages of the reference, ``<!-- all of wherry.rest -->`` becomes an entry for
-each name in that package's `__all__`, so that none can be missing.
+"""Hooks of mkdocs.
+
+On pages of the reference ``<!-- all of wherry.rest -->`` becomes an entry for each name in that
+package's `__all__`, so that none can be missing.  Search does not look into the decision records,
+which are for those who change wherry.
 """
 
 from __future__ import annotations
@@ -32,6 +35,10 @@ def expanded(markdown: str) -> str:
     )
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Called by mkdocs with the text of each page."""
+    if page.file.src_uri.startswith("decisions/"):
+        page.meta["search"] = {"exclude": True}
+    if page.file.src_uri.startswith("reference/"):
+        page.meta["search"] = {"boost": 0.5}  # who asks for a word wants to be told, first
     return expanded(markdown)

@@ -498,6 +498,7 @@ def test_figures_find_their_places(tmp_path: Path) -> None:
     assert "times wherry" not in readme
     assert "listeners" not in readme
     assert (tmp_path / "docs" / "performance.md").read_text("utf-8").count("times wherry") == 1
+    assert "(p99, ms)" in (tmp_path / "docs" / "benchmarks.svg").read_text("utf-8")
     for name, count in (("benchmarks.svg", 7), ("figures.svg", 4)):
         assert (tmp_path / "docs" / name).read_text("utf-8").count("<rect") == count
 
