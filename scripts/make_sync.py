@@ -1,4 +1,5 @@
-"""Writes src/wherry/sync/objects.py: the classes of `wherry.sync`, out of the asynchronous ones.
+"""Writes src/wherry/sync/objects.py and rest.py: the classes of `wherry.sync`, out of the
+asynchronous ones.
 
 Each public method, property and argument is taken over with its type and its docstring, so nothing
 of it is written twice; what waits is run by the loop in the background.  `tests/sync` compares what
@@ -19,6 +20,7 @@ import wherry
 
 SOURCE = Path(__file__).parents[1] / "src"
 TARGET = SOURCE / "wherry" / "sync" / "objects.py"
+REST_TARGET = SOURCE / "wherry" / "sync" / "rest.py"
 
 # What an asynchronous type is called here.
 TYPES = {
@@ -442,6 +444,69 @@ def generate() -> str:
     return HEAD + "\n".join([*head, *writer.lines]).rstrip() + "\n"
 
 
+REST_HEAD = '''"""`RestClient` for threads; as `wherry.rest.RestClient`, which it runs on the loop.
+
+scripts/make_sync.py wrote this file out of rest/client.py: change that, and run it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeVar, overload
+
+from wherry.sync.delegation import Pieces
+from wherry.sync.objects import Response
+from wherry.sync.rest_delegation import HeldRest, Method, waited
+
+__all__ = ("RestClient", "Verb")
+
+T = TypeVar("T")
+
+'''
+# What an asynchronous type of the REST client is called here.
+REST_TYPES = {
+    r"\bAwaitable\[(.*?)\](?=:)": r"\1",
+    r"\bClientResponse\b": "Response",
+    r"\bAsyncIterator\b": "Iterator",
+}
+
+
+def generate_rest() -> str:
+    """The client for one API: its verbs and how they are called, and what waits."""
+    module = Module("wherry.rest.client")
+    lines = [ast.unparse(module.class_named("Verb")), "", "", "class RestClient(HeldRest):"]
+    client = module.class_named("RestClient")
+    doc = (ast.get_docstring(client) or "").partition("\n\nExample:")[0]
+    lines += docstring(doc.replace("for one API.", "for one API; enter it by ``with``.", 1), "    ")
+    for node, after in zip(client.body, [*client.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            assert isinstance(after, ast.Expr)
+            lines += [f"    {node.target.id}: Method[Verb] = Method()"]
+            lines += docstring(ast.literal_eval(after.value), "    ")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in {
+            "pages",
+            "request",
+        }:
+            text = ast.unparse(node.args)
+            lines += [f"    @{ast.unparse(each)}" for each in node.decorator_list]
+            assert node.returns is not None
+            lines.append(f"    def {node.name}({text}) -> {ast.unparse(node.returns)}:")
+            if node.decorator_list:
+                lines.append("        ...")
+                continue
+            lines += docstring(ast.get_docstring(node) or "", "        ")
+            _, passed = Writer().arguments(node.args, module)
+            run = "Pieces" if node.name == "pages" else "waited"
+            lines.append(
+                f"        return {run}(self.asynchronous.{node.name}({', '.join(passed)}))"
+            )
+    text = "\n".join(lines)
+    for old, new in REST_TYPES.items():
+        text = re.sub(old, new, text)
+    return REST_HEAD + text + "\n"
+
+
 if __name__ == "__main__":
-    TARGET.write_text(generate(), "utf-8")
-    sys.stdout.write(f"{TARGET}\n")
+    for target, made in ((TARGET, generate()), (REST_TARGET, generate_rest())):
+        target.write_text(made, "utf-8")
+        sys.stdout.write(f"{target}\n")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +29,20 @@ from wherry.testing import LocalServer
 ROOT = Path(__file__).parents[2]
 
 
-def test_what_is_generated_is_up_to_date() -> None:
+@pytest.mark.parametrize(
+    ("target", "generate"),
+    [
+        (make_sync.TARGET, make_sync.generate),
+        (make_sync.REST_TARGET, make_sync.generate_rest),
+    ],
+    ids=["objects", "rest"],
+)
+def test_what_is_generated_is_up_to_date(target: Path, generate: Callable[[], str]) -> None:
     """Else: python scripts/make_sync.py, and format the file."""
-    written = ast.dump(ast.parse(make_sync.TARGET.read_text("utf-8")))
-    made = ast.parse(make_sync.generate())
-    file = ast.parse(make_sync.TARGET.read_text("utf-8"))
-    assert [ast.dump(node) for node in body_of(made)] == [ast.dump(node) for node in body_of(file)]
-    assert written
+    made = body_of(ast.parse(generate()))
+    file = body_of(ast.parse(target.read_text("utf-8")))
+    assert [ast.dump(node) for node in made] == [ast.dump(node) for node in file]
+    assert made
 
 
 def body_of(tree: ast.Module) -> list[ast.stmt]:
@@ -230,6 +238,8 @@ class Echo:
 def test_rest(wherry_server: LocalServer) -> None:
     with wherry.sync.RestClient(base_url=wherry_server.url("/")) as api:
         assert api.post("/post", {"a": 1}, model=Echo) == Echo("POST")
+        assert api.request("/put", "put", body={"a": 1}, model=Echo) == Echo("PUT")
+        assert isinstance(api.request("/get"), wherry.sync.Response)
         reply = api.get("/get", query_param={"a": "b"})
         assert isinstance(reply, wherry.sync.Response)
         assert reply.json()["args"] == {"a": "b"}

@@ -1,17 +1,16 @@
-"""`RestClient` for threads: as `wherry.rest.RestClient`, whose calls it makes on the loop."""
+"""`RestClient` for threads; as `wherry.rest.RestClient`, which it runs on the loop.
+
+scripts/make_sync.py wrote this file out of rest/client.py: change that, and run it again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
-from wherry import ClientResponse
-from wherry.rest import RestClient as AsyncRestClient
-from wherry.rest import RestConfig
-from wherry.sync.background import give, run
-from wherry.sync.delegation import Pieces, wait_for
+from wherry.sync.delegation import Pieces
 from wherry.sync.objects import Response
+from wherry.sync.rest_delegation import HeldRest, Method, waited
 
 __all__ = ("RestClient", "Verb")
 
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 
 class Verb(Protocol):
-    """How each verb is called; as `wherry.rest.client.Verb`.
+    """How each verb is called.
 
     Args:
         url: A URL, or a path under `base_url`.
@@ -59,26 +58,7 @@ class Verb(Protocol):
     ) -> T: ...
 
 
-class _Method:
-    """A verb of the client: the asynchronous one's, waited for."""
-
-    def __set_name__(self, owner: type[RestClient], name: str) -> None:
-        self._name = name
-
-    def __get__(self, api: RestClient, owner: type[RestClient]) -> Verb:
-        verb = getattr(api.asynchronous, self._name)
-        return lambda *args, **kwargs: _shown(wait_for(verb(*args, **kwargs)))
-
-
-def _shown(result: Any) -> Any:
-    return Response(result, whole=True) if isinstance(result, ClientResponse) else result
-
-
-async def _enter(api: AsyncRestClient) -> None:
-    await api.__aenter__()
-
-
-class RestClient:
+class RestClient(HeldRest):
     """A session for one API; enter it by ``with``.
 
     Args:
@@ -89,47 +69,72 @@ class RestClient:
         TypeError: An option is not one of `RestConfig`'s.
     """
 
-    get: _Method = _Method()
-    """GET, called as `Verb` says."""
-    head: _Method = _Method()
-    """HEAD, called as `Verb` says."""
-    options: _Method = _Method()
-    """OPTIONS, called as `Verb` says."""
-    post: _Method = _Method()
-    """POST, called as `Verb` says."""
-    put: _Method = _Method()
-    """PUT, called as `Verb` says."""
-    patch: _Method = _Method()
-    """PATCH, called as `Verb` says."""
-    delete: _Method = _Method()
-    """DELETE, called as `Verb` says."""
-
-    def __init__(self, config: RestConfig | None = None, **options: Any) -> None:
-        self.asynchronous: AsyncRestClient = AsyncRestClient(config, **options)
-        self._entered = False
-
-    def __enter__(self) -> Self:
-        run(_enter(self.asynchronous))
-        self._entered = True
-        return self
-
-    def __exit__(
+    @overload
+    def request(
         self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.close()
+        url: str,
+        method: str = "get",
+        query_param: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        model: type[T],
+    ) -> T: ...
+    @overload
+    def request(
+        self,
+        url: str,
+        method: str = "get",
+        query_param: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        model: None = None,
+    ) -> Response: ...
+    def request(
+        self,
+        url: str,
+        method: str = "get",
+        query_param: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        model: Any = None,
+    ) -> Any:
+        """Make a request; the response comes with its body read.
 
-    def close(self) -> None:
-        """Close the session and its connections; harmless a second time."""
-        if self._entered:
-            self._entered = False
-            run(self.asynchronous.close())
+        Args:
+            url: A URL, or a path under `base_url`.
+            method: The method, in any case.
+            query_param: Added to the query.
+            headers: Fields of this request.
+            body: Sent as JSON; with any method.
+            model: What the body is to be: a dataclass, a msgspec or pydantic model,
+                ``list[Model]``, dict ...
 
-    def __del__(self) -> None:
-        if getattr(self, "_entered", False):
-            give(_forget, self.asynchronous)
+        Raises:
+            RestError: The status is 400 or above, or the body is not of the model.
+            ValueError: The method is none.
+            ClientError: No response came.
+        """
+        return waited(
+            self.asynchronous.request(url, method, query_param, headers, body, model=model)
+        )
+
+    get: Method[Verb] = Method()
+    """GET, called as `Verb` says."""
+    head: Method[Verb] = Method()
+    """HEAD, called as `Verb` says."""
+    options: Method[Verb] = Method()
+    """OPTIONS, called as `Verb` says."""
+    post: Method[Verb] = Method()
+    """POST, called as `Verb` says."""
+    put: Method[Verb] = Method()
+    """PUT, called as `Verb` says."""
+    patch: Method[Verb] = Method()
+    """PATCH, called as `Verb` says."""
+    delete: Method[Verb] = Method()
+    """DELETE, called as `Verb` says."""
 
     @overload
     def pages(
@@ -144,7 +149,6 @@ class RestClient:
         headers: Mapping[str, str] | None = None,
         **query_param: Any,
     ) -> Iterator[T]: ...
-
     @overload
     def pages(
         self,
@@ -158,11 +162,46 @@ class RestClient:
         headers: Mapping[str, str] | None = None,
         **query_param: Any,
     ) -> Iterator[Any]: ...
+    def pages(
+        self,
+        url: str,
+        *,
+        model: Any = Any,
+        items: str | None = None,
+        cursor: str | None = None,
+        cursor_param: str = "cursor",
+        max_pages: int = 1000,
+        headers: Mapping[str, str] | None = None,
+        **query_param: Any,
+    ) -> Iterator[Any]:
+        """The items of all pages, one after the other.
 
-    def pages(self, url: str, **options: Any) -> Iterator[Any]:
-        """The items of all pages, one after the other; as `wherry.rest.RestClient.pages`."""
-        return Pieces(self.asynchronous.pages(url, **options))
+        Args:
+            url: The first page.
+            model: What each item is.
+            items: The member of a page that has the items, ``"data.rows"`` for one in another; None
+                where the page is the list.
+            cursor: The member that has the next page's cursor; None follows ``Link: <...>;
+                rel="next"`` (RFC 8288).
+            cursor_param: The query parameter that takes the cursor.
+            max_pages: Pages at most; a server that never ends must not keep a program for ever.
+            headers: Fields of each request.
+            **query_param: The query.
 
-
-def _forget(api: AsyncRestClient) -> None:
-    """Drop the last reference on the loop's thread, where its session may warn and close."""
+        Raises:
+            RestError: A page is a failure or not what was asked for, leads to another origin, or is
+                one too many.
+            ClientError: No response came.
+        """
+        return Pieces(
+            self.asynchronous.pages(
+                url,
+                model=model,
+                items=items,
+                cursor=cursor,
+                cursor_param=cursor_param,
+                max_pages=max_pages,
+                headers=headers,
+                **query_param,
+            )
+        )

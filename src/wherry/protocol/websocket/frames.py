@@ -171,9 +171,11 @@ class FrameReader:
     def _read(self, data: bytes, messages: list[Message]) -> int:
         """Append the messages in `data`; how much of it is used up."""
         start, end = 0, len(data)
-        while start < end and len(messages) < STALL_MESSAGES and not self.stalled:
+        while start < end and len(messages) < STALL_MESSAGES:
             if self._left:
                 start = self._take(data, start, end, messages)
+                if self.stalled:
+                    break
                 continue
             if end - start < 2:
                 break
