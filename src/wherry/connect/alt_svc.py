@@ -158,7 +158,7 @@ def usable(advertised: Iterable[Advertised], origin: Origin) -> Advertised | Non
 
 
 class _Entry:
-    """What is known of one origin."""
+    """Where an origin says it speaks HTTP/3, and whether that worked."""
 
     __slots__ = ("alternative", "expires", "failures", "networks", "paused_until", "persists")
 
@@ -481,9 +481,9 @@ class AlternativeTrial:
         self._clock = clock
 
     def passed(self) -> None:
-        """It gave a response."""
+        """The alternative gave a response: use it again."""
         self._store.succeeded(self._key)
 
     def failed(self) -> None:
-        """It did not work."""
+        """The alternative did not work: leave it alone for a while."""
         self._store.failed(self._key, self._clock())

@@ -196,7 +196,7 @@ class BaseConnector(metaclass=WatchedClass):
         HOOKS.connectors.class_made(cls)
 
     def _dialler(self) -> Callable[[ConnectRequest], Awaitable[Connection]]:
-        """What makes the pool's connections."""
+        """The dialler of the pool's connections."""
         return _Dialler(self._settings)
 
     def _ssl_of_proxies(self, ssl: Any) -> Any:
@@ -251,7 +251,7 @@ class BaseConnector(metaclass=WatchedClass):
         )
 
     def _factory(self) -> HandshakeStream:
-        """A protocol for transports that custom connectors make."""
+        """Make a protocol for a transport that a custom connector makes."""
         return HandshakeStream(self._loop)
 
     # --- routes -----------------------------------------------------------------------------------
@@ -552,7 +552,7 @@ def _new_store(loop: asyncio.AbstractEventLoop) -> AltSvcStore:
 def _hints_of(
     loop: asyncio.AbstractEventLoop, store: AltSvcStore, resolver: object
 ) -> RecordHints | None:
-    """What asks for HTTPS records, where the resolver can."""
+    """Make what asks for HTTPS records; None where the resolver cannot."""
     ask = getattr(resolver, "https_records", None)
     if ask is None:
         return None

@@ -149,7 +149,7 @@ async def _dial_direct(
 async def _dial_quic(
     route: Route, settings: DialSettings, connect_request: ConnectRequest
 ) -> Connection:
-    """By QUIC alone: prior knowledge."""
+    """Dial by QUIC alone: the route allows nothing else."""
     key = connection_key(route)
     quic = await _quic_dialler(settings.loop)
     quic.refuse_without_origin(route, key)
@@ -179,7 +179,7 @@ async def _quic_through(
     connect_request: ConnectRequest,
     key: ConnectionKey,
 ) -> Connection:
-    """By QUIC through the one proxy of the route."""
+    """Dial by QUIC through the one proxy of the route."""
 
     async def dial_first(hop: ProxyHop) -> HandshakeStream:
         return await dial_stream(hop.host, hop.port, settings, connect_request, key=hop_key(hop))
@@ -223,7 +223,7 @@ async def _quic_through(
 async def _dial_raced(
     route: Route, settings: DialSettings, connect_request: ConnectRequest
 ) -> Connection:
-    """By QUIC where the origin is known to speak HTTP/3, by TCP if that is faster."""
+    """Dial by QUIC where the origin is known to speak HTTP/3, and by TCP if that is faster."""
     # Most programs never need these.
     from wherry.connect.alt_svc import AlternativeTrial
     from wherry.connect.quic.race import Heard, race
@@ -526,7 +526,7 @@ class _Dialled:
     async def addresses(
         self, settings: DialSettings, connect_request: ConnectRequest
     ) -> list[AddrInfoType]:
-        """Where the host is."""
+        """Look up the addresses of the host."""
         started = settings.loop.time()
         limit = connect_request.time_limit()
         try:

@@ -35,7 +35,7 @@ class DialOverrides(Protocol):
         """The connection for `connect_request`, made as the connector's class says."""
 
     async def usual(self, connect_request: ConnectRequest) -> Connection:
-        """The same, without asking an overridden `_create_connection`."""
+        """As calling it, but without asking an overridden `_create_connection`."""
 
     async def straight(self, connect_request: ConnectRequest) -> Connection:
         """As its class says, `_create_connection` and `_create_direct_connection` left aside."""
@@ -47,7 +47,7 @@ class Lookup(Protocol):
     async def __call__(
         self, host: str, port: int, observer: ConnectObserver | None
     ) -> list[ResolveResult]:
-        """As its class says.
+        """The addresses of `host`, as the connector's class finds them.
 
         Raises:
             OSError: There are none.

@@ -38,14 +38,14 @@ class _NoHooks:
     """Every connector dials as it is written here."""
 
     def connector_made(self, connector: Any) -> None:
-        """Nothing to set."""
+        """Do nothing: the class dials as it is written here."""
 
     def class_made(self, cls: type) -> None:
-        """Nothing to see."""
+        """Do nothing: no class is watched."""
 
 
 class ConnectHooks:
-    """What stands at the hooks, for the whole process.
+    """What the compatibility layer has put in place, for the whole process.
 
     Attributes:
         connectors: Looks for methods of a program's own.

@@ -113,12 +113,12 @@ class Exchange(ABC):
         return self.state.complete
 
     def _move(self, moves: Moves[ExchangeState]) -> None:
-        """Go where an event leads; see `states`."""
+        """Change the state as the table of an event says; see `states`."""
         self.state = moves[self.state]
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop of the connection, and of all who wait for something here."""
+        """The event loop of the connection."""
         return self.connection.loop
 
     async def receive_head(self) -> ResponseHead:
@@ -179,7 +179,7 @@ class Exchange(ABC):
             self.go_on()
 
     def go_on(self) -> None:
-        """Nobody waits for 100 (Continue) any more."""
+        """End the wait for 100 (Continue): the answer is here, or there will be none."""
         if self.continue_waiter is not None:
             _wake(self.continue_waiter)
 
@@ -283,7 +283,7 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class TunnelReceiver(Protocol):
-    """Who reads a tunnel's bytes: pushed, in order."""
+    """Who gets a tunnel's bytes, in order, as they arrive."""
 
     def data_received(self, data: bytes) -> None: ...
 
@@ -342,8 +342,9 @@ class Tunnel(ABC):
 
 
 class ConnectionOwner(Protocol):
-    """Who shares a connection out: the pool.  Both calls are made synchronously, where the fact is
-    known.
+    """Who gives a connection's places to requests: the pool.
+
+    Each call is made the moment the connection knows, inside the read or write that told it.
     """
 
     def connection_available(self, connection: Connection) -> None:
@@ -458,7 +459,7 @@ class Connection(ABC):
         return self.state is DRAINING
 
     def _move(self, moves: Moves[ConnectionState]) -> None:
-        """Go where an event leads; see `states`."""
+        """Change the state as the table of an event says; see `states`."""
         self.state = moves[self.state]
 
     def __repr__(self) -> str:

@@ -342,7 +342,7 @@ class BodyPartReaderPayload(Payload):
             self.set_content_disposition("attachment", True, **params)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """There is no text to be had without reading.
+        """Refuse: there is no text before the part is read.
 
         Raises:
             TypeError: Always.
@@ -350,7 +350,7 @@ class BodyPartReaderPayload(Payload):
         raise TypeError("a part that is still to come cannot be decoded")
 
     async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        """A part is streamed, never held whole.
+        """Refuse: a part is streamed, never held whole.
 
         Raises:
             TypeError: Always.

@@ -74,7 +74,7 @@ class MultipartWriter(Payload):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Nothing: parts are closed when the body was sent."""
+        """Do nothing: parts are closed when the body was sent."""
 
     def __iter__(self) -> Iterator[Part]:
         return iter(self._parts)
@@ -351,7 +351,7 @@ class MultipartPayloadWriter:
             await self._writer.write(encoded)
 
     async def write_eof(self) -> None:
-        """The part is whole."""
+        """End the part: give what its encoding still holds."""
         rest = b"" if self._compressor is None else self._compressor.flush()
         await self._encode(rest, last=True)
 

@@ -277,7 +277,7 @@ class Payload(ABC):
 
 
 class _Enough(Exception):
-    """No more of the body is wanted."""
+    """Raised to stop a payload's `write`: enough of the body was written."""
 
 
 class _Clipped:

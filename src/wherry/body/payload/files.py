@@ -115,7 +115,7 @@ class IOBasePayload(Payload):
         return super()._consumed_error()
 
     def _begin(self) -> int:
-        """Gives the turn that reading belongs to."""
+        """Begin a turn of reading from where the file stood; gives the turn's number."""
         if self.consumed:
             raise self._consumed_error()
         self._begun = True

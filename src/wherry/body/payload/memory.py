@@ -68,7 +68,7 @@ PIECE: Final = 2**18
 
 
 class BytesPayload(Payload):
-    """Bytes.
+    """A body of bytes that are at hand.
 
     Raises:
         TypeError: `value` is neither bytes, bytearray nor memoryview.

@@ -133,7 +133,7 @@ class StreamWrapperPayload(Payload):
         await self._value(writer)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """There is no text to be had.
+        """Refuse: what a coroutine writes is not known before.
 
         Raises:
             TypeError: Always.

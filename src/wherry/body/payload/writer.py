@@ -99,7 +99,7 @@ class BodyWriter:
         self._encoder = encoder_for(encoding, strategy=strategy)
 
     def enable_chunking(self) -> None:
-        """Nothing: framing follows from what the head promised."""
+        """Do nothing: framing follows from what the head promised."""
 
     async def write(self, chunk: Bytes, *, drain: bool = True) -> None:
         """Send a piece of the body, and wait when the peer is slower.
@@ -235,7 +235,7 @@ class UploadTracker:
         return self._written
 
     def bind(self) -> None:
-        """The request begins.
+        """Note that the request begins.
 
         Raises:
             RuntimeError: The tracker has followed another request.
@@ -261,7 +261,7 @@ class UploadTracker:
         self._writer = writer
 
     def finish_attempt(self, written: int | None = None) -> None:
-        """The body was sent in full.
+        """Note that the body was sent in full.
 
         Args:
             written: Its size, where it was sent without a writer.
@@ -289,7 +289,7 @@ class UploadTracker:
             self.finalize()
 
     def finalize(self) -> None:
-        """The request has returned or failed: no other attempt follows."""
+        """Note that the request has returned or failed, and no other attempt follows."""
         self._over = True
         if self._writer is None:
             self._settle()

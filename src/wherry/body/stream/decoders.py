@@ -53,7 +53,7 @@ class Decoder(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """The body has ended.
+        """End the body; refuse one whose coding has not ended.
 
         Raises:
             ClientPayloadError: The coding has not.

@@ -26,7 +26,7 @@ _MAX_NAME: Final = 255
 
 
 class HttpsRecord(NamedTuple):
-    """One way to a service.
+    """One HTTPS record: where a service is, and which protocols it speaks there.
 
     Args:
         priority: The lowest is to be tried first; 0 is an alias: ask about `target` instead.

@@ -32,7 +32,7 @@ Name = tuple[bytes, ...]
 
 
 class Answer(NamedTuple):
-    """What a server said.
+    """The addresses that a DNS server gave, and for how long they hold.
 
     Args:
         code: The response code (RFC 1035 4.1.1), 0 for no error.

@@ -118,7 +118,7 @@ class ThreadedResolver(AbstractResolver):
         )
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to let go of."""
 
 
 class AsyncResolver(AbstractResolver):

@@ -225,7 +225,7 @@ class Pool:
         self._forget(route_pool)
 
     def _serve(self, waiter: Waiter) -> None:
-        """Take a waiter out of its route pool, and out of the line."""
+        """Take a waiter out of its route pool, and out of the `WaitQueue`."""
         route_pool = waiter.route_pool
         if waiter in route_pool.waiters:
             route_pool.waiters.remove(waiter)
@@ -416,7 +416,7 @@ class Pool:
         Retirement(self._loop, connection, self._retired).begin()
 
     def _retired(self, connection: Connection) -> None:
-        """A connection that was retired is closed: its place goes to the first in line."""
+        """A connection that was retired is closed: its place goes to the first in the queue."""
         self._closing.pop(connection, None)
         self._release_place(connection.route)
         if self._wait_queue and self._review is None:
@@ -517,7 +517,7 @@ class Pool:
         return True
 
     def _hand(self, connection: Connection, waiter: Waiter) -> None:
-        """Give a place to a waiter who has left the line for it."""
+        """Give a place to a waiter who has left the queue for it."""
         if POOL.on:
             POOL.say(
                 "#%s goes to a request that waited %.3f s", connection.number,

@@ -53,7 +53,7 @@ class Waiter:
 
 
 class RoutePool:
-    """All that one pool has for one route.
+    """The connections of one route, and who waits for one.
 
     Args:
         route: The route.

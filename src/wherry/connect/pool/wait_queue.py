@@ -117,7 +117,7 @@ class WaitQueue:
         )
 
     def _may_move_away(self, now: float, served: int) -> bool:
-        """The same for a move that makes shares less even."""
+        """Whether a place may go to another route though that makes shares less even."""
         if not self._may_move(now, served, self._reluctance):
             return False
         self._reluctance = max(self._reluctance / 2, 1.0)

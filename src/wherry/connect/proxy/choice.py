@@ -51,7 +51,7 @@ class _Pattern(NamedTuple):
         return self.host.startswith(".") and host.endswith(self.host)
 
     def weight(self) -> tuple[bool, bool, int, bool]:
-        """How much it says; the heaviest wins."""
+        """How exact the pattern is; of those that match, the most exact wins."""
         exact = bool(self.host) and not self.host.startswith(".")
         return self.port is not None, exact, len(self.host), bool(self.scheme)
 

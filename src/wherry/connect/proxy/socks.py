@@ -88,7 +88,7 @@ def socks4(host: str, port: int, user: str | None = None) -> Steps:
 
 
 def socks5(host: str, port: int, user: str | None = None, password: str | None = None) -> Steps:
-    """SOCKS5.
+    """SOCKS5's CONNECT (RFC 1928 4).
 
     Args:
         host: The destination: an address, or a name that the proxy resolves.

@@ -311,7 +311,7 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
     def _take_first_part(
         self, exchange: Http1Exchange, head: ResponseHead, part: memoryview, left: int
     ) -> None:
-        """A usual head is here, and of its body a part; the bytes that are left are counted."""
+        """Take a usual head and the first part of its body; the rest is counted as it comes."""
         exchange.head_arrived(head)
         self._response.begin_counting(exchange, left)
         if part:
@@ -463,7 +463,7 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
             exchange.fail(error)
 
     def _part(self) -> Http1Exchange | None:
-        """Part with the exchange, which ends otherwise than with its message."""
+        """Let go of the exchange, which failed, was given up, or became a tunnel."""
         exchange, self.exchange = self.exchange, None
         self._response.leave()
         return exchange

@@ -21,7 +21,7 @@ ZERO_COPY_FROM = 32 * 1024
 
 
 class CountedBody:
-    """What is left of a body, and who takes it.
+    """Counts what is left of a body, and gives what comes to its sink.
 
     Args:
         buffer: What the connection receives into.
@@ -87,9 +87,9 @@ class CountedBody:
             self._reads_ahead = True
 
     def lend_no_more(self) -> None:
-        """What comes from now on stays nowhere."""
+        """Copy what comes from now on: it does not stay in the buffer."""
         self._borrower = None
 
     def leave(self) -> None:
-        """The body is whole, or given up."""
+        """Let go of the sink: the body is whole, or given up."""
         self._borrower = self._sink = None

@@ -60,7 +60,7 @@ class HeaderListTooLarge(ValueError):
 
 
 class TooManyFields(HeaderListTooLarge):
-    """The same by the number of its fields."""
+    """A header list has more fields than allowed; the table is as it must be."""
 
 
 class HeaderListFlood(ValueError):
@@ -68,7 +68,7 @@ class HeaderListFlood(ValueError):
 
 
 class HeaderDecoder:
-    """The receiving end's table.
+    """Decodes a server's header blocks, with the table that they share.
 
     Args:
         max_list_size: The size of a header list at most, in bytes (RFC 9113 6.5.2's way of
@@ -322,7 +322,7 @@ def lower_fields(pairs: Iterable[tuple[str, str]]) -> list[Field]:
 
 
 class HeaderEncoder:
-    """The sending end's table.
+    """Encodes requests' header blocks, with the table that they share.
 
     What requests share goes into the table at once; a field of one request does when it is seen a
     second time.

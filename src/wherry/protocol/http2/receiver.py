@@ -62,7 +62,7 @@ class StreamKeeper(Http2Carrier):
 
     @abstractmethod
     def settings_applied(self, first: bool) -> None:
-        """The server's SETTINGS are in force."""
+        """Follow the server's SETTINGS: they are in force from here on."""
 
     @abstractmethod
     def give_back(self, last_stream_id: int, reason: str, *, orderly: bool) -> None:
@@ -70,7 +70,7 @@ class StreamKeeper(Http2Carrier):
 
     @abstractmethod
     def give_way(self) -> bool:
-        """The server wants HTTP/1.1 (RFC 9113 7)."""
+        """Follow HTTP_1_1_REQUIRED (RFC 9113 7); whether new connections here speak HTTP/1.1."""
 
     @abstractmethod
     def stream_reset(self, exchange: Http2Exchange, code: int, name: str) -> None:
@@ -328,7 +328,7 @@ class Reader:
             exchange.touched()
 
     def count_no_progress(self, cost: int = 1) -> None:
-        """Count a frame that moves no request on.
+        """Count a frame that brings no request nearer to its end: too many are a flood.
 
         Args:
             cost: How many small ones it costs as much as.
@@ -357,7 +357,7 @@ class Reader:
             self.count_no_progress()
 
     def measured(self, payload: bytes) -> None:
-        """A PING of ours came back."""
+        """A PING of ours was answered: measure with it, or note that the peer lives."""
         stream = self._tuner.measured
         if payload == _MEASURE and isinstance(stream, Http2Exchange):
             self._tuner.finish(stream.received)

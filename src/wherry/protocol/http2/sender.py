@@ -36,7 +36,7 @@ QUANTUM = 64 * 1024
 
 
 class Sender:
-    """What goes out on one connection.
+    """Writes frames: heads at once, bodies as far as the windows let them.
 
     Args:
         loop: The event loop.
@@ -220,7 +220,7 @@ class Sender:
             self._advance(exchange, QUANTUM if stalled else None)
 
     def forget(self, exchange: Http2Exchange) -> None:
-        """The exchange is over: it sends nothing more."""
+        """Drop what an exchange that is over had still to send."""
         self._stalled.pop(exchange, None)
 
     # --- what the peer and the transport allow ----------------------------------------------------
@@ -278,7 +278,7 @@ class Sender:
                 self._advance(exchange, None)
 
     def resume(self) -> None:
-        """The transport takes more."""
+        """Go on with bodies that waited: the transport takes more."""
         self.paused = False
         self._advance_stalled()
 

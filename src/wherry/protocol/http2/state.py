@@ -116,7 +116,7 @@ class ClosedStreams:
         self._windows[stream_id] = window
 
     def look_up(self, stream_id: int, next_id: int, name: str, size: int) -> None:
-        """A frame comes on a stream that is not open.
+        """Judge a frame on a stream that is not open: return where it may be ignored.
 
         Raises:
             ConnectionFault: It cannot be ignored.
@@ -142,7 +142,7 @@ class ClosedStreams:
 def check_expected(
     control: Control, data: memoryview | bytes, kind: int, flags: int, stream_id: int
 ) -> None:
-    """A frame comes where only one type may.
+    """Refuse a frame where only one type may come.
 
     Raises:
         ConnectionFault: It is another.
