@@ -202,15 +202,10 @@ def run(arguments: list[str]) -> None:
     rest = arguments[1:] if by_module else arguments
     if not rest or (not by_module and rest[0].startswith("-")):
         sys.exit("usage: python -m wherry.dropin PROGRAM.py [ARGS] | -m MODULE [ARGS]")
-    # `python -m wherry.dropin` runs this file as __main__: the state is the imported module's.
-    importlib.import_module("wherry.dropin").install()
+    install()
     sys.argv = rest
     if by_module:
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
         sys.path[0] = str(Path(rest[0]).resolve().parent)
         runpy.run_path(rest[0], run_name="__main__")
-
-
-if __name__ == "__main__":
-    run(sys.argv[1:])
