@@ -22,6 +22,7 @@ from wherry.bulk.cluster.manifests import manifests
 from wherry.bulk.cluster.partitions import partition_of
 from wherry.bulk.cluster.places import place_at
 from wherry.bulk.cluster.report import ClusterReport
+from wherry.bulk.sinks.base import shard_of
 
 POISON = "poison.test"
 
@@ -202,13 +203,14 @@ class Killed:
         return partition_of(url, self.partitions)
 
 
-def committed(place: Any, partitions: int) -> set[str]:
-    """The URLs that the manifests have."""
+def committed(place: Any, partitions: int, pages: Path) -> set[str]:
+    """The URLs that the manifests have, and whose shards are visible."""
     return {
         row.url
         for number in range(partitions)
         for manifest in manifests(place, f"done/{number:06}")
         for row in manifest.outcomes
+        if row.place is None or (pages / shard_of(row.place)).exists()
     }
 
 
@@ -282,7 +284,7 @@ def job_with_a_kill(
                 and after * sizes[number] <= done[number] < sizes[number]
             ):
                 owned = {each for each, node in owners.items() if node == victim}
-                before = committed(place, partitions)
+                before = committed(place, partitions, folder / "pages")
                 nodes.kill(victim)
                 # What it had sent is read; another worker begins after half a second at the least.
                 time.sleep(0.2)

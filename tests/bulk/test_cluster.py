@@ -457,7 +457,7 @@ def test_a_job_is_done_once_and_the_same_call_goes_on(tmp_path):
         with job((url for url in urls), tmp_path / "out") as third:
             assert list(third) == []
         assert set(watcher.asked.values()) == {1}
-    assert committed(place_at(str(tmp_path / "out" / "_wherry")), 3) == set(urls)
+    assert committed(place_at(str(tmp_path / "out" / "_wherry")), 3, tmp_path / "out") == set(urls)
     lines = b"".join(path.read_bytes() for path in (tmp_path / "out").glob("*.jsonl"))
     assert lines.count(b"\n") == 60
 
