@@ -60,6 +60,9 @@ class Interception(ABC):
 
 
 def _retire_connections() -> None:
+    """Let no kept connection carry another request.  Loops of other threads hear of it in their
+    next turn.
+    """
     running = asyncio._get_running_loop()
     for connector in all_connectors():
         loop = connector._loop
