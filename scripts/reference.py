@@ -40,5 +40,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.src_uri.startswith("decisions/"):
         page.meta["search"] = {"exclude": True}
     if page.file.src_uri.startswith("reference/"):
-        page.meta["search"] = {"boost": 0.5}  # who asks for a word wants to be told, first
+        page.meta["search"] = {"boost": 0.2}  # who asks for a word wants to be told, first
     return expanded(markdown)
