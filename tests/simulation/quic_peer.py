@@ -71,6 +71,9 @@ class _Connection(QuicConnectionProtocol):
         assert http is not None
         answer = self._origin.execute(request, body)
         if kind == "silent":
+            await asyncio.sleep(1_000)  # the others go then, and so does this one
+            self._quic.reset_stream(stream_id, _INTERNAL_ERROR)
+            self.transmit()
             return
         if kind == "late":
             await asyncio.sleep(dice.uniform(0, 3))
