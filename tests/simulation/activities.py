@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .programs import Client, Program
 
 
+#: Seconds that a WebSocket's peer may take to answer a Close frame.
+CLOSE_TIMEOUT = 2.0
+
+
 class Activity:
     """Something that a program does with one URL.
 
@@ -76,7 +80,7 @@ class WebSocket(Activity):
         self.options["heartbeat"] = dice.choice((None, None, 1.0))
         self.options["compress"] = dice.choice((0, 15))
         self.options["timeout"] = wherry.ClientWSTimeout(
-            ws_receive=dice.choice((5.0, 60.0)), ws_close=2.0
+            ws_receive=dice.choice((5.0, 60.0)), ws_close=CLOSE_TIMEOUT
         )
         count = 0
         async with self.client.session.ws_connect(self.url, **self.options) as socket:
