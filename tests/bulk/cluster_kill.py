@@ -75,11 +75,8 @@ class DaskNodes(Nodes):
     partitions = 6
 
     def __init__(self) -> None:
-        from distributed import LocalCluster
-
-        self._cluster: Any = LocalCluster(
-            n_workers=3, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-        )
+        self._cluster: Any = None
+        self.renew()
 
     @property
     def address(self) -> str:
@@ -88,7 +85,13 @@ class DaskNodes(Nodes):
         return found
 
     def renew(self) -> None:
-        self._cluster.wait_for_workers(3)
+        # A new cluster: a nanny that has replaced some workers replaces no more.
+        if self._cluster is None:
+            from distributed import LocalCluster
+
+            self._cluster = LocalCluster(
+                n_workers=3, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+            )
 
     def engine(self) -> Any:
         from wherry.bulk.dask import DaskEngine
@@ -100,7 +103,9 @@ class DaskNodes(Nodes):
         os.kill(pids[node], signal.SIGKILL)
 
     def close(self) -> None:
-        self._cluster.close()
+        if self._cluster is not None:
+            self._cluster.close()
+            self._cluster = None
 
 
 NODES = {"ray": RayNodes, "dask": DaskNodes}
@@ -138,6 +143,8 @@ def main() -> int:
         with nodes_of(engine) as nodes:
             for number in range(times):
                 killed = one(nodes, random.Random(f"{asked.seed} {engine} {number}"))
+                if engine == "dask":
+                    nodes.close()
                 done += 1
                 good += not killed.problems
                 print(
