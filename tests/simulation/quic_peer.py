@@ -49,6 +49,9 @@ class _Connection(QuicConnectionProtocol):
                 head = asked(fields[":method"], fields[":path"], fields)
                 self._heads[said.stream_id] = head
                 self._bodies[said.stream_id] = bytearray()
+                if head.method == "CONNECT":  # a WebSocket, of which this peer knows nothing
+                    del self._heads[said.stream_id]
+                    self._http.send_headers(said.stream_id, [(b":status", b"501")], end_stream=True)
             elif isinstance(said, DataReceived) and said.stream_id in self._bodies:
                 self._bodies[said.stream_id] += said.data
             if getattr(said, "stream_ended", False) and said.stream_id in self._heads:
