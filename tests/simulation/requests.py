@@ -109,7 +109,9 @@ class Request:
         sent = self._body()
         # Who has not said so is not to have a request executed twice.
         if self.method not in IDEMPOTENT and self.kind != "digest":
-            program.once |= {self.number, self.number + FURTHER}
+            program.once.add(self.number)
+            if self.kind == "redirect307":  # the others go on as a GET
+                program.once.add(self.number + FURTHER)
         impostor = self.host in program.impostors and self.scheme == "https"
         if impostor and self.number < PAGES:
             program.never.add(self.number)
