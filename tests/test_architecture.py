@@ -124,7 +124,7 @@ LATE = {
     "wherry.client.mistakes",
     # Each command of the command line loads its own.
     "wherry.cli.bars",
-    "wherry.cli.bodies",
+    "wherry.cli.pretty_print",
     "wherry.cli.curl",
     "wherry.cli.demo",
     "wherry.cli.live.events",

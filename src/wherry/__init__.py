@@ -80,7 +80,7 @@ try:
         TCPConnector,
         UnixConnector,
     )
-    from wherry.connect.dns.address_rules import public_addresses_only
+    from wherry.connect.dns.address_guard import public_addresses_only
     from wherry.connect.proxy.hops import proxy_hops
     from wherry.connect.route import ProxyHop
     from wherry.connect.tls.contexts import Fingerprint

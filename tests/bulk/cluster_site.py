@@ -17,7 +17,7 @@ from tests.bulk.site import Loopback
 
 from wherry.bulk import Jsonl, Page, Result
 from wherry.bulk.cluster.engine import Engine
-from wherry.bulk.cluster.job import ClusterJob
+from wherry.bulk.cluster.job_handle import ClusterJob
 from wherry.bulk.cluster.manifests import manifests
 from wherry.bulk.cluster.partitions import partition_of
 from wherry.bulk.cluster.places import place_at

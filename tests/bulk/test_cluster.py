@@ -18,7 +18,7 @@ from wherry.bulk.checkpoint import Outcome
 from wherry.bulk.cluster.driver import Driver
 from wherry.bulk.cluster.engine import Engine, WorkerLost
 from wherry.bulk.cluster.inputs import PartedInput, find_sources, fingerprint, lines_of
-from wherry.bulk.cluster.job import ClusterJob, RunInProgress
+from wherry.bulk.cluster.job_handle import ClusterJob, RunInProgress
 from wherry.bulk.cluster.lease import Lease, ProcessName
 from wherry.bulk.cluster.manifests import Manifest, ManifestCheckpoint, Start
 from wherry.bulk.cluster.partitions import host_of, partition_of

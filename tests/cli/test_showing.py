@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.servers.raw import read_request
 
-from wherry.cli.bodies import _indented_json, describe_picture
+from wherry.cli.pretty_print import _indented_json, describe_picture
 from wherry.cli.show import TextWriter
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

@@ -15,7 +15,7 @@ from yarl import URL
 
 import wherry
 from wherry import DigestAuthMiddleware
-from wherry.client.headers.derived import decoded_fields
+from wherry.client.headers.response_headers import decoded_fields
 from wherry.client.origin import url_of
 from wherry.connect.dial import addr_info
 from wherry.connect.dns.resolver import ResolveResult

@@ -15,7 +15,7 @@ import pytest
 from tests.servers.raw import RawServer, read_request, response
 
 import wherry
-from wherry.client.headers.derived import decoded_fields
+from wherry.client.headers.response_headers import decoded_fields
 
 Start = Callable[..., Awaitable[RawServer]]
 VALUE = {"na\u00efve": ["\u2603", 1, None, 2.5], "b": {"c": True}}

@@ -12,8 +12,8 @@ from yarl import URL
 from wherry.body import charset, disposition
 from wherry.body.charset import is_json_type, known_charset, parse_mimetype
 from wherry.body.disposition import parse_content_disposition
-from wherry.client.headers import derived, validation
-from wherry.client.headers.derived import decode_name
+from wherry.client.headers import response_headers, validation
+from wherry.client.headers.response_headers import decode_name
 from wherry.client.headers.validation import check_field
 from wherry.cookies.date import parse_cookie_date
 from wherry.cookies.jar import CookieJar
@@ -62,7 +62,7 @@ def test_short_values_are_still_remembered() -> None:
     assert decode_name(b"X-Remembered") is decode_name(b"X-Remembered")
     check_field("X-Remembered", "x")
     assert "X-Remembered" in validation._known_names
-    assert len(derived._names) <= 2048
+    assert len(response_headers._names) <= 2048
 
 
 def test_a_bad_disposition_is_told_of_without_its_text() -> None:

@@ -31,8 +31,8 @@ from wherry.cookies.storage_rules import Offered
 from wherry.errors import without_credentials
 from wherry.integrations.aiohttp_socks import ProxyInfo, ProxyType
 from wherry.middlewares.cache_fields import StoredResponse
+from wherry.protocol.field_validation import check_fields
 from wherry.protocol.limits import DEFAULT_LIMITS
-from wherry.protocol.response_fields import check_fields
 from wherry.redaction import shown_fields, shown_head, shown_url
 from wherry.rest import RestClient
 from wherry.rest.config import RestConfig

@@ -7,7 +7,7 @@ import time
 import pytest
 from yarl import URL
 
-from wherry.client.headers.structured import parse_content_disposition_field, parse_links
+from wherry.client.headers.disposition_and_link import parse_content_disposition_field, parse_links
 
 BASE = URL("http://h.test/d/p?q=1")
 

@@ -20,7 +20,7 @@ import wherry
 from wherry import ClientSession, ClientWSTimeout, TCPConnector, WSMsgType
 from wherry.client.websocket.heartbeat import Heartbeat
 from wherry.protocol.http2.keepalive import KeepAlive
-from wherry.protocol.line_progress import LineProgress
+from wherry.protocol.liveness import LineProgress
 from wherry.protocol.write_gate import WriteGate
 from wherry.testing import LocalServer
 

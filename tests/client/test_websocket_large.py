@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 import wherry
 from wherry import ClientSession, WSMsgType
-from wherry.client.websocket.large_messages import LARGE
+from wherry.client.websocket.threaded_compression import LARGE
 from wherry.protocol.websocket.deflate import Deflater
 
 

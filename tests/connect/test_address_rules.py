@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from wherry.connect.connector import TCPConnector
-from wherry.connect.dns.address_rules import (
+from wherry.connect.dns.address_guard import (
     is_canonical,
     is_literal,
     parse_literal,

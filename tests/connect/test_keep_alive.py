@@ -10,7 +10,7 @@ import pytest
 
 from wherry.connect.connector import TCPConnector
 from wherry.protocol.http1 import connection as http1
-from wherry.protocol.http1.parser import keep_alive_seconds
+from wherry.protocol.http1.response_reader import keep_alive_seconds
 
 from .conftest import fetch
 

@@ -28,7 +28,7 @@ from wherry.body.multipart.reader import MultipartReader
 from wherry.body.stream.decoders import decoder_for
 from wherry.body.stream.reader import StreamReader
 from wherry.client.events import EventParser, EventTooLarge
-from wherry.client.headers.structured import parse_links
+from wherry.client.headers.disposition_and_link import parse_links
 from wherry.client.headers.validation import check_field
 from wherry.client.origin import url_of
 from wherry.client.sending.redirect_rules import Hop, next_hop

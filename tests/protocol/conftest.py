@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.protocol.http1 import message_parser, plain_parser
+from wherry.protocol.http1 import parser_backend, plain_parser
 
 
 @pytest.fixture(params=["llhttp", "plain"])
 def each_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """llhttp, and what stands in for it where it cannot be imported."""
     if request.param == "plain":
-        for name in message_parser.__all__:
-            monkeypatch.setattr(message_parser, name, getattr(plain_parser, name))
+        for name in parser_backend.__all__:
+            monkeypatch.setattr(parser_backend, name, getattr(plain_parser, name))

@@ -16,7 +16,7 @@ from yarl import URL
 from wherry.auth.challenge import parse_challenges
 from wherry.body.charset import _read as read_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
-from wherry.client.headers.structured import parse_links
+from wherry.client.headers.disposition_and_link import parse_links
 from wherry.cookies.parse import parse_one
 from wherry.middlewares.cache_policy import directives
 from wherry.protocol.grammar import (

@@ -15,7 +15,7 @@ from tests.protocol.frames import Sink
 from tests.protocol.test_http1_splits import Owner, Transport
 from tests.servers.raw import response
 
-from wherry.client.headers.derived import decoded_fields
+from wherry.client.headers.response_headers import decoded_fields
 from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http1 import connection as http1
 from wherry.protocol.http1.connection import FIRST_READ, Http1Connection

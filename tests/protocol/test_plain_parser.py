@@ -153,8 +153,8 @@ CODE = """
 import asyncio, sys
 sys.modules["httptools"] = None
 import wherry
-from wherry.protocol.http1 import message_parser, plain_parser
-assert message_parser.HttpResponseParser is plain_parser.HttpResponseParser
+from wherry.protocol.http1 import parser_backend, plain_parser
+assert parser_backend.HttpResponseParser is plain_parser.HttpResponseParser
 
 async def serve(reader, writer):
     while await reader.readuntil(b"\\r\\n\\r\\n"):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import wherry
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1.connection import Http1Connection
-from wherry.protocol.http1.parser import MESSAGE_MOVES, MessageState
 from wherry.protocol.http1.read_pacing import READING_MOVES, Reading
+from wherry.protocol.http1.response_reader import MESSAGE_MOVES, MessageState
 from wherry.protocol.states import (
     ACTIVE,
     AWAITING,

@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from yarl import URL
 
 from wherry.bulk.cluster.engine import Engine, RemoteWorker, WorkerLost
-from wherry.bulk.cluster.job import ClusterJob
+from wherry.bulk.cluster.job_handle import ClusterJob
 from wherry.bulk.cluster.report import ClusterReport
 from wherry.bulk.cluster.worker import Worker
 from wherry.bulk.results import Result

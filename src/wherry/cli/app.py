@@ -29,7 +29,7 @@ from wherry.cli.arguments import (
     parse_url,
     read_data,
 )
-from wherry.cli.curl_words import INSTEAD, NO_EFFECT, in_one_list
+from wherry.cli.curl_unsupported import INSTEAD, NO_EFFECT, in_one_list
 from wherry.cli.request_options import place_of, request_of, usual_request
 from wherry.cli.run import INTERRUPTED, run
 

@@ -21,7 +21,7 @@ from wherry.cli.arguments import (
     read_data,
     with_body,
 )
-from wherry.cli.curl_words import (
+from wherry.cli.curl_unsupported import (
     TAGS,
     cookie_field,
     data_of,

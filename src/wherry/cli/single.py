@@ -324,9 +324,9 @@ async def _take(response: wherry.ClientResponse, output: Output) -> tuple[bytes 
 
 async def _show_body(response: wherry.ClientResponse, output: Output) -> tuple[bytes | None, int]:
     """Show a body as a person reads it."""
-    from wherry.cli import bodies
+    from wherry.cli import pretty_print
 
-    if bodies.is_event_stream(response):
+    if pretty_print.is_event_stream(response):
         # It ends when the server likes.
         writer = show.TextWriter()
         try:
@@ -336,13 +336,13 @@ async def _show_body(response: wherry.ClientResponse, output: Output) -> tuple[b
     content = await response.read()
     style = output.style
     if content:
-        bodies.print_body(
+        pretty_print.print_body(
             response,
             content,
             formats=style in {"all", "format"},
             colours=style in {"all", "colors"},
         )
-        if sys.stdout.isatty() and (problem := bodies.problem_of(response, content)):
+        if sys.stdout.isatty() and (problem := pretty_print.problem_of(response, content)):
             show.note(problem)
     elif sys.stdout.isatty() and response.method != "HEAD":
         show.note("the body is empty")

@@ -13,7 +13,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from wherry.body.stream.reader import StreamReader
-from wherry.client.headers.structured import ContentDisposition
+from wherry.client.headers.disposition_and_link import ContentDisposition
 from wherry.client.request_info import RequestInfo
 from wherry.types import StrOrURL
 

@@ -23,13 +23,13 @@ from yarl import URL
 
 from wherry.body.charset import bom_encoding, known_charset, parse_mimetype
 from wherry.body.stream.reader import StreamReader
-from wherry.client.headers.derived import decoded_fields, type_matches
-from wherry.client.headers.priority import priority_field
-from wherry.client.headers.structured import (
+from wherry.client.headers.disposition_and_link import (
     ContentDisposition,
     parse_content_disposition_field,
     parse_links,
 )
+from wherry.client.headers.priority import priority_field
+from wherry.client.headers.response_headers import decoded_fields, type_matches
 from wherry.client.plain_urls import UrlOfRequest
 from wherry.client.request import PreparedRequest
 from wherry.client.response_connection import _NOOP, ResponseConnection
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from wherry.body.payload.base import Payload
     from wherry.client.download import DownloadResult, Pace, Progress
     from wherry.client.events import EventStream
-    from wherry.client.raw_stream import RawStream
     from wherry.client.request import ClientRequest
     from wherry.client.request_info import RequestInfo
+    from wherry.client.upgraded_stream import RawStream
 
 # A response that is released with no more than this many bytes to come is read to its end instead
 # of closed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from wherry.client.raw_stream import RawStream, UpgradedResponse
+from wherry.client.upgraded_stream import RawStream, UpgradedResponse
 from wherry.protocol.connection import Exchange
 
 

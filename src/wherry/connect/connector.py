@@ -18,7 +18,7 @@ from wherry.argument_checks import check_seconds, whole_number
 from wherry.connect.base_connector import HTTP_SCHEMES, UNSET, BaseConnector, Unset, running_loop
 from wherry.connect.dial import dial_route, resolved
 from wherry.connect.dial_settings import DialSettings
-from wherry.connect.dns.address_rules import AllowAddress
+from wherry.connect.dns.address_guard import AllowAddress
 from wherry.connect.dns.cache import DNSCache
 from wherry.connect.dns.resolver import AbstractResolver, DefaultResolver, ResolveResult
 from wherry.connect.happy_eyeballs import AddrInfoType, Attempts, SocketFactoryType, connect_first

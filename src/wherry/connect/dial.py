@@ -25,7 +25,7 @@ from wherry.connect.dial_settings import (
     timed_out,
     with_place,
 )
-from wherry.connect.dns.address_rules import is_canonical, is_literal, parse_literal, takes
+from wherry.connect.dns.address_guard import is_canonical, is_literal, parse_literal, takes
 from wherry.connect.dns.resolver import ResolveResult
 from wherry.connect.handshake_stream import HandshakeStream, TransportTaker
 from wherry.connect.happy_eyeballs import (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from yarl import URL
 
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest
-from wherry.connect.dns.address_rules import AllowAddress
+from wherry.connect.dns.address_guard import AllowAddress
 from wherry.connect.dns.cache import DNSCache
 from wherry.connect.dns.resolver import ResolveResult
 from wherry.connect.happy_eyeballs import AddrInfoType, SocketFactoryType, reason

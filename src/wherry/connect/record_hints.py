@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from wherry.connect.alt_svc import Alternative, AltSvcStore, TrustKey
-from wherry.connect.dns.address_rules import is_literal
+from wherry.connect.dns.address_guard import is_literal
 
 if TYPE_CHECKING:
     from wherry.connect.dns.https_records import HttpsRecord

@@ -27,6 +27,7 @@ from wherry.middlewares.cache_key import (
     named_url,
     select,
 )
+from wherry.middlewares.cache_partition import WayNames
 from wherry.middlewares.cache_parts import answer, missing_range
 from wherry.middlewares.cache_policy import (
     OWN_CONDITIONS,
@@ -46,7 +47,6 @@ from wherry.middlewares.cache_policy import (
 )
 from wherry.middlewares.cache_storage import MEBIBYTE, CacheStorage, MemoryCacheStorage
 from wherry.middlewares.cache_stream import CopiedStream
-from wherry.middlewares.cache_way import WayNames
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType

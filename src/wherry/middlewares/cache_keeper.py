@@ -17,6 +17,7 @@ from wherry.errors import ClientPayloadError
 from wherry.middlewares.cache_fields import Headers, StoredResponse
 from wherry.middlewares.cache_flights import Flight, Flights
 from wherry.middlewares.cache_key import Asker, credentials, variant_of
+from wherry.middlewares.cache_partition import WayNames
 from wherry.middlewares.cache_parts import combined
 from wherry.middlewares.cache_policy import (
     is_kept_decoded,
@@ -27,7 +28,6 @@ from wherry.middlewares.cache_policy import (
 )
 from wherry.middlewares.cache_storage import CacheStorage
 from wherry.middlewares.cache_stream import Tee
-from wherry.middlewares.cache_way import WayNames
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType

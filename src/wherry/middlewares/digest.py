@@ -26,7 +26,7 @@ from wherry.auth.digest import (
     respond,
 )
 from wherry.body.stream.reader import StreamReader
-from wherry.client.headers.derived import decoded_fields
+from wherry.client.headers.response_headers import decoded_fields
 from wherry.client.origin import origin_of, url_of
 from wherry.errors import ClientError
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from wherry.auth.basic import BasicAuth
     from wherry.client.download import DownloadResult, Pace, Progress
-    from wherry.client.headers.structured import ContentDisposition
+    from wherry.client.headers.disposition_and_link import ContentDisposition
     from wherry.client.middleware import Auth, ClientMiddlewareType
     from wherry.client.options import _EventOptions, _RequestOptions, _WithData, _WithRedirects
     from wherry.client.request_info import RequestInfo

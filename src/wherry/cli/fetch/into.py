@@ -17,7 +17,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from wherry.bulk import Fetcher, Result, Sink
-from wherry.bulk.cluster.job import ClusterJob
+from wherry.bulk.cluster.job_handle import ClusterJob
 from wherry.cli import show, streams
 from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
 from wherry.cli.fetch import PARTIAL, open_private_file

@@ -14,7 +14,7 @@ from yarl import URL
 
 from wherry.body.stream.decoders import decoder_for
 from wherry.body.stream.reader import StreamReader
-from wherry.client.headers.derived import derive
+from wherry.client.headers.response_headers import derive
 from wherry.client.hooks import HOOKS, AcquiredConnection
 from wherry.client.options import RequestOptions
 from wherry.client.request import ClientRequest, PreparedRequest

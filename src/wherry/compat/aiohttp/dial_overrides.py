@@ -28,7 +28,7 @@ from wherry.connect.dial import (
     is_resolvers_limit,
 )
 from wherry.connect.dial_settings import DialSettings, connection_key, hop_key, server_name
-from wherry.connect.dns.address_rules import is_literal
+from wherry.connect.dns.address_guard import is_literal
 from wherry.connect.dns.resolver import ResolveResult
 from wherry.connect.handshake_stream import HandshakeStream, TransportTaker
 from wherry.connect.happy_eyeballs import AddrInfoType

@@ -20,7 +20,7 @@ from wherry.body.multipart.names import MultipartResponseWrapper
 from wherry.body.payload.base import Order, PayloadRegistry, register_payload
 from wherry.body.payload.memory import JsonBytesPayload
 from wherry.body.stream.reader import AsyncStreamIterator, ChunkTupleAsyncStreamIterator
-from wherry.client.headers.structured import ContentDisposition
+from wherry.client.headers.disposition_and_link import ContentDisposition
 from wherry.client.middleware import build_client_middlewares
 from wherry.client.oneshot import _SessionRequestContextManager
 from wherry.client.options import UNSET, _RequestOptions

@@ -46,8 +46,14 @@ from wherry.protocol.http1.exchange import (
     ended_early,
 )
 from wherry.protocol.http1.head_pattern import MOST_LINES, MatchedHead, match_head
-from wherry.protocol.http1.parser import SURPLUS, UNREAD, WHOLE, ResponseParser, keep_alive_seconds
 from wherry.protocol.http1.read_pacing import READING, ReadPacer
+from wherry.protocol.http1.response_reader import (
+    SURPLUS,
+    UNREAD,
+    WHOLE,
+    ResponseParser,
+    keep_alive_seconds,
+)
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.protocol.states import (

@@ -43,7 +43,7 @@ from wherry.protocol.http2.receiver import ALIVE, CHECK, Reader, StreamKeeper
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import Control
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
-from wherry.protocol.line_progress import LineProgress, line_progress
+from wherry.protocol.liveness import LineProgress, line_progress
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.protocol.states import (
     ACTIVE,

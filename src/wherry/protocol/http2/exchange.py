@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from wherry.protocol.http2.frames import ErrorCode
-from wherry.protocol.streams import StreamConnection, StreamExchange
+from wherry.protocol.multiplexing import StreamConnection, StreamExchange
 
 
 class Http2Carrier(StreamConnection["Http2Exchange"]):

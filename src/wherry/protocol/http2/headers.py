@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import NamedTuple
 
+from wherry.protocol.field_validation import check_fields, check_status
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.http2.frames import ConnectionFault, ErrorCode, StreamFault
 from wherry.protocol.http2.hpack import (
@@ -21,7 +22,6 @@ from wherry.protocol.http2.hpack import (
     TooManyFields,
 )
 from wherry.protocol.limits import Limits
-from wherry.protocol.response_fields import check_fields, check_status
 from wherry.types import HttpVersion20, RawHeaders
 
 _MEMO_BLOCK_SIZE = 2048

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from wherry.protocol.line_progress import LineProgress
+from wherry.protocol.liveness import LineProgress
 
 # A request that is given up after so many seconds in which nothing at all came puts its connection
 # in doubt.  Longer than nearly every round trip: who cancels sooner has learned nothing.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from wherry.protocol.http3.frames import ErrorCode, FrameReader
-from wherry.protocol.streams import StreamConnection, StreamExchange
+from wherry.protocol.multiplexing import StreamConnection, StreamExchange
 
 
 class Http3Carrier(StreamConnection["Http3Exchange"]):

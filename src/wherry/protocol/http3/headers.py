@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from wherry.protocol.field_validation import check_fields, check_status
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 from wherry.protocol.http2.hpack import lower_fields
 from wherry.protocol.http3.frames import HEADERS, ConnectionFault, ErrorCode, StreamFault, frame
@@ -24,7 +25,6 @@ from wherry.protocol.http3.qpack import (
     encode_shared,
 )
 from wherry.protocol.limits import Limits
-from wherry.protocol.response_fields import check_fields, check_status
 from wherry.types import HttpVersion30, RawHeaders
 
 _MEMO_BLOCK_SIZE = 2048

@@ -23,7 +23,7 @@ from typing import Any, Final, cast
 from wherry.errors import BadHttpMessage
 from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
-from wherry.protocol.http1 import message_parser
+from wherry.protocol.http1 import parser_backend
 from wherry.protocol.http1.counted_body import COUNT_FROM, CountedBody
 from wherry.protocol.http1.encoding import can_decode, persists
 from wherry.protocol.http1.exchange import Http1Exchange
@@ -111,7 +111,7 @@ class ResponseParser:
 
     def __init__(self, counted: CountedBody) -> None:
         self._counted = counted
-        self._llhttp = message_parser.HttpResponseParser(self)
+        self._llhttp = parser_backend.HttpResponseParser(self)
         self._limits: Limits = DEFAULT_LIMITS
         #: Whose response is read; None between messages.
         self.exchange: Http1Exchange | None = None
@@ -154,7 +154,7 @@ class ResponseParser:
         exchange, self.exchange = self.exchange, None
         if exchange is not None and not exchange.expects_body:
             # llhttp may wait for a body that will never come.
-            self._llhttp = message_parser.HttpResponseParser(self)
+            self._llhttp = parser_backend.HttpResponseParser(self)
         return self._persists and self.state is not SURPLUS
 
     def leave(self) -> None:
@@ -202,11 +202,11 @@ class ResponseParser:
                 self._parse_but_last(data)
             else:
                 self._llhttp.feed_data(data)
-        except message_parser.HttpParserUpgrade as switch:
+        except parser_backend.HttpParserUpgrade as switch:
             # Behind a whole message it is another one's, and so nobody's (RFC 9112 9.2).
             if self.state is SWITCHED:
                 self.early = bytes(data[switch.args[0] :])
-        except (BadHttpMessage, message_parser.HttpParserError) as exc:
+        except (BadHttpMessage, parser_backend.HttpParserError) as exc:
             if refusal := self._refusal(exc, data):
                 return refusal
         exchange, state = self.exchange, self.state
@@ -282,8 +282,8 @@ class ResponseParser:
             return
         try:
             self._llhttp.feed_data(data[-1:])
-        except message_parser.HttpParserUpgrade:
-            raise message_parser.HttpParserUpgrade(len(data)) from None
+        except parser_backend.HttpParserUpgrade:
+            raise parser_backend.HttpParserUpgrade(len(data)) from None
 
     def _ends_before(self, data: memoryview) -> bool:
         """Whether a message that came whole in one read, `data`, ends before `data` does."""
@@ -294,15 +294,15 @@ class ResponseParser:
         return len(whole) != whole.find(b"\r\n\r\n") + 4 + self._fed
 
     def _refusal(
-        self, exc: BadHttpMessage | message_parser.HttpParserError, data: memoryview
+        self, exc: BadHttpMessage | parser_backend.HttpParserError, data: memoryview
     ) -> BadHttpMessage | None:
         """Why llhttp, or a callback of it, has refused what came; None where that stands behind the
         message.
         """
-        if isinstance(exc, message_parser.HttpParserError) and self.state.whole:
+        if isinstance(exc, parser_backend.HttpParserError) and self.state.whole:
             self._move(MORE)
             return None
-        cause = exc.__context__ if isinstance(exc, message_parser.HttpParserCallbackError) else exc
+        cause = exc.__context__ if isinstance(exc, parser_backend.HttpParserCallbackError) else exc
         if isinstance(cause, BadHttpMessage):
             return cause
         # Of a body nothing is shown, for it is content.
@@ -340,7 +340,7 @@ class ResponseParser:
             if left >= COUNT_FROM:
                 self._persists = self._llhttp.should_keep_alive()
                 # This one still waits for the body.
-                self._llhttp = message_parser.HttpResponseParser(self)
+                self._llhttp = parser_backend.HttpResponseParser(self)
                 self._move(COUNT)
                 self._counted.begin(exchange.sink, left)
                 return
