@@ -13,7 +13,7 @@ from wherry.connect.proxy.http import (
     MAX_FIELDS,
     NotHttp,
     connect_answer,
-    connect_request,
+    connect_head,
     forward_fields,
 )
 from wherry.connect.route import ProxyHop
@@ -23,10 +23,10 @@ def test_connect_names_host_and_port() -> None:
     """S001-118, S000-05"""
     hop = ProxyHop("http", "proxy", 3128)
     assert (
-        connect_request(hop, "a.example", 443)
+        connect_head(hop, "a.example", 443)
         == b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"
     )
-    assert connect_request(hop, "::1", 80).startswith(
+    assert connect_head(hop, "::1", 80).startswith(
         b"CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\n"
     )
 
@@ -34,7 +34,7 @@ def test_connect_names_host_and_port() -> None:
 def test_credentials_and_proxy_headers_go_with_connect() -> None:
     """S001-119"""
     hop = ProxyHop("http", "proxy", 3128, "user", "pass", (("X-Way", "1"),))
-    lines = connect_request(hop, "a.example", 443).split(b"\r\n")
+    lines = connect_head(hop, "a.example", 443).split(b"\r\n")
     assert b"X-Way: 1" in lines
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"user:pass") in lines
 

@@ -37,7 +37,7 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def connect_request(hop: ProxyHop, host: str, port: int) -> bytes:
+def connect_head(hop: ProxyHop, host: str, port: int) -> bytes:
     """The CONNECT by which `hop` opens a tunnel to `host`."""
     target = authority(host, port)
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]

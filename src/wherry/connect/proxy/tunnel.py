@@ -25,7 +25,6 @@ from wherry.connect.proxy.http import (
     NotHttp,
     authority,
     connect_answer,
-    connect_request,
     forward_fields,
 )
 from wherry.connect.proxy.socks import Refusal, Steps, literal, socks4, socks5
@@ -329,7 +328,7 @@ async def enter_tls(
 
 async def connect_by_http(stream: HandshakeStream, hop: ProxyHop, host: str, port: int) -> None:
     """Ask an HTTP proxy for a tunnel by CONNECT (RFC 9110 9.3.6)."""
-    stream.write(connect_request(hop, host, port))
+    stream.write(connect_head(hop, host, port))
     for _ in range(MAX_INTERIM + 1):
         head = connect_answer(await stream.read_head(MAX_HEAD))
         # RFC 9110 15.2: interim answers may come at any time; 101 was not asked for.

@@ -296,7 +296,8 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
         if size < nbytes:
             sink.feed_data(bytes(view[size:nbytes]))
             # Its reader may have enough, and has all of it: the next answer is another's.
-            self._read_on()
+            if self._pacer.state is not READING:
+                self._pacer.resume()
         sink.feed_eof()
         waiter = exchange.head_waiter
         if waiter is not None and not waiter.done():
@@ -402,7 +403,8 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
         self.exchange = None
         exchange.state = END[exchange.state]
         persists = self._response.end()
-        self._read_on()
+        if self._pacer.state is not READING:
+            self._pacer.resume()
         if HTTP1.on:
             exchange.log_complete()
         exchange.sink.feed_eof()
@@ -431,10 +433,6 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
             exc = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "there was no close_notify (RFC 9112 9.8)")
         self._part()
         exchange.fail(ended_early(head, exc, self._peer()))
-
-    def _read_on(self) -> None:
-        if self._pacer.state is not READING:
-            self._pacer.resume()
 
     def _broken(self, error: BadHttpMessage) -> None:
         """The peer does not speak HTTP: nothing on this transport can be trusted from here on."""
