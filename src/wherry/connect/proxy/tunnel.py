@@ -25,6 +25,7 @@ from wherry.connect.proxy.http import (
     NotHttp,
     authority,
     connect_answer,
+    connect_head,
     forward_fields,
 )
 from wherry.connect.proxy.socks import Refusal, Steps, literal, socks4, socks5

@@ -281,14 +281,11 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
         ):
             return False  # a line of it may be too long
         left = int(length) - (nbytes - size)
-        if left < 0:
-            return False  # more than was asked for
         head = MatchedHead(data[:size], groups)
         if said is not None:
             head.keep_alive = keep_alive_seconds(said)
-        if left:
-            self._take_first_part(exchange, head, view[size:nbytes], left)
-            return True
+        if left:  # below zero: more than was asked for
+            return left > 0 and self._take_first_part(exchange, head, view[size:nbytes], left)
         self.exchange = None
         exchange.head = head
         exchange.state = END[exchange.state]
@@ -319,7 +316,7 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
 
     def _take_first_part(
         self, exchange: Http1Exchange, head: ResponseHead, part: memoryview, left: int
-    ) -> None:
+    ) -> bool:
         """Take a usual head and the first part of its body; the rest is counted as it comes."""
         exchange.head_arrived(head)
         self._response.begin_counting(exchange, left)
@@ -327,6 +324,7 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
             exchange.sink.feed_data(bytes(part))
         if exchange.touched is not None:
             exchange.touched()
+        return True
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived before this connection was the transport's protocol."""
