@@ -105,6 +105,7 @@ def run_make(words: list[str], tree: Path, url: str) -> None:
         "WORKERS": "0",
         "BENCH_ARGS": "--rounds 1 --scenarios connect --clients wherry aiohttp --loops asyncio",
         "SYNC_ARGS": "--rounds 1 --cells calls --clients wherry",
+        "BULK_ARGS": "--rounds 1 --pages 200 --clients fetcher",
         # The extra bench is not what the tests install, and its server needs this one.
         "WEBSOCKET_ARGS": "--rounds 1 --clients wherry --size 256"
         if find_spec("picows")
