@@ -349,7 +349,7 @@ class Fetcher:
 
     @property
     def report(self) -> Report:
-        """The counters of the run under way, or of the last one."""
+        """The counters of the run under way, or of the last one; of this start only."""
         for run in self._runs:
             run.refresh()
         return self._report
