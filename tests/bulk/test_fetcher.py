@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from email.utils import formatdate
 
 import pytest
@@ -18,6 +19,7 @@ from yarl import URL
 import wherry
 from wherry.bulk import Breaker, Fetcher, HostDown, Memory
 from wherry.bulk.fetcher import _ARGUMENTS
+from wherry.bulk.hooks import Hooks
 from wherry.bulk.report import Report
 
 QUICK = {"backoff": 0.001}
@@ -650,12 +652,33 @@ def dies(page):
 
 
 async def test_a_page_that_kills_its_process_costs_no_other(site):
-    urls = [site.url(f"/{name}") for name in ("good", "bad", "1", "2", "3")]
-    results, _ = await fetch(urls, on_response=dies, processes=2, in_flight=4)
-    (failed,) = (result for result in results.values() if not result.ok)
-    assert failed.url == site.url("/bad")
+    first_is_back = asyncio.Event()
+
+    async def urls():
+        yield site.url("/good")
+        await first_is_back.wait()
+        for name in ("bad", "1", "2", "3"):
+            yield site.url(f"/{name}")
+
+    results = {}
+    async with Fetcher(**connected(), on_response=dies, processes=2) as fetcher:
+        async for result in fetcher.fetch(urls()):
+            results[result.url] = result
+            first_is_back.set()
+    failed = results.pop(site.url("/bad"))
     assert "ended its process" in str(failed.error)
-    assert len(results) == 5
+    assert [result.extracted for result in results.values()] == ["alive"] * 4
+
+
+async def test_a_page_is_judged_after_those_that_it_took_with_it(site):
+    results, _ = await fetch([site.url("/bad"), site.url("/good")])
+    pages = [results[site.url(f"/{name}")].page for name in ("bad", "good")]
+    hooks = Hooks((dies, None), 1)
+    # One process has both, in this order, and nothing was right before.
+    first, second = await asyncio.gather(*map(hooks.call, pages), return_exceptions=True)
+    await hooks.close()
+    assert isinstance(first, BrokenProcessPool)
+    assert second == ("alive", None)
 
 
 class OfTwo(Exception):

@@ -9,6 +9,7 @@ ends the run (`HooksError`), so that no page is noted as failed because of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import multiprocessing
 import pickle
@@ -149,22 +150,30 @@ class Hooks:
                 pool.shutdown(wait=False, cancel_futures=True)
         # A process died, of another page perhaps.
         async with self._alone:
-            good = self._good
-            try:
+            with contextlib.suppress(BrokenProcessPool):
                 return await self._in_the_cell(page)
-            except BrokenProcessPool as exc:
-                why = f"{exc} (a crash, os._exit, or too little memory?)"
-            try:
-                if good is not None:
-                    await self._in_the_cell(good)
-            except BrokenProcessPool:
-                good = None
-            if good is None:
-                raise HooksError(
-                    f"on_response= or follow= ended the process at {page.url}, and no other page "
-                    f"shows that the processes work: {why}"
-                )
-            raise BrokenProcessPool(f"on_response= or follow= ended its process: {why}")
+        # The lock is fair, so those that wait go first: they may show that the processes work.
+        async with self._alone:
+            return await self._judged(page)
+
+    async def _judged(self, page: Page) -> tuple[Any, ...]:
+        """The last try of a page that has ended two processes: is it the page?"""
+        good = self._good
+        try:
+            return await self._in_the_cell(page)
+        except BrokenProcessPool as exc:
+            why = f"{exc} (a crash, os._exit, or too little memory?)"
+        try:
+            if good is not None:
+                await self._in_the_cell(good)
+        except BrokenProcessPool:
+            good = None
+        if good is None:
+            raise HooksError(
+                f"on_response= or follow= ended the process at {page.url}, and no other page "
+                f"shows that the processes work: {why}"
+            )
+        raise BrokenProcessPool(f"on_response= or follow= ended its process: {why}")
 
     async def _in_the_cell(self, page: Page) -> tuple[Any, ...]:
         """In a process that has no other page now."""
