@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
+import re
+import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from email.utils import formatdate
 
 import pytest
@@ -14,6 +18,8 @@ from yarl import URL
 
 import wherry
 from wherry.bulk import Breaker, Fetcher, HostDown, Memory
+from wherry.bulk.fetcher import _ARGUMENTS
+from wherry.bulk.hooks import Hooks
 from wherry.bulk.report import Report
 
 QUICK = {"backoff": 0.001}
@@ -646,11 +652,169 @@ def dies(page):
 
 
 async def test_a_page_that_kills_its_process_costs_no_other(site):
-    results, _ = await fetch(
-        [site.url("/bad"), site.url("/good")], on_response=dies, processes=1, per_host=1
-    )
-    assert not results[site.url("/bad")].ok
-    assert results[site.url("/good")].extracted == "alive"
+    first_is_back = asyncio.Event()
+
+    async def urls():
+        yield site.url("/good")
+        await first_is_back.wait()
+        for name in ("bad", "1", "2", "3"):
+            yield site.url(f"/{name}")
+
+    results = {}
+    async with Fetcher(**connected(), on_response=dies, processes=2) as fetcher:
+        async for result in fetcher.fetch(urls()):
+            results[result.url] = result
+            first_is_back.set()
+    failed = results.pop(site.url("/bad"))
+    assert "ended its process" in str(failed.error)
+    assert [result.extracted for result in results.values()] == ["alive"] * 4
+
+
+async def test_a_page_is_judged_after_those_that_it_took_with_it(site):
+    results, _ = await fetch([site.url("/bad"), site.url("/good")])
+    pages = [results[site.url(f"/{name}")].page for name in ("bad", "good")]
+    hooks = Hooks((dies, None), 1)
+    # One process has both, in this order, and nothing was right before.
+    first, second = await asyncio.gather(*map(hooks.call, pages), return_exceptions=True)
+    await hooks.close()
+    assert isinstance(first, BrokenProcessPool)
+    assert second == ("alive", None)
+
+
+class OfTwo(Exception):
+    """Pickle writes it, and cannot read it back."""
+
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+def odd_errors(page):
+    if page.url.endswith("/two"):
+        raise OfTwo("odd", 2)
+    if page.url.endswith("/exit"):
+        raise SystemExit("that was it")
+    return "fine"
+
+
+async def test_an_error_that_cannot_be_sent_is_told_all_the_same(site):
+    urls = [site.url("/two"), site.url("/exit"), site.url("/good")]
+    results, _ = await fetch(urls, on_response=odd_errors, processes=1)
+    assert str(results[urls[0]].error) == "OfTwo: odd"
+    assert str(results[urls[1]].error) == "SystemExit: that was it"
+    assert results[urls[2]].extracted == "fine"
+
+
+def always_dies(page):
+    os._exit(1)
+
+
+def unsendable(page):
+    return lambda: page
+
+
+@pytest.mark.parametrize(
+    ("hook", "told"), [(always_dies, "ended the process at"), (unsendable, "cannot be sent")]
+)
+async def test_processes_that_do_not_work_end_the_run_and_no_page_fails(site, tmp_path, hook, told):
+    urls = [site.url(f"/{n}") for n in range(3)]
+    path = tmp_path / "run.sqlite"
+    with pytest.raises(RuntimeError, match=told):
+        await fetch(urls, Memory(), on_response=hook, processes=1, checkpoint=path)
+    results, _ = await fetch(urls, Memory(), on_response=length_of, checkpoint=path)
+    assert [results[url].ok for url in urls] == [True] * 3
+
+
+async def test_a_function_that_no_process_can_import_is_an_error_at_once(site):
+    with pytest.raises(TypeError, match=r"on_response= runs in other processes.* not a lambda"):
+        await fetch([site.url("/1")], on_response=lambda page: 1, processes=1)
+    with pytest.raises(TypeError, match=r"follow= runs in other processes"):
+        await fetch([site.url("/1")], follow=lambda page: [], processes=1)
+    assert not site.asked
+
+
+UNGUARDED = """
+import asyncio
+import sys
+
+from wherry.bulk import Fetcher
+
+
+def length(page):
+    return len(page.body)
+
+
+async def main():
+    async with Fetcher(on_response=length, processes=1, checkpoint=sys.argv[2]) as fetcher:
+        async for result in fetcher.fetch([sys.argv[1]]):
+            print(result.extracted, result.error)
+
+
+"""
+
+
+async def test_a_program_without_a_main_guard_is_told_so_and_loses_nothing(site, tmp_path):
+    program, checkpoint = tmp_path / "program.py", tmp_path / "run.sqlite"
+
+    async def run(end: str) -> tuple[int, str, str]:
+        program.write_text(UNGUARDED + end)
+        url = f"http://127.0.0.1:{site.port}/page"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, program, url, checkpoint,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    status, out, err = await run("asyncio.run(main())\n")
+    assert (status, out) == (1, "")
+    assert 'start it under `if __name__ == "__main__":`' in err.splitlines()[-1]
+    assert not site.asked
+    status, out, err = await run('if __name__ == "__main__":\n    asyncio.run(main())\n')
+    assert (status, err) == (0, "")
+    assert out == f"{len('this is /page')} None\n"
+
+
+# --- what is called wrongly ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("rate", "say rate_per_host="),
+        ("per_hosts", "did you mean per_host="),
+        ("nothing_like_it", "Fetcher has no argument 'nothing_like_it'$"),
+    ],
+)
+def test_an_argument_that_it_has_not_is_told(name, told):
+    with pytest.raises(TypeError, match=told):
+        Fetcher(**{name: 1})
+
+
+def test_other_words_name_arguments_that_are_there():
+    known = inspect.signature(Fetcher).parameters.keys()
+    assert not known & _ARGUMENTS.keys()
+    for said in _ARGUMENTS.values():
+        assert said.startswith("into=") or set(re.findall(r"(\w+)=", said)) <= known
+
+
+async def test_what_is_no_list_of_urls_and_no_sink_is_told(site):
+    async with Fetcher(**connected()) as fetcher:
+        for one in (site.url("/1"), URL(site.url("/1"))):
+            with pytest.raises(TypeError, match="give a list of URLs"):
+                fetcher.fetch(one)
+        with pytest.raises(TypeError, match="give a list of URLs"):
+            fetcher.fetch(7)
+        with pytest.raises(TypeError, match="into= is a sink"):
+            fetcher.fetch([], into=7)
+        with pytest.raises(ValueError, match="did you mean jsonl:"):
+            fetcher.fetch([], into="json:pages/")
+
+
+async def test_a_sink_may_be_its_text(site, tmp_path):
+    results, _ = await fetch([site.url("/1")], f"jsonl:{tmp_path}")
+    (result,) = results.values()
+    assert (tmp_path / result.place.partition("#")[0]).is_file()
 
 
 # --- telling ---------------------------------------------------------------------------------------

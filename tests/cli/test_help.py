@@ -15,6 +15,7 @@ def test_help_explains_commands_and_topics(run):
     assert b"Downloads at once" in run("help", "fetch").out
     for topic, text in TOPICS.items():
         assert run("help", topic).out.decode() == text + "\n"
+    assert run("help", "bulk").out == run("help", "into").out
     done = run("help", "nothing")
     assert (done.status, done.err.count("\n")) == (1, 1)
     assert "items" in done.err

@@ -6,12 +6,13 @@ It checks what it is given, owns the sessions and the checkpoint, and has a `Run
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Container, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Never, Self
 
 from yarl import URL
 
@@ -26,8 +27,10 @@ from wherry.bulk.robots import Robots
 from wherry.bulk.run import Run, Settings, Tools
 from wherry.bulk.scheduler import Limits
 from wherry.bulk.sinks.base import Sink
+from wherry.bulk.sinks.parse import parse_sink
 from wherry.bulk.telemetry import observe
 from wherry.client.headers.validation import ORIGIN_FIELDS, field_pairs
+from wherry.client.mistakes import unknown_keyword
 
 if sys.platform != "win32":
     import resource
@@ -40,6 +43,22 @@ _TIMEOUT: Final = wherry.ClientTimeout(total=120, sock_connect=30)
 _KEPT: Final = 1024
 # What of a session's options is its secret, and goes to no host that the caller did not name.
 _SECRETS: Final = frozenset({"auth", "cookies", "params"})
+
+# Words that others have for these limits, and what stands for them here.
+_ARGUMENTS: Final = {
+    "concurrency": "in_flight= for all hosts, per_host= for one",
+    "delay": "rate_per_host=: requests a second to one host",
+    "headers": 'session_options={"headers": ...}',
+    "into": "into= of fetch",
+    "limit": "in_flight= for all hosts, per_host= for one",
+    "limit_per_host": "per_host=",
+    "max_connections": "in_flight=",
+    "proxy": 'session_options={"proxy": ...}',
+    "rate": "rate_per_host=: requests a second to one host",
+    "rate_limit": "rate_per_host=: requests a second to one host",
+    "rps": "rate_per_host=: requests a second to one host",
+    "workers": "in_flight=, or processes= for on_response= and follow=",
+}
 
 
 class Fetcher:
@@ -68,7 +87,8 @@ class Fetcher:
         follow: Called with each `Page`; the URLs that it gives, which may be relative to the page,
             are fetched as well.
         processes: Processes that `on_response` and `follow` run in, if they are costly; 0 for the
-            event loop.
+            event loop.  They read the program's file: start it under
+            ``if __name__ == "__main__":``.
         max_depth: How many links deep `follow` goes; None for any number.
         max_pages: Pages after which it is enough, those of earlier starts included.
         max_redirects: Redirects of one URL that are followed.
@@ -90,6 +110,8 @@ class Fetcher:
 
     Raises:
         ValueError: A number is out of its range.
+        TypeError: There is no such argument, or `on_response` or `follow` cannot run in processes.
+        RuntimeError: The processes of `processes` do not start.
 
     Example::
 
@@ -133,7 +155,10 @@ class Fetcher:
         connector: wherry.BaseConnector | None = None,
         connector_options: Mapping[str, Any] | None = None,
         session_options: Mapping[str, Any] | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            raise _unknown_argument(unknown)
         for name, number, least in (
             ("per_host", per_host, 1),
             ("in_flight", in_flight, 1),
@@ -200,6 +225,7 @@ class Fetcher:
 
     async def __aenter__(self) -> Self:
         try:
+            await self._hooks.open()
             self._open()
         except BaseException:
             await self.close()
@@ -268,7 +294,7 @@ class Fetcher:
     # --- fetching ---------------------------------------------------------------------------------
 
     def fetch(
-        self, urls: Iterable[str | URL] | AsyncIterable[str | URL], into: Sink | None = None
+        self, urls: Iterable[str | URL] | AsyncIterable[str | URL], into: Sink | str | None = None
     ) -> AsyncGenerator[Result, None]:
         """Fetch all of `urls`, and give what became of each, as it is known.
 
@@ -278,12 +304,15 @@ class Fetcher:
 
         Args:
             urls: The URLs; http or https.
-            into: Where the pages go, and then a result comes once its page is committed.  None
-                for the results themselves: `result.page`; with a checkpoint a page is done when
-                the next result is asked for.
+            into: Where the pages go, a sink or its text (``"parquet:pages/"``), and then a result
+                comes once its page is committed.  None for the results themselves: `result.page`;
+                with a checkpoint a page is done when the next result is asked for.
 
         Raises:
-            RuntimeError: The Fetcher is not entered, or is fetching already.
+            RuntimeError: The Fetcher is not entered, or is fetching already, or the processes of
+                `processes` do not work.
+            TypeError: `urls` is one URL, or `into` is no sink.
+            ValueError: The text of `into` is no sink.
             OSError: The sink cannot write.
             CheckpointError: The checkpoint cannot be used.
         """
@@ -291,10 +320,17 @@ class Fetcher:
             raise RuntimeError("a Fetcher is entered first: async with Fetcher() as fetcher")
         if self._runs:
             raise RuntimeError("this Fetcher is fetching already; make another one beside it")
+        if isinstance(urls, str | bytes | URL):
+            raise TypeError(f"give a list of URLs, not one of them: fetch([{urls!r}])")
+        if not isinstance(urls, Iterable | AsyncIterable):
+            raise TypeError(f"give a list of URLs, or another iterable, not {type(urls).__name__}")
+        sink = parse_sink(into) if isinstance(into, str) else into
+        if sink is not None and not isinstance(sink, Sink):
+            raise TypeError(f'into= is a sink, as Jsonl("pages/"), not {type(sink).__name__}')
         tools = Tools(
             self._sessions[0], self._sessions[1], self._robots, self._hooks, self._checkpoint
         )
-        run = Run(self._settings, tools, urls, into, self._ended)
+        run = Run(self._settings, tools, urls, sink, self._ended)
         self._runs.append(run)
         self._report = run.report
         return run.results()
@@ -313,10 +349,19 @@ class Fetcher:
 
     @property
     def report(self) -> Report:
-        """The counters of the run under way, or of the last one."""
+        """The counters of the run under way, or of the last one; of this start only."""
         for run in self._runs:
             run.refresh()
         return self._report
+
+
+def _unknown_argument(given: Iterable[str]) -> TypeError:
+    """What to raise for keywords that a Fetcher has not."""
+    known = inspect.signature(Fetcher.__init__).parameters.keys() - {"self", "unknown"}
+    for name in given:
+        if ours := _ARGUMENTS.get(name):
+            return TypeError(f"Fetcher has no argument {name!r}: say {ours}")
+    return TypeError(unknown_keyword("Fetcher", given, known))
 
 
 def _kept_connections() -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Report:
-    """The counters of a run.
+    """The counters of a run: of this start only, not of earlier ones with the same checkpoint.
 
     Args:
         read: URLs that came in, links that were found included.

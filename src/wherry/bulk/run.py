@@ -28,7 +28,7 @@ from yarl import URL
 
 import wherry
 from wherry.bulk.checkpoint import Checkpoint, Outcome
-from wherry.bulk.hooks import Hooks
+from wherry.bulk.hooks import Hooks, HooksError
 from wherry.bulk.hosts import Breaker, Host, HostDown, Job, canonical, origin_end
 from wherry.bulk.overflow import Backlog, Overflow, Seen, key_of
 from wherry.bulk.report import Report, write_prometheus
@@ -159,6 +159,7 @@ class Run:
         Raises:
             OSError: The sink cannot write.
             CheckpointError: The checkpoint cannot.
+            RuntimeError: The processes of the hooks do not work.
         """
         try:
             await self._open()
@@ -627,6 +628,8 @@ class Run:
         if self._tools.hooks.wanted:
             try:
                 page.extracted, links = await self._tools.hooks.call(page)
+            except HooksError:
+                raise  # of no page: it ends the run
             except Exception as exc:
                 # It is the page's fault, or the hook's: the others go on.
                 result.error = exc

@@ -868,15 +868,15 @@ def demo(url: str | None, requests: int | None, at_once: int | None) -> None:
 @click.argument("topic", required=False)
 @click.pass_context
 def help_command(ctx: click.Context, topic: str | None) -> None:
-    """Explain a command, or a topic: items, curl-words, downloads, sessions, output, environment,
-    exit.
+    """Explain a command, or a topic: items, curl-words, downloads, into, sessions, output,
+    environment, exit.
 
     \b
     Examples:
     wherry help fetch
     wherry help items
     """
-    from wherry.cli.topics import TOPICS
+    from wherry.cli.topics import ALIASES, TOPICS
 
     if topic is None:
         click.echo(cli.get_help(ctx.find_root()))
@@ -885,6 +885,7 @@ def help_command(ctx: click.Context, topic: str | None) -> None:
         with click.Context(command, info_name=topic, parent=ctx.find_root()) as inner:
             click.echo(command.get_help(inner))
         return
+    topic = ALIASES.get(topic, topic)
     with _mistakes():
         if topic not in TOPICS:
             known = ", ".join([*cli.commands, *TOPICS])

@@ -43,6 +43,21 @@ last three may name the file and its checksum:
 choose them.  --wait, --robots, --per-host and --limit-rate spare the servers.
 A file appears under its name when it is whole, and --checksum sha256=... says
 what whole is.""",
+    "into": """\
+Pages of a long list go into a sink, by wherry.bulk, and not each into a file:
+
+  wherry fetch -i urls.txt --into jsonl:pages/ --checkpoint run.sqlite
+  wherry fetch -i urls.txt --into warc:pages/ --wait 1 --robots
+
+  jsonl:PLACE      JSON Lines, a page on each line
+  parquet:PLACE    tables; pip install 'wherry[parquet]'
+  warc:PLACE       a web archive; pip install 'wherry[warc]'
+  files:PLACE      a file for each page
+
+PLACE is a folder, or a URL that fsspec knows, as s3://bucket/pages.
+With --checkpoint the same command goes on where it was killed.  By default
+there is no rate and robots.txt is not read: --wait SECONDS and --robots.
+--ray and --dask do it on a cluster.  `wherry help fetch` has all options.""",
     "sessions": """\
   wherry --session work https://api.test/login name=Ann
   wherry --session work https://api.test/items
@@ -76,3 +91,5 @@ NO_COLOR                                        no colours""",
 2    of many downloads, some went well
 130  interrupted""",
 }
+# Other words for them.
+ALIASES: Final = {"bulk": "into"}
