@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tests.servers.raw import RawServer, read_request, response
 
 import wherry
+import wherry.sync
 from wherry.client.mistakes import body_beginning, unknown_keyword
 from wherry.client.options import _RequestOptions
 
@@ -255,6 +256,112 @@ async def test_attributes_of_responses_and_sessions(raw_server: Start) -> None:
             assert word in str(caught.value)
 
 
+NOT_TO_SET = {
+    "proxies": "proxy=",
+    "verify": "TCPConnector(ssl=False)",
+    "cert": "load_cert_chain",
+    "params": "params=",
+    "cookies": "cookies=",
+    "max_redirects": "max_redirects= of a request",
+    "follow_redirects": "allow_redirects= of a request",
+    "stream": "stream",
+    "hooks": "middlewares=",
+    "event_hooks": "middlewares=",
+}
+
+
+@pytest.mark.parametrize(("name", "word"), NOT_TO_SET.items())
+async def test_attributes_that_would_be_ignored_are_not_set(name: str, word: str) -> None:
+    async with wherry.ClientSession() as session:
+        with pytest.raises(AttributeError) as caught:
+            setattr(session, name, {})
+        assert f"ClientSession has no attribute {name!r} to set: say " in str(caught.value)
+        assert word in str(caught.value)
+        assert not hasattr(session, name)
+        with pytest.raises(AttributeError):
+            delattr(session, name)
+    with wherry.sync.Session() as plain:
+        with pytest.raises(AttributeError) as again:
+            setattr(plain, name, {})
+        assert f"Session has no attribute {name!r} to set: say " in str(again.value)
+        assert word in str(again.value)
+
+
+def test_what_a_session_of_the_loop_refuses_is_what_has_a_hint() -> None:
+    from wherry.client.mistakes import NOT_SET
+
+    assert {name for name in NOT_SET if name in vars(wherry.ClientSession)} == set(NOT_SET)
+    assert set(NOT_SET) == set(NOT_TO_SET)
+
+
+async def test_what_programs_keep_on_a_session_stays() -> None:
+    """aiohttp warns of it in debug mode only; tracers and tests do it."""
+    async with wherry.ClientSession() as session:
+        session.of_a_tracer = 5  # type: ignore[attr-defined]
+        session.get = session.post  # type: ignore[method-assign, assignment]
+        assert session.of_a_tracer == 5  # type: ignore[attr-defined]
+    with pytest.warns(DeprecationWarning, match="discouraged"):
+
+        class Mine(wherry.ClientSession):
+            params: dict[str, str]
+
+    async with Mine() as mine:
+        mine.params = {"a": "1"}
+        assert mine.params == {"a": "1"}
+        del mine.params
+        assert not hasattr(mine, "params")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nonsense", ("Session has no attribute 'nonsense' to set",)),
+        ("auth", ("Session(auth=...)",)),
+        ("timeout", ("Session(timeout=...)",)),
+        ("headers", ("session.headers.update(",)),
+        ("chunked", ("an argument of a request",)),
+    ],
+)
+def test_a_session_of_threads_takes_no_other_attributes(name: str, words: tuple[str, ...]) -> None:
+    with wherry.sync.Session() as session, pytest.raises(AttributeError) as caught:
+        setattr(session, name, "x")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_class_of_ones_own_has_its_attributes() -> None:
+    class Api(wherry.sync.Session):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token = "t"
+
+    with Api() as api:
+        assert api.token == "t"
+        with pytest.raises(AttributeError, match="proxy="):
+            api.proxies = {}  # type: ignore[attr-defined]
+        api.get = api.post  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("RequestException", "wherry.ClientError"),
+        ("HTTPError", "wherry.ClientResponseError"),
+        ("ConnectionError", "wherry.ClientConnectionError"),
+        ("Timeout", "TimeoutError"),
+        ("exceptions", "wherry.ClientError"),
+        ("codes", "http.HTTPStatus"),
+        ("session", "wherry.sync.Session"),
+        ("auth", "wherry.BasicAuth"),
+    ],
+)
+def test_names_of_the_package_for_threads(name: str, word: str) -> None:
+    with pytest.raises(AttributeError, match=f"'wherry.sync' has no attribute {name!r}: say ") as e:
+        getattr(wherry.sync, name)
+    assert word in str(e.value)
+    assert not hasattr(wherry.sync, "quite_unknown")
+
+
 def test_what_others_have_is_not_ours_and_what_is_named_is() -> None:
     """A hint that names what is there already, or is not there, is worse than none."""
     from wherry.client import mistakes
@@ -265,9 +372,13 @@ def test_what_others_have_is_not_ours_and_what_is_named_is() -> None:
     for ours in mistakes._OF_RESPONSES.values():
         word = ours.split(",")[0].split("(")[0].split(".")[0].split("[")[0].split()[0]
         assert word == "the" or hasattr(wherry.ClientResponse, word), ours
-    for ours in mistakes._NAMES.values():
+    assert not {name for name in mistakes._SYNC_NAMES if hasattr(wherry.sync, name)}
+    for ours in (*mistakes._NAMES.values(), *mistakes._SYNC_NAMES.values()):
         if ours.startswith("wherry."):
             word = ours.removeprefix("wherry.").split("(")[0].split(",")[0].split()[0]
+            word = word.removeprefix("sync.")
+            if hasattr(wherry.sync, word):
+                continue
             assert hasattr(wherry, word), ours
 
 

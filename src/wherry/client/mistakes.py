@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from yarl import URL
 
 from wherry.body.charset import known_charset
+from wherry.client.options import _RequestOptions
 from wherry.errors import ClientPayloadError, printable
 from wherry.redaction import HIDDEN, is_secret_name, shown_url
 
@@ -27,7 +28,9 @@ __all__ = (
     "error_body",
     "missing_attribute",
     "name_hint",
+    "refused_attribute",
     "standard_reason",
+    "sync_name_hint",
     "unknown_keyword",
     "wrong_form",
 )
@@ -119,6 +122,31 @@ _OF_SESSIONS_ATTRIBUTES = {
     "verify": "the ssl= of TCPConnector",
     "websocket_connect": "ws_connect(url)",
 }
+# What programs set on sessions of others and what of ours means it, for {session} and its module.
+NOT_SET = {
+    "cert": "{connector}(ssl=context)), an ssl.SSLContext with load_cert_chain(...)",
+    "cookies": "{session}(cookies=...), or session.cookie_jar.update_cookies(...)",
+    "event_hooks": "{session}(middlewares=...) or {session}(trace_configs=...)",
+    "follow_redirects": "allow_redirects= of a request",
+    "hooks": "{session}(middlewares=...) or {session}(trace_configs=...)",
+    "max_redirects": "max_redirects= of a request",
+    "params": "{session}(params=...)",
+    "proxies": "{session}(proxy=...)",
+    "stream": "{stream}",
+    "verify": "{connector}(ssl=False)), or ssl= with a context of your own",
+}
+_WORDS = {
+    "ClientSession": {
+        "session": "ClientSession",
+        "connector": "ClientSession(connector=TCPConnector",
+        "stream": "response.content for pieces: bodies are streamed always",
+    },
+    "Session": {
+        "session": "Session",
+        "connector": "Session(connector=lambda: wherry.TCPConnector",
+        "stream": "stream=True of a request",
+    },
+}
 _NAMES = {
     "AsyncClient": "wherry.ClientSession",
     "Client": "wherry.ClientSession, or wherry.sync.Session in a script",
@@ -145,6 +173,26 @@ _NAMES = {
     "DigestAuth": "wherry.DigestAuthMiddleware",
     "Retry": "wherry.RetryMiddleware",
     "stream": "wherry.request(method, url), by `async with`",
+}
+# Names of requests, for who writes `import wherry.sync as requests`.
+_SYNC_NAMES = {
+    "ConnectTimeout": "wherry.ConnectionTimeoutError",
+    "ConnectionError": "wherry.ClientConnectionError",
+    "HTTPError": "wherry.ClientResponseError",
+    "JSONDecodeError": "json.JSONDecodeError",
+    "PreparedRequest": "Session.request(method, url, ...)",
+    "ReadTimeout": "wherry.SocketTimeoutError",
+    "Request": "request(method, url, ...)",
+    "RequestException": "wherry.ClientError",
+    "Timeout": "TimeoutError",
+    "TooManyRedirects": "wherry.TooManyRedirects",
+    "URLRequired": "wherry.InvalidURL",
+    "auth": "wherry.BasicAuth and wherry.DigestAuthMiddleware",
+    "adapters": "wherry.TCPConnector and wherry.RetryMiddleware",
+    "codes": "http.HTTPStatus",
+    "exceptions": "wherry.ClientError, the base of all, and TimeoutError",
+    "session": "wherry.sync.Session()",
+    "sessions": "wherry.sync.Session",
 }
 _VERBS = {"get", "post", "put", "patch", "delete", "head", "options"}
 
@@ -179,6 +227,33 @@ def missing_attribute(kind: str, name: str) -> str:
     table = _OF_RESPONSES if kind == "response" else _OF_SESSIONS_ATTRIBUTES
     ours = table.get(name)
     return "" if ours is None else f": a {kind} of wherry has {ours}"
+
+
+def refused_attribute(kind: str, name: str, takes: Iterable[str]) -> str:
+    """What is wrong with setting an attribute of a session.
+
+    Args:
+        kind: "Session" or "ClientSession".
+        name: The attribute.
+        takes: The arguments of the session.
+    """
+    if ours := NOT_SET.get(name):
+        hint = f": say {ours.format(**_WORDS[kind])}"
+    elif name == "headers":
+        hint = f": say {kind}(headers=...), or session.headers.update(...)"
+    elif name in takes:
+        hint = f": say {kind}({name}=...)"
+    elif name in _RequestOptions.__annotations__:
+        hint = f": {name}= is an argument of a request"
+    else:
+        hint = ""
+    return f"{kind} has no attribute {name!r} to set{hint}"
+
+
+def sync_name_hint(name: str) -> str:
+    """What to say of a name that `wherry.sync` has not, and requests has."""
+    ours = _SYNC_NAMES.get(name)
+    return "" if ours is None else f": say {ours}"
 
 
 def name_hint(name: str) -> str:
