@@ -464,7 +464,7 @@ def session_timeout(timeout: Any, read_timeout: Any, conn_timeout: float | None)
             # A request takes a number; a session, whose limits hold for years, says which it means.
             raise ValueError(
                 f"timeout parameter cannot be of {type(timeout)} type, "
-                "please use 'timeout=ClientTimeout(...)'"
+                f"please use 'timeout=ClientTimeout(total={timeout!r:.20})'"
             )
         return as_timeout(timeout) or DEFAULT_TIMEOUT
     limits = DEFAULT_TIMEOUT

@@ -817,7 +817,8 @@ def _unknown_argument(given: Iterable[str]) -> TypeError:
     from wherry.client.mistakes import unknown_keyword
 
     known = inspect.signature(ClientSession.__init__).parameters.keys() - {"self", "unknown"}
-    return TypeError(unknown_keyword("ClientSession", given, known))
+    requests = _RequestOptions.__annotations__
+    return TypeError(unknown_keyword("ClientSession", given, known, requests))
 
 
 class _NotSet:
@@ -838,7 +839,7 @@ class _NotSet:
         if type(session) is ClientSession:
             from wherry.client.mistakes import refused_attribute
 
-            raise AttributeError(refused_attribute("ClientSession", self.name, ()))
+            raise AttributeError(refused_attribute("ClientSession", self.name))
         session.__dict__[self.name] = value  # a subclass may mean something by it
 
     def __delete__(self, session: ClientSession) -> None:

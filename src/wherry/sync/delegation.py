@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 from wherry import ClientResponse, ClientSession, ServerSentEvent
+from wherry.client.options import _RequestOptions
 from wherry.sync.background import background, give, now, run
 
 if TYPE_CHECKING:
@@ -254,7 +255,8 @@ def _check_set(cls: type, name: str) -> None:
     if there is None and not cls.__module__.startswith("wherry.") and name not in NOT_SET:
         return
     takes = signature(ClientSession.__init__).parameters.keys() - {"self", "unknown"}
-    raise AttributeError(refused_attribute("Session", name, takes))
+    requests = _RequestOptions.__annotations__
+    raise AttributeError(refused_attribute("Session", name, takes, requests))
 
 
 # Sessions of a parent: to collect them would close what is the parent's.
