@@ -155,8 +155,10 @@ def main() -> None:
     text = table(samples, scenarios, options.clients, options.loops)
     print(text)
     where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    rounds = options.rounds
+    taken = "one round" if rounds == 1 else f"medians of {rounds} interleaved rounds"
     note = (
-        f"# Benchmarks\n\n`make bench` on {where}: medians of {options.rounds} interleaved rounds, "
+        f"# Benchmarks\n\n`make bench` on {where}: {taken}, "
         "the server on one processor and the client on another. Read the ratios: absolute figures "
         "change from machine to machine.\n\n"
     )

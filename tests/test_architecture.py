@@ -122,6 +122,7 @@ LATE = {
     "pickle",
     # What is said of a call that has failed.
     "wherry.client.mistakes",
+    "wherry.rest.mistakes",
     # Each command of the command line loads its own.
     "wherry.cli.bars",
     "wherry.cli.pretty_print",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import inspect
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -20,8 +22,12 @@ from hypothesis import strategies as st
 from tests.servers.raw import RawServer, read_request, response
 
 import wherry
+import wherry.sync
 from wherry.client.mistakes import body_beginning, unknown_keyword
 from wherry.client.options import _RequestOptions
+from wherry.rest import RestClient
+from wherry.rest import client as rest_client
+from wherry.rest.mistakes import NOT_QUERIES
 
 Start = Callable[..., Awaitable[RawServer]]
 SOURCE = Path(wherry.__file__).parents[1]
@@ -61,6 +67,14 @@ REQUESTS: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
     ({"cookies": "a=b"}, TypeError, ("cookies=", "mapping", "str")),
     ({"timeout": (3, 5)}, ValueError, ("ClientTimeout(sock_connect=3, sock_read=5)",)),
     ({"timeout": "5"}, ValueError, ("ClientTimeout(...)",)),
+    ({"params": {"b": 1, "a": None}}, TypeError, ("'a'", "not None", "leave it out")),
+    ({"params": {"a": True}}, TypeError, ("'a'", "not True", "str")),
+    ({"params": {"a": [1, {}]}}, TypeError, ("'a'", "not dict")),
+    ({"params": [("b", "x"), ("a", None)]}, TypeError, ("'a'", "not None")),
+    ({"retries": 3}, TypeError, ("'retries'", "an argument of ClientSession")),
+    ({"form": {"a": "b"}}, TypeError, ("'form'", "data=")),
+    ({"resolver": {}}, TypeError, ("TCPConnector(resolver=", "ClientSession")),
+    ({"rate_limit": 3}, TypeError, ("RateLimitMiddleware", "ClientSession")),
     ({"raise_for_status": lambda _: None}, TypeError, ("raise_for_status=", "async def")),
 ]
 
@@ -85,9 +99,9 @@ async def test_requests(
         assert str(again.value) == str(caught.value)
         if options.keys() <= _RequestOptions.__annotations__.keys():
             return
-        with pytest.raises(TypeError, match=words[0]):
+        with pytest.raises(TypeError, match=re.escape(words[0])):
             await session.download(server.url, tmp_path / "file", **options)
-        with pytest.raises(TypeError, match=words[0]):
+        with pytest.raises(TypeError, match=re.escape(words[0])):
             await anext(session.events(server.url, **options))
 
 
@@ -118,6 +132,14 @@ async def test_websockets(raw_server: Start, options: dict[str, Any], words: Any
         ({"http2": True}, ("protocols=",)),
         ({"event_hooks": {}}, ("middlewares=",)),
         ({"timeuot": 5}, ("timeout=",)),
+        ({"follow_redirects": True}, ("allow_redirects= of a request",)),
+        ({"max_redirects": 3}, ("max_redirects= is an argument of a request",)),
+        ({"data": b""}, ("data= is an argument of a request",)),
+        ({"ssl": False}, ("connector=TCPConnector(ssl=", "of a request")),
+        ({"resolver": {}}, ("connector=TCPConnector(resolver=",)),
+        ({"rate_limit": 3}, ("RateLimitMiddleware",)),
+        ({"cookie_jar": "cookies.json"}, ("takes a CookieJar, not str", "CookieJar.load(path)")),
+        ({"cookie_jar": {"a": "b"}}, ("not dict", "cookies=")),
         ({"headers": "X: y"}, ("headers=", "mapping", "str")),
         ({"headers": 5}, ("headers=", "mapping", "int")),
         ({"cookies": b"a=b"}, ("cookies=", "mapping", "bytes")),
@@ -130,6 +152,65 @@ async def test_sessions(options: dict[str, Any], words: tuple[str, ...]) -> None
         wherry.ClientSession(**options)
     for word in words:
         assert word in str(caught.value)
+
+
+async def test_every_argument_of_a_request_is_named_as_one_at_a_session() -> None:
+    sessions = inspect.signature(wherry.ClientSession.__init__).parameters
+    for name in _RequestOptions.__annotations__.keys() - sessions.keys():
+        with pytest.raises(TypeError, match="of a request"):
+            wherry.ClientSession(**{name: 1})
+
+
+async def test_a_number_of_seconds_for_a_session() -> None:
+    with pytest.raises(ValueError, match=r"timeout=ClientTimeout\(total=5\)"):
+        wherry.ClientSession(timeout=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "words"),
+    [
+        (wherry.TCPConnector, {"http2": True}, ('protocols=("h2", "http/1.1")',)),
+        (wherry.TCPConnector, {"resolver": {"a": "b"}}, ("not dict", "wherry.ThreadedResolver")),
+        (wherry.ClientTimeout, {"read": 5}, ("no argument 'read'", "sock_read=")),
+        (wherry.ClientTimeout, {"pool": 5}, ("connect=",)),
+        (wherry.ClientTimeout, {"totl": 5}, ("did you mean total=?",)),
+        (wherry.ClientTimeout, {"x": 5}, ("sock_connect, sock_read, total",)),
+        (RestClient, {"config": "http://a.test"}, ("RestClient(base_url=...)",)),
+        (RestClient, {"token": "t"}, ("auth=wherry.BearerToken(...)",)),
+        (RestClient, {"verify": False}, ("verify_ssl=",)),
+        (RestClient, {"rate_limit": 3}, ("requests_per_second=",)),
+        (RestClient, {"retrise": 3}, ("did you mean retries=?",)),
+        (RestClient, {"x": 3}, ("RestClient has no argument 'x': it takes auth, base_url",)),
+    ],
+)
+async def test_what_else_is_made(made: Any, options: dict[str, Any], words: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        made(**options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_QUERIES))
+async def test_what_is_meant_for_a_request_does_not_get_into_the_url(
+    raw_server: Start, name: str
+) -> None:
+    server = await raw_server(answer)
+    async with RestClient(base_url=server.url) as api:
+        for verb in (api.get, api.post):
+            with pytest.raises(TypeError) as caught:
+                await verb("/a", **{name: "secret"})  # type: ignore[call-overload]
+            assert f"no argument {name!r}: say " in str(caught.value)
+            assert f"query_param={{{name!r}: ...}}" in str(caught.value)
+            assert "secret" not in str(caught.value)
+        with pytest.raises(TypeError, match=name):
+            await anext(api.pages("/a", **{name: "secret"}))  # type: ignore[call-overload]
+        assert not server.received
+        await api.get("/a", query_param={name: "x"}, q=1)
+    assert f"GET /a?{name}=x&q=1 ".encode() in bytes(server.received[0])
+
+
+def test_what_verbs_refuse_has_a_hint() -> None:
+    assert set(NOT_QUERIES) == rest_client._NOT_QUERIES
 
 
 @pytest.mark.parametrize(
@@ -255,6 +336,112 @@ async def test_attributes_of_responses_and_sessions(raw_server: Start) -> None:
             assert word in str(caught.value)
 
 
+NOT_TO_SET = {
+    "proxies": "proxy=",
+    "verify": "TCPConnector(ssl=False)",
+    "cert": "load_cert_chain",
+    "params": "params=",
+    "cookies": "cookies=",
+    "max_redirects": "max_redirects= of a request",
+    "follow_redirects": "allow_redirects= of a request",
+    "stream": "stream",
+    "hooks": "middlewares=",
+    "event_hooks": "middlewares=",
+}
+
+
+@pytest.mark.parametrize(("name", "word"), NOT_TO_SET.items())
+async def test_attributes_that_would_be_ignored_are_not_set(name: str, word: str) -> None:
+    async with wherry.ClientSession() as session:
+        with pytest.raises(AttributeError) as caught:
+            setattr(session, name, {})
+        assert f"ClientSession has no attribute {name!r} to set: say " in str(caught.value)
+        assert word in str(caught.value)
+        assert not hasattr(session, name)
+        with pytest.raises(AttributeError):
+            delattr(session, name)
+    with wherry.sync.Session() as plain:
+        with pytest.raises(AttributeError) as again:
+            setattr(plain, name, {})
+        assert f"Session has no attribute {name!r} to set: say " in str(again.value)
+        assert word in str(again.value)
+
+
+def test_what_a_session_of_the_loop_refuses_is_what_has_a_hint() -> None:
+    from wherry.client.mistakes import NOT_SET
+
+    assert {name for name in NOT_SET if name in vars(wherry.ClientSession)} == set(NOT_SET)
+    assert set(NOT_SET) == set(NOT_TO_SET)
+
+
+async def test_what_programs_keep_on_a_session_stays() -> None:
+    """aiohttp warns of it in debug mode only; tracers and tests do it."""
+    async with wherry.ClientSession() as session:
+        session.of_a_tracer = 5  # type: ignore[attr-defined]
+        session.get = session.post  # type: ignore[method-assign]
+        assert session.of_a_tracer == 5  # type: ignore[attr-defined]
+    with pytest.warns(DeprecationWarning, match="discouraged"):
+
+        class Mine(wherry.ClientSession):
+            params: dict[str, str]
+
+    async with Mine() as mine:
+        mine.params = {"a": "1"}
+        assert mine.params == {"a": "1"}
+        del mine.params
+        assert not hasattr(mine, "params")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nonsense", ("Session has no attribute 'nonsense' to set",)),
+        ("auth", ("Session(auth=...)",)),
+        ("timeout", ("Session(timeout=...)",)),
+        ("headers", ("session.headers.update(",)),
+        ("chunked", ("an argument of a request",)),
+    ],
+)
+def test_a_session_of_threads_takes_no_other_attributes(name: str, words: tuple[str, ...]) -> None:
+    with wherry.sync.Session() as session, pytest.raises(AttributeError) as caught:
+        setattr(session, name, "x")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_class_of_ones_own_has_its_attributes() -> None:
+    class Api(wherry.sync.Session):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token = "t"
+
+    with Api() as api:
+        assert api.token == "t"
+        with pytest.raises(AttributeError, match="proxy="):
+            api.proxies = {}  # type: ignore[attr-defined]
+        api.get = api.post  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("RequestException", "wherry.ClientError"),
+        ("HTTPError", "wherry.ClientResponseError"),
+        ("ConnectionError", "wherry.ClientConnectionError"),
+        ("Timeout", "TimeoutError"),
+        ("exceptions", "wherry.ClientError"),
+        ("codes", "http.HTTPStatus"),
+        ("session", "wherry.sync.Session"),
+        ("auth", "wherry.BasicAuth"),
+    ],
+)
+def test_names_of_the_package_for_threads(name: str, word: str) -> None:
+    with pytest.raises(AttributeError, match=f"'wherry.sync' has no attribute {name!r}: say ") as e:
+        getattr(wherry.sync, name)
+    assert word in str(e.value)
+    assert not hasattr(wherry.sync, "quite_unknown")
+
+
 def test_what_others_have_is_not_ours_and_what_is_named_is() -> None:
     """A hint that names what is there already, or is not there, is worse than none."""
     from wherry.client import mistakes
@@ -265,9 +452,13 @@ def test_what_others_have_is_not_ours_and_what_is_named_is() -> None:
     for ours in mistakes._OF_RESPONSES.values():
         word = ours.split(",")[0].split("(")[0].split(".")[0].split("[")[0].split()[0]
         assert word == "the" or hasattr(wherry.ClientResponse, word), ours
-    for ours in mistakes._NAMES.values():
+    assert not {name for name in mistakes._SYNC_NAMES if hasattr(wherry.sync, name)}
+    for ours in (*mistakes._NAMES.values(), *mistakes._SYNC_NAMES.values()):
         if ours.startswith("wherry."):
             word = ours.removeprefix("wherry.").split("(")[0].split(",")[0].split()[0]
+            word = word.removeprefix("sync.")
+            if hasattr(wherry.sync, word):
+                continue
             assert hasattr(wherry, word), ours
 
 

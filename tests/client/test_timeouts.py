@@ -240,7 +240,7 @@ async def test_a_number_is_the_total(raw_server: Start) -> None:
 async def test_a_sessions_limits_say_which_they_are(bad: Any) -> None:
     # A pair is what requests takes, and the message says how it is written here.
     with pytest.raises(
-        ValueError, match=r"please use 'timeout=ClientTimeout\((\.\.\.|sock_\w+=.+)\)'"
+        ValueError, match=r"please use 'timeout=ClientTimeout\((\.\.\.|total=.+|sock_\w+=.+)\)'"
     ):
         wherry.ClientSession(timeout=bad)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from http import HTTPStatus
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsInt
 
 from yarl import URL
 
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from wherry.client.interfaces import ReadableResponse
 
 __all__ = (
+    "NOT_SET",
     "body_beginning",
     "error_body",
     "missing_attribute",
     "name_hint",
+    "refused_attribute",
     "standard_reason",
+    "sync_name_hint",
     "unknown_keyword",
     "wrong_form",
 )
@@ -76,9 +79,45 @@ _ARGUMENTS = {
 # What belongs to the session, and is looked for at a request.
 _OF_SESSIONS = {
     "base_url", "connector", "connector_owner", "cookie_jar", "fallback_charset_resolver",
-    "json_serialize", "json_serialize_bytes", "requote_redirect_url", "trace_configs", "trust_env",
-    "version", "request_class", "response_class",
+    "json_serialize", "json_serialize_bytes", "requote_redirect_url", "retries", "trace_configs",
+    "trust_env", "version", "request_class", "response_class",
 }  # fmt: skip
+_LOADED = "ssl=context), an ssl.SSLContext with load_cert_chain(...)"
+_LIMITER = "middlewares=[RateLimitMiddleware(...)]"
+# What stands for them where it is not what a request has.
+_ARGUMENTS_OF = {
+    "a request": {
+        "form": "data=, a mapping",
+        "rate_limit": f"{_LIMITER} of ClientSession",
+        "resolver": "connector=TCPConnector(resolver=...) of ClientSession",
+    },
+    "ClientSession": {
+        "ca_certs": "connector=TCPConnector(ssl=ssl.create_default_context(cafile=...))",
+        "cert": f"connector=TCPConnector({_LOADED}",
+        "client_cert": f"connector=TCPConnector({_LOADED}",
+        "event_hooks": "middlewares= or trace_configs=",
+        "follow_redirects": "allow_redirects= of a request",
+        "hooks": "middlewares= or trace_configs=",
+        "http2": 'connector=TCPConnector(protocols=("h2", "http/1.1"))',
+        "limit": "connector=TCPConnector(limit=...)",
+        "limit_per_host": "connector=TCPConnector(limit_per_host=...)",
+        "limits": "connector=TCPConnector(limit=..., limit_per_host=...)",
+        "mounts": "proxy= or connector=",
+        "rate_limit": _LIMITER,
+        "resolver": "connector=TCPConnector(resolver=...)",
+        "ssl": "connector=TCPConnector(ssl=...), or ssl= of a request",
+        "ssl_context": "connector=TCPConnector(ssl=context), or ssl= of a request",
+        "transport": "connector=",
+        "verify": "connector=TCPConnector(ssl=False) to check nothing, or ssl= of a request",
+        "verify_ssl": "connector=TCPConnector(ssl=False) to check nothing, or ssl= of a request",
+    },
+    "ClientTimeout": {
+        "pool": "connect=, which counts the wait for a connection too",
+        "read": "sock_read=",
+        "timeout": "total=",
+        "write": "sock_read=, which counts while the peer takes nothing too",
+    },
+}
 # Attributes of other clients' objects.
 _OF_RESPONSES = {
     "status_code": "status",
@@ -119,6 +158,31 @@ _OF_SESSIONS_ATTRIBUTES = {
     "verify": "the ssl= of TCPConnector",
     "websocket_connect": "ws_connect(url)",
 }
+# What programs set on sessions of others and what of ours means it, for {session} and its module.
+NOT_SET = {
+    "cert": "{connector}(ssl=context)), an ssl.SSLContext with load_cert_chain(...)",
+    "cookies": "{session}(cookies=...), or session.cookie_jar.update_cookies(...)",
+    "event_hooks": "{session}(middlewares=...) or {session}(trace_configs=...)",
+    "follow_redirects": "allow_redirects= of a request",
+    "hooks": "{session}(middlewares=...) or {session}(trace_configs=...)",
+    "max_redirects": "max_redirects= of a request",
+    "params": "{session}(params=...)",
+    "proxies": "{session}(proxy=...)",
+    "stream": "{stream}",
+    "verify": "{connector}(ssl=False)), or ssl= with a context of your own",
+}
+_WORDS = {
+    "ClientSession": {
+        "session": "ClientSession",
+        "connector": "ClientSession(connector=TCPConnector",
+        "stream": "response.content for pieces: bodies are streamed always",
+    },
+    "Session": {
+        "session": "Session",
+        "connector": "Session(connector=lambda: wherry.TCPConnector",
+        "stream": "stream=True of a request",
+    },
+}
 _NAMES = {
     "AsyncClient": "wherry.ClientSession",
     "Client": "wherry.ClientSession, or wherry.sync.Session in a script",
@@ -146,25 +210,56 @@ _NAMES = {
     "Retry": "wherry.RetryMiddleware",
     "stream": "wherry.request(method, url), by `async with`",
 }
+# Names of requests, for who writes `import wherry.sync as requests`.
+_SYNC_NAMES = {
+    "ConnectTimeout": "wherry.ConnectionTimeoutError",
+    "ConnectionError": "wherry.ClientConnectionError",
+    "HTTPError": "wherry.ClientResponseError",
+    "JSONDecodeError": "json.JSONDecodeError",
+    "PreparedRequest": "Session.request(method, url, ...)",
+    "ReadTimeout": "wherry.SocketTimeoutError",
+    "Request": "request(method, url, ...)",
+    "RequestException": "wherry.ClientError",
+    "Timeout": "TimeoutError",
+    "TooManyRedirects": "wherry.TooManyRedirects",
+    "URLRequired": "wherry.InvalidURL",
+    "auth": "wherry.BasicAuth and wherry.DigestAuthMiddleware",
+    "adapters": "wherry.TCPConnector and wherry.RetryMiddleware",
+    "codes": "http.HTTPStatus",
+    "exceptions": "wherry.ClientError, the base of all, and TimeoutError",
+    "session": "wherry.sync.Session()",
+    "sessions": "wherry.sync.Session",
+}
 _VERBS = {"get", "post", "put", "patch", "delete", "head", "options"}
 
 
-def unknown_keyword(call: str, given: Iterable[str], known: Iterable[str]) -> str | None:
+def unknown_keyword(
+    call: str, given: Iterable[str], known: Iterable[str], of_requests: Iterable[str] = ()
+) -> str | None:
     """What is wrong with the keywords of a call; None where nothing is.
 
     Args:
         call: What was called, for a person.
         given: The keywords that it got.
         known: Those that it takes.
+        of_requests: Those that a request takes, where the call is none.
     """
     known = frozenset(known)
     for name in given:
         if name not in known:
-            return f"{call} has no argument {name!r}{_argument_hint(name, known)}"
+            hint = _argument_hint(call, name, known, frozenset(of_requests))
+            return f"{call} has no argument {name!r}{hint}"
     return None
 
 
-def _argument_hint(name: str, known: frozenset[str]) -> str:
+def _argument_hint(call: str, name: str, known: frozenset[str], of_requests: frozenset[str]) -> str:
+    if ours := _ARGUMENTS_OF.get(call, {}).get(name):
+        return f": say {ours}"
+    if name in of_requests:
+        return f": {name}= is an argument of a request"
+    if call == "ClientTimeout":
+        near = get_close_matches(name, known, 1)
+        return f": did you mean {near[0]}=?" if near else f": it takes {', '.join(sorted(known))}"
     if ours := _ARGUMENTS.get(name):
         return f": say {ours}"
     if name in _OF_SESSIONS:
@@ -179,6 +274,36 @@ def missing_attribute(kind: str, name: str) -> str:
     table = _OF_RESPONSES if kind == "response" else _OF_SESSIONS_ATTRIBUTES
     ours = table.get(name)
     return "" if ours is None else f": a {kind} of wherry has {ours}"
+
+
+def refused_attribute(
+    kind: str, name: str, takes: Iterable[str] = (), of_requests: Iterable[str] = ()
+) -> str:
+    """What is wrong with setting an attribute of a session.
+
+    Args:
+        kind: "Session" or "ClientSession".
+        name: The attribute.
+        takes: The arguments of the session.
+        of_requests: Those of a request.
+    """
+    if ours := NOT_SET.get(name):
+        hint = f": say {ours.format(**_WORDS[kind])}"
+    elif name == "headers":
+        hint = f": say {kind}(headers=...), or session.headers.update(...)"
+    elif name in takes:
+        hint = f": say {kind}({name}=...)"
+    elif name in of_requests:
+        hint = f": {name}= is an argument of a request"
+    else:
+        hint = ""
+    return f"{kind} has no attribute {name!r} to set{hint}"
+
+
+def sync_name_hint(name: str) -> str:
+    """What to say of a name that `wherry.sync` has not, and requests has."""
+    ours = _SYNC_NAMES.get(name)
+    return "" if ours is None else f": say {ours}"
 
 
 def name_hint(name: str) -> str:
@@ -203,9 +328,24 @@ def wrong_form(error: BaseException, url: object, given: Mapping[str, Any]) -> s
     said = str(error)
     if not isinstance(url, str | URL) and said.startswith("Constructor parameter"):
         return f"a request's URL is a str or a yarl.URL, not {type(url).__name__}"
+    if said.startswith("Invalid variable type"):
+        return _wrong_parameter(given.get("params"))
     check = given.get("raise_for_status")
     if callable(check) and not iscoroutinefunction(check) and "await" in said:
         return "raise_for_status= takes True, or a coroutine function (async def) of the response"
+    return None
+
+
+def _wrong_parameter(params: Any) -> str | None:
+    pairs = params.items() if isinstance(params, Mapping) else params
+    for name, value in pairs or ():
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if one is None or isinstance(one, bool) or not isinstance(one, str | SupportsInt):
+                shown = f"{one}" if one is None or isinstance(one, bool) else type(one).__name__
+                return (
+                    f"the parameter {name!r:.100} of params= is a str, an int or a float, not "
+                    f"{shown}: leave it out, or give it as a str"
+                )
     return None
 
 

@@ -191,7 +191,9 @@ def as_timeout(value: Any) -> ClientTimeout | None:
 
 
 def _limits_meant(value: Any) -> str:
-    """What a `ClientTimeout` would have to say for requests' pair of (connect, read)."""
+    """What a `ClientTimeout` would have to say for seconds, or for a pair (connect, read)."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"total={value!r:.20}"
     if isinstance(value, tuple) and len(value) == 2:
         return f"sock_connect={value[0]!r:.20}, sock_read={value[1]!r:.20}"
     return "..."
@@ -464,7 +466,7 @@ def session_timeout(timeout: Any, read_timeout: Any, conn_timeout: float | None)
             # A request takes a number; a session, whose limits hold for years, says which it means.
             raise ValueError(
                 f"timeout parameter cannot be of {type(timeout)} type, "
-                "please use 'timeout=ClientTimeout(...)'"
+                f"please use 'timeout=ClientTimeout({_limits_meant(timeout)})'"
             )
         return as_timeout(timeout) or DEFAULT_TIMEOUT
     limits = DEFAULT_TIMEOUT

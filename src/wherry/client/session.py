@@ -817,7 +817,42 @@ def _unknown_argument(given: Iterable[str]) -> TypeError:
     from wherry.client.mistakes import unknown_keyword
 
     known = inspect.signature(ClientSession.__init__).parameters.keys() - {"self", "unknown"}
-    return TypeError(unknown_keyword("ClientSession", given, known))
+    requests = _RequestOptions.__annotations__
+    return TypeError(unknown_keyword("ClientSession", given, known, requests))
+
+
+class _NotSet:
+    """A name that programs set on sessions of other clients; to keep it would be to ignore it.
+
+    Others stay free, as in aiohttp: instrumentation keeps things of its own on sessions.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, session: ClientSession | None, owner: type[ClientSession]) -> Any:
+        if session is not None and self.name in session.__dict__:
+            return session.__dict__[self.name]
+        raise AttributeError(self.name)  # what `__getattr__` says of it is said
+
+    def __set__(self, session: ClientSession, value: Any) -> None:
+        if type(session) is ClientSession:
+            from wherry.client.mistakes import refused_attribute
+
+            raise AttributeError(refused_attribute("ClientSession", self.name))
+        session.__dict__[self.name] = value  # a subclass may mean something by it
+
+    def __delete__(self, session: ClientSession) -> None:
+        if session.__dict__.pop(self.name, self) is self:
+            raise AttributeError(self.name)
+
+
+for _name in (
+    "cert", "cookies", "event_hooks", "follow_redirects", "hooks", "max_redirects", "params",
+    "proxies", "stream", "verify",
+):  # fmt: skip
+    setattr(ClientSession, _name, _NotSet(_name))
+del _name
 
 
 def _class_changed(cls: type, _name: str) -> None:

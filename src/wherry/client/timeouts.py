@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Never, Protocol
 
 import attrs
 from yarl import URL
@@ -28,7 +28,7 @@ GRAIN = 0.005
 LOOKS = 4
 
 
-@attrs.frozen
+@attrs.frozen(init=False)
 class ClientTimeout:
     """Limits of a request, in seconds; None (or 0) is no limit.
 
@@ -42,6 +42,7 @@ class ClientTimeout:
         ceil_threshold: Kept for compatibility; deadlines are exact to some milliseconds.
 
     Raises:
+        TypeError: There is no such limit.
         ValueError: A limit is NaN, or no number (a TypeError too).
     """
 
@@ -50,6 +51,22 @@ class ClientTimeout:
     sock_read: float | None = None
     sock_connect: float | None = None
     ceil_threshold: float = 5
+
+    def __init__(
+        self,
+        total: float | None = None,
+        connect: float | None = None,
+        sock_read: float | None = None,
+        sock_connect: float | None = None,
+        ceil_threshold: float = 5,
+        **unknown: Never,
+    ) -> None:
+        if unknown:
+            from wherry.client.mistakes import unknown_keyword
+
+            known = [each.name for each in attrs.fields(ClientTimeout)]
+            raise TypeError(unknown_keyword("ClientTimeout", unknown, known))
+        self.__attrs_init__(total, connect, sock_read, sock_connect, ceil_threshold)
 
     def __attrs_post_init__(self) -> None:
         for name in ("total", "connect", "sock_read", "sock_connect"):

@@ -127,7 +127,13 @@ class TCPConnector(BaseConnector):
         loop = loop or running_loop(type(self).__name__)
         if http2 is not None and not isinstance(http2, FlowOptions):
             raise TypeError(
-                f"http2 is given as Http2Options(...), not {type(http2).__name__}: {http2!r:.100}"
+                f"http2 is given as Http2Options(...), not {type(http2).__name__}: {http2!r:.100}; "
+                'to speak it, say protocols=("h2", "http/1.1")'
+            )
+        if resolver is not None and not hasattr(resolver, "resolve"):
+            raise TypeError(
+                f"resolver= takes an object with a coroutine resolve(), not "
+                f"{type(resolver).__name__}: derive from wherry.ThreadedResolver"
             )
         check_seconds("ttl_dns_cache", ttl_dns_cache)
         check_seconds("stale_dns_cache", stale_dns_cache)

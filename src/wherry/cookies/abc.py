@@ -243,5 +243,14 @@ class ForeignJar(AbstractCookieJar):
 
 
 def as_jar(jar: Any) -> AbstractCookieJar:
-    """A jar of any kind as one of ours."""
+    """A jar of any kind as one of ours.
+
+    Raises:
+        TypeError: It is a file's name, or cookies.
+    """
+    if not hasattr(jar, "filter_cookies"):
+        raise TypeError(
+            f"cookie_jar= takes a CookieJar, not {type(jar).__name__}: say cookies= for cookies, "
+            "and CookieJar.load(path) for those in a file"
+        )
     return jar if isinstance(jar, AbstractCookieJar) else ForeignJar(jar)

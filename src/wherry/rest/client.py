@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
@@ -25,6 +25,10 @@ from wherry.rest.errors import RestError, failure_of
 T = TypeVar("T")
 # RFC 3986 3.1: a URL begins with its scheme; "://" elsewhere is part of a path or of a query.
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
+# What other clients' requests take; in a query they are given by `query_param`.
+_NOT_QUERIES = frozenset(
+    {"allow_redirects", "auth", "cookies", "data", "json", "params", "proxy", "ssl", "timeout"}
+)
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
@@ -37,9 +41,11 @@ class Verb(Protocol):
         model: What the body is to be; without it the response itself comes, its body read.
         query_param: The query.
         headers: Fields of this request.
-        **query: More of the query, for names that are Python's too.
+        **query: More of the query, for names that are Python's too and no option of a request.
 
     Raises:
+        TypeError: A name of `query` is `auth`, `timeout`, `json` or another that says something
+            else of a request; such a parameter goes into `query_param`.
         RestError: The status is 400 or above, or the body is not of the model.
         ClientError: No response came.
     """
@@ -90,9 +96,23 @@ def _ask(
     headers: Mapping[str, str] | None = None,
     **query: Any,
 ) -> Any:
+    _check_query(query)
     return api.request(
         url, method, {**(query_param or {}), **query} or None, headers, body, model=model
     )
+
+
+def _check_query(names: Iterable[str]) -> None:
+    """Refuse what is meant for something else: a password must not get into a URL, nor a time limit
+    be none.
+
+    Raises:
+        TypeError: A name is an argument of other clients' requests.
+    """
+    if meant := _NOT_QUERIES.intersection(names):
+        from wherry.rest.mistakes import not_a_query
+
+        raise TypeError(not_a_query(min(meant)))
 
 
 class RestClient:
@@ -113,6 +133,15 @@ class RestClient:
     """
 
     def __init__(self, config: RestConfig | None = None, **options: Any) -> None:
+        if config is not None and not isinstance(config, RestConfig):
+            raise TypeError(
+                f"RestClient takes a RestConfig, not {type(config).__name__}: "
+                "say RestClient(base_url=...)"
+            )
+        if not options.keys() <= RestConfig.__dataclass_fields__.keys():
+            from wherry.rest.mistakes import unknown_option
+
+            raise TypeError(unknown_option(options, RestConfig.__dataclass_fields__))
         self.config: RestConfig = dataclasses.replace(config or RestConfig(), **options)
         self._session: ClientSession | None = None
 
@@ -327,10 +356,12 @@ class RestClient:
             **query_param: The query.
 
         Raises:
+            TypeError: As for `Verb`.
             RestError: A page is a failure or not what was asked for, leads to another origin, or is
                 one too many.
             ClientError: No response came.
         """
+        _check_query(query_param)
         query: dict[str, Any] | None = query_param or None
         for _ in range(max_pages):
             response = await self.request(url, "GET", query, headers)

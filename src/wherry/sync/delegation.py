@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from inspect import signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 from wherry import ClientResponse, ClientSession, ServerSentEvent
+from wherry.client.options import _RequestOptions
 from wherry.sync.background import background, give, now, run
 
 if TYPE_CHECKING:
@@ -197,6 +199,14 @@ class HeldSession:
     def _inner(self) -> ClientSession:
         return self._session()
 
+    if not TYPE_CHECKING:  # a checker would let every name be set
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            # Without this `session.proxies = ...` is kept, and the requests go out directly.
+            if not name.startswith("_"):
+                _check_set(type(self), name)
+            super().__setattr__(name, value)
+
     def _fetch(self, request: Awaitable[ClientResponse], stream: bool) -> ClientResponse:
         return run(_whole(request, stream))
 
@@ -229,6 +239,24 @@ class HeldSession:
             return
         warnings.warn(f"Unclosed session {self!r}", ResourceWarning, source=self, stacklevel=2)
         give(_end_soon, made.close)
+
+
+def _check_set(cls: type, name: str) -> None:
+    """Refuse an attribute that does nothing; a program's own class may have more of them.
+
+    Raises:
+        AttributeError: It is none of a session's.
+    """
+    from wherry.client.mistakes import NOT_SET, refused_attribute
+
+    there = getattr(cls, name, None)
+    if there is not None and not (isinstance(there, property) and there.fset is None):
+        return  # a method that a test replaces, or what a subclass has
+    if there is None and not cls.__module__.startswith("wherry.") and name not in NOT_SET:
+        return
+    takes = signature(ClientSession.__init__).parameters.keys() - {"self", "unknown"}
+    requests = _RequestOptions.__annotations__
+    raise AttributeError(refused_attribute("Session", name, takes, requests))
 
 
 # Sessions of a parent: to collect them would close what is the parent's.

@@ -26,9 +26,11 @@ class Verb(Protocol):
         model: What the body is to be; without it the response itself comes, its body read.
         query_param: The query.
         headers: Fields of this request.
-        **query: More of the query, for names that are Python's too.
+        **query: More of the query, for names that are Python's too and no option of a request.
 
     Raises:
+        TypeError: A name of `query` is `auth`, `timeout`, `json` or another that says something
+            else of a request; such a parameter goes into `query_param`.
         RestError: The status is 400 or above, or the body is not of the model.
         ClientError: No response came.
     """
@@ -189,6 +191,7 @@ class RestClient(HeldRest):
             **query_param: The query.
 
         Raises:
+            TypeError: As for `Verb`.
             RestError: A page is a failure or not what was asked for, leads to another origin, or is
                 one too many.
             ClientError: No response came.
