@@ -105,7 +105,8 @@ def run_make(words: list[str], tree: Path, url: str) -> None:
         "WORKERS": "0",
         "BENCH_ARGS": "--rounds 1 --scenarios connect --clients wherry aiohttp --loops asyncio",
         "SYNC_ARGS": "--rounds 1 --cells calls --clients wherry",
-        "BULK_ARGS": "--rounds 1 --pages 200 --clients fetcher",
+        "BULK_ARGS": "--rounds 1 --pages 200 --clients gather,fetcher",
+        "MUTANTS": "sends-twice",
         # The extra bench is not what the tests install, and its server needs this one.
         "WEBSOCKET_ARGS": "--rounds 1 --clients wherry --size 256"
         if find_spec("picows")
@@ -121,11 +122,14 @@ def run_make(words: list[str], tree: Path, url: str) -> None:
     environ = {**kept, "PYTHONPATH": path, **quick, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
     for name in ("VENV", "PYTHON", "PYTEST_ARGS"):
         environ.pop(name, None)
+    shorter = {"MINUTES": "0.02", "SEEDS": "4", "URL": url}
     words = [
-        re.sub(r"^MINUTES=.*", "MINUTES=0.02", re.sub(r"^URL=.*", f"URL={url}", word))
-        for word in words
-        if not word.startswith("PYTHON=")
+        f"{name}={shorter.get(name, value)}" if equals else name
+        for name, equals, value in (word.partition("=") for word in words)
+        if name != "PYTHON"
     ]
+    if "SHRINK" in given:
+        words.append("--dry-run")  # only a seed that fails can be made shorter
     check(words, tree, environ)
 
 
