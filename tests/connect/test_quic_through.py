@@ -73,8 +73,11 @@ class Udp(asyncio.DatagramProtocol):
 class Socks:
     """A SOCKS5 proxy with nothing but UDP ASSOCIATE."""
 
-    def __init__(self, *, user: bytes = b"", reply: int = 0) -> None:
+    def __init__(
+        self, *, user: bytes = b"", reply: int = 0, relay: str = "0.0.0.0", named: bytes = b""
+    ) -> None:
         self.user = user
+        self.relay = named or b"\x01" + socket.inet_aton(relay)
         self.reply = reply
         self.asked: list[tuple[int, bytes, int]] = []
         self.controls: list[asyncio.StreamWriter] = []
@@ -124,7 +127,7 @@ class Socks:
             self._sockets.append(transport)
             self._relay = transport
             port = transport.get_extra_info("sockname")[1]
-            writer.write(b"\x05\x00\x00\x01" + bytes(4) + port.to_bytes(2))
+            writer.write(b"\x05\x00\x00" + self.relay + port.to_bytes(2))
             await reader.read()
             self.ended.set()
 
@@ -195,6 +198,41 @@ async def test_a_socks_proxy_may_refuse(session: Any, options: dict[str, Any], m
         proxy = f"socks5h://me:secret@127.0.0.1:{socks.port}"
         with pytest.raises(wherry.ClientProxyConnectionError, match=match):
             await session.get("https://localhost:9/", proxy=proxy)
+
+
+@pytest.mark.parametrize(
+    ("relay", "blocked"),
+    [
+        ({"relay": "127.0.0.2"}, "127.0.0.2"),
+        # The same, as IPv6 writes it.
+        ({"named": b"\x04" + bytes(10) + b"\xff\xff\x7f\x00\x00\x02"}, "::ffff:127.0.0.2"),
+        ({"relay": "127.0.0.1"}, ""),
+        # The address of the proxy is meant; names are not resolved.
+        ({"relay": "0.0.0.0"}, ""),
+        ({"named": b"\x03\x0bexample.org"}, ""),
+    ],
+)
+async def test_allow_address_is_asked_about_the_relay(
+    client_tls: ssl.SSLContext, caddy: Caddy, relay: dict[str, Any], blocked: str
+) -> None:
+    """Else a proxy names any address, and UDP is sent there."""
+
+    def allow(address: Any) -> bool:
+        return str(address) == "127.0.0.1"
+
+    connector = wherry.TCPConnector(protocols=("h3",), ssl=client_tls, allow_address=allow)
+    url = f"https://127.0.0.1:{caddy.tls}/x"
+    async with Socks(**relay).serving() as socks, wherry.ClientSession(connector=connector) as own:
+        proxy = f"socks5://127.0.0.1:{socks.port}"
+        if not blocked:
+            async with own.get(url, proxy=proxy) as response:
+                assert response.version == (3, 0)
+            return
+        with pytest.raises(wherry.ClientConnectorAddressBlocked, match="UDP relay") as caught:
+            await own.get(url, proxy=proxy)
+        assert blocked in str(caught.value)
+        assert not socks.asked  # no datagram came
+        await asyncio.wait_for(socks.ended.wait(), 30)  # and the way to the proxy is closed
 
 
 @contextlib.asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import gc
 import inspect
 import json
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 from scripts import make_sync
+from yarl import URL
 
 import wherry
 import wherry.sync
@@ -148,6 +150,104 @@ def test_calls_at_the_same_time_share_no_cookies(wherry_server: LocalServer) -> 
     with ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(fetch, range(60)))
     assert replies == [{} if number % 3 == 0 else {"n": str(number)} for number in range(60)]
+
+
+def test_nothing_that_a_middleware_says_to_its_session_is_there_for_other_calls(
+    wherry_server: LocalServer,
+) -> None:
+    sessions: list[wherry.ClientSession] = []
+    connectors: list[Any] = []
+
+    async def login(request: Any, handler: Any) -> Any:
+        session = request.session
+        sessions.append(session)
+        connectors.append(session.connector)
+        session.headers["Authorization"] = "Bearer alice"
+        session.cookie_jar.update_cookies({"user": "alice"}, URL(base))
+        return await handler(request)
+
+    async def auth(request: Any) -> None:
+        request.session.headers["Authorization"] = "Bearer alice"
+        connectors.append(request.session.connector)
+
+    base = wherry_server.url("").replace("127.0.0.1", "localhost")
+    clients = wherry_server.clients
+    assert wherry.sync.get(f"{base}/get").status == 200
+    before = len(clients)
+    for options in ({"middlewares": [login]}, {"auth": auth}):
+        assert wherry.sync.get(f"{base}/get", **options).status == 200  # type: ignore[arg-type]
+        with wherry.sync.get(f"{base}/bytes/200000", stream=True, **options) as response:  # type: ignore[arg-type]
+            seen = wherry.sync.get(f"{base}/anything").json()["headers"]
+            assert not {"authorization", "cookie"} & {name.lower() for name in seen}
+            assert len(response.read()) == 200000
+    assert wherry.sync.get(f"{base}/cookies").json()["cookies"] == {}
+    # Not even the connection, which such code may have logged in.
+    assert len(set(map(id, connectors))) == len(connectors) == 4
+    assert all(session.closed for session in sessions)
+    assert len(clients) == before + 4
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_the_background_work_of_a_call_sets_no_cookie_for_another(idle: bool) -> None:
+    """Whether another call is under way when its answer comes, or begins after it."""
+    late, mine = threading.Event(), threading.Event()
+
+    async def swr(request: Any, handler: Any) -> Any:
+        async def later() -> None:
+            await asyncio.to_thread(late.wait, 30)
+            jar.update_cookies({"user": "alice"}, URL("http://localhost/"))
+            with contextlib.suppress(RuntimeError, wherry.ClientError):
+                await handler(request)
+            mine.set()
+
+        jar = request.session.cookie_jar
+        tasks.append(asyncio.get_running_loop().create_task(later()))
+        return await handler(request)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        path, headers = scope["path"], dict(scope["headers"])
+        told = [(b"location", {"/login": b"/work"}.get(path, b"/end"))]
+        if path == "/login":
+            told.append((b"set-cookie", b"user=bob; Path=/"))
+        elif path == "/work":
+            late.set()
+            await asyncio.to_thread(mine.wait, 30)
+        status = 302 if path in {"/login", "/work"} else 200
+        await send({"type": "http.response.start", "status": status, "headers": told})
+        await send({"type": "http.response.body", "body": headers.get(b"cookie", b"none")})
+
+    tasks: list[asyncio.Task[None]] = []
+    with LocalServer(app) as server:
+        base = server.url("").replace("127.0.0.1", "localhost")
+        assert wherry.sync.get(f"{base}/alice", middlewares=[swr]).text() == "none"
+        if idle:
+            late.set()
+            assert mine.wait(30)
+            assert wherry.sync.get(f"{base}/stranger").text() == "none"
+        assert wherry.sync.get(f"{base}/login").text() == "user=bob"
+    (task,) = tasks
+    assert task.exception() is None
+
+
+def test_twelve_threads_share_no_identity(wherry_server: LocalServer) -> None:
+    base = wherry_server.url("").replace("127.0.0.1", "localhost")
+
+    def fetch(number: int) -> tuple[Any, Any]:
+        async def login(request: Any, handler: Any) -> Any:
+            request.session.headers["X-User"] = str(number)
+            request.headers["X-User"] = str(number)
+            return await handler(request)
+
+        middlewares = [login] if number % 2 else None
+        reply = wherry.sync.get(f"{base}/anything", middlewares=middlewares).json()
+        redirected = wherry.sync.get(f"{base}/cookies/set?n={number}").json()
+        return reply["headers"].get("x-user"), redirected["cookies"]
+
+    with ThreadPoolExecutor(12) as pool:
+        replies = list(pool.map(fetch, range(96)))
+    assert replies == [
+        (str(number) if number % 2 else None, {"n": str(number)}) for number in range(96)
+    ]
 
 
 def test_a_call_that_failed_leaves_nothing_for_the_next(wherry_server: LocalServer) -> None:

@@ -13,17 +13,19 @@ import os
 import threading
 from collections.abc import Coroutine, Generator
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
-from wherry import ClientConnectionError, ClientSession, TCPConnector
+from wherry import ClientConnectionError, TCPConnector
+
+if TYPE_CHECKING:
+    from wherry.connect.pool.pool import Pool
 
 __all__ = ("Background", "background", "give", "now", "run")
 
 T = TypeVar("T")
 # Seconds that the end of the interpreter waits for connections to be closed.
 END_SECONDS = 2.0
-# Sessions that are kept for calls without one; so many threads call at once without making more.
-_MOST_SESSIONS = 32
 
 
 class Background:
@@ -33,9 +35,8 @@ class Background:
         self.loop: asyncio.AbstractEventLoop = _new_loop()
         # Shared by the calls without a session; made on the loop when the first of them runs.
         self.connector: TCPConnector | None = None
-        # For calls without a session, on the loop's thread: each has one for itself meanwhile, so
-        # that no call sees another's cookies.  To make a session takes longer than a request.
-        self._idle_sessions: list[ClientSession] = []
+        # What calls with a connector of their own have left open: a stream that is being read.
+        self._own_pools: WeakSet[Pool] = WeakSet()
         self._thread = threading.Thread(target=self._run, name="wherry.sync", daemon=True)
         self._thread.start()
 
@@ -53,19 +54,11 @@ class Background:
             self.connector = TCPConnector()
         return self.connector
 
-    def take_session(self) -> ClientSession:
-        """A session without cookies, for one call; for the loop's thread."""
-        if self._idle_sessions:
-            return self._idle_sessions.pop()
-        return ClientSession(connector=self.shared_connector(), connector_owner=False)
-
-    def give_back(self, session: ClientSession) -> None:
-        """Keep a session for the next call, and nothing of what it was told."""
-        if len(self._idle_sessions) < _MOST_SESSIONS and not session.closed:
-            session.cookie_jar.clear()
-            self._idle_sessions.append(session)
-        else:
-            session.detach()
+    def own_connector(self) -> TCPConnector:
+        """A connector for one call, which no other will use; for the loop's thread."""
+        connector = TCPConnector()
+        self._own_pools.add(connector.pool)
+        return connector
 
     def end(self) -> None:
         """Close what is open, and stop; in bounded time."""
@@ -87,9 +80,9 @@ class Background:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=END_SECONDS / 2)
-        for session in self._idle_sessions:
-            session.detach()
-        self._idle_sessions.clear()
+        for pool in list(self._own_pools):
+            for connection in list(pool.all_connections()):
+                connection.close()
         if self.connector is not None:
             await self.connector.close()
         await self.loop.shutdown_asyncgens()

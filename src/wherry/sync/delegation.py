@@ -11,7 +11,7 @@ from inspect import signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
-from wherry import ClientResponse, ClientSession, ServerSentEvent
+from wherry import BasicAuth, ClientResponse, ClientSession, ServerSentEvent
 from wherry.client.options import _RequestOptions
 from wherry.sync.background import background, give, now, run
 
@@ -273,22 +273,32 @@ async def _make(options: dict[str, Any]) -> ClientSession:
 async def _once(
     method: str, url: Any, stream: bool, options: dict[str, Any], home: Background
 ) -> ClientResponse:
-    if options.get("cookies") is None:
-        session = home.take_session()
-        try:
-            return await _whole(session.request(method, url, **options), stream)
-        finally:
-            home.give_back(session)
-    # In the jar, for a redirect to take along.
+    # A session and a jar that no other call has: what a middleware says to them, and the cookies of
+    # its work in the background, must not be there for whoever calls next.
+    own = _reaches_its_session(options)
+    connector = home.own_connector() if own else home.shared_connector()
     session = ClientSession(
-        connector=home.shared_connector(),
-        connector_owner=False,
-        cookies=options.pop("cookies"),
+        connector=connector, connector_owner=False, cookies=options.pop("cookies", None)
     )
     try:
-        return await _whole(session.request(method, url, **options), stream)
+        response = await _whole(session.request(method, url, **options), stream)
+        if own and stream:
+            connector.pool.drain()  # the response is read yet; its connection closes after it
+        return response
     finally:
         session.detach()  # what is under way goes on: the connector stays
+        if own:
+            connector.close()
+
+
+def _reaches_its_session(options: dict[str, Any]) -> bool:
+    """Whether code of the program's is given the request, and with it session and connector.
+
+    Such code may also log a connection in (NTLM, Negotiate: RFC 4559 6), and then every request on
+    it is its user's.
+    """
+    auth = options.get("auth")
+    return bool(options.get("middlewares")) or not (auth is None or isinstance(auth, BasicAuth))
 
 
 def fetch_once(method: str, url: Any, stream: bool, options: dict[str, Any]) -> ClientResponse:

@@ -262,7 +262,7 @@ async def connect_through(
     trust = await _trust(route, key)
     try:
         async with connect_request.time_limit():
-            line = await _line(hop, host, port, loop, dial, dial_masque)
+            line = await _line(hop, host, port, settings, dial, dial_masque)
             tickets = _Tickets(settings.sessions, route, trust)
             engine = tickets.engine(server_name(route), None)
             attempt = _Handshake(loop, engine, (host, port), key, Heard())
@@ -282,20 +282,21 @@ async def _line(
     hop: ProxyHop,
     host: str,
     port: int,
-    loop: asyncio.AbstractEventLoop,
+    settings: DialSettings,
     dial: Callable[[ProxyHop], Awaitable[HandshakeStream]],
     dial_masque: Callable[[ProxyHop], Awaitable[Connection]],
 ) -> Line:
     """Who carries datagrams to the origin.
 
     Raises:
+        ClientConnectorAddressBlocked: `allow_address` refused the proxy, or its relay.
         ClientProxyConnectionError: Nobody.
     """
     towards = authority(host, port)
     try:
         if hop.scheme == MASQUE:
             return await masque_line(hop, host, port, await dial_masque(hop))
-        return await socks_line(hop, host, port, dial, loop)
+        return await socks_line(hop, host, port, dial, settings.loop, settings.allow_address)
     except Refusal as exc:
         raise proxy_failure(hop, OSError(exc.number, exc.reason), towards) from exc
     except ProxyRefused as exc:

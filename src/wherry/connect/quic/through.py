@@ -14,12 +14,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
+from wherry.connect.dial_settings import hop_key
+from wherry.connect.dns.address_guard import AllowAddress, takes
 from wherry.connect.handshake_stream import HandshakeStream
 from wherry.connect.proxy.http import forward_fields
 from wherry.connect.proxy.socks import IPV4, NAME, destination, literal, socks5_udp
 from wherry.connect.proxy.tunnel import run_socks
 from wherry.connect.quic.carried import EndpointLine, Line, open_endpoint
 from wherry.connect.route import ProxyHop
+from wherry.errors import ClientConnectorAddressBlocked
 from wherry.protocol.connection import Connection, Exchange, FlowControl
 from wherry.protocol.heads import EMPTY_BLOCK, RequestHead
 from wherry.protocol.http3.frames import read_varint, varint
@@ -112,6 +115,7 @@ async def socks_line(
     port: int,
     dial: Callable[[ProxyHop], Awaitable[HandshakeStream]],
     loop: asyncio.AbstractEventLoop,
+    allow: AllowAddress | None = None,
 ) -> SocksLine:
     """A line through a SOCKS5 proxy.
 
@@ -121,8 +125,10 @@ async def socks_line(
         port: The port there.
         dial: Opens a stream to the proxy.
         loop: The event loop.
+        allow: Asked about the address of the relay, which the proxy names (RFC 1928 7).
 
     Raises:
+        ClientConnectorAddressBlocked: `allow` refused the relay.
         Refusal: The proxy said no, or does not speak SOCKS5.
         OSError: It, or its relay, could not be reached.
     """
@@ -135,6 +141,10 @@ async def socks_line(
         if address is None or address.is_unspecified:
             # "Here", as the proxy sees it.
             relay_host = control.transport.get_extra_info("peername")[0]
+            address = literal(relay_host)
+        if allow is not None and (address is None or not takes(allow, address)):
+            reason = f"allow_address refused {relay_host}, the UDP relay of {hop}"
+            raise ClientConnectorAddressBlocked(hop_key(hop), OSError(None, reason))
         line = SocksLine(loop, host, port, control)
         family = socket.AF_INET6 if ":" in relay_host else socket.AF_INET
         await open_endpoint(line, loop, (relay_host, relay_port), family)
