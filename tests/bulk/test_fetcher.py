@@ -17,7 +17,7 @@ from tests.bulk.site import answer, connected, is_robots
 from yarl import URL
 
 import wherry
-from wherry.bulk import Breaker, Fetcher, HostDown, Memory
+from wherry.bulk import Breaker, Fetcher, HostDown, Memory, links_of
 from wherry.bulk.fetcher import _ARGUMENTS
 from wherry.bulk.hooks import Hooks
 from wherry.bulk.report import Report
@@ -32,6 +32,22 @@ async def fetch(urls, into=None, **options):
 
 
 # --- what comes out -------------------------------------------------------------------------------
+
+
+def hrefs(page):
+    return re.findall(r"href='([^']*)'", page.text())
+
+
+@pytest.mark.parametrize("follow", [links_of, hrefs])
+async def test_a_link_that_is_no_url_costs_neither_its_page_nor_the_run(site, follow):
+    links = ["http://[::1]:43@/", "http://[::1", "http://a:b:c/", "http://h:99999999999/", "/fine"]
+    body = "".join(f"<a href='{link}'>" for link in links).encode()
+    site.scripts["/"] = answer(body, "200 OK", "Content-Type: text/html")
+    results, _ = await fetch([site.url("/")], follow=follow)
+    assert {url: result.error for url, result in results.items()} == {
+        site.url("/"): None,
+        site.url("/fine"): None,
+    }
 
 
 async def test_every_url_has_its_page(site):

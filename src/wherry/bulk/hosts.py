@@ -181,6 +181,17 @@ def canonical(text: str | URL) -> str:
     return text if text[end : end + 1] == "/" else f"{text[:end]}/{text[end:]}"
 
 
+def joined(base: URL, text: str | URL) -> str | None:
+    """Where a link leads, in the one form of URLs; None where it is no URL of http or https.
+
+    A peer writes it, and yarl fails in many ways with what is none.
+    """
+    try:
+        return canonical(base.join(URL(text)))
+    except (ValueError, TypeError, IndexError):
+        return None
+
+
 def name_of(origin: str) -> str:
     """The name of a host by its origin: http and https of their usual ports are one server."""
     url = origin_of(URL(origin))

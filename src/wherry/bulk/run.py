@@ -29,7 +29,7 @@ from yarl import URL
 import wherry
 from wherry.bulk.checkpoint import Checkpoint, Outcome
 from wherry.bulk.hooks import Hooks, HooksError
-from wherry.bulk.hosts import Breaker, Host, HostDown, Job, canonical, origin_end
+from wherry.bulk.hosts import Breaker, Host, HostDown, Job, canonical, joined, origin_end
 from wherry.bulk.overflow import Backlog, Overflow, Seen, key_of
 from wherry.bulk.report import Report, write_prometheus
 from wherry.bulk.results import Page, Result, page_of_state
@@ -627,7 +627,8 @@ class Run:
         result = Result(job.url, page.status, len(body), None, job.attempts)
         if self._tools.hooks.wanted:
             try:
-                page.extracted, links = await self._tools.hooks.call(page)
+                page.extracted, found = await self._tools.hooks.call(page)
+                links = self._links_of(job, page, found)
             except HooksError:
                 raise  # of no page: it ends the run
             except Exception as exc:
@@ -663,18 +664,19 @@ class Run:
         self.report.duplicates += known
         return known
 
-    def _follow(self, job: Job, page: Page, links: Iterable[str | URL]) -> None:
+    def _links_of(self, job: Job, page: Page, found: Iterable[str | URL] | None) -> list[str]:
+        """The URLs among what a hook found, unless a job is too deep already."""
+        most = self._settings.max_depth
+        if not found or (most is not None and job.depth >= most):
+            return []
+        base = URL(page.final_url)
+        return [url for link in found if (url := joined(base, link)) is not None]
+
+    def _follow(self, job: Job, page: Page, links: list[str]) -> None:
         """Links of a page that are new are fetched as well."""
         depth = job.depth + 1
-        if self._settings.max_depth is not None and depth > self._settings.max_depth:
-            return
-        base = URL(page.final_url)
         origin = page.final_url[: origin_end(page.final_url)]
-        for link in links:
-            try:
-                url = canonical(base.join(URL(link)))
-            except (wherry.InvalidURL, ValueError, TypeError):
-                continue
+        for url in links:
             if not self._is_new(url):
                 continue
             self.report.read += 1
