@@ -34,6 +34,30 @@ async def fetch(urls, into=None, **options):
 # --- what comes out -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["rests", "is dead"])
+async def test_a_run_ends_though_more_hosts_than_are_known_must_be_left_alone(site, kind):
+    names = [f"h{number}.{'test' if kind == 'rests' else 'none'}" for number in range(12)]
+    for name in names:
+        site.scripts[f"{name}/"] = answer(b"", "429 Slowly", "Retry-After: 99999999")
+    urls = [site.url("/", name) for name in names] + [site.url(f"/{n}") for n in range(3)]
+    results, _ = await fetch(
+        urls, max_hosts=5, retries=0, breaker=Breaker(after=1, trips=1, dead_for=1e6)
+    )
+    assert sorted(results) == sorted(urls)
+    assert [url for url in urls if results[url].ok] == urls[-3:]
+
+
+async def test_links_to_hosts_that_rest_do_not_hold_up_the_input(site):
+    links = "".join(f"<a href='{site.url('/rest', f'h{n}.test')}'>" for n in range(12))
+    site.scripts["/0"] = answer(links.encode(), "200 OK", "Content-Type: text/html")
+    site.scripts["/rest"] = answer(b"", "429 Slowly", "Retry-After: 301")
+    results, _ = await fetch(
+        [site.url(f"/{n}") for n in range(8)], follow=links_of, max_hosts=10, retries=0
+    )
+    assert len(results) == 20
+    assert sum(result.ok for result in results.values()) == 8
+
+
 def hrefs(page):
     return re.findall(r"href='([^']*)'", page.text())
 

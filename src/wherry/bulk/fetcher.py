@@ -101,7 +101,8 @@ class Fetcher:
         metrics: A file that has the report in Prometheus' text format.
         telemetry: Whether OpenTelemetry's meters show the report; needs opentelemetry-api.
         buffer: URLs that wait in memory, about; what is more waits on disk, or in the input.
-        max_hosts: Hosts that are known at once; the input waits where there are more.
+        max_hosts: Hosts at once that something waits for; the input waits where there are more.  As
+            many again are remembered that must be left alone for a while.
         connector: Makes the connections; it is not closed.
         connector_options: Arguments of the `TCPConnector` where there is no `connector`.
         session_options: Arguments of the `ClientSession`.  Secrets in them (`auth`, cookies,
