@@ -58,6 +58,16 @@ async def test_links_to_hosts_that_rest_do_not_hold_up_the_input(site):
     assert sum(result.ok for result in results.values()) == 8
 
 
+async def test_robots_txt_is_asked_for_once_whatever_names_urls_have(site):
+    site.scripts["/robots.txt"] = answer(b"User-agent: *\nDisallow: /no")
+    urls = [site.url("/x").replace("//", f"//{number}:secret@") for number in range(5)]
+    urls.append(site.url("/no").replace("//", "//me@"))
+    results, _ = await fetch(urls, robots=True)
+    assert site.paths().count("/robots.txt") == 1
+    assert not any(b"uthorization" in each.head for each in site.asked if "robots" in each.path)
+    assert [url for url, result in results.items() if not result.ok] == urls[-1:]
+
+
 def hrefs(page):
     return re.findall(r"href='([^']*)'", page.text())
 

@@ -75,6 +75,18 @@ def test_a_host_is_a_name_and_a_port_that_is_not_the_usual_one():
     assert name_of("http://a.test:443") == "a.test:443"
 
 
+def test_names_and_passwords_make_no_hosts_and_no_origins():
+    hosts = Hosts(10)
+    host = hosts.of("http://a.test/", 0)
+    for number in range(100):
+        assert hosts.of(canonical(f"http://{number}:p%40@a.test/x@y"), 0) is host
+        assert hosts.of(canonical(f"https://{number}@a.test/"), 0) is host
+    assert len(host.origins) == len(hosts._by_origin) == 2
+    assert hosts.of(canonical("http://me@[::1]:8080/"), 0).name == "::1:8080"
+    # What a URL says of its own is kept.
+    assert hosts.job("http://me@a.test/x").url == "http://me@a.test/x"
+
+
 def test_hosts_with_nothing_to_do_are_forgotten(overflow):
     scheduler = Scheduler(Limits(hosts=100), overflow)
     for number in range(5000):

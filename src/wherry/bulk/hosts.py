@@ -157,6 +157,19 @@ def origin_end(url: str) -> int:
     return len(url) if end < 0 else end
 
 
+def origin_text(url: str) -> str:
+    """The origin of a URL in its one form: its scheme, host and port.
+
+    The name and password that a URL may have are no part of it (RFC 6454 4): a peer could make
+    endless origins of them.
+    """
+    origin = url[: origin_end(url)]
+    if "@" not in origin:
+        return origin
+    scheme, _, authority = origin.partition("://")
+    return f"{scheme}://{authority.rpartition('@')[2]}"
+
+
 def canonical(text: str | URL) -> str:
     """A URL in the form that yarl gives it, without its fragment.
 
@@ -238,7 +251,7 @@ class Hosts:
 
     def of(self, url: str, now: float) -> Host:
         """The host of a URL in its one form."""
-        origin = url[: origin_end(url)]
+        origin = origin_text(url)
         host = self._by_origin.get(origin)
         if host is None:
             host = self._new(origin, now)

@@ -29,7 +29,16 @@ from yarl import URL
 import wherry
 from wherry.bulk.checkpoint import Checkpoint, Outcome
 from wherry.bulk.hooks import Hooks, HooksError
-from wherry.bulk.hosts import Breaker, Host, HostDown, Job, canonical, joined, origin_end
+from wherry.bulk.hosts import (
+    Breaker,
+    Host,
+    HostDown,
+    Job,
+    canonical,
+    joined,
+    origin_end,
+    origin_text,
+)
 from wherry.bulk.overflow import Backlog, Overflow, Seen, key_of
 from wherry.bulk.report import Report, write_prometheus
 from wherry.bulk.results import Page, Result, page_of_state
@@ -484,7 +493,7 @@ class Run:
         if job.allowed:
             job.allowed = False
             return True
-        origin = job.target[: origin_end(job.target)]
+        origin = origin_text(job.target)
         rules = robots.known(origin)
         if rules is not None:
             host.delay = rules.delay
@@ -518,7 +527,7 @@ class Run:
             job.attempts += 1
             if job.attempts <= self._settings.retries and may_pass(reason):
                 # It may be there in a moment: ask again, rather than take all for forbidden.
-                self._tools.robots.forget(job.target[: origin_end(job.target)])
+                self._tools.robots.forget(origin_text(job.target))
                 self.report.retries += 1
                 self.scheduler.again(job, now, self._pause(job, reason))
                 return
