@@ -7,12 +7,14 @@ import contextlib
 import inspect
 import os
 import re
+import ssl
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from email.utils import formatdate
 
 import pytest
+import trustme
 from tests.bulk.site import answer, connected, is_robots
 from yarl import URL
 
@@ -66,6 +68,35 @@ async def test_robots_txt_is_asked_for_once_whatever_names_urls_have(site):
     assert site.paths().count("/robots.txt") == 1
     assert not any(b"uthorization" in each.head for each in site.asked if "robots" in each.path)
     assert [url for url, result in results.items() if not result.ok] == urls[-1:]
+
+
+@pytest.mark.parametrize("robots", [False, True])
+async def test_ssl_of_the_session_holds_for_the_input_alone(site, robots):
+    """Whoever checks no certificate of a host that is named checks those of all others."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("a.test", "b.test").configure_cert(context)
+    server = await asyncio.start_server(site.serve, "127.0.0.1", 0, ssl=context)
+    site.port = server.sockets[0].getsockname()[1]
+    own = [site.url(path).replace("http:", "https:") for path in ("/", "/redirect", "/own")]
+    other = site.url("/other", "b.test").replace("http:", "https:")
+    site.scripts["a.test/"] = answer(
+        f"<a href='/own'><a href='{other}'>".encode(), "200 OK", "Content-Type: text/html"
+    )
+    site.scripts["a.test/redirect"] = answer(b"", "302 Found", f"Location: {other}?redirect")
+    site.scripts["/robots.txt"] = answer(b"User-agent: *\nAllow: /")
+    results, _ = await fetch(
+        own[:2], session_options={"ssl": False}, follow=links_of, robots=robots, retries=0
+    )
+    server.close()
+    await server.wait_closed()
+    assert {url for url, result in results.items() if result.ok} == {own[0], own[2]}
+    assert set(results) == {*own, other}
+    for url in (own[1], other):
+        error = results[url].error
+        refused = error.__cause__ if robots else error
+        assert isinstance(refused, wherry.ClientConnectorCertificateError), error
+    assert {each.host for each in site.asked} == {"a.test"}
+    assert site.paths().count("/robots.txt") == robots
 
 
 def hrefs(page):

@@ -86,7 +86,9 @@ class Tools:
     Args:
         session: Asks for what the caller named.
         stranger: Asks for what others named, and has no secrets.
-        robots: The rules of robots.txt.
+        robots: The rules of robots.txt, for what others named.
+        own_robots: The same for what the caller named.
+        ssl: How TLS is checked where the caller named a host; None as everywhere.
         hooks: `on_response` and `follow`.
         checkpoint: What is done.
         report: The counters.
@@ -95,6 +97,8 @@ class Tools:
     session: wherry.ClientSession
     stranger: wherry.ClientSession
     robots: Robots
+    own_robots: Robots
+    ssl: Any
     hooks: Hooks
     checkpoint: Checkpoint | None
     report: Report = field(default_factory=Report)
@@ -452,6 +456,12 @@ class Run:
             self._finished.set()
             self._wake_caller()
 
+    def _options_of(self, job: Job) -> dict[str, Any]:
+        options: dict[str, Any] = {"allow_redirects": False}
+        if job.trusted and self._tools.ssl is not None:
+            options["ssl"] = self._tools.ssl
+        return options
+
     async def _fetch(self, job: Job, host: Host, now: float) -> None:
         """One try of one job, and what follows from it."""
         if host.dead_until > now:
@@ -464,7 +474,7 @@ class Run:
         self.report.requests += 1
         session = self._tools.session if job.trusted else self._tools.stranger
         try:
-            async with session.get(job.target, allow_redirects=False) as response:
+            async with session.get(job.target, **self._options_of(job)) as response:
                 body = await response.read()
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
@@ -489,7 +499,7 @@ class Run:
 
     async def _is_allowed(self, job: Job, host: Host) -> bool:
         """Whether a job may go on; if robots.txt forbids it, or had to be asked, it is seen to."""
-        robots, scheduler = self._tools.robots, self.scheduler
+        robots, scheduler = self._robots_for(job), self.scheduler
         if job.allowed:
             job.allowed = False
             return True
@@ -512,6 +522,9 @@ class Run:
         self._rules_came(job, host, rules, now)
         return False
 
+    def _robots_for(self, job: Job) -> Robots:
+        return self._tools.own_robots if job.trusted else self._tools.robots
+
     def _forbidden(self, job: Job, refused: RobotsRefused) -> None:
         self.report.robots_refused += 1
         self._refuse_or_fail(job, refused)
@@ -527,7 +540,7 @@ class Run:
             job.attempts += 1
             if job.attempts <= self._settings.retries and may_pass(reason):
                 # It may be there in a moment: ask again, rather than take all for forbidden.
-                self._tools.robots.forget(origin_text(job.target))
+                self._robots_for(job).forget(origin_text(job.target))
                 self.report.retries += 1
                 self.scheduler.again(job, now, self._pause(job, reason))
                 return
