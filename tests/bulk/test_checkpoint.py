@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from tests.bulk.site import answer, connected
 
 from wherry.bulk import CheckpointError, Fetcher, Memory
 from wherry.bulk.checkpoint import Checkpoint, Outcome
+from wherry.bulk.cluster.places import LocalPlace
 from wherry.bulk.overflow import key_of
 from wherry.bulk.sinks.base import Shard
 
@@ -44,6 +46,32 @@ async def test_what_was_committed_is_not_fetched_again(site, tmp_path):
     site.asked.clear()
     assert await fetch(urls, tmp_path / "run", Memory()) != []
     assert not site.asked
+
+
+async def test_nobody_else_can_read_a_checkpoint(site, tmp_path):
+    path = tmp_path / "run"
+    umask = os.umask(0o022)
+    try:
+        checkpoint = Checkpoint(path)
+        try:
+            checkpoint.prepared([], [Outcome("http://me:secret@a.test/")], [])
+            modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
+        finally:
+            checkpoint.close()
+        LocalPlace(tmp_path / "cluster").write("input/0", b"http://me:secret@a.test/")
+    finally:
+        os.umask(umask)
+    assert modes.keys() >= {"run", "run-wal"}
+    assert set(modes.values()) == {0o600}
+    assert (tmp_path / "cluster" / "input" / "0").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_checkpoint_that_others_could_read_is_made_private(tmp_path):
+    path = tmp_path / "run"
+    Checkpoint(path).close()
+    path.chmod(0o644)
+    Checkpoint(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 async def test_without_a_sink_a_page_is_done_when_the_next_is_asked_for(site, tmp_path):
@@ -174,7 +202,7 @@ def test_what_is_no_checkpoint_is_refused_and_left_alone(tmp_path):
     other.close()
     with pytest.raises(CheckpointError, match="no checkpoint"):
         Checkpoint(tmp_path / "other")
-    with pytest.raises(CheckpointError, match="unable to open"):
+    with pytest.raises(CheckpointError, match="No such file"):
         Checkpoint(tmp_path / "no such folder" / "run")
 
 

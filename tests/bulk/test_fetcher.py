@@ -7,17 +7,19 @@ import contextlib
 import inspect
 import os
 import re
+import ssl
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from email.utils import formatdate
 
 import pytest
+import trustme
 from tests.bulk.site import answer, connected, is_robots
 from yarl import URL
 
 import wherry
-from wherry.bulk import Breaker, Fetcher, HostDown, Memory
+from wherry.bulk import Breaker, Fetcher, HostDown, Memory, links_of
 from wherry.bulk.fetcher import _ARGUMENTS
 from wherry.bulk.hooks import Hooks
 from wherry.bulk.report import Report
@@ -32,6 +34,85 @@ async def fetch(urls, into=None, **options):
 
 
 # --- what comes out -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["rests", "is dead"])
+async def test_a_run_ends_though_more_hosts_than_are_known_must_be_left_alone(site, kind):
+    names = [f"h{number}.{'test' if kind == 'rests' else 'none'}" for number in range(12)]
+    for name in names:
+        site.scripts[f"{name}/"] = answer(b"", "429 Slowly", "Retry-After: 99999999")
+    urls = [site.url("/", name) for name in names] + [site.url(f"/{n}") for n in range(3)]
+    results, _ = await fetch(
+        urls, max_hosts=5, retries=0, breaker=Breaker(after=1, trips=1, dead_for=1e6)
+    )
+    assert sorted(results) == sorted(urls)
+    assert [url for url in urls if results[url].ok] == urls[-3:]
+
+
+async def test_links_to_hosts_that_rest_do_not_hold_up_the_input(site):
+    links = "".join(f"<a href='{site.url('/rest', f'h{n}.test')}'>" for n in range(12))
+    site.scripts["/0"] = answer(links.encode(), "200 OK", "Content-Type: text/html")
+    site.scripts["/rest"] = answer(b"", "429 Slowly", "Retry-After: 301")
+    results, _ = await fetch(
+        [site.url(f"/{n}") for n in range(8)], follow=links_of, max_hosts=10, retries=0
+    )
+    assert len(results) == 20
+    assert sum(result.ok for result in results.values()) == 8
+
+
+async def test_robots_txt_is_asked_for_once_whatever_names_urls_have(site):
+    site.scripts["/robots.txt"] = answer(b"User-agent: *\nDisallow: /no")
+    urls = [site.url("/x").replace("//", f"//{number}:secret@") for number in range(5)]
+    urls.append(site.url("/no").replace("//", "//me@"))
+    results, _ = await fetch(urls, robots=True)
+    assert site.paths().count("/robots.txt") == 1
+    assert not any(b"uthorization" in each.head for each in site.asked if "robots" in each.path)
+    assert [url for url, result in results.items() if not result.ok] == urls[-1:]
+
+
+@pytest.mark.parametrize("robots", [False, True])
+async def test_ssl_of_the_session_holds_for_the_input_alone(site, robots):
+    """Whoever checks no certificate of a host that is named checks those of all others."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("a.test", "b.test").configure_cert(context)
+    server = await asyncio.start_server(site.serve, "127.0.0.1", 0, ssl=context)
+    site.port = server.sockets[0].getsockname()[1]
+    own = [site.url(path).replace("http:", "https:") for path in ("/", "/redirect", "/own")]
+    other = site.url("/other", "b.test").replace("http:", "https:")
+    site.scripts["a.test/"] = answer(
+        f"<a href='/own'><a href='{other}'>".encode(), "200 OK", "Content-Type: text/html"
+    )
+    site.scripts["a.test/redirect"] = answer(b"", "302 Found", f"Location: {other}?redirect")
+    site.scripts["/robots.txt"] = answer(b"User-agent: *\nAllow: /")
+    results, _ = await fetch(
+        own[:2], session_options={"ssl": False}, follow=links_of, robots=robots, retries=0
+    )
+    server.close()
+    await server.wait_closed()
+    assert {url for url, result in results.items() if result.ok} == {own[0], own[2]}
+    assert set(results) == {*own, other}
+    for url in (own[1], other):
+        error = results[url].error
+        refused = error.__cause__ if robots else error
+        assert isinstance(refused, wherry.ClientConnectorCertificateError), error
+    assert {each.host for each in site.asked} == {"a.test"}
+    assert site.paths().count("/robots.txt") == robots
+
+
+def hrefs(page):
+    return re.findall(r"href='([^']*)'", page.text())
+
+
+@pytest.mark.parametrize("follow", [links_of, hrefs])
+async def test_a_link_that_is_no_url_costs_neither_its_page_nor_the_run(site, follow):
+    links = ["http://[::1]:43@/", "http://[::1", "http://a:b:c/", "http://h:99999999999/", "/fine"]
+    body = "".join(f"<a href='{link}'>" for link in links).encode()
+    site.scripts["/"] = answer(body, "200 OK", "Content-Type: text/html")
+    results, _ = await fetch([site.url("/")], follow=follow)
+    assert {url: result.error for url, result in results.items()} == {
+        site.url("/"): None,
+        site.url("/fine"): None,
+    }
 
 
 async def test_every_url_has_its_page(site):

@@ -23,7 +23,7 @@ MARK = "-[0-9a-f]{16}"
         ("http://a.test/docs/page.html?q=1#top", "text/html", "a.test/docs/page-M.html"),
         ("http://a.test/docs/", "text/html", "a.test/docs/index-M.html"),
         ("https://a.test:8443/x", "application/json", "a.test_8443/x-M.json"),
-        ("http://[::1]:8080/x", "text/plain", "__1_8080/x-M.txt"),
+        ("http://[::1]:8080/x", "text/plain", "host__1_8080/x-M.txt"),
         ("http://a.test/login.php", "text/html", "a.test/login-M.php.html"),
         ("http://a.test/a.tar.gz", "application/gzip", "a.test/a.tar-M.gz"),
         ("http://a.test/%C3%A4/%E2%82%AC.png", "image/png", "a.test/ä/€-M.png"),
@@ -33,6 +33,10 @@ MARK = "-[0-9a-f]{16}"
         ("http://a.test/a%5C..%5Cb/c", "", "a.test/a_.._b/c-M"),
         ("http://a.test//etc//passwd", "", "a.test/etc/passwd-M"),
         ("http://a.test/C:%5Cx", "", "a.test/C__x-M"),
+        # What would be the sink's own.
+        ("http://_index/run.jsonl", "", "host_index/run-M.jsonl"),
+        ("http://_INDEX/_index/x", "", "host_INDEX/_index/x-M"),
+        ("http://%5Findex/x", "", "host_index/x-M"),
         # What Windows and shells trip over.
         ("http://a.test/con/aux.h/NUL", "", "a.test/_con/_aux.h/_NUL-M"),
         ("http://a.test/a.%20./b.%20", "", "a.test/a/b-M"),

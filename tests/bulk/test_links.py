@@ -26,11 +26,15 @@ ROOT = Path(__file__).parents[2]
     [
         ('<a href="/x">', ["http://a.test/x"]),
         ("<A HREF=' y#top '>z</A><area href=y>", ["http://a.test/d/y"]),
-        ('<a href="//b.test">', ["http://b.test"]),
+        ('<a href="//b.test">', ["http://b.test/"]),
         ('<a rel="me nofollow" href="/x"><a href="mailto:a@b"><a href="javascript:x"><a>', []),
         ('<base href="https://c.test/e/"><a href="x">', ["https://c.test/e/x"]),
         ('<base href="ftp://c.test/"><a href="x">', ["http://a.test/d/x"]),
         ('<a href="http://[::1"><a href="">', []),
+        (
+            '<base href="http://[::1]:43@/"><a href="http://[::1]:43@/"><a href="/x">',
+            ["http://a.test/x"],
+        ),
         ("<a href='&#47;%7e?a=1&amp;b'>", ["http://a.test/~?a=1&b"]),
         ("<!-- <a href=/x> --><script><a href=/y></script>", []),
         ("<a href=/x", []),

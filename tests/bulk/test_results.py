@@ -35,6 +35,14 @@ def test_text_has_the_charset_of_the_page_or_utf_8():
     assert page(charset="no-such-charset").text() == "\N{REPLACEMENT CHARACTER}"
 
 
+@pytest.mark.parametrize(
+    "charset", ["utf-7", "unicode_escape", "raw_unicode_escape", "punycode", "idna", "hex", "rot13"]
+)
+def test_a_server_names_no_codec_that_no_page_is_in(charset):
+    body = b"\\u003cb+ADw-\xe4-"
+    assert page(body=body, charset=charset).text() == body.decode("utf-8", "replace")
+
+
 def test_a_result_is_ok_without_an_error():
     assert Result("http://a.test/", 404).ok
     assert not Result("http://a.test/", error=OSError()).ok

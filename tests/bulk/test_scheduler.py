@@ -75,6 +75,18 @@ def test_a_host_is_a_name_and_a_port_that_is_not_the_usual_one():
     assert name_of("http://a.test:443") == "a.test:443"
 
 
+def test_names_and_passwords_make_no_hosts_and_no_origins():
+    hosts = Hosts(10)
+    host = hosts.of("http://a.test/", 0)
+    for number in range(100):
+        assert hosts.of(canonical(f"http://{number}:p%40@a.test/x@y"), 0) is host
+        assert hosts.of(canonical(f"https://{number}@a.test/"), 0) is host
+    assert len(host.origins) == len(hosts._by_origin) == 2
+    assert hosts.of(canonical("http://me@[::1]:8080/"), 0).name == "::1:8080"
+    # What a URL says of its own is kept.
+    assert hosts.job("http://me@a.test/x").url == "http://me@a.test/x"
+
+
 def test_hosts_with_nothing_to_do_are_forgotten(overflow):
     scheduler = Scheduler(Limits(hosts=100), overflow)
     for number in range(5000):
@@ -92,6 +104,41 @@ def test_the_input_waits_while_too_many_hosts_are_known(overflow):
     _, host = scheduler.take(0.0)
     scheduler.finished(host, 0.0)
     assert scheduler.allowance(0.0, starving=True)
+
+
+def test_hosts_that_must_be_left_alone_take_nobodys_room(overflow):
+    scheduler = Scheduler(Limits(hosts=3, buffer=100), overflow)
+    for number in range(20):
+        assert scheduler.allowance(0.0, starving=True), number
+        add(scheduler, f"http://h{number}.test/")
+        _, host = scheduler.take(0.0)
+        if number % 3 == 0:
+            host.rest(1e6, 0.0, 300)
+        elif number % 3 == 1:
+            host.rest(200, 0.0, 300)
+        else:
+            host.next_at = 60.0
+        scheduler.finished(host, 0.0)
+    assert len(scheduler.hosts) <= 3
+    # What was put aside last is known still; the oldest are forgotten.
+    assert scheduler.hosts.of("http://h16.test/", 0.0).rests_until == 200
+    assert scheduler.hosts.of("http://h0.test/", 0.0).dead_until == 0
+    assert len(scheduler.hosts._aside) <= 3
+
+
+def test_who_comes_back_from_aside_rests_on(overflow):
+    scheduler = Scheduler(Limits(hosts=1, buffer=100), overflow)
+    add(scheduler, "http://a.test/1")
+    _, host = scheduler.take(0.0)
+    host.rest(50, 0.0, 300)
+    scheduler.finished(host, 0.0)
+    assert scheduler.allowance(0.0, starving=True)
+    assert len(scheduler.hosts) == 0
+    add(scheduler, "http://a.test/2")
+    assert scheduler.hosts.of("http://a.test/", 0.0) is host
+    assert not scheduler.allowance(0.0, starving=True)
+    assert take(scheduler, 49.0) is None
+    assert take(scheduler, 50.0) == "http://a.test/2"
 
 
 def test_a_host_that_cannot_be_reached_rests_is_tried_by_one_and_is_given_up(overflow):

@@ -21,6 +21,7 @@ from typing import Final
 
 from wherry.bulk.overflow import key_of
 from wherry.bulk.sinks.base import Shard, shard_of
+from wherry.private_files import make_private
 
 _VERSION: Final = "1"
 _SCHEMA: Final = """
@@ -87,10 +88,11 @@ class Checkpoint:
         self._lock = threading.Lock()
         # Who commits in a thread is the only one who writes.
         try:
+            make_private(path)  # URLs may have secrets; SQLite's further files have its mode
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=0
             )
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise CheckpointError(f"the checkpoint {path} cannot be used: {exc}") from exc
         try:
             self._open()

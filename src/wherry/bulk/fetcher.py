@@ -101,12 +101,14 @@ class Fetcher:
         metrics: A file that has the report in Prometheus' text format.
         telemetry: Whether OpenTelemetry's meters show the report; needs opentelemetry-api.
         buffer: URLs that wait in memory, about; what is more waits on disk, or in the input.
-        max_hosts: Hosts that are known at once; the input waits where there are more.
+        max_hosts: Hosts at once that something waits for; the input waits where there are more.  As
+            many again are remembered that must be left alone for a while.
         connector: Makes the connections; it is not closed.
         connector_options: Arguments of the `TCPConnector` where there is no `connector`.
         session_options: Arguments of the `ClientSession`.  Secrets in them (`auth`, cookies,
             Authorization) go to the hosts of the input, and to nobody that a redirect or a link
-            names.
+            names.  `ssl`, as a request has it, holds for the hosts of the input alone as well; in
+            `connector_options` it would hold for everybody.
 
     Raises:
         ValueError: A number is out of its range.
@@ -216,7 +218,10 @@ class Fetcher:
         self._agent = user_agent
         self._checkpoint: Checkpoint | None = None
         self._sessions: list[wherry.ClientSession] = []
-        self._robots: Robots | None = None
+        self._ssl: Any = None
+        self._robots: (
+            tuple[()] | tuple[Robots, Robots]
+        ) = ()  # for what others named, and for the input
         self._owned: wherry.BaseConnector | None = None
         self._runs: list[Run] = []
         self._report = Report()
@@ -249,6 +254,7 @@ class Fetcher:
             }
             connector = self._owned = wherry.TCPConnector(**options)
         options = dict(self._session_options)
+        self._ssl = options.pop("ssl", None)
         options.setdefault("cookie_jar", wherry.DummyCookieJar())
         pairs = list(field_pairs(options.pop("headers", None) or {}))
         if not any(name.lower() == "user-agent" for name, _ in pairs):
@@ -262,7 +268,12 @@ class Fetcher:
                     connector=connector, connector_owner=False, headers=pairs, **options
                 )
             )
-        self._robots = Robots(self._sessions[1], self._agent)
+        robots = Robots(self._sessions[1], self._agent)
+        self._robots = robots, robots
+        if self._ssl is not None:
+            # Nobody's rules come by a connection that is checked less than theirs.
+            own = Robots(self._sessions[1], self._agent, {"ssl": self._ssl})
+            self._robots = robots, own
         if self._telemetry:
             observe(self)
 
@@ -280,8 +291,8 @@ class Fetcher:
             for run in list(self._runs):
                 await run.close()
         finally:
-            if self._robots is not None:
-                await self._robots.close()
+            for robots in self._robots:
+                await robots.close()
             await self._hooks.close()
             while self._sessions:
                 await self._sessions.pop().close()
@@ -316,7 +327,7 @@ class Fetcher:
             OSError: The sink cannot write.
             CheckpointError: The checkpoint cannot be used.
         """
-        if not self._sessions or self._robots is None:
+        if not self._sessions or not self._robots:
             raise RuntimeError("a Fetcher is entered first: async with Fetcher() as fetcher")
         if self._runs:
             raise RuntimeError("this Fetcher is fetching already; make another one beside it")
@@ -327,8 +338,10 @@ class Fetcher:
         sink = parse_sink(into) if isinstance(into, str) else into
         if sink is not None and not isinstance(sink, Sink):
             raise TypeError(f'into= is a sink, as Jsonl("pages/"), not {type(sink).__name__}')
+        session, stranger = self._sessions
+        robots, own_robots = self._robots
         tools = Tools(
-            self._sessions[0], self._sessions[1], self._robots, self._hooks, self._checkpoint
+            session, stranger, robots, own_robots, self._ssl, self._hooks, self._checkpoint
         )
         run = Run(self._settings, tools, urls, sink, self._ended)
         self._runs.append(run)

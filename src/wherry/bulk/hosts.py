@@ -7,7 +7,7 @@ an argument, and nothing here knows a session or an event loop.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,15 +112,16 @@ class Host:
         queued = len(self.queue) + self.spilled
         return f"<Host {self.name} queued={queued} active={self.active} waiting={self.waiting}>"
 
-    def is_idle(self, now: float) -> bool:
-        """Whether nothing would be lost if it were forgotten."""
-        return (
-            not (self.queue or self.spilled or self.active or self.waiting or self.listed)
-            and not self.held
-            and self.next_at <= now
-            and self.rests_until <= now
-            and self.dead_until <= now
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing waits for it, and nothing of it is under way."""
+        return not (
+            self.queue or self.spilled or self.active or self.waiting or self.listed or self.held
         )
+
+    def may_be_asked(self, now: float) -> bool:
+        """Whether neither its rate, nor a rest, nor its death speaks against it."""
+        return max(self.next_at, self.rests_until, self.dead_until) <= now
 
     def reached(self) -> None:
         """It gave an answer that asks for no rest."""
@@ -156,6 +157,19 @@ def origin_end(url: str) -> int:
     return len(url) if end < 0 else end
 
 
+def origin_text(url: str) -> str:
+    """The origin of a URL in its one form: its scheme, host and port.
+
+    The name and password that a URL may have are no part of it (RFC 6454 4): a peer could make
+    endless origins of them.
+    """
+    origin = url[: origin_end(url)]
+    if "@" not in origin:
+        return origin
+    scheme, _, authority = origin.partition("://")
+    return f"{scheme}://{authority.rpartition('@')[2]}"
+
+
 def canonical(text: str | URL) -> str:
     """A URL in the form that yarl gives it, without its fragment.
 
@@ -181,6 +195,17 @@ def canonical(text: str | URL) -> str:
     return text if text[end : end + 1] == "/" else f"{text[:end]}/{text[end:]}"
 
 
+def joined(base: URL, text: str | URL) -> str | None:
+    """Where a link leads, in the one form of URLs; None where it is no URL of http or https.
+
+    A peer writes it, and yarl fails in many ways with what is none.
+    """
+    try:
+        return canonical(base.join(URL(text)))
+    except (ValueError, TypeError, IndexError):
+        return None
+
+
 def name_of(origin: str) -> str:
     """The name of a host by its origin: http and https of their usual ports are one server."""
     url = origin_of(URL(origin))
@@ -192,12 +217,17 @@ class Hosts:
     """All hosts that something waits for, and those that were asked a moment ago.
 
     Args:
-        most: How many may be known; when there are so many, the input has to wait.
+        most: How many may be known that have something to do; when there are so many, the input
+            has to wait.  As many again are remembered that must be left alone for a while.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._by_name: dict[str, Host] = {}
+        # Those that have nothing to do and may not be asked yet.  They take nobody's room: a peer
+        # that names enough dead hosts would hold up the input for as long as they are dead.  The
+        # one put aside longest ago comes first.
+        self._aside: OrderedDict[str, Host] = OrderedDict()
         # By the text of a URL before its path.
         self._by_origin: dict[str, Host] = {}
         self._numbers = 0
@@ -221,7 +251,7 @@ class Hosts:
 
     def of(self, url: str, now: float) -> Host:
         """The host of a URL in its one form."""
-        origin = url[: origin_end(url)]
+        origin = origin_text(url)
         host = self._by_origin.get(origin)
         if host is None:
             host = self._new(origin, now)
@@ -233,11 +263,15 @@ class Hosts:
         name = name_of(origin)
         host = self._by_name.get(name)
         if host is None:
-            self._numbers += 1
-            host = self._by_name[name] = Host(name, self._numbers)
+            host = self._aside.pop(name) if name in self._aside else self._made(name)
+            self._by_name[name] = host
         host.origins.append(origin)
         self._by_origin[origin] = host
         return host
+
+    def _made(self, name: str) -> Host:
+        self._numbers += 1
+        return Host(name, self._numbers)
 
     def has_room(self, now: float) -> bool:
         """Whether one more may be known."""
@@ -247,9 +281,21 @@ class Hosts:
         return len(self._by_name) < self._most
 
     def sweep(self, now: float) -> None:
-        """Forget who is idle."""
-        for host in [host for host in self._by_name.values() if host.is_idle(now)]:
+        """Forget who is idle; put aside who only must be left alone, if there is no room."""
+        quiet = [host for host in self._by_name.values() if host.is_quiet]
+        is_full = len(self._by_name) >= self._most
+        if is_full:
+            for host in [host for host in self._aside.values() if host.may_be_asked(now)]:
+                del self._aside[host.name]
+        for host in quiet:
+            if not host.may_be_asked(now):
+                if not is_full:
+                    continue
+                self._aside[host.name] = host
             del self._by_name[host.name]
             for origin in host.origins:
                 del self._by_origin[origin]
+            host.origins.clear()
+        while len(self._aside) > self._most:
+            self._aside.popitem(last=False)
         self._sweep_at = min(max(1024, 2 * len(self._by_name)), max(self._most, 1024))

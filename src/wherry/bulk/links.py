@@ -10,6 +10,7 @@ from typing import Final
 
 from yarl import URL
 
+from wherry.bulk.hosts import joined
 from wherry.bulk.results import Page
 
 _HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
@@ -52,15 +53,13 @@ def links_of(page: Page) -> list[str]:
     base = URL(page.final_url)
     links: dict[str, None] = {}
     for href in [parser.base or "", *parser.found]:
-        try:
-            url = base.join(URL(href)).with_fragment(None)
-            is_link = url.scheme in {"http", "https"} and bool(url.raw_host)
-        except (ValueError, TypeError):
+        link = joined(base, href)
+        if link is None:
             continue  # a person wrote it
         if href is parser.base:
-            base = url if is_link else base
-        elif is_link and href:
-            links[str(url)] = None
+            base = URL(link)
+        elif href:
+            links[link] = None
     return list(links)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from wherry.body.charset import known_charset
+
 
 @dataclass(slots=True)
 class Page:
@@ -55,10 +57,8 @@ class Page:
 
     def text(self) -> str:
         """The body as text: by its charset, else UTF-8; what cannot be read is U+FFFD."""
-        try:
-            return self.body.decode(self.charset or "utf-8", "replace")
-        except LookupError:
-            return self.body.decode("utf-8", "replace")
+        # A server names it: Python has codecs that no page is in, and that take long or make more.
+        return self.body.decode(known_charset(self.charset) or "utf-8", "replace")
 
     def __getstate__(self) -> dict[str, Any]:
         state = {each.name: getattr(self, each.name) for each in fields(self)}

@@ -29,7 +29,16 @@ from yarl import URL
 import wherry
 from wherry.bulk.checkpoint import Checkpoint, Outcome
 from wherry.bulk.hooks import Hooks, HooksError
-from wherry.bulk.hosts import Breaker, Host, HostDown, Job, canonical, origin_end
+from wherry.bulk.hosts import (
+    Breaker,
+    Host,
+    HostDown,
+    Job,
+    canonical,
+    joined,
+    origin_end,
+    origin_text,
+)
 from wherry.bulk.overflow import Backlog, Overflow, Seen, key_of
 from wherry.bulk.report import Report, write_prometheus
 from wherry.bulk.results import Page, Result, page_of_state
@@ -77,7 +86,9 @@ class Tools:
     Args:
         session: Asks for what the caller named.
         stranger: Asks for what others named, and has no secrets.
-        robots: The rules of robots.txt.
+        robots: The rules of robots.txt, for what others named.
+        own_robots: The same for what the caller named.
+        ssl: How TLS is checked where the caller named a host; None as everywhere.
         hooks: `on_response` and `follow`.
         checkpoint: What is done.
         report: The counters.
@@ -86,6 +97,8 @@ class Tools:
     session: wherry.ClientSession
     stranger: wherry.ClientSession
     robots: Robots
+    own_robots: Robots
+    ssl: Any
     hooks: Hooks
     checkpoint: Checkpoint | None
     report: Report = field(default_factory=Report)
@@ -443,6 +456,12 @@ class Run:
             self._finished.set()
             self._wake_caller()
 
+    def _options_of(self, job: Job) -> dict[str, Any]:
+        options: dict[str, Any] = {"allow_redirects": False}
+        if job.trusted and self._tools.ssl is not None:
+            options["ssl"] = self._tools.ssl
+        return options
+
     async def _fetch(self, job: Job, host: Host, now: float) -> None:
         """One try of one job, and what follows from it."""
         if host.dead_until > now:
@@ -455,7 +474,7 @@ class Run:
         self.report.requests += 1
         session = self._tools.session if job.trusted else self._tools.stranger
         try:
-            async with session.get(job.target, allow_redirects=False) as response:
+            async with session.get(job.target, **self._options_of(job)) as response:
                 body = await response.read()
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
@@ -480,11 +499,11 @@ class Run:
 
     async def _is_allowed(self, job: Job, host: Host) -> bool:
         """Whether a job may go on; if robots.txt forbids it, or had to be asked, it is seen to."""
-        robots, scheduler = self._tools.robots, self.scheduler
+        robots, scheduler = self._robots_for(job), self.scheduler
         if job.allowed:
             job.allowed = False
             return True
-        origin = job.target[: origin_end(job.target)]
+        origin = origin_text(job.target)
         rules = robots.known(origin)
         if rules is not None:
             host.delay = rules.delay
@@ -503,6 +522,9 @@ class Run:
         self._rules_came(job, host, rules, now)
         return False
 
+    def _robots_for(self, job: Job) -> Robots:
+        return self._tools.own_robots if job.trusted else self._tools.robots
+
     def _forbidden(self, job: Job, refused: RobotsRefused) -> None:
         self.report.robots_refused += 1
         self._refuse_or_fail(job, refused)
@@ -518,7 +540,7 @@ class Run:
             job.attempts += 1
             if job.attempts <= self._settings.retries and may_pass(reason):
                 # It may be there in a moment: ask again, rather than take all for forbidden.
-                self._tools.robots.forget(job.target[: origin_end(job.target)])
+                self._robots_for(job).forget(origin_text(job.target))
                 self.report.retries += 1
                 self.scheduler.again(job, now, self._pause(job, reason))
                 return
@@ -627,7 +649,8 @@ class Run:
         result = Result(job.url, page.status, len(body), None, job.attempts)
         if self._tools.hooks.wanted:
             try:
-                page.extracted, links = await self._tools.hooks.call(page)
+                page.extracted, found = await self._tools.hooks.call(page)
+                links = self._links_of(job, page, found)
             except HooksError:
                 raise  # of no page: it ends the run
             except Exception as exc:
@@ -663,18 +686,19 @@ class Run:
         self.report.duplicates += known
         return known
 
-    def _follow(self, job: Job, page: Page, links: Iterable[str | URL]) -> None:
+    def _links_of(self, job: Job, page: Page, found: Iterable[str | URL] | None) -> list[str]:
+        """The URLs among what a hook found, unless a job is too deep already."""
+        most = self._settings.max_depth
+        if not found or (most is not None and job.depth >= most):
+            return []
+        base = URL(page.final_url)
+        return [url for link in found if (url := joined(base, link)) is not None]
+
+    def _follow(self, job: Job, page: Page, links: list[str]) -> None:
         """Links of a page that are new are fetched as well."""
         depth = job.depth + 1
-        if self._settings.max_depth is not None and depth > self._settings.max_depth:
-            return
-        base = URL(page.final_url)
         origin = page.final_url[: origin_end(page.final_url)]
-        for link in links:
-            try:
-                url = canonical(base.join(URL(link)))
-            except (wherry.InvalidURL, ValueError, TypeError):
-                continue
+        for url in links:
             if not self._is_new(url):
                 continue
             self.report.read += 1

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
+from wherry.private_files import open_private
+
 # An object store shows an object when it is whole.
 _STORES: Final = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
 
@@ -66,7 +68,7 @@ class LocalPlace:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{uuid4().hex}")
         try:
-            with aside.open("wb") as file:
+            with os.fdopen(open_private(aside), "wb") as file:  # URLs may have secrets
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

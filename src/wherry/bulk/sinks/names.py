@@ -53,6 +53,7 @@ def is_file_name(name: str) -> bool:
     *folders, last = name.split("/")
     return (
         bool(folders)
+        and not name.startswith("_")
         and all(part == _folder(part) for part in folders)
         and _MARKED.search(last) is not None
     )
@@ -71,6 +72,9 @@ def _folders(parts: list[str]) -> list[str]:
         if not part and found:
             continue  # an empty segment
         folder = _folder(_decoded(part))
+        if folder.startswith("_") and not found:
+            # Names with "_" at the top are the sink's own: no host is called `_index` there.
+            folder = _folder(f"host{folder}")
         length += len(folder.encode()) + 1
         if length > _LONGEST_FOLDERS:
             break

@@ -80,7 +80,7 @@ def fetcher_options(given: dict[str, Any], request: RequestArguments) -> dict[st
     if given["user_agent"] is not None:
         options["user_agent"] = given["user_agent"]
     if (tls := session.pop("ssl")) is not True:
-        options["connector_options"] = {"ssl": tls}
+        session["ssl"] = tls  # for the hosts that were named, as of a download
     return options
 
 
