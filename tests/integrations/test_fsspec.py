@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -357,6 +357,126 @@ def test_ranges_that_a_server_ignores_are_cut_here(odd: str, fs: HTTPFileSystem)
     with pytest.raises(ClientPayloadError, match="another range"):
         fs.cat_file(f"{odd}/other-range", 300, 310)
     assert fs.cat_file(f"{odd}/x", 500_000, 500_010) == b""
+
+
+# What is not as it should be, of the first and last byte that are asked for and the request's number.
+LIES: dict[str, Callable[[int, int, int], dict[str, Any]]] = {
+    "/capped": lambda first, last, _: {"last": min(last, first + 29_999)},
+    "/capped-unknown": lambda first, last, _: (
+        {"last": min(last, first + 40_000), "total": "*"} | ({} if first < len(DATA) else {"status": 416})
+    ),
+    "/below": lambda _, last, __: {"first": 0, "last": min(99, last)},
+    "/earlier": lambda first, _, __: {"first": max(first - 7, 0)},
+    "/short": lambda *_: {"longer": -1},
+    "/long": lambda *_: {"longer": 1},
+    "/total": lambda *_: {"total": 2 * len(DATA)},
+    "/total-below": lambda _, last, __: {"total": last},
+    "/shrunk": lambda first, *_: {"status": 416, "total": 8192} if first >= 8192 else {},
+    "/unlike": lambda first, *_: {"status": 416} if first >= 8192 else {},
+    "/etag": lambda _, __, asked: {"more": {"ETag": f'"{asked}"'}},
+    "/modified": lambda _, __, asked: {
+        "more": {"Last-Modified": f"Mon, 01 Jan 2024 00:00:{asked % 60:02} GMT"}
+    },
+    "/growing": lambda _, __, asked: {"total": len(DATA) + asked},
+}  # fmt: skip
+
+
+class Liar(BaseHTTPRequestHandler):
+    """A server whose paths say how its ranges are not what was asked for."""
+
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[int] = 0
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(DATA)))
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"])
+        assert found
+        first, last = int(found[1]), min(int(found[2] or len(DATA)), len(DATA) - 1)
+        lie = LIES[self.path](first, last, self.asked) if self.path in LIES else {}
+        first, last = lie.get("first", first), lie.get("last", last)
+        status, total = lie.get("status", 206), lie.get("total", len(DATA))
+        longer, more = lie.get("longer", 0), lie.get("more", {})
+        body = b"" if status == 416 else (DATA + b"\0")[first : last + 1 + longer]
+        self.send_response(status)
+        said = f"bytes */{total}" if status == 416 else f"bytes {first}-{last}/{total}"
+        if self.path != "/multipart":
+            self.send_header("Content-Range", said)
+        for name, value in {"Content-Length": str(len(body)), **more}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def liar() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Liar) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def read_three_parts(fs: HTTPFileSystem, url: str, cache: str, **more: Any) -> None:
+    with fs.open(url, block_size=8192, cache_type=cache, **more) as file:
+        file.seek(5000)
+        assert file.read(3000) == DATA[5000:8000]
+        file.seek(50_000)
+        assert file.read(3000) == DATA[50_000:53_000]
+        file.seek(0)
+        assert file.read() == DATA
+
+
+@pytest.mark.parametrize("cache", ["bytes", "readahead", "blockcache", "none", "all"])
+@pytest.mark.parametrize("path", ["/capped", "/capped-unknown", "/earlier", "/honest"])
+def test_what_a_range_lacks_is_asked_for(
+    path: str, cache: str, liar: str, fs: HTTPFileSystem
+) -> None:
+    read_three_parts(fs, liar + path, cache)
+    read_three_parts(fs, liar + path, cache, size=len(DATA))
+    assert fs.cat_file(liar + path, 100, 6000) == DATA[100:6000]
+    assert fs.cat_file(liar + path, 100) == DATA[100:]
+    assert fs.cat_file(liar + path, -6000, -100) == DATA[-6000:-100]
+
+
+@pytest.mark.parametrize("cache", ["bytes", "readahead", "blockcache", "none"])
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/below", "another range"),
+        ("/multipart", "another range"),
+        ("/short", "another number of bytes"),
+        ("/long", "another number of bytes"),
+        ("/total", "has changed"),
+        ("/total-below", "has changed"),
+        ("/shrunk", "has changed"),
+        ("/unlike", "has changed"),
+        ("/etag", "has changed"),
+        ("/modified", "has changed"),
+        ("/growing", "has changed"),
+    ],
+)
+def test_no_wrong_bytes_come_of_a_range_that_is_lied_about(
+    path: str, error: str, cache: str, liar: str, fs: HTTPFileSystem
+) -> None:
+    with pytest.raises((OSError, ClientPayloadError), match=error):
+        read_three_parts(fs, liar + path, cache)
+    with pytest.raises((OSError, ClientPayloadError), match=error):
+        read_three_parts(fs, liar + path, cache, size=len(DATA))
+
+
+@pytest.mark.parametrize("path", ["/below", "/multipart", "/short", "/long", "/total-below"])
+def test_no_wrong_bytes_come_of_one_range(path: str, liar: str, fs: HTTPFileSystem) -> None:
+    with pytest.raises(ClientPayloadError, match="another"):
+        fs.cat_file(liar + path, 9000, 9500)
 
 
 def test_a_file_is_never_put_together_from_two_versions(odd: str, fs: HTTPFileSystem) -> None:
