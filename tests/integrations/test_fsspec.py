@@ -302,6 +302,9 @@ class Server(BaseHTTPRequestHandler):
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if self.path.startswith("/status/"):
             return self.answer(int(self.path[8:]))
+        if self.path == "/cut":
+            self.close_connection = True
+            return self.answer(200, DATA[:900], Content_Length="1000")
         if self.path == "/stalls":
             self.stall.wait(30)
             return self.answer(200)
@@ -521,6 +524,32 @@ def test_failures_are_the_ones_of_a_file_system(odd: str, fs: HTTPFileSystem) ->
     )
     with pytest.raises(FSTimeoutError):
         slow.cat(f"{odd}/stalls")
+
+
+def test_a_file_that_is_fetched_has_its_name_when_it_is_whole(
+    odd: str, fs: HTTPFileSystem, tmp_path: Path
+) -> None:
+    victim, link, old = (tmp_path / name for name in ("victim", "link", "old"))
+    for path in (victim, old):
+        path.write_text("before")
+    link.symlink_to(victim)
+    for path in (old, link, tmp_path / "new"):
+        with pytest.raises(ClientPayloadError):
+            fs.get_file(f"{odd}/cut", str(path))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "victim": "before", "link": "before", "old": "before",
+    }  # fmt: skip
+    for path in (old, link, tmp_path / "new"):
+        fs.get_file(f"{odd}/x", str(path))
+        assert path.read_bytes() == DATA
+    assert victim.read_text() == "before"
+    assert not link.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 4
+    with (tmp_path / "open").open("wb") as file:
+        fs.get_file(f"{odd}/x", file)
+    assert (tmp_path / "open").read_bytes() == DATA
+    fs.get_file(f"{odd}/x", "/dev/null")
+    assert Path("/dev/null").is_char_device()
 
 
 def test_files_are_sent(odd: str, fs: HTTPFileSystem, tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import secrets
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 try:
     import fsspec
@@ -431,14 +432,10 @@ class HTTPFileSystem(_Base):
         async with self._request("GET", rpath, **options) as response:
             self._check(response, rpath)
             callback.set_size(response.content_length)
-            file = Path(lpath).open("wb") if own else lpath  # noqa: ASYNC230, SIM115
-            try:
+            with _aside(Path(lpath)) if own else nullcontext(lpath) as file:
                 while piece := await response.content.read(chunk_size):
                     await asyncio.to_thread(file.write, piece)
                     callback.relative_update(len(piece))
-            finally:
-                if own:
-                    file.close()
 
     def _open(
         self,
@@ -523,6 +520,28 @@ class HTTPFileSystem(_Base):
             raise NotImplementedError("a server has no word for a file that must be new")
         async with self._request("PUT", path, data=value, **options) as response:
             self._check(response, path)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name when it is whole: until then what has the name stays as it is.
+
+    A link of that name is replaced, not followed.  A pipe or a terminal is written to as it is.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    with unfinished.open("xb") as file:
+        try:
+            yield file
+            file.close()
+            unfinished.replace(path)
+        except BaseException:
+            file.close()
+            unfinished.unlink(missing_ok=True)
+            raise
 
 
 def _close_session(loop: asyncio.AbstractEventLoop, session: ClientSession) -> None:
