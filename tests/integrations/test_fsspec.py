@@ -32,6 +32,7 @@ from wherry.integrations.index_page import links_below
 
 ROOT = Path(__file__).parents[2]
 DATA = bytes(range(256)) * 400
+INDEX = b'<a href="\xe4+AGE-">x</a>'
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -305,6 +306,9 @@ class Server(BaseHTTPRequestHandler):
         if self.path == "/cut":
             self.close_connection = True
             return self.answer(200, DATA[:900], Content_Length="1000")
+        if self.path.startswith("/index/"):
+            kind = f"text/html; charset={self.path[7:].strip('/')}"
+            return self.answer(200, INDEX, Content_Type=kind)
         if self.path == "/stalls":
             self.stall.wait(30)
             return self.answer(200)
@@ -588,6 +592,26 @@ def test_nothing_is_left_behind_when_the_program_ends(top: str) -> None:
     )
     assert done.stdout == f"{len(DATA)}\nb'\\x00\\x01'\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("windows-1252", "ä+AGE-"),
+        ("iso-8859-5", "ф+AGE-"),
+        # No encodings of texts, or none that a server may choose: it is read as UTF-8.
+        ("utf-7", "+AGE-"),
+        ("unicode_escape", "+AGE-"),
+        ("punycode", "+AGE-"),
+        ("base64", "+AGE-"),
+        ("unknown", "+AGE-"),
+    ],
+)
+def test_an_index_is_decoded_by_encodings_of_the_web_only(
+    charset: str, name: str, odd: str, fs: HTTPFileSystem
+) -> None:
+    url = f"{odd}/index/{charset}/"
+    assert fs.ls(url, detail=False) == [url + name]
 
 
 # --- index pages ----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ from wherry import (
     ProgressPayload,
     TCPConnector,
 )
+from wherry.body.charset import known_charset
 from wherry.integrations.index_page import links_below
 
 __all__ = ("HTTPFileSystem", "register")
@@ -576,10 +577,7 @@ def _facts(response: ClientResponse) -> dict[str, Any]:
 
 
 def _text(page: bytes, charset: str | None) -> str:
-    try:
-        return page.decode(charset or "utf-8", "ignore")
-    except LookupError:
-        return page.decode("utf-8", "ignore")
+    return page.decode(known_charset(charset) or "utf-8", "ignore")
 
 
 class _Version:
