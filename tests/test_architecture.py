@@ -72,6 +72,8 @@ TOP_MAY = {
     "sync": {"client", "rest", "body", "connect", "cookies", "auth", "protocol"},
     # Politeness, tries again and the URL's host are what the client says they are.
     "bulk": {"middlewares", "client"},
+    # What an index page says.
+    "integrations": {"body"},
     "cli": {"testing", "middlewares", "bulk"},
     "__main__": {"cli"},
     # It has a Connection of its own, whose other end is in the process; its server quotes cookies

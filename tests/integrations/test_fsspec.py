@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +32,7 @@ from wherry.integrations.index_page import links_below
 
 ROOT = Path(__file__).parents[2]
 DATA = bytes(range(256)) * 400
+INDEX = b'<a href="\xe4+AGE-">x</a>'
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -302,6 +303,12 @@ class Server(BaseHTTPRequestHandler):
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if self.path.startswith("/status/"):
             return self.answer(int(self.path[8:]))
+        if self.path == "/cut":
+            self.close_connection = True
+            return self.answer(200, DATA[:900], Content_Length="1000")
+        if self.path.startswith("/index/"):
+            kind = f"text/html; charset={self.path[7:].strip('/')}"
+            return self.answer(200, INDEX, Content_Type=kind)
         if self.path == "/stalls":
             self.stall.wait(30)
             return self.answer(200)
@@ -359,6 +366,126 @@ def test_ranges_that_a_server_ignores_are_cut_here(odd: str, fs: HTTPFileSystem)
     assert fs.cat_file(f"{odd}/x", 500_000, 500_010) == b""
 
 
+# What is not as it should be, of the first and last byte that are asked for and the request's number.
+LIES: dict[str, Callable[[int, int, int], dict[str, Any]]] = {
+    "/capped": lambda first, last, _: {"last": min(last, first + 29_999)},
+    "/capped-unknown": lambda first, last, _: (
+        {"last": min(last, first + 40_000), "total": "*"} | ({} if first < len(DATA) else {"status": 416})
+    ),
+    "/below": lambda _, last, __: {"first": 0, "last": min(99, last)},
+    "/earlier": lambda first, _, __: {"first": max(first - 7, 0)},
+    "/short": lambda *_: {"longer": -1},
+    "/long": lambda *_: {"longer": 1},
+    "/total": lambda *_: {"total": 2 * len(DATA)},
+    "/total-below": lambda _, last, __: {"total": last},
+    "/shrunk": lambda first, *_: {"status": 416, "total": 8192} if first >= 8192 else {},
+    "/unlike": lambda first, *_: {"status": 416} if first >= 8192 else {},
+    "/etag": lambda _, __, asked: {"more": {"ETag": f'"{asked}"'}},
+    "/modified": lambda _, __, asked: {
+        "more": {"Last-Modified": f"Mon, 01 Jan 2024 00:00:{asked % 60:02} GMT"}
+    },
+    "/growing": lambda _, __, asked: {"total": len(DATA) + asked},
+}  # fmt: skip
+
+
+class Liar(BaseHTTPRequestHandler):
+    """A server whose paths say how its ranges are not what was asked for."""
+
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[int] = 0
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(DATA)))
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"])
+        assert found
+        first, last = int(found[1]), min(int(found[2] or len(DATA)), len(DATA) - 1)
+        lie = LIES[self.path](first, last, self.asked) if self.path in LIES else {}
+        first, last = lie.get("first", first), lie.get("last", last)
+        status, total = lie.get("status", 206), lie.get("total", len(DATA))
+        longer, more = lie.get("longer", 0), lie.get("more", {})
+        body = b"" if status == 416 else (DATA + b"\0")[first : last + 1 + longer]
+        self.send_response(status)
+        said = f"bytes */{total}" if status == 416 else f"bytes {first}-{last}/{total}"
+        if self.path != "/multipart":
+            self.send_header("Content-Range", said)
+        for name, value in {"Content-Length": str(len(body)), **more}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def liar() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Liar) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def read_three_parts(fs: HTTPFileSystem, url: str, cache: str, **more: Any) -> None:
+    with fs.open(url, block_size=8192, cache_type=cache, **more) as file:
+        file.seek(5000)
+        assert file.read(3000) == DATA[5000:8000]
+        file.seek(50_000)
+        assert file.read(3000) == DATA[50_000:53_000]
+        file.seek(0)
+        assert file.read() == DATA
+
+
+@pytest.mark.parametrize("cache", ["bytes", "readahead", "blockcache", "none", "all"])
+@pytest.mark.parametrize("path", ["/capped", "/capped-unknown", "/earlier", "/honest"])
+def test_what_a_range_lacks_is_asked_for(
+    path: str, cache: str, liar: str, fs: HTTPFileSystem
+) -> None:
+    read_three_parts(fs, liar + path, cache)
+    read_three_parts(fs, liar + path, cache, size=len(DATA))
+    assert fs.cat_file(liar + path, 100, 6000) == DATA[100:6000]
+    assert fs.cat_file(liar + path, 100) == DATA[100:]
+    assert fs.cat_file(liar + path, -6000, -100) == DATA[-6000:-100]
+
+
+@pytest.mark.parametrize("cache", ["bytes", "readahead", "blockcache", "none"])
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/below", "another range"),
+        ("/multipart", "another range"),
+        ("/short", "another number of bytes"),
+        ("/long", "another number of bytes"),
+        ("/total", "has changed"),
+        ("/total-below", "has changed"),
+        ("/shrunk", "has changed"),
+        ("/unlike", "has changed"),
+        ("/etag", "has changed"),
+        ("/modified", "has changed"),
+        ("/growing", "has changed"),
+    ],
+)
+def test_no_wrong_bytes_come_of_a_range_that_is_lied_about(
+    path: str, error: str, cache: str, liar: str, fs: HTTPFileSystem
+) -> None:
+    with pytest.raises((OSError, ClientPayloadError), match=error):
+        read_three_parts(fs, liar + path, cache)
+    with pytest.raises((OSError, ClientPayloadError), match=error):
+        read_three_parts(fs, liar + path, cache, size=len(DATA))
+
+
+@pytest.mark.parametrize("path", ["/below", "/multipart", "/short", "/long", "/total-below"])
+def test_no_wrong_bytes_come_of_one_range(path: str, liar: str, fs: HTTPFileSystem) -> None:
+    with pytest.raises(ClientPayloadError, match="another"):
+        fs.cat_file(liar + path, 9000, 9500)
+
+
 def test_a_file_is_never_put_together_from_two_versions(odd: str, fs: HTTPFileSystem) -> None:
     url = f"{odd}/changes"
     key = fs.ukey(url)
@@ -403,6 +530,32 @@ def test_failures_are_the_ones_of_a_file_system(odd: str, fs: HTTPFileSystem) ->
         slow.cat(f"{odd}/stalls")
 
 
+def test_a_file_that_is_fetched_has_its_name_when_it_is_whole(
+    odd: str, fs: HTTPFileSystem, tmp_path: Path
+) -> None:
+    victim, link, old = (tmp_path / name for name in ("victim", "link", "old"))
+    for path in (victim, old):
+        path.write_text("before")
+    link.symlink_to(victim)
+    for path in (old, link, tmp_path / "new"):
+        with pytest.raises(ClientPayloadError):
+            fs.get_file(f"{odd}/cut", str(path))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "victim": "before", "link": "before", "old": "before",
+    }  # fmt: skip
+    for path in (old, link, tmp_path / "new"):
+        fs.get_file(f"{odd}/x", str(path))
+        assert path.read_bytes() == DATA
+    assert victim.read_text() == "before"
+    assert not link.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 4
+    with (tmp_path / "open").open("wb") as file:
+        fs.get_file(f"{odd}/x", file)
+    assert (tmp_path / "open").read_bytes() == DATA
+    fs.get_file(f"{odd}/x", "/dev/null")
+    assert Path("/dev/null").is_char_device()
+
+
 def test_files_are_sent(odd: str, fs: HTTPFileSystem, tmp_path: Path) -> None:
     (tmp_path / "up").write_bytes(DATA)
     callback = Callback()
@@ -439,6 +592,26 @@ def test_nothing_is_left_behind_when_the_program_ends(top: str) -> None:
     )
     assert done.stdout == f"{len(DATA)}\nb'\\x00\\x01'\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("windows-1252", "ä+AGE-"),
+        ("iso-8859-5", "ф+AGE-"),
+        # No encodings of texts, or none that a server may choose: it is read as UTF-8.
+        ("utf-7", "+AGE-"),
+        ("unicode_escape", "+AGE-"),
+        ("punycode", "+AGE-"),
+        ("base64", "+AGE-"),
+        ("unknown", "+AGE-"),
+    ],
+)
+def test_an_index_is_decoded_by_encodings_of_the_web_only(
+    charset: str, name: str, odd: str, fs: HTTPFileSystem
+) -> None:
+    url = f"{odd}/index/{charset}/"
+    assert fs.ls(url, detail=False) == [url + name]
 
 
 # --- index pages ----------------------------------------------------------------------------------

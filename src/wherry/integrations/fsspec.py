@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import secrets
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 try:
     import fsspec
@@ -41,6 +42,7 @@ from wherry import (
     ProgressPayload,
     TCPConnector,
 )
+from wherry.body.charset import known_charset
 from wherry.integrations.index_page import links_below
 
 __all__ = ("HTTPFileSystem", "register")
@@ -349,55 +351,73 @@ class HTTPFileSystem(_Base):
                 return await response.read()
         if start == end:
             return b""
+        known = None
         if (start or 0) < 0 or (end is not None and end < 0):
-            size = (await self._info(url))["size"]
+            info = await self._info(url)
+            size, known = info["size"], _Version(url, info)
             if size is None:
                 return (await self._cat_file(url, **options))[start:end]
             first, last, _ = slice(start, end).indices(size)
             start, end = first, last
-        data, _ = await self.fetch_range(url, start or 0, end, **options)
+        data, _ = await self.fetch_range(url, start or 0, end, known=known, **options)
         return data
 
     async def fetch_range(
-        self, url: str, start: int, end: int | None, *, cut: bool = True, **options: Any
+        self,
+        url: str,
+        start: int,
+        end: int | None,
+        *,
+        cut: bool = True,
+        known: _Version | None = None,
+        **options: Any,
     ) -> tuple[bytes, tuple[str | None, ...]]:
         """The bytes from `start` to before `end`, and the version that they are of.
+
+        A server may send less than was asked for: then it is asked for the rest.
 
         Args:
             url: The file.
             start: The first byte.
             end: The byte behind the last; None is the end of the file.
             cut: Whether to cut them out of a whole file, from a server that knows no ranges.
+            known: What is known of the file; what answers say is compared, and noted there.
             **options: Arguments of the request.
 
         Raises:
             ValueError: The server sent the whole file, and it is not to be cut.
+            ClientPayloadError: The server sent another range, or less than it said.
+            OSError: The file is not the one that is known.
         """
-        if end is not None and end <= start:
-            return b"", (None,) * len(_VALIDATORS)
+        known = known or _Version(url)
         headers = {**(self.kwargs.get("headers") or {}), **(options.pop("headers", None) or {})}
-        headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        async with self._request("GET", url, identity=True, headers=headers, **options) as response:
-            version = tuple(response.headers.get(name) for name in _VALIDATORS)
-            if response.status == 416:
-                return b"", version
-            self._check(response, url)
-            first = 0
-            if response.status == 206:
-                found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-                first = int(found[1]) if found is not None and found[1] else -1
-                # RFC 9110 15.3.7: it may be less than was asked for, but must say what it is.
-                if first > start or first < 0:
-                    raise ClientPayloadError(
-                        f"the server sent another range than bytes {start} to {end} of {url}"
+        parts: list[bytes] = []
+        position, whole = start, False
+        while not whole and known.has_more(position, end):
+            headers["Range"] = f"bytes={position}-{'' if end is None else end - 1}"
+            async with self._request(
+                "GET", url, identity=True, headers=headers, **options
+            ) as response:
+                if response.status == 416:
+                    known.ends_at(response, position)
+                    break
+                self._check(response, url)
+                whole = response.status != 206
+                if whole and not cut:
+                    raise ValueError(
+                        f"{url}: its server knows no ranges; open it with block_size=0 to read it"
+                        " as it comes"
                     )
-            elif not cut:
-                raise ValueError(
-                    f"{url}: its server knows no ranges; open it with block_size=0 to read it as it"
-                    " comes"
-                )
-            data = await _part(response, start - first, None if end is None else end - first)
-            return data, version
+                if whole:
+                    known.compare(response, _facts(response).get("size"))
+                    piece = await _part(response, position, end)
+                else:
+                    piece = await _ranged(response, position, end, known)
+            parts.append(piece)
+            position += len(piece)
+        if known.size is not None and known.has_more(position, end):
+            raise ClientPayloadError(f"the server sent too little of {url}: up to byte {position}")
+        return b"".join(parts), tuple(known.validators.get(name) for name in _VALIDATORS)
 
     async def _get_file(
         self,
@@ -413,14 +433,10 @@ class HTTPFileSystem(_Base):
         async with self._request("GET", rpath, **options) as response:
             self._check(response, rpath)
             callback.set_size(response.content_length)
-            file = Path(lpath).open("wb") if own else lpath  # noqa: ASYNC230, SIM115
-            try:
+            with _aside(Path(lpath)) if own else nullcontext(lpath) as file:
                 while piece := await response.content.read(chunk_size):
                     await asyncio.to_thread(file.write, piece)
                     callback.relative_update(len(piece))
-            finally:
-                if own:
-                    file.close()
 
     def _open(
         self,
@@ -507,6 +523,28 @@ class HTTPFileSystem(_Base):
             self._check(response, path)
 
 
+@contextmanager
+def _aside(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name when it is whole: until then what has the name stays as it is.
+
+    A link of that name is replaced, not followed.  A pipe or a terminal is written to as it is.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    with unfinished.open("xb") as file:
+        try:
+            yield file
+            file.close()
+            unfinished.replace(path)
+        except BaseException:
+            file.close()
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
 def _close_session(loop: asyncio.AbstractEventLoop, session: ClientSession) -> None:
     """Close the session of a file system that nobody has any more."""
     if loop.is_closed() or not loop.is_running():
@@ -539,10 +577,82 @@ def _facts(response: ClientResponse) -> dict[str, Any]:
 
 
 def _text(page: bytes, charset: str | None) -> str:
-    try:
-        return page.decode(charset or "utf-8", "ignore")
-    except LookupError:
-        return page.decode("utf-8", "ignore")
+    return page.decode(known_charset(charset) or "utf-8", "ignore")
+
+
+class _Version:
+    """Which version of a file its parts are of: what one answer says, the later ones must say too.
+
+    Args:
+        url: The file.
+        info: What is known before the first answer.
+    """
+
+    def __init__(self, url: str, info: Mapping[str, Any] | None = None) -> None:
+        info = info or {}
+        self.url = url
+        self.size: int | None = info.get("size")
+        self.validators: dict[str, str] = {
+            name: info[name] for name in _VALIDATORS if info.get(name) is not None
+        }
+
+    def has_more(self, position: int, end: int | None) -> bool:
+        """Whether there may be bytes from `position` to before `end`."""
+        ends = [bound for bound in (end, self.size) if bound is not None]
+        return not ends or position < min(ends)
+
+    def compare(self, response: ClientResponse, size: int | None) -> None:
+        """Note what an answer says of the file.
+
+        Raises:
+            OSError: Another one said something else.
+        """
+        same = size is None or self.size in {None, size}
+        for name in _VALIDATORS:
+            now = response.headers.get(name)
+            same = same and (now is None or self.validators.setdefault(name, now) == now)
+        if not same:
+            raise OSError(f"{self.url} has changed since it was opened")
+        if size is not None:
+            self.size = size
+
+    def ends_at(self, response: ClientResponse, position: int) -> None:
+        """Take the answer that there is nothing from `position` on (416).
+
+        Raises:
+            OSError: There should be.
+        """
+        found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+        total = int(found[3]) if found is not None and found[3] != "*" else None
+        if any(size is not None and position < size for size in (self.size, total)):
+            raise OSError(f"{self.url} has changed since it was opened: it ends before {position}")
+
+
+async def _ranged(response: ClientResponse, first: int, end: int | None, known: _Version) -> bytes:
+    """The bytes from `first` to before `end` that an answer of a range (206) has: one at least.
+
+    Raises:
+        ClientPayloadError: It is of another range, or not as long as it says.
+        OSError: It is of another version.
+    """
+    # RFC 9110 15.3.7: it may be less than was asked for, but must say what it is.
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    sent_first, sent_last = (int(found[1]), int(found[2])) if found and found[1] else (-1, -1)
+    if not 0 <= sent_first <= first <= sent_last:
+        raise ClientPayloadError(
+            f"the server sent another range than bytes {first} to {end} of {known.url}"
+        )
+    total = int(found[3]) if found and found[3] != "*" else None
+    known.compare(response, total)
+    behind = sent_last + 1
+    stop = behind if end is None else min(end, behind)
+    data = await _part(response, first - sent_first, stop - sent_first)
+    short = len(data) < stop - first or (total is not None and total < behind)
+    if short or (stop == behind and await response.content.read(1)):
+        raise ClientPayloadError(
+            f"the server sent another number of bytes of {known.url} than its Content-Range says"
+        )
+    return data
 
 
 async def _part(response: ClientResponse, first: int, last: int | None) -> bytes:
@@ -578,7 +688,7 @@ class _File(AbstractBufferedFile):
         self.details = {"name": url, "type": "file", **info}
         self.url = url
         self._options = options
-        self._version = tuple(info.get(name) for name in _VALIDATORS)
+        self._version = _Version(url, info)
         super().__init__(
             fs=fs,
             path=url,
@@ -597,13 +707,11 @@ class _File(AbstractBufferedFile):
 
         Raises:
             OSError: The file has changed since it was opened.
+            ClientPayloadError: The server sent another range, or less than it said.
         """
-        data, version = await self.fs.fetch_range(
-            self.url, start, end, cut=start == 0, **self._options
+        data, _ = await self.fs.fetch_range(
+            self.url, start, end, cut=start == 0, known=self._version, **self._options
         )
-        for before, now in zip(self._version, version, strict=True):
-            if before is not None and now is not None and before != now:
-                raise OSError(f"{self.url} has changed since it was opened")
         return cast("bytes", data)
 
 
