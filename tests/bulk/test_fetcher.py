@@ -99,6 +99,21 @@ async def test_ssl_of_the_session_holds_for_the_input_alone(site, robots):
     assert site.paths().count("/robots.txt") == robots
 
 
+async def test_pages_that_are_not_taken_are_bounded_by_their_bytes(site, monkeypatch):
+    monkeypatch.setattr("wherry.bulk.run._MOST_OUT_BYTES", 1)
+    urls = [site.url(f"/{n}", f"h{n}.test") for n in range(40)]
+    taken = 0
+    async with Fetcher(**connected(), in_flight=2) as fetcher:
+        async for result in fetcher.fetch(urls):
+            assert result.ok
+            taken += 1
+            for _ in range(15):
+                await asyncio.sleep(0.0001)  # the others may go on, as far as they are let
+            # Two were under way when the first of them came.
+            assert len(fetcher._runs[0]._out) <= 2
+    assert taken == 40
+
+
 def hrefs(page):
     return re.findall(r"href='([^']*)'", page.text())
 

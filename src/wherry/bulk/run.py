@@ -52,6 +52,8 @@ from wherry.middlewares.retry import RetryBudget, backoff_limit, retry_after
 
 # Results that are not committed, at most: then it is time, whatever the clock says.
 _MOST_UNCOMMITTED: Final = 5000
+# Bytes of the bodies that the caller has not taken yet; above it nothing more is begun.
+_MOST_OUT_BYTES: Final = 256 * 2**20
 _MOST_COMMITTED: Final = 20_000  # and those that the caller has not taken
 _TURN: Final = 64  # URLs that are read before the others have their turn
 
@@ -156,6 +158,7 @@ class Run:
         self._commit_due = asyncio.Event()
         self._committer: asyncio.Task[None] | None = None
         self._out: deque[Result] = deque()
+        self._out_bytes = 0
         self._most_out = 2 * settings.in_flight if sink is None else _MOST_COMMITTED
         self._out_waiter: asyncio.Future[None] | None = None
         self._taken: list[Outcome] = []
@@ -184,7 +187,10 @@ class Run:
             while True:
                 while self._out:
                     result = self._out.popleft()
-                    if len(self._out) == self._most_out - 1:
+                    was_heavy = self._out_bytes >= _MOST_OUT_BYTES
+                    self._out_bytes -= _weight(result)
+                    is_light_again = was_heavy and self._out_bytes < _MOST_OUT_BYTES
+                    if is_light_again or len(self._out) == self._most_out - 1:
                         self._go_on()
                     yield result
                     if self._sink is None and self._tools.checkpoint is not None:
@@ -440,7 +446,7 @@ class Run:
         most = self._settings.max_pages
         if most is not None and self._pages_before + self.report.pages + self._busy >= most:
             return False
-        return len(self._out) < self._most_out
+        return len(self._out) < self._most_out and self._out_bytes < _MOST_OUT_BYTES
 
     def _finish_if_done(self) -> None:
         """Whether that was all."""
@@ -719,6 +725,7 @@ class Run:
             report.errors[type(result.error).__name__] += 1
         if self._sink is None:
             self._out.append(result)
+            self._out_bytes += _weight(result)
             self._wake_caller()
             return
         self._uncommitted.append((result, self._outcome(result, page)))
@@ -799,6 +806,11 @@ class Run:
             self._settings.progress(report)
         if self._settings.metrics is not None:
             write_prometheus(report, self._settings.metrics)
+
+
+def _weight(result: Result) -> int:
+    """Bytes that a result holds: with a sink it has no page."""
+    return 0 if result.page is None else result.bytes
 
 
 class _FetchedPage(Page):
