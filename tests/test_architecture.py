@@ -70,8 +70,9 @@ TOP_MAY = {
     "compat": {"integrations", "client", "protocol", *MIDDLE},
     # It has the arguments and types of the asynchronous classes, whose sources it is made of.
     "sync": {"client", "rest", "body", "connect", "cookies", "auth", "protocol"},
-    # Politeness, tries again and the URL's host are what the client says they are.
-    "bulk": {"middlewares", "client"},
+    # Politeness, tries again and the URL's host are what the client says they are; a page's tags are
+    # found as an index page's are.
+    "bulk": {"middlewares", "client", "body"},
     # What an index page says.
     "integrations": {"body"},
     "cli": {"testing", "middlewares", "bulk"},

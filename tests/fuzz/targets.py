@@ -25,6 +25,7 @@ from wherry.auth.netrc import read_netrc
 from wherry.body.charset import is_json_type, known_charset, parse_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
 from wherry.body.multipart.reader import MultipartReader
+from wherry.body.start_tags import start_tags
 from wherry.body.stream.decoders import decoder_for
 from wherry.body.stream.reader import StreamReader
 from wherry.client.events import EventParser, EventTooLarge
@@ -623,6 +624,13 @@ def http2(data: bytes) -> None:
             received(Http2Connection(loop), cuts)
 
     LOOP.run_until_complete(run())
+
+
+@target
+def html(data: bytes) -> None:
+    for name, attributes in start_tags(text_of(data), {"a", "base"}):
+        assert name in {"a", "base"}
+        assert len(name) + sum(map(len, attributes)) <= len(data)
 
 
 @target

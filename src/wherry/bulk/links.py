@@ -5,35 +5,15 @@ A plain function of a page, which can be pickled, so that it may run in other pr
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from typing import Final
 
 from yarl import URL
 
+from wherry.body.start_tags import start_tags
 from wherry.bulk.hosts import joined
 from wherry.bulk.results import Page
 
 _HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
-
-
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.base: str | None = None
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in {"a", "area", "base"}:
-            return
-        said = dict(attrs)
-        href = said.get("href")
-        if href is None:
-            return
-        if tag == "base":
-            if self.base is None:
-                self.base = href.strip()
-        elif "nofollow" not in (said.get("rel") or "").lower().split():
-            self.found.append(href.strip())
 
 
 def links_of(page: Page) -> list[str]:
@@ -47,20 +27,33 @@ def links_of(page: Page) -> list[str]:
     kind = page.headers.get("Content-Type", "text/html").partition(";")[0].strip().lower()
     if kind not in _HTML:
         return []
-    parser = _Links()
-    parser.feed(page.text())
-    parser.close()
+    said_base, hrefs = _hrefs(page.text())
     base = URL(page.final_url)
     links: dict[str, None] = {}
-    for href in [parser.base or "", *parser.found]:
+    for href in [said_base or "", *hrefs]:
         link = joined(base, href)
         if link is None:
             continue  # a person wrote it
-        if href is parser.base:
+        if href is said_base:
             base = URL(link)
         elif href:
             links[link] = None
     return list(links)
+
+
+def _hrefs(text: str) -> tuple[str | None, list[str]]:
+    """(what `<base>` says, what may be followed)."""
+    base: str | None = None
+    found = []
+    for tag, attributes in start_tags(text, {"a", "area", "base"}):
+        href = attributes.get("href")
+        if href is None:
+            continue
+        if tag == "base":
+            base = href.strip() if base is None else base
+        elif "nofollow" not in attributes.get("rel", "").lower().split():
+            found.append(href.strip())
+    return base, found
 
 
 def links_within_host(page: Page) -> list[str]:

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from typing import Final
 from urllib.parse import urldefrag, urljoin, urlsplit
+
+from wherry.body.start_tags import start_tags
 
 __all__ = ("links_below",)
 
 # In running text: what looks like a URL, without the mark that ends the sentence.
 _IN_TEXT: Final = re.compile(r"https?://[-A-Za-z0-9@:%_+.~#?&/=]+")
-
-
-class _Links(HTMLParser):
-    """Finds what `<a href>` leads to, and the page's `<base href>`."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.found: list[str] = []
-        self.base: str | None = None
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in {"a", "base"}:
-            href = dict(attrs).get("href")
-            if tag == "a" and href:
-                self.found.append(href.strip())
-            elif tag == "base" and self.base is None:
-                self.base = href
 
 
 def links_below(
@@ -42,11 +26,16 @@ def links_below(
         in_text: Also what looks like a URL in the page's text.
         same_scheme: Not what has another scheme than `asked`.
     """
-    parser = _Links()
-    parser.feed(page)
-    parser.close()
-    base = urljoin(final_url, parser.base) if parser.base else _folder(final_url)
-    links = [urljoin(base, href) for href in parser.found]
+    hrefs: list[str] = []
+    said_base: str | None = None
+    for tag, attributes in start_tags(page, {"a", "base"}):
+        href = attributes.get("href", "").strip()
+        if tag == "a" and href:
+            hrefs.append(href)
+        elif tag == "base" and said_base is None:
+            said_base = href
+    base = urljoin(final_url, said_base) if said_base else _folder(final_url)
+    links = [urljoin(base, href) for href in hrefs]
     if in_text:
         links += _IN_TEXT.findall(page)
     prefix, own = _folder(asked), _folder(final_url)
