@@ -453,6 +453,10 @@ class FacadeEngine(QuicEngine):
 
     __slots__ = ("_facade", "_limit")
 
+    handshake_done: bool
+    protocol: str | None
+    end: QuicEnd | None
+
     def __init__(self, server_name: str, trust: QuicTrust, **options: Any) -> None:
         options["early"] = False
         super().__init__(server_name, trust, **options)
