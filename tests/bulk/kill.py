@@ -12,6 +12,7 @@ What must hold:
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -193,8 +194,11 @@ async def kill_often(kills: int, seed: int, *, count: int = 60, each: int = 10) 
 
 
 def main() -> None:
-    given = [int(word) for word in sys.argv[1:]]
-    kills, seed = [*given, *(200, 1)[len(given) :]]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kills", type=int, nargs="?", default=200)
+    parser.add_argument("seed", type=int, nargs="?", default=1)
+    given = parser.parse_args()
+    kills, seed = given.kills, given.seed
     jobs = asyncio.run(kill_often(kills, seed))
     asked = sum((seen.asked for seen in jobs), Counter[int]())
     print(
