@@ -3,13 +3,11 @@
 It uses the client's public names only, and needs the extra ``wherry[cli]`` (click and rich).
 """
 
-import contextlib
 import gc
 import importlib.util
 import sys
 
 from wherry.cli import streams
-from wherry.version import __version__
 
 __all__ = ("main",)
 
@@ -17,12 +15,6 @@ __all__ = ("main",)
 def main() -> None:
     """What the console script runs."""
     streams.prepare()
-    if sys.argv[1:] == ["--version"]:
-        # The commands take longer to load than all else here.  Where nothing can be written, the
-        # long way below says why.
-        with contextlib.suppress(OSError):
-            print(f"wherry {__version__}", flush=True)
-            return
     if importlib.util.find_spec("click") is None or importlib.util.find_spec("rich") is None:
         sys.exit("wherry: the command line needs click and rich: pip install 'wherry[cli]'")
     try:
