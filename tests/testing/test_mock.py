@@ -159,9 +159,9 @@ async def test_queries_are_what_a_client_sends(mock, session, query, asked, foun
 
 
 async def test_what_no_client_sends_is_refused_where_it_is_given(mock, session):
-    with pytest.raises(TypeError, match="not True"):
+    with pytest.raises(TypeError, match="True"):
         mock.get(f"{API}/a", query={"a": True})
-    with pytest.raises(TypeError, match="not True"):
+    with pytest.raises(TypeError, match="True"):
         await session.get("/a", params={"a": True})
     for pattern in ("/a", "/a/{id}", "a"):
         with pytest.raises(ValueError, match="absolute"):
