@@ -44,13 +44,13 @@ from wherry import (
 )
 from wherry.body.charset import known_charset
 from wherry.integrations.index_page import links_below
+from wherry.protocol.content_range import ContentRange
 
 __all__ = ("HTTPFileSystem", "register")
 
 # Bytes of an index page that are read, and of a file in one piece.
 _LONGEST_INDEX: Final = 32 << 20
 _PIECE: Final = 1 << 20
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 # What tells one version of a file from another.
 _VALIDATORS: Final = ("ETag", "Last-Modified")
 _CHECKSUMS: Final = ("ETag", "Content-MD5", "Digest", "Last-Modified")
@@ -563,10 +563,10 @@ def _facts(response: ClientResponse) -> dict[str, Any]:
     """What an answer says of its file."""
     headers = response.headers
     facts: dict[str, Any] = {"url": str(response.url)}
-    found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
-    if found is not None:
-        if found[3] != "*":
-            facts["size"] = int(found[3])
+    part = ContentRange.read(headers.get("Content-Range"))
+    if part is not None:
+        if part.total is not None:
+            facts["size"] = part.total
     elif "Content-Length" in headers and headers.get("Content-Encoding", "identity") == "identity":
         facts["size"] = response.content_length
     if "Content-Type" in headers:
@@ -622,9 +622,8 @@ class _Version:
         Raises:
             OSError: There should be.
         """
-        found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-        total = int(found[3]) if found is not None and found[3] != "*" else None
-        if any(size is not None and position < size for size in (self.size, total)):
+        part = ContentRange.read(response.headers.get("Content-Range")) or ContentRange()
+        if any(size is not None and position < size for size in (self.size, part.total)):
             raise OSError(f"{self.url} has changed since it was opened: it ends before {position}")
 
 
@@ -636,13 +635,12 @@ async def _ranged(response: ClientResponse, first: int, end: int | None, known: 
         OSError: It is of another version.
     """
     # RFC 9110 15.3.7: it may be less than was asked for, but must say what it is.
-    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-    sent_first, sent_last = (int(found[1]), int(found[2])) if found and found[1] else (-1, -1)
-    if not 0 <= sent_first <= first <= sent_last:
+    part = ContentRange.read(response.headers.get("Content-Range")) or ContentRange()
+    sent_first, sent_last, total = part
+    if sent_first is None or sent_last is None or not sent_first <= first <= sent_last:
         raise ClientPayloadError(
             f"the server sent another range than bytes {first} to {end} of {known.url}"
         )
-    total = int(found[3]) if found and found[3] != "*" else None
     known.compare(response, total)
     behind = sent_last + 1
     stop = behind if end is None else min(end, behind)

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from wherry.protocol.content_range import ContentRange
 from wherry.protocol.grammar import http_date
 
 __all__ = (
@@ -153,37 +154,6 @@ class Request(NamedTuple):
         if self.validator is not None:
             fields.append(("If-Range", self.validator))
         return fields
-
-
-class ContentRange(NamedTuple):
-    """A Content-Range (RFC 9110 14.4): first and last are None for "*", all for nonsense."""
-
-    first: int | None = None
-    last: int | None = None
-    total: int | None = None
-
-    @classmethod
-    def parse(cls, text: str | None) -> ContentRange | None:
-        """The field's value; None where there is no such field."""
-        if text is None:
-            return None
-        found = _CONTENT_RANGE(text.strip())
-        if found is None:
-            return cls()
-        first, last, total = (int(group) if group else None for group in found.groups())
-        # RFC 9110 14.4: these are invalid.
-        if (
-            first is not None
-            and last is not None
-            and (not first <= last < (last + 1 if total is None else total))
-        ):
-            return cls()
-        return cls(first, last, total)
-
-
-_CONTENT_RANGE = re.compile(
-    r"(?i:bytes)[ \t]+(?:([0-9]{1,18})-([0-9]{1,18})|\*)/(?:([0-9]{1,18})|\*)", re.ASCII
-).fullmatch
 
 
 class Answer(NamedTuple):
