@@ -12,11 +12,12 @@ the handshake.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hmac
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -219,14 +220,12 @@ async def connect_quic(
         early = await _start_early(ordered, tickets, route, settings, key, limit)
         if early is not None:
             return early
-    try:
-        async with connect_request.time_limit():
-            made = await _first(ordered, tickets, route, settings, key, heard or Heard())
-    except TimeoutError as exc:
-        if isinstance(exc, OSError) and exc.errno is not None:
-            raise
-        tried = "; ".join(f"{show(info[4])} (UDP): no answer" for info in ordered)
-        raise timed_out(key, connect_request, tried) from exc
+
+    def tried() -> str:
+        return "; ".join(f"{show(info[4])} (UDP): no answer" for info in ordered)
+
+    async with _limited(connect_request, key, tried):
+        made = await _first(ordered, tickets, route, settings, key, heard or Heard())
     timings = connect_request.timings
     timings.connect = timings.quic = loop.time() - started
     return _speak(made, route, settings)
@@ -260,22 +259,40 @@ async def connect_through(
     loop, (hop,), port = settings.loop, route.hops, route.origin.port
     started = loop.time()
     trust = await _trust(route, key)
-    try:
-        async with connect_request.time_limit():
-            line = await _line(hop, host, port, settings, dial, dial_masque)
-            tickets = _Tickets(settings.sessions, route, trust)
-            engine = tickets.engine(server_name(route), None)
-            attempt = _Handshake(loop, engine, (host, port), key, Heard())
-            attempt.transport = CarriedTransport(loop, line, engine, attempt)
-            # The engine wants some address to be told apart from others.
-            await _shake(attempt, ("0.0.0.0", port), route, key)  # noqa: S104
-    except TimeoutError as exc:
-        if isinstance(exc, OSError) and exc.errno is not None:
-            raise
-        raise timed_out(key, connect_request, f"no answer through {hop}") from exc
+    async with _limited(connect_request, key, lambda: f"no answer through {hop}"):
+        line = await _line(hop, host, port, settings, dial, dial_masque)
+        tickets = _Tickets(settings.sessions, route, trust)
+        engine = tickets.engine(server_name(route), None)
+        attempt = _Handshake(loop, engine, (host, port), key, Heard())
+        attempt.transport = CarriedTransport(loop, line, engine, attempt)
+        # The engine wants some address to be told apart from others.
+        await _shake(attempt, ("0.0.0.0", port), route, key)  # noqa: S104
     timings = connect_request.timings
     timings.connect = timings.quic = loop.time() - started
     return _speak(attempt, route, settings)
+
+
+@contextlib.asynccontextmanager
+async def _limited(
+    connect_request: ConnectRequest, key: ConnectionKey, tried: Callable[[], str]
+) -> AsyncGenerator[None, None]:
+    """Let a connection take its time, and no more.
+
+    Args:
+        connect_request: Whose time limit it is.
+        key: What errors show.
+        tried: Says what the error tells of the attempts.
+
+    Raises:
+        ConnectionTimeoutError: The time limit passed.
+    """
+    try:
+        async with connect_request.time_limit():
+            yield
+    except TimeoutError as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise  # ETIMEDOUT: the system gave up, not our limit
+        raise timed_out(key, connect_request, tried()) from exc
 
 
 async def _line(
