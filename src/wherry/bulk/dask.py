@@ -210,7 +210,7 @@ def fetch(
         CheckpointError: Another program works on the same run, or its files are not ours.
         OSError: The input cannot be read, or there is no cluster.
     """
-    running = job(
+    return job(
         urls,
         into,
         address=address,
@@ -220,9 +220,4 @@ def fetch(
         attempts=attempts,
         cluster_options=cluster_options,
         **options,
-    )
-    with running:
-        for result in running:
-            if on_result is not None:
-                on_result(result)
-    return running.report
+    ).run(on_result)

@@ -194,6 +194,22 @@ class ClusterJob:
         if self._failure is not None:
             raise self._failure
 
+    def run(self, on_result: Callable[[Result], object] | None) -> ClusterReport:
+        """Do all of it, and say what became of it.
+
+        Args:
+            on_result: Called with each result, here.
+
+        Raises:
+            CheckpointError: As the results do.
+            OSError: As the results do.
+        """
+        with self:
+            for result in self:
+                if on_result is not None:
+                    on_result(result)
+        return self.report
+
     def _has_news(self) -> bool:
         return bool(self._results) or self._thread is None or self._ended
 

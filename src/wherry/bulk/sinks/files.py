@@ -8,8 +8,6 @@ that no other file has, so whoever finds the rest of a dead run can remove what 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +16,7 @@ from wherry.bulk.sinks.base import Shard
 from wherry.bulk.sinks.fields import field_pairs, json_line, public_url
 from wherry.bulk.sinks.names import file_name, is_file_name
 from wherry.bulk.sinks.place import Place, sync_file
-from wherry.bulk.sinks.rolling import ROLL, RollingSink, ShardWriter
+from wherry.bulk.sinks.rolling import RollingSink, ShardWriter
 
 __all__ = ("Files",)
 
@@ -44,15 +42,6 @@ class Files(RollingSink):
     """
 
     suffix = ".jsonl"
-
-    def __init__(
-        self,
-        place: str | os.PathLike[str],
-        *,
-        roll: int = ROLL,
-        storage_options: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(place, roll=roll, storage_options=storage_options)
 
     def shard_name(self, run: str, number: int) -> str:
         return f"{_INDEXES}/{super().shard_name(run, number)}"
