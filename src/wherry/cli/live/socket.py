@@ -106,16 +106,14 @@ async def _send_all(socket: wherry.ClientWebSocketResponse, talk: Talk) -> None:
 
 
 async def _send(socket: wherry.ClientWebSocketResponse, line: str, talk: Talk) -> None:
-    octets = line.encode("utf-8", "surrogateescape")
     if talk.binary:
-        await socket.send_bytes(octets)
+        await socket.send_bytes(line.encode("utf-8", "surrogateescape"))
         return
     try:
-        octets.decode()
-    except UnicodeDecodeError as exc:
+        await socket.send_str(line)
+    except UnicodeEncodeError as exc:
         # RFC 6455 5.6
         raise ValueError("a text message must be UTF-8; --binary sends any bytes") from exc
-    await socket.send_str(line)
 
 
 async def _ping_on(socket: wherry.ClientWebSocketResponse, seconds: float) -> None:
