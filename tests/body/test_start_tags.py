@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fuzz.test_linear import steps
+from tests.steps import steps
 
 from wherry.body.start_tags import start_tags
 

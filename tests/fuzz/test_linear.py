@@ -6,38 +6,18 @@ regular expressions do is not seen here: tests/protocol/test_grammar.py has that
 
 from __future__ import annotations
 
-import sys
 import warnings
-from types import FrameType
-from typing import Any
 
 import pytest
 from tests.fuzz.inputs import WORDS
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.targets import TARGETS
+from tests.steps import steps
 
 SMALL = 100  # bytes, about
 # The first byte says how the rest is cut into pieces; behind it, what some readers want first.
 BEGINNINGS = {"http1": (b"\x06", b"\x062;", b"\x060\r\nT: "), "multipart": (b"\x06", b'\x06A: "')}
 # What nobody would call much: some readers give up on the few bytes, and not on the many.
 FEW_STEPS = 30  # a byte
-
-
-def steps(read: Target, data: bytes) -> int:
-    """Lines of Python that run."""
-    count = 0
-
-    def tracer(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal count
-        count += 1
-        return tracer
-
-    before = sys.gettrace()
-    sys.settrace(tracer)
-    try:
-        read(data)
-    finally:
-        sys.settrace(before)
-    return count
 
 
 @pytest.mark.parametrize("name", TARGETS)

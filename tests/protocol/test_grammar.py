@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import sys
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from tests.steps import steps
 from yarl import URL
 
 from wherry.auth.challenge import parse_challenges
@@ -206,24 +206,6 @@ PIECES = [
     'a="b",', "a ", "a = ", ";a", "; a=b", "a, ", '" ', '"\t', "permessage-deflate, ", "x; y, ", "<a>; rel=b, ",
     "filename*0=a; ", 'a="b" ', "Basic ", "Digest a=b, ", '=\t"a', "*", "a*1=b;", ";;", "\0", "ä", "[", "(", "a b ",
 ]  # fmt: skip
-
-
-def steps(read, value) -> int:
-    """Lines of Python that run: what is read twice in a loop counts twice."""
-    count = 0
-
-    def tracer(frame, event, argument):
-        nonlocal count
-        count += 1
-        return tracer
-
-    before = sys.gettrace()
-    sys.settrace(tracer)
-    try:
-        read(value)
-    finally:
-        sys.settrace(before)
-    return count
 
 
 def seconds_of_cpu(read, value) -> float:
