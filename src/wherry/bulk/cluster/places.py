@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
+from wherry.bulk.sinks.place import local_path, puts_whole, sync_folder
 from wherry.private_files import open_private
-
-# An object store shows an object when it is whole.
-_STORES: Final = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
 
 
 class Place(Protocol):
@@ -40,11 +38,8 @@ def place_at(url: str) -> Place:
     Raises:
         ImportError: It is a URL, and fsspec is not installed.
     """
-    if "://" not in url:
-        return LocalPlace(Path(url))
-    if url.startswith("file://"):
-        return LocalPlace(Path(url.removeprefix("file://")))
-    return RemotePlace(url)
+    folder = local_path(url)
+    return RemotePlace(url) if folder is None else LocalPlace(folder)
 
 
 class LocalPlace:
@@ -76,7 +71,7 @@ class LocalPlace:
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def names(self, folder: str) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
@@ -89,15 +84,6 @@ class LocalPlace:
 
     def __repr__(self) -> str:
         return f"<LocalPlace {self._folder}>"
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename is safe once its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class RemotePlace:
@@ -130,7 +116,7 @@ class RemotePlace:
         system, path = self._open()
         target = f"{path}/{name}"
         system.makedirs(target.rpartition("/")[0], exist_ok=True)
-        if self._url.partition("://")[0] in _STORES:
+        if puts_whole(system):
             system.pipe_file(target, content)
             return
         aside = f"{target}.{uuid4().hex}.part"

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from wherry.redaction import shown_url
 
-__all__ = ("Place", "place_at", "sync_file")
+__all__ = ("Place", "local_path", "place_at", "puts_whole", "sync_file", "sync_folder")
 
 # Stores whose put shows an object whole or not at all, by fsspec's names.
 _ATOMIC_PUT: Final = frozenset(
@@ -35,12 +35,23 @@ _TEMPORARY_PREFIX: Final = "wherry-"
 def place_at(where: str | os.PathLike[str], options: Mapping[str, Any] | None) -> Place:
     """The place of that path or URL; nothing is made yet."""
     text = os.fspath(where)
+    folder = local_path(text)
+    return Remote(text, dict(options or {})) if folder is None else Folder(folder)
+
+
+def local_path(where: str) -> Path | None:
+    """The folder of this machine that a path or URL names; None where fsspec knows it."""
     for scheme in ("file://", "local://"):
-        if text.startswith(scheme):
-            return Folder(Path(text.removeprefix(scheme)))
-    if "://" in text:
-        return Remote(text, dict(options or {}))
-    return Folder(Path(text))
+        if where.startswith(scheme):
+            return Path(where.removeprefix(scheme))
+    return None if "://" in where else Path(where)
+
+
+def puts_whole(system: Any) -> bool:
+    """Whether a file system of fsspec's shows what is put there whole, or not at all."""
+    protocol = system.protocol
+    names = {protocol} if isinstance(protocol, str) else set(protocol)
+    return bool(names & _ATOMIC_PUT)
 
 
 def stem_of(run: str) -> str:
@@ -61,7 +72,7 @@ def sync_file(path: Path) -> None:
         os.close(fd)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
     """See that the names in a folder outlive a power cut; Windows does so by itself."""
     if os.name == "nt":
         return
@@ -203,7 +214,7 @@ class Folder(Place):
 
     def settle(self) -> None:
         while self._touched:
-            _sync_folder(next(iter(self._touched)))
+            sync_folder(next(iter(self._touched)))
             self._touched.pop()
 
     def size(self, name: str) -> int | None:
@@ -254,14 +265,9 @@ class Remote(Place):
             ) from exc
         self._fs, root = url_to_fs(self._url, **self._options)
         self._root = root.rstrip("/")
-        if not self._puts_whole():
+        if not puts_whole(self._fs):
             self._fs.makedirs(self._root, exist_ok=True)
         self._aside = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY_PREFIX}{run}-"))
-
-    def _puts_whole(self) -> bool:
-        protocol = self._fs.protocol
-        names = {protocol} if isinstance(protocol, str) else set(protocol)
-        return bool(names & _ATOMIC_PUT)
 
     def _folder(self) -> Path:
         if self._aside is None:
@@ -284,7 +290,7 @@ class Remote(Place):
         source.unlink(missing_ok=True)
 
     def _put(self, source: Path, final: str) -> None:
-        if self._puts_whole():
+        if puts_whole(self._fs):
             self._fs.put_file(str(source), final)
             return
         folder, _, name = final.rpartition("/")
