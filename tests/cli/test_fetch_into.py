@@ -69,3 +69,11 @@ def test_no_url_is_no_job(run, tmp_path):
     done = run("fetch", "--into", f"jsonl:{tmp_path}")
     assert done.status == 1
     assert "no URL" in done.err
+
+
+def test_a_byte_order_mark_costs_no_url_of_a_list(run, wherry_server, tmp_path):
+    urls = [wherry_server.url(f"/bytes/{size}") for size in (5, 6)]
+    stdin = f"\ufeff{urls[0]}\n\ufeff{urls[1]}\n".encode()
+    done = run("fetch", "-i", "-", "--into", f"jsonl:{tmp_path}", stdin=stdin)
+    assert done.status == 0, done.err
+    assert sorted(page["url"] for page in pages(tmp_path)) == sorted(urls)

@@ -21,7 +21,7 @@ from wherry.bulk.cluster.job_handle import ClusterJob
 from wherry.cli import show, streams
 from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
 from wherry.cli.fetch import PARTIAL, open_private_file
-from wherry.cli.fetch.lists import is_wanted
+from wherry.cli.fetch.lists import is_wanted, without_marks
 
 # What a download has, and a page in a sink has not.
 FOR_FILES = {
@@ -94,7 +94,7 @@ def listed(
     for text in urls:
         yield from _wanted(text, accept, reject)
     for raw in lines or ():
-        line = raw.decode("utf-8", "replace").strip()
+        line = without_marks(raw.decode("utf-8", "replace")).strip()
         if not line or line.startswith("#"):
             continue
         if line.startswith("{"):

@@ -85,8 +85,14 @@ def list_lines(content: bytes) -> Iterator[str]:
     except UnicodeDecodeError as exc:
         number = content.count(b"\n", 0, exc.start) + 1
         raise UsageProblem(f"line {number} of the list is no {exc.encoding}") from None
-    # A list that was put together of several has marks inside.
-    return iter(io.StringIO(text.replace("\ufeff", ""), newline=None))
+    return iter(io.StringIO(without_marks(text), newline=None))
+
+
+def without_marks(text: str) -> str:
+    """A list's text without byte order marks; one that was put together of several has them
+    inside.
+    """
+    return text.replace("\ufeff", "")
 
 
 def read_list(
