@@ -1,15 +1,15 @@
 """The embedded application: an ASGI app that answers much as httpbin does.
 
-It only puts the endpoints together; echoes, bodies, guarded and live are what they do.
+It only puts the endpoints together; `wherry.testing.endpoints` has what they do.
 """
 
 from __future__ import annotations
 
 from wherry.testing.asgi import Answer, Receive, Request, Routes, Scope, Send, json_answer
-from wherry.testing.bodies import add_bodies
-from wherry.testing.echoes import add_echoes
-from wherry.testing.guarded import add_guarded
-from wherry.testing.live import add_live, serve_websocket
+from wherry.testing.endpoints.authentication import add_authentication
+from wherry.testing.endpoints.bodies import add_bodies
+from wherry.testing.endpoints.echo import add_echo
+from wherry.testing.endpoints.events_and_websocket import add_events, serve_websocket
 
 __all__ = ("app", "routes")
 
@@ -21,7 +21,7 @@ def _all_routes() -> Routes:
         return json_answer({"endpoints": [*routes.paths, "/ws/echo"]})
 
     routes.add("/", index)
-    for add in (add_echoes, add_bodies, add_guarded, add_live):
+    for add in (add_echo, add_bodies, add_authentication, add_events):
         add(routes)
     return routes
 

@@ -18,7 +18,7 @@ from wherry.testing.asgi import Answer, Request, Routes, json_answer
 _MAX_DELAY = 60.0
 
 
-def add_echoes(routes: Routes) -> None:
+def add_echo(routes: Routes) -> None:
     routes.add("/get", _without_body)
     for method in ("post", "put", "patch", "delete"):
         routes.add(f"/{method}", _with_body, method.upper())

@@ -25,7 +25,7 @@ _PARAMETER = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 _KEY = secrets.token_bytes(16)
 
 
-def add_guarded(routes: Routes) -> None:
+def add_authentication(routes: Routes) -> None:
     routes.add("/basic-auth/{user}/{password}", _basic)
     routes.add("/digest-auth/{qop}/{user}/{password}", _digest)
     routes.add("/digest-auth/{qop}/{user}/{password}/{algorithm}", _digest)

@@ -10,7 +10,7 @@ from wherry.testing.asgi import Answer, Receive, Request, Routes, Scope, Send
 _MAX_EVENTS = 10_000
 
 
-def add_live(routes: Routes) -> None:
+def add_events(routes: Routes) -> None:
     routes.add("/sse", _events)
 
 
