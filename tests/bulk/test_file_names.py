@@ -26,6 +26,9 @@ MARK = "-[0-9a-f]{16}"
         ("http://[::1]:8080/x", "text/plain", "host__1_8080/x-M.txt"),
         ("http://a.test/login.php", "text/html", "a.test/login-M.php.html"),
         ("http://a.test/a.tar.gz", "application/gzip", "a.test/a.tar-M.gz"),
+        ("http://a.test/photo.JPEG", "image/jpeg", "a.test/photo-M.JPEG"),
+        ("http://a.test/x", "application/x-ndjson", "a.test/x-M.jsonl"),
+        ("http://a.test/x.bin", "application/x-unknown", "a.test/x-M.bin"),
         ("http://a.test/%C3%A4/%E2%82%AC.png", "image/png", "a.test/ä/€-M.png"),
         # What leads elsewhere.
         ("http://a.test/%2e%2e/%2e%2e/etc/passwd", "", "a.test/_/_/etc/passwd-M"),

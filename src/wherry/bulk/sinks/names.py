@@ -7,7 +7,6 @@ names and names that differ in case only are its means.  Pure functions of text.
 from __future__ import annotations
 
 import hashlib
-import mimetypes
 import re
 from typing import Final
 from urllib.parse import unquote
@@ -25,8 +24,106 @@ _LONGEST_FOLDERS: Final = 100
 _MARKED: Final = re.compile(r"-[0-9a-f]{16}(?:\.[A-Za-z0-9]{1,10}){0,2}", re.ASCII)
 _MARKED_FOLDER: Final = re.compile(r".*-[0-9a-f]{16}(?:\..*)?", re.IGNORECASE | re.DOTALL)
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,10}", re.ASCII)
-# Python's own table: the one of the machine would give other names elsewhere.
-_TYPES: Final = mimetypes.MimeTypes(filenames=())
+# Suffixes by media type, and not Python's or the machine's table: those differ by version, so that
+# a run that goes on elsewhere would give other names.
+_SUFFIXES: Final = {
+    "application/atom+xml": ".xml",
+    "application/epub+zip": ".epub",
+    "application/gzip": ".gz",
+    "application/javascript": ".js",
+    "application/json": ".json",
+    "application/ld+json": ".jsonld",
+    "application/manifest+json": ".webmanifest",
+    "application/msword": ".doc",
+    "application/octet-stream": ".bin",
+    "application/pdf": ".pdf",
+    "application/postscript": ".ps",
+    "application/rss+xml": ".xml",
+    "application/rtf": ".rtf",
+    "application/vnd.ms-excel": ".xls",
+    "application/vnd.ms-powerpoint": ".ppt",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/wasm": ".wasm",
+    "application/x-7z-compressed": ".7z",
+    "application/x-bzip2": ".bz2",
+    "application/x-ndjson": ".jsonl",
+    "application/x-sh": ".sh",
+    "application/x-tar": ".tar",
+    "application/x-xz": ".xz",
+    "application/xhtml+xml": ".xhtml",
+    "application/xml": ".xml",
+    "application/yaml": ".yaml",
+    "application/zip": ".zip",
+    "application/zstd": ".zst",
+    "audio/aac": ".aac",
+    "audio/flac": ".flac",
+    "audio/mp4": ".m4a",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/opus": ".opus",
+    "audio/wav": ".wav",
+    "audio/x-wav": ".wav",
+    "font/otf": ".otf",
+    "font/ttf": ".ttf",
+    "font/woff": ".woff",
+    "font/woff2": ".woff2",
+    "image/avif": ".avif",
+    "image/bmp": ".bmp",
+    "image/gif": ".gif",
+    "image/heic": ".heic",
+    "image/jpeg": ".jpg",
+    "image/jxl": ".jxl",
+    "image/png": ".png",
+    "image/svg+xml": ".svg",
+    "image/tiff": ".tiff",
+    "image/vnd.microsoft.icon": ".ico",
+    "image/webp": ".webp",
+    "image/x-icon": ".ico",
+    "message/rfc822": ".eml",
+    "text/calendar": ".ics",
+    "text/css": ".css",
+    "text/csv": ".csv",
+    "text/html": ".html",
+    "text/javascript": ".js",
+    "text/markdown": ".md",
+    "text/plain": ".txt",
+    "text/rtf": ".rtf",
+    "text/tab-separated-values": ".tsv",
+    "text/vcard": ".vcf",
+    "text/vtt": ".vtt",
+    "text/x-python": ".py",
+    "text/xml": ".xml",
+    "text/yaml": ".yaml",
+    "video/mp4": ".mp4",
+    "video/mpeg": ".mpeg",
+    "video/ogg": ".ogv",
+    "video/quicktime": ".mov",
+    "video/webm": ".webm",
+    "video/x-matroska": ".mkv",
+    "video/x-msvideo": ".avi",
+}
+# Other suffixes that say the same.
+_ALIKE: Final = {
+    ".htm": ".html",
+    ".jpeg": ".jpg",
+    ".jpe": ".jpg",
+    ".tif": ".tiff",
+    ".mjs": ".js",
+    ".mpg": ".mpeg",
+    ".markdown": ".md",
+    ".text": ".txt",
+    ".log": ".txt",
+    ".yml": ".yaml",
+    ".ndjson": ".jsonl",
+    ".tgz": ".gz",
+    ".rss": ".xml",
+    ".atom": ".xml",
+    ".xsl": ".xml",
+    ".xsd": ".xml",
+    ".svgz": ".svg",
+}
 
 
 def file_name(url: str, content_type: str, unique: str) -> str:
@@ -97,6 +194,7 @@ def _file(text: str, content_type: str, mark: str) -> str:
     stem = stem if suffix else text
     stem = _short(safe_name(stem, windows=True)) or "index"
     # `page.php` that came as HTML would open in no browser.
-    if content_type and _TYPES.guess_type(f"x{suffix}")[0] != content_type:
-        suffix += _TYPES.guess_extension(content_type) or ""
+    expected = _SUFFIXES.get(content_type, "")
+    if _ALIKE.get(suffix.lower(), suffix.lower()) != expected:
+        suffix += expected
     return f"{stem}-{mark}{suffix}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import socket
 from collections.abc import Generator
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -152,7 +153,11 @@ def _ask(request: bytes) -> Generator[tuple[bytes, int], bytes, tuple[str, int]]
     # For CONNECT the address that the proxy bound is of no use; the tunnel begins after it.
     bound = yield (b"", length + 2)
     named = bound[:length]
-    host = named.decode("latin1") if kind == NAME else str(ipaddress.ip_address(named))
+    if kind == NAME:
+        host = named.decode("latin1")
+    else:
+        # inet_ntop writes `::ffff:192.0.2.1` on every Python (RFC 5952 5); ipaddress since 3.13.
+        host = socket.inet_ntop(socket.AF_INET if kind == IPV4 else socket.AF_INET6, named)
     return host, int.from_bytes(bound[length:])
 
 
