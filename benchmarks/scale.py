@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from wherry.bulk.cluster.partitions import partition_of
 from wherry.bulk.hosts import Host, Job
-from wherry.bulk.overflow import Overflow
 from wherry.bulk.scheduler import Limits, Scheduler
+from wherry.bulk.spill_to_disk import Overflow
 
 
 @dataclass(frozen=True)

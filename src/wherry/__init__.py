@@ -13,7 +13,7 @@ try:
     from wherry import connector as connector
     from wherry import errors, hdrs
     from wherry.auth.basic import BasicAuth, encode_basic_auth
-    from wherry.body.backends import set_zlib_backend
+    from wherry.body.compression_backends import set_zlib_backend
     from wherry.body.disposition import (
         BadContentDispositionHeader,
         BadContentDispositionParam,
@@ -95,7 +95,7 @@ finally:
         gc.enable()
 
 if TYPE_CHECKING:
-    from wherry.body.multipart.names import BodyPartReader, MultipartReader, MultipartWriter
+    from wherry.body.multipart.public_names import BodyPartReader, MultipartReader, MultipartWriter
     from wherry.body.payload.progress import ProgressPayload
     from wherry.body.stream.queues import DataQueue, FlowControlDataQueue
     from wherry.client.download import DownloadResult
@@ -237,7 +237,7 @@ _LATER = {
     "ApiKey": "wherry.middlewares.credentials",
     "AsyncResolver": "wherry.resolver",
     "BearerToken": "wherry.middlewares.credentials",
-    "BodyPartReader": "wherry.body.multipart.names",
+    "BodyPartReader": "wherry.body.multipart.public_names",
     "CacheMiddleware": "wherry.middlewares.cache",
     "ClientWSTimeout": "wherry.client.websocket.websocket",
     "ClientWebSocketResponse": "wherry.client.websocket.websocket",
@@ -253,8 +253,8 @@ _LATER = {
     "IdempotencyKeys": "wherry.middlewares.credentials",
     "MemoryCacheStorage": "wherry.middlewares.cache_storage",
     "MessageSignatures": "wherry.middlewares.signatures",
-    "MultipartReader": "wherry.body.multipart.names",
-    "MultipartWriter": "wherry.body.multipart.names",
+    "MultipartReader": "wherry.body.multipart.public_names",
+    "MultipartWriter": "wherry.body.multipart.public_names",
     "OAuth2ClientCredentials": "wherry.middlewares.oauth2",
     "OAuth2Error": "wherry.middlewares.oauth2",
     "ProgressPayload": "wherry.body.payload.progress",
@@ -294,7 +294,7 @@ def _hint(name: str) -> str:
     """What stands here for a name of another client's."""
     if name.startswith("_"):
         return ""
-    hint: str = import_module("wherry.client.mistakes").name_hint(name)
+    hint: str = import_module("wherry.client.call_mistakes").name_hint(name)
     return hint
 
 

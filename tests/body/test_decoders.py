@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from isal import isal_zlib
 from tests.zstandard import zstd
 
-from wherry.body import backends
+from wherry.body import compression_backends
 from wherry.body.payload.encoders import encoder_for
 from wherry.body.stream import decoders
 from wherry.body.stream.reader import StreamReader
@@ -57,9 +57,9 @@ def pull(decoder: decoders.Decoder, data: bytes, size: int, step: int) -> bytes:
 
 @pytest.fixture(params=list(BACKENDS))
 def backend(request):
-    backends.set_zlib_backend(BACKENDS[request.param])
+    compression_backends.set_zlib_backend(BACKENDS[request.param])
     yield request.param
-    backends._chosen_backend.clear()
+    compression_backends._chosen_backend.clear()
 
 
 bodies = st.one_of(
@@ -83,12 +83,12 @@ def test_any_body_in_any_pieces_comes_back(kind, backend_name):
     def check(body, size, step):
         if len(body) // step > 3000:
             step = len(body) // 3000 + 1
-        backends.set_zlib_backend(BACKENDS[backend_name])
+        compression_backends.set_zlib_backend(BACKENDS[backend_name])
         try:
             decoder = decoders.decoder_for(name_of(kind))
             assert pull(decoder, ENCODE[kind](body), size, step) == body
         finally:
-            backends._chosen_backend.clear()
+            compression_backends._chosen_backend.clear()
 
     check()
 
@@ -174,19 +174,19 @@ def test_too_many_codings_are_refused():
 
 
 def test_a_coding_that_is_not_installed_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(backends, "brotli", lambda: None)
-    monkeypatch.setattr(backends, "zstd", lambda: None)
+    monkeypatch.setattr(compression_backends, "brotli", lambda: None)
+    monkeypatch.setattr(compression_backends, "zstd", lambda: None)
     with pytest.raises(ClientPayloadError, match="Brotli"):
         decoders.decoder_for("br").decode(b"x", 10)
     with pytest.raises(ClientPayloadError, match=r"backports\.zstd"):
         decoders.decoder_for("zstd").decode(b"x", 10)
-    assert backends.accept_encoding.__wrapped__() == "gzip, deflate"
+    assert compression_backends.accept_encoding.__wrapped__() == "gzip, deflate"
     with pytest.raises(ValueError, match="br"):
         encoder_for("br")
 
 
 def test_accept_encoding_names_what_is_installed():
-    assert backends.accept_encoding() == "gzip, deflate, br, zstd"
+    assert compression_backends.accept_encoding() == "gzip, deflate, br, zstd"
 
 
 @pytest.mark.parametrize("kind", ["gzip", "deflate", "br", "zstd"])

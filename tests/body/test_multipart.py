@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from requests_toolbelt import MultipartEncoder
 from urllib3.filepost import encode_multipart_formdata
 
-from wherry.body.multipart.names import (
+from wherry.body.multipart.public_names import (
     BadMultipart,
     BodyPartReader,
     MultipartReader,

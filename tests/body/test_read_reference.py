@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wherry.body import backends
+from wherry.body import compression_backends
 from wherry.body.stream.decoders import decoder_for
 from wherry.body.stream.reader import StreamReader
 
-zstd = backends.zstd()
+zstd = compression_backends.zstd()
 
 
 class Coding(NamedTuple):

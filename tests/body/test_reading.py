@@ -21,7 +21,7 @@ from tests.left_out import needs
 from tests.zstandard import zstd
 
 import wherry
-from wherry.body.multipart.names import MultipartReader
+from wherry.body.multipart.public_names import MultipartReader
 from wherry.errors import ClientConnectionError, ClientPayloadError, ContentTypeError
 
 

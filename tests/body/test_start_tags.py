@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.steps import steps
 
-from wherry.body.start_tags import start_tags
+from wherry.body.html_start_tags import start_tags
 
 NAMES = ("a", "area", "base")
 SPACE = st.sampled_from([" ", "\n", "\t ", "  "])

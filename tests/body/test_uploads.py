@@ -18,7 +18,7 @@ from tests.servers.raw import until_all_has_come
 from tests.zstandard import zstd
 
 import wherry
-from wherry.body.multipart.names import MultipartWriter
+from wherry.body.multipart.public_names import MultipartWriter
 from wherry.body.payload.memory import Payload, payload_type
 from wherry.errors import ClientConnectionError, ClientError, ClientPayloadError
 

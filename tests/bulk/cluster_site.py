@@ -20,8 +20,8 @@ from wherry.bulk.cluster.engine import Engine
 from wherry.bulk.cluster.job_handle import ClusterJob
 from wherry.bulk.cluster.manifests import manifests
 from wherry.bulk.cluster.partitions import partition_of
-from wherry.bulk.cluster.places import place_at
 from wherry.bulk.cluster.report import ClusterReport
+from wherry.bulk.cluster.shared_folder import place_at
 from wherry.bulk.sinks.base import shard_of
 
 POISON = "poison.test"

@@ -13,9 +13,9 @@ from tests.bulk.site import answer, connected
 
 from wherry.bulk import CheckpointError, Fetcher, Memory
 from wherry.bulk.checkpoint import Checkpoint, Outcome
-from wherry.bulk.cluster.places import LocalPlace
-from wherry.bulk.overflow import key_of
+from wherry.bulk.cluster.shared_folder import LocalPlace
 from wherry.bulk.sinks.base import Shard
+from wherry.bulk.spill_to_disk import key_of
 
 
 async def fetch(urls, path, into=None, most=None, **options):

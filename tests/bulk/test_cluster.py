@@ -23,10 +23,10 @@ from wherry.bulk.cluster.lease import Lease, ProcessName
 from wherry.bulk.cluster.manifests import Manifest, ManifestCheckpoint, Start
 from wherry.bulk.cluster.partitions import host_of, partition_of
 from wherry.bulk.cluster.placement import next_move, roomiest
-from wherry.bulk.cluster.places import place_at
+from wherry.bulk.cluster.shared_folder import place_at
 from wherry.bulk.cluster.worker import Task, Worker
-from wherry.bulk.overflow import key_of
 from wherry.bulk.sinks.base import Shard
+from wherry.bulk.spill_to_disk import key_of
 
 # --- whose a URL is -------------------------------------------------------------------------------
 

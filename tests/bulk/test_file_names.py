@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.bulk.sinks.names import file_name, is_file_name
+from wherry.bulk.sinks.file_names import file_name, is_file_name
 
 MARK = "-[0-9a-f]{16}"
 

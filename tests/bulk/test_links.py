@@ -15,7 +15,7 @@ from tests.bulk.site import answer
 from tests.bulk.test_results import page
 
 from wherry.bulk import links_of, links_within_host
-from wherry.bulk.bars import Bar
+from wherry.bulk.progress_bar import Bar
 from wherry.bulk.report import Report
 
 ROOT = Path(__file__).parents[2]

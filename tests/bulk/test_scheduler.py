@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import wherry
 from wherry.bulk.hosts import Breaker, Hosts, Job, canonical, name_of
-from wherry.bulk.overflow import Backlog, Overflow, Seen, key_of
 from wherry.bulk.scheduler import Limits, Scheduler
+from wherry.bulk.spill_to_disk import Backlog, Overflow, Seen, key_of
 
 
 @pytest.fixture

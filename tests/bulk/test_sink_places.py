@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from tests.bulk.sinks import json_lines, page, write
 
 from wherry.bulk import Jsonl, parse_sink
-from wherry.bulk.sinks.place import Remote
+from wherry.bulk.sinks.destination import Remote
 
 KINDS = ("files", "jsonl", "parquet", "warc")
 

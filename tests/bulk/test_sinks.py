@@ -25,7 +25,7 @@ from tests.bulk.sinks import json_lines, page, write
 
 from wherry.bulk import Files, Jsonl, Parquet, Warc, parse_sink
 from wherry.bulk.sinks.base import shard_of
-from wherry.bulk.sinks.place import stem_of
+from wherry.bulk.sinks.destination import stem_of
 from wherry.bulk.sinks.rolling import BytesWriter, RollingSink
 
 ROOT = Path(__file__).parents[2]

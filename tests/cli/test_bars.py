@@ -8,7 +8,7 @@ import re
 
 from rich.console import Console
 
-from wherry.cli.bars import Bars
+from wherry.cli.progress_bars import Bars
 
 
 class Clock:

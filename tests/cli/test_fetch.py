@@ -18,9 +18,9 @@ from tests.servers.raw import read_request, response
 from yarl import URL
 
 import wherry
-from wherry.bulk.tries import pause_before
+from wherry.bulk.retry_rules import pause_before
 from wherry.cli.arguments import UsageProblem
-from wherry.cli.fetch.lists import file_name, read_list
+from wherry.cli.fetch.url_lists import file_name, read_list
 
 
 def files(directory):

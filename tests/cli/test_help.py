@@ -7,7 +7,7 @@ import re
 import pytest
 
 from wherry.cli.app import cli
-from wherry.cli.topics import TOPICS
+from wherry.cli.help_topics import TOPICS
 
 
 def test_help_explains_commands_and_topics(run):

@@ -15,7 +15,7 @@ from tests.servers.process import find_program
 from yarl import URL
 
 from wherry.cli.arguments import UsageProblem, parse_url
-from wherry.cli.items import Items, parse_words, split_item
+from wherry.cli.request_items import Items, parse_words, split_item
 
 
 @pytest.fixture

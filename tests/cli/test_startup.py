@@ -11,7 +11,7 @@ from tests.cli.conftest import _environ
 # Each costs some milliseconds, and most commands need none of them.
 DEAR = {
     "rich.console", "rich.progress", "rich.syntax", "rich.table", "pygments", "sqlite3",
-    "wherry.testing", "wherry.cli.demo", "wherry.cli.fetch", "wherry.cli.har", "wherry.cli.live.socket",
+    "wherry.testing", "wherry.cli.demo", "wherry.cli.fetch", "wherry.cli.har", "wherry.cli.live.websocket",
 }  # fmt: skip
 _PROGRAM = """
 import atexit, os, sys
@@ -37,7 +37,7 @@ def loaded_by(*words: str) -> set[str]:
 )
 def test_help_and_version_load_what_they_show(words):
     loaded = loaded_by(*words)
-    assert not loaded & (DEAR | {"wherry.cli.single", "uvloop"})
+    assert not loaded & (DEAR | {"wherry.cli.one_request", "uvloop"})
     # What `import wherry` and click load, and the commands' own few modules.
     own = {name for name in loaded if name.startswith("wherry.cli.")}
     assert len(own) <= 8, own

@@ -16,14 +16,14 @@ import pytest
 from tests.servers.raw import read_request, response
 
 import wherry
-from wherry.client.download import notes, ranges
-from wherry.client.download.names import safe_name, shortened
-from wherry.client.download.part import Part
+from wherry.client.download import parallel_ranges, resume_notes
+from wherry.client.download.file_names import safe_name, shortened
+from wherry.client.download.part_file import Part
 from wherry.errors import ClientPayloadError, ClientResponseError
 
 BODY = random.Random(7).randbytes(3_000_000)
 SHA = "sha256:" + hashlib.sha256(BODY).hexdigest()
-DIRECTORY = notes.DIRECTORY
+DIRECTORY = resume_notes.DIRECTORY
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ async def test_cancelled_downloads_leave_no_files_open_and_no_parts(
     session, origin, path, monkeypatch, options
 ):
     """Cancelled after any number of the loop's turns."""
-    monkeypatch.setattr(ranges, "SLICE", 400_000)
+    monkeypatch.setattr(parallel_ranges, "SLICE", 400_000)
     await session.download(origin.url, path)
     path.unlink()
     before, tasks = open_files(), len(asyncio.all_tasks())
@@ -268,9 +268,9 @@ async def test_a_lock_ends_with_its_process(session, origin, path):
 
 async def test_a_process_that_is_killed_loses_little(session, origin, path, monkeypatch):
     """What came is noted on the way, and what was written after the last note is cut off."""
-    monkeypatch.setattr("wherry.client.download.part.NOTE_AFTER", 1_000_000)
+    monkeypatch.setattr("wherry.client.download.part_file.NOTE_AFTER", 1_000_000)
     origin.cut = 2_500_000
-    monkeypatch.setattr("wherry.client.download.part.KeptPart.abandon", Part.close)
+    monkeypatch.setattr("wherry.client.download.part_file.KeptPart.abandon", Part.close)
     with pytest.raises(ClientPayloadError):
         await session.download(origin.url, path, resume=True)
     monkeypatch.undo()
@@ -360,7 +360,7 @@ async def test_notes_name_no_url(session, origin, path):
 
 
 async def test_what_the_user_has_under_a_parts_name_stays(session, origin, path):
-    part = notes.Notes(path).part
+    part = resume_notes.Notes(path).part
     part.parent.mkdir(0o700)
     part.write_bytes(b"mine")
     with pytest.raises(FileExistsError, match="not made by a download"):
@@ -374,7 +374,7 @@ async def test_nothing_is_followed(session, origin, path, tmp_path_factory, whic
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     victim = elsewhere / "victim"
     victim.write_bytes(b"precious")
-    part = notes.Notes(path).part
+    part = resume_notes.Notes(path).part
     if which in {"directory", "open to all"}:
         if which == "directory":
             part.parent.symlink_to(elsewhere)
@@ -452,7 +452,7 @@ async def test_what_is_stored_encoded_is_gone_on_with_and_decoded(
     session, origin, path, monkeypatch, connections
 ):
     """The offsets are those of the encoded bytes, the digest is the file's."""
-    monkeypatch.setattr(ranges, "SLICE", 400_000)
+    monkeypatch.setattr(parallel_ranges, "SLICE", 400_000)
     text = b"".join(b"line %d\n" % number for number in range(500_000))
     origin.files = {"/file": gzip.compress(text, 1)}
     origin.fields = "Content-Encoding: gzip\r\n"
@@ -762,7 +762,7 @@ async def test_what_replaces_a_private_file_is_private_from_its_first_byte(
 
 @pytest.fixture
 def small_slices(monkeypatch):
-    monkeypatch.setattr(ranges, "SLICE", 400_000)
+    monkeypatch.setattr(parallel_ranges, "SLICE", 400_000)
 
 
 @pytest.mark.usefixtures("small_slices")
@@ -832,13 +832,13 @@ class TestConnections:
     ):
         """Up to Python 3.12 a group of tasks forgets it, and the whole file was fetched."""
         refused = 0
-        inner = ranges._Fetch._slice
+        inner = parallel_ranges._Fetch._slice
 
         async def cancelled_when_refused(self, first, end):
             nonlocal refused
             try:
                 return await inner(self, first, end)
-            except ranges._Refused:
+            except parallel_ranges._Refused:
                 refused += 1
                 task.cancel()
                 raise
@@ -847,7 +847,7 @@ class TestConnections:
             origin.ranges = not origin.seen
             await origin(reader, writer)
 
-        monkeypatch.setattr(ranges._Fetch, "_slice", cancelled_when_refused)
+        monkeypatch.setattr(parallel_ranges._Fetch, "_slice", cancelled_when_refused)
         server = await raw_server(script)
         task = asyncio.ensure_future(session.download(server.url + "/file", path, connections=3))
         with pytest.raises(asyncio.CancelledError):

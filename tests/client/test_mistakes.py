@@ -23,11 +23,11 @@ from tests.servers.raw import RawServer, read_request, response
 
 import wherry
 import wherry.sync
-from wherry.client.mistakes import body_beginning, unknown_keyword
+from wherry.client.call_mistakes import body_beginning, unknown_keyword
 from wherry.client.options import _RequestOptions
 from wherry.rest import RestClient
 from wherry.rest import client as rest_client
-from wherry.rest.mistakes import NOT_QUERIES
+from wherry.rest.call_mistakes import NOT_QUERIES
 
 Start = Callable[..., Awaitable[RawServer]]
 SOURCE = Path(wherry.__file__).parents[1]
@@ -368,7 +368,7 @@ async def test_attributes_that_would_be_ignored_are_not_set(name: str, word: str
 
 
 def test_what_a_session_of_the_loop_refuses_is_what_has_a_hint() -> None:
-    from wherry.client.mistakes import NOT_SET
+    from wherry.client.call_mistakes import NOT_SET
 
     assert {name for name in NOT_SET if name in vars(wherry.ClientSession)} == set(NOT_SET)
     assert set(NOT_SET) == set(NOT_TO_SET)
@@ -444,16 +444,16 @@ def test_names_of_the_package_for_threads(name: str, word: str) -> None:
 
 def test_what_others_have_is_not_ours_and_what_is_named_is() -> None:
     """A hint that names what is there already, or is not there, is worse than none."""
-    from wherry.client import mistakes
+    from wherry.client import call_mistakes
 
     takes = set(_RequestOptions.__annotations__)
-    assert not takes & set(mistakes._ARGUMENTS)
-    assert not {name for name in mistakes._NAMES if hasattr(wherry, name)}
-    for ours in mistakes._OF_RESPONSES.values():
+    assert not takes & set(call_mistakes._ARGUMENTS)
+    assert not {name for name in call_mistakes._NAMES if hasattr(wherry, name)}
+    for ours in call_mistakes._OF_RESPONSES.values():
         word = ours.split(",")[0].split("(")[0].split(".")[0].split("[")[0].split()[0]
         assert word == "the" or hasattr(wherry.ClientResponse, word), ours
-    assert not {name for name in mistakes._SYNC_NAMES if hasattr(wherry.sync, name)}
-    for ours in (*mistakes._NAMES.values(), *mistakes._SYNC_NAMES.values()):
+    assert not {name for name in call_mistakes._SYNC_NAMES if hasattr(wherry.sync, name)}
+    for ours in (*call_mistakes._NAMES.values(), *call_mistakes._SYNC_NAMES.values()):
         if ours.startswith("wherry."):
             word = ours.removeprefix("wherry.").split("(")[0].split(",")[0].split()[0]
             word = word.removeprefix("sync.")

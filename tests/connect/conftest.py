@@ -240,7 +240,7 @@ def closed_port() -> int:
 @pytest.fixture
 def quic_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine TCP would be there first now and then."""
-    from wherry.connect.quic import race
+    from wherry.connect.quic import race_with_tcp
 
-    monkeypatch.setattr(race, "SILENT_HEAD_START", 30.0)
-    monkeypatch.setattr(race, "HEAD_START", 60.0)
+    monkeypatch.setattr(race_with_tcp, "SILENT_HEAD_START", 30.0)
+    monkeypatch.setattr(race_with_tcp, "HEAD_START", 60.0)

@@ -13,7 +13,7 @@ from tests.servers.raw import RawServer, read_request, response
 from yarl import URL
 
 import wherry
-from wherry.connect.proxy.choice import ProxyChoice
+from wherry.connect.proxy.url_patterns import ProxyChoice
 
 Start = Callable[..., Awaitable[RawServer]]
 A, B, C = "http://a.test:1", "http://b.test:2", "socks5://c.test:3"

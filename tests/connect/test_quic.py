@@ -797,7 +797,7 @@ def test_the_systems_authorities(
     ca: trustme.CA, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SSL_CERT_FILE and SSL_CERT_DIR count, as for OpenSSL."""
-    from wherry.connect.quic.trust import _system_trust
+    from wherry.connect.quic.certificate_trust import _system_trust
 
     (tmp_path / "dir").mkdir()
     (tmp_path / "dir" / "0123abcd.0").write_bytes(ca.cert_pem.bytes())

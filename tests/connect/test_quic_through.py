@@ -34,7 +34,7 @@ from aioquic.h3.connection import H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 
-from wherry.connect.quic.through import Capsules, unwrapped
+from wherry.connect.quic.through_proxy import Capsules, unwrapped
 from wherry.protocol.http3.frames import read_varint, varint
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wherry.connect.quic.race import Heard, give_up, race
+from wherry.connect.quic.race_with_tcp import Heard, give_up, race
 
 HANG = 60.0
 

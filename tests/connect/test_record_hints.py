@@ -101,7 +101,7 @@ async def session(names: Names, client_tls: ssl.SSLContext, patient: None) -> An
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a twentieth of a second may pass."""
-    monkeypatch.setattr("wherry.connect.record_hints.PATIENCE", 30.0)
+    monkeypatch.setattr("wherry.connect.https_record_hints.PATIENCE", 30.0)
 
 
 async def ask(session: Any, tcp: Tcp, host: str = "localhost") -> str:
@@ -161,7 +161,7 @@ async def test_a_late_answer_serves_later_requests(
     quic: Http3Server,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("wherry.connect.record_hints.PATIENCE", 0.001)
+    monkeypatch.setattr("wherry.connect.https_record_hints.PATIENCE", 0.001)
     names.records = lambda: [record(quic.port, "h3")]
     names.answer = asyncio.Event()
     assert [await ask(session, tcp) for _ in range(2)] == ["tcp"] * 2

@@ -24,8 +24,8 @@ from wherry.auth.digest import choose_challenge, proves, read_authentication_inf
 from wherry.auth.netrc import read_netrc
 from wherry.body.charset import is_json_type, known_charset, parse_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
+from wherry.body.html_start_tags import start_tags
 from wherry.body.multipart.reader import MultipartReader
-from wherry.body.start_tags import start_tags
 from wherry.body.stream.decoders import decoder_for
 from wherry.body.stream.reader import StreamReader
 from wherry.client.events import EventParser, EventTooLarge
@@ -394,7 +394,7 @@ if find_spec("qh3") is not None:
     @target
     def masque_capsules(data: bytes) -> None:
         """What a MASQUE proxy sends, and the datagrams of a SOCKS relay."""
-        from wherry.connect.quic.through import Capsules, unwrapped
+        from wherry.connect.quic.through_proxy import Capsules, unwrapped
 
         for start in (b"", b"\x00\x05\x00ab", b"\x21\x44\x00"):
             reader = Capsules()

@@ -28,7 +28,7 @@ from tests.servers.nginx import Nginx
 from wherry import ClientPayloadError, ClientResponseError, ClientTimeout, TCPConnector
 from wherry.integrations import fsspec as ours
 from wherry.integrations.fsspec import HTTPFileSystem
-from wherry.integrations.index_page import links_below
+from wherry.integrations.html_index_page import links_below
 
 ROOT = Path(__file__).parents[2]
 DATA = bytes(range(256)) * 400

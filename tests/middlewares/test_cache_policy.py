@@ -28,7 +28,8 @@ from wherry.middlewares.cache_key import (
     select,
     variant_of,
 )
-from wherry.middlewares.cache_parts import (
+from wherry.middlewares.cache_policy import Verdict
+from wherry.middlewares.cache_ranges import (
     Part,
     Wanted,
     answer,
@@ -41,7 +42,6 @@ from wherry.middlewares.cache_parts import (
     part_of,
     wanted_range,
 )
-from wherry.middlewares.cache_policy import Verdict
 
 DATE = formatdate(1000, usegmt=True)
 

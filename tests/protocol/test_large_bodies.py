@@ -23,7 +23,7 @@ import wherry
 from wherry.body.stream.reader import StreamReader
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http1.connection import Http1Connection
-from wherry.protocol.http1.counted_body import COUNT_FROM, ZERO_COPY_FROM
+from wherry.protocol.http1.content_length_body import COUNT_FROM, ZERO_COPY_FROM
 from wherry.protocol.http1.read_pacing import REST_YIELD, RESTLESS_READS
 
 Start = Callable[..., Awaitable[RawServer]]

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from wherry.bulk.robots import RobotsRefused
     from wherry.bulk.sinks.base import Shard, Sink
     from wherry.bulk.sinks.files import Files
+    from wherry.bulk.sinks.from_text import parse_sink
     from wherry.bulk.sinks.jsonl import Jsonl
     from wherry.bulk.sinks.memory import Memory
     from wherry.bulk.sinks.parquet import Parquet
-    from wherry.bulk.sinks.parse import parse_sink
     from wherry.bulk.sinks.warc import Warc
 
 __all__ = (
@@ -70,7 +70,7 @@ _PLACES = {
     "Warc": "wherry.bulk.sinks.warc",
     "links_of": "wherry.bulk.links",
     "links_within_host": "wherry.bulk.links",
-    "parse_sink": "wherry.bulk.sinks.parse",
+    "parse_sink": "wherry.bulk.sinks.from_text",
 }
 
 

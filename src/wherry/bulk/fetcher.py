@@ -27,10 +27,10 @@ from wherry.bulk.robots import Robots
 from wherry.bulk.run import Run, Settings, Tools
 from wherry.bulk.scheduler import Limits
 from wherry.bulk.sinks.base import Sink
-from wherry.bulk.sinks.parse import parse_sink
+from wherry.bulk.sinks.from_text import parse_sink
 from wherry.bulk.telemetry import observe
+from wherry.client.call_mistakes import unknown_keyword
 from wherry.client.headers.validation import ORIGIN_FIELDS, field_pairs
-from wherry.client.mistakes import unknown_keyword
 
 if sys.platform != "win32":
     import resource

@@ -9,7 +9,7 @@ from typing import Final
 
 from yarl import URL
 
-from wherry.body.start_tags import start_tags
+from wherry.body.html_start_tags import start_tags
 from wherry.bulk.hosts import joined
 from wherry.bulk.results import Page
 

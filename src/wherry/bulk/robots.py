@@ -15,7 +15,7 @@ from typing import Any, Final
 from yarl import URL
 
 import wherry
-from wherry.bulk.tries import BACK_OFF
+from wherry.bulk.retry_rules import BACK_OFF
 
 _SIZE: Final = 512 * 1024  # bytes: RFC 9309 2.5 asks for half a mebibyte at least
 _AGE: Final = 24 * 3600.0  # seconds: RFC 9309 2.4

@@ -39,13 +39,13 @@ from wherry.bulk.hosts import (
     origin_end,
     origin_text,
 )
-from wherry.bulk.overflow import Backlog, Overflow, Seen, key_of
 from wherry.bulk.report import Report, write_prometheus
 from wherry.bulk.results import Page, Result, page_of_state
+from wherry.bulk.retry_rules import BACK_OFF, TRANSIENT, is_unreachable, may_pass
 from wherry.bulk.robots import Robots, RobotsRefused, Rules
 from wherry.bulk.scheduler import Limits, Scheduler
 from wherry.bulk.sinks.base import Sink
-from wherry.bulk.tries import BACK_OFF, TRANSIENT, is_unreachable, may_pass
+from wherry.bulk.spill_to_disk import Backlog, Overflow, Seen, key_of
 from wherry.client.response import brought_by_connection
 from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, redirect_url
 from wherry.middlewares.retry import RetryBudget, backoff_limit, retry_after

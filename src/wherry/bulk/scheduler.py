@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wherry.bulk.hosts import Host, Hosts, Job
-from wherry.bulk.overflow import Overflow
+from wherry.bulk.spill_to_disk import Overflow
 
 # URLs of one host in memory while there is room for all.
 _OF_ONE_HOST: Final = 64

@@ -7,14 +7,14 @@ import gc
 import importlib.util
 import sys
 
-from wherry.cli import streams
+from wherry.cli import standard_streams
 
 __all__ = ("main",)
 
 
 def main() -> None:
     """What the console script runs."""
-    streams.prepare()
+    standard_streams.prepare()
     if importlib.util.find_spec("click") is None or importlib.util.find_spec("rich") is None:
         sys.exit("wherry: the command line needs click and rich: pip install 'wherry[cli]'")
     try:

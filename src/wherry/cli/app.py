@@ -20,7 +20,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from yarl import URL
 
 import wherry
-from wherry.cli import show, streams
+from wherry.cli import show, standard_streams
 from wherry.cli.arguments import (
     RequestArguments,
     UsageProblem,
@@ -150,7 +150,7 @@ def run_cli(args: list[str] | None = None) -> None:
     Args:
         args: The arguments; the process's own by default.
     """
-    streams.replace_letters()
+    standard_streams.replace_letters()
     try:
         cli.main(args, prog_name="wherry", standalone_mode=False)
         sys.stdout.flush()
@@ -163,12 +163,12 @@ def run_cli(args: list[str] | None = None) -> None:
         show.fail(exc.format_message())
         sys.exit(1)
     except BrokenPipeError:
-        streams.let_go()
+        standard_streams.let_go()
         sys.exit(1)
     except OSError as exc:
         # What has no loop yet, as help and a body on standard input.
         show.fail(show.describe(exc))
-        streams.let_go()
+        standard_streams.let_go()
         sys.exit(1)
 
 
@@ -456,7 +456,7 @@ def _without_effect(function: Any) -> Any:
 @_without_effect
 def get(words: tuple[str, ...], **given: Any) -> None:
     if given["silent"] and not given["show_error"]:
-        streams.silence_errors()
+        standard_streams.silence_errors()
     with _mistakes():
         wanted, named = request_of(words, given)
         place = place_of(wanted.url, given)
@@ -480,7 +480,7 @@ def _get(
     given: dict[str, Any],
 ) -> None:
     """Send the request."""
-    from wherry.cli.single import Output, run_single
+    from wherry.cli.one_request import Output, run_single
 
     output = Output(place, given["resume"], given["verbose"], given["fail"])
     if given["har"]:
@@ -568,7 +568,7 @@ def events(url: str, **given: Any) -> None:
     wherry sse https://example.org/events
     wherry sse --json -n 10 https://example.org/events | jq .data
     """
-    from wherry.cli.live.events import Listening, run_events
+    from wherry.cli.live.server_sent_events import Listening, run_events
 
     with _mistakes():
         wanted = usual_request(parse_url(url), given)
@@ -688,7 +688,7 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
     if given["into"] is not None:
         _fetch_into(urls, lines, given)
     from wherry.cli.fetch import Plan, run_fetch
-    from wherry.cli.fetch.lists import parse_checksum, read_list
+    from wherry.cli.fetch.url_lists import parse_checksum, read_list
 
     with _mistakes():
         for name in ("checkpoint", "ray", "dask"):
@@ -720,11 +720,11 @@ def fetch(urls: tuple[str, ...], lines: Any, **given: Any) -> None:
 def _fetch_into(urls: tuple[str, ...], lines: Any, given: dict[str, Any]) -> NoReturn:
     """Fetch pages into a sink, and end the program."""
     from wherry.bulk import parse_sink
-    from wherry.cli.fetch import into
+    from wherry.cli.fetch import into_sink
 
     with _mistakes():
         context = click.get_current_context()
-        for name, word in into.FOR_FILES.items():
+        for name, word in into_sink.FOR_FILES.items():
             if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
                 raise UsageProblem(f"{word} is for files, and goes not with --into")
         if given["ray"] is not None and given["dask"] is not None:
@@ -736,11 +736,11 @@ def _fetch_into(urls: tuple[str, ...], lines: Any, given: dict[str, Any]) -> NoR
         except ValueError as exc:
             raise UsageProblem(f"--into: {exc}") from None
         request = usual_request(URL(), given)
-        plan = into.BulkPlan(sink, given["checkpoint"], given["ray"], given["dask"])
-        plan.report, plan.fetcher = given["report"], into.fetcher_options(given, request)
-    found = into.listed(urls, lines, given["accept"], given["reject"])
+        plan = into_sink.BulkPlan(sink, given["checkpoint"], given["ray"], given["dask"])
+        plan.report, plan.fetcher = given["report"], into_sink.fetcher_options(given, request)
+    found = into_sink.listed(urls, lines, given["accept"], given["reject"])
     here = plan.ray is None and plan.dask is None
-    run(into.run_here(found, plan) if here else into.run_on_cluster(found, plan))
+    run(into_sink.run_here(found, plan) if here else into_sink.run_on_cluster(found, plan))
 
 
 @cli.command("ws", short_help="Talk over a WebSocket.", context_settings=_CONTEXT)
@@ -815,7 +815,7 @@ def websocket(url: str, **given: Any) -> None:
     wherry ws -m '{"subscribe": "ticks"}' -n 10 wss://feed.test/
     wherry ws --listen wss://feed.test/ | jq .data
     """
-    from wherry.cli.live.socket import Talk, run_talk
+    from wherry.cli.live.websocket import Talk, run_talk
 
     with _mistakes():
         wanted = usual_request(parse_url(url, ("ws", "wss", "http", "https")), given)
@@ -876,7 +876,7 @@ def help_command(ctx: click.Context, topic: str | None) -> None:
     wherry help fetch
     wherry help items
     """
-    from wherry.cli.topics import ALIASES, TOPICS
+    from wherry.cli.help_topics import ALIASES, TOPICS
 
     if topic is None:
         click.echo(cli.get_help(ctx.find_root()))

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from yarl import URL
 
 import wherry
-from wherry.cli import streams
+from wherry.cli import standard_streams
 
 HTTP_SCHEMES: Final = ("http", "https")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://").match
@@ -132,7 +132,7 @@ class RequestArguments:
         family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(self.family, socket.AF_UNSPEC)
         resolver = None
         if self.resolved:
-            from wherry.cli.resolved import Resolved
+            from wherry.cli.resolve_option import Resolved
 
             resolver = Resolved(self.resolved)
         connector = wherry.TCPConnector(protocols=self.protocols, family=family, resolver=resolver)
@@ -270,7 +270,7 @@ def read_data(text: str) -> bytes:
     if not text.startswith("@"):
         return text.encode("utf-8", "surrogateescape")
     if text == "@-":
-        if streams.input_is_closed():
+        if standard_streams.input_is_closed():
             raise UsageProblem("cannot read standard input: it is closed")
         return sys.stdin.buffer.read()
     try:

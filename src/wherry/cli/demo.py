@@ -21,7 +21,7 @@ from yarl import URL
 import wherry
 from wherry import testing
 from wherry.cli import show
-from wherry.cli.bars import Bars
+from wherry.cli.progress_bars import Bars
 
 _DOWNLOAD = 50_000_000
 

@@ -7,7 +7,7 @@ import re
 import click
 
 import wherry
-from wherry.cli.topics import TOPICS
+from wherry.cli.help_topics import TOPICS
 
 
 def manual_page(group: click.Group, name: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from yarl import URL
 
-from wherry.cli import streams
+from wherry.cli import standard_streams
 from wherry.cli.arguments import (
     RequestArguments,
     UsageProblem,
@@ -29,7 +29,7 @@ from wherry.cli.curl_unsupported import (
     upload_url,
     with_query,
 )
-from wherry.cli.items import Items, parse_words
+from wherry.cli.request_items import Items, parse_words
 
 if TYPE_CHECKING:
     from wherry.cli.named_sessions import NamedSession
@@ -156,7 +156,7 @@ def _reads_input(
     if method in {None, "GET", "HEAD", "OPTIONS", "TRACE", "CONNECT", "DELETE"}:
         return False
     has_body = wanted.body is not None or bool(wanted.form) or items.has_body
-    return not has_body and not given["ignore_stdin"] and streams.input_has_body()
+    return not has_body and not given["ignore_stdin"] and standard_streams.input_has_body()
 
 
 def _put_way(wanted: RequestArguments, given: dict[str, Any]) -> None:
@@ -191,7 +191,7 @@ def _user_of(text: str, url: URL) -> tuple[str, str]:
     """A name and a password, which is asked for where there is none."""
     if ":" in text:
         return parse_user(text)
-    if not streams.somebody_is_there():
+    if not standard_streams.somebody_is_there():
         raise UsageProblem(f"--user {text} has no password: write NAME:PASSWORD")
     prompt = f"Password for {text} at {url.host or 'the servers'}"
     return text, click.prompt(prompt, hide_input=True, err=True, default="", show_default=False)
@@ -232,7 +232,7 @@ def place_of(url: URL, given: dict[str, Any]) -> Path | None:
     if given["remote_name"]:
         if place is not None:
             raise UsageProblem("give one of --output and --remote-name")
-        from wherry.cli.fetch.lists import file_name
+        from wherry.cli.fetch.url_lists import file_name
 
         place = Path() if given["remote_header_name"] else Path(file_name(url))
     if place is None or place == Path("-"):

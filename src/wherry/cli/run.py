@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 import wherry
-from wherry.cli import show, streams
+from wherry.cli import show, standard_streams
 
 INTERRUPTED = 130
 
@@ -39,5 +39,5 @@ def run(work: Coroutine[Any, Any, int | None]) -> NoReturn:
     except (wherry.ClientError, TimeoutError, OSError, ValueError, ImportError) as exc:
         show.fail(show.describe(exc))
         status = 1
-    streams.let_go()
+    standard_streams.let_go()
     sys.exit(status)

@@ -17,7 +17,7 @@ from wherry.body.payload.form import form_with_files
 from wherry.client.headers.priority import with_priority
 from wherry.client.middleware import Auth, ClientMiddlewareType, checked_middlewares
 from wherry.client.timeouts import DEFAULT_TIMEOUT, ClientTimeout
-from wherry.connect.proxy.choice import ProxyChoice, way_of
+from wherry.connect.proxy.url_patterns import ProxyChoice, way_of
 from wherry.connect.route import ProxyHop
 from wherry.connect.tls.contexts import one_ssl
 from wherry.errors import InvalidURL

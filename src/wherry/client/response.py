@@ -600,7 +600,7 @@ class ClientResponse(metaclass=WatchedClass):
         except RecursionError:
             raise NestedTooDeeply from None
         except ValueError as exc:
-            from wherry.client.mistakes import body_beginning
+            from wherry.client.call_mistakes import body_beginning
 
             exc.add_note(
                 f"the body of {self.method} {self._url.origin()} begins: {body_beginning(text)}"
@@ -610,7 +610,7 @@ class ClientResponse(metaclass=WatchedClass):
     def _check_type(self, expected: str | None) -> None:
         """Raise a `ContentTypeError` if the response is of another type than `expected`."""
         if not type_matches(self.content_type, expected):
-            from wherry.client.mistakes import error_body
+            from wherry.client.call_mistakes import error_body
 
             error = ContentTypeError(
                 self.request_info,
@@ -867,7 +867,7 @@ class ClientResponse(metaclass=WatchedClass):
             ClientResponseError: With the status, the reason and the fields.
         """
         if not self.ok:
-            from wherry.client.mistakes import error_body, standard_reason
+            from wherry.client.call_mistakes import error_body, standard_reason
 
             beginning = error_body(self)
             # In a context the response is released at its end, and may still be read there.
@@ -891,7 +891,7 @@ class ClientResponse(metaclass=WatchedClass):
             # Only what is not there comes here, most often what another client's responses have.
             hint = ""
             if not name.startswith("_"):
-                from wherry.client.mistakes import missing_attribute
+                from wherry.client.call_mistakes import missing_attribute
 
                 hint = missing_attribute("response", name)
             raise AttributeError(

@@ -410,7 +410,7 @@ class ClientSession:
             TypeError: A keyword is no argument of this call, or of a form that it does not take.
         """
         if isinstance(exc, (TypeError, ValueError, AttributeError)):
-            from wherry.client.mistakes import unknown_keyword, wrong_form
+            from wherry.client.call_mistakes import unknown_keyword, wrong_form
 
             message = unknown_keyword(call, given, options.__annotations__) or wrong_form(
                 exc, url, given
@@ -760,7 +760,7 @@ class ClientSession:
             # Only what is not there comes here.
             hint = ""
             if not name.startswith("_"):
-                from wherry.client.mistakes import missing_attribute
+                from wherry.client.call_mistakes import missing_attribute
 
                 hint = missing_attribute("session", name)
             raise AttributeError(
@@ -814,7 +814,7 @@ def _with_retries(
 
 def _unknown_argument(given: Iterable[str]) -> TypeError:
     """What to raise for keywords that a session has not."""
-    from wherry.client.mistakes import unknown_keyword
+    from wherry.client.call_mistakes import unknown_keyword
 
     known = inspect.signature(ClientSession.__init__).parameters.keys() - {"self", "unknown"}
     requests = _RequestOptions.__annotations__
@@ -837,7 +837,7 @@ class _NotSet:
 
     def __set__(self, session: ClientSession, value: Any) -> None:
         if type(session) is ClientSession:
-            from wherry.client.mistakes import refused_attribute
+            from wherry.client.call_mistakes import refused_attribute
 
             raise AttributeError(refused_attribute("ClientSession", self.name))
         session.__dict__[self.name] = value  # a subclass may mean something by it

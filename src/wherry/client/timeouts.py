@@ -62,7 +62,7 @@ class ClientTimeout:
         **unknown: Never,
     ) -> None:
         if unknown:
-            from wherry.client.mistakes import unknown_keyword
+            from wherry.client.call_mistakes import unknown_keyword
 
             known = [each.name for each in attrs.fields(ClientTimeout)]
             raise TypeError(unknown_keyword("ClientTimeout", unknown, known))

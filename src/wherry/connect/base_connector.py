@@ -37,7 +37,7 @@ from wherry.protocol.malloc_tuning import tune_malloc
 
 if TYPE_CHECKING:
     from wherry.connect.alt_svc import AltSvcStore
-    from wherry.connect.record_hints import RecordHints
+    from wherry.connect.https_record_hints import RecordHints
 
 HTTP_SCHEMES = frozenset({"", "http", "https", "ws", "wss"})
 _SCHEME_OF = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -557,7 +557,7 @@ def _hints_of(
     if ask is None:
         return None
     # Most programs never need it.
-    from wherry.connect.record_hints import RecordHints
+    from wherry.connect.https_record_hints import RecordHints
 
     return RecordHints(loop, store, ask)
 

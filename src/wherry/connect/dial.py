@@ -198,7 +198,7 @@ async def _quic_through(
             )
             return cast("Connection", made)
 
-        from wherry.connect.quic.race import race
+        from wherry.connect.quic.race_with_tcp import race
 
         return await race(
             over_quic, lambda: _dial_direct(by_tcp, settings, connect_request), lambda: None
@@ -226,7 +226,7 @@ async def _dial_raced(
     """Dial by QUIC where the origin is known to speak HTTP/3, and by TCP if that is faster."""
     # Most programs never need these.
     from wherry.connect.alt_svc import AlternativeTrial
-    from wherry.connect.quic.race import Heard, race
+    from wherry.connect.quic.race_with_tcp import Heard, race
 
     store = settings.alternatives
     by_tcp = route.offering(*(name for name in route.protocols if name != "h3"))

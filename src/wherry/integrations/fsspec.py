@@ -43,7 +43,7 @@ from wherry import (
     TCPConnector,
 )
 from wherry.body.charset import known_charset
-from wherry.integrations.index_page import links_below
+from wherry.integrations.html_index_page import links_below
 from wherry.protocol.content_range import ContentRange
 
 __all__ = ("HTTPFileSystem", "register")

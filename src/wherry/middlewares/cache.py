@@ -17,9 +17,8 @@ from multidict import CIMultiDictProxy
 from wherry.body.stream.reader import StreamReader
 from wherry.client.response import ClientResponse
 from wherry.errors import ClientConnectionError, ClientError
+from wherry.middlewares.cache_collapsing import Flight, Flights, Place, leading
 from wherry.middlewares.cache_fields import StoredResponse, directives
-from wherry.middlewares.cache_flights import Flight, Flights, Place, leading
-from wherry.middlewares.cache_keeper import Keeper, Visit
 from wherry.middlewares.cache_key import (
     cache_key,
     credentials,
@@ -28,7 +27,6 @@ from wherry.middlewares.cache_key import (
     select,
 )
 from wherry.middlewares.cache_partition import WayNames
-from wherry.middlewares.cache_parts import answer, missing_range
 from wherry.middlewares.cache_policy import (
     OWN_CONDITIONS,
     Verdict,
@@ -45,8 +43,10 @@ from wherry.middlewares.cache_policy import (
     may_store,
     served_headers,
 )
+from wherry.middlewares.cache_ranges import answer, missing_range
 from wherry.middlewares.cache_storage import MEBIBYTE, CacheStorage, MemoryCacheStorage
-from wherry.middlewares.cache_stream import CopiedStream
+from wherry.middlewares.cache_tee import CopiedStream
+from wherry.middlewares.cache_writer import Keeper, Visit
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType

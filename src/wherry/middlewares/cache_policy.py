@@ -21,7 +21,7 @@ from wherry.middlewares.cache_fields import (
     seconds,
 )
 from wherry.middlewares.cache_key import cache_key, invalidated, select, variant_of
-from wherry.middlewares.cache_parts import is_plain_part
+from wherry.middlewares.cache_ranges import is_plain_part
 from wherry.types import RawHeaders
 
 __all__ = (

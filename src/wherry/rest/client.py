@@ -110,7 +110,7 @@ def _check_query(names: Iterable[str]) -> None:
         TypeError: A name is an argument of other clients' requests.
     """
     if meant := _NOT_QUERIES.intersection(names):
-        from wherry.rest.mistakes import not_a_query
+        from wherry.rest.call_mistakes import not_a_query
 
         raise TypeError(not_a_query(min(meant)))
 
@@ -139,7 +139,7 @@ class RestClient:
                 "say RestClient(base_url=...)"
             )
         if not options.keys() <= RestConfig.__dataclass_fields__.keys():
-            from wherry.rest.mistakes import unknown_option
+            from wherry.rest.call_mistakes import unknown_option
 
             raise TypeError(unknown_option(options, RestConfig.__dataclass_fields__))
         self.config: RestConfig = dataclasses.replace(config or RestConfig(), **options)

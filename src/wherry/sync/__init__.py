@@ -49,7 +49,7 @@ __all__ = (
 def __getattr__(name: str) -> Any:
     # It needs the modules for models, which a script without it should not load.
     if name != "RestClient":
-        from wherry.client.mistakes import sync_name_hint
+        from wherry.client.call_mistakes import sync_name_hint
 
         raise AttributeError(
             f"module 'wherry.sync' has no attribute {name!r}{sync_name_hint(name)}", name=name

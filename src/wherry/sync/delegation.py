@@ -247,7 +247,7 @@ def _check_set(cls: type, name: str) -> None:
     Raises:
         AttributeError: It is none of a session's.
     """
-    from wherry.client.mistakes import NOT_SET, refused_attribute
+    from wherry.client.call_mistakes import NOT_SET, refused_attribute
 
     there = getattr(cls, name, None)
     if there is not None and not (isinstance(there, property) and there.fset is None):

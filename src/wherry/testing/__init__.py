@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wherry.testing.asgi_connector import ASGIConnector
     from wherry.testing.cassette import Cassette, NotOnTape
     from wherry.testing.mock import Call, Mock, MockRoute, Reply, UnmatchedRequest
-    from wherry.testing.mock_socket import MockWebSocket
+    from wherry.testing.mock_websocket import MockWebSocket
     from wherry.testing.server import LocalServer
 
 __all__ = (
@@ -31,7 +31,7 @@ _HOME = {
     "ASGIConnector": "asgi_connector",
     "Cassette": "cassette",
     "LocalServer": "server",
-    "MockWebSocket": "mock_socket",
+    "MockWebSocket": "mock_websocket",
     "NotOnTape": "cassette",
     **dict.fromkeys(("Call", "Mock", "MockRoute", "Reply", "UnmatchedRequest"), "mock"),
 }

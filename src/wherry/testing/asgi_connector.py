@@ -16,7 +16,7 @@ from wherry.connect.connect_request import ConnectRequest
 from wherry.protocol.connection import Connection
 from wherry.testing.asgi import Receive, Scope, Send
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange, reason_of
-from wherry.testing.inprocess_socket import InProcessSocket
+from wherry.testing.inprocess_websocket import InProcessSocket
 
 __all__ = ("ASGIConnector",)
 

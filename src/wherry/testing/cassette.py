@@ -27,7 +27,7 @@ from wherry.private_files import write_private
 from wherry.protocol.connection import Connection, Exchange, FlowControl
 from wherry.protocol.heads import RequestHead
 from wherry.testing.cassette_filter import SecretFilter
-from wherry.testing.cassette_socket import TapedSocket
+from wherry.testing.cassette_websocket import TapedSocket
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange
 from wherry.testing.interception import Dial, Interception
 

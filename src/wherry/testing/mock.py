@@ -24,7 +24,7 @@ from wherry.connect.route import Route
 from wherry.protocol.connection import Connection
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange, reason_of
 from wherry.testing.interception import Dial, Interception
-from wherry.testing.mock_socket import Handler, MockWebSocket
+from wherry.testing.mock_websocket import Handler, MockWebSocket
 
 __all__ = ("Call", "Mock", "MockRoute", "Reply", "UnmatchedRequest")
 

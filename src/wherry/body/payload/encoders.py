@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from wherry.body import backends
+from wherry.body import compression_backends
 
 __all__ = ("Encoder", "compression_of", "encoder_for")
 
@@ -46,9 +46,9 @@ def encoder_for(coding: str, *, level: int | None = None, strategy: int | None =
     Raises:
         ValueError: The coding is unknown, or needs a package that is not installed.
     """
-    if coding == "br" and (brotli := backends.brotli()) is not None:
+    if coding == "br" and (brotli := compression_backends.brotli()) is not None:
         return _BrotliEncoder(brotli)
-    if coding == "zstd" and (zstd := backends.zstd()) is not None:
+    if coding == "zstd" and (zstd := compression_backends.zstd()) is not None:
         packing: Encoder = zstd.ZstdCompressor()
         return packing
     if coding not in {"gzip", "deflate"}:
@@ -61,7 +61,7 @@ def encoder_for(coding: str, *, level: int | None = None, strategy: int | None =
         options["level"] = level
     if strategy is not None:
         options["strategy"] = strategy
-    deflating: Encoder = backends.deflater().compressobj(**options)
+    deflating: Encoder = compression_backends.deflater().compressobj(**options)
     return deflating
 
 

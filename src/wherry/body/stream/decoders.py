@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
 
-from wherry.body import backends
+from wherry.body import compression_backends
 from wherry.errors import ClientPayloadError
 
 __all__ = ("Decoder", "decoder_for")
@@ -150,7 +150,7 @@ class _ZlibDecoder(_MemberDecoder):
     __slots__ = ("_begun", "_inner", "_wbits", "_zlib")
 
     def __init__(self, name: str) -> None:
-        self._zlib = backends.inflater()
+        self._zlib = compression_backends.inflater()
         super().__init__(name, zlib.error, self._zlib.error)
         self._wbits = 31 if name == "gzip" else 0
         self._begun = False
@@ -224,11 +224,11 @@ class _ZstdDecoder(_MemberDecoder):
     __slots__ = ("_inner",)
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, backends.zstd().ZstdError)
+        super().__init__(name, compression_backends.zstd().ZstdError)
         self._inner: Any = None
 
     def _begin(self) -> bool:
-        module = backends.zstd()
+        module = compression_backends.zstd()
         options = {module.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
         self._inner = module.ZstdDecompressor(options=options)
         return True
@@ -248,7 +248,7 @@ class _BrotliDecoder(_MemberDecoder):
     __slots__ = ("_inner", "_spare")
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, backends.brotli().error)
+        super().__init__(name, compression_backends.brotli().error)
         self._inner: Any = None
         self._spare = b""
 
@@ -257,7 +257,7 @@ class _BrotliDecoder(_MemberDecoder):
             raise ClientPayloadError(
                 f"{len(self._input)} bytes follow the end of the content-encoding br"
             )
-        self._inner = backends.brotli().Decompressor()
+        self._inner = compression_backends.brotli().Decompressor()
         return True
 
     def _step(self, window: memoryview, max_length: int) -> tuple[bytes, int, bool, bool]:
@@ -327,13 +327,13 @@ class _MissingDecoder(Decoder):
 
 
 def _brotli_decoder(name: str) -> Decoder:
-    if backends.brotli() is None:
+    if compression_backends.brotli() is None:
         return _MissingDecoder("cannot decode content-encoding br: install Brotli 1.2 or later")
     return _BrotliDecoder(name)
 
 
 def _zstd_decoder(name: str) -> Decoder:
-    if backends.zstd() is None:
+    if compression_backends.zstd() is None:
         return _MissingDecoder("cannot decode content-encoding zstd: install backports.zstd")
     return _ZstdDecoder(name)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from wherry.bulk.cluster.partitions import partition_of
-from wherry.bulk.cluster.places import Place
+from wherry.bulk.cluster.shared_folder import Place
 
 # Bytes of URLs that one reader keeps before it writes them.
 _KEPT: Final = 64 * 1024 * 1024

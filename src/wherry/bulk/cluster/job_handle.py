@@ -35,8 +35,8 @@ from wherry.bulk.cluster.inputs import (
     urls_among,
 )
 from wherry.bulk.cluster.manifests import Start
-from wherry.bulk.cluster.places import Place, place_at
 from wherry.bulk.cluster.report import ClusterReport
+from wherry.bulk.cluster.shared_folder import Place, place_at
 from wherry.bulk.cluster.tasks import FetchTask, SplitTask
 from wherry.bulk.fetcher import Fetcher
 from wherry.bulk.results import Result

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from wherry.bulk.checkpoint import Checkpoint, CheckpointError, Outcome
-from wherry.bulk.cluster.places import Place
 from wherry.bulk.cluster.report import Counts
+from wherry.bulk.cluster.shared_folder import Place
 from wherry.bulk.sinks.base import Shard, shard_of
 
 

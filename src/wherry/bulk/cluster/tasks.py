@@ -11,8 +11,8 @@ from typing import Any
 from wherry.bulk.checkpoint import Outcome
 from wherry.bulk.cluster.inputs import PartedInput, Source, lines_of
 from wherry.bulk.cluster.manifests import ManifestCheckpoint, Start
-from wherry.bulk.cluster.places import Place
 from wherry.bulk.cluster.report import Counts
+from wherry.bulk.cluster.shared_folder import Place
 from wherry.bulk.cluster.worker import Channel, Task
 from wherry.bulk.fetcher import Fetcher
 from wherry.bulk.results import Result

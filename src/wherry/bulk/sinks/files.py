@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from wherry.bulk.results import Page
 from wherry.bulk.sinks.base import Shard
-from wherry.bulk.sinks.fields import field_pairs, json_line, public_url
-from wherry.bulk.sinks.names import file_name, is_file_name
-from wherry.bulk.sinks.place import Place, sync_file
+from wherry.bulk.sinks.destination import Place, sync_file
+from wherry.bulk.sinks.file_names import file_name, is_file_name
+from wherry.bulk.sinks.page_fields import field_pairs, json_line, public_url
 from wherry.bulk.sinks.rolling import RollingSink, ShardWriter
 
 __all__ = ("Files",)

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 
 from wherry.bulk.results import Page
-from wherry.bulk.sinks.fields import field_pairs, json_line, public_url
+from wherry.bulk.sinks.page_fields import field_pairs, json_line, public_url
 from wherry.bulk.sinks.rolling import BytesWriter, RollingSink, ShardWriter
 
 __all__ = ("Jsonl",)

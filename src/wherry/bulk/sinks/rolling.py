@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, ClassVar, Final, ParamSpec, TypeVar
 
 from wherry.bulk.results import Page
 from wherry.bulk.sinks.base import Shard, Sink
-from wherry.bulk.sinks.place import Place, place_at
-from wherry.client.download.threads import finished
+from wherry.bulk.sinks.destination import Place, place_at
+from wherry.client.download.disk_thread import finished
 from wherry.redaction import shown_url
 
 __all__ = ("ROLL", "BytesWriter", "RollingSink", "ShardWriter")

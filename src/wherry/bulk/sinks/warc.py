@@ -26,7 +26,7 @@ from yarl import URL
 
 from wherry import __version__
 from wherry.bulk.results import Page
-from wherry.bulk.sinks.fields import as_json, public_request_fields, public_url
+from wherry.bulk.sinks.page_fields import as_json, public_request_fields, public_url
 from wherry.bulk.sinks.rolling import BytesWriter, RollingSink, ShardWriter
 
 __all__ = ("Warc",)

@@ -22,13 +22,13 @@ from rich.text import Text
 from yarl import URL
 
 import wherry
+from wherry.bulk.retry_rules import may_pass, pause_before
 from wherry.bulk.robots import RobotsRefused
-from wherry.bulk.tries import may_pass, pause_before
-from wherry.cli import show, streams
+from wherry.cli import show, standard_streams
 from wherry.cli.arguments import RequestArguments
-from wherry.cli.bars import Bar, Bars
-from wherry.cli.fetch.lists import Job
 from wherry.cli.fetch.politeness import Politeness, RateLimit
+from wherry.cli.fetch.url_lists import Job
+from wherry.cli.progress_bars import Bar, Bars
 from wherry.private_files import open_private
 from wherry.protocol.grammar import http_date
 
@@ -319,7 +319,7 @@ def _download_options(wanted: RequestArguments) -> dict[str, Any]:
 
 def _print_table(jobs: list[Job], known: int, seconds: float) -> None:
     """A line for each of `jobs`, and how many of all that are known are done."""
-    if streams.output_is_closed():
+    if standard_streams.output_is_closed():
         return  # the files are what was asked for
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")

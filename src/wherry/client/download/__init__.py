@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wherry.argument_checks import whole_number
-from wherry.client.download import ranges
-from wherry.client.download.names import check_target, safe_name
-from wherry.client.download.notes import digest_of
-from wherry.client.download.part import Digest, Existing, KeptPart, Part
+from wherry.client.download import parallel_ranges
+from wherry.client.download.disk_thread import in_thread
+from wherry.client.download.file_names import check_target, safe_name
+from wherry.client.download.part_file import Digest, Existing, KeptPart, Part
 from wherry.client.download.plan import (
     Answer,
     Held,
@@ -28,7 +28,7 @@ from wherry.client.download.plan import (
     same_length,
 )
 from wherry.client.download.receive import ExcessError, Pace, Progress, receive
-from wherry.client.download.threads import in_thread
+from wherry.client.download.resume_notes import digest_of
 from wherry.errors import ClientError, ClientPayloadError, ClientResponseError
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class _Job:
         if isinstance(part, KeptPart) and await in_thread(part.has_digest):
             return await self._stays(part)
         self.start = part.held.size
-        slice_size = ranges.SLICE if connections > 1 else None
+        slice_size = parallel_ranges.SLICE if connections > 1 else None
         while True:
             step = await self._step(slice_size)
             if step is Step.DONE:
@@ -251,7 +251,7 @@ class _Job:
             if step is Step.ASK_AGAIN or part.held.total is None:
                 slice_size = None  # there is nothing to share out
             if slice_size is not None:
-                if await ranges.fetch(self, connections):
+                if await parallel_ranges.fetch(self, connections):
                     return await self._whole()
                 # The server does not go along: what is missing is asked for in one piece.
                 slice_size = None
@@ -356,7 +356,7 @@ def _answer(response: ReadableResponse, place: str) -> Answer:
 
 def _no_file(response: ReadableResponse) -> ClientResponseError:
     """What came is no file: a redirect, a "not modified" or a mere part takes no file's place."""
-    from wherry.client.mistakes import standard_reason
+    from wherry.client.call_mistakes import standard_reason
 
     message = response.reason or standard_reason(response.status)
     if response.status < 400:

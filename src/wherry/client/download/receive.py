@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from wherry.client.download.part import BATCH, Part
-from wherry.client.download.threads import finished, in_thread, start_thread
+from wherry.client.download.disk_thread import finished, in_thread, start_thread
+from wherry.client.download.part_file import BATCH, Part
 from wherry.errors import ClientError, ClientPayloadError
 
 if TYPE_CHECKING:

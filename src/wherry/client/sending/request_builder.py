@@ -15,7 +15,7 @@ from multidict import CIMultiDict, getversion, istr
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.body.backends import accept_encoding
+from wherry.body.compression_backends import accept_encoding
 from wherry.body.payload.form import payload_of
 from wherry.body.payload.memory import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.headers.validation import ENGINE_FIELDS, ORIGIN_FIELDS, check_field, field_pairs

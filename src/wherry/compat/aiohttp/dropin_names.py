@@ -16,7 +16,7 @@ from yarl import URL
 
 from wherry.auth.basic import BasicAuth
 from wherry.body.charset import MimeType, parse_mimetype
-from wherry.body.multipart.names import MultipartResponseWrapper
+from wherry.body.multipart.public_names import MultipartResponseWrapper
 from wherry.body.payload.base import Order, PayloadRegistry, register_payload
 from wherry.body.payload.memory import JsonBytesPayload
 from wherry.body.stream.reader import AsyncStreamIterator, ChunkTupleAsyncStreamIterator

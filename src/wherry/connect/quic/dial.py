@@ -28,12 +28,12 @@ from wherry.connect.happy_eyeballs import AddrInfoType, interleaved, reason, sho
 from wherry.connect.proxy.http import authority
 from wherry.connect.proxy.socks import Refusal
 from wherry.connect.proxy.tunnel import proxy_failure
-from wherry.connect.quic import race
-from wherry.connect.quic.carried import CarriedTransport, EndpointLine, Line, open_endpoint
-from wherry.connect.quic.race import Heard, give_up
+from wherry.connect.quic import race_with_tcp
+from wherry.connect.quic.certificate_trust import CannotCarry, trust_for
+from wherry.connect.quic.datagram_carrier import CarriedTransport, EndpointLine, Line, open_endpoint
+from wherry.connect.quic.race_with_tcp import Heard, give_up
 from wherry.connect.quic.socket import QuicTransport, open_socket
-from wherry.connect.quic.through import MASQUE, SOCKS, ProxyRefused, masque_line, socks_line
-from wherry.connect.quic.trust import CannotCarry, trust_for
+from wherry.connect.quic.through_proxy import MASQUE, SOCKS, ProxyRefused, masque_line, socks_line
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls.contexts import Fingerprint
 from wherry.connect.tls.sessions import SessionTable
@@ -50,7 +50,7 @@ from wherry.protocol.connection import Connection
 from wherry.protocol.debug_log import DIAL
 from wherry.protocol.http3 import quic_engine
 from wherry.protocol.http3.connection import Http3Connection
-from wherry.protocol.http3.early import EarlyStart
+from wherry.protocol.http3.early_data import EarlyStart
 from wherry.protocol.http3.quic_engine import QuicEnd, QuicEngine, QuicTrust, allows_early_data
 from wherry.types import ConnectionKey
 
@@ -216,7 +216,7 @@ async def connect_quic(
     if settings.early_data:
         limit = connect_request.sock_connect or _EARLY_SECONDS
         if heard is not None and tickets.last is not None:  # TCP would have its turn by then
-            limit = max(race.HEAD_START, 3 * tickets.last.round_trip)
+            limit = max(race_with_tcp.HEAD_START, 3 * tickets.last.round_trip)
         early = await _start_early(ordered, tickets, route, settings, key, limit)
         if early is not None:
             return early

@@ -36,7 +36,7 @@ from wherry.protocol.connection import (
 )
 from wherry.protocol.debug_log import HTTP1
 from wherry.protocol.heads import RequestHead, ResponseHead
-from wherry.protocol.http1.counted_body import CountedBody
+from wherry.protocol.http1.content_length_body import CountedBody
 from wherry.protocol.http1.encoding import encode_head, is_framed
 from wherry.protocol.http1.exchange import (
     Http1Carrier,

@@ -26,7 +26,7 @@ from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_
 from wherry.protocol.debug_log import HTTP3, RoomLog
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.keepalive import ANSWER_SECONDS, SILENCE
-from wherry.protocol.http3.early import EarlyExchange, EarlyStart, TooEarly, may_be_early
+from wherry.protocol.http3.early_data import EarlyExchange, EarlyStart, TooEarly, may_be_early
 from wherry.protocol.http3.exchange import Http3Exchange
 from wherry.protocol.http3.frames import ConnectionFault, ErrorCode, StreamFault, code_name
 from wherry.protocol.http3.keepalive import QuietPing

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Self
 
 from wherry.testing.inprocess import InProcessExchange
-from wherry.testing.inprocess_socket import InProcessSocket
+from wherry.testing.inprocess_websocket import InProcessSocket
 
 __all__ = ("MockWebSocket",)
 

@@ -14,11 +14,10 @@ from multidict import CIMultiDictProxy
 
 from wherry.body.stream.reader import StreamReader
 from wherry.errors import ClientPayloadError
+from wherry.middlewares.cache_collapsing import Flight, Flights
 from wherry.middlewares.cache_fields import Headers, StoredResponse
-from wherry.middlewares.cache_flights import Flight, Flights
 from wherry.middlewares.cache_key import Asker, credentials, variant_of
 from wherry.middlewares.cache_partition import WayNames
-from wherry.middlewares.cache_parts import combined
 from wherry.middlewares.cache_policy import (
     is_kept_decoded,
     is_undone,
@@ -26,8 +25,9 @@ from wherry.middlewares.cache_policy import (
     may_store,
     updated,
 )
+from wherry.middlewares.cache_ranges import combined
 from wherry.middlewares.cache_storage import CacheStorage
-from wherry.middlewares.cache_stream import Tee
+from wherry.middlewares.cache_tee import Tee
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType

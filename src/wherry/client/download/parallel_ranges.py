@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from typing import Any, Final, Protocol
 
-from wherry.client.download.part import Part
+from wherry.client.download.part_file import Part
 from wherry.client.download.plan import Answer, Request, Step, decide
 from wherry.client.download.receive import ExcessError, Pace, receive
 from wherry.errors import ClientError

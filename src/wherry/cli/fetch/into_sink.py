@@ -18,10 +18,10 @@ from rich.console import Console
 
 from wherry.bulk import Fetcher, Result, Sink
 from wherry.bulk.cluster.job_handle import ClusterJob
-from wherry.cli import show, streams
+from wherry.cli import show, standard_streams
 from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
 from wherry.cli.fetch import PARTIAL, open_private_file
-from wherry.cli.fetch.lists import is_wanted, without_marks
+from wherry.cli.fetch.url_lists import is_wanted, without_marks
 
 # What a download has, and a page in a sink has not.
 FOR_FILES = {
@@ -145,7 +145,7 @@ class _Told:
 
     def end(self, seconds: float, before: int = 0) -> int:
         """Say what became of all; gives the exit status."""
-        if not streams.output_is_closed():
+        if not standard_streams.output_is_closed():
             known = f", {before} were there before" if before else ""
             Console(highlight=False).print(
                 f"{self.pages} of {self.pages + self.failed} pages, {self.bytes / 1e6:.1f} MB in "

@@ -20,7 +20,7 @@ from wherry.connect.handshake_stream import HandshakeStream
 from wherry.connect.proxy.http import forward_fields
 from wherry.connect.proxy.socks import IPV4, NAME, destination, literal, socks5_udp
 from wherry.connect.proxy.tunnel import run_socks
-from wherry.connect.quic.carried import EndpointLine, Line, open_endpoint
+from wherry.connect.quic.datagram_carrier import EndpointLine, Line, open_endpoint
 from wherry.connect.route import ProxyHop
 from wherry.errors import ClientConnectorAddressBlocked
 from wherry.protocol.connection import Connection, Exchange, FlowControl

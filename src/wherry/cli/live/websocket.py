@@ -16,7 +16,7 @@ from typing import Any
 import wherry
 from wherry.cli import show
 from wherry.cli.arguments import RequestArguments
-from wherry.cli.live import editing
+from wherry.cli.live import line_editing
 
 _GONE_WELL = frozenset({None, 1000, 1001, 1005})
 _LONGEST_LINE = 16 * 1024 * 1024
@@ -169,7 +169,7 @@ def _show(message: wherry.WSMessage, talk: Talk) -> None:
         kind = "text" if is_text else "binary"
         show.line(json.dumps({"type": kind, "data": told}, ensure_ascii=False))
     elif is_text:
-        with editing.aside():
+        with line_editing.aside():
             show.line(message.data)
     else:
         show.octets(message.data)
@@ -206,8 +206,8 @@ def _lines_of_input() -> asyncio.Queue[str | ValueError | None]:
     def put(line: str | ValueError | None) -> None:
         asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
 
-    if editing.is_possible():
-        editing.start(put)
+    if line_editing.is_possible():
+        line_editing.start(put)
         return lines
 
     def read() -> None:

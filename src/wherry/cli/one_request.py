@@ -18,9 +18,9 @@ from wherry.cli import show
 from wherry.cli.arguments import RequestArguments
 
 if TYPE_CHECKING:
-    from wherry.cli.bars import Bars
     from wherry.cli.har import Recorder
     from wherry.cli.named_sessions import NamedSession
+    from wherry.cli.progress_bars import Bars
 
 # A body that is larger is not gathered to be made pretty or recorded: it goes through piece by
 # piece.
@@ -290,7 +290,7 @@ def _is_stream(path: Path) -> bool:
 
 def _bars(output: Output) -> Bars:
     """Bars for a file; a body that is shown loads nothing for them."""
-    from wherry.cli.bars import Bars
+    from wherry.cli.progress_bars import Bars
 
     return Bars(shown=output.bars)
 

@@ -19,7 +19,7 @@ from wherry.protocol.connection import Exchange, Tunnel
 from wherry.protocol.websocket.frames import FrameReader, FrameWriter
 from wherry.protocol.websocket.messages import WSMsgType
 from wherry.testing.inprocess import InProcessExchange
-from wherry.testing.inprocess_socket import InProcessSocket
+from wherry.testing.inprocess_websocket import InProcessSocket
 
 __all__ = ("TapedSocket",)
 

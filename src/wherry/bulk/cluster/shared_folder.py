@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
-from wherry.bulk.sinks.place import local_path, puts_whole, sync_folder
+from wherry.bulk.sinks.destination import local_path, puts_whole, sync_folder
 from wherry.private_files import open_private
 
 

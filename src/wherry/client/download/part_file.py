@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from wherry.body.stream.decoders import decoder_for
-from wherry.client.download.names import numbered
-from wherry.client.download.notes import Notes
+from wherry.client.download.file_names import numbered
 from wherry.client.download.plan import Held
+from wherry.client.download.resume_notes import Notes
 from wherry.errors import ClientPayloadError
 
 __all__ = ("Digest", "Existing", "KeptPart", "Part")

@@ -6,7 +6,7 @@ import re
 from typing import Final
 from urllib.parse import urldefrag, urljoin, urlsplit
 
-from wherry.body.start_tags import start_tags
+from wherry.body.html_start_tags import start_tags
 
 __all__ = ("links_below",)
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
-from wherry.client.download.names import safe_name
+from wherry.client.download.file_names import safe_name
 
 __all__ = ("file_name", "is_file_name")
 
