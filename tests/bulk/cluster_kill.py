@@ -41,9 +41,21 @@ class RayNodes(Nodes):
         self._victim: Any = None
         self.renew()
 
+    @property
+    def address(self) -> str:
+        """Of the head."""
+        found: str = self._cluster.address
+        return found
+
     def renew(self) -> None:
-        if self._victim is None:
-            self._victim = self._cluster.add_node(**self._small)
+        for left in reversed(range(5)):
+            if self._victim is not None:
+                return
+            try:
+                self._victim = self._cluster.add_node(**self._small)
+            except Exception:  # Ray gives a node 30 s to start, and nothing lengthens that
+                if not left:
+                    raise
 
     def engine(self) -> Any:
         from wherry.bulk.ray import RayEngine

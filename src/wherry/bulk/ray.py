@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -43,7 +44,8 @@ class _Hosted:
 class _RayWorker:
     """A worker on another node, as the driver sees it."""
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, engine: RayEngine, actor: Any) -> None:
+        self._engine = engine
         self._actor = actor
 
     def call(self, method: str, *arguments: Any) -> Awaitable[Any]:
@@ -56,6 +58,13 @@ class _RayWorker:
             raise WorkerLost(str(exc)) from exc
 
     def abandon(self) -> None:
+        self._engine.end(self)
+
+    async def end(self) -> None:
+        """End its task, which commits what it has, and its process."""
+        with contextlib.suppress(WorkerLost, TimeoutError):
+            async with asyncio.timeout(5):
+                await self.call("end")
         with contextlib.suppress(Exception):
             ray.kill(self._actor)
 
@@ -73,13 +82,19 @@ class RayEngine(Engine):
         self._address = address
         self._options = options or {}
         self._joined = False
+        self._ending: set[asyncio.Task[None]] = set()
 
     def prepare(self) -> None:
         if ray.is_initialized():
             return  # the program's own
         # Asked for by nobody; who wants them says so in the environment.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        options = {"log_to_driver": False, "include_dashboard": False, **self._options}
+        options = {
+            "log_to_driver": False,
+            "include_dashboard": False,
+            "logging_level": logging.WARNING,
+            **self._options,
+        }
         address = None if self._address == "auto" else self._address
         if address is not None:
             options.pop("include_dashboard")
@@ -107,9 +122,16 @@ class RayEngine(Engine):
             ).remote(worker)
         except RayError as exc:
             raise WorkerLost(str(exc)) from exc
-        return _RayWorker(actor)
+        return _RayWorker(self, actor)
+
+    def end(self, worker: _RayWorker) -> None:
+        """End a worker, in a task of its own."""
+        task = asyncio.ensure_future(worker.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def leave(self) -> None:
+        await asyncio.gather(*self._ending, return_exceptions=True)
         if self._joined:
             await asyncio.to_thread(ray.shutdown)
 
