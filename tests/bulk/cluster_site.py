@@ -24,7 +24,7 @@ from wherry.bulk.cluster.job_handle import ClusterJob
 from wherry.bulk.cluster.manifests import manifests
 from wherry.bulk.cluster.partitions import partition_of
 from wherry.bulk.cluster.report import ClusterReport
-from wherry.bulk.cluster.shared_folder import place_at
+from wherry.bulk.cluster.shared_folder import shared_folder_at
 from wherry.bulk.sinks.base import shard_of
 
 POISON = "poison.test"
@@ -292,7 +292,7 @@ def job_with_a_kill(
             "connector_options": {"resolver": Loopback()},
         },
     )
-    place = place_at(str(folder / "pages" / "_wherry"))
+    place = shared_folder_at(str(folder / "pages" / "_wherry"))
     began = time.monotonic()
     results: list[Result] = []
     before: set[str] | None = None

@@ -13,7 +13,7 @@ from tests.bulk.site import answer, connected
 
 from wherry.bulk import CheckpointError, Fetcher, Memory
 from wherry.bulk.checkpoint import Checkpoint, Outcome
-from wherry.bulk.cluster.shared_folder import LocalPlace
+from wherry.bulk.cluster.shared_folder import LocalFolder
 from wherry.bulk.sinks.base import Shard
 from wherry.bulk.spill_to_disk import key_of
 
@@ -58,7 +58,7 @@ async def test_nobody_else_can_read_a_checkpoint(site, tmp_path):
             modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
         finally:
             checkpoint.close()
-        LocalPlace(tmp_path / "cluster").write("input/0", b"http://me:secret@a.test/")
+        LocalFolder(tmp_path / "cluster").write("input/0", b"http://me:secret@a.test/")
     finally:
         os.umask(umask)
     assert modes.keys() >= {"run", "run-wal"}

@@ -23,7 +23,7 @@ from wherry.bulk.cluster.lease import Lease, ProcessName
 from wherry.bulk.cluster.manifests import Manifest, ManifestCheckpoint, Start
 from wherry.bulk.cluster.partitions import host_of, partition_of
 from wherry.bulk.cluster.placement import next_move, roomiest
-from wherry.bulk.cluster.shared_folder import place_at
+from wherry.bulk.cluster.shared_folder import shared_folder_at
 from wherry.bulk.cluster.worker import Task, Worker
 from wherry.bulk.sinks.base import Shard
 from wherry.bulk.spill_to_disk import key_of
@@ -152,7 +152,7 @@ def test_an_input_is_parted_without_loss(tmp_path, kept):
     (lists / "b.txt").write_text("# told\n\n" + "\n".join(urls[50:]) + "\n")
     sources = find_sources([str(lists / "*.txt")])
     assert fingerprint(sources) != fingerprint(sources[:1])
-    parted = PartedInput(place_at(str(tmp_path / "run")), 1, 5)
+    parted = PartedInput(shared_folder_at(str(tmp_path / "run")), 1, 5)
     for number, source in enumerate(sources):
         assert not parted.is_split(number)
         assert parted.split(lines_of(source), number, kept) == 50
@@ -183,7 +183,7 @@ def test_lists_in_memory_of_fsspec_and_packed(tmp_path):
 
 @pytest.mark.parametrize("url", ["{}", "file://{}", "memory://{}"])
 def test_a_place_keeps_whole_files(tmp_path, url):
-    place = place_at(url.format(tmp_path / "place"))
+    place = shared_folder_at(url.format(tmp_path / "place"))
     assert place.read("x") is None
     assert place.names("done") == []
     place.write("done/b", b"1")
@@ -208,7 +208,7 @@ async def nobody(shards):
 
 
 async def test_what_was_committed_is_found_by_the_next_start(tmp_path):
-    place = place_at(str(tmp_path))
+    place = shared_folder_at(str(tmp_path))
     first = ManifestCheckpoint(place, start(1), lambda: True)
     assert first.begin() == "run-000003.1"
     await first.recover(nobody)
@@ -249,7 +249,7 @@ async def test_what_was_committed_is_found_by_the_next_start(tmp_path):
 
 
 async def test_whose_lease_is_over_commits_nothing(tmp_path):
-    place = place_at(str(tmp_path))
+    place = shared_folder_at(str(tmp_path))
     checkpoint = ManifestCheckpoint(place, start(1), lambda: False)
     with pytest.raises(CheckpointError, match="another worker's"):
         checkpoint.prepared([], [Outcome("http://a/")])
@@ -457,7 +457,9 @@ def test_a_job_is_done_once_and_the_same_call_goes_on(tmp_path):
         with job((url for url in urls), tmp_path / "out") as third:
             assert list(third) == []
         assert set(watcher.asked.values()) == {1}
-    assert committed(place_at(str(tmp_path / "out" / "_wherry")), 3, tmp_path / "out") == set(urls)
+    assert committed(
+        shared_folder_at(str(tmp_path / "out" / "_wherry")), 3, tmp_path / "out"
+    ) == set(urls)
     lines = b"".join(path.read_bytes() for path in (tmp_path / "out").glob("*.jsonl"))
     assert lines.count(b"\n") == 60
 

@@ -107,9 +107,9 @@ def test_what_the_system_says_is_heard(
                 async with session.get(server.url()) as got:
                     assert await got.read() == b"hello"
                 (connection,) = session.connector.pool.all_connections()  # type: ignore[union-attr]
-                line = connection.transport._line
+                carrier = connection.transport._carrier
                 for _ in range(4):
-                    line.error_received(OSError(code, "said so"))
+                    carrier.error_received(OSError(code, "said so"))
             assert len(server.peers) == (1 if lives else 2)
 
     run(main)

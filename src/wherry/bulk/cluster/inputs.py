@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from wherry.bulk.cluster.partitions import partition_of
-from wherry.bulk.cluster.shared_folder import Place
+from wherry.bulk.cluster.shared_folder import SharedFolder
 
 # Bytes of URLs that one reader keeps before it writes them.
 _KEPT: Final = 64 * 1024 * 1024
@@ -99,13 +99,13 @@ class PartedInput:
     """The lists of one input, one for each partition and source.
 
     Args:
-        place: Where they are kept.
-        generation: Which input of this place it is: another one gets another number.
+        shared: Where they are kept.
+        generation: Which input of this folder it is: another one gets another number.
         partitions: How many partitions there are.
     """
 
-    def __init__(self, place: Place, generation: int, partitions: int) -> None:
-        self._place = place
+    def __init__(self, shared: SharedFolder, generation: int, partitions: int) -> None:
+        self._shared = shared
         self._partitions = partitions
         self._folder = f"input-{generation:04}"
 
@@ -130,7 +130,7 @@ class PartedInput:
                 self._write(lists, reader, piece)
                 lists, size, piece = {}, 0, piece + 1
         self._write(lists, reader, piece)
-        self._place.write(f"{self._folder}/split/{reader:06}", str(count).encode())
+        self._shared.write(f"{self._folder}/split/{reader:06}", str(count).encode())
         return count
 
     def _write(self, lists: dict[int, list[str]], reader: int, piece: int) -> None:
@@ -138,22 +138,22 @@ class PartedInput:
             content = "\n".join(urls).encode("utf-8", "surrogateescape")
             # The same bytes each time: no time of day in them.
             packed = gzip.compress(content, compresslevel=1, mtime=0)
-            self._place.write(f"{self._of(partition)}/{reader:06}-{piece:06}.gz", packed)
+            self._shared.write(f"{self._of(partition)}/{reader:06}-{piece:06}.gz", packed)
 
     def is_split(self, reader: int) -> bool:
         """Whether the lists of a source are all there."""
-        return self._place.read(f"{self._folder}/split/{reader:06}") is not None
+        return self._shared.read(f"{self._folder}/split/{reader:06}") is not None
 
     def _of(self, partition: int) -> str:
         return f"{self._folder}/{partition:06}"
 
     def is_empty(self, partition: int) -> bool:
         """Whether a partition has no URL."""
-        return not self._place.names(self._of(partition))
+        return not self._shared.names(self._of(partition))
 
     def pieces(self, partition: int) -> list[str]:
         """The names of a partition's lists, always in the same order."""
-        return [f"{self._of(partition)}/{name}" for name in self._place.names(self._of(partition))]
+        return [f"{self._of(partition)}/{name}" for name in self._shared.names(self._of(partition))]
 
     def read(self, piece: str) -> list[str]:
         """The URLs of a list.
@@ -161,9 +161,9 @@ class PartedInput:
         Raises:
             FileNotFoundError: It is gone.
         """
-        content = self._place.read(piece)
+        content = self._shared.read(piece)
         if content is None:
-            raise FileNotFoundError(f"{piece} is gone from {self._place!r}")
+            raise FileNotFoundError(f"{piece} is gone from {self._shared!r}")
         return gzip.decompress(content).decode("utf-8", "surrogateescape").split("\n")
 
 

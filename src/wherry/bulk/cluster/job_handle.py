@@ -36,7 +36,7 @@ from wherry.bulk.cluster.inputs import (
 )
 from wherry.bulk.cluster.manifests import Start
 from wherry.bulk.cluster.report import ClusterReport
-from wherry.bulk.cluster.shared_folder import Place, place_at
+from wherry.bulk.cluster.shared_folder import SharedFolder, shared_folder_at
 from wherry.bulk.cluster.tasks import FetchTask, SplitTask
 from wherry.bulk.fetcher import Fetcher
 from wherry.bulk.results import Result
@@ -129,7 +129,7 @@ class ClusterJob:
         self._engine = engine
         self._urls = urls
         self._sink = _found_anywhere(into)
-        self._place = place_at(
+        self._shared = shared_folder_at(
             _checkpoint_of(self._sink) if checkpoint is None else str(checkpoint)
         )
         self._partitions = partitions
@@ -253,7 +253,7 @@ class ClusterJob:
             self._news.notify_all()
 
     async def _run(self) -> None:
-        lock = _Lock(self._place, self._lease)
+        lock = _Lock(self._shared, self._lease)
         await lock.take()
         keeping = asyncio.ensure_future(lock.keep())
         try:
@@ -284,7 +284,7 @@ class ClusterJob:
             start = Start(run.run, number, first + self._starts[number], first)
             delivered = self._delivered.get(number, 0)
             return FetchTask(
-                self._place, parted, start, self._sink, self._options, delivered, self._settle
+                self._shared, parted, start, self._sink, self._options, delivered, self._settle
             )
 
         driver = self._driver = Driver(
@@ -302,17 +302,17 @@ class ClusterJob:
         self.report.moved += outcome.moved
 
     def _open_run(self, slots: int) -> _Run:
-        """The run of this place; a new one if there is none."""
-        known = self._place.read("run.json")
+        """The run of this folder; a new one if there is none."""
+        known = self._shared.read("run.json")
         if known is None:
             run = _Run(secrets.token_hex(4), self._partitions or _PER_SLOT * slots)
         else:
             try:
                 run = _Run(**json.loads(known))
             except (ValueError, TypeError) as exc:
-                raise CheckpointError(f"{self._place!r} has no run.json of ours: {exc}") from exc
+                raise CheckpointError(f"{self._shared!r} has no run.json of ours: {exc}") from exc
         run.calls += 1
-        self._place.write("run.json", json.dumps(asdict(run)).encode())
+        self._shared.write("run.json", json.dumps(asdict(run)).encode())
         return run
 
     async def _part(self, run: _Run, slots: int) -> PartedInput:
@@ -324,8 +324,9 @@ class ClusterJob:
             told = fingerprint(sources)
         if not told or run.input != told:
             run.generation, run.input = run.generation + 1, told
-            await asyncio.to_thread(self._place.write, "run.json", json.dumps(asdict(run)).encode())
-        parted = PartedInput(self._place, run.generation, run.partitions)
+            content = json.dumps(asdict(run)).encode()
+            await asyncio.to_thread(self._shared.write, "run.json", content)
+        parted = PartedInput(self._shared, run.generation, run.partitions)
         if told:
             await self._split(parted, sources, slots)
         else:
@@ -346,12 +347,12 @@ class ClusterJob:
             return
         readers = min(len(left), _PER_SLOT * slots)
         shares = [
-            dict(each for place, each in enumerate(left.items()) if place % readers == number)
+            dict(each for index, each in enumerate(left.items()) if index % readers == number)
             for number in range(readers)
         ]
         driver = Driver(
             self._engine,
-            lambda number: SplitTask(self._place, parted, shares[number]),
+            lambda number: SplitTask(self._shared, parted, shares[number]),
             lambda number, items: None,
             lambda: 1,
             self._lease,
@@ -387,12 +388,12 @@ class _Lock:
     changes within a lease.  A dead program's workers have ended by then, too.
 
     Args:
-        place: Where the run's files are.
+        shared: Where the run's files are.
         lease: Seconds.
     """
 
-    def __init__(self, place: Place, lease: float) -> None:
-        self._place = place
+    def __init__(self, shared: SharedFolder, lease: float) -> None:
+        self._shared = shared
         self._lease = lease
         self._name = secrets.token_hex(8)
         self._beats = 0
@@ -404,7 +405,7 @@ class _Lock:
         with self._writing:
             if not self._ended:
                 self._beats += 1
-                self._place.write("driver.json", json.dumps([self._name, self._beats]).encode())
+                self._shared.write("driver.json", json.dumps([self._name, self._beats]).encode())
 
     async def take(self) -> None:
         """Take it.
@@ -412,13 +413,13 @@ class _Lock:
         Raises:
             RunInProgress: Somebody has it.
         """
-        before = await asyncio.to_thread(self._place.read, "driver.json")
+        before = await asyncio.to_thread(self._shared.read, "driver.json")
         if before is not None:
             # It is written four times in a lease.
             await asyncio.sleep(self._lease + 0.5)
-            now = await asyncio.to_thread(self._place.read, "driver.json")
+            now = await asyncio.to_thread(self._shared.read, "driver.json")
             if now is not None and now != before:
-                raise RunInProgress(f"another program works on {self._place!r}")
+                raise RunInProgress(f"another program works on {self._shared!r}")
         await asyncio.to_thread(self._write)
 
     async def keep(self) -> None:
@@ -431,6 +432,6 @@ class _Lock:
         """Give it back."""
         with self._writing:
             self._ended = True
-            told = self._place.read("driver.json")
+            told = self._shared.read("driver.json")
             if told is not None and json.loads(told)[0] == self._name:
-                self._place.remove("driver.json")
+                self._shared.remove("driver.json")

@@ -18,7 +18,7 @@ from typing import Any
 
 from wherry.bulk.checkpoint import Checkpoint, CheckpointError, Outcome
 from wherry.bulk.cluster.report import Counts
-from wherry.bulk.cluster.shared_folder import Place
+from wherry.bulk.cluster.shared_folder import SharedFolder
 from wherry.bulk.sinks.base import Shard, shard_of
 
 
@@ -82,10 +82,10 @@ class Manifest:
             raise CheckpointError(f"{name} is no manifest of a run: {exc}") from exc
 
 
-def manifests(place: Place, folder: str) -> Iterator[Manifest]:
+def manifests(shared: SharedFolder, folder: str) -> Iterator[Manifest]:
     """A partition's manifests, in their order."""
-    for name in place.names(folder):
-        content = place.read(f"{folder}/{name}")
+    for name in shared.names(folder):
+        content = shared.read(f"{folder}/{name}")
         if content is not None:
             yield Manifest.decode(f"{folder}/{name}", content)
 
@@ -94,7 +94,7 @@ class ManifestCheckpoint(Checkpoint):
     """A checkpoint of one partition, kept as manifests.
 
     Args:
-        place: Where the manifests are.
+        shared: Where the manifests are.
         start: Whose it is.
         may_commit: Whether the partition is still ours.
 
@@ -102,10 +102,10 @@ class ManifestCheckpoint(Checkpoint):
         CheckpointError: A manifest cannot be read.
     """
 
-    def __init__(self, place: Place, start: Start, may_commit: Callable[[], bool]) -> None:
+    def __init__(self, shared: SharedFolder, start: Start, may_commit: Callable[[], bool]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="wherry-partition-")
         super().__init__(Path(self._folder.name) / "done.sqlite")
-        self._place = place
+        self._shared = shared
         self._start = start
         self._may_commit = may_commit
         self._commits = 0
@@ -113,7 +113,7 @@ class ManifestCheckpoint(Checkpoint):
         # What was committed since the program was called, in its order.
         self.recent: list[Outcome] = []
         self.counts: Counts = Counts()
-        for manifest in manifests(place, start.folder):
+        for manifest in manifests(shared, start.folder):
             self._settle_last()
             self._last = manifest
             super().prepared(manifest.shards, manifest.outcomes)
@@ -139,7 +139,7 @@ class ManifestCheckpoint(Checkpoint):
             last.outcomes = [
                 row for row in last.outcomes if row.place is None or shard_of(row.place) in visible
             ]
-            self._place.write(last.name, last.encode())
+            self._shared.write(last.name, last.encode())
         self._count_last()
 
     def prepared(
@@ -153,7 +153,7 @@ class ManifestCheckpoint(Checkpoint):
         self._commits += 1
         name = f"{self._start.folder}/{self._start.number:012}-{self._commits:08}.json.gz"
         self._last = Manifest(name, list(shards), list(outcomes))
-        self._place.write(name, self._last.encode())
+        self._shared.write(name, self._last.encode())
         super().prepared(shards, outcomes, found)
 
     def committed(self) -> None:

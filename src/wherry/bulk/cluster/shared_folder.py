@@ -16,7 +16,7 @@ from wherry.bulk.sinks.destination import local_path, puts_whole, sync_folder
 from wherry.private_files import open_private
 
 
-class Place(Protocol):
+class SharedFolder(Protocol):
     """A folder of small files."""
 
     def read(self, name: str) -> bytes | None:
@@ -32,17 +32,17 @@ class Place(Protocol):
         """Remove a file that may be there."""
 
 
-def place_at(url: str) -> Place:
-    """The place that a path or URL names.
+def shared_folder_at(url: str) -> SharedFolder:
+    """The folder that a path or URL names.
 
     Raises:
         ImportError: It is a URL, and fsspec is not installed.
     """
     folder = local_path(url)
-    return RemotePlace(url) if folder is None else LocalPlace(folder)
+    return RemoteFolder(url) if folder is None else LocalFolder(folder)
 
 
-class LocalPlace:
+class LocalFolder:
     """A folder of a file system.
 
     Args:
@@ -83,10 +83,10 @@ class LocalPlace:
         (self._folder / name).unlink(missing_ok=True)
 
     def __repr__(self) -> str:
-        return f"<LocalPlace {self._folder}>"
+        return f"<LocalFolder {self._folder}>"
 
 
-class RemotePlace:
+class RemoteFolder:
     """A folder of a file system of fsspec's.
 
     Args:
@@ -139,4 +139,4 @@ class RemotePlace:
             system.rm_file(f"{path}/{name}")
 
     def __repr__(self) -> str:
-        return f"<RemotePlace {self._url}>"
+        return f"<RemoteFolder {self._url}>"

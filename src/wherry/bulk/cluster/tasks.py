@@ -12,7 +12,7 @@ from wherry.bulk.checkpoint import Outcome
 from wherry.bulk.cluster.inputs import PartedInput, Source, lines_of
 from wherry.bulk.cluster.manifests import ManifestCheckpoint, Start
 from wherry.bulk.cluster.report import Counts
-from wherry.bulk.cluster.shared_folder import Place
+from wherry.bulk.cluster.shared_folder import SharedFolder
 from wherry.bulk.cluster.worker import Channel, Task
 from wherry.bulk.fetcher import Fetcher
 from wherry.bulk.results import Result
@@ -28,12 +28,12 @@ class SplitTask(Task):
     """Parts some lists of URLs.
 
     Args:
-        place: Where the parts go.
+        shared: Where the parts go.
         parted: The input they are parts of.
         sources: The lists, by their numbers.
     """
 
-    place: Place
+    shared: SharedFolder
     parted: PartedInput
     sources: Mapping[int, Source]
 
@@ -53,7 +53,7 @@ class FetchTask(Task):
     """Fetches the URLs of one partition.
 
     Args:
-        place: Where the run's files are.
+        shared: Where the run's files are.
         parted: The input.
         start: Which start this is.
         sink: Where pages go.
@@ -62,7 +62,7 @@ class FetchTask(Task):
         settle: Seconds between this start's last request and its successor's first.
     """
 
-    place: Place
+    shared: SharedFolder
     parted: PartedInput
     start: Start
     sink: Sink
@@ -74,12 +74,12 @@ class FetchTask(Task):
         """Fetch what is left.
 
         Raises:
-            FileNotFoundError: The place is another one here.
+            FileNotFoundError: The folder is another one here.
         """
         channel.settle = self.settle
         await asyncio.to_thread(self._check_place)
         checkpoint = await asyncio.to_thread(
-            ManifestCheckpoint, self.place, self.start, channel.may_go_on
+            ManifestCheckpoint, self.shared, self.start, channel.may_go_on
         )
         try:
             async with Fetcher(**self.options, checkpoint=checkpoint) as fetcher:
@@ -102,10 +102,10 @@ class FetchTask(Task):
 
     def _check_place(self) -> None:
         """A folder of the same name on another machine is another folder."""
-        told = self.place.read("run.json")
+        told = self.shared.read("run.json")
         if told is None or json.loads(told)["run"] != self.start.run:
             raise FileNotFoundError(
-                f"{self.place!r} is another folder on this node than where the program runs: name "
+                f"{self.shared!r} is another folder on this node than where the program runs: name "
                 "one that all nodes share, or a URL of fsspec's"
             )
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from wherry.redaction import shown_url
 
-__all__ = ("Place", "local_path", "place_at", "puts_whole", "sync_file", "sync_folder")
+__all__ = ("Destination", "destination_at", "local_path", "puts_whole", "sync_file", "sync_folder")
 
 # Stores whose put shows an object whole or not at all, by fsspec's names.
 _ATOMIC_PUT: Final = frozenset(
@@ -32,7 +32,7 @@ _RUN: Final = re.compile(r"[A-Za-z0-9_][\w.+=@-]{0,99}", re.ASCII)
 _TEMPORARY_PREFIX: Final = "wherry-"
 
 
-def place_at(where: str | os.PathLike[str], options: Mapping[str, Any] | None) -> Place:
+def destination_at(where: str | os.PathLike[str], options: Mapping[str, Any] | None) -> Destination:
     """The place of that path or URL; nothing is made yet."""
     text = os.fspath(where)
     folder = local_path(text)
@@ -83,7 +83,7 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-class Place(ABC):
+class Destination(ABC):
     """A folder in which files of one run are written aside and published.
 
     A *name* is what a file has in the end, below the place.  Its *temporary* is where it is until
@@ -167,7 +167,7 @@ class Place(ABC):
         """End; what is aside has been dropped."""
 
 
-class Folder(Place):
+class Folder(Destination):
     """A folder of this machine: what is aside lies in it, with a dot before its name."""
 
     def __init__(self, root: Path) -> None:
@@ -245,7 +245,7 @@ def _link(source: Path, final: Path) -> None:
         source.rename(final)
 
 
-class Remote(Place):
+class Remote(Destination):
     """A folder that fsspec knows: what is aside lies in a private folder of this machine."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:

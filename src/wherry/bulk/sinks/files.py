@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from wherry.bulk.results import Page
 from wherry.bulk.sinks.base import Shard
-from wherry.bulk.sinks.destination import Place, sync_file
+from wherry.bulk.sinks.destination import Destination, sync_file
 from wherry.bulk.sinks.file_names import file_name, is_file_name
 from wherry.bulk.sinks.page_fields import field_pairs, json_line, public_url
 from wherry.bulk.sinks.rolling import RollingSink, ShardWriter
@@ -50,7 +50,7 @@ class Files(RollingSink):
         """What writes a shard of this kind."""
         return _Folder(path, name)
 
-    def publish_shard(self, where: Place, shard: Shard) -> None:
+    def publish_shard(self, where: Destination, shard: Shard) -> None:
         folder = where.path(shard.temporary)
         if not folder.is_dir():
             if not where.exists(shard.name):
@@ -66,7 +66,7 @@ class Files(RollingSink):
             where.publish(f"{shard.temporary}/{_INDEX}", shard.name, index.stat().st_size)
         where.drop(shard.temporary)
 
-    def drop_shard(self, where: Place, temporary: str) -> None:
+    def drop_shard(self, where: Destination, temporary: str) -> None:
         name = f"{_INDEXES}/{Path(temporary).name.removeprefix('.').removesuffix('.part')}"
         folder = where.path(temporary)
         if folder.is_dir() and not where.exists(name):

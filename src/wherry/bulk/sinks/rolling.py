@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, ClassVar, Final, ParamSpec, TypeVar
 
 from wherry.bulk.results import Page
 from wherry.bulk.sinks.base import Shard, Sink
-from wherry.bulk.sinks.destination import Place, place_at
+from wherry.bulk.sinks.destination import Destination, destination_at
 from wherry.client.download.disk_thread import finished
 from wherry.redaction import shown_url
 
@@ -164,7 +164,7 @@ class RollingSink(Sink):
         self._options = storage_options
         self._run = ""
         self._number = 0
-        self._where: Place | None = None
+        self._where: Destination | None = None
         self._worker: Worker | None = None
         self._writer: ShardWriter | None = None
         self._ended: list[Shard] = []
@@ -184,7 +184,7 @@ class RollingSink(Sink):
     async def open(self, run: str) -> None:
         if self._worker is not None:
             raise RuntimeError(f"{self!r} is open already")
-        where, worker = place_at(self.place, self._options), Worker()
+        where, worker = destination_at(self.place, self._options), Worker()
         try:
             await worker.run(where.open, run)
         except BaseException:
@@ -194,7 +194,7 @@ class RollingSink(Sink):
         self._run, self._number = run, 0
         self._where, self._worker = where, worker
 
-    def _open(self) -> tuple[Place, Worker]:
+    def _open(self) -> tuple[Destination, Worker]:
         if self._where is None or self._worker is None:
             raise RuntimeError(f"{self!r} is not open")
         return self._where, self._worker
@@ -216,7 +216,7 @@ class RollingSink(Sink):
             await self._end_shard()
         return f"{writer.name}#{position}"
 
-    def _usable(self) -> tuple[Place, Worker]:
+    def _usable(self) -> tuple[Destination, Worker]:
         if self._failure is not None:
             raise OSError(f"{self!r} could not write before: {self._failure}") from self._failure
         return self._open()
@@ -237,7 +237,7 @@ class RollingSink(Sink):
         # Kept until it has ended: a cancelled call waits, and must find it here.
         await self._on_disk(partial(self._finish, where, writer))
 
-    def _finish(self, where: Place, writer: ShardWriter) -> None:
+    def _finish(self, where: Destination, writer: ShardWriter) -> None:
         writer.end()
         self._writer = None
         aside = where.aside(writer.name)
@@ -254,12 +254,12 @@ class RollingSink(Sink):
         published = {shard.name for shard in shards}
         self._ended = [shard for shard in self._ended if shard.name not in published]
 
-    def _publish_all(self, where: Place, shards: Sequence[Shard]) -> None:
+    def _publish_all(self, where: Destination, shards: Sequence[Shard]) -> None:
         for shard in shards:
             self.publish_shard(where, shard)
         where.settle()
 
-    def publish_shard(self, where: Place, shard: Shard) -> None:
+    def publish_shard(self, where: Destination, shard: Shard) -> None:
         """Show one shard."""
         where.publish(shard.temporary, shard.name, shard.bytes)
 
@@ -289,7 +289,7 @@ class RollingSink(Sink):
 
         await worker.run(drop)
 
-    def drop_shard(self, where: Place, temporary: str) -> None:
+    def drop_shard(self, where: Destination, temporary: str) -> None:
         """Remove a shard that was not published."""
         where.drop(temporary)
 

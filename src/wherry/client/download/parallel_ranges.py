@@ -145,10 +145,10 @@ class _Fetch:
         request = Request(first, end - 1, held.validator)
         reached = first
 
-        def tell(place: int) -> None:
+        def tell(offset: int) -> None:
             nonlocal reached
-            self._size += place - reached
-            reached = place
+            self._size += offset - reached
+            reached = offset
             self._job._tell(self._size, held.total)
 
         async with self._job.get(request) as response:

@@ -34,14 +34,14 @@ async def receive(
     tell: Callable[[int], object],
     pace: Pace | None = None,
 ) -> int:
-    """Write the body from `at` on; gives the place behind it.
+    """Write the body from `at` on; gives the offset behind it.
 
     Args:
         response: Whose body was not read, or was read whole.
         part: Where it goes.
-        at: The place of the body's first byte.
+        at: The offset of the body's first byte.
         end: Where it must end at the latest; None where that is not known.
-        tell: Called with the place behind what is written, each time that it grows.
+        tell: Called with the offset behind what is written, each time that it grows.
         pace: Awaited with the size of what has come, before more is read.
 
     Raises:
@@ -49,19 +49,19 @@ async def receive(
         OSError: The disk takes no more.
     """
     writing: asyncio.Future[int] | None = None
-    place = at
+    offset = at
     excess = False
     try:
         async with contextlib.aclosing(_batches(response)) as batches:
             async for pieces in batches:
                 size = sum(map(len, pieces))
-                excess = end is not None and place + size > end
+                excess = end is not None and offset + size > end
                 if excess:
                     break
                 if writing is not None:
                     tell(await finished(writing))
-                writing = start_thread(part.write, place, pieces)
-                place += size
+                writing = start_thread(part.write, offset, pieces)
+                offset += size
                 if pace is not None:
                     await pace(size)
     finally:
@@ -73,8 +73,8 @@ async def receive(
         await in_thread(part.begin, part.held._replace(size=min(at, part.held.size)))
         raise ExcessError(f"{response.url.origin()} sent more bytes than it announced")
     if writing is None:
-        tell(place)
-    return place
+        tell(offset)
+    return offset
 
 
 async def _batches(response: ReadableResponse) -> AsyncGenerator[list[bytes]]:

@@ -138,10 +138,10 @@ def parse_record(data: bytes, ttl: int = 0) -> HttpsRecord | None:
         ValueError: It is malformed.
     """
     priority = _number(data[:2])
-    target, place = _read_target(data, 2)
+    target, offset = _read_target(data, 2)
     if not priority:
         return HttpsRecord(0, target, ttl=ttl)  # RFC 9460 2.4.2: its parameters mean nothing
-    values = dict(_parameters(data, place))
+    values = dict(_parameters(data, offset))
     _check_mandatory(values)
     protocols = _protocols(values)
     port = _number(values[PORT]) if PORT in values else None
@@ -162,20 +162,20 @@ def _number(value: bytes) -> int:
     return int.from_bytes(value)
 
 
-def _read_target(data: bytes, place: int) -> tuple[str, int]:
+def _read_target(data: bytes, offset: int) -> tuple[str, int]:
     """A name that is never compressed (RFC 9460 2.2)."""
     labels: list[str] = []
-    start = place
+    start = offset
     while True:
-        if place >= len(data):
+        if offset >= len(data):
             raise ValueError("an HTTPS record that ends inside its target")
-        length = data[place]
-        place += 1
+        length = data[offset]
+        offset += 1
         if not length:
-            return ".".join(labels), place
-        label = data[place : place + length]
-        place += length
-        if length > 63 or len(label) != length or place - start >= _MAX_NAME:
+            return ".".join(labels), offset
+        label = data[offset : offset + length]
+        offset += length
+        if length > 63 or len(label) != length or offset - start >= _MAX_NAME:
             raise ValueError("an HTTPS record whose target is no name")
         labels.append("".join(map(_character, label.lower())))
 
@@ -186,19 +186,19 @@ def _character(code: int) -> str:
     return f"\\{code:03}"
 
 
-def _parameters(data: bytes, place: int) -> Iterator[tuple[int, bytes]]:
+def _parameters(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
     before = -1
-    while place < len(data):
-        key, size = _number(data[place : place + 2]), _number(data[place + 2 : place + 4])
-        place += 4
+    while offset < len(data):
+        key, size = _number(data[offset : offset + 2]), _number(data[offset + 2 : offset + 4])
+        offset += 4
         if key <= before:
             raise ValueError("an HTTPS record whose parameters are not in order")
-        value = data[place : place + size]
+        value = data[offset : offset + size]
         if len(value) != size:
             raise ValueError("an HTTPS record that ends inside a parameter")
         yield key, value
         before = key
-        place += size
+        offset += size
 
 
 def _check_mandatory(values: dict[int, bytes]) -> None:
@@ -219,13 +219,13 @@ def _protocols(values: dict[int, bytes]) -> tuple[str, ...] | None:
         raise ValueError("an HTTPS record whose no-default-alpn has a value")
     found: dict[str, None] = {}
     value = values.get(ALPN)
-    place = 0
-    while value is not None and (place < len(value) or not value):
-        size = value[place] if value else 0
-        name = value[place + 1 : place + 1 + size]
+    offset = 0
+    while value is not None and (offset < len(value) or not value):
+        size = value[offset] if value else 0
+        name = value[offset + 1 : offset + 1 + size]
         if not size or len(name) != size:
             raise ValueError("an HTTPS record whose protocols are not whole")
-        place += 1 + size
+        offset += 1 + size
         found[name.decode("latin-1")] = None
     if NO_DEFAULT_ALPN not in values:
         found["http/1.1"] = None  # RFC 9460 9.1: the default of HTTPS
@@ -242,5 +242,5 @@ def _addresses(
         return []
     if not value or len(value) % size:
         raise ValueError(f"an HTTPS record with {len(value)} bytes of addresses")
-    places = range(0, min(len(value), MAX_HINTS * size), size)
-    return [socket.inet_ntop(family, value[place : place + size]) for place in places]
+    offsets = range(0, min(len(value), MAX_HINTS * size), size)
+    return [socket.inet_ntop(family, value[offset : offset + size]) for offset in offsets]

@@ -120,38 +120,38 @@ def read_records(data: bytes, asked: bytes) -> tuple[int, list[Record], int]:
         if questions > 1 or answers > MAX_RECORDS:
             raise ValueError(f"a DNS message of {questions} questions and {answers} answers")
         name, kind, _ = _read_question(asked, _HEADER.size)
-        place = _HEADER.size
+        offset = _HEADER.size
         if questions:
-            *about, place = _read_question(data, place)
+            *about, offset = _read_question(data, offset)
             if about != [name, kind]:
                 raise ValueError("a DNS message that answers another question")
         elif not code:
             raise ValueError("a DNS message that does not say what it answers")
-        records, ttl = _records_of(data, place, answers, name, kind)
+        records, ttl = _records_of(data, offset, answers, name, kind)
     except struct.error as exc:
         raise ValueError("a DNS message that ends too early") from exc
     return code, records, ttl
 
 
-def _read_question(data: bytes, place: int) -> tuple[Name, int, int]:
-    name, place = _read_name(data, place)
-    kind, family = _KIND.unpack_from(data, place)
+def _read_question(data: bytes, offset: int) -> tuple[Name, int, int]:
+    name, offset = _read_name(data, offset)
+    kind, family = _KIND.unpack_from(data, offset)
     if family != _CLASS_IN:
         raise ValueError(f"a DNS message of class {family}")
-    return name, kind, place + _KIND.size
+    return name, kind, offset + _KIND.size
 
 
 def _records_of(
-    data: bytes, place: int, count: int, name: Name, kind: int
+    data: bytes, offset: int, count: int, name: Name, kind: int
 ) -> tuple[list[Record], int]:
     """The records of `name`, and for how many seconds they hold."""
     aliases: dict[Name, tuple[Name, int]] = {}
     found: list[tuple[Name, Record]] = []
     for _ in range(count):
-        owner, place = _read_name(data, place)
-        what, family, ttl, length = _RECORD.unpack_from(data, place)
-        place += _RECORD.size
-        value = data[place : place + length]
+        owner, offset = _read_name(data, offset)
+        what, family, ttl, length = _RECORD.unpack_from(data, offset)
+        offset += _RECORD.size
+        value = data[offset : offset + length]
         if len(value) != length:
             raise ValueError("a DNS message that ends inside a record")
         if ttl >= 1 << 31:
@@ -161,11 +161,11 @@ def _records_of(
                 raise ValueError(f"a DNS message with an address of {length} bytes")
             found.append((owner, Record(value, ttl)))
         elif family == _CLASS_IN and what == _TYPE_CNAME:
-            target, end = _read_name(data, place)
-            if end != place + length:
+            target, end = _read_name(data, offset)
+            if end != offset + length:
                 raise ValueError("a DNS message with a CNAME that is longer than its record")
             aliases.setdefault(owner, (target, ttl))
-        place += length
+        offset += length
     # Where the aliases lead, from name to name; who comes back to where it was has been everywhere.
     names: dict[Name, None] = {name: None}
     ttls: list[int] = []
@@ -177,36 +177,36 @@ def _records_of(
     return used, min(*ttls, *(record.ttl for record in used), 2**31) if used else 0
 
 
-def _read_name(data: bytes, place: int) -> tuple[Name, int]:
-    """The name at `place`, and where it ends there; the rest of it may lie before (RFC 1035
+def _read_name(data: bytes, offset: int) -> tuple[Name, int]:
+    """The name at `offset`, and where it ends there; the rest of it may lie before (RFC 1035
     4.1.4).
     """
     labels: list[bytes] = []
     end = size = 0
-    start = place
+    start = offset
     while True:
-        if place >= len(data):
+        if offset >= len(data):
             raise ValueError("a DNS message that ends inside a name")
-        length = data[place]
+        length = data[offset]
         if length & 0xC0 == 0xC0:
-            if place + 1 >= len(data):
+            if offset + 1 >= len(data):
                 raise ValueError("a DNS message that ends inside a name")
-            end = end or place + 2
-            place = (length & 0x3F) << 8 | data[place + 1]
-            if place >= start:
+            end = end or offset + 2
+            offset = (length & 0x3F) << 8 | data[offset + 1]
+            if offset >= start:
                 raise ValueError("a DNS message with a name that does not point back")
-            start = place
+            start = offset
             continue
         if length & 0xC0:
             raise ValueError("a DNS message with a label of unknown kind")
-        place += 1
+        offset += 1
         if not length:
-            return tuple(labels), end or place
+            return tuple(labels), end or offset
         size += 1 + length
         if size > _MAX_NAME:
             raise ValueError("a DNS message with a name of more than 253 bytes")
-        label = data[place : place + length]
+        label = data[offset : offset + length]
         if len(label) != length:
             raise ValueError("a DNS message that ends inside a name")
         labels.append(label.lower())
-        place += length
+        offset += length

@@ -138,8 +138,8 @@ async def open_tunnel(
         except ClientHttpProxyError as exc:
             at = next(
                 (
-                    place
-                    for place, hop in enumerate(hops)
+                    index
+                    for index, hop in enumerate(hops)
                     if exc.request_info.real_url == URL(str(hop))
                 ),
                 -1,
@@ -171,19 +171,19 @@ async def pass_hops(
         try:
             return await pass_once(hops, ends, dial_first, settings, connect_request, addresses)
         except OtherAddress as exc:
-            del addresses[exc.place][0]
+            del addresses[exc.index][0]
 
 
 class OtherAddress(Exception):
     """A SOCKS proxy could not reach an address, and there are others of that name.
 
     Args:
-        place: Which of the hops it is.
+        index: Which of the hops it is.
     """
 
-    def __init__(self, place: int) -> None:
-        self.place = place
-        super().__init__(place)
+    def __init__(self, index: int) -> None:
+        self.index = index
+        super().__init__(index)
 
 
 async def pass_once(
@@ -243,14 +243,14 @@ async def pass_hop(
     """Ask the last of `hops`, at the other end of `stream`, for a tunnel to `host`; errors name
     it.
     """
-    hop, place = hops[-1], len(hops) - 1
+    hop, index = hops[-1], len(hops) - 1
     towards = authority(host, port)
     try:
         if hop.scheme == "https":
             await enter_tls(stream, hops, settings, connect_request)
         async with connect_request.time_limit():
             await ask_for_tunnel(
-                stream, hop, host, port, settings, connect_request, place, addresses
+                stream, hop, host, port, settings, connect_request, index, addresses
             )
         if stream.unread:
             # A client speaks first in HTTP and in TLS: these bytes would be taken for an answer.
@@ -264,8 +264,8 @@ async def pass_hop(
             hop_key(hop), connect_request, f"{hop} gave no tunnel to {towards}"
         ) from exc
     except Refusal as exc:
-        if exc.number in OTHERS_MAY_DO and len(addresses.get(place, ())) > 1:
-            raise OtherAddress(place) from exc
+        if exc.number in OTHERS_MAY_DO and len(addresses.get(index, ())) > 1:
+            raise OtherAddress(index) from exc
         raise proxy_failure(hop, OSError(exc.number, exc.reason), towards) from exc
     except ServerFingerprintMismatch as exc:
         raise proxy_failure(hop, OSError(errno.EPROTO, str(exc))) from exc
@@ -283,7 +283,7 @@ async def ask_for_tunnel(
     port: int,
     settings: DialSettings,
     connect_request: ConnectRequest,
-    place: int,
+    index: int,
     addresses: dict[int, list[str]],
 ) -> None:
     """Ask in the proxy's own protocol; a name that is resolved on this side is so once."""
@@ -293,11 +293,11 @@ async def ask_for_tunnel(
         await connect_by_http(stream, hop, host, port)
         return
     if hop.scheme in {"socks4", "socks5"} and literal(host) is None:
-        if place not in addresses:
-            addresses[place] = await own_addresses(
+        if index not in addresses:
+            addresses[index] = await own_addresses(
                 host, port, settings, connect_request, only_ipv4=hop.scheme == "socks4"
             )
-        host = addresses[place][0]
+        host = addresses[index][0]
     await run_socks(stream, socks_steps(hop, host, port))
 
 

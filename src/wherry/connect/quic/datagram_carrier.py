@@ -1,8 +1,8 @@
 """QUIC connections whose datagrams somebody else carries: an event loop that cannot watch sockets
 (Windows' Proactor), or a proxy.
 
-A `Line` takes datagrams and gives those that come to its transport.  Everything else, the one
-transmission in a turn of the loop and the timer, is `QuicTransport`'s.
+A `DatagramCarrier` takes datagrams, and gives those that come to its transport.  Everything else,
+the one transmission in a turn of the loop and the timer, is `QuicTransport`'s.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wherry.connect.quic.socket import DatagramReceiver, QuicTransport
 from wherry.protocol.http3.quic_engine import QuicEngine
 
 
-class Line(ABC):
+class DatagramCarrier(ABC):
     """Who carries datagrams to one server and back."""
 
     #: Who gets what comes; set by the transport.
@@ -40,22 +40,22 @@ class Line(ABC):
             self.transport.take(datagrams)
 
     def failed(self, exc: OSError) -> None:
-        """The line reports an error, which need not be its end."""
+        """The carrier reports an error, which need not be its end."""
         if self.transport is not None:
-            self.transport.line_failed(exc)
+            self.transport.carrier_failed(exc)
 
     def ended(self, exc: OSError) -> None:
         """Nothing is carried any more."""
         if self.transport is not None:
-            self.transport.line_ended(exc)
+            self.transport.carrier_ended(exc)
 
 
 class CarriedTransport(QuicTransport):
-    """A connection over a line.
+    """A connection over a carrier.
 
     Args:
         loop: The event loop.
-        line: It belongs to the transport from now on.
+        carrier: It belongs to the transport from now on.
         engine: Whose datagrams these are.
         receiver: Who is told.
     """
@@ -63,55 +63,55 @@ class CarriedTransport(QuicTransport):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        line: Line,
+        carrier: DatagramCarrier,
         engine: QuicEngine,
         receiver: DatagramReceiver,
     ) -> None:
-        self._line = line
-        super().__init__(loop, cast("socket.socket", _Named(line)), engine, receiver)
-        line.transport = self
+        self._carrier = carrier
+        super().__init__(loop, cast("socket.socket", _Named(carrier)), engine, receiver)
+        carrier.transport = self
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        found = self._line.get_extra_info(name)
+        found = self._carrier.get_extra_info(name)
         return default if found is None else found
 
-    def line_failed(self, exc: OSError) -> None:
+    def carrier_failed(self, exc: OSError) -> None:
         self._failed(exc)
 
-    def line_ended(self, exc: OSError) -> None:
+    def carrier_ended(self, exc: OSError) -> None:
         if self._sock is not None:
             self.receiver.transport_failed(exc)
             self.abort()
 
     def _watch(self, sock: socket.socket) -> None:
-        """The line says when something comes."""
+        """The carrier says when something comes."""
 
     def _forget(self, sock: socket.socket) -> None:
-        self._line.close()
+        self._carrier.close()
 
     def _send(self, datagrams: list[bytes]) -> None:
         for datagram in datagrams:
             if self._sock is None:
                 return
-            self._line.send(datagram)
+            self._carrier.send(datagram)
 
 
 class _Named:
     """What `QuicTransport` asks of a socket when it is made."""
 
-    __slots__ = ("_line",)
+    __slots__ = ("_carrier",)
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, carrier: DatagramCarrier) -> None:
+        self._carrier = carrier
 
     def getpeername(self) -> Any:
-        return self._line.get_extra_info("peername")
+        return self._carrier.get_extra_info("peername")
 
     def getsockname(self) -> Any:
-        return self._line.get_extra_info("sockname")
+        return self._carrier.get_extra_info("sockname")
 
 
-class EndpointLine(Line, asyncio.DatagramProtocol):
+class EndpointCarrier(DatagramCarrier, asyncio.DatagramProtocol):
     """A UDP socket that the event loop reads and writes itself (`create_datagram_endpoint`).
 
     Args:
@@ -154,13 +154,13 @@ class EndpointLine(Line, asyncio.DatagramProtocol):
 
 
 async def open_endpoint(
-    line: EndpointLine,
+    carrier: EndpointCarrier,
     loop: asyncio.AbstractEventLoop,
     address: Any,
     family: int,
     local_address: Any = None,
 ) -> None:
-    """Have the loop make a socket that talks to `address` alone, for a line.
+    """Have the loop make a socket that talks to `address` alone, for a carrier.
 
     Raises:
         OSError: There is no way there, or the local address cannot be had.
@@ -169,7 +169,7 @@ async def open_endpoint(
     if len(address) == 4 and address[3] and "%" not in host:
         host = f"{host}%{address[3]}"
     await loop.create_datagram_endpoint(
-        lambda: line,
+        lambda: carrier,
         remote_addr=(host, port),
         local_addr=None if local_address is None else local_address[:2],
         family=family,

@@ -30,10 +30,21 @@ from wherry.connect.proxy.socks import Refusal
 from wherry.connect.proxy.tunnel import proxy_failure
 from wherry.connect.quic import race_with_tcp
 from wherry.connect.quic.certificate_trust import CannotCarry, trust_for
-from wherry.connect.quic.datagram_carrier import CarriedTransport, EndpointLine, Line, open_endpoint
+from wherry.connect.quic.datagram_carrier import (
+    CarriedTransport,
+    DatagramCarrier,
+    EndpointCarrier,
+    open_endpoint,
+)
 from wherry.connect.quic.race_with_tcp import Heard, give_up
 from wherry.connect.quic.socket import QuicTransport, open_socket
-from wherry.connect.quic.through_proxy import MASQUE, SOCKS, ProxyRefused, masque_line, socks_line
+from wherry.connect.quic.through_proxy import (
+    MASQUE,
+    SOCKS,
+    ProxyRefused,
+    masque_carrier,
+    socks_carrier,
+)
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls.contexts import Fingerprint
 from wherry.connect.tls.sessions import SessionTable
@@ -260,11 +271,11 @@ async def connect_through(
     started = loop.time()
     trust = await _trust(route, key)
     async with _limited(connect_request, key, lambda: f"no answer through {hop}"):
-        line = await _line(hop, host, port, settings, dial, dial_masque)
+        carrier = await _carrier(hop, host, port, settings, dial, dial_masque)
         tickets = _Tickets(settings.sessions, route, trust)
         engine = tickets.engine(server_name(route), None)
         attempt = _Handshake(loop, engine, (host, port), key, Heard())
-        attempt.transport = CarriedTransport(loop, line, engine, attempt)
+        attempt.transport = CarriedTransport(loop, carrier, engine, attempt)
         # The engine wants some address to be told apart from others.
         await _shake(attempt, ("0.0.0.0", port), route, key)  # noqa: S104
     timings = connect_request.timings
@@ -295,14 +306,14 @@ async def _limited(
         raise timed_out(key, connect_request, tried()) from exc
 
 
-async def _line(
+async def _carrier(
     hop: ProxyHop,
     host: str,
     port: int,
     settings: DialSettings,
     dial: Callable[[ProxyHop], Awaitable[HandshakeStream]],
     dial_masque: Callable[[ProxyHop], Awaitable[Connection]],
-) -> Line:
+) -> DatagramCarrier:
     """Who carries datagrams to the origin.
 
     Raises:
@@ -312,8 +323,8 @@ async def _line(
     towards = authority(host, port)
     try:
         if hop.scheme == MASQUE:
-            return await masque_line(hop, host, port, await dial_masque(hop))
-        return await socks_line(hop, host, port, dial, settings.loop, settings.allow_address)
+            return await masque_carrier(hop, host, port, await dial_masque(hop))
+        return await socks_carrier(hop, host, port, dial, settings.loop, settings.allow_address)
     except Refusal as exc:
         raise proxy_failure(hop, OSError(exc.number, exc.reason), towards) from exc
     except ProxyRefused as exc:
@@ -532,14 +543,14 @@ async def _open_transport(
     if settings.socket_factory is not None:
         said = "this event loop watches no UDP sockets, so it takes none of a socket_factory"
         raise ClientConnectorError(key, OSError(None, said))
-    line = EndpointLine(settings.loop)
+    carrier = EndpointCarrier(settings.loop)
     try:
         local = _local_address(family, settings)
-        await open_endpoint(line, settings.loop, address, family, local)
+        await open_endpoint(carrier, settings.loop, address, family, local)
     except OSError as exc:
         said = f"{show(address)} (UDP): {reason(exc)}"
         raise ClientConnectorError(key, OSError(exc.errno, said)) from exc
-    return CarriedTransport(settings.loop, line, engine, receiver)
+    return CarriedTransport(settings.loop, carrier, engine, receiver)
 
 
 def _farewell(engine: QuicEngine, transport: QuicTransport) -> None:

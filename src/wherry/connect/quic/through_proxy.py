@@ -1,8 +1,8 @@
 """QUIC through a proxy: by SOCKS5's UDP ASSOCIATE (RFC 1928 7), and by MASQUE (RFC 9298), which
 carries datagrams as capsules (RFC 9297) on a stream of HTTP/2 or HTTP/3.
 
-Each makes a `Line` to one host and port.  What the proxy sees of the way is that host and port, and
-datagrams that only the origin can read.  A proxy that ends its side ends the line.
+Each makes a `DatagramCarrier` to one host and port.  The proxy sees that host and port, and
+datagrams that only the origin can read.  A proxy that ends its side ends the carrier.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wherry.connect.handshake_stream import HandshakeStream
 from wherry.connect.proxy.http import forward_fields
 from wherry.connect.proxy.socks import IPV4, NAME, destination, literal, socks5_udp
 from wherry.connect.proxy.tunnel import run_socks
-from wherry.connect.quic.datagram_carrier import EndpointLine, Line, open_endpoint
+from wherry.connect.quic.datagram_carrier import DatagramCarrier, EndpointCarrier, open_endpoint
 from wherry.connect.route import ProxyHop
 from wherry.errors import ClientConnectorAddressBlocked
 from wherry.protocol.connection import Connection, Exchange, FlowControl
@@ -48,7 +48,7 @@ class ProxyRefused(Exception):
 # --- SOCKS5 ---------------------------------------------------------------------------------------
 
 
-class SocksLine(EndpointLine):
+class SocksCarrier(EndpointCarrier):
     """Datagrams to a SOCKS5 relay, each under a header; the TCP connection that asked for the relay
     has to stay (RFC 1928 6).
 
@@ -109,15 +109,15 @@ def unwrapped(data: bytes) -> bytes | None:
     return data[start:] if len(data) > start else None
 
 
-async def socks_line(
+async def socks_carrier(
     hop: ProxyHop,
     host: str,
     port: int,
     dial: Callable[[ProxyHop], Awaitable[HandshakeStream]],
     loop: asyncio.AbstractEventLoop,
     allow: AllowAddress | None = None,
-) -> SocksLine:
-    """A line through a SOCKS5 proxy.
+) -> SocksCarrier:
+    """A carrier through a SOCKS5 proxy.
 
     Args:
         hop: The proxy.
@@ -145,14 +145,14 @@ async def socks_line(
         if allow is not None and (address is None or not takes(allow, address)):
             reason = f"allow_address refused {relay_host}, the UDP relay of {hop}"
             raise ClientConnectorAddressBlocked(hop_key(hop), OSError(None, reason))
-        line = SocksLine(loop, host, port, control)
+        carrier = SocksCarrier(loop, host, port, control)
         family = socket.AF_INET6 if ":" in relay_host else socket.AF_INET
-        await open_endpoint(line, loop, (relay_host, relay_port), family)
-        control.hand_over(line)
+        await open_endpoint(carrier, loop, (relay_host, relay_port), family)
+        control.hand_over(carrier)
     except BaseException:
         control.abort()
         raise
-    return line
+    return carrier
 
 
 # --- MASQUE ---------------------------------------------------------------------------------------
@@ -211,11 +211,11 @@ def _payload(datagram: bytes) -> bytes | None:
     return datagram[start:] if context == 0 else None
 
 
-class MasqueLine(Line):
+class MasqueCarrier(DatagramCarrier):
     """Datagrams as capsules on a stream of a proxy's.
 
     Args:
-        connection: The connection to the proxy, which belongs to the line.
+        connection: The connection to the proxy, which belongs to the carrier.
         name: The address of the other end, for who asks.
     """
 
@@ -286,14 +286,16 @@ class _NoBody:
     def set_exception(self, exc: BaseException) -> None: ...
 
 
-async def masque_line(hop: ProxyHop, host: str, port: int, connection: Connection) -> MasqueLine:
-    """A line through a MASQUE proxy (RFC 9298 3).
+async def masque_carrier(
+    hop: ProxyHop, host: str, port: int, connection: Connection
+) -> MasqueCarrier:
+    """A carrier through a MASQUE proxy (RFC 9298 3).
 
     Args:
         hop: The proxy.
         host: Where to: an address, or a name that the proxy resolves.
         port: The port there.
-        connection: To the proxy, by HTTP/2 or HTTP/3; it belongs to the line.
+        connection: To the proxy, by HTTP/2 or HTTP/3; it belongs to the carrier.
 
     Raises:
         ProxyRefused: The proxy said no.
@@ -316,9 +318,9 @@ async def masque_line(hop: ProxyHop, host: str, port: int, connection: Connectio
         answer = await exchange.receive_head()
         if not 200 <= answer.status < 300:
             raise ProxyRefused(f"it answered {answer.status} {answer.reason}".rstrip())
-        line = MasqueLine(connection, (host, port))
-        line.begin(exchange)
+        carrier = MasqueCarrier(connection, (host, port))
+        carrier.begin(exchange)
     except BaseException:
         connection.close()
         raise
-    return line
+    return carrier
