@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from yarl import URL
 
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.hops import KINDS, proxy_hops
+from wherry.connect.proxy.tunnel import HANDSHAKES, HTTP_SCHEMES
+from wherry.connect.quic.through_proxy import MASQUE
 from wherry.connect.route import ProxyHop
 from wherry.errors import ClientError, InvalidURL
 
@@ -20,6 +22,12 @@ class BasicAuth(NamedTuple):
     login: str
     password: str = ""
     encoding: str = "latin1"
+
+
+def test_each_kind_is_asked_in_its_own_way() -> None:
+    """Nothing stands in for a handshake that was forgotten."""
+    assert set(KINDS) == HTTP_SCHEMES | set(HANDSHAKES) | {MASQUE}
+    assert not HTTP_SCHEMES & set(HANDSHAKES)
 
 
 def test_none_is_no_hop() -> None:

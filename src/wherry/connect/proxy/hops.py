@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from yarl import URL
 
@@ -20,20 +20,60 @@ from wherry.protocol.grammar import is_token
 from wherry.protocol.heads import has_bytes
 from wherry.types import LooseHeaders
 
-DEFAULT_PORTS = {
-    "http": 80,
-    "https": 443,
-    "socks4": 1080,
-    "socks4a": 1080,
-    "socks5": 1080,
-    "socks5h": 1080,
-    "masque+https": 443,
-}
-# Proxies that take header fields, and Basic credentials in one of them.
-HTTP_SCHEMES = frozenset({"http", "https", "masque+https"})
 # Fields that follow from the CONNECT itself (RFC 9110 9.3.6: it has no content) or that this client
 # writes.
 FORBIDDEN_FIELDS = frozenset({"content-length", "transfer-encoding"})
+
+
+def check_basic(hop: ProxyHop) -> None:
+    # RFC 7617 2: the user-id ends at the first colon.
+    if ":" in str(hop.username):
+        raise ValueError(
+            f"the user name for {hop} has a colon, which Basic credentials cannot carry"
+        )
+
+
+def check_socks5(hop: ProxyHop) -> None:
+    # RFC 1929 2: a byte counts each of them.
+    if len(str(hop.username).encode()) > 255 or len((hop.password or "").encode()) > 255:
+        raise ValueError(f"the user name and the password for {hop} may each have 255 bytes")
+
+
+def check_socks4(hop: ProxyHop) -> None:
+    if "\0" in str(hop.username):
+        raise ValueError(f"the user name for {hop} has a NUL, which ends it in SOCKS4")
+
+
+class ProxyKind(NamedTuple):
+    """What is known of a kind of proxy before it is dialled.
+
+    How it is asked for a tunnel is in `tunnel.HANDSHAKES`.
+
+    Args:
+        port: Where it listens if its URL does not say.
+        check_credentials: Refuses, by a ValueError, those that its protocol cannot carry.
+        takes_fields: Whether it takes header fields (`proxy_headers=`).
+        wants_address: Whether names are resolved here, for it is given addresses only.
+        only_ipv4: Whether these must be IPv4.
+    """
+
+    port: int
+    check_credentials: Callable[[ProxyHop], None]
+    takes_fields: bool = False
+    wants_address: bool = False
+    only_ipv4: bool = False
+
+
+# By the scheme of its URL.
+KINDS: dict[str, ProxyKind] = {
+    "http": ProxyKind(80, check_basic, takes_fields=True),
+    "https": ProxyKind(443, check_basic, takes_fields=True),
+    "socks4": ProxyKind(1080, check_socks4, wants_address=True, only_ipv4=True),
+    "socks4a": ProxyKind(1080, check_socks4),
+    "socks5": ProxyKind(1080, check_socks5, wants_address=True),
+    "socks5h": ProxyKind(1080, check_socks5),
+    "masque+https": ProxyKind(443, check_basic, takes_fields=True),  # carries HTTP/3 alone
+}
 
 
 class Credentials(Protocol):
@@ -48,8 +88,8 @@ class Credentials(Protocol):
 # What `proxy=` takes: one hop, or a chain of them in its order; patterns of URLs with these; or
 # what gives them for a URL.
 _Hop: TypeAlias = str | URL | ProxyHop | tuple[str | URL, Credentials | None]
-_Way: TypeAlias = _Hop | Iterable[_Hop] | None
-Proxy: TypeAlias = _Way | Mapping[str, _Way] | Callable[[URL], _Way]
+_Chain: TypeAlias = _Hop | Iterable[_Hop] | None
+Proxy: TypeAlias = _Chain | Mapping[str, _Chain] | Callable[[URL], _Chain]
 
 
 def proxy_hops(
@@ -143,7 +183,7 @@ def one_hop(
         member, own = member
         proxy_auth = own or proxy_auth
     if isinstance(member, ProxyHop):
-        if member.scheme not in DEFAULT_PORTS:
+        if member.scheme not in KINDS:
             refuse(f"{member.scheme}://{member.host}", f"{member.scheme!r} is not a kind of proxy")
         hop = member if proxy_ssl is None else member._replace(ssl=proxy_ssl)
     elif isinstance(member, str | URL):
@@ -160,7 +200,7 @@ def one_hop(
             username=proxy_auth.login, password=proxy_auth.password, encoding=encoding
         )
     if proxy_headers:
-        if hop.scheme not in HTTP_SCHEMES:
+        if not KINDS[hop.scheme].takes_fields:
             raise ValueError(f"proxy_headers= needs an HTTP proxy, and {hop} is none")
         hop = hop._replace(headers=(*hop.headers, *field_pairs(proxy_headers)))
     check_credentials(hop)
@@ -180,12 +220,12 @@ def hop_of_url(value: str | URL, proxy_ssl: Any = None) -> ProxyHop:
         # The parser's own message may hold the whole authority, password included.
         refuse(without_credentials(str(value)), "this is not a URL of a proxy")
     scheme = url.scheme
-    if scheme not in DEFAULT_PORTS:
+    if scheme not in KINDS:
         refuse(
             without_credentials(str(value)),
-            f"{scheme!r} is not a kind of proxy; there are {', '.join(DEFAULT_PORTS)}"
+            f"{scheme!r} is not a kind of proxy; there are {', '.join(KINDS)}"
             if scheme
-            else f"a proxy's URL begins with its kind, one of {', '.join(DEFAULT_PORTS)}",
+            else f"a proxy's URL begins with its kind, one of {', '.join(KINDS)}",
         )
     host = url.raw_host
     if not host:
@@ -196,7 +236,7 @@ def hop_of_url(value: str | URL, proxy_ssl: Any = None) -> ProxyHop:
     if username is None and password is not None:
         username = ""
     return ProxyHop(
-        scheme, decoded_host(host), port or DEFAULT_PORTS[scheme], username, password, (), proxy_ssl
+        scheme, decoded_host(host), port or KINDS[scheme].port, username, password, (), proxy_ssl
     )
 
 
@@ -228,20 +268,8 @@ def field_pairs(fields: LooseHeaders) -> tuple[tuple[str, str], ...]:
 
 def check_credentials(hop: ProxyHop) -> None:
     """Refuse credentials that the hop's protocol cannot carry, before anything is dialled."""
-    if hop.username is None:
-        return
-    if hop.scheme in HTTP_SCHEMES:
-        # RFC 7617 2: the user-id ends at the first colon.
-        if ":" in hop.username:
-            raise ValueError(
-                f"the user name for {hop} has a colon, which Basic credentials cannot carry"
-            )
-    elif hop.scheme in {"socks5", "socks5h"}:
-        # RFC 1929 2: a byte counts each of them.
-        if len(hop.username.encode()) > 255 or len((hop.password or "").encode()) > 255:
-            raise ValueError(f"the user name and the password for {hop} may each have 255 bytes")
-    elif "\0" in hop.username:
-        raise ValueError(f"the user name for {hop} has a NUL, which ends it in SOCKS4")
+    if hop.username is not None:
+        KINDS[hop.scheme].check_credentials(hop)
 
 
 def without_credentials(text: str) -> str:

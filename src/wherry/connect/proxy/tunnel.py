@@ -18,7 +18,7 @@ from yarl import URL
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial_settings import DialSettings, certificate_name, hop_key, timed_out
 from wherry.connect.handshake_stream import HandshakeStream
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.hops import KINDS, proxy_hops
 from wherry.connect.proxy.http import (
     MAX_HEAD,
     MAX_INTERIM,
@@ -49,8 +49,8 @@ __all__ = ("TunnelInfo", "forward_fields", "open_tunnel", "proxy_failure", "prox
 
 DialFirst = Callable[[ProxyHop], Awaitable[HandshakeStream]]
 
+# Proxies that are asked for a tunnel by CONNECT.
 HTTP_SCHEMES = frozenset({"http", "https"})
-# A proxy is spoken to in HTTP/1.1 (RFC 9110 9.3.6).
 # What a SOCKS proxy says of one address, and need not be so of the next.
 OTHERS_MAY_DO = frozenset(
     {
@@ -62,7 +62,26 @@ OTHERS_MAY_DO = frozenset(
         errno.EAFNOSUPPORT,
     }
 )
+# A proxy is spoken to in HTTP/1.1 (RFC 9110 9.3.6).
 PROXY_PROTOCOLS = ("http/1.1",)
+
+
+def socks4_steps(hop: ProxyHop, host: str, port: int) -> Steps:
+    return socks4(host, port, hop.username)
+
+
+def socks5_steps(hop: ProxyHop, host: str, port: int) -> Steps:
+    return socks5(host, port, hop.username, hop.password)
+
+
+# How each other kind is asked for a tunnel.  Every kind of `hops.KINDS` is here, or one of
+# `HTTP_SCHEMES`, but for MASQUE, which has no tunnel of bytes (`connect.quic.through_proxy`).
+HANDSHAKES: dict[str, Callable[[ProxyHop, str, int], Steps]] = {
+    "socks4": socks4_steps,
+    "socks4a": socks4_steps,
+    "socks5": socks5_steps,
+    "socks5h": socks5_steps,
+}
 
 
 class TunnelInfo(NamedTuple):
@@ -292,13 +311,14 @@ async def ask_for_tunnel(
     if hop.scheme in HTTP_SCHEMES:
         await connect_by_http(stream, hop, host, port)
         return
-    if hop.scheme in {"socks4", "socks5"} and literal(host) is None:
+    kind = KINDS[hop.scheme]
+    if kind.wants_address and literal(host) is None:
         if index not in addresses:
             addresses[index] = await own_addresses(
-                host, port, settings, connect_request, only_ipv4=hop.scheme == "socks4"
+                host, port, settings, connect_request, only_ipv4=kind.only_ipv4
             )
         host = addresses[index][0]
-    await run_socks(stream, socks_steps(hop, host, port))
+    await run_handshake(stream, HANDSHAKES[hop.scheme](hop, host, port))
 
 
 async def enter_tls(
@@ -360,13 +380,6 @@ def http_refusal(hop: ProxyHop, host: str, port: int, head: ResponseHead) -> Cli
     )
 
 
-def socks_steps(hop: ProxyHop, host: str, port: int) -> Steps:
-    """The handshake for a SOCKS hop."""
-    if hop.scheme in {"socks4", "socks4a"}:
-        return socks4(host, port, hop.username)
-    return socks5(host, port, hop.username, hop.password)
-
-
 async def own_addresses(
     host: str,
     port: int,
@@ -403,8 +416,8 @@ async def own_addresses(
     return [str(address) for address in addresses]
 
 
-async def run_socks(stream: HandshakeStream, steps: Steps) -> None:
-    """Run a SOCKS handshake: send what `steps` yields, and give it the answers."""
+async def run_handshake(stream: HandshakeStream, steps: Steps) -> None:
+    """Run a proxy's handshake: send what `steps` yields, and give it the answers."""
     try:
         data, size = next(steps)
         while True:

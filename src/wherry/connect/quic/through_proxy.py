@@ -19,7 +19,7 @@ from wherry.connect.dns.address_guard import AllowAddress, takes
 from wherry.connect.handshake_stream import HandshakeStream
 from wherry.connect.proxy.http import forward_fields
 from wherry.connect.proxy.socks import IPV4, NAME, destination, literal, socks5_udp
-from wherry.connect.proxy.tunnel import run_socks
+from wherry.connect.proxy.tunnel import run_handshake
 from wherry.connect.quic.datagram_carrier import DatagramCarrier, EndpointCarrier, open_endpoint
 from wherry.connect.route import ProxyHop
 from wherry.errors import ClientConnectorAddressBlocked
@@ -135,7 +135,7 @@ async def socks_carrier(
     control = await dial(hop)
     try:
         relay: list[tuple[str, int]] = []
-        await run_socks(control, socks5_udp(relay, hop.username, hop.password))
+        await run_handshake(control, socks5_udp(relay, hop.username, hop.password))
         relay_host, relay_port = relay[0]
         address = literal(relay_host)
         if address is None or address.is_unspecified:
