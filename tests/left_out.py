@@ -13,10 +13,15 @@ _FROM = {"aiogram": (3, 15), "chardetng_py": (3, 15)}
 _ONLY = {"ray": (3, 13)}
 
 
+def can_be_had(package: str) -> bool:
+    """Whether `package` is installed on this Python."""
+    version = sys.version_info[:2]
+    return version < _FROM.get(package, (4,)) and version == _ONLY.get(package, version)
+
+
 def needs(package: str) -> None:
     """Skip the test, or the module that says it at its top, where `package` is not installed."""
-    version = sys.version_info[:2]
-    if version >= _FROM.get(package, (4,)) or version != _ONLY.get(package, version):
+    if not can_be_had(package):
         pytest.skip(
             f"{package} is not installed on this Python: see CONTRIBUTING",
             allow_module_level=True,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.left_out import can_be_had
 
 import wherry
 from wherry.client import options
@@ -107,8 +108,11 @@ def test_the_type_of_every_public_name_is_known(tmp_path: Path) -> None:
         for each in found["symbols"]
         if not each["isTypeKnown"] or each["isTypeAmbiguous"]
     }
+    # A class of another package's class is known only where that package is there.
+    if not can_be_had("aiogram"):
+        unknown.pop("wherry.integrations.aiogram.WherrySession")
     assert unknown == {}
-    assert found["completenessScore"] == 1
+    assert found["completenessScore"] == 1 or not can_be_had("aiogram")
 
 
 @pytest.mark.parametrize(
