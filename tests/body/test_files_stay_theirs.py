@@ -237,6 +237,38 @@ async def test_a_cancelled_upload_leaves_no_descriptor(path, monkeypatch):
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
+@pytest.mark.parametrize("mode", ["rb", "r"])
+async def test_a_pipe_whose_writer_waits_holds_nobody_when_it_is_closed(mode):
+    """A buffered file lets nobody close it while a thread reads: that thread closes it then."""
+    ours, into = os.pipe()
+    file = os.fdopen(ours, mode)
+    payload = get_payload(file)
+    writing = asyncio.ensure_future(payload.write(Interrupting(None)))
+    while not payload._access or payload._access._lock.acquire(blocking=False):
+        if payload._access:
+            payload._access._lock.release()
+        await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.wait([writing])
+    await payload.close()  # would wait for ever, and the loop with it
+    assert not file.closed
+    os.close(into)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert file.closed
+
+
+@pytest.mark.parametrize("system", ["all", "no page cache"])
+async def test_a_file_that_becomes_shorter_is_an_error(path, monkeypatch, system):
+    """A chunked body would end as if it were whole."""
+    if system == "no page cache":
+        monkeypatch.setattr(files, "_preadv", None)
+    with path.open("rb") as file:
+        sink = Interrupting(lambda: os.truncate(path, 10))
+        with pytest.raises(wherry.ClientPayloadError, match=r"shorter than the 2000000 bytes"):
+            await get_payload(file).write(sink)
+    assert OURS.startswith(sink.data)
+
+
 async def test_what_can_be_read_once_is_read_from_its_own_pipe():
     """An unbuffered pipe that is closed meanwhile."""
     ours, into = os.pipe()

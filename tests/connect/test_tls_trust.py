@@ -29,9 +29,14 @@ from wherry.connect.tls import contexts as tls
 from wherry.connect.tls import sessions as tls_sessions
 from wherry.connect.tls.contexts import AlpnContext, Fingerprint, first_words, hello_says, policy_of
 from wherry.connect.tls.sessions import Handshake, Resumable, SessionTable, shows_certificate
-from wherry.errors import ClientConnectorCertificateError, ClientSSLError, ServerFingerprintMismatch
+from wherry.errors import (
+    ClientConnectorCertificateError,
+    ClientProxyConnectionError,
+    ClientSSLError,
+    ServerFingerprintMismatch,
+)
 
-from .conftest import Serve, fetch
+from .conftest import Serve, answer_ok, fetch
 
 LOOPS = [asyncio.SelectorEventLoop, uvloop.new_event_loop]
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -154,6 +159,34 @@ def test_a_context_that_checks_more_than_before_checks(
         await serve.stop()
 
     on(new_loop, main)
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+@pytest.mark.parametrize("kind", ["request", "connector", "https proxy"])
+async def test_a_kept_connection_is_not_trusted_under_what_its_context_demands_since(
+    serve, ca, kind, limit
+) -> None:
+    port = await serve(answer_ok, ssl=server_with(trustme.CA()))
+    mine, hops, said = unchecked(), (), {}
+    if kind == "https proxy":
+        proxy = await serve(Proxy(), ssl=server_with(trustme.CA()))
+        hops, said = (ProxyHop("https", "localhost", proxy, ssl=mine),), {"ssl": False}
+    elif kind == "request":
+        said = {"ssl": mine}
+    url = f"https://localhost:{port}/"
+    async with TCPConnector(limit=limit, **({} if said else {"ssl": mine})) as connector:
+        for _ in range(2):
+            assert (await fetch(connector, url, hops=hops, **said)).status == 200
+        assert connector.stats().reused == 1
+        mine.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF  # nothing, while nothing is checked
+        assert (await fetch(connector, url, hops=hops, **said)).status == 200
+        assert connector.stats().reused == 1
+        assert (await fetch(connector, url, hops=hops, **said)).status == 200
+        assert connector.stats().reused == 2
+        mine.verify_mode = ssl.CERT_REQUIRED
+        with pytest.raises((ClientConnectorCertificateError, ClientProxyConnectionError)):
+            await fetch(connector, url, hops=hops, **said)
+        assert connector.stats().reused == 2
 
 
 @pytest.mark.parametrize("kind", ["direct", "http proxy", "https proxy"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import ssl
@@ -557,6 +558,31 @@ def test_a_file_that_is_fetched_has_its_name_when_it_is_whole(
     assert (tmp_path / "open").read_bytes() == DATA
     fs.get_file(f"{odd}/x", "/dev/null")
     assert Path("/dev/null").is_char_device()
+
+
+async def test_who_is_cancelled_has_the_file_to_themselves(odd: str) -> None:
+    written, at_work, may_go_on = [], threading.Event(), threading.Event()
+
+    class Slow:
+        def write(self, data: bytes) -> None:
+            at_work.set()
+            assert may_go_on.wait(60)
+            written.append(data)
+
+        read = close = tell = write
+
+    fs = HTTPFileSystem(asynchronous=True, skip_instance_cache=True)
+    fetching = asyncio.ensure_future(fs._get_file(f"{odd}/x", Slow()))
+    await asyncio.to_thread(at_work.wait, 60)
+    fetching.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not fetching.done()
+    may_go_on.set()
+    await asyncio.wait([fetching])
+    assert fetching.cancelled()
+    assert len(written) == 1
+    await (await fs.set_session()).close()
 
 
 def test_files_are_sent(odd: str, fs: HTTPFileSystem, tmp_path: Path) -> None:

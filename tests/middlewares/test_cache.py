@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sqlite3
+import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -752,3 +753,22 @@ def test_any_cache_control_is_read_without_an_error(value: str, status: int) -> 
         ),
     )
     policy.judge(response, headers, 2000.0, heuristic=True)
+
+
+async def test_a_storage_that_is_closed_by_who_is_cancelled_is_closed(tmp_path: Path) -> None:
+    storage = SQLiteCacheStorage(tmp_path / "c.db")
+    assert not await storage.load("key")
+    thread = storage._thread
+    assert thread is not None
+    may_go_on = threading.Event()
+    thread.submit(may_go_on.wait, 60)
+    closing = asyncio.ensure_future(storage.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.sleep(0)
+    may_go_on.set()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+    assert storage._database is None
+    with pytest.raises(RuntimeError, match="shutdown"):
+        thread.submit(may_go_on.wait, 60)

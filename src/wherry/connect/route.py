@@ -6,6 +6,7 @@ here and no socket opened.
 
 from __future__ import annotations
 
+from ssl import SSLContext
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -151,6 +152,12 @@ class Route:
             asked_ssl=self.asked_ssl,
             counted=self.counted,
         )
+
+    @property
+    def contexts(self) -> tuple[SSLContext, ...]:
+        """The contexts of the program's by which this way's peers are checked."""
+        said = (self.ssl, *(hop.ssl for hop in self.hops))
+        return tuple(option for option in said if isinstance(option, SSLContext))
 
     @property
     def is_tls(self) -> bool:

@@ -43,6 +43,7 @@ from wherry import (
     TCPConnector,
 )
 from wherry.body.charset import known_charset
+from wherry.client.download.disk_thread import in_thread
 from wherry.integrations.html_index_page import links_below
 from wherry.protocol.content_range import ContentRange
 
@@ -435,7 +436,8 @@ class HTTPFileSystem(_Base):
             callback.set_size(response.content_length)
             with _aside(Path(lpath)) if own else nullcontext(lpath) as file:
                 while piece := await response.content.read(chunk_size):
-                    await asyncio.to_thread(file.write, piece)
+                    # Not `to_thread`: it would write on into the file of whoever was cancelled.
+                    await in_thread(file.write, piece)
                     callback.relative_update(len(piece))
 
     def _open(

@@ -17,6 +17,7 @@ from os import PathLike, fspath
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from wherry.client.download.disk_thread import finished
 from wherry.middlewares.cache_fields import StoredResponse
 from wherry.private_files import make_private
 from wherry.protocol.grammar import has_control, has_control_bytes, is_token_bytes
@@ -256,8 +257,11 @@ class SQLiteCacheStorage:
         """Close the file and end the thread."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._close)
-            thread.shutdown()
+            job = asyncio.get_running_loop().run_in_executor(thread, self._close)
+            try:
+                await finished(job)
+            finally:
+                thread.shutdown()
 
     def _close(self) -> None:
         database, self._database = self._database, None

@@ -82,6 +82,7 @@ class IOBasePayload(Payload):
         super().__init__(value, headers, content_type, filename or guess_filename(value), encoding)
         self._begun = False
         self._turn = 0  # which writing it is
+        self._access: _FileAccess | None = None  # since a thread reads
         try:
             self._start: int | None = value.tell()
         except (OSError, AttributeError, ValueError):
@@ -127,7 +128,8 @@ class IOBasePayload(Payload):
         meanwhile.
         """
         value = self._value
-        with _lock_of(value):
+        access = self._access or _access_to(value)
+        with access:
             # A writing that was given up may have left a thread behind.
             if turn != self._turn:
                 return b"", at
@@ -176,6 +178,7 @@ class IOBasePayload(Payload):
         """
         loop = asyncio.get_running_loop()
         turn, at = self._begin(), self._start
+        self._access = _access_to(self._value)
         raw = _OwnDescriptor.of(_raw_fd(self._value)) if at is None else None
         encoder = codecs.getincrementalencoder(encoding or self._encoding or "utf-8")()
         try:
@@ -214,7 +217,11 @@ class IOBasePayload(Payload):
                 if data is None:
                     data = await loop.run_in_executor(None, own.read, min(READ_SIZE, left), at)
                 if not data:
-                    break
+                    # A chunked body has promised no length that would tell the peer.
+                    raise ClientPayloadError(
+                        f"the file of the request's body has become shorter than the {size} bytes "
+                        f"that it had: it ends after {size - left}"
+                    )
                 await write(data)
                 at += len(data)
                 left -= len(data)
@@ -237,9 +244,9 @@ class IOBasePayload(Payload):
     def _close(self) -> None:
         if not _is_closed(self._value) and hasattr(self._value, "close"):
             self._consumed = True
-            with contextlib.suppress(OSError):
-                # Closing what was only read does not wait for the disk.
-                self._value.close()
+            # Closing what was only read does not wait for the disk; but a buffered pipe would wait
+            # for the thread that waits for the pipe.
+            (self._access or _access_to(self._value)).close(self._value)
 
 
 class BufferedReaderPayload(IOBasePayload):
@@ -430,20 +437,51 @@ class _OwnDescriptor:
         return (data if got == size else memoryview(data)[:got] if got else None), True
 
 
-_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
-_locks_guard = threading.Lock()
+class _FileAccess:
+    """What all bodies that are made of one file read under, as a context manager: the file has but
+    one position.
+    """
+
+    __slots__ = ("_ended", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended: Any = None  # the file, once it is to be closed
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if self._ended is not None:
+            self.close(self._ended)
+
+    def close(self, file: Any) -> None:
+        """Close the file, now or when the thread that reads it is through; waits for nobody."""
+        self._ended = file  # first: who lets go of the lock looks at it after that
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            with contextlib.suppress(OSError):
+                file.close()
+        finally:
+            self._ended = None
+            self._lock.release()
 
 
-def _lock_of(file: Any) -> threading.Lock:
-    """What all bodies that are made of one file read under: it has one position."""
+_accesses: weakref.WeakKeyDictionary[Any, _FileAccess] = weakref.WeakKeyDictionary()
+_accesses_guard = threading.Lock()
+
+
+def _access_to(file: Any) -> _FileAccess:
     try:
-        with _locks_guard:
-            lock = _locks.get(file)
-            if lock is None:
-                lock = _locks[file] = threading.Lock()
-            return lock
+        with _accesses_guard:
+            access = _accesses.get(file)
+            if access is None:
+                access = _accesses[file] = _FileAccess()
+            return access
     except TypeError:
-        return threading.Lock()  # it cannot be found again; a body reads one piece at a time
+        return _FileAccess()  # it cannot be found again; a body reads one piece at a time
 
 
 def _is_closed(file: Any) -> bool:

@@ -116,6 +116,9 @@ class Pool:
         return None if route_pool.waiters else self._take_free(route_pool)
 
     def _take_free(self, route_pool: RoutePool) -> Connection | None:
+        if route_pool.contexts and route_pool.demands_more():
+            for kept in tuple(route_pool.connections):
+                kept.retire()
         free = route_pool.free
         while free:
             connection = free[-1]

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.pool.reservation import Reservation
 from wherry.connect.route import Route, shown_route
+from wherry.connect.tls.contexts import demands_of
 from wherry.protocol.connection import Connection
 from wherry.types import HttpVersion11
 
@@ -64,6 +66,8 @@ class RoutePool:
     __slots__ = (
         "allowance",
         "connections",
+        "contexts",
+        "demands",
         "dialling",
         "forgotten",
         "free",
@@ -79,6 +83,9 @@ class RoutePool:
         self.pool: object = pool
         self.route: Route = route
         self.connections: set[Connection] = set()
+        # What `ssl=` contexts of the program's demand, which may change while connections are kept.
+        self.contexts: tuple[ssl.SSLContext, ...] = route.contexts
+        self.demands: list[Any] = [demands_of(context) for context in self.contexts]
         self.free: list[Connection] = []  # with places to give; the freshest last
         self.waiters: deque[Waiter] = deque()
         self.dialling: int = 0
@@ -116,6 +123,13 @@ class RoutePool:
         """
         known = (connection.at_a_time for connection in self.connections)
         return min(filter(None, known), default=None)
+
+    def demands_more(self) -> bool:
+        """Whether a context of the program's demands something else than when this was asked last:
+        what was let in before must not be trusted any more.
+        """
+        before, self.demands = self.demands, [demands_of(context) for context in self.contexts]
+        return before != self.demands
 
     def give_up(self, waiter: Waiter) -> None:
         """`waiter` is out of the queue; dials that nobody is left for end, and give their room

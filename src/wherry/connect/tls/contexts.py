@@ -249,6 +249,27 @@ def policy_of(context: ssl.SSLContext) -> tuple[Any, ...]:
     return (context.check_hostname, *(getattr(context, name) for name in _POLICY))
 
 
+# What decides who is let in, as OpenSSL's numbers: `ssl` makes an enum of them at each look, and
+# this is looked at for each request.
+_base: Any = ssl.SSLContext.__base__
+_verify_mode = _base.verify_mode.__get__
+_check_hostname = _base.check_hostname.__get__
+_verify_flags = _base.verify_flags.__get__
+_minimum_version = _base.minimum_version.__get__
+
+
+def demands_of(context: ssl.SSLContext) -> tuple[Any, ...]:
+    """Whom a context lets in now, as far as that can be seen."""
+    if type(context) is not ssl.SSLContext:
+        return policy_of(context)  # it may answer for another one
+    return (
+        _verify_mode(context),
+        _check_hostname(context),
+        _verify_flags(context),
+        _minimum_version(context),
+    )
+
+
 class AlpnContext(ssl.SSLContext):
     """Offers other protocols by ALPN than a context of the program's, and is that context in all
     else.
