@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -261,6 +262,112 @@ def test_a_call_that_failed_leaves_nothing_for_the_next(wherry_server: LocalServ
     with wherry.sync.get(f"{base}/cookies/set?a=b", stream=True) as response:
         assert wherry.sync.get(f"{base}/cookies").json()["cookies"] == {}
         assert response.json()["cookies"] == {"a": "b"}
+
+
+def test_what_a_call_says_of_its_request_is_said_of_no_other(wherry_server: LocalServer) -> None:
+    """Calls share how requests to an origin are written; what each adds is its own."""
+    base = wherry_server.url("").replace("127.0.0.1", "localhost")
+
+    def seen(**options: Any) -> tuple[dict[str, str], str, str]:
+        reply = wherry.sync.request(options.pop("method", "GET"), f"{base}/anything", **options)
+        told = reply.json()
+        names = ("authorization", "cookie", "x-mine", "user-agent")
+        fields = {name.lower(): value for name, value in told["headers"].items()}
+        return {name: fields[name] for name in names if name in fields}, told["data"], reply.method
+
+    usual = seen()
+    assert usual[0].keys() == {"user-agent"}
+    basic = wherry.BasicAuth("alice", "secret")
+    for _ in range(2):
+        assert seen(auth=basic)[0]["authorization"] == basic.encode()
+        assert seen(cookies={"user": "alice"})[0]["cookie"] == "user=alice"
+        assert seen(headers={"X-Mine": "1", "User-Agent": "other"})[0] == {
+            "x-mine": "1", "user-agent": "other",
+        }  # fmt: skip
+        assert seen(method="POST", data=b"body", headers={"Cookie": "a=b"})[0]["cookie"] == "a=b"
+        assert seen() == usual
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["alone", "seen"])
+def test_cookies_of_a_call_are_for_the_origin_that_it_asks(seen: bool) -> None:
+    """Its redirects may renew them, and carry them nowhere else."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        to = {"/renew": "/end", "/leave": strange.url("/end"), "/end": ""}[scope["path"]]
+        told = [(b"location", to.replace("127.0.0.1", "localhost").encode())]
+        if scope["path"] == "/renew":
+            told.append((b"set-cookie", b"user=bob; Path=/"))
+        body = dict(scope["headers"]).get(b"cookie", b"none")
+        status = 302 if to else 200
+        await send({"type": "http.response.start", "status": status, "headers": told})
+        await send({"type": "http.response.body", "body": body})
+
+    async def middleware(request: Any, handler: Any) -> Any:
+        return await handler(request)
+
+    own: Any = {"cookies": {"user": "alice"}} | ({"middlewares": [middleware]} if seen else {})
+    with LocalServer(app) as server, LocalServer(app) as strange:
+        base = server.url("").replace("127.0.0.1", "localhost")
+        assert wherry.sync.get(f"{base}/end", **own).text() == "user=alice"
+        assert wherry.sync.get(server.url("/end"), **own).text() == "user=alice"
+        assert wherry.sync.get(f"{base}/renew", **own).text() == "user=bob"
+        assert wherry.sync.get(f"{base}/leave", **own).text() == "none"
+    with pytest.raises(wherry.InvalidURL):
+        wherry.sync.get("http://[::1]:43@/", **own)
+
+
+def test_a_session_of_a_call_can_be_changed_for_no_other(wherry_server: LocalServer) -> None:
+    """A function that is given the response reaches its session, if by a private name."""
+    sessions: list[Any] = []
+
+    async def check(response: Any) -> None:
+        session = response._session
+        sessions.append(weakref.ref(session))
+        with pytest.raises(TypeError):
+            session.headers["Authorization"] = "Bearer alice"
+        session.cookie_jar.update_cookies({"user": "alice"}, URL(base))
+        session.trace_configs.append(wherry.TraceConfig())
+        session.requote_redirect_url = False
+
+    base = wherry_server.url("").replace("127.0.0.1", "localhost")
+    with pytest.warns(DeprecationWarning, match="requote"):
+        wherry.sync.get(f"{base}/get", raise_for_status=check)
+    (ref,) = sessions
+    assert ref() is None  # at once, without the collector
+    sessions.clear()
+
+    async def look(response: Any) -> None:
+        session = response._session
+        sessions.append((session.trace_configs, session.requote_redirect_url))
+
+    fields = wherry.sync.get(f"{base}/anything", raise_for_status=look).json()["headers"]
+    assert not {"authorization", "cookie"} & {name.lower() for name in fields}
+    assert sessions == [([], True)]
+
+
+def test_who_puts_himself_round_sessions_sees_those_of_calls(
+    wherry_server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instrumentation replaces `ClientSession.__init__` and adds a trace."""
+    url = wherry_server.url("/get")
+    wherry.sync.get(url)
+    told: list[str] = []
+    really = wherry.ClientSession.__init__
+
+    async def begins(_session: Any, _context: Any, params: Any) -> None:
+        told.append(params.method)
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        trace = wherry.TraceConfig()
+        trace.on_request_start.append(begins)
+        really(self, *args, trace_configs=[trace], **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wherry.ClientSession, "__init__", init)
+        wherry.sync.get(url)
+        wherry.sync.post(url.replace("/get", "/post"), json={})
+    wherry.sync.get(url)
+    assert told == ["GET", "POST"]
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -1,17 +1,23 @@
-"""`wherry.request`: one request with a session of its own."""
+"""One request with a session of its own: `wherry.request`, and calls of `wherry.sync`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
+
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from wherry.client.options import _RequestOptions
+from wherry.client.origin import base_origin_of
 from wherry.client.response import ClientResponse
 from wherry.client.session import ClientSession
+from wherry.client.session_defaults import SessionDefaults
 from wherry.connect.connector import BaseConnector, TCPConnector
-from wherry.types import HttpVersion, HttpVersion11, StrOrURL
+from wherry.types import HttpVersion, HttpVersion11, LooseCookies, StrOrURL
 
 
 class _SessionRequestContextManager:
@@ -103,3 +109,69 @@ def request(
         connector_owner=owns,
     )
     return _SessionRequestContextManager(session._request(method, url, **kwargs), session)
+
+
+class SingleCalls:
+    """A session for each of many calls, over one connector.
+
+    They share what has nothing of a caller in it: connections, how the fields of every request are
+    written, what requests to an origin have in common, the timer.  A session's cookies are its own,
+    and its `headers`, which would be everybody's, refuse changes.
+
+    Args:
+        connector: Stays open.
+    """
+
+    def __init__(self, connector: BaseConnector) -> None:
+        self._made_by: object = ClientSession.__init__
+        session = ClientSession(connector=connector, connector_owner=False)
+        self._attributes = session.__dict__.copy()
+        self._connector = connector
+        self._builder = session._builder
+        defaults = session._defaults
+        defaults.headers = cast("CIMultiDict[str]", CIMultiDictProxy(CIMultiDict()))
+        defaults.headers_any = defaults.headers
+        self._shared = defaults.shared()
+        session.detach()
+
+    def begin(self, url: StrOrURL, cookies: LooseCookies | None) -> ClientSession:
+        """A session for one call.
+
+        Args:
+            url: What the call asks for.
+            cookies: What the program gave for it, None for nothing.
+        """
+        if ClientSession.__init__ is not self._made_by:
+            # Instrumentation has put itself there, or has gone: it is to see each session.
+            return session_for_call(self._connector, url, cookies)
+        session = object.__new__(ClientSession)
+        session.__dict__.update(self._attributes)
+        session._defaults = defaults = SessionDefaults.with_shared(self._shared)
+        session._builder = self._builder.for_one_call(defaults, session)
+        if cookies is not None:
+            _take_cookies(session, url, cookies)
+        return session
+
+    @staticmethod
+    def end(session: ClientSession) -> None:
+        """Close a session that `begin` gave; what is under way goes on."""
+        session._defaults.connector = None
+
+
+def session_for_call(
+    connector: BaseConnector, url: StrOrURL, cookies: LooseCookies | None
+) -> ClientSession:
+    """A session for one call that shares nothing; its connector stays open."""
+    session = ClientSession(connector=connector, connector_owner=False)
+    if cookies is not None:
+        _take_cookies(session, url, cookies)
+    return session
+
+
+def _take_cookies(session: ClientSession, url: StrOrURL, cookies: LooseCookies) -> None:
+    """Keep `cookies` for the origin of `url`: a redirect may renew them, and must not carry them
+    elsewhere.
+    """
+    session._defaults.cookie_jar.update_cookies(cookies)
+    with suppress(ValueError, TypeError, IndexError):  # the request says what is wrong with it
+        session._defaults.base_origin = base_origin_of(URL(url))

@@ -24,6 +24,7 @@ from wherry.client.timeouts import ClientTimeout, DeadlineWheel
 from wherry.client.tracing.signals import TraceConfig
 from wherry.connect.base_connector import BaseConnector
 from wherry.cookies.abc import AbstractCookieJar
+from wherry.cookies.jar import CookieJar
 from wherry.types import HttpVersion, JSONBytesEncoder, JSONDecoder, JSONEncoder, LooseHeaders
 
 
@@ -132,6 +133,20 @@ class SessionDefaults:
                 self.headers.add(name, value)
         self.headers_any: Any = self.headers
 
+    def shared(self) -> list[tuple[str, Any]]:
+        """What sessions that are alike have in common: all but cookies and listeners."""
+        return [(name, getattr(self, name)) for name in _SHARED]
+
+    @staticmethod
+    def with_shared(shared: list[tuple[str, Any]]) -> SessionDefaults:
+        """Those of another session that is alike, with an empty jar."""
+        defaults = object.__new__(SessionDefaults)
+        for name, value in shared:
+            setattr(defaults, name, value)
+        defaults.cookie_jar = CookieJar()
+        defaults.trace_configs = []
+        return defaults
+
     def set_json(
         self, library: str, serialize: JSONEncoder, serialize_bytes: JSONBytesEncoder | None
     ) -> None:
@@ -172,3 +187,10 @@ class SessionDefaults:
             self.__dict__.pop("is_plain", None)
             if asks or self.is_unusual():
                 self.is_plain = False
+
+
+_SHARED = tuple(
+    name
+    for name in SessionDefaults.__slots__
+    if name not in {"__dict__", "cookie_jar", "trace_configs"}
+)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from wherry import ClientConnectionError, TCPConnector
+from wherry.client.oneshot import SingleCalls
 
 if TYPE_CHECKING:
     from wherry.connect.pool.pool import Pool
@@ -33,8 +34,9 @@ class Background:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = _new_loop()
-        # Shared by the calls without a session; made on the loop when the first of them runs.
+        # What calls without a session share; made on the loop when the first of them runs.
         self.connector: TCPConnector | None = None
+        self._single_calls: SingleCalls | None = None
         # What calls with a connector of their own have left open: a stream that is being read.
         self._own_pools: WeakSet[Pool] = WeakSet()
         self._thread = threading.Thread(target=self._run, name="wherry.sync", daemon=True)
@@ -48,11 +50,13 @@ class Background:
         """Whether the caller is on the loop's own thread."""
         return threading.get_ident() == self._thread.ident
 
-    def shared_connector(self) -> TCPConnector:
-        """The connector of calls without a session; for the loop's thread."""
-        if self.connector is None:
+    def single_calls(self) -> SingleCalls:
+        """What makes the sessions of calls without one; for the loop's thread."""
+        calls = self._single_calls
+        if calls is None:
             self.connector = TCPConnector()
-        return self.connector
+            calls = self._single_calls = SingleCalls(self.connector)
+        return calls
 
     def own_connector(self) -> TCPConnector:
         """A connector for one call, which no other will use; for the loop's thread."""

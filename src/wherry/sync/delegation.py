@@ -11,7 +11,8 @@ from inspect import signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
-from wherry import BasicAuth, ClientResponse, ClientSession, ServerSentEvent
+from wherry import BasicAuth, ClientResponse, ClientSession, ServerSentEvent, TCPConnector
+from wherry.client.oneshot import session_for_call
 from wherry.client.options import _RequestOptions
 from wherry.sync.background import background, give, now, run
 
@@ -273,22 +274,36 @@ async def _make(options: dict[str, Any]) -> ClientSession:
 async def _once(
     method: str, url: Any, stream: bool, options: dict[str, Any], home: Background
 ) -> ClientResponse:
-    # A session and a jar that no other call has: what a middleware says to them, and the cookies of
-    # its work in the background, must not be there for whoever calls next.
-    own = _reaches_its_session(options)
-    connector = home.own_connector() if own else home.shared_connector()
-    session = ClientSession(
-        connector=connector, connector_owner=False, cookies=options.pop("cookies", None)
-    )
+    # A session and a jar that no other call has: the cookies of a redirect must not be there for
+    # whoever calls next.
+    cookies = options.pop("cookies", None)
+    if _reaches_its_session(options):
+        return await _apart(method, url, stream, options, cookies, home.own_connector())
+    if options.get("allow_redirects") is True:
+        del options["allow_redirects"]  # as always
+    calls = home.single_calls()
+    session = calls.begin(url, cookies)
+    try:
+        return await _whole(session.request(method, url, **options), stream)
+    finally:
+        calls.end(session)
+
+
+async def _apart(
+    method: str, url: Any, stream: bool, options: dict[str, Any], cookies: Any, own: TCPConnector
+) -> ClientResponse:
+    """A call whose session a program's own code sees: what that says to it, and to its connector,
+    and the work that it leaves in the background, must not be there for whoever calls next.
+    """
+    session = session_for_call(own, url, cookies)
     try:
         response = await _whole(session.request(method, url, **options), stream)
-        if own and stream:
-            connector.pool.drain()  # the response is read yet; its connection closes after it
+        if stream:
+            own.pool.drain()  # the response is read yet; its connection closes after it
         return response
     finally:
-        session.detach()  # what is under way goes on: the connector stays
-        if own:
-            connector.close()
+        session.detach()
+        own.close()
 
 
 def _reaches_its_session(options: dict[str, Any]) -> bool:

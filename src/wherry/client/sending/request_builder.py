@@ -83,6 +83,17 @@ class RequestBuilder:
         self._templates: dict[tuple[str, str], RequestTemplate | None] = {}
         self._templates_version = -1
 
+    def for_one_call(self, defaults: SessionDefaults, session: Any) -> RequestBuilder:
+        """One for another session with the same defaults, which knows what this one knows and adds
+        to it; neither has headers that change.
+        """
+        other = object.__new__(RequestBuilder)
+        other.defaults, other._session = defaults, ref(session)
+        other._blocks, other._origins, other._limits = self._blocks, self._origins, self._limits
+        other._templates = self._templates
+        other._blocks_version = other._templates_version = getversion(defaults.headers_any)
+        return other
+
     def _connector(self) -> BaseConnector:
         connector = self.defaults.connector
         if connector is None:
