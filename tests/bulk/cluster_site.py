@@ -42,6 +42,7 @@ class Watcher:
         self.port = 0
         # Answers that a host gives until `release`: so nobody is through before a node is killed.
         self.gate: int | None = None
+        self.redirects: dict[str, str] = {}  # from a host and path to a URL
         self._active: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -110,6 +111,10 @@ class Watcher:
                         return
             finally:
                 self._active[host] -= 1
+            if (target := self.redirects.get(host + path)) is not None:
+                writer.write(f"HTTP/1.1 302 Found\r\nLocation: {target}\r\n".encode())
+                writer.write(b"Content-Length: 0\r\n\r\n")
+                continue
             body = f"this is {path} of {host}".encode()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             await writer.drain()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -434,6 +435,59 @@ def job(urls, folder, **options):
         lease=20.0,
         options={**OPTIONS, **options},
     )
+
+
+def test_redirects_to_a_host_of_another_partition_go_on_there(tmp_path):
+    """So that nobody but its own worker asks a host for anything; they may lead back and round."""
+    with Watcher(0.05) as watcher:
+        hosts = [f"h{number}.test" for number in range(9)]
+        assert {partition_of(f"http://{host}/", 3) for host in hosts} == {0, 1, 2}
+
+        def url(host, path):
+            return f"http://{host}:{watcher.port}{path}"
+
+        other = next(host for host in hosts if not same_partition(host, hosts[0]))
+        near = next(host for host in hosts[1:] if same_partition(host, hosts[0]))
+        watcher.redirects = {
+            f"{hosts[0]}/near": url(near, "/end"),
+            f"{hosts[0]}/there": url(other, "/end"),
+            f"{hosts[0]}/back": url(other, "/back"),
+            f"{other}/back": url(hosts[0], "/end"),
+            f"{hosts[0]}/round": url(other, "/round"),
+            f"{other}/round": url(hosts[0], "/round"),
+            # Many at once, to a host that its own partition asks meanwhile.
+            **{f"{hosts[0]}/{number}": url(other, f"/to{number}") for number in range(12)},
+        }
+        urls = [url(hosts[0], path) for path in ("/near", "/there", "/back", "/round")]
+        urls += [url(host, f"/{number}") for number in range(12) for host in hosts]
+        options = {"per_host": 1, "rate_per_host": 50.0, "max_redirects": 4}
+        with job(urls, tmp_path / "out", **options) as first:
+            results = {result.url: result for result in first}
+        assert first.report.failed_partitions == {}
+        assert sorted(results) == sorted(set(urls))
+        assert first.report.urls == len(urls)
+        failed = {each: result.error for each, result in results.items() if not result.ok}
+        assert list(failed) == [url(hosts[0], "/round")]
+        assert "more than 4 redirects" in str(failed.popitem()[1])
+        assert set(watcher.most.values()) == {1}
+        pages = [
+            json.loads(line)
+            for file in (tmp_path / "out").glob("*.jsonl")
+            for line in file.read_text().splitlines()
+        ]
+        ends = {page["url"]: page["final_url"] for page in pages}
+        assert len(pages) == len(ends) == len(urls) - 1
+        assert ends[url(hosts[0], "/back")] == url(hosts[0], "/end")
+        assert ends[url(hosts[0], "/there")] == url(other, "/end")
+        asked = watcher.asked.copy()
+        with job(urls, tmp_path / "out", **options) as second:
+            assert list(second) == []
+        assert second.report.urls == len(urls)
+        assert watcher.asked == asked
+
+
+def same_partition(host, other):
+    return partition_of(f"http://{host}/", 3) == partition_of(f"http://{other}/", 3)
 
 
 def test_a_job_is_done_once_and_the_same_call_goes_on(tmp_path):

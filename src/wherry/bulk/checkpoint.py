@@ -52,6 +52,9 @@ class Outcome:
         status: The status code of the last try; None where none came.
         bytes: The size of the body.
         attempts: How often it was asked for.
+        handed: Where its redirects led, if the host there is another's to ask; its end is theirs.
+        hops: How many redirects that were.
+        came: How many there were when we were handed it; 0 for a URL of the input.
     """
 
     url: str
@@ -61,12 +64,25 @@ class Outcome:
     status: int | None = None
     bytes: int = 0
     attempts: int = 0
+    handed: str | None = None
+    hops: int = 0
+    came: int = 0
+
+    @property
+    def key(self) -> bytes:
+        """What stands for it among those that are done."""
+        return key_of_job(self.url, self.came)
+
+
+def key_of_job(url: str, came: int) -> bytes:
+    """The key of a URL, or of what is left of it after some redirects, which may lead back."""
+    return key_of(f"{url}\n{came}" if came else url)
 
 
 def _row_of(outcome: Outcome) -> tuple[bytes, bool, str | None, bytes | None]:
     place, digest = outcome.place, outcome.digest
     return (
-        key_of(outcome.url),
+        outcome.key,
         outcome.error is not None,
         None if place is None else shard_of(place),
         None if digest is None else bytes.fromhex(digest)[:16],
@@ -158,6 +174,10 @@ class Checkpoint:
             self._connection.executemany("DELETE FROM prepared WHERE shard = ?", missing)
             self._settle()
 
+    def owns(self, url: str) -> bool:
+        """Whether the host of a URL is ours to ask: on one machine all are."""
+        return True
+
     def forget_failures(self) -> None:
         """What failed is to be fetched again."""
         with self._transaction():
@@ -232,7 +252,7 @@ class Checkpoint:
             write("INSERT OR REPLACE INTO prepared VALUES (?, ?, ?, ?)", map(_row_of, outcomes))
             write(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)",
-                [(key_of(each.url), each.url, each.error) for each in outcomes if each.error],
+                [(each.key, each.url, each.error) for each in outcomes if each.error],
             )
             write(
                 "INSERT OR IGNORE INTO found (url, depth, trusted, key) VALUES (?, ?, ?, ?)",

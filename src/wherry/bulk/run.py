@@ -27,7 +27,7 @@ from typing import Any, Final
 from yarl import URL
 
 import wherry
-from wherry.bulk.checkpoint import Checkpoint, Outcome
+from wherry.bulk.checkpoint import Checkpoint, Outcome, key_of_job
 from wherry.bulk.hooks import Hooks, HooksError
 from wherry.bulk.hosts import (
     Breaker,
@@ -139,6 +139,8 @@ class Run:
         self._bodies = Seen(self._overflow, "bodies")
         self._links = Backlog(self._overflow)
         self._found: list[tuple[str, int, bool]] = []  # links that no commit has written
+        # Jobs that another partition began, and the redirects that they had then.
+        self._came: dict[str, int] = {}
         self._budget = RetryBudget(0.5, 20)
         self._pages_before = 0  # of earlier starts
         # Workers, and who of them has nothing to do.
@@ -154,7 +156,7 @@ class Run:
         self._finished = asyncio.Event()
         # Results, and who waits for them.
         self._sink_lock = asyncio.Lock()
-        self._uncommitted: list[tuple[Result, Outcome]] = []
+        self._uncommitted: list[tuple[Result | None, Outcome]] = []
         self._commit_due = asyncio.Event()
         self._committer: asyncio.Task[None] | None = None
         self._out: deque[Result] = deque()
@@ -350,10 +352,16 @@ class Run:
         if reader is not None:
             reader.set_result(None)
 
-    def _admit(self, text: str | URL) -> None:
-        """A URL of the input."""
+    def _admit(self, text: str | URL | Job) -> None:
+        """A URL of the input, or a job that another partition of a cluster began."""
         report = self.report
         report.read += 1
+        if isinstance(text, Job):
+            if self._is_new(text.url, text.hops):
+                self._came[text.url] = text.hops
+                self.scheduler.again(text, self._clock())  # what waits on disk is not begun
+                self._kick()
+            return
         try:
             job = self.scheduler.hosts.job(text)
         except wherry.InvalidURL as exc:
@@ -362,11 +370,11 @@ class Run:
         if self._is_new(job.url):
             self._schedule(job)
 
-    def _is_new(self, url: str) -> bool:
+    def _is_new(self, url: str, came: int = 0) -> bool:
         checkpoint = self._tools.checkpoint
         if not self._settings.unique and checkpoint is None:
             return True
-        key = key_of(url)
+        key = key_of_job(url, came)
         if self._seen.add(key) and not (checkpoint is not None and checkpoint.is_done(key)):
             return True
         self.report.known += 1
@@ -627,6 +635,12 @@ class Run:
         if target[: origin_end(target)] != before[: origin_end(before)]:
             job.trusted = False  # for the rest of the chain: see `redirect_rules`
         self.report.redirects += 1
+        checkpoint = self._tools.checkpoint
+        if checkpoint is not None and not checkpoint.owns(target):
+            self.scheduler.finished(host, now)
+            came = self._came.pop(job.url, 0)
+            self._keep(None, Outcome(job.url, handed=target, hops=job.hops, came=came))
+            return
         self.scheduler.again(job, now)
         self.scheduler.finished(host, now)
         if self._resting:
@@ -728,7 +742,11 @@ class Run:
             self._out_bytes += _weight(result)
             self._wake_caller()
             return
-        self._uncommitted.append((result, self._outcome(result, page)))
+        self._keep(result, self._outcome(result, page))
+
+    def _keep(self, result: Result | None, outcome: Outcome) -> None:
+        """Something is to be committed."""
+        self._uncommitted.append((result, outcome))
         if len(self._uncommitted) >= _MOST_UNCOMMITTED:
             self._commit_due.set()
 
@@ -742,6 +760,7 @@ class Run:
             result.status,
             result.bytes,
             result.attempts,
+            came=self._came.pop(result.url, 0),
         )
 
     # --- commits ----------------------------------------------------------------------------------
@@ -776,7 +795,7 @@ class Run:
             if checkpoint is not None:
                 await asyncio.to_thread(checkpoint.committed)
             self.report.committed += len(outcomes)
-            self._out.extend(result for result, _ in batch)
+            self._out.extend(result for result, _ in batch if result is not None)
         self._wake_caller()
         if not self._closed:
             self._go_on()

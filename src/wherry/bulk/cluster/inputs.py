@@ -167,6 +167,60 @@ class PartedInput:
         return gzip.decompress(content).decode("utf-8", "surrogateescape").split("\n")
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A URL whose redirects led to the host of another partition.
+
+    Args:
+        url: What was asked for.
+        target: Where it goes on.
+        hops: How many redirects there were.
+    """
+
+    url: str
+    target: str
+    hops: int
+
+
+def _handed_to(partition: int) -> str:
+    return f"handed/{partition:06}"
+
+
+def hand_over(shared: SharedFolder, handed: Sequence[Handed], partitions: int, name: str) -> None:
+    """Write what goes on in other partitions, a list for each of them.
+
+    Args:
+        shared: Where the run's files are.
+        handed: What goes on elsewhere.
+        partitions: How many partitions there are.
+        name: What no other list is named.
+    """
+    lists: dict[int, list[tuple[str, str, int]]] = {}
+    for each in handed:
+        to = partition_of(each.target, partitions)
+        lists.setdefault(to, []).append((each.url, each.target, each.hops))
+    for to, rows in lists.items():
+        packed = gzip.compress(json.dumps(rows).encode("ascii"), compresslevel=1, mtime=0)
+        shared.write(f"{_handed_to(to)}/{name}.gz", packed)
+
+
+def handed_lists(shared: SharedFolder, partition: int) -> list[str]:
+    """The names of the lists that were handed to a partition."""
+    return shared.names(_handed_to(partition))
+
+
+def read_handed(shared: SharedFolder, partition: int, name: str) -> list[Handed]:
+    """What such a list has.
+
+    Raises:
+        FileNotFoundError: It is gone.
+    """
+    content = shared.read(f"{_handed_to(partition)}/{name}")
+    if content is None:
+        raise FileNotFoundError(f"{_handed_to(partition)}/{name} is gone from {shared!r}")
+    return [Handed(*row) for row in json.loads(gzip.decompress(content))]
+
+
 def fingerprint(sources: Sequence[Source]) -> str:
     """What tells one input from another, as text."""
     return json.dumps([[source.path, source.size] for source in sources])

@@ -31,11 +31,12 @@ from wherry.bulk.cluster.inputs import (
     Source,
     find_sources,
     fingerprint,
+    handed_lists,
     lines_of,
     urls_among,
 )
 from wherry.bulk.cluster.manifests import Start
-from wherry.bulk.cluster.report import ClusterReport
+from wherry.bulk.cluster.report import ClusterReport, Counts
 from wherry.bulk.cluster.shared_folder import SharedFolder, shared_folder_at
 from wherry.bulk.cluster.tasks import FetchTask, SplitTask
 from wherry.bulk.fetcher import Fetcher
@@ -272,29 +273,64 @@ class ClusterJob:
         nodes = await self._engine.nodes()
         run = await asyncio.to_thread(self._open_run, max(1, sum(nodes.values())))
         parted = await self._part(run, max(1, sum(nodes.values())))
-        numbers = [
+        handed = await asyncio.to_thread(self._handed, run.partitions)
+        numbers = {
             number
             for number in range(run.partitions)
             if not await asyncio.to_thread(parted.is_empty, number)
-        ]
+        }
+        values: dict[int, Counts] = {}
+        failures: dict[int, str] = {}
+        begun: dict[int, set[str]] = {}
+        while todo := sorted((numbers | handed.keys()) - failures.keys()):
+            outcome = await self._round(run, parted, todo, numbers, handed)
+            values |= outcome.values
+            failures |= outcome.failures
+            self._count(outcome)
+            # What was handed over meanwhile; it ends, as each URL has so many redirects.
+            for number, names in handed.items():
+                begun.setdefault(number, set()).update(names)
+            there = await asyncio.to_thread(self._handed, run.partitions)
+            handed = {
+                number: new
+                for number, names in there.items()
+                if (new := sorted(set(names) - begun.get(number, set())))
+            }
+            numbers = set()
+            if handed:
+                await asyncio.sleep(self._settle)  # between a host's last request and its next
+        for counts in values.values():
+            self.report.add(counts)
+        self.report.failed_partitions = dict(sorted(failures.items()))
+
+    async def _round(
+        self,
+        run: _Run,
+        parted: PartedInput,
+        todo: list[int],
+        own: set[int],
+        handed: Mapping[int, list[str]],
+    ) -> Outcome:
+        """Fetch the URLs of some partitions, and what others have handed to them."""
 
         def task(number: int) -> FetchTask:
             self._starts[number] = self._starts.get(number, 0) + 1
             first = run.calls * _STARTS
-            start = Start(run.run, number, first + self._starts[number], first)
-            delivered = self._delivered.get(number, 0)
+            start = Start(run.run, number, first + self._starts[number], first, run.partitions)
             return FetchTask(
-                self._shared, parted, start, self._sink, self._options, delivered, self._settle
-            )
+                self._shared, parted, start, self._sink, self._options,
+                self._delivered.get(number, 0), self._settle, handed.get(number, ()), number in own,
+            )  # fmt: skip
 
         driver = self._driver = Driver(
             self._engine, task, self._deliver, self._room, self._lease, self._attempts, self._settle
         )
-        outcome = await driver.run(numbers)
-        for counts in outcome.values.values():
-            self.report.add(counts)
-        self._count(outcome)
-        self.report.failed_partitions = dict(sorted(outcome.failures.items()))
+        return await driver.run(todo)
+
+    def _handed(self, partitions: int) -> dict[int, list[str]]:
+        """The lists of what each partition was handed."""
+        found = {number: handed_lists(self._shared, number) for number in range(partitions)}
+        return {number: names for number, names in found.items() if names}
 
     def _count(self, outcome: Outcome) -> None:
         self.report.starts += outcome.starts

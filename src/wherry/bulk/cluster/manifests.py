@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from wherry.bulk.checkpoint import Checkpoint, CheckpointError, Outcome
+from wherry.bulk.cluster.inputs import Handed, hand_over
+from wherry.bulk.cluster.partitions import partition_of
 from wherry.bulk.cluster.report import Counts
 from wherry.bulk.cluster.shared_folder import SharedFolder
 from wherry.bulk.sinks.base import Shard, shard_of
@@ -31,12 +33,14 @@ class Start:
         partition: The partition.
         number: Above that of all starts before.
         since: The number of the first start since the program was called.
+        partitions: How many partitions the run has.
     """
 
     run: str
     partition: int
     number: int
     since: int
+    partitions: int = 1
 
     @property
     def name(self) -> str:
@@ -62,6 +66,7 @@ class Manifest:
         shards = [[each.name, each.temporary, each.count, each.bytes] for each in self.shards]
         rows = [
             [row.url, row.error, row.place, row.digest, row.status, row.bytes, row.attempts]
+            + ([row.handed, row.hops, row.came] if row.handed or row.came else [])
             for row in self.outcomes
         ]
         text = json.dumps({"shards": shards, "urls": rows}, separators=(",", ":"))
@@ -122,6 +127,10 @@ class ManifestCheckpoint(Checkpoint):
     def begin(self) -> str:
         return self._start.name
 
+    def owns(self, url: str) -> bool:
+        start = self._start
+        return partition_of(url, start.partitions) == start.partition % start.partitions
+
     async def recover(
         self, present: Callable[[Sequence[Shard]], Awaitable[Collection[str]]] | None
     ) -> None:
@@ -151,7 +160,13 @@ class ManifestCheckpoint(Checkpoint):
         if not self._may_commit():
             raise CheckpointError("the partition is another worker's by now")
         self._commits += 1
-        name = f"{self._start.folder}/{self._start.number:012}-{self._commits:08}.json.gz"
+        commit = f"{self._start.number:012}-{self._commits:08}"
+        handed = [Handed(each.url, each.handed, each.hops) for each in outcomes if each.handed]
+        # First: what a manifest says to be handed over is there for who takes it.
+        hand_over(
+            self._shared, handed, self._start.partitions, f"{self._start.partition:06}-{commit}"
+        )
+        name = f"{self._start.folder}/{commit}.json.gz"
         self._last = Manifest(name, list(shards), list(outcomes))
         self._shared.write(name, self._last.encode())
         super().prepared(shards, outcomes, found)
@@ -172,9 +187,11 @@ class ManifestCheckpoint(Checkpoint):
             return
         number = int(last.name.rpartition("/")[2].partition("-")[0])
         if number >= self._start.since and number < self._start.number:
-            self.recent += last.outcomes
+            self.recent += (row for row in last.outcomes if row.handed is None)
         counts = self.counts
         for row in last.outcomes:
+            if row.handed is not None:
+                continue  # it counts where it ends
             counts.urls += 1
             if row.status is not None:
                 counts.statuses[row.status] += 1

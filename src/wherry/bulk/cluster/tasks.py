@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wherry.bulk.checkpoint import Outcome
-from wherry.bulk.cluster.inputs import PartedInput, Source, lines_of
+from wherry.bulk.cluster.inputs import PartedInput, Source, lines_of, read_handed
 from wherry.bulk.cluster.manifests import ManifestCheckpoint, Start
 from wherry.bulk.cluster.report import Counts
 from wherry.bulk.cluster.shared_folder import SharedFolder
 from wherry.bulk.cluster.worker import Channel, Task
 from wherry.bulk.fetcher import Fetcher
+from wherry.bulk.hosts import Job
 from wherry.bulk.results import Result
 from wherry.bulk.sinks.base import Sink
 
@@ -60,6 +61,8 @@ class FetchTask(Task):
         options: Of the `Fetcher`.
         delivered: Results that the program has of this partition since it was called.
         settle: Seconds between this start's last request and its successor's first.
+        handed: Lists of what other partitions began.
+        own: Whether the partition's own URLs are fetched; else only what it was handed.
     """
 
     shared: SharedFolder
@@ -69,6 +72,8 @@ class FetchTask(Task):
     options: Mapping[str, Any]
     delivered: int = 0
     settle: float = 0.0
+    handed: Sequence[str] = ()
+    own: bool = True
 
     async def run(self, channel: Channel) -> Counts:
         """Fetch what is left.
@@ -113,7 +118,7 @@ class FetchTask(Task):
         self, fetcher: Fetcher, checkpoint: ManifestCheckpoint, channel: Channel
     ) -> None:
         told = 0
-        results = fetcher.fetch(self._urls(), into=self.sink)
+        results = fetcher.fetch(self._jobs(), into=self.sink)
         try:
             async for result in results:
                 if not told:
@@ -133,8 +138,17 @@ class FetchTask(Task):
         checkpoint.recent.clear()
         return 1
 
-    async def _urls(self) -> AsyncIterator[str]:
-        for name in await asyncio.to_thread(self.parted.pieces, self.start.partition):
+    async def _jobs(self) -> AsyncIterator[Any]:
+        """The partition's URLs; a job where another partition has begun."""
+        partition = self.start.partition
+        for name in self.handed:
+            for each in await asyncio.to_thread(read_handed, self.shared, partition, name):
+                job = Job(each.url, trusted=False)  # no secret goes where a redirect leads
+                job.target, job.hops = each.target, each.hops
+                yield job
+        if not self.own:
+            return
+        for name in await asyncio.to_thread(self.parted.pieces, partition):
             for url in await asyncio.to_thread(self.parted.read, name):
                 yield url
 
