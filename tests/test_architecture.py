@@ -170,42 +170,20 @@ LATE = {
     "wherry.protocol.http2.connection",
 }
 
-# Private attributes that a module uses though another package has them: (module, names).  May only
-# shrink.  Some are of libraries: aiohttp-socks, OpenTelemetry, qh3, asyncio.
-FOREIGN_PRIVATE: dict[str, set[str]] = {
-    "wherry.client.download.receive": {"_body"},
-    "wherry.client.response": {"_close"},
-    "wherry.client.sending.acquire": {"_proxy_answer"},
-    "wherry.client.sending.attempt": {
-        "_begin", "_moments", "_upload_tracker",
-    },
-    "wherry.client.sending.pipeline": {"_exchange"},
-    "wherry.client.sending.redirect_loop": {"_field", "_history", "_max_body_size"},
-    "wherry.client.sending.request_builder": {"_routed_by_class", "_shared", "_upload_tracker"},
-    "wherry.client.sending.request_template": {"_engine", "_headers", "_shared"},
-    "wherry.client.sending.upload": {"_sent", "_upload_tracker", "_writer", "_written_by_class"},
-    "wherry.client.websocket.connect": {"_ws_response_class"},
-    "wherry.compat.aiohttp.private_names": {"_defaults", "_move", "_state"},
-    "wherry.compat.aiohttp.request_overrides": {
-        "_carry", "_engine", "_exchange", "_put_body", "_starting",
-    },
-    "wherry.integrations.aiohttp_socks": {
+# Private names of libraries that a module uses: (module, names).  Of our own there are none.
+PRIVATE_OF_LIBRARIES: dict[str, set[str]] = {
+    "wherry.integrations.aiohttp_socks": {  # and the names that aiohttp-socks sees of aiohttp's
         "_BaseProxyConnector", "_conn_key", "_create_connection", "_os_error", "_proxy_host",
         "_proxy_password", "_proxy_port", "_proxy_ssl", "_proxy_type", "_proxy_username", "_rdns",
     },
     "wherry.integrations.opentelemetry": {
         "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", "_SUPPRESS_INSTRUMENTATION_KEY",
     },
-    "wherry.middlewares.cache": {"_request_info", "_traces"},
-    "wherry.middlewares.cache_writer": {"_body"},
-    "wherry.middlewares.digest": {"_body", "_exchange"},
-    "wherry.middlewares.proxy_digest": {"_proxy_answer"},
-    "wherry.middlewares.retry": {"_timeout", "_traces"},
-    "wherry.protocol.http3.quic_engine": {
+    "wherry.protocol.http3.quic_engine": {  # qh3
         "_drain_tls", "_early_data_attempted", "_handshake_complete", "_handshake_confirmed",
         "_remembered_transport_parameters", "_tls",
     },
-    "wherry.testing.interception": {"_get_running_loop"},
+    "wherry.testing.interception": {"_get_running_loop"},  # asyncio
 }  # fmt: skip
 # What named tuples and `sys` give under such names.
 OF_NAMED_TUPLES = {"_asdict", "_field_defaults", "_fields", "_getframe", "_replace"}
@@ -359,14 +337,14 @@ def foreign_private(module: str) -> set[str]:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_private_attributes_stay_in_their_package(module):
-    """What another package needs has a public name; those that lack one still are listed."""
-    assert foreign_private(module) - FOREIGN_PRIVATE.get(module, set()) == set(), (
+    """What another package needs has a public name."""
+    assert foreign_private(module) - PRIVATE_OF_LIBRARIES.get(module, set()) == set(), (
         "private attributes of another package: give them public names there"
     )
 
 
 def test_private_attributes_that_are_listed_are_used():
-    for module, names in FOREIGN_PRIVATE.items():
+    for module, names in PRIVATE_OF_LIBRARIES.items():
         assert names <= foreign_private(module), (
             f"{module} no longer uses {names - foreign_private(module)}: take them off the list"
         )

@@ -23,6 +23,7 @@ from yarl import URL
 
 import wherry
 from wherry.body.payload.memory import BytesPayload
+from wherry.client.response import begin
 from wherry.client.sending import attempt
 from wherry.client.sending.request_builder import RequestBuilder
 from wherry.protocol.heads import RequestHead
@@ -486,7 +487,7 @@ async def test_what_is_made_with_fewer_calls_lacks_nothing(raw_server: Start) ->
         given = wherry.ClientResponse(
             "GET", URL(f"{server.url}/"), loop=session._loop, session=session
         )
-        given._begin(made._prepared, made._head, made._exchange, made.content)
+        begin(given, made._prepared, made._head, made._exchange, made.content)
         given._moments = made._moments
         assert {name: getattr(made, name) for name in given.__dict__} == given.__dict__
         await made.read()

@@ -377,13 +377,16 @@ def _hide(found: re.Match[str]) -> str:
     return f'"{name}"{colon}"{HIDDEN}"' if is_secret_name(name) else found[0]
 
 
-def error_body(response: ReadableResponse) -> str:
+def error_body(response: ReadableResponse, body: bytes | None) -> str:
     """How the body of `response` begins, if it is a text that has arrived; reading it later gives
     it whole all the same.
+
+    Args:
+        response: The response.
+        body: All of it, where it was read.
     """
     if not _TEXT.match(response.content_type):
         return ""
-    body = response._body
     if body is None:
         beginning = getattr(response.content, "beginning", None)
         if beginning is None:

@@ -1,12 +1,13 @@
 """What rooms ask of a response or a session that they are given and do not make.
 
 `ClientResponse` and `ClientSession` are the only ones of their kind; but they know these rooms, so
-the rooms know them by what they use.  Types only: nothing is imported from here at run time.
+the rooms know them by what they use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Protocol
 
 from multidict import CIMultiDictProxy
@@ -24,7 +25,6 @@ class ReadableResponse(Protocol):
     content: StreamReader
     status: int
     reason: str | None
-    _body: bytes | None  # all of it, once `read` has read it
 
     @property
     def url(self) -> URL: ...
@@ -57,14 +57,15 @@ class ReadableResponse(Protocol):
     def release(self) -> Any: ...
 
 
+# All of a response's body, once `read` has read it.
+body_so_far: Callable[[Any], bytes | None] = attrgetter("_body")
+
+
 class RequestingSession(Protocol):
     """A session that is asked to make requests."""
 
     @property
     def closed(self) -> bool: ...
-
-    @property
-    def _ws_response_class(self) -> type[Any]: ...
 
     @property
     def request(self) -> Callable[..., Any]: ...

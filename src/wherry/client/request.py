@@ -10,8 +10,10 @@ the engine: what a program sets must agree with the body.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Set as AbstractSet
 from io import IOBase
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -45,6 +47,7 @@ from wherry.connect.proxy.hops import hops_of
 from wherry.connect.proxy.http import forward_fields
 from wherry.connect.route import ProxyHop, Route
 from wherry.cookies.cookie_header import merge_cookie_lines, request_cookie_line
+from wherry.protocol.connection import Exchange
 from wherry.protocol.heads import EMPTY_BLOCK, FieldBlock, RequestHead
 from wherry.redaction import shown_url
 from wherry.types import HttpVersion, HttpVersion10, HttpVersion11, LooseCookies, LooseHeaders
@@ -52,8 +55,46 @@ from wherry.types import HttpVersion, HttpVersion10, HttpVersion11, LooseCookies
 if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
     from wherry.client.session import ClientSession
+    from wherry.connect.base_connector import BaseConnector
 
 _UNTYPED = (str, bytes, bytearray, memoryview, IOBase)
+
+
+class RequestExtensions:
+    """What travels with a request for those who send it, and is no part of what programs see.
+
+    Attributes:
+        traces: Who listens.
+        timeout: The limits that hold.
+        limits: What the response's head may hold (`Limits`), None for the usual.
+        max_body_size: How much of a middleware's own answer may be read.
+        proxy_answer: What a middleware answers proxies with (`connect_request.ProxyAnswer`).
+        upload_tracker: Follows the upload of the body.
+        writer: What writes a streamed body, once it has begun.
+        sent: When that was over, in seconds of `time.monotonic`.
+        carry: What sends it, while its class does so in a way of its own.
+    """
+
+    # Most of these few requests have; the class has them for the others.
+    traces: Any = None
+    timeout: Any = None
+    limits: Any = None
+    max_body_size: int | None = None
+    proxy_answer: Any = None
+    upload_tracker: Any = None
+    writer: Any = None
+    sent: float | None = None
+    carry: Any = None
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RequestExtensions) and self.__dict__ == other.__dict__
+
+    def copy(self) -> RequestExtensions:
+        copy = RequestExtensions()
+        copy.__dict__.update(self.__dict__)
+        return copy
 
 
 class ClientRequest(metaclass=WatchedClass):
@@ -93,24 +134,12 @@ class ClientRequest(metaclass=WatchedClass):
     proxy_auth: BasicAuth | None = None
     proxy_headers: LooseHeaders | None = None
     hops: tuple[ProxyHop, ...] = ()  # the proxies to pass, in order
-    # What a middleware answers proxies with (`connect_request.ProxyAnswer`).
-    _proxy_answer: Any = None
     # What `auth=` calls to write the credentials, round all middlewares.
     authorize: Any = None
-    _limits: Any = None  # what the response's head may hold (`Limits`), None for the usual
-    _max_body_size: int | None = None  # how much of a middleware's own answer may be read
-    _timeout: Any = None
     _body: Payload | None = None
     _headers: CIMultiDict[str] | None = None
     _engine: dict[str, str] | None = None
     _auto_host = ""
-    _sent: float | None = None
-    _upload_tracker: Any = None
-    # What writes a streamed body, once it has begun.
-    _writer: Any = None
-    _traces: Any = None
-    # What sends it, while its class does so in a way of its own.
-    _carry: Any = None
     # Whether the class has methods of a program's own for its fields and its body, for where it is
     # sent, and for writing the body; see `RequestHooks`.
     _built_by_class = False
@@ -170,7 +199,9 @@ class ClientRequest(metaclass=WatchedClass):
             self.proxy_auth, self.proxy_headers = proxy_auth, proxy_headers
             self.hops = hops_of(proxy, proxy_auth, proxy_headers)
         self.upgrade = upgrade
-        self._traces = traces
+        self._extensions = extensions = RequestExtensions()
+        if traces is not None:
+            extensions.traces = traces
         names = self._take_headers(headers) if headers else frozenset()
         if cookie_line or cookies:
             self._take_cookies(cookie_line, cookies)
@@ -200,6 +231,7 @@ class ClientRequest(metaclass=WatchedClass):
         copy = object.__new__(type(self))
         copy.__dict__ = fields = self.__dict__.copy()
         fields["_fields"] = self._fields.copy()
+        fields["_extensions"] = self._extensions.copy()
         return copy
 
     def is_as(self, built: ClientRequest) -> bool:
@@ -385,9 +417,10 @@ class ClientRequest(metaclass=WatchedClass):
         """Write the request to the connection that it has, and give its response; for classes that
         override it.
         """
-        if self._carry is None:
+        carry = self._extensions.carry
+        if carry is None:
             raise RuntimeError("a request is sent by its session")
-        response: ClientResponse = await self._carry()
+        response: ClientResponse = await carry()
         return response
 
     async def update_body(self, body: Any) -> None:
@@ -416,20 +449,7 @@ class ClientRequest(metaclass=WatchedClass):
         if self._built_by_class:
             HOOKS.requests.put_body(self, body)
         else:
-            self._put_body(body)
-
-    def _put_body(self, body: Any) -> None:
-        """Take a body into `headers`, which tell of none."""
-        headers = self.headers
-        if body is not None:
-            shared, fields = self._shared, self._fields
-            self._shared = EMPTY_BLOCK
-            self._fields = list(headers.items())
-            before = len(self._fields)
-            self._take_body(body)
-            headers.extend(self._fields[before:])
-            self._shared, self._fields = shared, fields
-        self._announce_body(headers)
+            take_body(self, body)
 
     # --- what the engine sees ---------------------------------------------------------------------
 
@@ -468,7 +488,7 @@ class ClientRequest(metaclass=WatchedClass):
             )
         at_hand, expects = None, self.expect100 or (engine is not None and "expect" in engine)
         if payload is not None and not chunked and not self.compress and not expects:
-            is_watched = self._written_by_class or self._upload_tracker is not None
+            is_watched = self._written_by_class or self._extensions.upload_tracker is not None
             at_hand = None if is_watched else payload.at_hand
         target = target_of(url)
         if route.forward is not None:
@@ -490,7 +510,7 @@ class ClientRequest(metaclass=WatchedClass):
             content_length=length,
             close=close,
         )
-        head.limits = self._limits
+        head.limits = self._extensions.limits
         if expects:
             head.expect_continue = payload is not None
         head.upgrade = upgrade
@@ -502,6 +522,113 @@ class ClientRequest(metaclass=WatchedClass):
         """Let go of the body's resources."""
         if self._body is not None:
             await self._body.close()
+
+
+# What the rooms that send a request ask of it besides; programs do not see these.
+extensions_of: Callable[[ClientRequest], RequestExtensions] = attrgetter("_extensions")
+
+
+def take_body(request: ClientRequest, body: Any) -> None:
+    """Take a body into a request's `headers`, which tell of none."""
+    headers = request.headers
+    if body is not None:
+        shared, fields = request._shared, request._fields
+        request._shared = EMPTY_BLOCK
+        request._fields = list(headers.items())
+        before = len(request._fields)
+        request._take_body(body)
+        headers.extend(request._fields[before:])
+        request._shared, request._fields = shared, fields
+    request._announce_body(headers)
+
+
+def engine_fields(request: ClientRequest) -> Collection[str]:
+    """The names of fields that the program said itself and the engine must know, in lower case."""
+    return request._engine or ()
+
+
+def leave_shared_only(request: ClientRequest, shared: FieldBlock) -> None:
+    """Leave a request the fields that all share, and none of its own."""
+    request._shared, request._fields, request.auth = shared, [], None
+
+
+def route_for(request: ClientRequest, connector: BaseConnector) -> Route:
+    """The `Route` of a request: its origin, its proxies, and what it says of TLS."""
+    url = HOOKS.requests.route_url(request) if request._routed_by_class else request.url
+    return connector.route_for(
+        url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
+    )
+
+
+def write_body(
+    request: ClientRequest, payload: Payload, writer: Any, exchange: Exchange
+) -> Awaitable[None]:
+    """Write the body of a request, by its class where that has a way of its own."""
+    if request._written_by_class:
+        return HOOKS.requests.write_body(request, writer, exchange)
+    return payload.write(writer)
+
+
+class RequestShape:
+    """What requests of one method and origin have in common: the `ClientRequest` of each is made
+    from it.
+
+    Args:
+        request: Such a request, without fields or a body of its own; it stays as it is.
+    """
+
+    __slots__ = ("_attributes",)
+
+    def __init__(self, request: ClientRequest) -> None:
+        self._attributes = attributes = request.__dict__.copy()
+        attributes.pop("url", None)  # each has its own, or the text of one
+        attributes.pop("original_url", None)
+        # A session that nobody holds goes at once, with its templates.
+        attributes.pop("_session", None)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the fields that all share, in lower case."""
+        names: frozenset[str] = self._attributes["_shared"].names
+        return names
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether the engine has to know no field of it, and nobody has changed one."""
+        attributes = self._attributes
+        return attributes.get("_engine") is None and attributes.get("_headers") is None
+
+    def without(self, replaced: AbstractSet[str]) -> tuple[RequestShape, FieldBlock]:
+        """The shape of requests that say these shared fields themselves, and what they share."""
+        shape = object.__new__(RequestShape)
+        shape._attributes = attributes = self._attributes.copy()
+        attributes["_shared"] = block = FieldBlock(
+            pair for pair in attributes["_shared"].pairs if pair[0].lower() not in replaced
+        )
+        return shape, block
+
+    def make(self, prepared: PreparedRequest) -> ClientRequest:
+        """The request that was prepared, as it would be built by itself."""
+        assert prepared.head is not None
+        hop = prepared.hop
+        request = object.__new__(ClientRequest)
+        request.__dict__ = attributes = self._attributes.copy()
+        attributes["_fields"] = prepared.head.fields
+        attributes["_session"] = prepared.session
+        attributes["_extensions"] = extensions = self._attributes["_extensions"].copy()
+        extensions.timeout = prepared.timeout
+        if prepared.traces is not None:
+            extensions.traces = prepared.traces
+        if hop.text is not None:
+            attributes["_text"] = hop.text
+        else:
+            attributes["original_url"] = url = hop.url
+            attributes["url"] = url.with_fragment(None) if url.raw_fragment else url
+        if prepared.auth is not None:
+            attributes["auth"] = prepared.auth
+        if hop.data is not None:
+            attributes["_body"] = hop.data
+        return request
 
 
 class PreparedRequest:
@@ -556,8 +683,8 @@ class PreparedRequest:
         prepared.made = request
         prepared.method = request.method
         prepared.session = request._session
-        prepared.traces = request._traces
-        prepared.timeout = request._timeout
+        prepared.traces = request._extensions.traces
+        prepared.timeout = request._extensions.timeout
         return prepared
 
     @property

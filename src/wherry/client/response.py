@@ -16,12 +16,14 @@ import traceback
 import warnings
 from collections.abc import Callable
 from enum import IntEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy
 from yarl import URL
 
 from wherry.body.charset import bom_encoding, known_charset, parse_mimetype
+from wherry.body.payload.base import close_at_once
 from wherry.body.stream.reader import StreamReader
 from wherry.client.headers.disposition_and_link import (
     ContentDisposition,
@@ -31,7 +33,7 @@ from wherry.client.headers.disposition_and_link import (
 from wherry.client.headers.priority import priority_field
 from wherry.client.headers.response_headers import decoded_fields, type_matches
 from wherry.client.plain_urls import UrlOfRequest
-from wherry.client.request import PreparedRequest
+from wherry.client.request import PreparedRequest, extensions_of
 from wherry.client.response_connection import _NOOP, ResponseConnection
 from wherry.client.tracing.timings import Timings
 from wherry.connect.connect_request import ConnectTimings
@@ -156,7 +158,7 @@ class ClientResponse(metaclass=WatchedClass):
     _exchange: Exchange | None
     _prepared: PreparedRequest | None
     _history: tuple[ClientResponse, ...]
-    _moments: tuple[float, float, float, ConnectTimings | None] | None
+    _moments: Moments | None
     _upload: asyncio.Task[None] | None
     _payload: Payload | None
     _on_close: Callable[[], None] | None
@@ -201,32 +203,6 @@ class ClientResponse(metaclass=WatchedClass):
         self._stream = self._moments = self._upload = self._payload = self._on_close = None
         self._history = ()
 
-    def _begin(
-        self,
-        prepared: PreparedRequest,
-        head: ResponseHead,
-        exchange: Exchange | None,
-        content: StreamReader,
-        upload: asyncio.Task[None] | None = None,
-    ) -> None:
-        """Take what has arrived; called once, by `attempt.send`."""
-        if self._state is _WAITING:
-            self._move(_OPEN)
-        elif exchange is not None:
-            exchange.cancel()  # its class has closed it before there was anything to close
-        self._prepared = prepared
-        self._head = head
-        self._exchange = exchange
-        self.content = self._stream = content
-        self.status = head.status
-        self.reason = head.reason
-        self.version = head.version
-        if upload is not None and not upload.done():
-            self._upload = upload
-            content.on_eof(self._settle)
-        if self._session is not None and self._session._source_traceback is not None:
-            self._source_traceback = traceback.extract_stack(sys._getframe(1))
-
     @property
     def _request(self) -> ClientRequest | None:
         """The request that it answers; made when somebody looks, where nobody has before."""
@@ -258,12 +234,12 @@ class ClientResponse(metaclass=WatchedClass):
         session = request.session
         response = cls(request.method, request.original_url, loop=request.loop, session=session)
         content = StreamReader(max(len(body), 1))
-        content.max_size = request._max_body_size
+        content.max_size = extensions_of(request).max_body_size
         if body:
             content.feed_data(body)
         content.feed_eof()
         head = ResponseHead(status, reason, version, headers)
-        response._begin(PreparedRequest.of(request), head, None, content)
+        begin(response, PreparedRequest.of(request), head, None, content)
         return response
 
     def __del__(self) -> None:
@@ -314,7 +290,7 @@ class ClientResponse(metaclass=WatchedClass):
         if self._moments is None:
             return None
         started, connected, head, steps = self._moments
-        sent = None if self._request is None else self._request._sent
+        sent = None if self._request is None else extensions_of(self._request).sent
         return Timings(started, connected, head, sent=sent, ended=self.content.ended, steps=steps)
 
     @property
@@ -353,19 +329,6 @@ class ClientResponse(metaclass=WatchedClass):
                     head.shown = headers
             self._headers = headers
         return headers
-
-    def _field(self, name: bytes) -> str | None:
-        """The first value of the field `name` (lower case); for one the rest need not be made."""
-        head = self._head
-        if (
-            self._headers is None
-            and head is not None
-            and head.shown is None
-            and type(self).headers is _HEADERS
-        ):
-            value = head.get(name)
-            return None if value is None else value.decode("utf-8", "surrogateescape")
-        return self.headers.get(name.decode())
 
     @property
     def raw_headers(self) -> RawHeaders:
@@ -427,7 +390,7 @@ class ClientResponse(metaclass=WatchedClass):
         """The media type without parameters; application/octet-stream where none was sent, or what
         is none.
         """
-        value = self._field(b"content-type")
+        value = first_field(self, b"content-type")
         if value is None:
             return "application/octet-stream"
         essence = value.partition(";")[0].strip().lower()
@@ -437,18 +400,18 @@ class ClientResponse(metaclass=WatchedClass):
     @property
     def charset(self) -> str | None:
         """The charset parameter of the content type."""
-        value = self._field(b"content-type")
+        value = first_field(self, b"content-type")
         return None if value is None else parse_mimetype(value).parameters.get("charset")
 
     @property
     def content_length(self) -> int | None:
-        value = self._field(b"content-length")
+        value = first_field(self, b"content-length")
         size = decimal(value, _LARGEST)
         return None if size == _LARGEST else size
 
     @property
     def content_disposition(self) -> ContentDisposition | None:
-        value = self._field(b"content-disposition")
+        value = first_field(self, b"content-disposition")
         return None if value is None else parse_content_disposition_field(value)
 
     def get_encoding(self) -> str:
@@ -458,7 +421,7 @@ class ClientResponse(metaclass=WatchedClass):
         Raises:
             RuntimeError: A guess is needed and the body was not read.
         """
-        value = self._field(b"content-type")
+        value = first_field(self, b"content-type")
         if value is not None:
             media = parse_mimetype(value)
             charset = known_charset(media.parameters.get("charset"))
@@ -619,7 +582,7 @@ class ClientResponse(metaclass=WatchedClass):
                 message=f"Attempt to decode JSON with unexpected mimetype: {self.content_type}",
                 headers=self.headers,
             )
-            if beginning := error_body(self):
+            if beginning := error_body(self, self._body):
                 error.add_note(f"the body of the answer begins: {beginning}")
             raise error
 
@@ -750,7 +713,7 @@ class ClientResponse(metaclass=WatchedClass):
             if payload.closes_later and self._session is not None:
                 self._payload_closing = self._session._close_payload(payload)
             else:
-                payload._close()
+                close_at_once(payload)
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
@@ -835,8 +798,9 @@ class ClientResponse(metaclass=WatchedClass):
         request = self._request
         if request is None:
             return 0
-        if request._writer is not None:
-            return int(request._writer.output_size)
+        writer = extensions_of(request).writer
+        if writer is not None:
+            return int(writer.output_size)
         return (request.payload.size or 0) if request.payload is not None else 0
 
     @property
@@ -869,7 +833,7 @@ class ClientResponse(metaclass=WatchedClass):
         if not self.ok:
             from wherry.client.call_mistakes import error_body, standard_reason
 
-            beginning = error_body(self)
+            beginning = error_body(self, self._body)
             # In a context the response is released at its end, and may still be read there.
             if not self._in_context:
                 self.release()
@@ -923,10 +887,55 @@ _LOADS = json_module.loads
 _decode = json_module.JSONDecoder().raw_decode
 
 
+# What the rooms that send a request ask of its response besides; programs do not see these.  Most
+# are asked for each request: an `attrgetter` calls nothing of ours.
+exchange_of: Callable[[ClientResponse], Exchange | None] = attrgetter("_exchange")
+history_of: Callable[[ClientResponse], tuple[ClientResponse, ...]] = attrgetter("_history")
+state_of: Callable[[ClientResponse], ResponseState] = attrgetter("_state")
+starting_of: Callable[[ClientResponse], Any] = attrgetter("_starting")
+
+# When a request began to ask for a connection, when it had one, when the head was there, in seconds
+# of `time.monotonic`; and how long the steps of a dial took.
+Moments = tuple[float, float, float, ConnectTimings | None]
+
+
+def begin(
+    response: ClientResponse,
+    prepared: PreparedRequest,
+    head: ResponseHead,
+    exchange: Exchange | None,
+    content: StreamReader,
+    upload: asyncio.Task[None] | None = None,
+    moments: Moments | None = None,
+) -> None:
+    """Give a response what has arrived; once."""
+    if response._state is _WAITING:
+        response._move(_OPEN)
+    elif exchange is not None:
+        exchange.cancel()  # its class has closed it before there was anything to close
+    response._prepared = prepared
+    response._head = head
+    response._exchange = exchange
+    response.content = response._stream = content
+    response.status = head.status
+    response.reason = head.reason
+    response.version = head.version
+    response._moments = moments
+    if upload is not None and not upload.done():
+        response._upload = upload
+        content.on_eof(response._settle)
+    if response._session is not None and response._session._source_traceback is not None:
+        response._source_traceback = traceback.extract_stack(sys._getframe(1))
+
+
 def arrived(
-    prepared: PreparedRequest, head: ResponseHead, exchange: Exchange, content: StreamReader
+    prepared: PreparedRequest,
+    head: ResponseHead,
+    exchange: Exchange,
+    content: StreamReader,
+    moments: Moments,
 ) -> ClientResponse:
-    """A response of our own class whose head is here: as `__init__` and `_begin` make it, but for
+    """A response of our own class whose head is here: as `__init__` and `begin` make it, but for
     its URL, which nobody has asked for yet.
     """
     response = object.__new__(ClientResponse)
@@ -942,12 +951,55 @@ def arrived(
     response.status = head.status
     response.reason = head.reason
     response.version = head.version
-    response._body = response._headers = response._moments = None
+    response._moments = moments
+    response._body = response._headers = None
     response._upload = response._payload = response._on_close = None
-    response._history = ()
+    response._history = prepared.hop.history
     if session is not None and session._source_traceback is not None:
         response._source_traceback = traceback.extract_stack(sys._getframe(1))
     return response
+
+
+def first_field(response: ClientResponse, name: bytes) -> str | None:
+    """The first value of the field `name` (lower case); for one the rest need not be made."""
+    head = response._head
+    if (
+        response._headers is None
+        and head is not None
+        and head.shown is None
+        and type(response).headers is _HEADERS
+    ):
+        value = head.get(name)
+        return None if value is None else value.decode("utf-8", "surrogateescape")
+    return response.headers.get(name.decode())
+
+
+def asked_of(response: ClientResponse) -> URL | str:
+    """The URL that was asked; as the text that it was made of while nobody needs more."""
+    prepared = response._prepared
+    if prepared is not None and prepared.text is not None and type(response) is ClientResponse:
+        return prepared.text
+    return response.real_url
+
+
+def put_history(response: ClientResponse, history: tuple[ClientResponse, ...]) -> None:
+    """Tell a response which redirects led to it."""
+    response._history = history
+
+
+def show_request(response: ClientResponse, info: RequestInfo) -> None:
+    """Let a response tell of its request so, whatever becomes of that."""
+    response._request_info = info
+
+
+def note_start(response: ClientResponse, starting: Any) -> None:
+    """Keep what brings the head of a response, or that it has been started."""
+    response._starting = starting
+
+
+def end_as(response: ClientResponse, state: ResponseState) -> None:
+    """Say that a response is over, for who has ended it in a way of its own."""
+    response._move(state)
 
 
 def keep_payload(response: ClientResponse, payload: Payload) -> None:

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import import_module
+from operator import attrgetter
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, Unpack, cast
@@ -593,7 +594,9 @@ class ClientSession:
         try:
             if self._websockets is None:
                 self._websockets = set()
-            return await connect_websocket(self, self._defaults, self._websockets, url, **kwargs)
+            return await connect_websocket(
+                self, self._defaults, self._websockets, self._ws_response_class, url, **kwargs
+            )
         except TypeError as exc:
             self._explain(exc, "ws_connect", url, kwargs, _WSConnectOptions)
             raise
@@ -785,6 +788,10 @@ class ClientSession:
         tb: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+# For who offers private names of aiohttp's.
+defaults_of: Callable[[ClientSession], SessionDefaults] = attrgetter("_defaults")
 
 
 def _loop_of(

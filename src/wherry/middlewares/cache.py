@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 from multidict import CIMultiDictProxy
 
 from wherry.body.stream.reader import StreamReader
-from wherry.client.response import ClientResponse
+from wherry.client.request import ClientRequest, extensions_of
+from wherry.client.response import ClientResponse, show_request
 from wherry.errors import ClientConnectionError, ClientError
 from wherry.middlewares.cache_collapsing import Flight, Flights, Place, leading
 from wherry.middlewares.cache_fields import StoredResponse, directives
@@ -50,7 +51,6 @@ from wherry.middlewares.cache_writer import Keeper, Visit
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType
-    from wherry.client.request import ClientRequest
 
 _logger = logging.getLogger("wherry.client")
 # How long a validation behind a served response may take, in seconds.
@@ -219,8 +219,9 @@ class CacheMiddleware:
         if ready is None or verdict is Verdict.VALIDATE:
             return None
         request = visit.request
-        if request._traces is not None:
-            await request._traces.cache_hit(request.method, request.url)
+        traces = extensions_of(request).traces
+        if traces is not None:
+            await traces.cache_hit(request.method, request.url)
         response = _made(request, ready, age, status)
         if verdict is Verdict.STALE_WHILE_REVALIDATE:
             self._validate_later(visit, stored, response)
@@ -231,8 +232,9 @@ class CacheMiddleware:
     ) -> ClientResponse:
         """What the cache has does not do: ask, unless the request forbids it."""
         request, headers = visit.request, visit.headers
-        if request._traces is not None:
-            await request._traces.cache_miss(request.method, request.url, stale=stored is not None)
+        traces = extensions_of(request).traces
+        if traces is not None:
+            await traces.cache_miss(request.method, request.url, stale=stored is not None)
         if "only-if-cached" in directives(headers):
             # RFC 9111 5.2.1.7.
             return _class_of(request).from_parts(request, 504, "Gateway Timeout", ())
@@ -431,7 +433,7 @@ class CacheMiddleware:
             return
         # The response tells of the request as it was, not with the conditions that come now.
         request = visit.request
-        response._request_info = request.request_info._replace(headers=visit.headers)
+        show_request(response, request.request_info._replace(headers=visit.headers))
         # The whole is asked about, whatever part of it this request wanted.
         for name in (*OWN_CONDITIONS, "Range", "If-Range"):
             request.headers.popall(name, None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from multidict import CIMultiDictProxy
 
 from wherry.body.stream.reader import StreamReader
+from wherry.client.interfaces import body_so_far
 from wherry.errors import ClientPayloadError
 from wherry.middlewares.cache_collapsing import Flight, Flights
 from wherry.middlewares.cache_fields import Headers, StoredResponse
@@ -123,7 +124,7 @@ class Keeper:
         content = response.content
         limit = self._limit(response)
         if (
-            response._body is None
+            body_so_far(response) is None
             and limit is not None
             and isinstance(content, StreamReader)  # not a mock's, all of which is there
             and not content.is_eof()
@@ -195,8 +196,9 @@ class Keeper:
         """The body, which is then put back; None where it is larger than what is kept, bad, or was
         read in part.
         """
-        if response._body is not None:  # a middleware further in has read it
-            return response._body if len(response._body) <= self.max_body else None
+        whole = body_so_far(response)
+        if whole is not None:  # a middleware further in has read it
+            return whole if len(whole) <= self.max_body else None
         content = response.content
         if self._limit(response) is None:
             return None

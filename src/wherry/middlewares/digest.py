@@ -27,13 +27,14 @@ from wherry.auth.digest import (
 )
 from wherry.body.stream.reader import StreamReader
 from wherry.client.headers.response_headers import decoded_fields
+from wherry.client.interfaces import body_so_far
 from wherry.client.origin import origin_of, url_of
+from wherry.client.response import ClientResponse, exchange_of
 from wherry.errors import ClientError
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType
     from wherry.client.request import ClientRequest
-    from wherry.client.response import ClientResponse
 
 # How many URIs of a `domain` are kept, and the counts of how many nonces.
 _MAX_DOMAIN = 64
@@ -245,7 +246,7 @@ class DigestAuthMiddleware(DigestUser):
         """Look at the trailer when it is here; a wrong proof is the error of whoever still reads
         the body.
         """
-        content, exchange = response.content, response._exchange
+        content, exchange = response.content, exchange_of(response)
 
         def ended() -> None:
             value = (
@@ -287,8 +288,9 @@ async def _whole_of(response: ClientResponse) -> bytes | None:
         None for content that is longer, or takes longer: a server must not choose how much is held,
         or how long the program waits for a response whose head is here.
     """
-    if response._body is not None:
-        return response._body
+    body = body_so_far(response)
+    if body is not None:
+        return body
     content = response.content
     if (response.content_length or 0) > PROOF_LIMIT:
         return None

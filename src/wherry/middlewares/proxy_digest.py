@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from wherry.auth.challenge import parse_challenges
 from wherry.auth.digest import DigestChallenge, choose_challenge, choose_qop, respond
+from wherry.client.request import ClientRequest, extensions_of
 from wherry.middlewares.digest import DigestUser, check_replayable
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType
-    from wherry.client.request import ClientRequest
     from wherry.client.response import ClientResponse
     from wherry.connect.route import ProxyHop
 
@@ -63,7 +63,7 @@ class ProxyDigestAuthMiddleware(DigestUser):
         """
         hop = forwarder_of(request)
         if hop is None and request.hops:
-            request._proxy_answer = self._answer_for_tunnel
+            extensions_of(request).proxy_answer = self._answer_for_tunnel
         if hop is None or self._home not in (None, hop):
             return await handler(request)
         self._home = hop

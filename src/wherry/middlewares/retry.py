@@ -20,6 +20,7 @@ from yarl import URL
 from wherry.argument_checks import check_seconds, method_names
 from wherry.client.headers.validation import IDEMPOTENT_METHODS
 from wherry.client.origin import origin_of
+from wherry.client.request import ClientRequest, extensions_of
 from wherry.errors import (
     ClientConnectionError,
     ClientConnectorCertificateError,
@@ -32,7 +33,6 @@ from wherry.protocol.grammar import decimal, http_date
 
 if TYPE_CHECKING:
     from wherry.client.middleware import ClientHandlerType
-    from wherry.client.request import ClientRequest
     from wherry.client.response import ClientResponse
 
 # RFC 6585 4, RFC 9110 15.5.9, 15.6.1 to 15.6.5: what another try may mend.
@@ -235,7 +235,8 @@ class RetryMiddleware:
         if self._budget is not None:
             self._budget.deposit(origin)
         loop = asyncio.get_running_loop()
-        total = None if request._timeout is None else request._timeout.total
+        timeout = extensions_of(request).timeout
+        total = None if timeout is None else timeout.total
         deadline = loop.time() + total if total else None
         attempt = 0
         while True:
@@ -284,7 +285,7 @@ class RetryMiddleware:
         return random.uniform(0, limit) if self._jitter else limit  # noqa: S311  (it protects no secret)
 
     async def _tell(self, event: RetryEvent) -> None:
-        traces = event.request._traces
+        traces = extensions_of(event.request).traces
         if traces is not None:
             await traces.request_retry(
                 event.attempt + 1, event.error, event.response, event.request.headers

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wherry.client.download.disk_thread import finished, in_thread, start_thread
 from wherry.client.download.part_file import BATCH, Part
+from wherry.client.interfaces import body_so_far
 from wherry.errors import ClientError, ClientPayloadError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ async def receive(
 
 async def _batches(response: ReadableResponse) -> AsyncGenerator[list[bytes]]:
     """The body, in lists of pieces that a thread writes at once."""
-    if response._body is not None:
+    if body_so_far(response) is not None:
         if body := await response.read():
             yield [body]
         return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from wherry.body.stream.reader import StreamReader
 from wherry.client.hooks import AcquiredConnection
-from wherry.client.request import ClientRequest
+from wherry.client.request import ClientRequest, PreparedRequest, extensions_of
 from wherry.client.request_info import RequestInfo
 from wherry.client.sending.retry_rules import failed
 from wherry.client.timeouts import ClientTimeout
@@ -66,7 +66,7 @@ class ExchangeStarter:
 
 
 async def acquire(
-    request: ClientRequest,
+    prepared: PreparedRequest,
     connector: Any,
     route: Route | None,
     free: Connection | None,
@@ -77,7 +77,7 @@ async def acquire(
     """A connection for a request that finds none free, or whose listeners are to be notified.
 
     Args:
-        request: Who asks.
+        prepared: Who asks.
         connector: Whose connection it will be.
         route: The way to go; None where the connector is asked by its own `connect`.
         free: A connection that was taken already.
@@ -93,7 +93,7 @@ async def acquire(
         ClientError: There is none, or an exchange that was started at once failed.
         ConnectionTimeoutError: `timeout.connect` passed.
     """
-    traces, started = request._traces, monotonic()
+    traces, started, request = prepared.traces, monotonic(), prepared.request
     pool: Any
     if free is not None and route is not None:
         pool = connector.pool
@@ -107,7 +107,7 @@ async def acquire(
             None if traces is None else traces.connect_observer(),
             request,
             early if early.suits(timeout, traces) else None,
-            request._proxy_answer,
+            extensions_of(request).proxy_answer,
         )
         connection = await _wait_for(request, connector, route, timeout, connect_request, early)
         pool = connection.owner if route is None else connector.pool

@@ -17,10 +17,9 @@ from wherry.body.stream.reader import StreamReader
 from wherry.client.headers.response_headers import derive
 from wherry.client.hooks import HOOKS, AcquiredConnection
 from wherry.client.options import RequestOptions
-from wherry.client.request import ClientRequest, PreparedRequest
-from wherry.client.response import ClientResponse, arrived
+from wherry.client.request import ClientRequest, PreparedRequest, extensions_of, route_for
+from wherry.client.response import ClientResponse, Moments, arrived, begin
 from wherry.client.sending.acquire import acquire
-from wherry.client.sending.request_builder import route_for
 from wherry.client.sending.retry_rules import failed, leave
 from wherry.client.sending.upload import upload_body
 from wherry.client.session_defaults import SessionDefaults
@@ -82,7 +81,7 @@ async def send(
         connection = None if route is None or acquired is not None else pool.take(route)
         if connection is None or traces is not None:
             way = acquired or await acquire(
-                prepared.request, connector, route, connection, head, timeout, limit
+                prepared, connector, route, connection, head, timeout, limit
             )
             connection, pool, route, exchange, content, started, connected, timings, _ = way
         if (
@@ -117,8 +116,8 @@ async def send(
         ):
             continue
         break
-    response = _apply(prepared, defaults, options, exchange, content, upload, acquired)
-    response._moments = (started, connected, monotonic(), timings)
+    moments = started, connected, monotonic(), timings
+    response = _apply(prepared, defaults, options, exchange, content, upload, acquired, moments)
     if defaults.starts_responses:
         await HOOKS.requests.start(response)
     return response
@@ -174,8 +173,9 @@ def _head_for(
         if taken is not None:
             pool.put_back(taken)
         raise
-    if request._upload_tracker is not None:
-        request._upload_tracker.start_attempt(head.streamed)
+    tracker = extensions_of(request).upload_tracker
+    if tracker is not None:
+        tracker.start_attempt(head.streamed)
     return head
 
 
@@ -212,7 +212,7 @@ def _accompany(
     """
     upload = None
     if head.streamed:
-        upload = defaults.loop.create_task(upload_body(prepared.request, exchange, head))
+        upload = defaults.loop.create_task(upload_body(prepared, exchange, head))
     if isinstance(sink, TimedSink):
         sink.watch_after(upload, exchange)
     return upload
@@ -281,15 +281,16 @@ def _apply(
     content: StreamReader,
     upload: asyncio.Task[None] | None,
     acquired: AcquiredConnection | None,
+    moments: Moments,
 ) -> ClientResponse:
     """Make the response of an exchange whose head is here, and do what the head asks for."""
     head = exchange.head
     assert head is not None
     if prepared.text is not None and defaults.response_class is ClientResponse:
-        response = arrived(prepared, head, exchange, content)
+        response = arrived(prepared, head, exchange, content, moments)
     else:
         response = _custom_response(prepared, defaults, exchange, upload, acquired)
-        response._begin(prepared, head, exchange, content, upload)
+        begin(response, prepared, head, exchange, content, upload, moments)
     most = options.max_body_size if options.max_body_size is not None else defaults.max_body_size
     if most is not None:
         content.max_size = most

@@ -14,7 +14,7 @@ from yarl import URL
 from wherry.body.payload.memory import Payload
 from wherry.client.middleware import Auth
 from wherry.client.options import RequestOptions
-from wherry.client.response import ClientResponse, keep_payload
+from wherry.client.response import ClientResponse, exchange_of, keep_payload
 from wherry.client.sending.redirect_loop import follow
 from wherry.client.sending.redirect_rules import Hop, split_credentials
 from wherry.client.sending.request_builder import RequestBuilder
@@ -113,7 +113,7 @@ async def fetch(
     if deadline is not None:
         if deadline.expired:
             deadline.settle()  # a middleware has kept the cancellation to itself
-        exchange = response._exchange
+        exchange = exchange_of(response)
         if exchange is None or exchange.state is COMPLETE:
             defaults.wheel.discard(deadline)
         else:

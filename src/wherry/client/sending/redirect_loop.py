@@ -10,12 +10,17 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from multidict import CIMultiDict
-from yarl import URL
 
 from wherry.client.middleware import ClientMiddlewareType, auth_layer, build_client_middlewares
 from wherry.client.options import RaiseForStatus, RequestOptions
-from wherry.client.request import ClientRequest, PreparedRequest
-from wherry.client.response import ClientResponse
+from wherry.client.request import ClientRequest, PreparedRequest, extensions_of
+from wherry.client.response import (
+    ClientResponse,
+    asked_of,
+    first_field,
+    history_of,
+    put_history,
+)
 from wherry.client.sending.attempt import Sender, max_body_size, send
 from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, Hop, next_hop
 from wherry.client.sending.request_builder import RequestBuilder
@@ -49,7 +54,6 @@ async def follow(
     """
     defaults = builder.defaults
     middlewares = defaults.middlewares if options.middlewares is None else options.middlewares
-    history: list[ClientResponse] = []
     if traces is not None:
         # Listeners see the session's fields too, and what they add is sent.
         hop.headers = builder.merged_headers(hop.headers, hop.url)
@@ -68,8 +72,7 @@ async def follow(
                 response = await send(prepared, defaults, options)
         except (ClientConnectionError, ClientResponseError) as exc:
             if not may_try_again(exc, tries, prepared.payload):
-                if history and isinstance(exc, ClientResponseError) and not exc.history:
-                    exc.history = tuple(history)
+                _tell_history(exc, hop)
                 raise
             tries += 1
             await _tell_of_retry(hop, tries, exc, traces)
@@ -77,11 +80,12 @@ async def follow(
         if options.allow_redirects and response.status in REDIRECT_STATUSES:
             if traces is not None:
                 await _tell_of_redirect(response, traces)
-            following = _redirected(defaults, hop, response, history, options, traces)
+            following = _redirected(defaults, hop, response, options, traces)
             if following is not None:
                 hop, tries = following, 1
                 continue
-        response._history = tuple(history)
+        if history_of(response) is not hop.history:
+            put_history(response, hop.history)
         if CLIENT.on:
             CLIENT.say(
                 "%s %s is answered: %s %s", hop.method, hop.url, response.status, response.reason
@@ -101,6 +105,12 @@ def _layers(
     return (auth_layer(request.authorize), *middlewares)
 
 
+def _tell_history(exc: Exception, hop: Hop) -> None:
+    """Show in an error which redirects led to it."""
+    if hop.history and isinstance(exc, ClientResponseError) and not exc.history:
+        exc.history = hop.history
+
+
 async def _tell_of_retry(hop: Hop, tries: int, exc: Exception, traces: Any) -> None:
     if CLIENT.on:
         CLIENT.say("%s %s is sent again (try %s): %s", hop.method, hop.url, tries, exc)
@@ -115,8 +125,9 @@ def _through(
     options: RequestOptions,
 ) -> Awaitable[ClientResponse]:
     request = prepared.request
-    request._timeout = prepared.timeout
-    request._max_body_size = max_body_size(defaults, options)
+    extensions = extensions_of(request)
+    extensions.timeout = prepared.timeout
+    extensions.max_body_size = max_body_size(defaults, options)
     sender = Sender(prepared, defaults, options, request.copy())
     return build_client_middlewares(sender, middlewares)(request)
 
@@ -133,27 +144,26 @@ def _redirected(
     defaults: SessionDefaults,
     hop: Hop,
     response: ClientResponse,
-    history: list[ClientResponse],
     options: RequestOptions,
     traces: Any,
 ) -> Hop | None:
-    """The hop that a redirect asks for, None where there is nothing to follow; `response` joins
-    the history.
+    """The hop that a redirect asks for, with `response` in its history; None where there is nothing
+    to follow.
     """
-    history.append(response)
-    location = response._field(b"location") or response._field(b"uri")
+    history = (*hop.history, response)
+    location = first_field(response, b"location") or first_field(response, b"uri")
     try:
         most = options.max_redirects
         if location and most is not None and len(history) >= most:
             raise TooManyRedirects(
                 history[0].request_info,
-                tuple(history),
+                history,
                 status=response.status,
                 message=f"more than {most} redirects",
             )
         following = next_hop(
             hop,
-            _asked_of(response),
+            asked_of(response),
             response.status,
             location,
             requote=defaults.requote_redirect_url,
@@ -163,8 +173,8 @@ def _redirected(
         response.close()
         raise
     if following is None:
-        history.pop()
         return None
+    following.history = history
     response.release()
     if CLIENT.on:
         CLIENT.say("%s leads to %s %s", response.status, following.method, following.url)
@@ -172,14 +182,6 @@ def _redirected(
         following.headers = headers = CIMultiDict(following.headers or ())
         traces.follow(following.method, following.url, headers)
     return following
-
-
-def _asked_of(response: ClientResponse) -> URL | str:
-    """The URL that was asked; as the text that it was made of while nobody needs more."""
-    prepared = response._prepared
-    if prepared is not None and prepared.text is not None and type(response) is ClientResponse:
-        return prepared.text
-    return response.real_url
 
 
 async def accepted(response: ClientResponse, rule: RaiseForStatus) -> ClientResponse:

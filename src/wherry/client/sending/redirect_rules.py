@@ -80,6 +80,9 @@ class Hop:
         trusted: Whether session-wide secrets (fields, `auth=`, cookies of the request) may be sent.
         left: Hosts whose own credentials (those of ~/.netrc) were dropped on the way.
         keeps_tls: Whether what the request said of TLS holds: of its first origin, and of no other.
+
+    Attributes:
+        history: The responses that led here, first to last.
     """
 
     __slots__ = (
@@ -87,6 +90,7 @@ class Hop:
         "auth",
         "data",
         "headers",
+        "history",
         "keeps_tls",
         "left",
         "method",
@@ -114,6 +118,7 @@ class Hop:
         self.trusted: bool = trusted
         self.left: frozenset[str] = left
         self.keeps_tls: bool = keeps_tls
+        self.history: tuple[Any, ...] = ()
 
     @property
     def url(self) -> URL:

@@ -19,17 +19,22 @@ from wherry.body.compression_backends import accept_encoding
 from wherry.body.payload.form import payload_of
 from wherry.body.payload.memory import JsonBytesPayload, JsonPayload, Payload
 from wherry.client.headers.validation import ENGINE_FIELDS, ORIGIN_FIELDS, check_field, field_pairs
-from wherry.client.hooks import HOOKS
 from wherry.client.middleware import Auth, check_auth
 from wherry.client.options import NO_OPTIONS, RequestOptions
 from wherry.client.origin import base_origin_of
 from wherry.client.plain_urls import is_plain_target, plain_origin, plain_query
-from wherry.client.request import ClientRequest, PreparedRequest
+from wherry.client.request import (
+    ClientRequest,
+    PreparedRequest,
+    RequestShape,
+    extensions_of,
+    leave_shared_only,
+    route_for,
+)
 from wherry.client.sending.redirect_rules import Hop
 from wherry.client.sending.request_template import USUAL_METHODS, RequestTemplate
 from wherry.client.session_defaults import SessionDefaults
 from wherry.connect.connector import BaseConnector
-from wherry.connect.route import Route
 from wherry.cookies.jar import CookieJar
 from wherry.errors import InvalidUrlClientError, NonHttpUrlClientError, without_credentials
 from wherry.protocol.heads import FieldBlock
@@ -147,13 +152,14 @@ class RequestBuilder:
         # Which credentials go out, and whether they may, each request says for itself; cookies too.
         hop = Hop(method, url, None, None, _NO_ONE)
         request = self._make_request(hop, NO_OPTIONS, traces=None)
-        request._shared, request._fields, request.auth = shared, [], None
+        leave_shared_only(request, shared)
         connector = self._connector()
         route = route_for(request, connector)
         head = request.wire_head(route, connector.force_close)
-        if not RequestTemplate.fits(request, route, head):
+        shape = RequestShape(request)
+        if not RequestTemplate.fits(shape, route, head):
             return None
-        return RequestTemplate(request, route, head, self.defaults.auth if trusted else None)
+        return RequestTemplate(shape, route, head, self.defaults.auth if trusted else None)
 
     def _cookies_for(self, url: URL) -> str:
         """The jar's Cookie line for `url`; cookies without a domain are for `base_url` alone."""
@@ -331,9 +337,9 @@ class RequestBuilder:
         if options.hops is not None or self.defaults.may_pass_proxies:
             request.hops = self.defaults.proxies.hops_for(url, options)
         if self.defaults.head_limits != _USUAL_LIMITS or options.limits != (None, None, None):
-            request._limits = self._limits_for(options)
+            extensions_of(request).limits = self._limits_for(options)
         if options.upload_tracker is not None:
-            request._upload_tracker = options.upload_tracker
+            extensions_of(request).upload_tracker = options.upload_tracker
         return request
 
     def _limits_for(self, options: RequestOptions) -> Limits:
@@ -431,14 +437,6 @@ class RequestBuilder:
                 if pair[0].lower() not in ORIGIN_FIELDS
             ]
         return kept
-
-
-def route_for(request: ClientRequest, connector: BaseConnector) -> Route:
-    """The `Route` of a request: its origin, its proxies, and what it says of TLS."""
-    url = HOOKS.requests.route_url(request) if request._routed_by_class else request.url
-    return connector.route_for(
-        url, ssl=request.ssl, server_hostname=request.server_hostname, hops=request.hops
-    )
 
 
 def _why_not(url: URL) -> str:

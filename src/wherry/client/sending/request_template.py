@@ -22,10 +22,10 @@ from wherry.client.headers.validation import (
     target_of,
 )
 from wherry.client.middleware import Auth
-from wherry.client.request import ClientRequest, PreparedRequest
+from wherry.client.request import ClientRequest, PreparedRequest, RequestShape
 from wherry.client.sending.redirect_rules import Hop
 from wherry.connect.route import Route
-from wherry.protocol.heads import FieldBlock, RequestHead
+from wherry.protocol.heads import RequestHead
 from wherry.types import LooseHeaders
 
 # Methods whose requests are often the same but for what they carry.
@@ -91,40 +91,35 @@ class RequestTemplate:
     """What all usual requests of one method to one origin have in common.
 
     Args:
-        request: Such a request, without fields or a body of its own; it stays as it is.
+        shape: What makes the requests that programs see.
         route: Its way.
         head: What is sent for it.
         auth: The session's credentials, where they may go there.
     """
 
-    __slots__ = ("_attributes", "_auth", "_head", "_names", "_route", "_variants")
+    __slots__ = ("_auth", "_head", "_names", "_route", "_shape", "_variants")
 
     def __init__(
-        self, request: ClientRequest, route: Route, head: RequestHead, auth: Auth | None
+        self, shape: RequestShape, route: Route, head: RequestHead, auth: Auth | None
     ) -> None:
-        self._attributes = attributes = request.__dict__.copy()
-        attributes.pop("url", None)  # each has its own, or the text of one
-        attributes.pop("original_url", None)
-        # A session that nobody holds goes at once, with its templates.
-        attributes.pop("_session", None)
+        self._shape = shape
         self._route = route
         self._head = head
-        self._names = request._shared.names
+        self._names = shape.names
         self._auth = auth
         # By the names of shared fields that a request says itself.
         self._variants: dict[frozenset[str], RequestTemplate] = {}
 
     @staticmethod
-    def fits(request: ClientRequest, route: Route, head: RequestHead) -> bool:
+    def fits(shape: RequestShape, route: Route, head: RequestHead) -> bool:
         """Whether requests like this one can be made from a template: nothing but the start line
         and Content-Length follows from path, query and body.
         """
         usual = not (head.streamed or head.close or head.expect_continue or head.upgrade)
-        own = request._engine is not None or request._headers is not None
         # RFC 9110 11.7.2: what is meant for a proxy goes no further than that.
-        told_proxy = bool(route.hops) and "proxy-authorization" in request._shared.names
+        told_proxy = bool(route.hops) and "proxy-authorization" in shape.names
         at_proxy = route.forward is not None or told_proxy
-        return usual and head.version is None and not (own or at_proxy)
+        return usual and head.version is None and shape.is_usual and not at_proxy
 
     def prepare(self, hop: Hop, session: Any, cookies: str, traces: Any) -> PreparedRequest | None:
         """The request of `hop`, with its route and its head.
@@ -174,39 +169,17 @@ class RequestTemplate:
         return prepared
 
     def show(self, prepared: PreparedRequest) -> ClientRequest:
-        """The request that was prepared, as it would be built by itself."""
-        assert prepared.head is not None
-        hop = prepared.hop
-        request = object.__new__(ClientRequest)
-        request.__dict__ = attributes = self._attributes.copy()
-        attributes["_fields"] = prepared.head.fields
-        attributes["_session"] = prepared.session
-        attributes["_timeout"] = prepared.timeout
-        if hop.text is not None:
-            attributes["_text"] = hop.text
-        else:
-            attributes["original_url"] = url = hop.url
-            attributes["url"] = url.with_fragment(None) if url.raw_fragment else url
-        if prepared.auth is not None:
-            attributes["auth"] = prepared.auth
-        if hop.data is not None:
-            attributes["_body"] = hop.data
-        if prepared.traces is not None:
-            attributes["_traces"] = prepared.traces
-        return request
+        """The request that was prepared, as programs see it."""
+        return self._shape.make(prepared)
 
     def _variant(self, replaced: frozenset[str]) -> RequestTemplate:
         """The template for requests that say these shared fields themselves."""
         variant = self._variants.get(replaced)
         if variant is None:
-            request = object.__new__(ClientRequest)
-            request.__dict__.update(self._attributes)
-            request._shared = block = FieldBlock(
-                pair for pair in request._shared.pairs if pair[0].lower() not in replaced
-            )
+            shape, block = self._shape.without(replaced)
             head = self._head.from_template("", (), None)
             head.shared, head.template = block, None
-            variant = RequestTemplate(request, self._route, head, self._auth)
+            variant = RequestTemplate(shape, self._route, head, self._auth)
             if len(self._variants) >= _MOST_VARIANTS:
                 self._variants.clear()
             self._variants[replaced] = variant

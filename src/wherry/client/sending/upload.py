@@ -9,8 +9,12 @@ from time import monotonic
 
 from wherry.body.payload.encoders import compression_of
 from wherry.body.payload.writer import BodyWriter
-from wherry.client.hooks import HOOKS
-from wherry.client.request import ClientRequest
+from wherry.client.request import (
+    ClientRequest,
+    PreparedRequest,
+    extensions_of,
+    write_body,
+)
 from wherry.errors import ClientConnectionError, ClientOSError
 from wherry.protocol.connection import Exchange
 from wherry.protocol.heads import RequestHead
@@ -20,14 +24,14 @@ from wherry.protocol.heads import RequestHead
 CONTINUE_SECONDS = 1.0
 
 
-async def upload_body(request: ClientRequest, exchange: Exchange, head: RequestHead) -> None:
+async def upload_body(prepared: PreparedRequest, exchange: Exchange, head: RequestHead) -> None:
     """Send a streamed body; a failure of the body itself ends the exchange, an early answer ends
     the upload.
     """
-    payload = request.payload
+    request, traces = prepared.request, prepared.traces
+    payload, extensions = request.payload, extensions_of(request)
     assert payload is not None
-    traces = request._traces
-    tracker = request._upload_tracker
+    tracker = extensions.upload_tracker
     attempt = 0 if tracker is None else tracker.attempts
     sent = False
     error: BaseException | None = None
@@ -42,17 +46,13 @@ async def upload_body(request: ClientRequest, exchange: Exchange, head: RequestH
             if traces is None
             else lambda chunk: traces.request_chunk_sent(request.method, request.url, chunk),
         )
-        request._writer = writer
+        extensions.writer = writer
         if tracker is not None:
             tracker.begin_attempt(writer)
-        await (
-            HOOKS.requests.write_body(request, writer, exchange)
-            if request._written_by_class
-            else payload.write(writer)
-        )
+        await write_body(request, payload, writer, exchange)
         await writer.write_eof()
         sent = True
-        request._sent = monotonic()
+        extensions.sent = monotonic()
     except asyncio.CancelledError as exc:
         # Who stops an upload has ended its exchange before; if it goes on, the body has waited for
         # what was cancelled.

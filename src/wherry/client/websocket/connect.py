@@ -58,6 +58,7 @@ async def connect_websocket(
     session: RequestingSession,
     defaults: SessionDefaults,
     channels: set[WebSocketChannel],
+    cls: type[ClientWebSocketResponse],
     url: StrOrURL,
     *,
     method: str = "GET",
@@ -124,7 +125,6 @@ async def connect_websocket(
     except BaseException:
         response.close()
         raise
-    cls: type[ClientWebSocketResponse] = session._ws_response_class
     return cls(
         channel,
         channel.writer,

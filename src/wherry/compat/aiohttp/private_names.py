@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from multidict import CIMultiDict
 from yarl import URL
 
-from wherry.client.response import ClientResponse, ResponseState
-from wherry.client.session import ClientSession
+from wherry.client.response import ClientResponse, ResponseState, end_as, state_of
+from wherry.client.session import ClientSession, defaults_of
 from wherry.connect.base_connector import BaseConnector
 from wherry.connect.connector import TCPConnector
 from wherry.connect.hooks import HOOKS
@@ -165,10 +165,10 @@ class DefaultOfSession:
         self._name = name
 
     def __get__(self, session: Any, owner: type | None = None) -> Any:
-        return self if session is None else getattr(session._defaults, self._name)
+        return self if session is None else getattr(defaults_of(session), self._name)
 
     def __set__(self, session: Any, value: Any) -> None:
-        setattr(session._defaults, self._name, value)
+        setattr(defaults_of(session), self._name, value)
 
 
 SESSION_NAMES = {
@@ -222,11 +222,11 @@ class FlagOfResponse:
         self._least = least
 
     def __get__(self, response: Any, owner: type | None = None) -> Any:
-        return self if response is None else response._state >= self._least
+        return self if response is None else state_of(response) >= self._least
 
     def __set__(self, response: Any, value: bool) -> None:
-        if value and response._state < self._least:
-            response._move(max(self._least, ResponseState.RELEASED))
+        if value and state_of(response) < self._least:
+            end_as(response, max(self._least, ResponseState.RELEASED))
 
 
 RESPONSE_FLAGS = {"_closed": ResponseState.HANDED_OVER, "_released": ResponseState.RELEASED}

@@ -18,8 +18,8 @@ from wherry.body.payload.memory import BytesPayload, StringPayload
 from wherry.client.headers.validation import field_pairs
 from wherry.client.hooks import AcquiredConnection
 from wherry.client.origin import authority_of
-from wherry.client.request import ClientRequest
-from wherry.client.response import ClientResponse
+from wherry.client.request import ClientRequest, engine_fields, extensions_of, take_body
+from wherry.client.response import ClientResponse, exchange_of, note_start, starting_of
 from wherry.client.response_connection import ResponseConnection, SocketParts
 from wherry.compat.aiohttp.private_names import warn_of_never_called
 from wherry.connect.borrowed_connection import BorrowedConnection
@@ -63,33 +63,37 @@ async def sent_by_class(
         return await carry()
 
     async def carry_once() -> ClientResponse:
-        if response._starting is not None:
+        if starting_of(response) is not None:
             raise RuntimeError(f"{request!r} was sent on this connection already")
-        response._starting = task = asyncio.get_running_loop().create_task(go())
+        task = asyncio.get_running_loop().create_task(go())
+        note_start(response, task)
         task.add_done_callback(_retrieved)
         await asyncio.sleep(0)  # its first step writes the request
         if task.done():
             task.result()
         return response
 
-    request._carry = carry_once
+    extensions = extensions_of(request)
+    extensions.carry = carry_once
     with place:
         try:
             answer = await request.send(held)
             await answer.start(held)
-            if answer._starting is None:
-                answer._starting = _STARTED
-            elif isinstance(answer._starting, asyncio.Task):
-                await answer._starting  # a class that does not call what it overrides
+            starting = starting_of(answer)
+            if starting is None:
+                note_start(answer, _STARTED)
+            elif isinstance(starting, asyncio.Task):
+                await starting  # a class that does not call what it overrides
             return answer
         except BaseException:
-            if isinstance(response._starting, asyncio.Task) and not response._starting.done():
-                response._starting.cancel()
-                await asyncio.wait([response._starting])
+            starting = starting_of(response)
+            if isinstance(starting, asyncio.Task) and not starting.done():
+                starting.cancel()
+                await asyncio.wait([starting])
             response.close()
             raise
         finally:
-            request._carry = None
+            extensions.carry = None
 
 
 def _retrieved(task: asyncio.Task[ClientResponse]) -> None:
@@ -102,10 +106,10 @@ def _retrieved(task: asyncio.Task[ClientResponse]) -> None:
 
 async def start(response: ClientResponse) -> None:
     """Let a response start itself, unless that was done; its head is here."""
-    if response._starting is not None:
+    if starting_of(response) is not None:
         return
-    response._starting = _STARTED
-    exchange = response._exchange
+    note_start(response, _STARTED)
+    exchange = exchange_of(response)
     try:
         await response.start(None if exchange is None else ResponseConnection(response, exchange))
     except BaseException:
@@ -158,7 +162,7 @@ class RequestMethods:
         for name in ("Content-Length", "Transfer-Encoding"):
             self.headers.popall(name, None)
         self._body = None
-        self._put_body(body)
+        take_body(self, body)
 
     async def write_bytes(
         self: Any, writer: Any, _conn: Any, _content_length: int | None = None
@@ -252,7 +256,7 @@ class RequestOverrides:
     def build(self, request: Any, auth: BasicAuth | None, data: Any) -> None:
         """Fields, credentials and body in aiohttp's order, each by the class's own method."""
         fields = request.headers.copy()
-        engine = request._engine or {}
+        engine = engine_fields(request)
         for name in ("Content-Length", "Transfer-Encoding"):
             if name.lower() not in engine:
                 fields.popall(name, None)  # the body's, which is not there yet
@@ -266,7 +270,7 @@ class RequestOverrides:
         if data is not None:
             request.update_body_from_data(_as_given(data))
         else:
-            request._put_body(None)
+            take_body(request, None)
 
     def put_body(self, request: Any, data: Any) -> None:
         """Another body, by the class's own method."""
