@@ -86,7 +86,7 @@ TOP_MAY = {
 # Single modules of a room that is otherwise out of reach: the grammar of fields, and what a range
 # says, are everybody's.
 MAY_IMPORT_TOO = {
-    "middlewares": {"wherry.protocol.grammar"},
+    "middlewares": {"wherry.protocol.content_range", "wherry.protocol.grammar"},
     "cli": {"wherry.protocol.grammar"},
     "integrations": {"wherry.client.download.disk_thread", "wherry.protocol.content_range"},
 }

@@ -19,7 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 import wherry
 from wherry import ClientSession, ClientWSTimeout, TCPConnector, WSMsgType
 from wherry.client.websocket.heartbeat import Heartbeat
-from wherry.protocol.http2.keepalive import KeepAlive
+from wherry.protocol.keepalive import KeepAlive
 from wherry.protocol.liveness import LineProgress
 from wherry.protocol.write_gate import WriteGate
 from wherry.testing import LocalServer
@@ -259,7 +259,7 @@ async def test_the_pings_of_http2_wait_for_what_leaves_as_well(
         asked += 1
 
     alive = KeepAlive(
-        asyncio.get_running_loop(), 0.001, 0.001, ask, given_up.set, lambda: next(looks)
+        asyncio.get_running_loop(), 0.001, 0.001, ask, given_up.set, lambda: next(looks), lambda: 0.0
     )
     async with asyncio.timeout(10):
         await given_up.wait()

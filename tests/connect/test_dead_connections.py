@@ -27,8 +27,8 @@ from tests.protocol.frames import (
 )
 
 from wherry import ClientSession, ClientTimeout, TCPConnector
+from wherry.protocol import keepalive
 from wherry.protocol.http2 import connection as http2_connection
-from wherry.protocol.http2 import keepalive
 from wherry.protocol.http2.flow_control import FlowOptions
 
 from .conftest import on

@@ -53,18 +53,13 @@ from wherry.middlewares.cache_storage import pack_head, unpack
 from wherry.middlewares.digest import protection_space
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials
 from wherry.middlewares.retry import retry_after
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.grammar import decimal, elements, http_date
 from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http1.connection import Http1Connection
 from wherry.protocol.http2.connection import Http2Connection
 from wherry.protocol.http2.hpack import HeaderDecoder
-from wherry.protocol.http3.frames import (
-    ConnectionFault,
-    FrameReader,
-    FrameTooLarge,
-    StreamFault,
-    read_settings,
-)
+from wherry.protocol.http3.frames import FrameReader, FrameTooLarge, read_settings
 from wherry.protocol.http3.headers import SectionReader
 from wherry.protocol.http3.qpack import DecoderStream, EncoderStream, QpackStreamError
 from wherry.protocol.limits import DEFAULT_LIMITS

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wherry.protocol.faults import ConnectionFault
 from wherry.protocol.http3.frames import (
     DATA,
     GOAWAY,
     HEADERS,
     KNOWN_TYPES,
-    ConnectionFault,
     ErrorCode,
     FrameReader,
     FrameTooLarge,

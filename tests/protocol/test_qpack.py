@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.heads import FieldBlock, RequestHead
 from wherry.protocol.http2.hpack import encode_integer
-from wherry.protocol.http3.frames import ConnectionFault, ErrorCode, StreamFault
+from wherry.protocol.http3.frames import ErrorCode
 from wherry.protocol.http3.headers import SectionReader, request_frame, trailers_frame
 from wherry.protocol.http3.qpack import (
     SECTION_PREFIX,

@@ -10,12 +10,10 @@ import re
 from typing import NamedTuple
 
 from wherry.middlewares.cache_fields import Headers, StoredResponse, date, one_date
+from wherry.protocol.content_range import ContentRange
 from wherry.types import RawHeaders
 
 # Numbers of more digits are beyond any file.
-_CONTENT_RANGE = re.compile(
-    r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:([0-9]{1,18})|\*)", re.IGNORECASE
-)
 _RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.IGNORECASE)
 _ENTITY_TAG = re.compile(r'(?:W/)?"[^"]*"')
 # RFC 9110 15.4.5: what a 304 has to say, if the 200 would have.
@@ -57,14 +55,10 @@ class Wanted(NamedTuple):
 def part_of(fields: Headers) -> Part | None:
     """What a Content-Range says; None where there is none, or it makes no sense."""
     values = fields.getall("Content-Range", [])
-    match = _CONTENT_RANGE.fullmatch(values[0].strip()) if len(values) == 1 else None
-    if match is None:
+    said = ContentRange.parse(values[0]) if len(values) == 1 else None
+    if said is None or said.first is None or said.last is None:
         return None
-    total = None if match[3] is None else int(match[3])
-    part = Part(int(match[1]), int(match[2]), total)
-    if part.last < part.first or (total is not None and part.last >= total):
-        return None
-    return part
+    return Part(said.first, said.last, said.total)
 
 
 def is_plain_part(fields: Headers) -> bool:

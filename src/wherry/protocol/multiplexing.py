@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from wherry.errors import (
     BadHttpMessage,
@@ -21,11 +21,36 @@ from wherry.errors import (
     ServerDisconnectedError,
 )
 from wherry.protocol.connection import BodySink, Connection, Tunnel, TunnelReceiver
-from wherry.protocol.heads import FieldPairs, RequestHead
+from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 from wherry.protocol.limits import Limits
 from wherry.protocol.states import CLOSE
 from wherry.protocol.stream_tunnel import StreamTunnel, TunnelledExchange, tunnel_of
 from wherry.types import HttpVersion
+
+
+class Section(NamedTuple):
+    """A response's header section.
+
+    Args:
+        head: The response's head.
+        length: Content-Length, -1 where there is none.
+        limits: What it was checked against.
+    """
+
+    head: ResponseHead
+    length: int
+    limits: Limits
+
+
+def origin_form(target: str) -> str:
+    """:path for a target in absolute form, and for "*" (RFC 9113 8.3.1, RFC 9114 4.3.1)."""
+    if target[:1] == "/" or "://" not in target:
+        return target
+    rest = target.split("://", 1)[1]
+    start = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=-1)
+    if start < 0:
+        return "/"
+    return rest[start:] if rest[start] == "/" else "/" + rest[start:]
 
 
 class StreamExchange(TunnelledExchange):

@@ -19,6 +19,7 @@ from wherry.errors import (
 )
 from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_started
 from wherry.protocol.debug_log import HTTP2, RoomLog
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.exchange import Http2Exchange
 from wherry.protocol.http2.flow_control import DEFAULT_FLOW, FlowOptions
@@ -27,10 +28,8 @@ from wherry.protocol.http2.frames import (
     DEFAULT_WINDOW,
     MAX_STREAM_ID,
     PREFACE,
-    ConnectionFault,
     ErrorCode,
     Setting,
-    StreamFault,
     goaway,
     ping,
     priority_update,
@@ -38,10 +37,10 @@ from wherry.protocol.http2.frames import (
     settings_frame,
     window_update,
 )
-from wherry.protocol.http2.keepalive import SILENCE, KeepAlive, PeerCheck
 from wherry.protocol.http2.receiver import ALIVE, CHECK, Reader, StreamKeeper
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import Control
+from wherry.protocol.keepalive import SILENCE, KeepAlive, PeerCheck
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.liveness import LineProgress, line_progress
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
@@ -77,6 +76,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_alive",
         "_at_a_time",
         "_buffer",
         "_check",
@@ -122,6 +122,7 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self.next_id = 1
         self._last_id = MAX_STREAM_ID - 1
         self._farewell: asyncio.TimerHandle | None = None
+        self._alive: KeepAlive | None = None
         self._check: PeerCheck | None = None  # while the peer is in doubt
         self._heard_at = monotonic()  # when something came last
         self._poll: Any = None
@@ -274,13 +275,14 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
             self._reader.window = flow.connection_window
             self.sender.write(window_update(0, flow.connection_window - DEFAULT_WINDOW))
         if flow.ping_interval is not None:
-            self._reader.alive = KeepAlive(
+            self._alive = KeepAlive(
                 self.loop,
                 flow.ping_interval,
                 flow.ping_timeout,
                 self._ask_for_life,
                 self._answerless,
                 self._progress,
+                lambda: self._heard_at,
             )
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -312,8 +314,8 @@ class Http2Connection(StreamKeeper, asyncio.BufferedProtocol):
         self._lose(exc)
         self._transport = self.sender.transport = None
         self._reader.let_go()
-        if self._reader.alive is not None:
-            self._reader.alive.stop()
+        if self._alive is not None:
+            self._alive.stop()
         if self._farewell is not None:
             self._farewell.cancel()
         if self._check is not None:

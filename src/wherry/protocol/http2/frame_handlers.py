@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.http2.frames import (
     ACK,
     CONTINUATION,
@@ -18,11 +19,9 @@ from wherry.protocol.http2.frames import (
     SETTINGS,
     SETTINGS_ACK,
     WINDOW_UPDATE,
-    ConnectionFault,
     ErrorCode,
     ServerSettings,
     Setting,
-    StreamFault,
     code_name,
     ping,
     read_goaway,

@@ -11,6 +11,8 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from wherry.protocol.faults import ConnectionFault
+
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_HEADER_SIZE: Final = 9
 DEFAULT_FRAME_SIZE: Final = 16384
@@ -69,32 +71,6 @@ class Setting(IntEnum):
     MAX_FRAME_SIZE = 5
     MAX_HEADER_LIST_SIZE = 6
     ENABLE_CONNECT_PROTOCOL = 8
-
-
-class ConnectionFault(Exception):
-    """The peer broke a rule so that the connection must end.
-
-    Args:
-        code: What GOAWAY says.
-        message: What was wrong, for a person.
-    """
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class StreamFault(Exception):
-    """The peer broke a rule on one stream.
-
-    Args:
-        code: What RST_STREAM says.
-        message: What was wrong, for a person.
-    """
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def code_name(code: int) -> str:

@@ -8,11 +8,11 @@ meaning.
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple
 
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.field_validation import check_fields, check_status
 from wherry.protocol.heads import ResponseHead
-from wherry.protocol.http2.frames import ConnectionFault, ErrorCode, StreamFault
+from wherry.protocol.http2.frames import ErrorCode
 from wherry.protocol.http2.hpack import (
     Field,
     HeaderDecoder,
@@ -22,26 +22,13 @@ from wherry.protocol.http2.hpack import (
     TooManyFields,
 )
 from wherry.protocol.limits import Limits
+from wherry.protocol.multiplexing import Section
 from wherry.types import HttpVersion20, RawHeaders
 
 _MEMO_BLOCK_SIZE = 2048
 _MEMO_ITEMS = 64
 # Of a section that nobody waits for, nothing is kept.
 _NOTHING = Limits(0, 0, 0)
-
-
-class Section(NamedTuple):
-    """A response's header section.
-
-    Args:
-        head: The response's head.
-        length: Content-Length, -1 where there is none.
-        limits: What it was checked against.
-    """
-
-    head: ResponseHead
-    length: int
-    limits: Limits
 
 
 class FieldReader:

@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import cast
 
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.http2.exchange import Http2Carrier, Http2Exchange
 from wherry.protocol.http2.flow_control import FlowOptions, FrameFloodLimit, WindowTuner
@@ -25,16 +26,13 @@ from wherry.protocol.http2.frames import (
     MAX_STREAM_ID,
     PADDED,
     PRIORITY_FLAG,
-    ConnectionFault,
     ErrorCode,
-    StreamFault,
     ping,
     unpack_header,
     unpadded,
     window_update,
 )
 from wherry.protocol.http2.headers import FieldReader
-from wherry.protocol.http2.keepalive import KeepAlive
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import ClosedStreams, Control, check_expected
 from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits
@@ -121,7 +119,6 @@ class Reader:
         "_rest",
         "_tuner",
         "_wanted",
-        "alive",
         "closed",
         "control",
         "sender",
@@ -152,7 +149,6 @@ class Reader:
         self.sender: Sender = connection.sender
         self.streams: dict[int, Http2Exchange] = connection.streams
         self.closed: ClosedStreams = ClosedStreams()
-        self.alive: KeepAlive | None = None
         self.window: int = DEFAULT_WINDOW  # what the peer may still send on all streams together
 
     @property
@@ -168,8 +164,6 @@ class Reader:
         connection = self._connection
         if connection is None or connection.state is CLOSED:
             return
-        if self.alive is not None:
-            self.alive.silent = False
         rest = self._rest
         if rest:
             rest += data

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.heads import RequestHead
 from wherry.protocol.http2.exchange import Http2Exchange
 from wherry.protocol.http2.flow_control import widen
@@ -21,13 +22,12 @@ from wherry.protocol.http2.frames import (
     END_HEADERS,
     END_STREAM,
     HEADERS,
-    ConnectionFault,
     ErrorCode,
-    StreamFault,
     headers_frames,
     pack_header,
 )
 from wherry.protocol.http2.hpack import HeaderEncoder, lower_fields
+from wherry.protocol.multiplexing import origin_form
 
 # What is collected before it is written without waiting for the turn's end.
 FLUSH_SIZE = 64 * 1024
@@ -137,7 +137,7 @@ class Sender:
             pseudo = ((":method", "CONNECT"), (":authority", target))
             return self.encoder.encode_fields(lower_fields((*pseudo, *head.shared.pairs, *fields)))
         if target[:1] != "/":
-            target = _origin_form(target)
+            target = origin_form(target)
         return self.encoder.encode(
             head.method, head.scheme, head.authority, target, head.shared, fields
         )
@@ -281,14 +281,3 @@ class Sender:
         """Go on with bodies that waited: the transport takes more."""
         self.paused = False
         self._advance_stalled()
-
-
-def _origin_form(target: str) -> str:
-    """:path for a target in absolute form, and for "*" (RFC 9113 8.3.1)."""
-    if "://" not in target:
-        return target
-    rest = target.split("://", 1)[1]
-    start = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=-1)
-    if start < 0:
-        return "/"
-    return rest[start:] if rest[start] == "/" else "/" + rest[start:]

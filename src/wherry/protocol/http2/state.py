@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from wherry.protocol.http2.frames import (
-    ACK,
-    CONTINUATION,
-    END_HEADERS,
-    SETTINGS,
-    ConnectionFault,
-    ErrorCode,
-)
+from wherry.protocol.faults import ConnectionFault
+from wherry.protocol.http2.frames import ACK, CONTINUATION, END_HEADERS, SETTINGS, ErrorCode
 from wherry.redaction import shown_head
 
 # What `Control.expecting` may be besides 0.

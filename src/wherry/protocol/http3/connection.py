@@ -24,15 +24,15 @@ from typing import ClassVar, Protocol, cast
 from wherry.errors import BadHttpMessage, ClientConnectionError, ServerDisconnectedError
 from wherry.protocol.connection import BodySink, ConnectionOwner, Exchange, not_started
 from wherry.protocol.debug_log import HTTP3, RoomLog
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.heads import RequestHead
-from wherry.protocol.http2.keepalive import ANSWER_SECONDS, SILENCE
 from wherry.protocol.http3.early_data import EarlyExchange, EarlyStart, TooEarly, may_be_early
 from wherry.protocol.http3.exchange import Http3Exchange
-from wherry.protocol.http3.frames import ConnectionFault, ErrorCode, StreamFault, code_name
-from wherry.protocol.http3.keepalive import QuietPing
+from wherry.protocol.http3.frames import ErrorCode, code_name
 from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
 from wherry.protocol.http3.receiver import Receiver, StreamKeeper
 from wherry.protocol.http3.sender import Sender
+from wherry.protocol.keepalive import ANSWER_SECONDS, SILENCE, KeepAlive
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
 from wherry.protocol.states import (
     ACTIVE,
@@ -143,9 +143,11 @@ class Http3Connection(StreamKeeper):
         self._early = early
         if early is not None:
             early.begin(loop, self._handshake_late)
-        self._ping: QuietPing | None = None
+        self._ping: KeepAlive | None = None
         if ping is not None:
-            self._ping = QuietPing(loop, *ping, self._heard_at, self._ask_quietly, self._no_ping)
+            self._ping = KeepAlive(
+                loop, *ping, self._ask_quietly, self._no_ping, None, self._heard_at
+            )
         self._sender.open_control_streams(limits.max_head_size)
         transport.flush_soon()
 

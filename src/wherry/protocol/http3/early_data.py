@@ -13,9 +13,10 @@ import asyncio
 from collections.abc import Callable
 
 from wherry.errors import ClientConnectionError
+from wherry.protocol.faults import StreamFault
 from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http3.exchange import Http3Exchange
-from wherry.protocol.http3.frames import ErrorCode, StreamFault
+from wherry.protocol.http3.frames import ErrorCode
 
 # RFC 9110 9.2.1; TRACE has no use here.
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from wherry.protocol.faults import ConnectionFault
+
 # Frame types.
 DATA: Final = 0x00
 HEADERS: Final = 0x01
@@ -79,32 +81,6 @@ class Setting(IntEnum):
 # RFC 9114 7.2.4.1: HTTP/2's, which must not be sent.
 _HTTP2_SETTINGS = frozenset({0x00, 0x02, 0x03, 0x04, 0x05})
 _BOOLEAN_SETTINGS = frozenset({Setting.ENABLE_CONNECT_PROTOCOL, Setting.H3_DATAGRAM})
-
-
-class ConnectionFault(Exception):
-    """The peer broke a rule so that the connection must end.
-
-    Args:
-        code: What CONNECTION_CLOSE says.
-        message: What was wrong, for a person.
-    """
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class StreamFault(Exception):
-    """The peer broke a rule on one stream.
-
-    Args:
-        code: What RESET_STREAM and STOP_SENDING say.
-        message: What was wrong, for a person.
-    """
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def code_name(code: int) -> str:

@@ -7,12 +7,11 @@ by their bytes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.field_validation import check_fields, check_status
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 from wherry.protocol.http2.hpack import lower_fields
-from wherry.protocol.http3.frames import HEADERS, ConnectionFault, ErrorCode, StreamFault, frame
+from wherry.protocol.http3.frames import HEADERS, ErrorCode, frame
 from wherry.protocol.http3.qpack import (
     SECTION_PREFIX,
     Field,
@@ -25,26 +24,13 @@ from wherry.protocol.http3.qpack import (
     encode_shared,
 )
 from wherry.protocol.limits import Limits
+from wherry.protocol.multiplexing import Section, origin_form
 from wherry.types import HttpVersion30, RawHeaders
 
 _MEMO_BLOCK_SIZE = 2048
 _MEMO_ITEMS = 64
 # Stands in `RequestHead.encoded_http2` beside a block of ours: the one state that there is.
 _STATELESS = object()
-
-
-class Section(NamedTuple):
-    """A response's header section.
-
-    Args:
-        head: The response's head.
-        length: Content-Length, -1 where there is none.
-        limits: What it was checked against.
-    """
-
-    head: ResponseHead
-    length: int
-    limits: Limits
 
 
 # --- responses ------------------------------------------------------------------------------------
@@ -125,7 +111,7 @@ def request_frame(head: RequestHead) -> bytes:
     method, target, shared = head.method, head.target, head.shared
     is_connect = method == "CONNECT"
     key = method, head.scheme, target if is_connect else head.authority
-    path = b"" if is_connect else encode_path(target if target[:1] == "/" else _origin_form(target))
+    path = b"" if is_connect else encode_path(target if target[:1] == "/" else origin_form(target))
     pieces = [
         _STARTS.get(key) or _start_of(key),
         path,
@@ -178,7 +164,7 @@ def connect_frame(head: RequestHead) -> bytes:
         (b":protocol", head.upgrade.encode()),
         (b":scheme", head.scheme.encode()),
         (b":authority", _octets(head.authority)),
-        (b":path", _octets(_origin_form(head.target))),
+        (b":path", _octets(origin_form(head.target))),
     ]
     fields = [
         pair
@@ -197,14 +183,3 @@ def trailers_frame(trailers: FieldPairs) -> bytes:
 
 def _octets(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-def _origin_form(target: str) -> str:
-    """:path for a target in absolute form, and for "*" (RFC 9114 4.3.1)."""
-    if target[:1] == "/" or "://" not in target:
-        return target
-    rest = target.split("://", 1)[1]
-    start = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=-1)
-    if start < 0:
-        return "/"
-    return rest[start:] if rest[start] == "/" else "/" + rest[start:]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.http2.flow_control import FrameFloodLimit
 from wherry.protocol.http3.exchange import Http3Carrier, Http3Exchange
 from wherry.protocol.http3.frames import (
@@ -23,12 +24,10 @@ from wherry.protocol.http3.frames import (
     PUSH_PROMISE,
     PUSH_STREAM,
     SETTINGS,
-    ConnectionFault,
     ErrorCode,
     FrameReader,
     FrameTooLarge,
     Setting,
-    StreamFault,
     read_id,
     read_settings,
     read_varint,

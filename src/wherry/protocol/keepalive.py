@@ -1,5 +1,8 @@
-"""PING finds out that a peer is gone (RFC 9113 6.7): by the clock, while nothing is asked of it
-(`KeepAlive`), and when a request was given up in silence (`PeerCheck`).
+"""PING finds out that the peer of an HTTP/2 or HTTP/3 connection is gone (RFC 9113 6.7, RFC 9000
+10.1.2): by the clock, while nothing is asked of it (`KeepAlive`), and when a request was given up
+in silence (`PeerCheck`).
+
+Neither costs anything for what comes: when that was last is looked up when the time is over.
 """
 
 from __future__ import annotations
@@ -26,19 +29,23 @@ class KeepAlive:
         interval: Seconds of silence before a PING.
         timeout: Seconds for anything to come after it.
         ask: Sends the PING.
-        give_up: Is called when nothing came.
-        progress: Says how far the line is.
+        give_up: Called when nothing came.
+        progress: Says how far the line is; None where nobody sees that.
+        heard_at: Says when something came last, by the loop's clock.
     """
 
     __slots__ = (
         "_ask",
+        "_before",
         "_give_up",
+        "_heard_at",
         "_interval",
+        "_line",
         "_loop",
         "_progress",
         "_timeout",
         "_timer",
-        "silent",
+        "_until",
     )
 
     def __init__(
@@ -48,35 +55,47 @@ class KeepAlive:
         timeout: float,
         ask: Callable[[], None],
         give_up: Callable[[], None],
-        progress: Callable[[], LineProgress],
+        progress: Callable[[], LineProgress] | None,
+        heard_at: Callable[[], float],
     ) -> None:
         self._loop = loop
-        self._progress = progress
         self._interval = interval
         self._timeout = timeout
         self._ask = ask
         self._give_up = give_up
-        self.silent: bool = False  # nothing has come since the timer looked last
+        self._progress = progress or LineProgress
+        self._heard_at = heard_at
+        # Of the PING that is out: what was known then, and how long it may stay unanswered.
+        self._before = self._until = 0.0
+        self._line = LineProgress()
         self._timer = loop.call_later(interval, self._look)
 
     def _look(self) -> None:
-        if self.silent:
-            self._question(self._progress())
+        left = self._heard_at() + self._interval - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
         else:
-            self.silent = True
-            self._timer = self._loop.call_later(self._interval, self._look)
+            self._question(self._progress())
 
-    def _question(self, before: LineProgress) -> None:
+    def _question(self, line: LineProgress) -> None:
+        self._line, self._before = line, self._heard_at()
+        now = self._loop.time()
+        self._until = now + self._timeout
+        self._wait(now)
         self._ask()
-        self._timer = self._loop.call_later(self._timeout, self._look_again, before)
 
-    def _look_again(self, before: LineProgress) -> None:
-        if not self.silent:
+    def _wait(self, now: float) -> None:
+        pause = min(self._interval, self._until - now)
+        self._timer = self._loop.call_later(pause, self._look_again)
+
+    def _look_again(self) -> None:
+        now = self._loop.time()
+        if self._heard_at() != self._before:
             self._look()
-            return
-        now = self._progress()
-        if now.moved_since(before):
-            self._question(now)
+        elif now < self._until:
+            self._wait(now)
+        elif (line := self._progress()).moved_since(self._line):
+            self._question(line)
         else:
             self._give_up()
 
