@@ -259,7 +259,13 @@ async def test_the_pings_of_http2_wait_for_what_leaves_as_well(
         asked += 1
 
     alive = KeepAlive(
-        asyncio.get_running_loop(), 0.001, 0.001, ask, given_up.set, lambda: next(looks), lambda: 0.0
+        asyncio.get_running_loop(),
+        0.001,
+        0.001,
+        ask,
+        given_up.set,
+        lambda: next(looks),
+        lambda: 0.0,
     )
     async with asyncio.timeout(10):
         await given_up.wait()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 from yarl import URL
 
@@ -199,212 +200,85 @@ def _limits_meant(value: Any) -> str:
     return "..."
 
 
-# No limits of a head's (line, field, headers) that the request says itself.
-_NO_LIMITS = (None, None, None)
-
-
 class RequestOptions:
-    """The keywords of one request, checked; see `ClientSession.request` for what each means."""
+    """The keywords of one request, checked; see `ClientSession.request` for what each means.
 
-    __slots__ = (
-        "allow_redirects",
-        "auth",
-        "auto_decompress",
-        "chunked",
-        "compress",
-        "cookies",
-        "data",
-        "expect100",
-        "headers",
-        "hops",
-        "json",
-        "limits",
-        "max_body_size",
-        "max_redirects",
-        "middlewares",
-        "params",
-        "proxy",
-        "proxy_auth",
-        "proxy_headers",
-        "proxy_ssl",
-        "raise_for_status",
-        "read_bufsize",
-        "server_hostname",
-        "skip_auto_headers",
-        "ssl",
-        "timeout",
-        "trace_request_ctx",
-        "upgrade",
-        "upload_tracker",
-        "usual",
-    )
+    Here each has its default.  One that is checked has a function in `_CHECKED`, and one that means
+    something together with others in `_COMBINED`.  What was not said is the class's, so that the
+    usual call sets next to nothing.
+    """
 
-    params: Query
-    data: Any
-    json: Any
-    cookies: LooseCookies | None
-    headers: LooseHeaders | None
-    skip_auto_headers: tuple[str, ...] | None
-    auth: Auth | None
-    allow_redirects: bool
-    max_redirects: int | None
-    compress: str | bool | None
-    chunked: bool | None
-    expect100: bool
-    raise_for_status: RaiseForStatus | None
-    proxy: Any
-    proxy_auth: BasicAuth | None
-    proxy_headers: LooseHeaders | None
-    proxy_ssl: Any
-    hops: tuple[ProxyHop, ...] | ProxyChoice | None
-    timeout: ClientTimeout | None
-    ssl: Any
-    server_hostname: str | None
-    trace_request_ctx: object
-    read_bufsize: int | None
-    auto_decompress: bool | None
-    max_body_size: int | None
-    middlewares: Sequence[ClientMiddlewareType] | None
-    # (line, field, headers) as far as the request says them.
-    limits: tuple[int | None, int | None, int | None]
-    upload_tracker: Any
-    upgrade: str | None
+    params: Query = None
+    data: Any = None
+    files: Any = None
+    json: Any = None
+    cookies: LooseCookies | None = None
+    headers: LooseHeaders | None = None
+    skip_auto_headers: tuple[str, ...] | None = None
+    auth: Auth | None = None
+    allow_redirects: bool = True
+    max_redirects: int | None = 10
+    compress: str | bool | None = None
+    chunked: bool | None = None
+    expect100: bool = False
+    raise_for_status: RaiseForStatus | None = None
+    proxy: Any = None
+    proxy_auth: BasicAuth | None = None
+    proxy_headers: LooseHeaders | None = None
+    proxy_ssl: Any = None
+    timeout: ClientTimeout | None = None  # the session's
+    verify_ssl: bool | None = None
+    fingerprint: bytes | None = None
+    ssl_context: Any = None
+    ssl: Any = True
+    server_hostname: str | None = None
+    trace_request_ctx: object = None
+    read_bufsize: int | None = None
+    auto_decompress: bool | None = None
+    max_line_size: int | None = None
+    max_field_size: int | None = None
+    max_headers: int | None = None
+    max_body_size: int | None = None
+    middlewares: Sequence[ClientMiddlewareType] | None = None
+    upload_tracker: Any = None
+    upgrade: str | None = None
+    priority: int | str | None = None
+
+    # Made of these: the proxies, and (line, field, headers) as far as the request says them.
+    hops: tuple[ProxyHop, ...] | ProxyChoice | None = None
+    limits: tuple[int | None, int | None, int | None] = (None, None, None)
     # Whether nothing but `USUAL_OPTIONS` was said.
-    usual: bool
+    usual: bool = True
 
-    def __init__(
-        self,
-        *,
-        params: Query = None,
-        data: Any = None,
-        files: Any = None,
-        json: Any = None,
-        cookies: LooseCookies | None = None,
-        headers: LooseHeaders | None = None,
-        skip_auto_headers: Iterable[str] | None = None,
-        auth: Auth | None = None,
-        allow_redirects: bool = True,
-        max_redirects: int | None = 10,
-        compress: str | bool | None = None,
-        chunked: bool | None = None,
-        expect100: bool = False,
-        raise_for_status: RaiseForStatus | None = None,
-        read_until_eof: bool = True,
-        proxy: Any = None,
-        proxy_auth: BasicAuth | None = None,
-        timeout: Any = UNSET,
-        verify_ssl: bool | None = None,
-        fingerprint: bytes | None = None,
-        ssl_context: Any = None,
-        ssl: Any = True,
-        server_hostname: str | None = None,
-        proxy_headers: LooseHeaders | None = None,
-        proxy_ssl: Any = None,
-        trace_request_ctx: object = None,
-        read_bufsize: int | None = None,
-        auto_decompress: bool | None = None,
-        max_line_size: int | None = None,
-        max_field_size: int | None = None,
-        max_headers: int | None = None,
-        max_body_size: int | None = None,
-        middlewares: Sequence[ClientMiddlewareType] | None = None,
-        upload_tracker: Any = None,
-        upgrade: str | None = None,
-        priority: Any = None,
-    ) -> None:
-        if data is not None and json is not None:
-            raise ValueError("data and json parameters can not be used at the same time")
-        if files is not None:
-            if json is not None:
-                raise ValueError("files and json parameters can not be used at the same time")
-            data = form_with_files(data, files)
-        if (
-            ssl is not True
-            or verify_ssl is not None
-            or fingerprint is not None
-            or ssl_context is not None
-        ):
-            if ssl is None:
-                warnings.warn(
-                    "ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=6
-                )
-            ssl = one_ssl(ssl, verify_ssl, ssl_context, fingerprint, stacklevel=6)
-        self.params = params
-        self.data = data
-        self.json = json
-        self.cookies = _kept(cookies)
-        self.headers = _kept(headers)
-        if priority is not None:
-            self.headers = with_priority(self.headers, priority)
-        self.skip_auto_headers = None if skip_auto_headers is None else tuple(skip_auto_headers)
-        self.auth = auth
-        self.allow_redirects = allow_redirects
-        self.max_redirects = max_redirects
-        self.compress = compress
-        self.chunked = chunked
-        self.expect100 = expect100
-        self.raise_for_status = raise_for_status
-        self.proxy = proxy
-        # Made here and once: an iterator gives its hops only once, and redirects need them again.
-        self.hops = None if proxy is None else way_of(proxy, proxy_auth, proxy_headers, proxy_ssl)
-        self.proxy_auth = proxy_auth
-        self.proxy_headers = proxy_headers
-        self.proxy_ssl = proxy_ssl
-        self.timeout = as_timeout(timeout)
-        self.ssl = ssl
-        self.server_hostname = server_hostname
-        self.trace_request_ctx = trace_request_ctx
-        self.read_bufsize = (
-            read_bufsize if read_bufsize is None else whole_number("read_bufsize", read_bufsize)
-        )
-        self.auto_decompress = auto_decompress
-        if max_body_size is not None:
-            max_body_size = whole_number("max_body_size", max_body_size, negative=False)
-        self.max_body_size = max_body_size
-        self.middlewares = None if middlewares is None else checked_middlewares(middlewares)
-        self.limits = (max_line_size, max_field_size, max_headers)
-        self.upload_tracker = upload_tracker
-        self.upgrade = upgrade
-        self.usual = False
+    def __new__(cls, **said: Any) -> Self:
+        return cls.of(said)
 
     @classmethod
-    def of(cls, kwargs: Mapping[str, Any]) -> RequestOptions:
-        """The options of these keywords; the usual ones by a shorter way to the same.
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        """The options of these keywords.
 
         Raises:
             ValueError: Two of them do not go together, or one has no such value.
             TypeError: One is unknown, or of another type.
         """
-        if not kwargs.keys() <= USUAL_OPTIONS:
-            return cls(**kwargs)
         options = object.__new__(cls)
-        options.usual = options.allow_redirects = options.ssl = True
-        options.expect100 = False
-        options.max_redirects = 10
-        options.limits = _NO_LIMITS
-        options.params = options.data = options.json = options.cookies = options.headers = None
-        options.skip_auto_headers = options.auth = options.compress = options.chunked = None
-        options.raise_for_status = options.proxy = options.proxy_auth = None
-        options.proxy_headers = options.proxy_ssl = options.hops = options.timeout = None
-        options.server_hostname = options.trace_request_ctx = options.read_bufsize = None
-        options.auto_decompress = options.max_body_size = options.middlewares = None
-        options.upload_tracker = options.upgrade = None
-        for name, value in kwargs.items():
-            setattr(options, name, value)
+        options.__dict__.update(said)
         if options.data is not None and options.json is not None:
             raise ValueError("data and json parameters can not be used at the same time")
         headers = options.headers
-        if headers is not None and type(headers) is not dict:
+        if headers is not None and type(headers) is not dict:  # nearly always one
             options.headers = _kept(headers)
-        if "timeout" in kwargs:
-            options.timeout = as_timeout(kwargs["timeout"])
-        if options.read_bufsize is not None:
-            options.read_bufsize = whole_number("read_bufsize", options.read_bufsize)
-        if options.max_body_size is not None:
-            size = whole_number("max_body_size", options.max_body_size, negative=False)
-            options.max_body_size = size
-        if options.middlewares is not None:
-            checked_middlewares(options.middlewares)
+        for name, value in said.items():
+            check = _CHECKED.get(name)
+            if check is not None and (value is not None or name == "timeout"):
+                setattr(options, name, check(value))
+        if not said.keys() <= USUAL_OPTIONS:
+            options.usual = False
+            for name in said:
+                if name not in _RequestOptions.__annotations__:
+                    raise TypeError(f"a request has no argument {name!r}")
+                if name in _COMBINED:
+                    _COMBINED[name](options)
         return options
 
 
@@ -415,8 +289,62 @@ def _kept(pairs: Any) -> Any:
     return list(pairs) if hasattr(pairs, "__next__") else pairs
 
 
-NO_OPTIONS = RequestOptions()
-NO_OPTIONS.usual = True
+# What is made of a value by itself: a checked one, or one of another form.
+_CHECKED: dict[str, Callable[[Any], Any]] = {
+    "cookies": _kept,
+    "max_body_size": partial(whole_number, "max_body_size", negative=False),
+    "middlewares": checked_middlewares,
+    "read_bufsize": partial(whole_number, "read_bufsize"),
+    "skip_auto_headers": tuple,
+    "timeout": as_timeout,  # None is a value there: no limit
+}
+
+
+def _combine_files(options: RequestOptions) -> None:
+    if options.files is not None:
+        if options.json is not None:
+            raise ValueError("files and json parameters can not be used at the same time")
+        options.data = form_with_files(options.data, options.files)
+
+
+def _combine_priority(options: RequestOptions) -> None:
+    if options.priority is not None:
+        options.headers = with_priority(options.headers, options.priority)
+
+
+def _combine_proxy(options: RequestOptions) -> None:
+    if options.proxy is not None:
+        # Once: an iterator gives its hops only once, and redirects need them again.
+        options.hops = way_of(
+            options.proxy, options.proxy_auth, options.proxy_headers, options.proxy_ssl
+        )
+
+
+def _combine_ssl(options: RequestOptions) -> None:
+    """What is said of TLS by today's name and by those of before."""
+    if options.ssl is None:
+        warnings.warn(
+            "ssl=None is deprecated, please use ssl=True", DeprecationWarning, stacklevel=6
+        )
+    options.ssl = one_ssl(
+        options.ssl, options.verify_ssl, options.ssl_context, options.fingerprint, stacklevel=6
+    )
+    options.verify_ssl = options.ssl_context = options.fingerprint = None  # they are in it
+
+
+def _combine_limits(options: RequestOptions) -> None:
+    options.limits = (options.max_line_size, options.max_field_size, options.max_headers)
+
+
+# What is made of several values; none of `USUAL_OPTIONS`.
+_COMBINED: dict[str, Callable[[RequestOptions], None]] = {
+    "files": _combine_files,
+    "priority": _combine_priority,
+    "proxy": _combine_proxy,
+    **dict.fromkeys(("ssl", "verify_ssl", "ssl_context", "fingerprint"), _combine_ssl),
+    **dict.fromkeys(("max_line_size", "max_field_size", "max_headers"), _combine_limits),
+}
+
 
 # What a program usually says of a request; what else there is (`cookies`, `ssl`, `proxy`,
 # ...) is rare, and such a request is built by itself.
@@ -438,6 +366,9 @@ USUAL_OPTIONS = frozenset(
         "trace_request_ctx",
     }
 )
+
+
+NO_OPTIONS = RequestOptions()
 
 
 def check_base_url(base_url: StrOrURL | None) -> URL | None:
