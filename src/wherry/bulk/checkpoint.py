@@ -147,7 +147,7 @@ class Checkpoint:
         return str(row.fetchone()[0])
 
     def begin(self) -> str:
-        """A new start; gives its name, which no other start of any checkpoint has."""
+        """Begin a new start; returns its name, which no other start of any checkpoint has."""
         self.was_used = self._starts > 0
         self._starts += 1
         with self._transaction():
@@ -179,7 +179,7 @@ class Checkpoint:
         return True
 
     def forget_failures(self) -> None:
-        """What failed is to be fetched again."""
+        """Have the URLs that failed fetched again."""
         with self._transaction():
             self._connection.execute("DELETE FROM done WHERE failed")
             self._connection.execute("DELETE FROM failures")
@@ -277,13 +277,13 @@ class Checkpoint:
         return _Transaction(self._connection, self._lock)
 
     def close(self) -> None:
-        """End."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
 
 class _Transaction:
-    """All or nothing, and nobody else meanwhile."""
+    """A transaction of SQLite: all or nothing, and no other writer meanwhile."""
 
     __slots__ = ("_connection", "_lock")
 

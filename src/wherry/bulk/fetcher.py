@@ -65,21 +65,25 @@ class Fetcher:
     """Fetches many pages, as an asynchronous context manager.
 
     Args:
-        per_host: URLs of one host that are fetched at once.
-        in_flight: URLs that are fetched at once, of all hosts.
-        rate_per_host: Requests a second to one host; None for no limit.
-        retries: Further tries of a URL that failed in a way that may pass.  In the long run they
-            are at most half of a host's requests.
-        backoff: Seconds of the first pause before a further try; each one is twice as long.
-        max_pause: Seconds of the longest pause.  A host whose Retry-After asks for more is given up
-            until then: what waits for it fails at once.
+        per_host: URLs of one host that are fetched at once, 4 by default.
+        in_flight: URLs that are fetched at once, of all hosts, 100 by default.
+        rate_per_host: Requests a second to one host; None, the default, for no limit.
+        retries: Further tries of a URL that failed in a way that may pass, 2 by default.  In the
+            long run they are at most half of a host's requests.
+        backoff: Seconds of the first pause before a further try, 0.5 by default; each one is twice
+            as long.
+        max_pause: Seconds of the longest pause, 300 by default.  A host whose Retry-After asks for
+            more is given up until then: what waits for it fails at once.
         breaker: When a host that cannot be reached rests, and is given up.
-        robots: Whether robots.txt is heeded (RFC 9309), and its Crawl-delay; needs protego.
+        robots: Whether robots.txt is heeded (RFC 9309), and its Crawl-delay; needs protego.  False
+            by default.
         checkpoint: A file that knows what is done: whoever starts again with it loses nothing and
             fetches nothing twice that was committed.  An open `Checkpoint` is closed with this.
-        retry_failed: Whether what failed at an earlier start is fetched again.
-        unique: Whether a URL that comes twice is fetched once.  With a checkpoint it always is.
-        unique_bodies: Whether the sink is spared pages whose body was there already.
+        retry_failed: Whether what failed at an earlier start is fetched again; False by default.
+        unique: Whether a URL that comes twice is fetched once, as by default.  With a checkpoint it
+            always is.
+        unique_bodies: Whether the sink is spared pages whose body was there already; False by
+            default.
         keep: The statuses whose answers are pages, 200 to 299 by default; others fail.  None for
             every status, as archives want it.
         on_response: Called with each `Page`; what it gives is `extracted`.  A coroutine function
@@ -89,20 +93,22 @@ class Fetcher:
         processes: Processes that `on_response` and `follow` run in, if they are costly; 0 for the
             event loop.  They read the program's file: start it under
             ``if __name__ == "__main__":``.
-        max_depth: How many links deep `follow` goes; None for any number.
-        max_pages: Pages after which it is enough, those of earlier starts included.
-        max_redirects: Redirects of one URL that are followed.
-        max_body: Bytes of a decoded body after which it fails.
+        max_depth: How many links deep `follow` goes; None, the default, for any number.
+        max_pages: Pages after which it is enough, those of earlier starts included; None, the
+            default, for all.
+        max_redirects: Redirects of one URL that are followed, 10 by default.
+        max_body: Bytes of a decoded body after which it fails, 64 MiB by default.
         timeout: Limits of one request in seconds; 120 in all, 30 for a dial.
-        user_agent: Who we are, for servers and robots.txt.
-        commit_every: Seconds between two commits of a sink that is not full before.
+        user_agent: The name that servers and robots.txt know this program by.
+        commit_every: Seconds between two commits of a sink that is not full before, 5 by default.
         progress: Called with the `Report` so far, every `progress_every` seconds and at the end.
-        progress_every: Seconds between two such calls.
-        metrics: A file that has the report in Prometheus' text format.
-        telemetry: Whether OpenTelemetry's meters show the report; needs opentelemetry-api.
-        buffer: URLs that wait in memory, about; what is more waits on disk, or in the input.
-        max_hosts: Hosts at once that something waits for; the input waits where there are more.  As
-            many again are remembered that must be left alone for a while.
+        progress_every: Seconds between two such calls, 0.5 by default.
+        metrics: A file that gets the report in Prometheus' text format.
+        telemetry: Whether OpenTelemetry's meters show the report; needs opentelemetry-api.  False
+            by default.
+        buffer: URLs that wait in memory, about 2000 by default; more wait on disk, or in the input.
+        max_hosts: Hosts at once that something waits for, 20,000 by default; the input waits where
+            there are more.  As many again are remembered that must be left alone for a while.
         connector: Makes the connections; it is not closed.
         connector_options: Arguments of the `TCPConnector` where there is no `connector`.
         session_options: Arguments of the `ClientSession`.  Secrets in them (`auth`, cookies,

@@ -50,11 +50,11 @@ class Breaker:
     """When a host that cannot be reached is left alone.
 
     Args:
-        after: Connections that fail in a row until the host rests.
-        pause: Seconds of the first rest; each further one is twice as long.  After a rest the host
-            is tried by one request alone.
-        trips: Rests after which it is given up: what waits for it fails at once.
-        dead_for: Seconds until a host that was given up is tried again.
+        after: Connections that fail in a row until the host rests, 5 by default.
+        pause: Seconds of the first rest, 5 by default; each further one is twice as long.  After a
+            rest the host is tried by one request alone.
+        trips: Rests after which it is given up, 3 by default: what waits for it fails at once.
+        dead_for: Seconds until a host that was given up is tried again, 600 by default.
     """
 
     after: int = 5

@@ -215,7 +215,7 @@ class Run:
         self._finish_if_done()
 
     def _go_on(self) -> None:
-        """There is room for results again."""
+        """Set workers and the reader going: there is room for results again."""
         self._kick()
         if self._reader is not None and self._allowance():
             self._wake_reader()
@@ -338,7 +338,7 @@ class Run:
         return min(self.scheduler.allowance(self._clock(), starving=starving), _TURN)
 
     async def _room(self) -> None:
-        """Wait until there is room for one."""
+        """Wait until one more URL may be read."""
         while not self._allowance():
             await self._wait_to_read()
 
@@ -353,7 +353,7 @@ class Run:
             reader.set_result(None)
 
     def _admit(self, text: str | URL | Job) -> None:
-        """A URL of the input, or a job that another partition of a cluster began."""
+        """Take in a URL of the input, or a job that another partition of a cluster began."""
         report = self.report
         report.read += 1
         if isinstance(text, Job):
@@ -386,13 +386,13 @@ class Run:
             self._kick()
 
     def _refuse(self, job: Job, exc: Exception) -> None:
-        """A job that cannot even begin."""
+        """Give up a URL that cannot be asked for at all."""
         self._give(Result(job.url, error=exc), None)
 
     # --- workers ----------------------------------------------------------------------------------
 
     def _kick(self) -> None:
-        """Set workers to what may start now."""
+        """Wake a worker for each host that may be asked now."""
         ready = self.scheduler.ready
         while ready and self._resting:
             waiter = self._resting.pop()
@@ -406,7 +406,7 @@ class Run:
             self._set_timer()
 
     def _set_timer(self) -> None:
-        """See to what may start later."""
+        """Set the timer to when the next job may start."""
         when = self.scheduler.next_time()
         if when is None or (self._timer is not None and self._wakes_at <= when):
             return
@@ -457,7 +457,7 @@ class Run:
         return len(self._out) < self._most_out and self._out_bytes < _MOST_OUT_BYTES
 
     def _finish_if_done(self) -> None:
-        """Whether that was all."""
+        """End the run if nothing is left to do, or enough is done."""
         if self._busy:
             return
         most = self._settings.max_pages
@@ -575,7 +575,7 @@ class Run:
     def _failed(
         self, job: Job, host: Host, exc: Exception, cause: BaseException | None = None
     ) -> None:
-        """No answer came."""
+        """A try brought no answer: try again later, or give the URL up."""
         now = self._clock()
         if cause is not None:
             exc.__cause__ = cause
@@ -647,7 +647,7 @@ class Run:
             self._kick()
 
     def _refuse_or_fail(self, job: Job, exc: Exception, status: int | None = None) -> None:
-        """There is no page, for good."""
+        """Give the result of a URL that has failed for good."""
         self._give(Result(job.url, status, 0, exc, job.attempts), None)
 
     # --- pages ------------------------------------------------------------------------------------
@@ -655,7 +655,7 @@ class Run:
     async def _answered(
         self, job: Job, response: wherry.ClientResponse, body: bytes, elapsed: float
     ) -> None:
-        """An answer came, whole."""
+        """A whole answer came: make it a page, or an error if its status is not kept."""
         keep = self._settings.keep
         self.report.bytes += len(body)
         if keep is not None and response.status not in keep:
@@ -715,7 +715,7 @@ class Run:
         return [url for link in found if (url := joined(base, link)) is not None]
 
     def _follow(self, job: Job, page: Page, links: list[str]) -> None:
-        """Links of a page that are new are fetched as well."""
+        """Take in the links of a page that are new."""
         depth = job.depth + 1
         origin = page.final_url[: origin_end(page.final_url)]
         for url in links:
@@ -730,7 +730,7 @@ class Run:
             self._link_reader.set_result(None)
 
     def _give(self, result: Result, page: Page | None) -> None:
-        """A result is known; the caller sees it when it is committed."""
+        """Count a result, and keep it for the caller, who sees it once it is committed."""
         report = self.report
         if result.error is None:
             report.pages += 1

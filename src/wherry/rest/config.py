@@ -31,21 +31,24 @@ class RestConfig:
     Args:
         base_url: What paths are relative to; a path in it is kept, with or without a slash at its
             end.
-        verify_ssl: Whether certificates are checked; an SSLContext or a Fingerprint serves too.
-        tcp_connections: Connections at most.
+        verify_ssl: Whether certificates are checked, as by default; an SSLContext or a Fingerprint
+            serves too.
+        tcp_connections: Connections at most, 5 by default.
         timeout: A `ClientTimeout`, or seconds in all; the session's default where it is None.
         headers: Fields of every request.
         auth: As for a session: a `BasicAuth`, or what writes the credentials of every request.
-        retries: How often a request that failed is tried again, where that is safe.
-        requests_per_second: A limit to each origin, None for none.
-        middlewares: More middlewares, outside these two.
+        retries: How often a request that failed is tried again where that is safe, 0 by default.
+        requests_per_second: A limit to each origin; None, the default, for none.
+        middlewares: More middlewares, outside the two that `retries` and `requests_per_second`
+            make.
         proxy: A proxy or a chain of them, as for a session.
-        trust_env: Whether the environment names the proxy and ``~/.netrc`` the credentials.
-        max_body_size: The bytes that a body may have, None for any number.
+        trust_env: Whether the environment names the proxy and ``~/.netrc`` the credentials; False
+            by default.
+        max_body_size: Bytes that a body may have; None, the default, for any number.
         dumps: Makes JSON; by default of dataclasses and models too.
         loads: Reads JSON.
-        converter: Makes every model and unmakes every body, in place of `decode` and `encode`: a
-            converter of cattrs, with the hooks of the program's own.
+        converter: Makes models of JSON, and JSON of what is sent, in place of ours: a
+            converter of cattrs, with the program's own hooks.
     """
 
     base_url: str | None = None

@@ -222,7 +222,7 @@ def give(function: Any, *args: Any) -> None:
 
 
 def now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine gives that never waits, without the loop."""
+    """Run a coroutine that never waits, without the loop; returns what it gives."""
     step: Generator[Any, Any, T] = coroutine  # type: ignore[assignment]
     try:
         step.send(None)

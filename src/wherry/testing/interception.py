@@ -1,5 +1,5 @@
-"""What stands where connections are made, for every session of the process, as long as it is
-entered.
+"""Makes the connections of every session of the process while it is entered: mocks and cassettes
+stand on it.
 
 Connections that were kept from before would pass it by: they carry what they carry to the end, and
 nothing more.

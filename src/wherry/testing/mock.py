@@ -52,7 +52,7 @@ def _normal(url: URL) -> str:
 
 
 def _expression_of(template: str) -> re.Pattern[str]:
-    """What the URLs look like that a template means; a place takes part of one segment."""
+    """The expression of the URLs that a template matches: ``{name}`` is a part of one segment."""
     text, schemes = _SCHEME_PLACE.subn("http", template)
     text, ports = _PORT_PLACE.subn(r"\1", text)
     url = _normal(_absolute(_PLACE.sub(_STAND_IN, text)))

@@ -444,7 +444,7 @@ class _Lock:
                 self._shared.write("driver.json", json.dumps([self._name, self._beats]).encode())
 
     async def take(self) -> None:
-        """Take it.
+        """Take the lock.
 
         Raises:
             RunInProgress: Somebody has it.
@@ -459,13 +459,13 @@ class _Lock:
         await asyncio.to_thread(self._write)
 
     async def keep(self) -> None:
-        """Keep it."""
+        """Renew the lock until this is cancelled."""
         while True:
             await asyncio.sleep(self._lease / 4)
             await asyncio.to_thread(self._write)
 
     def release(self) -> None:
-        """Give it back."""
+        """Give the lock back, if it is still ours."""
         with self._writing:
             self._ended = True
             told = self._shared.read("driver.json")

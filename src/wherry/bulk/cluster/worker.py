@@ -46,7 +46,7 @@ class Channel:
             self._room.clear()
 
     def taken(self, limit: int) -> list[Any]:
-        """What the driver takes."""
+        """The oldest items, at most so many; there is room for others then."""
         count = min(limit, len(self._items))
         items = [self._items.popleft() for _ in range(count)]
         if len(self._items) < self._limit:
@@ -123,7 +123,9 @@ class Worker:
         self._watching: asyncio.Task[None] | None = None
 
     async def begin(self) -> ProcessName | None:
-        """Be there; the task begins with the first `take`, which says that this was heard."""
+        """Answer that the worker is there; the task begins with the first `take`, so that a driver
+        that never got the answer starts nothing.
+        """
         self._lease = Lease(self._seconds)
         self._lease.answered()
         self._channel = Channel(self._limit, self._lease)

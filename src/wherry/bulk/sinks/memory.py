@@ -12,7 +12,7 @@ class Memory(Sink):
     """Keeps pages in memory.
 
     Args:
-        size: Pages in one shard.
+        size: Pages in one shard, 1000 by default.
     """
 
     def __init__(self, size: int = 1000) -> None:

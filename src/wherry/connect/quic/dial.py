@@ -340,7 +340,7 @@ async def _carrier(
 
 
 def _speak(made: _Handshake, route: Route, settings: DialSettings) -> Http3Connection:
-    """HTTP/3 from here on."""
+    """Make a handshake that has succeeded a connection that speaks HTTP/3."""
     transport = made.transport
     assert transport is not None
     connection = Http3Connection(
@@ -467,7 +467,7 @@ def _abort(made: _Handshake) -> None:
 
 
 def _worst(failures: list[BaseException]) -> BaseException:
-    """What a peer said is worth more than that another address was silent."""
+    """The failure to raise: what a peer said tells more than that another address was silent."""
     for failure in failures:
         if isinstance(failure, (ClientSSLError, ServerFingerprintMismatch)):
             return failure
@@ -554,7 +554,7 @@ async def _open_transport(
 
 
 def _farewell(engine: QuicEngine, transport: QuicTransport) -> None:
-    """The server may forget the handshake; nothing of it is left here."""
+    """End a handshake that is not needed: the server may forget it, and nothing is left here."""
     engine.close(0x100)
     transport.flush()
     transport.abort()

@@ -305,7 +305,7 @@ class QuicTransport(asyncio.Transport):
     # --- time -------------------------------------------------------------------------------------
 
     def _arm_timer(self) -> None:
-        """One handle, which is never later than what is due and seldom made anew."""
+        """Set the timer; a handle that is early enough is kept, for making one costs time."""
         due = self._engine.timer()
         if due is None:
             return

@@ -82,7 +82,7 @@ class SocksCarrier(EndpointCarrier):
             super().connection_made(transport)
 
     def feed(self, data: bytes) -> None:
-        """Nothing is to be said there any more."""
+        """Drop what comes: nothing is to be said there any more."""
 
     data_received = feed
 

@@ -44,11 +44,15 @@ class EarlyStart:
         self.timer: asyncio.TimerHandle | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, late: Callable[[], None]) -> None:
-        """Call `late` if the handshake is not over in time."""
+        """Start the clock: `late` is called if the handshake is not over in time."""
         self.timer = loop.call_later(self.seconds, late)
 
     def over(self) -> str | None:
-        """The handshake has succeeded; why the connection is of no use all the same."""
+        """The handshake has succeeded: check the server.
+
+        Returns:
+            Why the connection is of no use all the same, None if it is good.
+        """
         self.stop()
         try:
             self.check()
