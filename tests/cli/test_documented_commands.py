@@ -147,12 +147,10 @@ def check(words: list[str], directory: Path, environ: dict[str, str] | None = No
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def run_pip(words: list[str], directory: Path) -> None:
-    """What is named is built and installed from here, without asking an index."""
-    extras = re.fullmatch(r"(?:wherry|\.)(\[[\w,]+\])?", words[-1])
-    assert words[:2] == ["pip", "install"], words
-    assert extras, f"{words[-1]} is not this package"
-    target = directory / "installed"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pip has built and installed the package, without asking an index."""
+    target = tmp_path_factory.mktemp("installed")
     offline = [
         "--no-index",
         "--no-deps",
@@ -161,10 +159,23 @@ def run_pip(words: list[str], directory: Path) -> None:
         "--target",
         str(target),
     ]
-    check([sys.executable, "-m", "pip", "install", *offline, f"{ROOT}{extras[1] or ''}"], directory)
-    check([sys.executable, "-c", f"import wherry; assert {str(target)!r} in wherry.__file__"], directory,
-          {**os.environ, "PYTHONPATH": str(target)})  # fmt: skip
-    assert (target / "bin" / "wherry").exists()
+    check([sys.executable, "-m", "pip", "install", *offline, str(ROOT)], target)
+    return target
+
+
+def run_pip(words: list[str], installed: Path) -> None:
+    """Whatever extras a command names, what is built and installed is this package: that is done
+    once, and the extras are looked up in it.
+    """
+    wanted = re.fullmatch(r"(?:wherry|\.)(?:\[([\w,]+)\])?", words[-1])
+    assert words[:2] == ["pip", "install"], words
+    assert wanted, f"{words[-1]} is not this package"
+    (written,) = installed.glob("wherry-*.dist-info/METADATA")
+    extras = re.findall(r"^Provides-Extra: (.+)$", written.read_text("utf-8"), re.MULTILINE)
+    assert set(filter(None, (wanted[1] or "").split(","))) <= set(extras)
+    check([sys.executable, "-c", f"import wherry; assert {str(installed)!r} in wherry.__file__"], installed,
+          {**os.environ, "PYTHONPATH": str(installed)})  # fmt: skip
+    assert (installed / "bin" / "wherry").exists()
 
 
 def run_wherry(
@@ -207,7 +218,7 @@ def test_a_command_of_the_pages_runs(command, run, wherry_server, tmp_path, monk
     elif words[0] == "make":
         run_make(words, request.getfixturevalue("tree"), wherry_server.url("/anything"))
     elif words[0] == "pip":
-        run_pip(words, tmp_path)
+        run_pip(words, request.getfixturevalue("installed"))
     elif words[:3] == [".venv/bin/python", "-m", "pytest"]:
         make_environment(request.getfixturevalue("tree") / ".venv")
         assert (ROOT / words[3]).is_dir()
