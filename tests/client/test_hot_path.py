@@ -203,7 +203,7 @@ async def test_memory_of_an_unlike_request(raw_server: Start) -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 async def test_calls_of_redirects(raw_server: Start, whole: bool) -> None:
-    """A hop at the same origin costs no more than a request, whether Location is a path or a
+    """A leg at the same origin costs no more than a request, whether Location is a path or a
     whole URL: no URL is parsed, and of the fields one is read.
     """
 
@@ -230,7 +230,7 @@ async def test_calls_of_redirects(raw_server: Start, whole: bool) -> None:
         calls, which = await calls_in_each(one)
         assert calls <= CALLS_REDIRECTS + 1, which  # and one for the test's look at `history`
         async with session.get(server.url + "/r/3") as reply:
-            assert [str(hop.url) for hop in (*reply.history, reply)] == [
+            assert [str(leg.url) for leg in (*reply.history, reply)] == [
                 f"{server.url}/r/{left}" for left in (3, 2, 1, 0)
             ]
 
@@ -322,7 +322,7 @@ def test_a_request_made_from_a_template_is_what_one_built_by_itself_is(
 ) -> None:
     """The same bytes, or the same error; whatever was asked for before."""
     from wherry.client.options import RequestOptions
-    from wherry.client.sending.redirect_rules import Hop
+    from wherry.client.sending.redirect_rules import Leg
     from wherry.client.sending.request_builder import route_for
 
     def outcome(session: wherry.ClientSession, one: tuple[Any, ...], *, usual: bool) -> Any:
@@ -330,9 +330,9 @@ def test_a_request_made_from_a_template_is_what_one_built_by_itself_is(
         options = RequestOptions(headers=own, auth=auth, **body)
         options.usual = usual
         target = session._builder.resolve_url(url)
-        hop = Hop(method, target, options.headers, session._builder.payload(options), auth)
+        leg = Leg(method, target, options.headers, session._builder.payload(options), auth)
         try:
-            prepared = session._builder.build(hop, options, None)
+            prepared = session._builder.build(leg, options, None)
             request = prepared.request
             route = route_for(request, session.connector)
             head = prepared.head or request.wire_head(route)
@@ -376,7 +376,7 @@ def test_a_request_made_from_a_template_is_what_one_built_by_itself_is(
 async def test_what_is_meant_for_a_proxy_does_not_pass_it(proxy: str, where: str) -> None:
     """RFC 9110 11.7.2: at the end of a tunnel there is no proxy."""
     from wherry.client.options import NO_OPTIONS
-    from wherry.client.sending.redirect_rules import Hop
+    from wherry.client.sending.redirect_rules import Leg
     from wherry.client.sending.request_builder import route_for
 
     secret = {"Proxy-Authorization": "Basic c2VjcmV0"}
@@ -387,7 +387,7 @@ async def test_what_is_meant_for_a_proxy_does_not_pass_it(proxy: str, where: str
             if where == "later" and own is not None:
                 session.headers.update(secret)
             prepared = session._builder.build(
-                Hop("GET", URL("https://h.test/"), own, None, None), NO_OPTIONS, None
+                Leg("GET", URL("https://h.test/"), own, None, None), NO_OPTIONS, None
             )
             route = route_for(prepared.request, session.connector)
             head = prepared.head or prepared.request.wire_head(route)
@@ -468,7 +468,7 @@ async def test_what_a_middleware_changes_is_sent_and_what_it_leaves_is_not_built
 async def test_what_is_made_with_fewer_calls_lacks_nothing(raw_server: Start) -> None:
     """Heads and responses that are not made by their `__init__` have all that it gives."""
     from wherry.client.options import NO_OPTIONS
-    from wherry.client.sending.redirect_rules import Hop
+    from wherry.client.sending.redirect_rules import Leg
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -477,7 +477,7 @@ async def test_what_is_made_with_fewer_calls_lacks_nothing(raw_server: Start) ->
     server = await raw_server(script)
     async with wherry.ClientSession() as session:
         prepared = session._builder.build(
-            Hop("GET", "http://h.test/", None, None, None), NO_OPTIONS, None
+            Leg("GET", "http://h.test/", None, None, None), NO_OPTIONS, None
         )
         for name in RequestHead.__slots__:
             getattr(prepared.head, name)

@@ -19,7 +19,7 @@ from yarl import URL
 
 from wherry import BasicAuth, DigestAuthMiddleware
 from wherry.client.origin import origin_of
-from wherry.client.sending.redirect_rules import Hop, next_hop
+from wherry.client.sending.redirect_rules import Leg, next_leg
 
 from .conftest import Asked, Peer, Reply, reply
 
@@ -386,8 +386,8 @@ async def test_netrc_comes_after_everything_else(
 )
 def test_an_origin_has_one_form(start: str, location: str, same: bool) -> None:
     """RFC 6454 4: a port that the scheme implies is no other port."""
-    hop = Hop("GET", URL(start), {"Authorization": MINE}, None, BasicAuth("me", "mine"))
-    following = next_hop(hop, URL(start), 302, location)
+    leg = Leg("GET", URL(start), {"Authorization": MINE}, None, BasicAuth("me", "mine"))
+    following = next_leg(leg, URL(start), 302, location)
     assert following is not None
     assert following.trusted is same
     assert following.auth == (BasicAuth("me", "mine") if same else None)

@@ -115,10 +115,10 @@ async def test_a_response_and_its_request_have_their_urls() -> None:
     async with wherry.ClientSession() as session:
         session._builder.resolve_url("http://h.test/")
         from wherry.client.options import NO_OPTIONS
-        from wherry.client.sending.redirect_rules import Hop
+        from wherry.client.sending.redirect_rules import Leg
 
-        hop = Hop("GET", "http://h.test/a?b=c", None, None, None)
-        request = session._builder.build(hop, NO_OPTIONS, None).request
+        leg = Leg("GET", "http://h.test/a?b=c", None, None, None)
+        request = session._builder.build(leg, NO_OPTIONS, None).request
         assert "url" not in request.__dict__
         assert request.url == request.original_url == URL("http://h.test/a?b=c")
         assert request.url is request.url

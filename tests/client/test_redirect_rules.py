@@ -19,8 +19,8 @@ from wherry import (
 from wherry.body.payload.form import payload_of
 from wherry.client.sending.redirect_rules import (
     REDIRECT_STATUSES,
-    Hop,
-    next_hop,
+    Leg,
+    next_leg,
     redirect_method,
     redirect_url,
     split_credentials,
@@ -42,8 +42,8 @@ OF_CONTENT = {
 }  # fmt: skip
 
 
-def hop(url: str = "https://a.test/x", **options: Any) -> Hop:
-    return Hop(
+def leg(url: str = "https://a.test/x", **options: Any) -> Leg:
+    return Leg(
         options.pop("method", "GET"),
         URL(url),
         options.pop("headers", FIELDS),
@@ -53,13 +53,13 @@ def hop(url: str = "https://a.test/x", **options: Any) -> Hop:
     )
 
 
-def after(start: Hop, location: str, status: int = 307, **options: Any) -> Hop:
-    following = next_hop(start, start.url, status, location, **options)
+def after(start: Leg, location: str, status: int = 307, **options: Any) -> Leg:
+    following = next_leg(start, start.url, status, location, **options)
     assert following is not None
     return following
 
 
-def names(of: Hop) -> set[str]:
+def names(of: Leg) -> set[str]:
     headers: Any = of.headers
     return set(dict(headers))
 
@@ -67,10 +67,10 @@ def names(of: Hop) -> set[str]:
 def test_the_statuses_that_lead_on() -> None:
     assert frozenset({301, 302, 303, 307, 308}) == REDIRECT_STATUSES
     for status in range(100, 600):
-        led = next_hop(hop(), URL("https://a.test/x"), status, "/y") is not None
+        led = next_leg(leg(), URL("https://a.test/x"), status, "/y") is not None
         assert led is (status in {301, 302, 303, 307, 308})
-        assert next_hop(hop(), URL("https://a.test/x"), status, None) is None
-        assert next_hop(hop(), URL("https://a.test/x"), status, "") is None
+        assert next_leg(leg(), URL("https://a.test/x"), status, None) is None
+        assert next_leg(leg(), URL("https://a.test/x"), status, "") is None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_method_of_the_next_request(method: str, changes: dict[int, str]) ->
      ("https://a.test:444/", False)],
 )  # fmt: skip
 def test_what_belongs_to_an_origin_stays_with_it(there: str, same: bool) -> None:
-    following = after(hop(), there)
+    following = after(leg(), there)
     assert names(following) == (set(FIELDS) if same else set(FIELDS) - OF_ORIGIN)
     assert following.auth == (MINE if same else None)
     assert following.trusted is same
@@ -109,7 +109,7 @@ def test_what_belongs_to_an_origin_stays_with_it(there: str, same: bool) -> None
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT"])
 def test_what_tells_of_content_goes_with_it(method: str, status: int) -> None:
     body = payload_of(b"x")
-    following = after(hop(method=method, data=body), "/y", status)
+    following = after(leg(method=method, data=body), "/y", status)
     goes = status == 303 or (method == "POST" and status in (301, 302))
     assert following.data is (None if goes else body)
     assert names(following) == (set(FIELDS) - OF_CONTENT if goes else set(FIELDS))
@@ -118,13 +118,13 @@ def test_what_tells_of_content_goes_with_it(method: str, status: int) -> None:
 
 def test_without_fields_there_are_none_to_drop() -> None:
     for none in (None, {}, ()):
-        following = after(hop(headers=none), "https://b.test/", 303)
+        following = after(leg(headers=none), "https://b.test/", 303)
         assert not following.headers
         assert following.trusted is False
 
 
 def test_hosts_that_were_left_are_remembered() -> None:
-    first = after(hop(), "https://b.test/")
+    first = after(leg(), "https://b.test/")
     assert first.left == {"a.test"}
     second = after(first, "https://c.test/")
     assert second.left == {"a.test", "b.test"}
@@ -146,20 +146,20 @@ def test_hosts_that_were_left_are_remembered() -> None:
 def test_out_of_tls_the_new_hosts_own_password_is_kept_back(
     start: str, there: str, kept_back: bool
 ) -> None:
-    assert ("b.test" in after(hop(start), there).left) is kept_back
+    assert ("b.test" in after(leg(start), there).left) is kept_back
 
 
 def test_credentials_of_the_location_supersede() -> None:
     for location in ("https://u:p@a.test/y", "https://u:p@b.test/y"):
-        following = after(hop(), location)
+        following = after(leg(), location)
         assert following.auth == BasicAuth("u", "p")
         assert (following.url.raw_user, following.url.raw_password) == (None, None)
         assert "Authorization" not in names(following)
-    assert after(hop(), "https://u@a.test/").auth == BasicAuth("u", "")
-    assert after(hop(), "https://:p@a.test/").auth == BasicAuth("", "p")
-    assert "Cookie" in names(after(hop(), "https://u:p@a.test/y"))
+    assert after(leg(), "https://u@a.test/").auth == BasicAuth("u", "")
+    assert after(leg(), "https://:p@a.test/").auth == BasicAuth("", "p")
+    assert "Cookie" in names(after(leg(), "https://u:p@a.test/y"))
     with pytest.raises(InvalidUrlRedirectClientError) as caught:
-        after(hop(), "https://u%3Av:secret@a.test/y")
+        after(leg(), "https://u%3Av:secret@a.test/y")
     assert "secret" not in str(caught.value)
     assert split_credentials(URL("http://u:p@h/x")) == (BasicAuth("u", "p"), URL("http://h/x"))
     assert split_credentials(URL("http://h/x")) == (None, URL("http://h/x"))
@@ -175,8 +175,8 @@ def test_a_body_that_is_used_up_cannot_go_on() -> None:
     with pytest.raises(
         ClientPayloadError, match=r"consumed request body \(307 to https://a\.test/y\)"
     ):
-        after(hop(method="POST", data=used), "/y")
-    assert after(hop(method="POST", data=used), "/y", 303).data is None
+        after(leg(method="POST", data=used), "/y")
+    assert after(leg(method="POST", data=used), "/y", 303).data is None
 
 
 @pytest.mark.parametrize(
@@ -279,9 +279,9 @@ def test_without_requoting_only_what_no_request_carries_is_quoted() -> None:
     base = URL("http://h/")
     assert str(redirect_url(base, "/<%zz> \udce9", requote=False)) == "http://h/<%zz>%20%E9"
     assert redirect_url(base, "/a%2fb", requote=False).raw_path == "/a%2fb"
-    assert after(hop(), "/a%2fb", requote=False).url.raw_path == "/a%2fb"
-    assert after(hop(), "/<a>", requote=False).url.raw_path == "/<a>"
-    assert after(hop(), "/<a>").url.raw_path == "/%3Ca%3E"
+    assert after(leg(), "/a%2fb", requote=False).url.raw_path == "/a%2fb"
+    assert after(leg(), "/<a>", requote=False).url.raw_path == "/<a>"
+    assert after(leg(), "/<a>").url.raw_path == "/%3Ca%3E"
 
 
 @pytest.mark.parametrize(
@@ -298,10 +298,10 @@ def test_without_requoting_only_what_no_request_carries_is_quoted() -> None:
     ],
 )
 def test_what_was_said_of_tls_is_for_the_first_host(start: str, there: str, keeps: bool) -> None:
-    following = after(hop(start), there)
+    following = after(leg(start), there)
     assert following.keeps_tls is keeps
     assert after(following, there).keeps_tls is keeps
-    assert after(hop(start, keeps_tls=False), there).keeps_tls is False
+    assert after(leg(start, keeps_tls=False), there).keeps_tls is False
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_what_was_said_of_tls_is_for_the_first_host(start: str, there: str, keep
 def test_what_was_said_of_tls_is_for_the_first_host_of_a_handshake(
     start: str, there: str, keeps: bool
 ) -> None:
-    assert after(hop(start), there, handshake=True).keeps_tls is keeps
+    assert after(leg(start), there, handshake=True).keeps_tls is keeps
 
 
 def test_empty_credentials_are_credentials_too() -> None:
@@ -361,7 +361,7 @@ def test_a_handshake_goes_where_its_redirect_leads(
     base: str, location: str, meant: str, trusted: bool
 ) -> None:
     """In the words that the program used; a secret goes to the same server only."""
-    following = after(hop(base), location, 302, handshake=True)
+    following = after(leg(base), location, 302, handshake=True)
     assert str(following.url) == meant
     assert following.trusted is trusted
     assert ("Authorization" in names(following)) is trusted
@@ -371,13 +371,13 @@ def test_a_handshake_goes_where_its_redirect_leads(
 @pytest.mark.parametrize("location", ["ws://a.test/y", "wss://a.test/y"])
 def test_what_opens_no_websocket_is_not_led_to_one(location: str) -> None:
     with pytest.raises(NonHttpUrlRedirectClientError):
-        after(hop(), location, 302)
+        after(leg(), location, 302)
 
 
 @pytest.mark.parametrize("location", ["ftp://a.test/", "ws:/y", "wss:///y", "data:,x"])
 def test_a_handshake_is_led_nowhere_else(location: str) -> None:
     with pytest.raises((InvalidUrlRedirectClientError, NonHttpUrlRedirectClientError)):
-        after(hop("https://a.test/x"), location, 302, handshake=True)
+        after(leg("https://a.test/x"), location, 302, handshake=True)
 
 
 LOCATIONS = st.one_of(
@@ -418,11 +418,11 @@ def test_a_text_leads_where_its_url_does(
     start: str, location: str, status: int, method: str, trusted: bool, requote: bool
 ) -> None:
     """Whether the hops are texts or URLs changes nothing of what is sent, and to whom."""
-    first = hop(start, method=method, trusted=trusted, data=payload_of(b"x"))
+    first = leg(start, method=method, trusted=trusted, data=payload_of(b"x"))
 
     def led(sent_to: URL | str) -> Any:
         try:
-            following = next_hop(first, sent_to, status, location, requote=requote)
+            following = next_leg(first, sent_to, status, location, requote=requote)
         except (InvalidUrlRedirectClientError, NonHttpUrlRedirectClientError) as exc:
             return type(exc), str(exc)
         return following and [
@@ -436,29 +436,29 @@ def test_a_text_leads_where_its_url_does(
 def test_a_plain_location_of_the_same_origin_stays_a_text() -> None:
     """Or the test above compares the long way with itself."""
     for location in ("/y", "/y/z?a=b", "http://a.test/y"):
-        following = next_hop(hop(), "http://a.test/x", 302, location)
+        following = next_leg(leg(), "http://a.test/x", 302, location)
         assert following is not None
         assert following.text == str(URL("http://a.test/x").join(URL(location)))
     for location in ("y", "/%41", "/y#z", "//a.test/y", "http://b.test/y", "/../y"):
-        following = next_hop(hop(), "http://a.test/x", 302, location)
+        following = next_leg(leg(), "http://a.test/x", 302, location)
         assert following is not None
         assert following.text is None
 
 
 def test_a_text_becomes_a_url_once_and_when_somebody_asks() -> None:
-    made = Hop("GET", "https://a.test/x?y=1", None, None, None)
+    made = Leg("GET", "https://a.test/x?y=1", None, None, None)
     assert made.text == "https://a.test/x?y=1"
     assert made.url == URL("https://a.test/x?y=1")
     assert made.url is made.url
     given = URL("https://a.test/")
-    assert Hop("GET", given, None, None, None).url is given
-    assert Hop("GET", given, None, None, None).text is None
+    assert Leg("GET", given, None, None, None).url is given
+    assert Leg("GET", given, None, None, None).text is None
 
 
 def test_a_policy_may_send_a_hop_to_another_place() -> None:
-    """A hop that was a text is a URL then, and all else of it stays."""
-    hop = Hop("GET", "http://h.test/a?b=c", {"X": "y"}, None, None)
-    assert hop.text == "http://h.test/a?b=c"
-    hop.url = hop.url.with_scheme("https")
-    assert (hop.url, hop.text) == (URL("https://h.test/a?b=c"), None)
-    assert (hop.method, hop.headers, hop.trusted) == ("GET", {"X": "y"}, True)
+    """A leg that was a text is a URL then, and all else of it stays."""
+    leg = Leg("GET", "http://h.test/a?b=c", {"X": "y"}, None, None)
+    assert leg.text == "http://h.test/a?b=c"
+    leg.url = leg.url.with_scheme("https")
+    assert (leg.url, leg.text) == (URL("https://h.test/a?b=c"), None)
+    assert (leg.method, leg.headers, leg.trusted) == ("GET", {"X": "y"}, True)

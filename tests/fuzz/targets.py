@@ -32,7 +32,7 @@ from wherry.client.events import EventParser, EventTooLarge
 from wherry.client.headers.disposition_and_link import parse_links
 from wherry.client.headers.validation import check_field
 from wherry.client.origin import url_of
-from wherry.client.sending.redirect_rules import Hop, next_hop
+from wherry.client.sending.redirect_rules import Leg, next_leg
 from wherry.connect.alt_svc import AltSvcStore, parse_alt_svc
 from wherry.connect.dns.message import question, read_answer
 from wherry.connect.proxy.http import connect_answer
@@ -133,9 +133,9 @@ def url(data: bytes) -> None:
 
 @target
 def location(data: bytes) -> None:
-    hop = Hop("GET", HOME, None, None, None)
+    leg = Leg("GET", HOME, None, None, None)
     with contextlib.suppress(ClientError):
-        found = next_hop(hop, HOME, 302, text_of(data))
+        found = next_leg(leg, HOME, 302, text_of(data))
         if found is not None and found.auth is not None:
             found.auth.encode()
 

@@ -610,7 +610,7 @@ class RequestShape:
     def make(self, prepared: PreparedRequest) -> ClientRequest:
         """The request that was prepared, as it would be built by itself."""
         assert prepared.head is not None
-        hop = prepared.hop
+        leg = prepared.leg
         request = object.__new__(ClientRequest)
         request.__dict__ = attributes = self._attributes.copy()
         attributes["_fields"] = prepared.head.fields
@@ -619,15 +619,15 @@ class RequestShape:
         extensions.timeout = prepared.timeout
         if prepared.traces is not None:
             extensions.traces = prepared.traces
-        if hop.text is not None:
-            attributes["_text"] = hop.text
+        if leg.text is not None:
+            attributes["_text"] = leg.text
         else:
-            attributes["original_url"] = url = hop.url
+            attributes["original_url"] = url = leg.url
             attributes["url"] = url.with_fragment(None) if url.raw_fragment else url
         if prepared.auth is not None:
             attributes["auth"] = prepared.auth
-        if hop.data is not None:
-            attributes["_body"] = hop.data
+        if leg.data is not None:
+            attributes["_body"] = leg.data
         return request
 
 
@@ -645,14 +645,14 @@ class PreparedRequest:
         timeout: The limits that hold.
         auth: Its credentials.
         template: The `RequestTemplate` that has made its head.
-        hop: The `Hop` that it was prepared for.
+        leg: The `Leg` that it was prepared for.
         made: The `ClientRequest`, once it is there.
     """
 
     __slots__ = (
         "auth",
         "head",
-        "hop",
+        "leg",
         "made",
         "method",
         "route",
@@ -672,7 +672,7 @@ class PreparedRequest:
     timeout: Any
     made: ClientRequest | None
     template: Any
-    hop: Any
+    leg: Any
     auth: Any
 
     @classmethod
@@ -701,7 +701,7 @@ class PreparedRequest:
         """The body."""
         if self.made is not None:
             return self.made.payload
-        data: Payload | None = self.hop.data
+        data: Payload | None = self.leg.data
         return data
 
 

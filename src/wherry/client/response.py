@@ -954,7 +954,7 @@ def arrived(
     response._moments = moments
     response._body = response._headers = None
     response._upload = response._payload = response._on_close = None
-    response._history = prepared.hop.history
+    response._history = prepared.leg.history
     if session is not None and session._source_traceback is not None:
         response._source_traceback = traceback.extract_stack(sys._getframe(1))
     return response

@@ -1,1 +1,1 @@
-"""The way of a request: built, sent from hop to hop, and tried again where that is safe."""
+"""The way of a request: built, sent leg by leg of redirects, and tried again where that is safe."""

@@ -1,6 +1,6 @@
 """The way of one request: build, middlewares, send, head, decide, response.
 
-`fetch` is all of it: its deadline, its listeners, and its hops.  Redirects and further tries are
+`fetch` is all of it: its deadline, its listeners, and its legs.  Redirects and further tries are
 `redirect_loop.follow`'s; one exchange on one connection is `attempt.send`.
 """
 
@@ -16,7 +16,7 @@ from wherry.client.middleware import Auth
 from wherry.client.options import RequestOptions
 from wherry.client.response import ClientResponse, exchange_of, keep_payload
 from wherry.client.sending.redirect_loop import follow
-from wherry.client.sending.redirect_rules import Hop, split_credentials
+from wherry.client.sending.redirect_rules import Leg, split_credentials
 from wherry.client.sending.request_builder import RequestBuilder
 from wherry.client.timeouts import TotalDeadline
 from wherry.client.tracing.signals import Traces
@@ -97,16 +97,16 @@ async def fetch(
         auth, url = _credentials_of(url, auth)
     if _is_enabled_for(logging.DEBUG) or CLIENT.on:
         _log_begin(method, url)
-    hop = Hop(method, url, options.headers, None, auth)
+    leg = Leg(method, url, options.headers, None, auth)
     timeout = options.timeout or defaults.timeout
     seconds = timeout.total
-    deadline = TotalDeadline(seconds, hop, defaults.wheel) if seconds else None
+    deadline = TotalDeadline(seconds, leg, defaults.wheel) if seconds else None
     try:
         if defaults.trust_env and defaults.proxies.netrc is None:
             await defaults.proxies.read_netrc()
         if options.data is not None or options.json is not None:
-            hop.data = builder.payload(options)
-        response = await follow(builder, hop, options, timeout, traces)
+            leg.data = builder.payload(options)
+        response = await follow(builder, leg, options, timeout, traces)
     except BaseException as exc:
         await _fail(method, url, deadline, traces, exc)
         raise

@@ -1,7 +1,7 @@
-"""One request from hop to hop: redirects are followed, and what a dead kept connection
+"""One request from leg to leg: redirects are followed, and what a dead kept connection
 lost is sent again.
 
-Where a redirect leads, and what may go there, is `redirect_rules.next_hop`'s to say.
+Where a redirect leads, and what may go there, is `redirect_rules.next_leg`'s to say.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wherry.client.response import (
     put_history,
 )
 from wherry.client.sending.attempt import Sender, max_body_size, send
-from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, Hop, next_hop
+from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, Leg, next_leg
 from wherry.client.sending.request_builder import RequestBuilder
 from wherry.client.sending.retry_rules import may_try_again
 from wherry.client.session_defaults import SessionDefaults
@@ -35,19 +35,19 @@ from wherry.protocol.debug_log import CLIENT
 
 async def follow(
     builder: RequestBuilder,
-    hop: Hop,
+    leg: Leg,
     options: RequestOptions,
     timeout: ClientTimeout,
     traces: Traces | None,
 ) -> ClientResponse:
-    """Go from hop to hop until a response is no redirect, or is not to be followed.
+    """Go from leg to leg until a response is no redirect, or is not to be followed.
 
-    A hop is sent again if a kept connection turns out to be dead, or refused it, and nothing
+    A leg is sent again if a kept connection turns out to be dead, or refused it, and nothing
     forbids it (`retry_rules`); each try is built anew.
 
     Args:
         builder: Builds the requests of a session, whose defaults and connections are used.
-        hop: The first one.
+        leg: The first one.
         options: What the program said besides.
         timeout: The limits that hold.
         traces: Who listens, None for nobody.
@@ -56,11 +56,11 @@ async def follow(
     middlewares = defaults.middlewares if options.middlewares is None else options.middlewares
     if traces is not None:
         # Listeners see the session's fields too, and what they add is sent.
-        hop.headers = builder.merged_headers(hop.headers, hop.url)
-        await emit_start(hop, hop.headers, traces)
+        leg.headers = builder.merged_headers(leg.headers, leg.url)
+        await emit_start(leg, leg.headers, traces)
     tries = 1
     while True:
-        prepared = builder.build(hop, options, traces)
+        prepared = builder.build(leg, options, traces)
         prepared.timeout = timeout
         try:
             layers = (
@@ -72,23 +72,23 @@ async def follow(
                 response = await send(prepared, defaults, options)
         except (ClientConnectionError, ClientResponseError) as exc:
             if not may_try_again(exc, tries, prepared.payload):
-                _tell_history(exc, hop)
+                _tell_history(exc, leg)
                 raise
             tries += 1
-            await _tell_of_retry(hop, tries, exc, traces)
+            await _tell_of_retry(leg, tries, exc, traces)
             continue
         if options.allow_redirects and response.status in REDIRECT_STATUSES:
             if traces is not None:
                 await _tell_of_redirect(response, traces)
-            following = _redirected(defaults, hop, response, options, traces)
+            following = _redirected(defaults, leg, response, options, traces)
             if following is not None:
-                hop, tries = following, 1
+                leg, tries = following, 1
                 continue
-        if history_of(response) is not hop.history:
-            put_history(response, hop.history)
+        if history_of(response) is not leg.history:
+            put_history(response, leg.history)
         if CLIENT.on:
             CLIENT.say(
-                "%s %s is answered: %s %s", hop.method, hop.url, response.status, response.reason
+                "%s %s is answered: %s %s", leg.method, leg.url, response.status, response.reason
             )
         rule = options.raise_for_status
         if rule is None:
@@ -105,15 +105,15 @@ def _layers(
     return (auth_layer(request.authorize), *middlewares)
 
 
-def _tell_history(exc: Exception, hop: Hop) -> None:
+def _tell_history(exc: Exception, leg: Leg) -> None:
     """Show in an error which redirects led to it."""
-    if hop.history and isinstance(exc, ClientResponseError) and not exc.history:
-        exc.history = hop.history
+    if leg.history and isinstance(exc, ClientResponseError) and not exc.history:
+        exc.history = leg.history
 
 
-async def _tell_of_retry(hop: Hop, tries: int, exc: Exception, traces: Any) -> None:
+async def _tell_of_retry(leg: Leg, tries: int, exc: Exception, traces: Any) -> None:
     if CLIENT.on:
-        CLIENT.say("%s %s is sent again (try %s): %s", hop.method, hop.url, tries, exc)
+        CLIENT.say("%s %s is sent again (try %s): %s", leg.method, leg.url, tries, exc)
     if traces is not None:
         await traces.request_retry(tries, exc)
 
@@ -142,15 +142,15 @@ async def _tell_of_redirect(response: ClientResponse, traces: Any) -> None:
 
 def _redirected(
     defaults: SessionDefaults,
-    hop: Hop,
+    leg: Leg,
     response: ClientResponse,
     options: RequestOptions,
     traces: Any,
-) -> Hop | None:
-    """The hop that a redirect asks for, with `response` in its history; None where there is nothing
+) -> Leg | None:
+    """The leg that a redirect asks for, with `response` in its history; None where there is nothing
     to follow.
     """
-    history = (*hop.history, response)
+    history = (*leg.history, response)
     location = first_field(response, b"location") or first_field(response, b"uri")
     try:
         most = options.max_redirects
@@ -161,8 +161,8 @@ def _redirected(
                 status=response.status,
                 message=f"more than {most} redirects",
             )
-        following = next_hop(
-            hop,
+        following = next_leg(
+            leg,
             asked_of(response),
             response.status,
             location,

@@ -1,27 +1,27 @@
 """Where a redirect leads, and what may go there: every rule of it, in one pure function.
 
-A `Hop` is one station of a chain of redirects.  `next_hop` takes a hop and the response that came
-and gives the next hop, or None.  A secret that is dropped on the way to another origin stays
-dropped for the rest of the chain, even when a later hop returns (RFC 9110 15.4, 11.4; the WHATWG
+A `Leg` is one request of a chain of redirects.  `next_leg` takes a leg and the response that came
+and gives the next leg, or None.  A secret that is dropped on the way to another origin stays
+dropped for the rest of the chain, even when a later leg returns (RFC 9110 15.4, 11.4; the WHATWG
 Fetch standard 4.4).
 
-Why for the rest of the chain?  Who controls one hop controls all that follow.  If a secret came
+Why for the rest of the chain?  Who controls one leg controls all that follow.  If a secret came
 back when the chain does, a.test -> evil.test -> a.test/log?... would let evil.test choose where
 a.test's secret is shown, and with which query.
 
 What is a secret, and whose it is:
 
 - Fields that a request or the session gives (Authorization, Cookie, ...) and `auth=` belong to the
-  origin of the first URL: scheme, host and port.  `Hop.trusted` says whether they may still go.
+  origin of the first URL: scheme, host and port.  `Leg.trusted` says whether they may still go.
 - Credentials in a Location belong to the origin that it names, until the chain leaves that.
-- Entries of ~/.netrc belong to the host that they name, whoever leads there; `Hop.left` has the
+- Entries of ~/.netrc belong to the host that they name, whoever leads there; `Leg.left` has the
   hosts that were left, and whose entries are not taken up again.
-- Cookies of the jar go by the jar's own rules (RFC 6265bis 5.8.3), hop by hop.
-- Client certificates and pins (`ssl=`) hold for the first origin: `Hop.keeps_tls`.
+- Cookies of the jar go by the jar's own rules (RFC 6265bis 5.8.3), leg by leg.
+- Client certificates and pins (`ssl=`) hold for the first origin: `Leg.keeps_tls`.
 
 The handshake of a WebSocket goes where its redirects lead, as a request does.  ws and http name the
 same server there (RFC 6455 3, 11.1.1), and so do wss and https: a Location may use either word, and
-the next hop keeps the word that the program used.  Origins are compared after that, so ws after wss
+the next leg keeps the word that the program used.  Origins are compared after that, so ws after wss
 is another origin as http after https is, and gets no secret.
 
 The body has rules of its own: 303, and 301 and 302 after a POST, turn into a GET without content,
@@ -68,7 +68,7 @@ _CONTENT_FIELDS = frozenset(
 )
 
 
-class Hop:
+class Leg:
     """One station: what is sent where, and whether the secrets of the first station still go along.
 
     Args:
@@ -76,7 +76,7 @@ class Hop:
         url: Where to, without credentials; or a text that is one already (`plain_urls`), `text`.
         headers: The request's own fields.
         data: The body, or None.
-        auth: The credentials for this hop, or what writes them; the URL itself has none any more.
+        auth: The credentials for this leg, or what writes them; the URL itself has none any more.
         trusted: Whether session-wide secrets (fields, `auth=`, cookies of the request) may be sent.
         left: Hosts whose own credentials (those of ~/.netrc) were dropped on the way.
         keeps_tls: Whether what the request said of TLS holds: of its first origin, and of no other.
@@ -200,19 +200,19 @@ def redirect_url(base: URL, location: str, *, requote: bool = True, handshake: b
     return joined
 
 
-def next_hop(
-    hop: Hop,
+def next_leg(
+    leg: Leg,
     sent_to: URL | str,
     status: int,
     location: str | None,
     *,
     requote: bool = True,
     handshake: bool = False,
-) -> Hop | None:
-    """The hop after `hop`, or None when the response is not a redirect that can be followed.
+) -> Leg | None:
+    """The leg after `leg`, or None when the response is not a redirect that can be followed.
 
     Args:
-        hop: What was sent.
+        leg: What was sent.
         sent_to: The URL of the request as it went out, to which Location is relative; or a text
             that is one already (`plain_urls`).
         status: The response's status.
@@ -227,20 +227,20 @@ def next_hop(
     """
     if status not in REDIRECT_STATUSES or not location:
         return None
-    method = redirect_method(hop.method, status)
+    method = redirect_method(leg.method, status)
     if isinstance(sent_to, str):
         text = plain_location(sent_to, location)
         if text is not None:
             # The same origin: whatever was for that goes along.
-            data, headers = None, hop.headers
-            if hop.data is not None or status == 303 or method != hop.method:
-                data, dropped = _content_after(hop, method, status, text)
+            data, headers = None, leg.headers
+            if leg.data is not None or status == 303 or method != leg.method:
+                data, dropped = _content_after(leg, method, status, text)
                 headers = _kept(headers, dropped)
-            return Hop(method, text, headers, data, hop.auth, hop.trusted, hop.left, hop.keeps_tls)
+            return Leg(method, text, headers, data, leg.auth, leg.trusted, leg.left, leg.keeps_tls)
         sent_to = URL(sent_to)
     url = redirect_url(sent_to, location, requote=requote, handshake=handshake)
-    data, dropped = _content_after(hop, method, status, url)
-    auth, trusted, left, keeps_tls = hop.auth, hop.trusted, hop.left, hop.keeps_tls
+    data, dropped = _content_after(leg, method, status, url)
+    auth, trusted, left, keeps_tls = leg.auth, leg.trusted, leg.left, leg.keeps_tls
     if origin_of(url) != origin_of(sent_to):
         dropped |= ORIGIN_FIELDS
         auth, trusted = None, False
@@ -255,12 +255,12 @@ def next_hop(
         except ValueError as exc:
             raise InvalidUrlRedirectClientError(url.with_user(None), str(exc)) from exc
         dropped |= {"authorization"}
-    headers = _kept(hop.headers, dropped)
-    return Hop(method, url, headers, data, auth, trusted, left, keeps_tls)
+    headers = _kept(leg.headers, dropped)
+    return Leg(method, url, headers, data, auth, trusted, left, keeps_tls)
 
 
 def _content_after(
-    hop: Hop, method: str, status: int, url: URL | str
+    leg: Leg, method: str, status: int, url: URL | str
 ) -> tuple[Any, frozenset[str]]:
     """The body that goes along, and the fields that do not because they told of it.
 
@@ -268,9 +268,9 @@ def _content_after(
         ClientPayloadError: The body would have to be sent again and cannot be.
     """
     # RFC 9110 15.4.4: what a 303 asks for is a retrieval, whatever the method was.
-    if method != hop.method or status == 303:
+    if method != leg.method or status == 303:
         return None, _CONTENT_FIELDS
-    data = hop.data
+    data = leg.data
     if data is not None and not data.replayable:
         raise ClientPayloadError(
             f"Cannot follow redirect with a consumed request body ({status} to {url}). "

@@ -31,7 +31,7 @@ from wherry.client.request import (
     leave_shared_only,
     route_for,
 )
-from wherry.client.sending.redirect_rules import Hop
+from wherry.client.sending.redirect_rules import Leg
 from wherry.client.sending.request_template import USUAL_METHODS, RequestTemplate
 from wherry.client.session_defaults import SessionDefaults
 from wherry.connect.connector import BaseConnector
@@ -105,41 +105,41 @@ class RequestBuilder:
             raise RuntimeError("Session is closed")
         return connector
 
-    def build(self, hop: Hop, options: RequestOptions, traces: Any) -> PreparedRequest:
-        """A new request for one hop of a chain of redirects, with its way and head where a template
+    def build(self, leg: Leg, options: RequestOptions, traces: Any) -> PreparedRequest:
+        """A new request for one leg of a chain of redirects, with its way and head where a template
         has made them; each try has its own.
         """
         defaults = self.defaults
-        usual = options.usual and defaults.is_plain and hop.trusted and hop.method in USUAL_METHODS
+        usual = options.usual and defaults.is_plain and leg.trusted and leg.method in USUAL_METHODS
         connector = defaults.connector
         if not usual or connector is None or connector.shows_requests:
-            return PreparedRequest.of(self._make_request(hop, options, traces=traces))
+            return PreparedRequest.of(self._make_request(leg, options, traces=traces))
         version = getversion(defaults.headers_any)
         if version != self._templates_version:
             self._templates.clear()
             self._templates_version = version
-        text = hop.text
+        text = leg.text
         if text is not None:
             origin = text[: text.find("/", 8)]
         else:
-            origin = f"{hop.url.scheme}://{hop.url.raw_authority}"
-        key = hop.method, origin
+            origin = f"{leg.url.scheme}://{leg.url.raw_authority}"
+        key = leg.method, origin
         template = self._templates.get(key, _UNKNOWN)
         if template is _UNKNOWN:
             if len(self._templates) >= _MOST_TEMPLATES:
                 self._templates.clear()
-            template = self._templates[key] = self._new_template(hop.method, hop.url)
+            template = self._templates[key] = self._new_template(leg.method, leg.url)
         if template is not None:
             jar = defaults.cookie_jar
             # Without cookies nobody needs the URL.
             none = type(jar) is CookieJar and jar.is_empty()
-            cookies = "" if none else self._cookies_for(hop.url)
+            cookies = "" if none else self._cookies_for(leg.url)
             prepared: PreparedRequest | None = template.prepare(
-                hop, self._session(), cookies, traces
+                leg, self._session(), cookies, traces
             )
             if prepared is not None:
                 return prepared
-        return PreparedRequest.of(self._make_request(hop, options, traces=traces))
+        return PreparedRequest.of(self._make_request(leg, options, traces=traces))
 
     def _new_template(self, method: str, url: URL) -> RequestTemplate | None:
         """What requests to the origin of `url` have in common; None where that is not enough."""
@@ -150,8 +150,8 @@ class RequestBuilder:
         if engine:
             return None
         # Which credentials go out, and whether they may, each request says for itself; cookies too.
-        hop = Hop(method, url, None, None, _NO_ONE)
-        request = self._make_request(hop, NO_OPTIONS, traces=None)
+        leg = Leg(method, url, None, None, _NO_ONE)
+        request = self._make_request(leg, NO_OPTIONS, traces=None)
         leave_shared_only(request, shared)
         connector = self._connector()
         route = route_for(request, connector)
@@ -237,7 +237,7 @@ class RequestBuilder:
         return headers
 
     def payload(self, options: RequestOptions) -> Payload | None:
-        """The body that the options ask for, made once for all hops and tries."""
+        """The body that the options ask for, made once for all legs and tries."""
         data = options.data
         if data is None:
             if options.json is None:
@@ -289,31 +289,31 @@ class RequestBuilder:
                 pairs.append((name, value))
         return FieldBlock(pairs), tuple(engine)
 
-    def _make_request(self, hop: Hop, options: RequestOptions, *, traces: Any) -> ClientRequest:
-        """A new `ClientRequest` for one hop of a chain of redirects; each try has its own."""
+    def _make_request(self, leg: Leg, options: RequestOptions, *, traces: Any) -> ClientRequest:
+        """A new `ClientRequest` for one leg of a chain of redirects; each try has its own."""
         shared, engine = self._shared_block(
-            hop.trusted and self._is_at_base(hop.url), options.skip_auto_headers
+            leg.trusted and self._is_at_base(leg.url), options.skip_auto_headers
         )
-        headers = hop.headers
+        headers = leg.headers
         if engine:
             own = list(field_pairs(headers)) if headers else []
             names = {str(name).lower() for name, _ in own}
             headers = [*(pair for pair in engine if pair[0].lower() not in names), *own]
-        url = hop.url
-        auth = hop.auth
+        url = leg.url
+        auth = leg.auth
         if auth is None and (self.defaults.auth is not None or self.defaults.trust_env):
-            auth = self._auth_for(hop, shared)
+            auth = self._auth_for(leg, shared)
         authorize = None
         if auth is not None and not isinstance(auth, BasicAuth):
             authorize, auth = check_auth(auth), None
         cookie_line = self._cookies_for(url)
         request = self.defaults.request_class(
-            hop.method,
+            leg.method,
             url,
             headers=headers,
             skip_auto_headers=options.skip_auto_headers,
-            data=hop.data,
-            cookies=options.cookies if hop.trusted else None,
+            data=leg.data,
+            cookies=options.cookies if leg.trusted else None,
             auth=auth,
             version=self.defaults.version,
             compress=options.compress,
@@ -324,10 +324,10 @@ class RequestBuilder:
             session=self._session(),
             # Another origin is trusted as the session says, and shown no certificate that was meant
             # for the first.
-            ssl=options.ssl if hop.keeps_tls else True,
+            ssl=options.ssl if leg.keeps_tls else True,
             traces=traces,
             trust_env=self.defaults.trust_env,
-            server_hostname=options.server_hostname if hop.keeps_tls else None,
+            server_hostname=options.server_hostname if leg.keeps_tls else None,
             shared=shared,
             cookie_line=cookie_line,
             upgrade=options.upgrade,
@@ -353,20 +353,20 @@ class RequestBuilder:
             limits = self._limits[line, field, headers] = Limits(line, field, headers)
         return limits
 
-    def _auth_for(self, hop: Hop, shared: FieldBlock) -> Auth | None:
-        """The session's credentials for the first origin, or those that ~/.netrc has for the hop's
+    def _auth_for(self, leg: Leg, shared: FieldBlock) -> Auth | None:
+        """The session's credentials for the first origin, or those that ~/.netrc has for the leg's
         host.
 
         Raises:
             ValueError: There are session-wide credentials and an Authorization field.
         """
-        url = hop.url
-        own = field_pairs(hop.headers) if hop.headers else ()
+        url = leg.url
+        own = field_pairs(leg.headers) if leg.headers else ()
         traced = "authorization" in shared.names or any(
             isinstance(name, str) and name.lower() == "authorization" for name, _ in own
         )
         default = self.defaults.auth
-        trusted = hop.trusted and self._is_at_base(url)
+        trusted = leg.trusted and self._is_at_base(url)
         if default is not None and trusted:
             if traced:
                 raise ValueError(
@@ -374,7 +374,7 @@ class RequestBuilder:
                 )
             return default
         netrc = self.defaults.proxies.netrc
-        if traced or not netrc or url.raw_host in hop.left:
+        if traced or not netrc or url.raw_host in leg.left:
             return None
         # Where a redirect leads, only the host's own entry counts: `default` would be for anybody
         # who is named.

@@ -23,7 +23,7 @@ from wherry.client.headers.validation import (
 )
 from wherry.client.middleware import Auth
 from wherry.client.request import ClientRequest, PreparedRequest, RequestShape
-from wherry.client.sending.redirect_rules import Hop
+from wherry.client.sending.redirect_rules import Leg
 from wherry.connect.route import Route
 from wherry.protocol.heads import RequestHead
 from wherry.types import LooseHeaders
@@ -121,11 +121,11 @@ class RequestTemplate:
         at_proxy = route.forward is not None or told_proxy
         return usual and head.version is None and shape.is_usual and not at_proxy
 
-    def prepare(self, hop: Hop, session: Any, cookies: str, traces: Any) -> PreparedRequest | None:
-        """The request of `hop`, with its route and its head.
+    def prepare(self, leg: Leg, session: Any, cookies: str, traces: Any) -> PreparedRequest | None:
+        """The request of `leg`, with its route and its head.
 
         Args:
-            hop: A hop that is trusted, of this method and to this origin.
+            leg: A leg that is trusted, of this method and to this origin.
             session: Whose request it is.
             cookies: The jar's Cookie line for it.
             traces: Who listens.
@@ -136,33 +136,33 @@ class RequestTemplate:
         fields: list[tuple[str, str]] = []
         shared, template = self._names, self
         names: frozenset[str] | set[str] = _NO_NAMES
-        if hop.headers:
-            own = own_fields(hop.headers, fields)
+        if leg.headers:
+            own = own_fields(leg.headers, fields)
             if own is None or (self._route.hops and "proxy-authorization" in own):
                 return None
             names = own
             if not shared.isdisjoint(names):
                 template = self._variant(shared & names)
-        auth = hop.auth if hop.auth is not None else self._auth
+        auth = leg.auth if leg.auth is not None else self._auth
         if (cookies or auth is not None) and not _add_secrets(
             fields, names | shared, cookies, auth
         ):
             return None
-        payload, body = hop.data, None
+        payload, body = leg.data, None
         if payload is not None:
             told = "content-type" in names or "content-type" in shared
             body = _body_at_hand(payload, fields, told=told)
             if body is None:
                 return None
         prepared = object.__new__(PreparedRequest)
-        prepared.text = text = hop.text
-        target = target_of(hop.url) if text is None else text[text.find("/", 8) :]
+        prepared.text = text = leg.text
+        target = target_of(leg.url) if text is None else text[text.find("/", 8) :]
         prepared.route = template._route
         prepared.head = template._head.from_template(target, fields, body)
         prepared.traces = traces
         prepared.template = template
-        prepared.hop = hop
-        prepared.method = hop.method
+        prepared.leg = leg
+        prepared.method = leg.method
         prepared.session = session
         prepared.auth = auth
         prepared.timeout = prepared.made = None

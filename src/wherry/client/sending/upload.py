@@ -71,7 +71,7 @@ async def upload_body(prepared: PreparedRequest, exchange: Exchange, head: Reque
         exchange.fail(error := _failure(request, exc))
         exchange.cancel()
     finally:
-        # The upload of a hop before this one may end late, when the tracker follows another.
+        # The upload of a leg before this one may end late, when the tracker follows another.
         if tracker is not None and tracker.attempts == attempt:
             if sent:
                 tracker.finish_attempt()

@@ -17,12 +17,12 @@ from wherry.protocol.heads import RequestHead
 
 if TYPE_CHECKING:
     from wherry.client.request import ClientRequest
-    from wherry.client.sending.redirect_rules import Hop
+    from wherry.client.sending.redirect_rules import Leg
 
 
-async def emit_start(hop: Hop, headers: CIMultiDict[str], traces: Traces) -> None:
+async def emit_start(leg: Leg, headers: CIMultiDict[str], traces: Traces) -> None:
     """The request begins; what listeners add to `headers` is sent."""
-    traces.follow(hop.method, hop.url, headers)
+    traces.follow(leg.method, leg.url, headers)
     await traces.request_start()
 
 
