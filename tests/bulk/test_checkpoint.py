@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from tests.bulk.kill import kill_often
 from tests.bulk.site import answer, connected
 
-from wherry.bulk import CheckpointError, Fetcher, Memory
+from wherry.bulk import CheckpointError, Fetcher, Jsonl, Memory
 from wherry.bulk.checkpoint import Checkpoint, Outcome
 from wherry.bulk.cluster.shared_folder import LocalFolder
 from wherry.bulk.sinks.base import Shard
@@ -223,3 +224,40 @@ async def test_killed_at_any_moment_nothing_is_lost_and_nothing_visible_fetched_
     """A few kills; ``python -m tests.bulk.kill 200`` does more of them."""
     jobs = await kill_often(4, seed=7, count=40, each=2)
     assert sum(seen.kills for seen in jobs) == 4
+
+
+async def test_a_disk_that_is_full_ends_the_run_and_the_next_one_goes_on(site, tmp_path):
+    """SQLite's limit of pages stands for the disk's end: it fails in the same way."""
+    path = tmp_path / "run.sqlite"
+    urls = [site.url(f"/{number}") for number in range(400)]
+    checkpoint = Checkpoint(path)
+    (pages,) = checkpoint._connection.execute("PRAGMA page_count").fetchone()
+    checkpoint._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(CheckpointError, match="cannot be written: database or disk is full"):
+        async with Fetcher(**connected(), checkpoint=checkpoint, commit_every=0.01) as fetcher:
+            async for _ in fetcher.fetch(urls, into=Jsonl(tmp_path / "pages")):
+                pass
+    done = len(list(rows_of(tmp_path / "pages")))
+    assert 0 < done < len(urls)
+    async with Fetcher(**connected(), checkpoint=path) as fetcher:
+        again = [result async for result in fetcher.fetch(urls, into=Jsonl(tmp_path / "pages"))]
+    assert len(again) == len(urls) - done
+    found = [row["url"] for row in rows_of(tmp_path / "pages")]
+    assert sorted(found) == sorted(urls)
+
+
+async def test_no_room_for_what_waits_is_an_error_of_the_disk(site, monkeypatch):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("wherry.bulk.spill_to_disk.Overflow._write", full)
+    with pytest.raises(OSError, match="no room on disk"):
+        async with Fetcher(**connected(), buffer=1) as fetcher:
+            async for _ in fetcher.fetch(site.url(f"/{number}") for number in range(5000)):
+                pass
+
+
+def rows_of(folder):
+    for file in folder.glob("*.jsonl"):
+        for line in file.read_text().splitlines():
+            yield json.loads(line)

@@ -77,3 +77,15 @@ def test_a_byte_order_mark_costs_no_url_of_a_list(run, wherry_server, tmp_path):
     done = run("fetch", "-i", "-", "--into", f"jsonl:{tmp_path}", stdin=stdin)
     assert done.status == 0, done.err
     assert sorted(page["url"] for page in pages(tmp_path)) == sorted(urls)
+
+
+def test_a_checkpoint_that_is_none_is_told(run, tmp_path):
+    (tmp_path / "notes.txt").write_text("no checkpoint")
+    done = run(
+        "fetch", "http://127.0.0.1:9/", "--into", f"jsonl:{tmp_path / 'out'}",
+        "--checkpoint", str(tmp_path / "notes.txt"),
+    )  # fmt: skip
+    assert done.status == 1
+    assert "cannot be used: file is not a database" in done.err
+    assert "Traceback" not in done.err
+    assert (tmp_path / "notes.txt").read_text() == "no checkpoint"

@@ -68,11 +68,6 @@ class Outcome:
     hops: int = 0
     came: int = 0
 
-    @property
-    def key(self) -> bytes:
-        """What stands for it among those that are done."""
-        return key_of_job(self.url, self.came)
-
 
 def key_of_job(url: str, came: int) -> bytes:
     """The key of a URL, or of what is left of it after some redirects, which may lead back."""
@@ -82,7 +77,7 @@ def key_of_job(url: str, came: int) -> bytes:
 def _row_of(outcome: Outcome) -> tuple[bytes, bool, str | None, bytes | None]:
     place, digest = outcome.place, outcome.digest
     return (
-        outcome.key,
+        key_of_job(outcome.url, outcome.came),
         outcome.error is not None,
         None if place is None else shard_of(place),
         None if digest is None else bytes.fromhex(digest)[:16],
@@ -252,7 +247,11 @@ class Checkpoint:
             write("INSERT OR REPLACE INTO prepared VALUES (?, ?, ?, ?)", map(_row_of, outcomes))
             write(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)",
-                [(each.key, each.url, each.error) for each in outcomes if each.error],
+                [
+                    (key_of_job(each.url, each.came), each.url, each.error)
+                    for each in outcomes
+                    if each.error
+                ],
             )
             write(
                 "INSERT OR IGNORE INTO found (url, depth, trusted, key) VALUES (?, ?, ?, ?)",
@@ -274,7 +273,7 @@ class Checkpoint:
         execute("DELETE FROM shards")
 
     def _transaction(self) -> _Transaction:
-        return _Transaction(self._connection, self._lock)
+        return _Transaction(self._connection, self._lock, self._path)
 
     def close(self) -> None:
         """Close the file."""
@@ -283,24 +282,42 @@ class Checkpoint:
 
 
 class _Transaction:
-    """A transaction of SQLite: all or nothing, and no other writer meanwhile."""
+    """A transaction of SQLite: all or nothing, and no other writer meanwhile.
 
-    __slots__ = ("_connection", "_lock")
+    Raises:
+        CheckpointError: It cannot be written; its disk is full, for one.
+    """
 
-    def __init__(self, connection: sqlite3.Connection, lock: threading.Lock) -> None:
+    __slots__ = ("_connection", "_lock", "_path")
+
+    def __init__(self, connection: sqlite3.Connection, lock: threading.Lock, path: Path) -> None:
         self._connection = connection
         self._lock = lock
+        self._path = path
 
     def __enter__(self) -> None:
         self._lock.acquire()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-        except BaseException:
+        except BaseException as exc:
             self._lock.release()
+            self._tell(exc)
             raise
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
         try:
-            self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+            if kind is None:
+                self._connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            error = exc
         finally:
+            if self._connection.in_transaction:  # SQLite ends it by itself where a disk is full
+                self._connection.execute("ROLLBACK")
             self._lock.release()
+        self._tell(error)
+
+    def _tell(self, exc: BaseException | None) -> None:
+        if isinstance(exc, sqlite3.Error):
+            raise CheckpointError(f"the checkpoint {self._path} cannot be written: {exc}") from exc

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import os
 import random
+import sqlite3
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Container, Coroutine, Iterable
@@ -264,6 +265,10 @@ class Run:
 
     def _fail(self, exc: BaseException) -> None:
         if self._failure is None:
+            if isinstance(exc, sqlite3.Error):
+                # The checkpoint tells of its own by itself.
+                cause, exc = exc, OSError(f"no room on disk for the URLs that wait: {exc}")
+                exc.__cause__ = cause
             self._failure = exc
         self._wake_caller()
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from rich.console import Console
 
-from wherry.bulk import Fetcher, Result, Sink
+from wherry.bulk import CheckpointError, Fetcher, Result, Sink
 from wherry.bulk.cluster.job_handle import ClusterJob
 from wherry.cli import show, standard_streams
 from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
@@ -168,6 +168,8 @@ async def run_here(urls: Iterable[str], plan: BulkPlan) -> int:
             async for result in fetcher.fetch(urls, into=plan.sink):
                 told.add(result)
             report = fetcher.report
+    except CheckpointError as exc:
+        raise OSError(str(exc)) from exc
     finally:
         told.close()
     return told.end(report.seconds, report.known)
@@ -188,6 +190,8 @@ async def run_on_cluster(urls: Iterable[str], plan: BulkPlan) -> int:
             # In a thread, so that Ctrl-C is heard.
             while (result := await asyncio.to_thread(next, results, None)) is not None:
                 told.add(result)
+    except CheckpointError as exc:
+        raise OSError(str(exc)) from exc
     finally:
         told.close()
     report = job.report
