@@ -380,6 +380,22 @@ def test_folders_can_be_seen_whole():
     assert not {str(folder): size for folder, size in sizes.items() if size > MAX_MODULES}
 
 
+def test_the_map_has_every_module():
+    """ARCHITECTURE.md names each in its tree; of the command line and the server's endpoints it
+    names the room.
+    """
+    text = (SOURCE.parent / "ARCHITECTURE.md").read_text("utf-8")
+    named = set(re.findall(r"\w+", text.split("```")[1]))
+    modules = {
+        module
+        for module, path in MODULES.items()
+        if path.name not in {"__init__.py", "__main__.py"}
+        and not module.startswith(("wherry.cli.", "wherry.testing.endpoints."))
+        and "." in module
+    }
+    assert not {module for module in modules if module.rpartition(".")[2] not in named}
+
+
 def test_a_wrong_import_is_seen(monkeypatch, tmp_path):
     """The contract itself: a protocol that knew the client would be found."""
     wrong = tmp_path / "wrong.py"
