@@ -76,6 +76,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 	$(BIN)/python scripts/figures.py
 	$(BIN)/python -m benchmarks.websocket $(WEBSOCKET_ARGS)
+	$(BIN)/python -m benchmarks.http3 $(HTTP3_ARGS)
 	$(BIN)/python -m benchmarks.bulk $(BULK_ARGS)
 	$(BIN)/python -m benchmarks.sync $(SYNC_ARGS)
 

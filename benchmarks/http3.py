@@ -1,8 +1,8 @@
 """HTTP/3: CPU of the client for a request, wherry beside its peers and its own HTTP/2.
 
-The server (caddy) has the first processor, each client runs in a fresh process on the last one.
-Rounds are interleaved; the figure is the median of the clients' process time.  Peers that are not
-installed are left out.
+The server has the first processor, each client runs in a fresh process on the last one.  It is
+nginx where that was built with HTTP/3, else caddy.  Rounds are interleaved; the figure is the
+median of the clients' process time.  A peer that is not installed, or fails, is named and left out.
 
     python -m benchmarks.http3 [--rounds 3] [--clients wherry ...] [--scenarios http3-small ...]
 """
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -66,16 +67,52 @@ https://localhost:{port} {{
 	file_server
 }}
 """
+NGINX = """
+daemon off; worker_processes 1; pid {root}/pid; error_log {root}/errors warn;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; client_body_temp_path {root}/body; proxy_temp_path {root}/proxy;
+  fastcgi_temp_path {root}/fastcgi; uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
+  keepalive_requests 1000000; keepalive_timeout 600s; default_type application/json;
+  ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem;
+  quic_gso on; http3_max_concurrent_streams 256; http2 on;
+  server {{
+    listen 127.0.0.1:{port} quic reuseport; listen 127.0.0.1:{port} ssl;
+    location = /json {{ return 200 '{{"id": 12345, "name": "wherry", "ok": true, "n": [1,2]}}'; }}
+    location / {{ root {root}/files; }}
+  }}
+}}
+"""
+
+
+def servers() -> list[str]:
+    """The servers here that speak HTTP/3."""
+    found = []
+    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if nginx is not None:
+        built = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False)
+        if "http_v3_module" in built.stderr:
+            found.append("nginx")
+    return [*found, "caddy"] if shutil.which("caddy") else found
+
+
+def command(server: str, root: Path, port: int) -> list[str]:
+    """How a server is started; its configuration is written."""
+    text = (NGINX if server == "nginx" else CADDYFILE).format(root=root, port=port)
+    configuration = root / "configuration"
+    configuration.write_text(text)
+    if server == "nginx":
+        program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or server
+        as_root = ["-g", "user root;"] if os.geteuid() == 0 else []
+        return [program, *as_root, "-c", str(configuration)]
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(configuration)]
 
 
 @contextlib.contextmanager
-def caddy() -> Iterator[tuple[str, str]]:
+def running(server: str) -> Iterator[tuple[str, str]]:
     """A server, as its URL and its authority's file."""
     import trustme
 
-    program = shutil.which("caddy")
-    if program is None:
-        raise SystemExit("the benchmarks of HTTP/3 need caddy: apt-get install caddy")
     with tempfile.TemporaryDirectory(prefix="wherry-http3-") as name:
         root = Path(name)
         (root / "files").mkdir()
@@ -89,9 +126,8 @@ def caddy() -> Iterator[tuple[str, str]]:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             port = sock.getsockname()[1]
-        (root / "Caddyfile").write_text(CADDYFILE.format(root=root, port=port))
         process = subprocess.Popen(
-            [program, "run", "--adapter", "caddyfile", "--config", str(root / "Caddyfile")],
+            command(server, root, port),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": name},
@@ -278,6 +314,21 @@ def child(client: str, name: str, url: str, authority: str, loop: str) -> None:
         print(asyncio.run(work))
 
 
+def run_once(client: str, name: str, server: tuple[str, str], loop: str) -> float | None:
+    """One measurement; None where there is none, which is said."""
+    line = [sys.executable, "-m", "benchmarks.http3", "--child", client, name, *server, loop]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired:
+        print(f"  {client} on {loop}: {name} took more than 5 minutes", file=sys.stderr)
+        return None
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"ended with {done.returncode}"]
+        print(f"  {client} on {loop}: {last[0]}", file=sys.stderr)
+        return None
+    return float(done.stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
@@ -285,28 +336,22 @@ def main() -> None:
     names = tuple(SCENARIOS)
     parser.add_argument("--scenarios", nargs="+", choices=names, default=names)
     parser.add_argument("--loops", nargs="+", choices=LOOPS, default=LOOPS)
+    parser.add_argument("--server", choices=("nginx", "caddy"))
     chosen = parser.parse_args()
+    there = servers()
+    if not there or chosen.server not in {None, *there}:
+        asked = chosen.server or "caddy, nor nginx with its http_v3 module"
+        print(f"Not measured, HTTP/3: there is no {asked}", file=sys.stderr)
+        return
+    server = chosen.server or there[0]
     samples: dict[tuple[str, str, str], list[float]] = {}
-    with caddy() as (url, authority):
+    with running(server) as address:
         for _ in range(chosen.rounds):
-            for name in chosen.scenarios:
-                for client in chosen.clients:
-                    for loop in chosen.loops:
-                        command = [sys.executable, "-m", "benchmarks.http3", "--child"]
-                        done = subprocess.run(
-                            [*command, client, name, url, authority, loop],
-                            capture_output=True,
-                            text=True,
-                            timeout=120,
-                            check=False,
-                        )
-                        if done.returncode:
-                            last = done.stderr.strip().splitlines()[-1:]
-                            print(f"  {client} on {loop}: {last}", file=sys.stderr)
-                        else:
-                            key = client, name, loop
-                            samples.setdefault(key, []).append(float(done.stdout))
-    print(f"| scenario ({' / '.join(chosen.loops)}) | unit |", " | ".join(chosen.clients), "|")
+            for name, client, loop in product(chosen.scenarios, chosen.clients, chosen.loops):
+                figure = run_once(client, name, address, loop)
+                if figure is not None:
+                    samples.setdefault((client, name, loop), []).append(figure)
+    print(f"| {server} ({' / '.join(chosen.loops)}) | unit |", " | ".join(chosen.clients), "|")
     print("|---" * (len(chosen.clients) + 2) + "|")
     for name in chosen.scenarios:
         scenario = SCENARIOS[name]
@@ -320,7 +365,7 @@ def main() -> None:
             )
             for client in chosen.clients
         ]
-        print(f"| {name}: {scenario.title} | {scenario.unit} |", " | ".join(cells), "|")
+        print(f"| {scenario.title} | {scenario.unit} |", " | ".join(cells), "|")
 
 
 if __name__ == "__main__":

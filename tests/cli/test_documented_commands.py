@@ -104,6 +104,7 @@ def run_make(words: list[str], tree: Path, url: str) -> None:
     quick = {
         "WORKERS": "0",
         "BENCH_ARGS": "--rounds 1 --scenarios connect --clients wherry aiohttp --loops asyncio",
+        "HTTP3_ARGS": "--rounds 1 --clients wherry --scenarios http3-connect --loops asyncio",
         "SYNC_ARGS": "--rounds 1 --cells calls --clients wherry",
         "BULK_ARGS": "--rounds 1 --pages 200 --clients gather,fetcher",
         "MUTANTS": "sends-twice",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import os
 import random
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -902,3 +904,51 @@ async def test_one_request_a_connection_where_that_is_wanted(
             async with session.get(server.url()) as got:
                 assert await got.read() == b"hello"
             assert len(server.peers) == count
+
+
+async def test_an_error_of_ours_ends_the_connection(
+    session: Any, server: Http3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a connection whose reading has failed, and the loop is told why."""
+
+    def fails(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    async with session.get(server.url()) as got:
+        assert await got.read() == b"hello"
+    (connection,) = session.connector.pool.all_connections()
+    monkeypatch.setattr(type(connection), "finish", fails)
+    with pytest.raises(wherry.ClientError):
+        async with session.get(server.url()) as got:
+            await got.read()
+    assert isinstance(told[0]["exception"], ZeroDivisionError)
+    assert not list(session.connector.pool.all_connections())
+    monkeypatch.undo()
+    async with session.get(server.url()) as got:
+        assert await got.read() == b"hello"
+
+
+async def test_many_requests_leave_nothing_behind(session: Any, server: Http3Server) -> None:
+    """What a request takes is given back: nothing grows with the number of requests."""
+    server.script = lambda peer, stream_id, request: peer.send(stream_id, response(b"x"))
+
+    async def ask(times: int) -> None:
+        for _ in range(times):
+            async with session.get(server.url()) as got:
+                assert await got.read() == b"x"
+
+    def objects() -> Counter[str]:
+        gc.collect()
+        kinds = map(type, gc.get_objects())
+        return Counter(kind.__name__ for kind in kinds if str(kind.__module__).startswith("wherry"))
+
+    await asyncio.gather(*[ask(2) for _ in range(16)])
+    before = objects()
+    await asyncio.gather(*[ask(20) for _ in range(16)])
+    (connection,) = session.connector.pool.all_connections()
+    assert connection.exchanges == 352
+    assert not connection.streams
+    grown = {name: count for name, count in (objects() - before).items() if count > 16}
+    assert not grown

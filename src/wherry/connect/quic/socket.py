@@ -192,8 +192,12 @@ class QuicTransport(asyncio.Transport):
         now = self.heard_at = self.loop.time()
         self.has_heard = True
         self._refusals = 0
-        self._engine.receive(datagrams, now)
-        self.receiver.events_arrived()
+        try:
+            self._engine.receive(datagrams, now)
+            self.receiver.events_arrived()
+        except BaseException:
+            self.abort()  # as asyncio does it: nobody waits for what cannot come any more
+            raise
         if self._sock is not None and not self._flushing:
             self._flushing = True
             self.loop.call_soon(self._flush_later)

@@ -176,7 +176,9 @@ class Receiver:
             if data[0] != HEADERS or length > exchange.limits.max_head_size or exchange.tunnelled:
                 return False
             if end != size:
-                length, body = read_varint(data, end + 1)
+                length, body = data[end + 1], end + 2
+                if length >= 64:
+                    length, body = read_varint(data, end + 1)
                 if data[end] != DATA or not length or body + length != size:
                     return False
         except IndexError:
