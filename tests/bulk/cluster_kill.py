@@ -126,11 +126,16 @@ NODES = {"ray": RayNodes, "dask": DaskNodes}
 @contextmanager
 def nodes_of(engine: str) -> Iterator[Nodes]:
     """A cluster, for as long as it is needed."""
+    environ = dict(os.environ)
     nodes = NODES[engine]()
     try:
         yield nodes
     finally:
         nodes.close()
+        # Dask's nannies leave this process what they tell their workers: MALLOC_TRIM_THRESHOLD_,
+        # with which every program that comes after gives its heap back all the time.
+        os.environ.clear()
+        os.environ.update(environ)
 
 
 def one(nodes: Nodes, chance: random.Random) -> Killed:

@@ -15,6 +15,7 @@ def tune_malloc() -> None:
     glibc gives the end of its heap back to the kernel as soon as 128 KiB are free there, and takes
     it again, page fault by page fault, for the next large message, which then costs twice.  It
     learns by itself that a program uses larger blocks when one is freed (mallopt(3),
-    M_MMAP_THRESHOLD): so one is, before it is ever touched.  Elsewhere it changes nothing.
+    M_MMAP_THRESHOLD): so one is, before it is ever touched.  Elsewhere it changes nothing, nor
+    where the environment tunes malloc itself (MALLOC_TRIM_THRESHOLD_, as in workers of Dask's).
     """
     bytes(_LARGEST_BLOCK)
