@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import wherry
 from wherry.bulk.hosts import Breaker, Hosts, Job, canonical, name_of
-from wherry.bulk.scheduler import Limits, Scheduler
+from wherry.bulk.scheduler import Scheduler, SchedulerLimits
 from wherry.bulk.spill_to_disk import Backlog, Overflow, Seen, key_of
 
 
@@ -88,7 +88,7 @@ def test_names_and_passwords_make_no_hosts_and_no_origins():
 
 
 def test_hosts_with_nothing_to_do_are_forgotten(overflow):
-    scheduler = Scheduler(Limits(hosts=100), overflow)
+    scheduler = Scheduler(SchedulerLimits(hosts=100), overflow)
     for number in range(5000):
         add(scheduler, f"http://h{number}.test/")
         _, host = scheduler.take(0.0)
@@ -98,7 +98,7 @@ def test_hosts_with_nothing_to_do_are_forgotten(overflow):
 
 
 def test_the_input_waits_while_too_many_hosts_are_known(overflow):
-    scheduler = Scheduler(Limits(hosts=3, buffer=100), overflow)
+    scheduler = Scheduler(SchedulerLimits(hosts=3, buffer=100), overflow)
     add(scheduler, *(f"http://h{n}.test/" for n in range(3)))
     assert not scheduler.allowance(0.0, starving=True)
     _, host = scheduler.take(0.0)
@@ -107,7 +107,7 @@ def test_the_input_waits_while_too_many_hosts_are_known(overflow):
 
 
 def test_hosts_that_must_be_left_alone_take_nobodys_room(overflow):
-    scheduler = Scheduler(Limits(hosts=3, buffer=100), overflow)
+    scheduler = Scheduler(SchedulerLimits(hosts=3, buffer=100), overflow)
     for number in range(20):
         assert scheduler.allowance(0.0, starving=True), number
         add(scheduler, f"http://h{number}.test/")
@@ -127,7 +127,7 @@ def test_hosts_that_must_be_left_alone_take_nobodys_room(overflow):
 
 
 def test_who_comes_back_from_aside_rests_on(overflow):
-    scheduler = Scheduler(Limits(hosts=1, buffer=100), overflow)
+    scheduler = Scheduler(SchedulerLimits(hosts=1, buffer=100), overflow)
     add(scheduler, "http://a.test/1")
     _, host = scheduler.take(0.0)
     host.rest(50, 0.0, 300)
@@ -142,7 +142,7 @@ def test_who_comes_back_from_aside_rests_on(overflow):
 
 
 def test_a_host_that_cannot_be_reached_rests_is_tried_by_one_and_is_given_up(overflow):
-    scheduler = Scheduler(Limits(per_host=3), overflow)
+    scheduler = Scheduler(SchedulerLimits(per_host=3), overflow)
     breaker = Breaker(after=3, pause=10, trips=3, dead_for=100)
     add(scheduler, *(f"http://a.test/{n}" for n in range(20)))
 
@@ -184,7 +184,7 @@ def test_rests_that_are_asked_for_at_once_count_once():
 
 
 def test_each_host_has_its_turn(overflow):
-    scheduler = Scheduler(Limits(per_host=100), overflow)
+    scheduler = Scheduler(SchedulerLimits(per_host=100), overflow)
     add(scheduler, *(f"http://large.test/{n}" for n in range(30)))
     add(scheduler, "http://b.test/", "http://c.test/")
     order = [take(scheduler) for _ in range(4)]
@@ -193,7 +193,7 @@ def test_each_host_has_its_turn(overflow):
 
 
 def test_no_more_of_a_host_than_allowed(overflow):
-    scheduler = Scheduler(Limits(per_host=2), overflow)
+    scheduler = Scheduler(SchedulerLimits(per_host=2), overflow)
     add(scheduler, *(f"http://a.test/{n}" for n in range(5)))
     first = scheduler.take(0.0)
     assert take(scheduler) == "http://a.test/1"
@@ -203,7 +203,7 @@ def test_no_more_of_a_host_than_allowed(overflow):
 
 
 def test_a_rate_is_kept(overflow):
-    scheduler = Scheduler(Limits(per_host=9, interval=2.0), overflow)
+    scheduler = Scheduler(SchedulerLimits(per_host=9, interval=2.0), overflow)
     add(scheduler, *(f"http://a.test/{n}" for n in range(3)), "http://b.test/")
     assert take(scheduler, 0.0) == "http://a.test/0"
     assert take(scheduler, 0.0) == "http://b.test/"
@@ -215,7 +215,7 @@ def test_a_rate_is_kept(overflow):
 
 
 def test_a_further_try_waits_and_comes_first(overflow):
-    scheduler = Scheduler(Limits(per_host=1), overflow)
+    scheduler = Scheduler(SchedulerLimits(per_host=1), overflow)
     add(scheduler, "http://a.test/0", "http://a.test/1")
     job, host = scheduler.take(0.0)
     scheduler.again(job, 0.0, delay=5.0)
@@ -228,7 +228,7 @@ def test_a_further_try_waits_and_comes_first(overflow):
 
 
 def test_a_host_that_is_held_starts_nothing(overflow):
-    scheduler = Scheduler(Limits(), overflow)
+    scheduler = Scheduler(SchedulerLimits(), overflow)
     add(scheduler, "http://a.test/0", "http://a.test/1")
     job, host = scheduler.take(0.0)
     scheduler.hold(host)
@@ -240,7 +240,7 @@ def test_a_host_that_is_held_starts_nothing(overflow):
 
 
 def test_what_is_too_much_for_memory_keeps_its_order_on_disk(overflow):
-    scheduler = Scheduler(Limits(per_host=10**6, buffer=100), overflow)
+    scheduler = Scheduler(SchedulerLimits(per_host=10**6, buffer=100), overflow)
     urls = [f"http://a.test/{n}" for n in range(3000)]
     add(scheduler, *urls)
     assert scheduler.queued <= 100
@@ -273,7 +273,7 @@ ACTIONS = st.lists(
 def test_nothing_is_lost_whatever_happens(actions, per_host, interval, buffer):  # noqa: C901
     """Every job that came in comes out once, and the limits of each host hold."""
     overflow = Overflow()
-    limits = Limits(per_host=per_host, interval=interval, buffer=buffer)
+    limits = SchedulerLimits(per_host=per_host, interval=interval, buffer=buffer)
     scheduler = Scheduler(limits, overflow)
     breaker = Breaker(after=2, pause=3, trips=2, dead_for=20)
     now, added = 0.0, 0

@@ -690,9 +690,11 @@ def test_the_newest_of_several_is_found() -> None:
 def test_a_way_is_found_by_itself_only() -> None:
     told = fields(Cache_Control=FRESH)
     for one in ("", "a"):
-        kept_one = stored_for(fields(), told, Asker(way=one))
+        kept_one = stored_for(fields(), told, Asker(partition=one))
         for other in ("", "a", "b"):
-            assert (select([kept_one], fields(), Asker(way=other)) is kept_one) is (one == other)
+            assert (select([kept_one], fields(), Asker(partition=other)) is kept_one) is (
+                one == other
+            )
 
 
 def test_what_an_owner_has_is_for_its_session() -> None:

@@ -146,7 +146,7 @@ def test_whoever_leaves_the_line_the_others_go_as_an_ideal_line_lets_them(
     expected = ideal(leaving, interval, burst)
     assert went.keys() == expected.keys()
     assert all(abs(went[number] - expected[number]) < 1e-4 for number in went)
-    assert not middleware._lines
+    assert not middleware._queues
 
 
 async def test_who_is_cancelled_when_its_turn_has_come_hands_it_on() -> None:
@@ -162,14 +162,14 @@ async def test_who_is_cancelled_when_its_turn_has_come_hands_it_on() -> None:
     await go(0)
     tasks = [asyncio.create_task(go(number)) for number in (1, 2)]
     await asyncio.sleep(0)
-    (line,) = middleware._lines.values()
+    (line,) = middleware._queues.values()
     middleware._buckets.put_back(URL("http://h"))  # a token comes
     line.serve()
     tasks[0].cancel()
     await tasks[1]
     assert went == [0, 2]
     assert tasks[0].cancelled()
-    assert not middleware._lines
+    assert not middleware._queues
 
 
 def test_the_limits_belong_to_no_event_loop() -> None:
@@ -236,7 +236,7 @@ async def test_the_place_is_held_until_the_body_is_done(
     limit = ConcurrencyLimit(1)
     client = session(middlewares=(limit,))
     response = await client.get(server.url())
-    (places,) = limit._places.values()
+    (places,) = limit._semaphores.values()
     assert places.locked()
     match ending:
         case "read":
@@ -263,7 +263,7 @@ async def test_a_failed_request_gives_its_place_back(peer: Any, session: Any) ->
     for _ in range(2):
         with pytest.raises(wherry.ServerDisconnectedError):
             await client.get(server.url())
-    assert not any(places.locked() for places in limit._places.values())
+    assert not any(places.locked() for places in limit._semaphores.values())
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from wherry.bulk.report import Report
 from wherry.bulk.results import Result
 from wherry.bulk.robots import Robots
 from wherry.bulk.run import Run, Settings, Tools
-from wherry.bulk.scheduler import Limits
+from wherry.bulk.scheduler import SchedulerLimits
 from wherry.bulk.sinks.base import Sink
 from wherry.bulk.sinks.from_text import parse_sink
 from wherry.bulk.telemetry import observe
@@ -192,7 +192,7 @@ class Fetcher:
         self._hooks = Hooks((on_response, follow), processes)
         self._settings = Settings(
             in_flight=in_flight,
-            limits=Limits(
+            limits=SchedulerLimits(
                 per_host, 0.0 if rate_per_host is None else 1 / rate_per_host, buffer, max_hosts
             ),
             retries=retries,

@@ -44,7 +44,7 @@ from wherry.bulk.report import Report, write_prometheus
 from wherry.bulk.results import Page, Result, page_of_state
 from wherry.bulk.retry_rules import BACK_OFF, TRANSIENT, is_unreachable, may_pass
 from wherry.bulk.robots import Robots, RobotsRefused, Rules
-from wherry.bulk.scheduler import Limits, Scheduler
+from wherry.bulk.scheduler import Scheduler, SchedulerLimits
 from wherry.bulk.sinks.base import Sink
 from wherry.bulk.spill_to_disk import Backlog, Overflow, Seen, key_of
 from wherry.client.response import brought_by_connection
@@ -64,7 +64,7 @@ class Settings:
     """What a run keeps to; `Fetcher` says what each means."""
 
     in_flight: int
-    limits: Limits
+    limits: SchedulerLimits
     retries: int
     backoff: float
     max_pause: float

@@ -26,7 +26,7 @@ _MOST_WAITING: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SchedulerLimits:
     """What a scheduler keeps to.
 
     Args:
@@ -50,7 +50,7 @@ class Scheduler:
         overflow: Where queues go that are too long for memory.
     """
 
-    def __init__(self, limits: Limits, overflow: Overflow) -> None:
+    def __init__(self, limits: SchedulerLimits, overflow: Overflow) -> None:
         self._limits = limits
         self._overflow = overflow
         self.hosts: Hosts = Hosts(limits.hosts)

@@ -18,7 +18,7 @@ from wherry.body.stream.reader import StreamReader
 from wherry.client.request import ClientRequest, extensions_of
 from wherry.client.response import ClientResponse, show_request
 from wherry.errors import ClientConnectionError, ClientError
-from wherry.middlewares.cache_collapsing import Flight, Flights, Place, leading
+from wherry.middlewares.cache_collapsing import Flight, Flights, Group, leading
 from wherry.middlewares.cache_fields import StoredResponse, directives
 from wherry.middlewares.cache_key import (
     cache_key,
@@ -27,7 +27,7 @@ from wherry.middlewares.cache_key import (
     named_url,
     select,
 )
-from wherry.middlewares.cache_partition import WayNames
+from wherry.middlewares.cache_partition import PartitionNames
 from wherry.middlewares.cache_policy import (
     OWN_CONDITIONS,
     Verdict,
@@ -117,7 +117,7 @@ class CacheMiddleware:
     ) -> None:
         self._storage: CacheStorage = MemoryCacheStorage() if storage is None else storage
         self._heuristic = heuristic
-        self._ways = WayNames(frozenset(name.lower() for name in credential_headers))
+        self._partitions = PartitionNames(frozenset(name.lower() for name in credential_headers))
         # Validations behind responses that were served: what they validate, and all of them.
         self._validating: dict[tuple[str, Any], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -126,7 +126,7 @@ class CacheMiddleware:
         self._flights = Flights()
         self._keeper = Keeper(
             self._storage,
-            self._ways,
+            self._partitions,
             self._flights,
             _now,
             max_body=max_body,
@@ -152,7 +152,7 @@ class CacheMiddleware:
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Answer from the cache, or send `request` and keep the answer."""
         headers = CIMultiDictProxy(request.headers.copy())
-        asker = self._ways.asker(request)
+        asker = self._partitions.asker(request)
         visit = Visit(request, handler, cache_key(request.url), asker, headers)
         if request.payload is not None or not is_for_cache(request.method, headers):
             return await self._past(visit)
@@ -163,8 +163,8 @@ class CacheMiddleware:
                 served = await self._serve(visit, stored, status)
                 if served is not None:
                     return served
-            place = None if alone else self._place(visit, stored)
-            lead = None if place is None else self._flights.lead(place)
+            group = None if alone else self._group(visit, stored)
+            lead = None if group is None else self._flights.lead(group)
             if lead is None or lead in leading.get():
                 break
             status = f"fwd={'miss' if stored is None else 'stale'}; collapsed"  # RFC 9211 2.6
@@ -172,9 +172,9 @@ class CacheMiddleware:
             # Who was cancelled says nothing about the answer: the first of those who waited goes in
             # its place.
             alone = not lead.cancelled
-        return await self._lead(visit, stored, place if lead is None else None)
+        return await self._lead(visit, stored, group if lead is None else None)
 
-    def _place(self, visit: Visit, stored: StoredResponse | None) -> Place | None:
+    def _group(self, visit: Visit, stored: StoredResponse | None) -> Group | None:
         """Where equal requests meet; None for one that no other's answer can be good for."""
         headers = visit.headers
         if self._flights.was_passed(visit.key) or not may_be_shared(
@@ -191,10 +191,10 @@ class CacheMiddleware:
         )
 
     async def _lead(
-        self, visit: Visit, stored: StoredResponse | None, place: Place | None
+        self, visit: Visit, stored: StoredResponse | None, group: Group | None
     ) -> ClientResponse:
-        """Ask; equal requests wait for the answer at `place`."""
-        flight = self._flights.begin(visit.key, place)
+        """Ask; equal requests wait for the answer at `group`."""
+        flight = self._flights.begin(visit.key, group)
         within = leading.get()
         leading.set((*within, flight))
         streaming = False

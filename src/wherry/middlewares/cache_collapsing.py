@@ -9,7 +9,8 @@ import asyncio
 from contextvars import ContextVar
 from typing import Any
 
-Place = tuple[Any, ...]
+# What tells which requests one answer may serve.
+Group = tuple[Any, ...]
 # Of how many URLs it is remembered that their answers may not be kept, so that nobody waits for one
 # in vain.
 _MAX_PASSED = 1024
@@ -22,11 +23,11 @@ class Flight:
     `outdated`: what it brings tells of a state that is gone (RFC 9111 4.4).
     """
 
-    __slots__ = ("cancelled", "done", "key", "outdated", "place")
+    __slots__ = ("cancelled", "done", "group", "key", "outdated")
 
-    def __init__(self, key: str, place: Place | None) -> None:
+    def __init__(self, key: str, group: Group | None) -> None:
         self.key: str = key
-        self.place: Place | None = place
+        self.group: Group | None = group
         self.done: asyncio.Event = asyncio.Event()
         self.cancelled: bool = False
         self.outdated: bool = False
@@ -41,7 +42,7 @@ class Flights:
     """All that are under way, by key."""
 
     def __init__(self) -> None:
-        self._leads: dict[Place, Flight] = {}
+        self._leads: dict[Group, Flight] = {}
         self._by_key: dict[str, set[Flight]] = {}
         # The URLs whose last answer was not kept.
         self._passed: dict[str, None] = {}
@@ -49,15 +50,15 @@ class Flights:
     def __len__(self) -> int:
         return sum(map(len, self._by_key.values()))
 
-    def lead(self, place: Place) -> Flight | None:
-        """Whom a request that belongs at `place` may wait for."""
-        return self._leads.get(place)
+    def lead(self, group: Group) -> Flight | None:
+        """Whom a request of `group` may wait for."""
+        return self._leads.get(group)
 
-    def begin(self, key: str, place: Place | None = None) -> Flight:
-        """Set out; equal requests wait at `place`."""
-        flight = Flight(key, place)
-        if place is not None:
-            self._leads[place] = flight
+    def begin(self, key: str, group: Group | None = None) -> Flight:
+        """Set out; equal requests, which are of the same `group`, wait for it."""
+        flight = Flight(key, group)
+        if group is not None:
+            self._leads[group] = flight
         self._by_key.setdefault(key, set()).add(flight)
         return flight
 
@@ -78,8 +79,8 @@ class Flights:
             self._unlist(flight)
 
     def _unlist(self, flight: Flight) -> None:
-        if flight.place is not None and self._leads.get(flight.place) is flight:
-            del self._leads[flight.place]
+        if flight.group is not None and self._leads.get(flight.group) is flight:
+            del self._leads[flight.group]
 
     # Where waiting was in vain.
 

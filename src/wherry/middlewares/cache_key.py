@@ -29,7 +29,7 @@ _CREDENTIAL = re.compile(
 )
 _NO_CREDENTIAL = frozenset({"user-agent", "idempotency-key", "sec-websocket-key"})
 # Members of a variant that are no fields: which way a response came, and whose session asked.
-_WAY = ":way"
+_PARTITION = ":way"
 _OWNER = ":owner"
 
 
@@ -37,14 +37,14 @@ class Asker(NamedTuple):
     """Who asks, and over which way, beyond the header fields of a request.
 
     Args:
-        way: TLS policy, proxies and Host, as a hash; "" where all are as usual.
+        partition: TLS policy, proxies and Host, as a hash; "" where all are as usual.
         session: What stands for the session, where credentials come in further inside than the
             cache sees.
         is_known_inside: Whether they did before: then what was kept without them is another's.
         credentials: Lower-case names of further fields that say who asks.
     """
 
-    way: str = ""
+    partition: str = ""
     session: str = ""
     is_known_inside: bool = False
     credentials: frozenset[str] = frozenset()
@@ -115,8 +115,8 @@ def variant_of(
     if _is_personal(response_headers):
         names.add("cookie")
     variant = [(name, _fingerprint(headers, name)) for name in sorted(names)]
-    if asker.way:
-        variant.append((_WAY, asker.way))
+    if asker.partition:
+        variant.append((_PARTITION, asker.partition))
     if owned:
         variant.append((_OWNER, asker.session))
     return tuple(variant)
@@ -183,7 +183,7 @@ def select(
 def _fits(stored: StoredResponse, headers: Headers, needed: frozenset[str], asker: Asker) -> bool:
     variant = dict(stored.variant)
     owner = variant.pop(_OWNER, None if asker.is_known_inside else asker.session)
-    if variant.pop(_WAY, "") != asker.way or owner != asker.session:
+    if variant.pop(_PARTITION, "") != asker.partition or owner != asker.session:
         return False
     if not needed <= variant.keys():
         return False

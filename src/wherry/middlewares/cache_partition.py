@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wherry.client.request import ClientRequest
 
 
-class WayNames:
+class PartitionNames:
     """Names what a request goes by.
 
     Contexts and sessions are named at random, for as long as they live: what two of them trust
@@ -53,12 +53,14 @@ class WayNames:
         host = request.headers.get("Host")
         if host is not None and _host(request, host) != _host(request, authority_of(request.url)):
             facts.append(("host", _host(request, host)))
-        way = (
+        partition = (
             hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
             if facts
             else ""
         )
-        return Asker(way, self._name(session), session in self._known_inside, self._credentials)
+        return Asker(
+            partition, self._name(session), session in self._known_inside, self._credentials
+        )
 
     def note_inside(self, request: ClientRequest) -> None:
         """The credentials of this session come in further inside than the cache sees."""

@@ -18,7 +18,7 @@ from wherry.errors import ClientPayloadError
 from wherry.middlewares.cache_collapsing import Flight, Flights
 from wherry.middlewares.cache_fields import Headers, StoredResponse
 from wherry.middlewares.cache_key import Asker, credentials, variant_of
-from wherry.middlewares.cache_partition import WayNames
+from wherry.middlewares.cache_partition import PartitionNames
 from wherry.middlewares.cache_policy import (
     is_kept_decoded,
     is_undone,
@@ -53,7 +53,7 @@ class Keeper:
 
     Args:
         storage: Where they are kept.
-        ways: Names what requests go by.
+        partitions: Names which part of the cache a request belongs to.
         flights: What is under way.
         now: The time of day, in seconds since the epoch.
         max_body: The largest body that is kept, in bytes.
@@ -64,7 +64,7 @@ class Keeper:
     def __init__(
         self,
         storage: CacheStorage,
-        ways: WayNames,
+        partitions: PartitionNames,
         flights: Flights,
         now: Callable[[], float],
         *,
@@ -74,7 +74,7 @@ class Keeper:
     ) -> None:
         self.max_body = max_body
         self._storage = storage
-        self._ways = ways
+        self._partitions = partitions
         self._flights = flights
         self._now = now
         self._heuristic = heuristic
@@ -148,11 +148,11 @@ class Keeper:
         if is_undone(headers) and getattr(response.content, "decoder", None) is None:
             return None  # raw content, because the program wanted it so: nobody else might
         request = visit.request
-        if self._ways.asker(request).way != visit.asker.way:
+        if self._partitions.asker(request).partition != visit.asker.partition:
             return None  # it went another way than the one that it would be found by
         owned = _credentials_of(request.headers, visit) != _credentials_of(visit.headers, visit)
         if owned:
-            self._ways.note_inside(request)
+            self._partitions.note_inside(request)
         variant = variant_of(visit.headers, headers, visit.asker, owned=owned)
         if variant is None:
             return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wherry.client.response import ClientResponse
 
 _SWEEP_AT = 1024
-_Place = tuple[asyncio.AbstractEventLoop, URL]
+_LoopAndOrigin = tuple[asyncio.AbstractEventLoop, URL]
 # Seconds; clocks and sums are no finer.
 _SAME_MOMENT = 1e-9
 
@@ -71,26 +71,31 @@ class TokenBuckets:
             self._full_at[key] -= self._interval
 
 
-class _Line:
+class _Queue:
     """Who waits for a token of one bucket in one event loop, first come first served.
 
-    A place in the line costs no token: one is taken when it is a request's turn.  So who leaves the
-    line changes nothing but that those behind move up.
+    Waiting costs no token: one is taken when it is a request's turn.  So who leaves the queue
+    changes nothing but that those behind move up.
 
     Args:
-        place: The event loop, and which bucket.
+        loop_and_origin: The event loop, and which bucket.
         buckets: Where the tokens are.
         lines: The lines with somebody in them; this one enters, and leaves when it is empty.
     """
 
-    __slots__ = ("_buckets", "_key", "_lines", "_loop", "_place", "_timer", "_waiters")
+    __slots__ = ("_buckets", "_key", "_loop", "_loop_and_origin", "_queues", "_timer", "_waiters")
 
-    def __init__(self, place: _Place, buckets: TokenBuckets, lines: dict[_Place, _Line]) -> None:
-        self._place = place
-        self._loop, self._key = place
+    def __init__(
+        self,
+        loop_and_origin: _LoopAndOrigin,
+        buckets: TokenBuckets,
+        queues: dict[_LoopAndOrigin, _Queue],
+    ) -> None:
+        self._loop_and_origin = loop_and_origin
+        self._loop, self._key = loop_and_origin
         self._buckets = buckets
-        self._lines = lines
-        lines[place] = self
+        self._queues = queues
+        queues[loop_and_origin] = self
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: dict[asyncio.Future[None], None] = {}
 
@@ -106,7 +111,7 @@ class _Line:
             self._waiters.pop(waiter, None)
             if waiter.done() and not waiter.cancelled():
                 self._buckets.put_back(self._key)  # its turn had come, and is not used
-            self._lines.get(self._place, self).serve()
+            self._queues.get(self._loop_and_origin, self).serve()
             raise
 
     def serve(self) -> None:
@@ -125,8 +130,8 @@ class _Line:
             if not waiter.done():
                 self._buckets.take(self._key, now)
                 waiter.set_result(None)
-        if self._lines.get(self._place) is self:
-            del self._lines[self._place]
+        if self._queues.get(self._loop_and_origin) is self:
+            del self._queues[self._loop_and_origin]
 
 
 class RateLimitMiddleware:
@@ -151,20 +156,20 @@ class RateLimitMiddleware:
             burst = max(1, int(rate))
         self._buckets = TokenBuckets(period / rate, burst)
         # Lines with somebody in them; a waiter belongs to the event loop that it waits in.
-        self._lines: dict[_Place, _Line] = {}
+        self._queues: dict[_LoopAndOrigin, _Queue] = {}
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request` when its turn has come."""
         origin = origin_of(request.url)
         loop = asyncio.get_running_loop()
-        place = (loop, origin)
-        line = self._lines.get(place)
-        if line is None and self._buckets.due(origin, now := loop.time()) <= _SAME_MOMENT:
+        loop_and_origin = (loop, origin)
+        queue = self._queues.get(loop_and_origin)
+        if queue is None and self._buckets.due(origin, now := loop.time()) <= _SAME_MOMENT:
             self._buckets.take(origin, now)
         else:
-            if line is None:
-                line = _Line(place, self._buckets, self._lines)
-            await line.wait()
+            if queue is None:
+                queue = _Queue(loop_and_origin, self._buckets, self._queues)
+            await queue.wait()
         return await handler(request)
 
 
@@ -190,7 +195,7 @@ class ConcurrencyLimit:
         self._per_origin = per_origin
         # An origin nobody asks for any more is forgotten with the last request that holds its
         # semaphore.
-        self._places: weakref.WeakValueDictionary[
+        self._semaphores: weakref.WeakValueDictionary[
             tuple[asyncio.AbstractEventLoop, URL | None], asyncio.Semaphore
         ] = weakref.WeakValueDictionary()
 
@@ -199,14 +204,14 @@ class ConcurrencyLimit:
         # A semaphore belongs to an event loop, a middleware to none.
         loop = asyncio.get_running_loop()
         key = (loop, origin_of(request.url) if self._per_origin else None)
-        places = self._places.get(key)
-        if places is None:
-            places = self._places[key] = asyncio.Semaphore(self._limit)
-        await places.acquire()
+        semaphore = self._semaphores.get(key)
+        if semaphore is None:
+            semaphore = self._semaphores[key] = asyncio.Semaphore(self._limit)
+        await semaphore.acquire()
         try:
             response = await handler(request)
         except BaseException:
-            places.release()
+            semaphore.release()
             raise
-        response.on_settled(places.release)
+        response.on_settled(semaphore.release)
         return response
