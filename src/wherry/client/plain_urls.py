@@ -82,25 +82,3 @@ class UrlOfText:
             )
         url = instance.__dict__[self._name] = URL(text)
         return url
-
-
-class UrlOfRequest:
-    """An attribute of a response to such a request: its URL, which has no fragment."""
-
-    _name: str
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:
-            return self
-        request = instance._request
-        if request is None:
-            raise AttributeError(
-                f"{type(instance).__name__!r} object has no attribute {self._name!r}",
-                name=self._name,
-                obj=instance,
-            )
-        url = instance.__dict__[self._name] = request.original_url
-        return url

@@ -15,7 +15,6 @@ import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import import_module
-from operator import attrgetter
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, Unpack, cast
@@ -50,7 +49,7 @@ from wherry.client.sending.request_template import USUAL_METHODS
 from wherry.client.session_defaults import SessionDefaults
 from wherry.client.timeouts import ClientTimeout, Deadline
 from wherry.client.tracing.signals import TraceConfig, Traces
-from wherry.connect.base_connector import running_loop
+from wherry.connect.base_connector import loop_of, running_loop
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.connect.hooks import CHANGES
 from wherry.connect.proxy.hops import Proxy
@@ -790,17 +789,13 @@ class ClientSession:
         await self.close()
 
 
-# For who offers private names of aiohttp's.
-defaults_of: Callable[[ClientSession], SessionDefaults] = attrgetter("_defaults")
-
-
 def _loop_of(
     loop: asyncio.AbstractEventLoop | None, connector: BaseConnector | None
 ) -> asyncio.AbstractEventLoop:
     """The loop of a new session: the one that is given, the connector's, or the running one."""
     if loop is None:
-        loop = connector._loop if connector is not None else running_loop("ClientSession")
-    if connector is not None and connector._loop is not loop:
+        loop = loop_of(connector) if connector is not None else running_loop("ClientSession")
+    if connector is not None and loop_of(connector) is not loop:
         raise RuntimeError(
             "Session and connector has to use same event loop: make both in the same coroutine"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from operator import attrgetter
 from typing import Any
 
 from multidict import CIMultiDict, MultiDict
@@ -194,3 +195,7 @@ _SHARED = tuple(
     for name in SessionDefaults.__slots__
     if name not in {"__dict__", "cookie_jar", "trace_configs"}
 )
+
+
+# What a session was told, for who offers private names of aiohttp's; programs do not see it.
+defaults_of: Callable[[Any], SessionDefaults] = attrgetter("_defaults")

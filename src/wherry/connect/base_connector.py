@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Generator
 from importlib.util import find_spec
+from operator import attrgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -575,6 +576,10 @@ def _as_limits(limits: Any) -> Limits:
             f"limits are given as Limits(...), not {type(limits).__name__}: {limits!r:.100}"
         )
     return limits
+
+
+# The loop that a connector was made in; programs do not see it.
+loop_of: Callable[[BaseConnector], asyncio.AbstractEventLoop] = attrgetter("_loop")
 
 
 def running_loop(name: str) -> asyncio.AbstractEventLoop:

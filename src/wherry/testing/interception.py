@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Self
 
-from wherry.connect.base_connector import BaseConnector
+from wherry.connect.base_connector import BaseConnector, loop_of
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial_settings import DialSettings
 from wherry.connect.hooks import HOOKS, Dial, all_connectors
@@ -65,7 +65,7 @@ def _retire_connections() -> None:
     """
     running = asyncio._get_running_loop()
     for connector in all_connectors():
-        loop = connector._loop
+        loop = loop_of(connector)
         if connector.closed or loop.is_closed():
             continue
         if loop is running or not loop.is_running():

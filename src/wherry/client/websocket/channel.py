@@ -101,7 +101,6 @@ class WebSocketChannel:
         "_reader",
         "_resumed",
         "_size",
-        "_tunnel",
         "close_code",
         "encode",
         "exception",
@@ -114,6 +113,7 @@ class WebSocketChannel:
         "peer_close",
         "sealed",
         "state",
+        "tunnel",
         "waiter",
         "write",
         "write_gate",
@@ -163,7 +163,7 @@ class WebSocketChannel:
         self._resumed = 0  # how often the peer took bytes again after it took none
         self._close_waiter: asyncio.Future[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
-        self._tunnel: Tunnel | None = None
+        self.tunnel: Tunnel | None = None
         # Until `attach`, bytes that come early are kept; then each one is a call of the part in
         # question itself.
         self._early: list[bytes] = []
@@ -175,7 +175,7 @@ class WebSocketChannel:
     def attach(self, tunnel: Tunnel) -> None:
         """Begin, on the tunnel that this channel is the receiver of."""
         self._move(State.OPEN)
-        self._tunnel = tunnel
+        self.tunnel = tunnel
         transport = tunnel.transport
         self.write = tunnel.write if transport is None else transport.write
         self.is_closing = tunnel.is_closing if transport is None else transport.is_closing
@@ -205,9 +205,9 @@ class WebSocketChannel:
         return self.state in _CLOSE_SENT
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        if self._tunnel is None or self._finished:
+        if self.tunnel is None or self._finished:
             return default
-        return self._tunnel.get_extra_info(name, default)
+        return self.tunnel.get_extra_info(name, default)
 
     @property
     def ended(self) -> bool:
@@ -276,17 +276,17 @@ class WebSocketChannel:
         if self._paused:
             self._paused = False
             self.heard_at = self._read_again_at = self._loop.time()
-            if self._tunnel is not None:
-                self._tunnel.resume_reading()
+            if self.tunnel is not None:
+                self.tunnel.resume_reading()
 
     def _hold(self) -> None:
         """Stop the peer, unless there is nothing to take before it goes on."""
         if self._finished or not self.messages:
             return
         self.held = True
-        if not self._paused and self._tunnel is not None and self.peer_close is None:
+        if not self._paused and self.tunnel is not None and self.peer_close is None:
             self._paused = True
-            self._tunnel.pause_reading()
+            self.tunnel.pause_reading()
 
     def _keep_early(self, data: bytes) -> list[Message]:
         self._early.append(data)
@@ -364,11 +364,11 @@ class WebSocketChannel:
 
     def eof_received(self) -> None:
         """The peer sends no more; `connection_lost` follows."""
-        if self._tunnel is not None and not self.is_closing():
-            self._tunnel.close()
+        if self.tunnel is not None and not self.is_closing():
+            self.tunnel.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._tunnel is None:
+        if self.tunnel is None:
             self._lost_early = (exc,)
             return
         if self.lost:
@@ -519,14 +519,14 @@ class WebSocketChannel:
             answered: Both sides have said all that they will.
         """
         self.stop_timers()
-        if self._tunnel is not None and not self.lost:
+        if self.tunnel is not None and not self.lost:
             if self.write_gate.paused:
-                self._tunnel.abort()
+                self.tunnel.abort()
             else:
                 if answered:
-                    self._tunnel.leave()
+                    self.tunnel.leave()
                 else:
-                    self._tunnel.close()
+                    self.tunnel.close()
                 self._close_within(LINGER_SECONDS)
 
     def _close_within(self, seconds: float) -> None:
@@ -536,8 +536,8 @@ class WebSocketChannel:
     def abort(self) -> None:
         """End the connection at once."""
         self.stop_timers()
-        if self._tunnel is not None and not self.lost:
-            self._tunnel.abort()
+        if self.tunnel is not None and not self.lost:
+            self.tunnel.abort()
 
     def fail(self, error: BaseException) -> None:
         """End the connection: the heartbeat found that the peer is dead."""
@@ -564,7 +564,7 @@ class WebSocketChannel:
 
     def progress(self) -> LineProgress:
         """How far the bytes of both directions have come."""
-        tunnel = self._tunnel
+        tunnel = self.tunnel
         if tunnel is None:
             return LineProgress()
         now = line_progress(tunnel.get_extra_info, tunnel.unsent, self._resumed)

@@ -121,7 +121,7 @@ class ClientWebSocketResponse:
 
     @property
     def _conn(self) -> SocketParts:
-        tunnel = self._channel._tunnel
+        tunnel = self._channel.tunnel
         return SocketParts(None if tunnel is None else tunnel.transport)
 
     _writer = _conn

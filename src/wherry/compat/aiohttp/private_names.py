@@ -16,7 +16,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from wherry.client.response import ClientResponse, ResponseState, end_as, state_of
-from wherry.client.session import ClientSession, defaults_of
+from wherry.client.session import ClientSession
+from wherry.client.session_defaults import defaults_of
 from wherry.connect.base_connector import BaseConnector
 from wherry.connect.connector import TCPConnector
 from wherry.connect.hooks import HOOKS

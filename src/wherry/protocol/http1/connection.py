@@ -172,7 +172,7 @@ class Http1Connection(Http1Carrier, asyncio.BufferedProtocol):
         self.capacity = 0
         exchange = Http1Exchange(self, sink, self.exchanges > 0)
         exchange._ended = not head.streamed
-        exchange._chunked = head.content_length is None
+        exchange.chunked = head.content_length is None
         exchange.asks_to_switch = head.upgrade is not None
         self.exchanges += 1
         self.exchange = exchange

@@ -66,13 +66,13 @@ CHUNK_JOIN_LIMIT = 64 * 1024
 class Http1Exchange(Exchange):
     """One request and its response on an HTTP/1 connection."""
 
-    __slots__ = ("_chunked", "_ended", "asks_to_switch", "expects_body", "limits")
+    __slots__ = ("_ended", "asks_to_switch", "chunked", "expects_body", "limits")
 
     connection: Http1Carrier
 
     # Set by `Http1Connection.start`, which makes an exchange with one call.
     _ended: bool  # the request's body is out
-    _chunked: bool
+    chunked: bool
     asks_to_switch: bool
     expects_body: bool  # RFC 9112 6.3: a response to HEAD has none, whatever its fields say
     limits: Limits  # what the server may send
@@ -87,7 +87,7 @@ class Http1Exchange(Exchange):
         if not data:
             return  # an empty chunk would end the body
         transport = self._writable()
-        if self._chunked:
+        if self.chunked:
             # Not `writelines`: CPython's of 3.12.0 to 3.12.8, 3.13.0 and 3.13.1 never tells the
             # protocol that the transport is full (CVE-2024-12254).
             if len(data) <= CHUNK_JOIN_LIMIT:
@@ -105,7 +105,7 @@ class Http1Exchange(Exchange):
     def end(self, trailers: FieldPairs = ()) -> None:
         if self._ended:
             return
-        if self._chunked:
+        if self.chunked:
             lines = "".join([f"{name}: {value}\r\n" for name, value in trailers])
             self._writable().write(b"0\r\n%b\r\n" % lines.encode("utf-8", "surrogateescape"))
         self._ended = True
