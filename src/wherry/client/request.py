@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 _UNTYPED = (str, bytes, bytearray, memoryview, IOBase)
 
 
-class RequestExtensions:
+class RequestExtensions:  # noqa: PLW1641  (it changes: there is no hash)
     """What travels with a request for those who send it, and is no part of what programs see.
 
     Attributes:
@@ -85,8 +85,6 @@ class RequestExtensions:
     writer: Any = None
     sent: float | None = None
     carry: Any = None
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RequestExtensions) and self.__dict__ == other.__dict__
