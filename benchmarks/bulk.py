@@ -1,8 +1,9 @@
 """What fetching many small pages of many hosts costs: ``python -m benchmarks.bulk``.
 
 100,000 pages of 500 hosts on loopback, no URL twice, in wherry's `Fetcher`, in a bare session's
-`gather` with the same checks, and in Scrapy and aria2c where they are installed.  Each client has
-a process of its own, on another processor than nginx; what counts is its CPU time for a page.
+`gather` with the same checks, and in Scrapy, crawlee and aria2c where they are installed.  Each
+client has a process of its own, on another processor than nginx; what counts is its CPU time for a
+page.  crawlee has no limit for one host, its list of URLs is in its memory, and its HTTP is Rust's.
 
 ``python -m benchmarks.bulk memory`` reads 10,000,000 URLs from a generator, with a session that
 answers by itself, and says how much memory that took.
@@ -199,6 +200,32 @@ def with_scrapy(count: int, port: int) -> None:
     assert good == count, good
 
 
+async def with_crawlee(count: int, port: int) -> None:
+    crawlee: Any = importlib.import_module("crawlee")
+    crawlers: Any = importlib.import_module("crawlee.crawlers")
+    storage: Any = importlib.import_module("crawlee.storage_clients")
+
+    good = 0
+    crawler = crawlers.HttpCrawler(
+        concurrency_settings=crawlee.ConcurrencySettings(
+            min_concurrency=IN_FLIGHT, max_concurrency=IN_FLIGHT, desired_concurrency=IN_FLIGHT
+        ),
+        storage_client=storage.MemoryStorageClient(),
+        use_session_pool=False,
+        max_request_retries=0,
+        configure_logging=False,
+    )
+
+    async def take(context: Any) -> None:
+        nonlocal good
+        sha256(await context.http_response.read()).hexdigest()
+        good += context.http_response.status_code == 200
+
+    crawler.router.default_handler(take)
+    await crawler.run(list(urls(count, port, named=False)))
+    assert good == count, good
+
+
 def with_aria2c(count: int, port: int) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         listed = Path(name, "urls.txt")
@@ -218,13 +245,14 @@ CLIENTS: dict[str, Callable[[int, int], Any]] = {
     "gather": with_gather,
     "fetcher": with_fetcher,
     "scrapy": with_scrapy,
+    "crawlee": with_crawlee,
     "aria2c": with_aria2c,
 }
 
 
 def is_there(client: str) -> bool:
-    if client == "scrapy":
-        return importlib.util.find_spec("scrapy") is not None
+    if client in {"scrapy", "crawlee"}:
+        return importlib.util.find_spec(client) is not None
     return client != "aria2c" or shutil.which("aria2c") is not None
 
 
@@ -233,9 +261,11 @@ def child(client: str, count: int, port: int, loop: str) -> None:
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, {(os.cpu_count() or 1) - 1})
     work = CLIENTS[client]
-    if client in {"gather", "fetcher"}:
-        import wherry.bulk.fetcher  # noqa: F401 - imports are not what is measured
-
+    if client in {"gather", "fetcher", "crawlee"}:
+        # Imports are not what is measured.
+        importlib.import_module(
+            "crawlee.crawlers" if client == "crawlee" else "wherry.bulk.fetcher"
+        )
         if loop == "uvloop":
             import uvloop
 
