@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import wherry
 
 from .checks import Broken
-from .origins import EVENT_COUNT, FILE_LIFE, body_of, event_of, with_wire
+from .origins import EVENT_COUNT, FILE_LIFE, HUGE, MOST_AHEAD, body_of, event_of, with_wire
 from .talkers import reply_of
 
 if TYPE_CHECKING:
@@ -121,8 +121,33 @@ class Events(Activity):
                 last += 1
                 if event.id != str(last) or event.data != event_of(self.number, last):
                     raise Broken(f"{self.url}: event {event} came as number {last}")
+                if events.last_event_id != event.id:
+                    raise Broken(f"{self.url}: {events.last_event_id!r} is the last of {event}")
         # It gives up where three streams in a row brought nothing, each to its orderly end.
         return "all events" if last == EVENT_COUNT else "gave up"
+
+
+class SlowReader(Activity):
+    """A body that is larger than anybody may keep for a reader who does not read."""
+
+    kind = "huge"
+    sizes = (0,)
+
+    async def _do(self) -> str:
+        network = self.program.network
+        began = network.taken
+        async with self.client.session.get(self.url, **self.options) as response:
+            if response.status != 200:
+                return "refused"
+            seen = await response.content.read(1_000)
+            if not body_of("huge", HUGE).startswith(seen):
+                raise Broken(f"{self.url} has bytes of something else: {seen[:40]!r}")
+            await asyncio.sleep(3.0)
+            ahead = network.taken - began
+            # Who closes reads to the end of TLS, and keeps nothing of that.
+            if ahead > MOST_AHEAD and not self.client.session.closed:
+                raise Broken(f"{ahead} bytes came in, for a reader who took {len(seen)}")
+        return "left"
 
 
 class Download(Activity):

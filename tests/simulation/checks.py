@@ -13,7 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import wherry
@@ -24,6 +26,8 @@ for room in ("body", "client", "connect", "middlewares", "protocol"):
     path = [f"{wherry.__path__[0]}/{room}"]
     for found in pkgutil.walk_packages(path, f"wherry.{room}."):
         import_module(found.name)
+for layer in ("bulk", "rest", "rest.mistakes"):
+    import_module(f"wherry.{layer}")
 
 #: When the wall clock of a run begins, in seconds since 1970.
 EPOCH = 1_800_000_000.0
@@ -112,23 +116,30 @@ def virtual_chance(seed: int) -> Iterator[None]:
 @contextlib.contextmanager
 def virtual_clock(now: Callable[[], float]) -> Iterator[None]:
     """The process's clocks are the loop's."""
-    monotonic, wall = time.monotonic, time.time
-    clocks: dict[Any, Callable[[], float]] = {monotonic: now, wall: lambda: EPOCH + now()}
-    changed = [
-        (module, name, clocks[found])
-        for key, module in list(sys.modules.items())
-        if key.startswith("wherry.") or key == "time"
-        for name in ("monotonic", "time")
-        if (found := getattr(module, name, None)) in (monotonic, wall)
-    ]
-    real = [getattr(module, name) for module, name, _ in changed]
-    for module, name, clock in changed:
-        setattr(module, name, clock)
+    virtual: dict[Any, Callable[[], float]] = {
+        time.monotonic: now,
+        time.time: lambda: EPOCH + now(),
+    }
+    changed = _clocks(len(sys.modules))
+    for module, name, real in changed:
+        setattr(module, name, virtual[real])
     try:
         yield
     finally:
-        for (module, name, _), clock in zip(changed, real, strict=True):
-            setattr(module, name, clock)
+        for module, name, real in changed:
+            setattr(module, name, real)
+
+
+@lru_cache(maxsize=1)
+def _clocks(modules: int) -> list[tuple[ModuleType, str, Callable[[], float]]]:
+    """Where the process's clocks are: module, name and clock, anew when there are more modules."""
+    return [
+        (module, name, found)
+        for key, module in list(sys.modules.items())
+        if key.startswith("wherry.") or key == "time"
+        for name in ("monotonic", "time")
+        if (found := getattr(module, name, None)) in (time.monotonic, time.time)
+    ]
 
 
 class _Errors(logging.Handler):

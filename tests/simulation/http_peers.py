@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import h2.config
@@ -14,6 +15,7 @@ import h11
 
 from .network import Stream
 from .origins import Answer, Asked, Origin, asked, fields_of
+from .talkers import SocketPeer, StreamTunnel
 from .tls import TlsStream
 
 #: Writes to an HTTP/1.1 connection that is no more HTTP; whether it did.
@@ -130,7 +132,8 @@ class Http1Peer:
             headers.append(("connection", "close"))
         out = engine.send(h11.Response(status_code=answer.status, headers=headers)) or b""
         left = b"" if request.method == "HEAD" else answer.content or b""
-        size = dice.choice((100, 5_000, 70_000, 70_000))
+        # Many pieces find no more than some do, and cost more.
+        size = max(dice.choice((100, 5_000, 70_000, 70_000)), len(left) // 40)
         for at in range(0, len(left), size):
             out += engine.send(h11.Data(data=left[at : at + size])) or b""
             if dice.random() < 0.3:
@@ -146,17 +149,21 @@ class Http2Peer:
 
     Args:
         origin: What answers.
+        sockets: Whether it takes WebSockets (RFC 8441).
     """
 
-    def __init__(self, origin: Origin) -> None:
+    def __init__(self, origin: Origin, sockets: bool = False) -> None:
         self._origin = origin
+        self._sockets = sockets
 
     async def __call__(self, stream: Stream | TlsStream) -> None:
-        await _Http2Connection(stream, self._origin).run()
+        await _Http2Connection(stream, self._origin, self._sockets).run()
 
 
 class _Http2Connection:
-    def __init__(self, stream: Any, origin: Origin) -> None:
+    def __init__(self, stream: Any, origin: Origin, sockets: bool) -> None:
+        self._talker = SocketPeer(origin) if sockets else None
+        self._tunnels: dict[int, StreamTunnel] = {}
         self._stream = stream
         self._origin = origin
         self._dice = origin.dice
@@ -170,6 +177,10 @@ class _Http2Connection:
 
     async def run(self) -> None:
         engine = self._engine
+        if self._talker is not None:
+            connect = h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL
+            engine.local_settings[connect] = 1
+            engine.local_settings.acknowledge()
         engine.initiate_connection()
         if self._dice.random() < 0.3:
             # Said after the connection's first words, so that it holds from the client's answer on.
@@ -206,18 +217,56 @@ class _Http2Connection:
                 head = asked(fields[":method"], fields[":path"], fields)
                 self._heads[event.stream_id] = head
                 self._bodies[event.stream_id] = bytearray()
+                if head.method == "CONNECT":
+                    self._connect(event.stream_id, head)
             case h2.events.DataReceived():
+                if tunnel := self._tunnels.get(event.stream_id):
+                    tunnel.came(event.data)
                 self._bodies[event.stream_id] += event.data
                 self._engine.acknowledge_received_data(
                     event.flow_controlled_length, event.stream_id
                 )
+            case h2.events.StreamEnded() if tunnel := self._tunnels.get(event.stream_id):
+                tunnel.ended()
             case h2.events.StreamEnded():
-                task = asyncio.get_running_loop().create_task(self._answer(event.stream_id))
-                self._tasks[event.stream_id] = task
-                task.add_done_callback(lambda _: self._answered(event.stream_id))
+                self._start(event.stream_id, self._answer(event.stream_id))
             case h2.events.StreamReset():
                 if task := self._tasks.get(event.stream_id):
                     task.cancel()
+
+    def _start(self, stream_id: int, answering: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(answering)
+        self._tasks[stream_id] = task
+        task.add_done_callback(lambda _: self._answered(stream_id))
+
+    def _connect(self, stream_id: int, head: Asked) -> None:
+        assert self._talker is not None
+        engine = self._engine
+
+        async def write(data: bytes) -> None:
+            await self._data(stream_id, data, 16_384)
+
+        async def accept(fields: list[tuple[str, str]]) -> None:
+            engine.send_headers(stream_id, [(":status", "200"), *fields])
+            await self._flush()
+
+        self._tunnels[stream_id] = tunnel = StreamTunnel(
+            write,
+            lambda: engine.end_stream(stream_id),
+            lambda: engine.reset_stream(stream_id, error_code=2),
+        )
+        self._start(stream_id, self._talk(tunnel, head, accept, self._talker))
+
+    async def _talk(
+        self, tunnel: StreamTunnel, head: Asked, accept: Any, talker: SocketPeer
+    ) -> None:
+        try:
+            await talker.over(tunnel, head, accept)
+            await self._flush()
+            tunnel.end()
+            await self._flush()
+        except (h2.exceptions.ProtocolError, ConnectionError):
+            return  # it was ended or reset meanwhile
 
     def _answered(self, stream_id: int) -> None:
         self._tasks.pop(stream_id, None)
@@ -256,9 +305,17 @@ class _Http2Connection:
             fields.append(("content-length", str(len(answer.content or b""))))
         engine.send_headers(stream_id, fields)
         await self._flush()
-        sent = 0
-        largest = dice.choice((100, 5_000, 16_384, 16_384))
-        while sent < len(content) and (cut is None or sent < cut):
+        largest = max(dice.choice((100, 5_000, 16_384, 16_384)), len(content) // 40)
+        await self._data(stream_id, content if cut is None else content[:cut], largest)
+        if cut is not None:
+            engine.reset_stream(stream_id, error_code=2)
+        else:
+            engine.end_stream(stream_id)
+
+    async def _data(self, stream_id: int, content: bytes, largest: int) -> None:
+        """Send, as flow control has room."""
+        engine, sent = self._engine, 0
+        while sent < len(content):
             self._room.clear()
             window = engine.local_flow_control_window(stream_id)
             size = min(window, engine.max_outbound_frame_size, largest)
@@ -268,7 +325,3 @@ class _Http2Connection:
             engine.send_data(stream_id, content[sent : sent + size])
             sent += size
             await self._flush()
-        if cut is not None:
-            engine.reset_stream(stream_id, error_code=2)
-        else:
-            engine.end_stream(stream_id)

@@ -152,6 +152,27 @@ MUTANTS = (
         "        self._remember(event.id)\n",
         "",
     ),
+    Mutant(
+        "last-come",
+        "first come, first served",
+        "connect/pool/pool.py",
+        "            waiter = waiters[0]\n",
+        "            waiter = waiters[-1]\n",
+    ),
+    Mutant(
+        "reads-on",
+        "what comes ahead of a reader is bounded",
+        "body/stream/reader.py",
+        "        if flow is not None:\n            self._paused = True\n",
+        "        if False:\n            self._paused = True\n",
+    ),
+    Mutant(
+        "fetches-again",
+        "what is committed is not fetched again",
+        "bulk/run.py",
+        "                        self._taken.append(self._outcome(result, result.page))\n",
+        "                        pass\n",
+    ),
 )
 
 

@@ -15,6 +15,7 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Any
 
 from .udp import DatagramLoop, Datagrams, Drizzle
@@ -30,24 +31,16 @@ class Stuck(BaseException):
     """Nothing can happen any more, and the program has not ended."""
 
 
-class _Clock(selectors.BaseSelector):
-    """Waits for nothing: time jumps to the next timer."""
+class _NoFiles(selectors.BaseSelector):
+    """Watches nothing: the loop's own pipe is for calls from threads, of which there are none."""
 
     def __init__(self) -> None:
-        self.now = 0.0
-        #: Says who waits, and where.
-        self.waiting: Callable[[], str] = str
         self._keys: dict[Any, selectors.SelectorKey] = {}
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise Stuck(f"at {self.now:.6f} s nothing can happen any more: {self.waiting()}")
-        # A turn takes a moment too, or who looks whether it is time already would look for ever.
-        self.now += max(timeout, 0.0) + _TURN
         return []
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        # The loop's own pipe for calls from threads, of which there are none here.
         self._keys[fileobj] = key = selectors.SelectorKey(fileobj, -1, events, data)
         return key
 
@@ -61,25 +54,58 @@ class _Clock(selectors.BaseSelector):
 class SimulatedLoop(DatagramLoop):
     """An event loop in virtual time, on a simulated network.
 
+    Its turn is asyncio's, without what waits for the system: that costs less, and who is due at one
+    moment runs in the order of asking.
+
     Args:
         network: What connects.
     """
 
     def __init__(self, network: Network) -> None:
         self.datagrams = network.datagrams
-        self._clock = _Clock()
-        self._reached: dict[socket.socket, tuple[str, int]] = {}
         self.network = network
-        super().__init__(self._clock)
-        self._clock.waiting = self._waiting
+        self._now = 0.0
+        self._asked = 0  # timers so far
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._reached: dict[socket.socket, tuple[str, int]] = {}
+        super().__init__(_NoFiles())
+
+    def time(self) -> float:
+        return self._now
+
+    def timers(self) -> list[asyncio.TimerHandle]:
+        """Those that will run."""
+        return [handle for _, _, handle in self._timers if not handle.cancelled()]
+
+    def call_at(
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self._asked += 1
+        heappush(self._timers, (when, self._asked, handle))
+        return handle
+
+    def _run_once(self) -> None:
+        timers, ready = self._timers, self._ready  # type: ignore[attr-defined]
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            while timers and timers[0][2].cancelled():
+                heappop(timers)
+            if not timers:
+                raise Stuck(f"at {self._now:.6f} s nothing can happen any more: {self._waiting()}")
+            self._now = max(self._now, timers[0][0])
+        # A turn takes a moment too, or who looks whether it is time already would look for ever.
+        self._now = now = self._now + _TURN
+        while timers and timers[0][0] <= now:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def _waiting(self) -> str:
         stacks = [task.get_stack() for task in asyncio.all_tasks(self)]
         frames = [stack[-1] for stack in stacks if stack]
         return ", ".join(sorted(f"{frame.f_code.co_qualname}:{frame.f_lineno}" for frame in frames))
-
-    def time(self) -> float:
-        return self._clock.now
 
     async def create_connection(  # type: ignore[override]
         self,
@@ -151,6 +177,7 @@ class Network:
         self.transports: list[Transport] = []  # the client's ends
         self.peers: set[asyncio.Task[None]] = set()
         self.faults = 0
+        self.taken = 0  # bytes that the client has taken in
         self._made = 0
         #: Called when the client dials.
         self.on_dial: Callable[[], None] = lambda: None
@@ -396,6 +423,8 @@ class Transport(asyncio.Transport):
 
     def _take(self, data: bytes) -> None:
         protocol = self.protocol
+        if self.name == "client":
+            self.network.taken += len(data)
         if not isinstance(protocol, asyncio.BufferedProtocol):
             protocol.data_received(data)
             return

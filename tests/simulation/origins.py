@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from yarl import URL
 from .tokens import Secrets
 
 #: Faults of a peer, and those that only one behind TLS can have.
-FAULTS = ("cut", "reset", "late", "silent", "early", "garbage", "gzipcut")
+FAULTS = ("cut", "reset", "late", "silent", "early", "garbage", "gzipcut", "gzipshort")
 TLS_FAULTS = ("untidy", "halfrecord")
 KINDS = (
     *("length", "chunked", "close", "unavailable", "empty", "gzip", "gzipclose", "cookie"),
@@ -32,6 +33,10 @@ REDIRECTS = ("redirect302", "redirect303", "redirect307")
 FURTHER = 500_000
 #: How many events a stream has.
 EVENT_COUNT = 12
+#: How many pages a list has.
+LIST_PAGES = 3
+#: Bytes of a body that a reader leaves where it is, and how many of them may come all the same.
+HUGE, MOST_AHEAD = 8 * 2**20, 4 * 2**20
 #: A file is another one after so many seconds.
 FILE_LIFE = 40.0
 
@@ -51,6 +56,11 @@ def _zipped(content: bytes) -> bytes:
 def event_of(number: int, count: int) -> str:
     """The data of an event."""
     return f"{number} {count} {hashlib.sha256(f'{number} {count}'.encode()).hexdigest()}"
+
+
+def json_of(number: int, size: int) -> dict[str, Any]:
+    """What an API says."""
+    return {"number": number, "text": body_of(number, size).hex()}
 
 
 class Ledger:
@@ -157,7 +167,12 @@ class Origin:
         content = body_of(number, request.size)
         if kind.startswith("redirect"):
             return Answer(int(kind[8:]), [("location", request.to)], b"")
-        special = {"digest": self._digest, "file": self._file, "events": self._events}
+        special = {
+            "digest": self._digest,
+            "file": self._file,
+            "events": self._events,
+            "pages": self._list,
+        }
         if kind in special:
             return special[kind](request)
         match kind:
@@ -167,6 +182,18 @@ class Origin:
                 return Answer(503, [("retry-after", "1")], content)
             case "gzip" | "gzipclose" | "gzipcut":
                 return Answer(200, [("content-encoding", "gzip")], _zipped(content))
+            case "json":
+                said = json.dumps(json_of(number, request.size)).encode()
+                return Answer(200, [("content-type", "application/json")], said)
+            case "problem":
+                fields = [("content-type", "application/problem+json")]
+                return Answer(422, fields, b'{"title": "no"}')
+            case "huge":
+                return Answer(200, [], body_of("huge", HUGE))
+            case "gzipshort":  # whole by its framing, and not by its coding
+                zipped = _zipped(content)
+                short = zipped[: self.dice.randrange(1, len(zipped))]
+                return Answer(200, [("content-encoding", "gzip")], short)
             case "cookie":
                 return Answer(200, [("set-cookie", self._cookie())], content)
             case "fresh":
@@ -214,6 +241,13 @@ class Origin:
             return Answer(200, [], body_of(request.number, request.size))
         challenge = f'Digest realm="r", nonce="n{request.number}", qop="auth", algorithm=SHA-256'
         return Answer(401, [("www-authenticate", challenge)], b"")
+
+    def _list(self, request: Asked) -> Answer:
+        """A page of a list, and the cursor of the next."""
+        page = int(URL(request.target).query.get("cursor", "0"))
+        following = page + 1 if page + 1 < LIST_PAGES else None
+        said = {"items": [f"{request.number} {page}"], "next": following}
+        return Answer(200, [("content-type", "application/json")], json.dumps(said).encode())
 
     def _events(self, request: Asked) -> Answer:
         """What follows the last event that the client has, or some of that; 204 after the last."""

@@ -11,12 +11,13 @@ from typing import Any
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.asyncio.server import QuicServer
-from aioquic.h3.connection import H3Connection
+from aioquic.h3.connection import H3Connection, ProtocolError
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ProtocolNegotiated, QuicEvent, StreamReset
 
 from .origins import Asked, Origin, asked, fields_of
+from .talkers import SocketPeer, StreamTunnel
 from .tls import certificate
 from .udp import Address, Datagrams
 
@@ -32,6 +33,7 @@ class _Connection(QuicConnectionProtocol):
         self._http: H3Connection | None = None
         self._heads: dict[int, Asked] = {}
         self._bodies: dict[int, bytearray] = {}
+        self._tunnels: dict[int, StreamTunnel] = {}
         self._answers: set[asyncio.Task[None]] = set()
 
     def quic_event_received(self, event: QuicEvent) -> None:
@@ -40,6 +42,8 @@ class _Connection(QuicConnectionProtocol):
             self._origin.ledger.seen["QUIC handshakes"] += 1
         if isinstance(event, StreamReset):
             self._heads.pop(event.stream_id, None)
+            if tunnel := self._tunnels.get(event.stream_id):
+                tunnel.ended()
         if self._http is None:
             return
         for said in self._http.handle_event(event):
@@ -49,13 +53,56 @@ class _Connection(QuicConnectionProtocol):
                 head = asked(fields[":method"], fields[":path"], fields)
                 self._heads[said.stream_id] = head
                 self._bodies[said.stream_id] = bytearray()
-                if head.method == "CONNECT":  # a WebSocket, of which this peer knows nothing
+                if head.method == "CONNECT":
                     del self._heads[said.stream_id]
-                    self._http.send_headers(said.stream_id, [(b":status", b"501")], end_stream=True)
+                    self._connect(said.stream_id, head)
+            elif isinstance(said, DataReceived) and said.stream_id in self._tunnels:
+                self._tunnels[said.stream_id].came(said.data)
             elif isinstance(said, DataReceived) and said.stream_id in self._bodies:
                 self._bodies[said.stream_id] += said.data
             if getattr(said, "stream_ended", False) and said.stream_id in self._heads:
                 self._execute(said.stream_id)
+            elif getattr(said, "stream_ended", False) and said.stream_id in self._tunnels:
+                self._tunnels[said.stream_id].ended()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for tunnel in self._tunnels.values():
+            tunnel.ended()
+
+    def _connect(self, stream_id: int, head: Asked) -> None:
+        """A WebSocket on a stream (RFC 9220)."""
+        http, quic = self._http, self._quic
+        assert http is not None
+
+        async def write(data: bytes) -> None:
+            http.send_data(stream_id, data, end_stream=False)
+            self.transmit()
+
+        async def accept(fields: list[tuple[str, str]]) -> None:
+            said = [(name.encode(), value.encode()) for name, value in fields]
+            http.send_headers(stream_id, [(b":status", b"200"), *said])
+            self.transmit()
+
+        def end() -> None:
+            http.send_data(stream_id, b"", end_stream=True)
+            self.transmit()
+
+        def reset() -> None:
+            quic.reset_stream(stream_id, _INTERNAL_ERROR)
+            self.transmit()
+
+        self._tunnels[stream_id] = tunnel = StreamTunnel(write, end, reset)
+        talk = self._talk(tunnel, head, accept)
+        task = asyncio.get_running_loop().create_task(talk)
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _talk(self, tunnel: StreamTunnel, head: Asked, accept: Any) -> None:
+        # The engine refuses to send on a stream that has ended, or that the client has reset.
+        with contextlib.suppress(RuntimeError, ValueError, AssertionError, ProtocolError):
+            await SocketPeer(self._origin).over(tunnel, head, accept)
+            tunnel.end()
 
     def _execute(self, stream_id: int) -> None:
         request = self._heads.pop(stream_id)

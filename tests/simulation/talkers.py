@@ -1,16 +1,20 @@
 """A WebSocket's peer, by the websockets library: it answers each message with one that follows from
-it, and may ping, close or break off."""
+it, and may ping, close or break off.  It talks on a connection of HTTP/1.1's, or on a stream of
+HTTP/2 or HTTP/3 (RFC 8441, RFC 9220)."""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from websockets.datastructures import Headers
 from websockets.exceptions import InvalidState
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as Handshake
-from websockets.protocol import State
+from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from .origins import Asked, Origin, body_of
@@ -19,6 +23,52 @@ from .origins import Asked, Origin, body_of
 def reply_of(number: int, said: bytes, size: int) -> bytes:
     """What a message is answered with."""
     return body_of(f"{number} {said[:20]!r}", size)
+
+
+#: Answers that a stream may talk, with further fields.
+Accept = Callable[[list[tuple[str, str]]], Awaitable[None]]
+
+
+class StreamTunnel:
+    """The bytes of one stream, as `Stream` has those of a connection.
+
+    Args:
+        write: Sends, as flow control has room.
+        end: Says that no more comes from this side.
+        reset: Breaks off.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], Awaitable[None]],
+        end: Callable[[], None],
+        reset: Callable[[], None],
+    ) -> None:
+        self.write = write
+        self.end = end
+        self.reset = reset
+        self._came = bytearray()
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    def came(self, data: bytes) -> None:
+        """The client sent something."""
+        self._came += data
+        self._changed.set()
+
+    def ended(self) -> None:
+        """The client sends no more."""
+        self._ended = True
+        self._changed.set()
+
+    async def some(self) -> bytes:
+        """What has come; b"" at the end."""
+        while not self._came and not self._ended:
+            self._changed.clear()
+            await self._changed.wait()
+        data = bytes(self._came)
+        self._came.clear()
+        return data
 
 
 class SocketPeer:
@@ -43,6 +93,30 @@ class SocketPeer:
             if isinstance(said, Handshake):
                 engine.send_response(engine.accept(said))
         self._origin.ledger.seen["WebSockets"] += 1
+        await self._talk(stream, request, engine)
+
+    async def over(self, stream: StreamTunnel, request: Asked, accept: Accept) -> None:
+        """Talk on a stream that asks for a WebSocket by an extended CONNECT.
+
+        Args:
+            stream: Its bytes.
+            request: What was asked.
+            accept: Answers 200, with these fields.
+        """
+        dice = self._dice
+        extensions = [ServerPerMessageDeflateFactory()] if dice.random() < 0.7 else []
+        offered = Headers()
+        if offer := request.fields.get("sec-websocket-extensions"):
+            offered["Sec-WebSocket-Extensions"] = offer
+        said, chosen = ServerProtocol(extensions=extensions).process_extensions(offered)
+        engine = Protocol(Side.SERVER)
+        engine.extensions = chosen
+        await accept([("sec-websocket-extensions", said)] if said else [])
+        self._origin.ledger.seen["WebSockets on streams"] += 1
+        await self._talk(stream, request, engine)
+
+    async def _talk(self, stream: Any, request: Asked, engine: Protocol) -> None:
+        dice = self._dice
         left = dice.choice((1, 3, 1_000))  # messages until it ends, in whatever way
         while await self._flush(stream, engine):
             data = await stream.some()
@@ -59,7 +133,7 @@ class SocketPeer:
                 if not await self._end(stream, engine, dice):
                     return
 
-    async def _flush(self, stream: Any, engine: ServerProtocol) -> bool:
+    async def _flush(self, stream: Any, engine: Protocol) -> bool:
         """Send what there is; whether there can be more."""
         for data in engine.data_to_send():
             if data:
@@ -70,7 +144,7 @@ class SocketPeer:
             engine.state is State.CLOSING
         )
 
-    def _answer(self, engine: ServerProtocol, request: Asked, frame: Frame) -> None:
+    def _answer(self, engine: Protocol, request: Asked, frame: Frame) -> None:
         dice = self._dice
         reply = reply_of(request.number, bytes(frame.data), request.size)
         try:
@@ -86,7 +160,7 @@ class SocketPeer:
         except InvalidState:
             return  # the client has said that it closes
 
-    async def _end(self, stream: Any, engine: ServerProtocol, dice: random.Random) -> bool:
+    async def _end(self, stream: Any, engine: Protocol, dice: random.Random) -> bool:
         """End in one of several ways; whether in an orderly one."""
         if dice.random() < 0.5:
             engine.send_close(1001, "enough")

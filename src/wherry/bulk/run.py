@@ -47,6 +47,7 @@ from wherry.bulk.robots import Robots, RobotsRefused, Rules
 from wherry.bulk.scheduler import Scheduler, SchedulerLimits
 from wherry.bulk.sinks.base import Sink
 from wherry.bulk.spill_to_disk import Backlog, Overflow, Seen, key_of
+from wherry.client.download.threads import finished
 from wherry.client.response import brought_by_connection
 from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, redirect_url
 from wherry.middlewares.retry import RetryBudget, backoff_limit, retry_after
@@ -169,6 +170,7 @@ class Run:
         self._opened = False
         self._draining = False
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None
 
     # --- the caller's side ------------------------------------------------------------------------
 
@@ -273,9 +275,16 @@ class Run:
         self._wake_caller()
 
     async def close(self) -> None:
-        """End, at once or at the end; what is in the sink is committed unless something failed."""
-        if self._closed:
-            return
+        """End, at once or at the end; what is in the sink is committed unless something failed.
+
+        Who is cancelled meanwhile is so once all has ended: a commit that has begun is not broken
+        off, and nothing stays behind.
+        """
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close())
+        await finished(self._closing)
+
+    async def _close(self) -> None:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

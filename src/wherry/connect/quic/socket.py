@@ -12,6 +12,7 @@ address, that one takes over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import math
 import socket
@@ -263,13 +264,23 @@ class QuicTransport(asyncio.Transport):
             return
         if not self._unsent:
             now = self.loop.time()
-            self._send(self._engine.datagrams(now))
-            while (
-                not self._unsent and self._sock is not None and self.receiver.datagrams_sent()
-            ) and (more := self._engine.datagrams(now)):
-                self._send(more)
+            try:
+                self._send(self._engine.datagrams(now))
+                while (
+                    not self._unsent and self._sock is not None and self.receiver.datagrams_sent()
+                ) and (more := self._engine.datagrams(now)):
+                    self._send(more)
+            except ValueError as exc:
+                self._engine_failed(exc)
         if self._sock is not None:
             self._arm_timer()
+
+    def _engine_failed(self, exc: ValueError) -> None:
+        """The engine contradicts itself, so what it holds is not to be trusted any more.  qh3 says
+        "reserved stream is missing" where a stream has ended whose bytes it wants to send again.
+        """
+        self.receiver.transport_failed(OSError(errno.EPROTO, f"the QUIC engine failed: {exc}"))
+        self.abort()
 
     def _send(self, datagrams: list[bytes]) -> None:
         sock = self._sock
@@ -360,7 +371,8 @@ class QuicTransport(asyncio.Transport):
         self._closing = True
         self.loop.call_soon(self.abort)
         if not self._unsent:
-            self._send(self._engine.datagrams(self.loop.time()))
+            with contextlib.suppress(ValueError):  # as in `flush`; it is over anyway
+                self._send(self._engine.datagrams(self.loop.time()))
 
     def abort(self) -> None:
         """Close the socket now."""
