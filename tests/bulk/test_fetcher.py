@@ -273,6 +273,44 @@ async def test_who_stops_has_what_was_committed_and_no_more_is_fetched(site):
     assert len(site.asked) == asked
 
 
+async def test_who_is_cancelled_again_while_a_run_ends_leaves_nothing_behind(site):
+    class Slow(Memory):
+        def __init__(self):
+            super().__init__()
+            self.commits, self.may_commit = asyncio.Event(), asyncio.Event()
+            self.closed = False
+
+        async def publish(self, shards):
+            self.commits.set()
+            await self.may_commit.wait()
+            await super().publish(shards)
+
+        async def close(self):
+            self.closed = True
+
+    sink = Slow()
+
+    async def fetch_all():
+        async with Fetcher(**connected(), commit_every=0.01) as fetcher:
+            async for _ in fetcher.fetch([site.url("/1")], into=sink):
+                pass
+
+    before = asyncio.all_tasks()
+    fetching = asyncio.create_task(fetch_all())
+    await sink.commits.wait()
+    for _ in range(3):
+        fetching.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not fetching.done()
+    sink.may_commit.set()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
+    assert sink.closed
+    assert len(sink.pages) == 1
+    assert not {task for task in asyncio.all_tasks() - before if not task.done()}
+
+
 async def test_a_fetcher_is_entered_first_and_has_one_run_at_a_time(site):
     with pytest.raises(RuntimeError, match="is entered first"):
         Fetcher().fetch([])

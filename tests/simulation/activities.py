@@ -29,7 +29,7 @@ class Activity:
     """
 
     kind = ""
-    sizes = (0, 100, 3_000, 70_000)
+    sizes: tuple[int, ...] = (0, 100, 3_000, 70_000)
 
     def __init__(self, program: Program, client: Client, number: int) -> None:
         self.program = program

@@ -22,12 +22,11 @@ import wherry
 from wherry.protocol.states import IllegalMove
 
 # What is imported within a run would take that run's clock for the process's.
-for room in ("body", "client", "connect", "middlewares", "protocol"):
+for room in ("body", "client", "connect", "middlewares", "protocol", "rest"):
     path = [f"{wherry.__path__[0]}/{room}"]
     for found in pkgutil.walk_packages(path, f"wherry.{room}."):
         import_module(found.name)
-for layer in ("bulk", "rest", "rest.mistakes"):
-    import_module(f"wherry.{layer}")
+import_module("wherry.bulk")  # its engines for clusters are no part of a run
 
 #: When the wall clock of a run begins, in seconds since 1970.
 EPOCH = 1_800_000_000.0

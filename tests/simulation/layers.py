@@ -110,7 +110,8 @@ class Crawl(Activity):
 
     def _judge(self, result: Result) -> None:
         if result.error is not None:
-            closed = "Session is closed" in str(result.error)  # the program has closed its connector
+            # The program may have closed its connector.
+            closed = "Session is closed" in str(result.error)
             if not closed and not isinstance(result.error, (wherry.ClientError, TimeoutError)):
                 raise Broken(f"{result.url} failed by {result.error!r}")
             return

@@ -172,6 +172,10 @@ class Origin:
             "file": self._file,
             "events": self._events,
             "pages": self._list,
+            "json": self._json,
+            "problem": self._problem,
+            "huge": self._huge,
+            "gzipshort": self._cut_coding,
         }
         if kind in special:
             return special[kind](request)
@@ -182,18 +186,6 @@ class Origin:
                 return Answer(503, [("retry-after", "1")], content)
             case "gzip" | "gzipclose" | "gzipcut":
                 return Answer(200, [("content-encoding", "gzip")], _zipped(content))
-            case "json":
-                said = json.dumps(json_of(number, request.size)).encode()
-                return Answer(200, [("content-type", "application/json")], said)
-            case "problem":
-                fields = [("content-type", "application/problem+json")]
-                return Answer(422, fields, b'{"title": "no"}')
-            case "huge":
-                return Answer(200, [], body_of("huge", HUGE))
-            case "gzipshort":  # whole by its framing, and not by its coding
-                zipped = _zipped(content)
-                short = zipped[: self.dice.randrange(1, len(zipped))]
-                return Answer(200, [("content-encoding", "gzip")], short)
             case "cookie":
                 return Answer(200, [("set-cookie", self._cookie())], content)
             case "fresh":
@@ -241,6 +233,22 @@ class Origin:
             return Answer(200, [], body_of(request.number, request.size))
         challenge = f'Digest realm="r", nonce="n{request.number}", qop="auth", algorithm=SHA-256'
         return Answer(401, [("www-authenticate", challenge)], b"")
+
+    def _json(self, request: Asked) -> Answer:
+        said = json.dumps(json_of(request.number, request.size)).encode()
+        return Answer(200, [("content-type", "application/json")], said)
+
+    def _problem(self, request: Asked) -> Answer:
+        return Answer(422, [("content-type", "application/problem+json")], b'{"title": "no"}')
+
+    def _huge(self, request: Asked) -> Answer:
+        return Answer(200, [], body_of("huge", HUGE))
+
+    def _cut_coding(self, request: Asked) -> Answer:
+        """Whole by its framing, and not by its coding."""
+        zipped = _zipped(body_of(request.number, request.size))
+        short = zipped[: self.dice.randrange(1, len(zipped))]
+        return Answer(200, [("content-encoding", "gzip")], short)
 
     def _list(self, request: Asked) -> Answer:
         """A page of a list, and the cursor of the next."""

@@ -47,7 +47,7 @@ from wherry.bulk.robots import Robots, RobotsRefused, Rules
 from wherry.bulk.scheduler import Scheduler, SchedulerLimits
 from wherry.bulk.sinks.base import Sink
 from wherry.bulk.spill_to_disk import Backlog, Overflow, Seen, key_of
-from wherry.client.download.threads import finished
+from wherry.client.download.disk_thread import finished
 from wherry.client.response import brought_by_connection
 from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, redirect_url
 from wherry.middlewares.retry import RetryBudget, backoff_limit, retry_after
@@ -204,7 +204,7 @@ class Run:
                 if self._failure is not None:
                     raise self._failure
                 if self._finished.is_set():
-                    await self._commit()
+                    await finished(self._loop.create_task(self._commit()))
                     if not self._out:
                         break
                     continue
