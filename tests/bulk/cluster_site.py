@@ -61,6 +61,15 @@ class Watcher:
         """Answer whatever is asked for."""
         self.gate = None
 
+    def catch_up(self) -> None:
+        """Return when all is read that was sent before: on a busy machine our thread may be late."""
+
+        async def some_turns() -> None:
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+        asyncio.run_coroutine_threadsafe(some_turns(), self._loop).result()
+
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._serve())
@@ -326,6 +335,7 @@ def job_with_a_kill(
                 nodes.kill(victim)
                 # What it had sent is read; another worker begins after half a second at the least.
                 time.sleep(0.2)
+                watcher.catch_up()
                 asked = set(watcher.asked)
                 watcher.release()
     assert before is not None
