@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from wherry.bulk.cluster.partitions import partition_of
 from wherry.bulk.hosts import Host, Job
-from wherry.bulk.scheduler import Limits, Scheduler
+from wherry.bulk.scheduler import SchedulerLimits, Scheduler
 from wherry.bulk.spill_to_disk import Overflow
 
 
@@ -107,7 +107,7 @@ def predicted_spread(sizes: Sequence[int], partitions: int) -> float:
 def simulated(sizes: dict[str, int], case: Case, chance: random.Random) -> tuple[float, float]:
     """The same by the real scheduler, in virtual time: latencies are random, queues spill."""
     scheduler = Scheduler(
-        Limits(case.per_host, 1 / case.rate, buffer=2000, hosts=10**6), Overflow()
+        SchedulerLimits(case.per_host, 1 / case.rate, buffer=2000, hosts=10**6), Overflow()
     )
     # As lists of URLs come: each host's URLs here and there among the others'.
     urls = [f"http://{name}/{number}" for name, size in sizes.items() for number in range(size)]
