@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from wherry.bulk.cluster.partitions import partition_of
 from wherry.bulk.hosts import Host, Job
-from wherry.bulk.scheduler import SchedulerLimits, Scheduler
+from wherry.bulk.scheduler import Scheduler, SchedulerLimits
 from wherry.bulk.spill_to_disk import Overflow
 
 
