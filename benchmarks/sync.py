@@ -76,7 +76,7 @@ def in_a_process(client: str, cell: str, url: str) -> float | None:
     """The same in a fresh process; None where the client is not there."""
     command = [sys.executable, "-m", "benchmarks.sync", "--one", client, cell, url]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False,
+        command, capture_output=True, text=True, timeout=900, check=False,
         cwd=Path(__file__).parents[1],
     )  # fmt: skip
     try:

@@ -76,6 +76,20 @@ REQUESTS: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
     ({"resolver": {}}, TypeError, ("TCPConnector(resolver=", "ClientSession")),
     ({"rate_limit": 3}, TypeError, ("RateLimitMiddleware", "ClientSession")),
     ({"raise_for_status": lambda _: None}, TypeError, ("raise_for_status=", "async def")),
+    ({"headers": {"X": None}}, TypeError, ("field X", "leave the field out")),
+    ({"headers": {"Authorization": "Bearer t\n"}}, ValueError, ("Authorization", "by strip()")),
+    ({"ssl": "/etc/ca.pem"}, TypeError, ("create_default_context(cafile=...)",)),
+    ({"proxy": "127.0.0.1:8080"}, wherry.InvalidURL, ("'127.0.0.1'", "say http://HOST:PORT")),
+    (
+        {"proxy": "http://127.0.0.1:9", "proxy_auth": ("a", "b")},
+        ValueError,
+        ("proxy_auth", "BasicAuth(login, password)"),
+    ),
+    ({"data": [{"a": 1}]}, TypeError, ("json= sends it as JSON",)),
+    ({"data": 5}, TypeError, ("json= sends it as JSON",)),
+    ({"data": object()}, TypeError, ("bytes, a str, a file or a mapping",)),
+    ({"data": Path("a")}, TypeError, ('data=open(path, "rb")',)),
+    ({"data": iter([b"a"])}, TypeError, ("an async generator",)),
 ]
 
 
@@ -145,6 +159,10 @@ async def test_websockets(raw_server: Start, options: dict[str, Any], words: Any
         ({"cookies": b"a=b"}, ("cookies=", "mapping", "bytes")),
         ({"middlewares": [wherry.RetryMiddleware]}, ("is a class", "RetryMiddleware()")),
         ({"auth": ("a", "b")}, ("auth=BasicAuth(login, password)",)),
+        ({"connector": "http://p.test"}, ("connector=", "not str", "proxy=")),
+        ({"connector": wherry.TCPConnector}, ("say connector=TCPConnector()",)),
+        ({"trace_configs": wherry.TraceConfig()}, ("trace_configs=", "[TraceConfig()]")),
+        ({"trace_configs": [wherry.TraceConfig]}, ("trace_configs=", "[TraceConfig()]")),
     ],
 )
 async def test_sessions(options: dict[str, Any], words: tuple[str, ...]) -> None:
@@ -159,6 +177,60 @@ async def test_every_argument_of_a_request_is_named_as_one_at_a_session() -> Non
     for name in _RequestOptions.__annotations__.keys() - sessions.keys():
         with pytest.raises(TypeError, match="of a request"):
             wherry.ClientSession(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["auth", "connector", "cookie_jar", "headers", "raise_for_status", "timeout"],
+)
+async def test_what_a_session_was_told_is_not_set_later(name: str) -> None:
+    async with wherry.ClientSession() as session:
+        with pytest.raises(AttributeError, match=rf"say ClientSession\({name}=\.\.\.\)"):
+            setattr(session, name, None)
+
+
+async def test_a_base_url_without_its_scheme() -> None:
+    with pytest.raises(ValueError, match="base_url begins with https:// or http://"):
+        wherry.ClientSession("a.test")
+
+
+async def test_a_method_in_place_of_a_url() -> None:
+    async with wherry.ClientSession() as session:
+        with pytest.raises(wherry.InvalidURL, match=r"say request\(method, url\)"):
+            await session.request("http://a.test/", "GET")
+
+
+async def test_the_encoding_of_a_text_is_said_where_it_is_read(raw_server: Start) -> None:
+    server = await raw_server(answer)
+    async with wherry.ClientSession() as session, session.get(server.url) as reply:
+        with pytest.raises(AttributeError, match=r"say text\(encoding=\.\.\.\)"):
+            reply.encoding = "latin-1"  # type: ignore[attr-defined]
+        with pytest.raises(AttributeError, match=r"has get_encoding\(\)"):
+            _ = reply.encoding  # type: ignore[attr-defined]
+        with pytest.raises(wherry.ContentTypeError) as caught:
+            await reply.json()
+        assert any("content_type=None" in note for note in caught.value.__notes__)
+
+
+async def test_await_and_async_with_in_a_script(raw_server: Start) -> None:
+    server = await raw_server(answer)
+    reply = await asyncio.to_thread(wherry.sync.get, server.url)
+    with pytest.raises(TypeError, match="leave out `await`"):
+        await reply  # type: ignore[misc]
+    with pytest.raises(TypeError, match="use `with`"):
+        async with reply:  # type: ignore[attr-defined]
+            pass
+    with wherry.sync.Session() as session, pytest.raises(TypeError, match="use `with`"):
+        async with session:  # type: ignore[attr-defined]
+            pass
+    with pytest.raises(TypeError, match="connector=lambda: wherry"):
+        wherry.sync.Session(connector=object())  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match=r"has content\.iter_chunked"):
+        reply.iter_content()  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"`for line in response\.content`"):
+        reply.iter_lines()  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"say text\(encoding=\.\.\.\)"):
+        reply.encoding = "latin-1"  # type: ignore[attr-defined]
 
 
 async def test_a_number_of_seconds_for_a_session() -> None:
@@ -337,6 +409,10 @@ async def test_attributes_of_responses_and_sessions(raw_server: Start) -> None:
 
 
 NOT_TO_SET = {
+    "base_url": "Session(base_url=...)",
+    "middlewares": "Session(middlewares=...)",
+    "proxy": "Session(proxy=...)",
+    "retries": "Session(retries=...)",
     "proxies": "proxy=",
     "verify": "TCPConnector(ssl=False)",
     "cert": "load_cert_chain",

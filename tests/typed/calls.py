@@ -213,3 +213,34 @@ def sessions() -> None:
     TCPConnector(limit_per_hst=5)  # wrong
     ClientTimeout(total="5")  # wrong
     ClientTimeout(totl=5)  # wrong
+
+
+async def newcomers(session: ClientSession, response: ClientResponse) -> None:
+    """What comes from requests, httpx and aiohttp by habit."""
+    await session.get("/", ssl="/etc/ca.pem")  # wrong
+    await session.get("/", raise_for_status="yes")  # wrong
+    await session.get("/", headers={"X": None})  # wrong
+    await session.get("/", proxy_auth=("a", "b"))  # wrong
+    await session.get("/", timeout=(3, 5))  # wrong
+    await session.get("/", priority=None, priorty=1)  # wrong
+    session.headers = {"X": "y"}  # wrong
+    session.timeout = 5  # wrong
+    session.retries = 3  # wrong
+    response.encoding = "latin-1"  # wrong
+    response.json()["a"]  # wrong
+    len(response.content)  # wrong
+    await response.text("utf-8", "strict", "more")  # wrong
+    for _ in response.content:  # wrong
+        pass
+    _ = response.headers["X"] + 1  # wrong
+    reply = wherry.sync.get("/")
+    await reply  # wrong
+    async with wherry.sync.Session():  # wrong
+        pass
+    reply.content.decode()  # wrong
+    reply.text.upper()  # wrong
+    ClientSession(trace_configs=[wherry.TraceConfig])  # wrong
+    ClientSession(retries="3")  # wrong
+    ClientSession(connector="http://p.test")  # wrong
+    TCPConnector(verify=False)  # wrong
+    TCPConnector(limit="5")  # wrong

@@ -32,6 +32,7 @@ __all__ = (
     "standard_reason",
     "sync_name_hint",
     "unknown_keyword",
+    "wrong_connector",
     "wrong_form",
 )
 
@@ -160,14 +161,18 @@ _OF_SESSIONS_ATTRIBUTES = {
 }
 # What programs set on sessions of others and what of ours means it, for {session} and its module.
 NOT_SET = {
+    "base_url": "{session}(base_url=...)",
     "cert": "{connector}(ssl=context)), an ssl.SSLContext with load_cert_chain(...)",
     "cookies": "{session}(cookies=...), or session.cookie_jar.update_cookies(...)",
     "event_hooks": "{session}(middlewares=...) or {session}(trace_configs=...)",
     "follow_redirects": "allow_redirects= of a request",
     "hooks": "{session}(middlewares=...) or {session}(trace_configs=...)",
     "max_redirects": "max_redirects= of a request",
+    "middlewares": "{session}(middlewares=...)",
     "params": "{session}(params=...)",
     "proxies": "{session}(proxy=...)",
+    "proxy": "{session}(proxy=...)",
+    "retries": "{session}(retries=...)",
     "stream": "{stream}",
     "verify": "{connector}(ssl=False)), or ssl= with a context of your own",
 }
@@ -269,10 +274,12 @@ def _argument_hint(call: str, name: str, known: frozenset[str], of_requests: fro
     return ""
 
 
-def missing_attribute(kind: str, name: str) -> str:
+def missing_attribute(kind: str, name: str, *, asynchronous: bool = True) -> str:
     """What to say of an attribute that a "response" or a "session" has not, and others' have."""
     table = _OF_RESPONSES if kind == "response" else _OF_SESSIONS_ATTRIBUTES
     ours = table.get(name)
+    if ours is not None and not asynchronous:
+        ours = ours.replace("`async ", "`")
     return "" if ours is None else f": a {kind} of wherry has {ours}"
 
 
@@ -315,6 +322,15 @@ def name_hint(name: str) -> str:
         )
     ours = _NAMES.get(name)
     return "" if ours is None else f": say {ours}"
+
+
+def wrong_connector(given: object) -> str:
+    """What to say of what was given as a connector, and is none."""
+    if isinstance(given, type):
+        return f"connector= takes an object: say connector={given.__name__}()"
+    return (
+        f"connector= takes a TCPConnector(...), not {type(given).__name__}: a proxy goes to proxy="
+    )
 
 
 def wrong_form(error: BaseException, url: object, given: Mapping[str, Any]) -> str | None:

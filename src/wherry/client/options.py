@@ -379,7 +379,9 @@ def check_base_url(base_url: StrOrURL | None) -> URL | None:
     except (ValueError, IndexError) as exc:
         raise InvalidURL(base_url, shown_reason(exc)) from None
     if not url.absolute:
-        raise ValueError("Only absolute URLs are supported")
+        raise ValueError(
+            "Only absolute URLs are supported: base_url begins with https:// or http://"
+        )
     if not url.path.endswith("/"):
         raise ValueError("base_url must have a trailing '/'")
     if not url.raw_host:

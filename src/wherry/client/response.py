@@ -150,6 +150,28 @@ class UrlOfRequest:
         return url
 
 
+class NoEncoding:
+    """What `encoding` is on responses: requests' is set before `text`, and ours would not heed it.
+
+    It is kept on what derives from the class that says this, which may mean something by it.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+
+    def __get__(self, response: Any, owner: type) -> Any:
+        if response is not None and "encoding" in response.__dict__:
+            return response.__dict__["encoding"]
+        raise AttributeError("encoding")  # what `__getattr__` says of it is said
+
+    def __set__(self, response: Any, value: Any) -> None:
+        own = type(response)
+        if own is not self._owner and not own.__module__.startswith("wherry."):
+            response.__dict__["encoding"] = value
+            return
+        raise AttributeError("a response has no encoding to set: say text(encoding=...)")
+
+
 class ClientResponse(metaclass=WatchedClass):
     """A response.
 
@@ -605,6 +627,7 @@ class ClientResponse(metaclass=WatchedClass):
             )
             if beginning := error_body(self, self._body):
                 error.add_note(f"the body of the answer begins: {beginning}")
+            error.add_note("json(content_type=None) reads it whatever its type is")
             raise error
 
     def _json_encoding(self, body: bytes) -> str:
@@ -871,6 +894,7 @@ class ClientResponse(metaclass=WatchedClass):
         return self
 
     if not TYPE_CHECKING:  # a checker would take every name for an attribute
+        encoding = NoEncoding()
 
         def __getattr__(self, name: str) -> Any:
             # Only what is not there comes here, most often what another client's responses have.

@@ -242,9 +242,7 @@ class ClientSession:
             frozenset(map(istr, skip_auto_headers)) if skip_auto_headers else _NO_NAMES
         )
         self._websockets: set[WebSocketChannel] | None = None  # made by the first one
-        defaults.trace_configs = trace_configs or []
-        for config in defaults.trace_configs:
-            config.freeze()
+        defaults.trace_configs = _checked_listeners(trace_configs or [])
         self._source_traceback = (
             traceback.extract_stack(sys._getframe(1)) if loop.get_debug() else None
         )
@@ -792,7 +790,16 @@ class ClientSession:
 def _loop_of(
     loop: asyncio.AbstractEventLoop | None, connector: BaseConnector | None
 ) -> asyncio.AbstractEventLoop:
-    """The loop of a new session: the one that is given, the connector's, or the running one."""
+    """The loop of a new session: the one that is given, the connector's, or the running one.
+
+    Raises:
+        RuntimeError: The connector is another loop's.
+        TypeError: It is none.
+    """
+    if connector is not None and not hasattr(connector, "_loop"):
+        from wherry.client.call_mistakes import wrong_connector
+
+        raise TypeError(wrong_connector(connector))
     if loop is None:
         loop = loop_of(connector) if connector is not None else running_loop("ClientSession")
     if connector is not None and loop_of(connector) is not loop:
@@ -800,6 +807,19 @@ def _loop_of(
             "Session and connector has to use same event loop: make both in the same coroutine"
         )
     return loop
+
+
+def _checked_listeners(configs: list[TraceConfig]) -> list[TraceConfig]:
+    """Those of a session, which no longer change.
+
+    Raises:
+        TypeError: It is one alone, or a class.
+    """
+    for config in configs if isinstance(configs, Iterable) else [None]:
+        if config is None or isinstance(config, type):
+            raise TypeError("trace_configs= takes a list of objects: say [TraceConfig()]")
+        config.freeze()
+    return configs
 
 
 def _with_retries(
@@ -849,12 +869,29 @@ class _NotSet:
             raise AttributeError(self.name)
 
 
+class _ReadOnly(property):
+    """A property that says how it is set."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, session: Any, value: Any) -> None:
+        from wherry.client.call_mistakes import refused_attribute
+
+        takes = inspect.signature(ClientSession.__init__).parameters
+        raise AttributeError(refused_attribute("ClientSession", self.name, takes))
+
+
 for _name in (
-    "cert", "cookies", "event_hooks", "follow_redirects", "hooks", "max_redirects", "params",
-    "proxies", "stream", "verify",
+    "base_url", "cert", "cookies", "event_hooks", "follow_redirects", "hooks", "max_redirects",
+    "middlewares", "params", "proxies", "proxy", "retries", "stream", "verify",
 ):  # fmt: skip
     setattr(ClientSession, _name, _NotSet(_name))
-del _name
+for _name in ("auth", "connector", "cookie_jar", "headers", "raise_for_status", "timeout"):
+    _told = _ReadOnly(vars(ClientSession)[_name].fget)
+    _told.__set_name__(ClientSession, _name)
+    setattr(ClientSession, _name, _told)
+del _name, _told
 
 
 def _class_changed(cls: type, _name: str) -> None:

@@ -303,7 +303,10 @@ class BaseConnector(metaclass=WatchedClass):
         self, url: URL, ssl: Any, server_hostname: str | None, hops: tuple[ProxyHop, ...]
     ) -> Route:
         if not isinstance(ssl, SSL_ALLOWED_TYPES):
-            raise TypeError(f"ssl should be SSLContext, Fingerprint, or bool, got {ssl!r} instead.")
+            raise TypeError(
+                f"ssl should be SSLContext, Fingerprint, or bool, got {ssl!r:.200} instead.  A "
+                "file of certificates goes into ssl.create_default_context(cafile=...)"
+            )
         asked = True if ssl is None else ssl
         if asked is True:
             ssl = self._ssl

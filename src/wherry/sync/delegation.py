@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 from wherry import BasicAuth, ClientResponse, ClientSession, ServerSentEvent, TCPConnector
 from wherry.client.oneshot import session_for_call
 from wherry.client.options import _RequestOptions
+from wherry.client.response import NoEncoding
 from wherry.sync.background import background, give, now, run
 
 if TYPE_CHECKING:
@@ -90,6 +91,17 @@ class Held(Generic[T]):
     def _inner(self) -> T:
         return self.asynchronous
 
+    if not TYPE_CHECKING:  # a checker finds the mistake itself
+
+        def __await__(self) -> Any:
+            raise TypeError("leave out `await`: wherry.sync gives what is there already")
+
+        async def __aenter__(self) -> None:
+            raise TypeError("use `with` in place of `async with`: wherry.sync waits by itself")
+
+        async def __aexit__(self, *_: object) -> None:
+            """Never reached: `__aenter__` raises."""
+
 
 async def _whole(request: Awaitable[ClientResponse], stream: bool) -> ClientResponse:
     response = await request
@@ -111,6 +123,22 @@ class HeldResponse(Held[ClientResponse]):
 
     def _call(self, function: Callable[..., T], *args: Any) -> T:
         return function(*args) if self.asynchronous.closed else call(function, *args)
+
+    if not TYPE_CHECKING:  # a checker would take every name for an attribute
+        encoding = NoEncoding()
+
+        def __getattr__(self, name: str) -> Any:
+            # Only what is not there comes here, most often what another client's responses have.
+            hint = ""
+            if not name.startswith("_"):
+                from wherry.client.call_mistakes import missing_attribute
+
+                hint = missing_attribute("response", name, asynchronous=False)
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{hint}",
+                name=name,
+                obj=self,
+            )
 
     def __enter__(self) -> Self:
         now(self.asynchronous.__aenter__())
@@ -223,6 +251,9 @@ class HeldSession:
         """Whether it was closed."""
         return self._closed
 
+    if not TYPE_CHECKING:  # a checker finds the mistake itself
+        __aenter__, __aexit__ = Held.__aenter__, Held.__aexit__
+
     def __enter__(self) -> Self:
         return self
 
@@ -267,6 +298,11 @@ _inherited: list[ClientSession] = []
 async def _make(options: dict[str, Any]) -> ClientSession:
     options = dict(options)
     if (connector := options.get("connector")) is not None:
+        if not callable(connector):
+            raise TypeError(
+                "connector= takes something to call, for a connector is made on the loop: say "
+                "connector=lambda: wherry.TCPConnector(...)"
+            )
         options["connector"] = connector()
     return ClientSession(**options)
 

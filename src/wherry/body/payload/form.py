@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import re
 import warnings
-from collections.abc import AsyncIterable, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, MutableMapping
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
@@ -179,7 +180,7 @@ class FormData:
                 raise TypeError(
                     "Only io.IOBase, multidict and (name, file) pairs allowed, use .add_field() "
                     "for passing "
-                    f"more complex parameters, got {field!r}"
+                    f"more complex parameters, got {field!r:.200}{_mend(field)}"
                 )
 
     def __call__(self) -> Payload:
@@ -363,3 +364,14 @@ def payload_of(data: Any) -> Payload:
         return get_payload(data, disposition=None)
     except PayloadLookupError:
         return FormData(data)()
+
+
+def _mend(field: Any) -> str:
+    """How what is no field of a form is sent."""
+    if isinstance(field, os.PathLike):
+        return ': send a file by data=open(path, "rb")'
+    if isinstance(field, Iterator):
+        return ": give an async generator of bytes, or b''.join(...)"
+    if isinstance(field, Mapping | list | tuple | int | float):
+        return ": json= sends it as JSON"
+    return ": give bytes, a str, a file or a mapping, or json="

@@ -98,7 +98,10 @@ def check_field(name: str, value: str) -> str:
         if len(_known_names) < 2048 and len(name) <= 64:
             _known_names[str(name)] = lower
     if not isinstance(value, str):
-        raise TypeError(f"the value of header field {name} must be str, not {type(value).__name__}")
+        mend = ": leave the field out" if value is None else ""
+        raise TypeError(
+            f"the value of header field {name} must be str, not {type(value).__name__}{mend}"
+        )
     if not (value.isascii() or has_bytes(value)):
         raise ValueError(f"the value of header field {name} holds half a surrogate pair")
     if has_control(value):
@@ -106,6 +109,7 @@ def check_field(name: str, value: str) -> str:
             "Newline, carriage return, null byte or another control character detected in the "
             "value of header field "
             f"{name}; this may be header injection"
+            f"{'' if has_control(value.strip()) else ': take off what ends it, by strip()'}"
         )
     return lower
 

@@ -447,6 +447,8 @@ def _why_not(url: URL) -> str:
         return "the URL has no host"
     if not str(url):
         return "the URL is empty"
+    if str(url).upper() in USUAL_METHODS:
+        return "this is a method: say request(method, url)"
     if not url.absolute and url.raw_path.startswith("/"):
         return "the URL is relative, and the session has no base_url"
     return f"the URL has no scheme: is it https://{without_credentials(url).removeprefix('//')}?"

@@ -194,7 +194,9 @@ def one_hop(
         )
     if proxy_auth is not None:
         if not has_credentials(proxy_auth):
-            raise ValueError("proxy_auth must be None or BasicAuth() tuple")
+            raise ValueError(
+                "proxy_auth must be None or BasicAuth() tuple: BasicAuth(login, password)"
+            )
         encoding = getattr(proxy_auth, "encoding", None) or hop.encoding
         hop = hop._replace(
             username=proxy_auth.login, password=proxy_auth.password, encoding=encoding
@@ -223,7 +225,8 @@ def hop_of_url(value: str | URL, proxy_ssl: Any = None) -> ProxyHop:
     if scheme not in KINDS:
         refuse(
             without_credentials(str(value)),
-            f"{scheme!r} is not a kind of proxy; there are {', '.join(KINDS)}"
+            f"{scheme!r} is not a kind of proxy; there are {', '.join(KINDS)}: say "
+            "http://HOST:PORT for a usual one"
             if scheme
             else f"a proxy's URL begins with its kind, one of {', '.join(KINDS)}",
         )

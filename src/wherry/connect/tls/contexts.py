@@ -134,7 +134,10 @@ def one_ssl(
         )
     merged = given[0] if given else True
     if not isinstance(merged, SSL_ALLOWED_TYPES):
-        raise TypeError(f"ssl should be SSLContext, Fingerprint, or bool, got {merged!r} instead.")
+        raise TypeError(
+            f"ssl should be SSLContext, Fingerprint, or bool, got {merged!r:.200} instead.  A file "
+            "of certificates goes into ssl.create_default_context(cafile=...)"
+        )
     return merged
 
 
