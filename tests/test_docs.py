@@ -334,6 +334,7 @@ def test_make_targets_that_are_named_exist() -> None:
     assert named <= targets
 
 
+@pytest.mark.timeout(700)
 def test_the_site_builds(tmp_path: Path) -> None:
     """Links, navigation and the reference of the API: a warning is an error."""
     pytest.importorskip("mkdocs", reason="the extra docs is not installed")
@@ -342,7 +343,7 @@ def test_the_site_builds(tmp_path: Path) -> None:
 
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
