@@ -80,11 +80,6 @@ REQUESTS: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
     ({"headers": {"Authorization": "Bearer t\n"}}, ValueError, ("Authorization", "by strip()")),
     ({"ssl": "/etc/ca.pem"}, TypeError, ("create_default_context(cafile=...)",)),
     ({"proxy": "127.0.0.1:8080"}, wherry.InvalidURL, ("'127.0.0.1'", "say http://HOST:PORT")),
-    (
-        {"proxy": "http://127.0.0.1:9", "proxy_auth": ("a", "b")},
-        ValueError,
-        ("proxy_auth", "BasicAuth(login, password)"),
-    ),
     ({"data": [{"a": 1}]}, TypeError, ("json= sends it as JSON",)),
     ({"data": 5}, TypeError, ("json= sends it as JSON",)),
     ({"data": object()}, TypeError, ("bytes, a str, a file or a mapping",)),

@@ -29,7 +29,12 @@ from wherry.connect.hooks import CHANGES, HOOKS, WatchedClass, all_connectors, n
 from wherry.connect.pool.pool import Pool
 from wherry.connect.pool.route_pool import PoolStats
 from wherry.connect.route import Origin, ProxyHop, Route, decoded_host
-from wherry.connect.tls.contexts import DEFAULT_PROTOCOLS, SSL_ALLOWED_TYPES, Fingerprint
+from wherry.connect.tls.contexts import (
+    DEFAULT_PROTOCOLS,
+    SSL_ALLOWED_TYPES,
+    Fingerprint,
+    wrong_ssl,
+)
 from wherry.connect.tls.transport import TlsTransport
 from wherry.protocol.connection import Connection
 from wherry.protocol.heads import ResponseHead
@@ -303,10 +308,7 @@ class BaseConnector(metaclass=WatchedClass):
         self, url: URL, ssl: Any, server_hostname: str | None, hops: tuple[ProxyHop, ...]
     ) -> Route:
         if not isinstance(ssl, SSL_ALLOWED_TYPES):
-            raise TypeError(
-                f"ssl should be SSLContext, Fingerprint, or bool, got {ssl!r:.200} instead.  A "
-                "file of certificates goes into ssl.create_default_context(cafile=...)"
-            )
+            raise wrong_ssl(ssl)
         asked = True if ssl is None else ssl
         if asked is True:
             ssl = self._ssl

@@ -194,9 +194,7 @@ def one_hop(
         )
     if proxy_auth is not None:
         if not has_credentials(proxy_auth):
-            raise ValueError(
-                "proxy_auth must be None or BasicAuth() tuple: BasicAuth(login, password)"
-            )
+            raise ValueError("proxy_auth must be None or BasicAuth() tuple")
         encoding = getattr(proxy_auth, "encoding", None) or hop.encoding
         hop = hop._replace(
             username=proxy_auth.login, password=proxy_auth.password, encoding=encoding

@@ -90,6 +90,16 @@ SSLOption: TypeAlias = bool | ssl.SSLContext | Fingerprint
 SSL_ALLOWED_TYPES = (bool, ssl.SSLContext, Fingerprint, type(None))
 
 
+def wrong_ssl(given: object) -> TypeError:
+    """What to raise for an `ssl=` of no kind that there is."""
+    mend = ""
+    if isinstance(given, str | bytes | os.PathLike):
+        mend = "  A file of certificates goes into ssl.create_default_context(cafile=...)"
+    return TypeError(
+        f"ssl should be SSLContext, Fingerprint, or bool, got {given!r:.200} instead.{mend}"
+    )
+
+
 def one_ssl(
     option: Any,
     verify_ssl: bool | None,
@@ -134,10 +144,7 @@ def one_ssl(
         )
     merged = given[0] if given else True
     if not isinstance(merged, SSL_ALLOWED_TYPES):
-        raise TypeError(
-            f"ssl should be SSLContext, Fingerprint, or bool, got {merged!r:.200} instead.  A file "
-            "of certificates goes into ssl.create_default_context(cafile=...)"
-        )
+        raise wrong_ssl(merged)
     return merged
 
 
