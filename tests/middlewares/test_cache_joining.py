@@ -218,7 +218,7 @@ async def test_a_time_limit_of_who_goes_first_is_not_the_others(peer: Any, sessi
     async with CacheMiddleware() as cache:
         client = session(middlewares=(cache,))
         hasty = asyncio.create_task(
-            get(client, server.url(), timeout=wherry.ClientTimeout(total=0.05))
+            get(client, server.url(), timeout=wherry.ClientTimeout(total=2))
         )
         await gate.until(1)
         patient = asyncio.create_task(get(client, server.url()))
