@@ -189,6 +189,23 @@ async def test_a_kept_connection_is_not_trusted_under_what_its_context_demands_s
         assert connector.stats().reused == 2
 
 
+def test_what_a_context_demands_is_asked_of_the_context_that_decides(monkeypatch) -> None:
+    """truststore's answers for another one, and takes the place of Python's own class."""
+
+    class Facade(ssl.SSLContext):
+        demanded = ssl.CERT_REQUIRED
+
+        @property
+        def verify_mode(self) -> ssl.VerifyMode:
+            return self.demanded
+
+    context = Facade(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(ssl, "SSLContext", Facade)
+    before = tls.demands_of(context)
+    context.demanded = ssl.CERT_NONE
+    assert tls.demands_of(context) != before
+
+
 @pytest.mark.parametrize("kind", ["direct", "http proxy", "https proxy"])
 @pytest.mark.parametrize("reserved", [False, True])
 @pytest.mark.parametrize("version", VERSIONS)

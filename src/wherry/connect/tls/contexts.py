@@ -6,6 +6,7 @@ process.  A context that a program made is never changed.  Knows nothing of sock
 
 from __future__ import annotations
 
+import _ssl
 import asyncio
 import contextlib
 import os
@@ -261,7 +262,9 @@ def policy_of(context: ssl.SSLContext) -> tuple[Any, ...]:
 
 # What decides who is let in, as OpenSSL's numbers: `ssl` makes an enum of them at each look, and
 # this is looked at for each request.
-_base: Any = ssl.SSLContext.__base__
+_base: Any = _ssl._SSLContext
+# The standard library's own class, also where truststore has put its own into its place.
+_plain: Any = next(kind for kind in ssl.SSLContext.__mro__ if _base in kind.__bases__)
 _verify_mode = _base.verify_mode.__get__
 _check_hostname = _base.check_hostname.__get__
 _verify_flags = _base.verify_flags.__get__
@@ -270,7 +273,7 @@ _minimum_version = _base.minimum_version.__get__
 
 def demands_of(context: ssl.SSLContext) -> tuple[Any, ...]:
     """Whom a context lets in now, as far as that can be seen."""
-    if type(context) is not ssl.SSLContext:
+    if type(context) is not _plain:
         return policy_of(context)  # it may answer for another one
     return (
         _verify_mode(context),
