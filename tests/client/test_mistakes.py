@@ -88,7 +88,12 @@ REQUESTS: list[tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "kind", "words"), REQUESTS, ids=lambda value: repr(value)[:40])
+def named(value: object) -> str:
+    """A value as a test's name has it, without the addresses of objects: each process has its own."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:40]
+
+
+@pytest.mark.parametrize(("options", "kind", "words"), REQUESTS, ids=named)
 async def test_requests(
     raw_server: Start,
     tmp_path: Path,
