@@ -12,7 +12,7 @@ import pytest
 from tests.bulk.kill import kill_often
 from tests.bulk.site import answer, connected
 
-from wherry.bulk import CheckpointError, Fetcher, Jsonl, Memory
+from wherry.bulk import CheckpointError, Fetcher, Files, Jsonl, Memory
 from wherry.bulk.checkpoint import Checkpoint, Outcome
 from wherry.bulk.cluster.shared_folder import LocalFolder
 from wherry.bulk.sinks.base import Shard
@@ -115,6 +115,28 @@ async def test_pages_of_earlier_starts_count(site, tmp_path):
     assert len(sink.pages) == 10
     await fetch(urls, tmp_path / "run", sink, max_pages=15)
     assert len(sink.pages) == 15
+
+
+async def test_a_checkpoint_is_not_gone_on_with_in_another_place(site, tmp_path):
+    """What it knows as done would be missing there."""
+    urls, path = [site.url("/1"), site.url("/2")], tmp_path / "run"
+    await fetch(urls[:1], path, Jsonl(tmp_path / "one"))
+    site.asked.clear()
+    for other in (Jsonl(tmp_path / "two"), Files(tmp_path / "one"), None):
+        with pytest.raises(CheckpointError, match=r"of a run into Jsonl\('.*/one'\)"):
+            await fetch(urls, path, other)
+    assert not site.asked
+    done, _ = await fetch(urls, path, Jsonl(f"file://{tmp_path}/./one"))
+    assert [result.url for result in done] == urls[1:]
+
+
+async def test_a_place_at_which_nothing_was_done_may_be_left(site, tmp_path):
+    path, urls = tmp_path / "run", [site.url("/1")]
+    (tmp_path / "one").touch()
+    with pytest.raises(OSError, match="one"):
+        await fetch(urls, path, Jsonl(tmp_path / "one"))
+    done, _ = await fetch(urls, path, Jsonl(tmp_path / "two"))
+    assert len(done) == 1
 
 
 async def test_bodies_of_earlier_starts_are_known(site, tmp_path):

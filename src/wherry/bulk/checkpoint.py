@@ -141,6 +141,27 @@ class Checkpoint:
         row = self._connection.execute("SELECT value FROM about WHERE name = ?", (name,))
         return str(row.fetchone()[0])
 
+    def bind(self, where: str) -> None:
+        """Say where the pages of this start go: what is done is there, and would be missing from
+        another place.
+
+        Args:
+            where: As `Sink.where` says it.
+
+        Raises:
+            CheckpointError: Something was done, and is in another place.
+        """
+        with self._transaction():
+            known = self._about("into", where)
+            if known == where:
+                return
+            if self._connection.execute("SELECT 1 FROM done LIMIT 1").fetchone() is not None:
+                raise CheckpointError(
+                    f"the checkpoint {self._path} is of a run into {known}, and what it has done "
+                    f"is not in {where}: go on with that place, or begin with another checkpoint"
+                )
+            self._connection.execute("UPDATE about SET value = ? WHERE name = 'into'", (where,))
+
     def begin(self) -> str:
         """Begin a new start; returns its name, which no other start of any checkpoint has."""
         self.was_used = self._starts > 0

@@ -238,6 +238,9 @@ class Run:
     async def _open(self) -> None:
         checkpoint, sink = self._tools.checkpoint, self._sink
         self._opened = True
+        where = "no sink" if sink is None else sink.where
+        if checkpoint is not None and where is not None:
+            checkpoint.bind(where)
         name = f"{os.urandom(4).hex()}.1" if checkpoint is None else checkpoint.begin()
         if sink is not None:
             await sink.open(name)

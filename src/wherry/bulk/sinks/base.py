@@ -45,6 +45,13 @@ class Sink(ABC):
     between, at last `close`.  `prepare` and `publish` come before `close` even if no page did.
     """
 
+    @property
+    def where(self) -> str | None:
+        """Where the pages are, for a checkpoint that must not be gone on with into another place;
+        None where that cannot be said.
+        """
+        return None
+
     @abstractmethod
     async def open(self, run: str) -> None:
         """Begin.

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, ClassVar, Final, ParamSpec, TypeVar
 
 from wherry.bulk.results import Page
 from wherry.bulk.sinks.base import Shard, Sink
-from wherry.bulk.sinks.destination import Destination, destination_at
+from wherry.bulk.sinks.destination import Destination, destination_at, local_path
 from wherry.client.download.disk_thread import finished
 from wherry.redaction import shown_url
 
@@ -172,6 +172,12 @@ class RollingSink(Sink):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({shown_url(self.place)!r})"
+
+    @property
+    def where(self) -> str:
+        folder = local_path(self.place)
+        place = shown_url(self.place) if folder is None else os.path.realpath(folder)
+        return f"{type(self).__name__}({place!r})"
 
     @abstractmethod
     def new_writer(self, path: Path, name: str) -> ShardWriter:
