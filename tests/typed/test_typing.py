@@ -148,8 +148,15 @@ def test_every_keyword_has_a_sentence() -> None:
 
 
 def test_what_a_request_takes_is_what_its_keywords_say() -> None:
-    takes = inspect.signature(options.RequestOptions.__init__).parameters.keys() - {"self"}
-    assert takes == _RequestOptions.__annotations__.keys()
+    # What follows from them stands among their defaults, and is no keyword; nothing makes a default
+    # of `read_until_eof`, which is aiohttp's, and taken.
+    follows = {"hops", "limits", "usual"}
+    takes = options.RequestOptions.__annotations__.keys() - follows
+    assert takes == _RequestOptions.__annotations__.keys() - {"read_until_eof"}
+    assert all(hasattr(options.RequestOptions, name) for name in takes)
+    for name in follows:
+        with pytest.raises(TypeError, match=name):
+            options.RequestOptions(**{name: None})
     opens = {
         each.name
         for each in inspect.signature(connect.connect_websocket).parameters.values()
