@@ -5,6 +5,7 @@ of the test's own.
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -29,7 +30,7 @@ class RoutePools:
         self.served = 0
 
     def route_pool(self, size: int) -> RoutePool:
-        route_pool = RoutePool(cast("Any", object()), False)
+        route_pool = RoutePool(cast("Any", SimpleNamespace(contexts=())), False)
         route_pool.dialling = size
         return route_pool
 

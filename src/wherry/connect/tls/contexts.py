@@ -6,7 +6,6 @@ process.  A context that a program made is never changed.  Knows nothing of sock
 
 from __future__ import annotations
 
-import _ssl
 import asyncio
 import contextlib
 import os
@@ -262,9 +261,10 @@ def policy_of(context: ssl.SSLContext) -> tuple[Any, ...]:
 
 # What decides who is let in, as OpenSSL's numbers: `ssl` makes an enum of them at each look, and
 # this is looked at for each request.
-_base: Any = _ssl._SSLContext
-# The standard library's own class, also where truststore has put its own into its place.
-_plain: Any = next(kind for kind in ssl.SSLContext.__mro__ if _base in kind.__bases__)
+# Before `object` come OpenSSL's class and the standard library's own, also where truststore has put
+# its own into that one's place.
+_plain: Any = ssl.SSLContext.__mro__[-3]
+_base: Any = ssl.SSLContext.__mro__[-2]
 _verify_mode = _base.verify_mode.__get__
 _check_hostname = _base.check_hostname.__get__
 _verify_flags = _base.verify_flags.__get__
