@@ -19,10 +19,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wherry.bulk.backlog_on_disk import Overflow
 from wherry.bulk.cluster.partitions import partition_of
 from wherry.bulk.hosts import Host, Job
 from wherry.bulk.scheduler import Scheduler, SchedulerLimits
-from wherry.bulk.spill_to_disk import Overflow
 
 
 @dataclass(frozen=True)

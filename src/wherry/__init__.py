@@ -20,6 +20,7 @@ try:
         content_disposition_filename,
         parse_content_disposition,
     )
+    from wherry.body.payload.body_writer import UploadTracker
     from wherry.body.payload.form import FormData
     from wherry.body.payload.memory import (
         PAYLOAD_REGISTRY,
@@ -37,7 +38,6 @@ try:
         payload_type,
         streamer,
     )
-    from wherry.body.payload.writer import UploadTracker
     from wherry.body.stream.reader import EMPTY_PAYLOAD, EofStream, StreamReader
     from wherry.client.middleware import ClientHandlerType, ClientMiddlewareType
     from wherry.client.oneshot import request
@@ -81,7 +81,7 @@ try:
         UnixConnector,
     )
     from wherry.connect.dns.address_guard import public_addresses_only
-    from wherry.connect.proxy.hops import proxy_hops
+    from wherry.connect.proxy.proxy_argument import proxy_hops
     from wherry.connect.route import ProxyHop
     from wherry.connect.tls.contexts import Fingerprint
     from wherry.cookies.abc import AbstractCookieJar, DummyCookieJar
@@ -104,13 +104,13 @@ if TYPE_CHECKING:
     from wherry.middlewares.cache import CacheMiddleware
     from wherry.middlewares.cache_redis import RedisCacheStorage
     from wherry.middlewares.cache_storage import MemoryCacheStorage, SQLiteCacheStorage
-    from wherry.middlewares.credentials import ApiKey, BearerToken, IdempotencyKeys
     from wherry.middlewares.digest import DigestAuthMiddleware
     from wherry.middlewares.oauth2 import OAuth2ClientCredentials, OAuth2Error
     from wherry.middlewares.proxy_digest import ProxyDigestAuthMiddleware
     from wherry.middlewares.ratelimit import ConcurrencyLimit, RateLimitMiddleware
     from wherry.middlewares.retry import RetryBudget, RetryEvent, RetryMiddleware
     from wherry.middlewares.signatures import MessageSignatures, hmac_sha256
+    from wherry.middlewares.tokens_and_keys import ApiKey, BearerToken, IdempotencyKeys
     from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType
     from wherry.resolver import AsyncResolver, DefaultResolver, DoHResolver, ThreadedResolver
 
@@ -234,9 +234,9 @@ __all__ = (
 
 # What few programs use is loaded when it is asked for.
 _LATER = {
-    "ApiKey": "wherry.middlewares.credentials",
+    "ApiKey": "wherry.middlewares.tokens_and_keys",
     "AsyncResolver": "wherry.resolver",
-    "BearerToken": "wherry.middlewares.credentials",
+    "BearerToken": "wherry.middlewares.tokens_and_keys",
     "BodyPartReader": "wherry.body.multipart.public_names",
     "CacheMiddleware": "wherry.middlewares.cache",
     "ClientWSTimeout": "wherry.client.websocket.websocket",
@@ -250,7 +250,7 @@ _LATER = {
     "EventSource": "wherry.client.events",
     "EventStream": "wherry.client.events",
     "FlowControlDataQueue": "wherry.body.stream.queues",
-    "IdempotencyKeys": "wherry.middlewares.credentials",
+    "IdempotencyKeys": "wherry.middlewares.tokens_and_keys",
     "MemoryCacheStorage": "wherry.middlewares.cache_storage",
     "MessageSignatures": "wherry.middlewares.signatures",
     "MultipartReader": "wherry.body.multipart.public_names",

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.body.charset import bom_encoding, is_json_type, known_charset, parse_mimetype, text_type
+from wherry.body.media_types import (
+    bom_encoding,
+    is_json_type,
+    known_charset,
+    parse_mimetype,
+    text_type,
+)
 
 
 @pytest.mark.parametrize(

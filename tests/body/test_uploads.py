@@ -627,7 +627,7 @@ async def test_traces_tell_of_each_piece(echo):
 
 
 async def test_a_tracker_follows_an_upload(session, echo, redirecting, path):
-    from wherry.body.payload.writer import UploadTracker
+    from wherry.body.payload.body_writer import UploadTracker
 
     tracker = UploadTracker()
     with path.open("rb") as file:
@@ -646,7 +646,7 @@ async def test_a_tracker_follows_an_upload(session, echo, redirecting, path):
 
 
 async def test_a_tracker_gets_what_stopped_the_upload(session, echo):
-    from wherry.body.payload.writer import UploadTracker
+    from wherry.body.payload.body_writer import UploadTracker
 
     tracker = UploadTracker()
     with pytest.raises(ClientError):

@@ -9,8 +9,8 @@ import brotli
 import pytest
 from tests.zstandard import zstd
 
+from wherry.body.payload.body_writer import BodyWriter, UploadTracker
 from wherry.body.payload.encoders import compression_of
-from wherry.body.payload.writer import BodyWriter, UploadTracker
 from wherry.errors import ClientPayloadError, UploadAbortedError
 
 

@@ -13,10 +13,10 @@ from tests.bulk.kill import kill_often
 from tests.bulk.site import answer, connected
 
 from wherry.bulk import CheckpointError, Fetcher, Files, Jsonl, Memory
+from wherry.bulk.backlog_on_disk import key_of
 from wherry.bulk.checkpoint import Checkpoint, Outcome
 from wherry.bulk.cluster.shared_folder import LocalFolder
 from wherry.bulk.sinks.base import Shard
-from wherry.bulk.spill_to_disk import key_of
 
 
 async def fetch(urls, path, into=None, most=None, **options):
@@ -272,7 +272,7 @@ async def test_no_room_for_what_waits_is_an_error_of_the_disk(site, monkeypatch)
     def full(*_):
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("wherry.bulk.spill_to_disk.Overflow._write", full)
+    monkeypatch.setattr("wherry.bulk.backlog_on_disk.Overflow._write", full)
     with pytest.raises(OSError, match="no room on disk"):
         async with Fetcher(**connected(), buffer=1) as fetcher:
             async for _ in fetcher.fetch(site.url(f"/{number}") for number in range(5000)):

@@ -15,19 +15,19 @@ from tests.bulk.cluster_site import Watcher, committed
 from tests.bulk.site import Loopback
 
 from wherry.bulk import CheckpointError, Jsonl, Memory
+from wherry.bulk.backlog_on_disk import key_of
 from wherry.bulk.checkpoint import Outcome
 from wherry.bulk.cluster.driver import Driver
 from wherry.bulk.cluster.engine import Engine, WorkerLost
-from wherry.bulk.cluster.inputs import PartedInput, find_sources, fingerprint, lines_of
 from wherry.bulk.cluster.job_handle import ClusterJob, RunInProgress
 from wherry.bulk.cluster.lease import Lease, ProcessName
 from wherry.bulk.cluster.manifests import Manifest, ManifestCheckpoint, Start
+from wherry.bulk.cluster.parted_inputs import PartedInput, find_sources, fingerprint, lines_of
 from wherry.bulk.cluster.partitions import host_of, partition_of
 from wherry.bulk.cluster.placement import next_move, roomiest
 from wherry.bulk.cluster.shared_folder import shared_folder_at
-from wherry.bulk.cluster.worker import Task, Worker
+from wherry.bulk.cluster.task_runner import Task, Worker
 from wherry.bulk.sinks.base import Shard
-from wherry.bulk.spill_to_disk import key_of
 
 # --- whose a URL is -------------------------------------------------------------------------------
 

@@ -978,7 +978,7 @@ async def test_meters_show_the_report(site):
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-    from wherry.bulk.telemetry import observe
+    from wherry.bulk.opentelemetry_meters import observe
 
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wherry
+from wherry.bulk.backlog_on_disk import Backlog, Overflow, Seen, key_of
 from wherry.bulk.hosts import Breaker, Hosts, Job, canonical, name_of
 from wherry.bulk.scheduler import Scheduler, SchedulerLimits
-from wherry.bulk.spill_to_disk import Backlog, Overflow, Seen, key_of
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from warcio.archiveiterator import ArchiveIterator
 
 from wherry import __version__
 from wherry.bulk import Files, Jsonl, Page, Parquet, Warc
-from wherry.bulk.sinks.page_fields import json_line
 from wherry.bulk.sinks.parquet import SCHEMA
+from wherry.bulk.sinks.without_secrets import json_line
 
 PAGES = [
     page(

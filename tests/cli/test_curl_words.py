@@ -13,7 +13,7 @@ from tests.servers.process import find_program
 from tests.servers.raw import read_request, response
 from yarl import URL
 
-from wherry.cli.curl_unsupported import INSTEAD, NO_EFFECT, in_one_list, upload_url
+from wherry.cli.curl_options import INSTEAD, NO_EFFECT, in_one_list, upload_url
 
 # What programs send of their own, and what differs by right.
 OWN = {"user-agent", "accept", "accept-encoding", "host", "content-type", "expect"}

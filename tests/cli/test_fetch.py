@@ -19,8 +19,9 @@ from yarl import URL
 
 import wherry
 from wherry.bulk.retry_rules import pause_before
-from wherry.cli.arguments import UsageProblem
-from wherry.cli.fetch.url_lists import file_name, read_list
+from wherry.cli.argument_values import UsageProblem
+from wherry.cli.fetch.file_names import file_name
+from wherry.cli.fetch.url_lists import read_list
 
 
 def files(directory):

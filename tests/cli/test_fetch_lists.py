@@ -22,9 +22,10 @@ from yarl import URL
 
 import wherry
 from wherry.bulk.robots import heeded_delay
-from wherry.cli.arguments import UsageProblem, parse_rate
+from wherry.cli.argument_values import UsageProblem, parse_rate
+from wherry.cli.fetch.file_names import filled, safe_path
 from wherry.cli.fetch.politeness import RateLimit
-from wherry.cli.fetch.url_lists import filled, is_wanted, parse_checksum, read_list, safe_path
+from wherry.cli.fetch.url_lists import is_wanted, parse_checksum, read_list
 
 BODY = b"what it is" * 100
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.cli.test_curl_words import OWN, sent_by
 from tests.servers.process import find_program
 
-from wherry.cli.arguments import UsageProblem
+from wherry.cli.argument_values import UsageProblem
 from wherry.cli.from_curl import follows_redirects, words_of_curl
 
 # As Chrome and Firefox copy them.

@@ -9,8 +9,8 @@ import pytest
 from tests.servers.authority import CertificateFiles
 from tests.servers.http_servers import Caddy
 
-from wherry.cli.arguments import RequestArguments, parse_url
-from wherry.cli.curl import curl_command
+from wherry.cli.argument_values import RequestArguments, parse_url
+from wherry.cli.to_curl import curl_command
 
 pytest.importorskip("qh3", reason="HTTP/3 needs the extra http3, whose package is not here")
 

@@ -14,7 +14,7 @@ from tests.cli.test_curl_words import OWN, sent_by
 from tests.servers.process import find_program
 from yarl import URL
 
-from wherry.cli.arguments import UsageProblem, parse_url
+from wherry.cli.argument_values import UsageProblem, parse_url
 from wherry.cli.request_items import Items, parse_words, split_item
 
 

@@ -18,7 +18,7 @@ from tests.servers.raw import read_request, response
 from yarl import URL
 
 import wherry
-from wherry.cli.arguments import UsageProblem, parse_url
+from wherry.cli.argument_values import UsageProblem, parse_url
 
 JSON_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -11,7 +11,7 @@ from tests.cli.conftest import _environ
 # Each costs some milliseconds, and most commands need none of them.
 DEAR = {
     "rich.console", "rich.progress", "rich.syntax", "rich.table", "pygments", "sqlite3",
-    "wherry.testing", "wherry.cli.demo", "wherry.cli.fetch", "wherry.cli.har", "wherry.cli.live.websocket",
+    "wherry.testing", "wherry.cli.demo", "wherry.cli.fetch", "wherry.cli.har_recorder", "wherry.cli.live.websocket",
 }  # fmt: skip
 _PROGRAM = """
 import atexit, os, sys

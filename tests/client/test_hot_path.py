@@ -28,7 +28,7 @@ from wherry.client.response import begin
 from wherry.client.sending import attempt
 from wherry.client.sending.request_builder import RequestBuilder
 from wherry.protocol.heads import RequestHead
-from wherry.protocol.http1.encoding import encode_head
+from wherry.protocol.http1.head_writing import encode_head
 
 Start = Callable[..., Awaitable[RawServer]]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from yarl import URL
 
-from wherry.body import charset, disposition
-from wherry.body.charset import is_json_type, known_charset, parse_mimetype
+from wherry.body import disposition, media_types
 from wherry.body.disposition import parse_content_disposition
+from wherry.body.media_types import is_json_type, known_charset, parse_mimetype
 from wherry.client.headers import response_headers, validation
 from wherry.client.headers.response_headers import decode_name
 from wherry.client.headers.validation import check_field
@@ -73,6 +73,6 @@ def test_a_bad_disposition_is_told_of_without_its_text() -> None:
 
 def test_charsets_are_found_without_asking_the_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
     """`codecs.lookup` keeps every name that it was asked for, known or not."""
-    monkeypatch.setattr(charset.codecs, "lookup", None)
+    monkeypatch.setattr(media_types.codecs, "lookup", None)
     assert known_charset("ISO_8859-1:1987") == "iso8859-1"
     assert known_charset("no-such-charset") is None

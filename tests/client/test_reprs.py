@@ -24,15 +24,15 @@ from yarl import URL
 import wherry
 from wherry.auth.digest import DigestChallenge, respond
 from wherry.auth.netrc import read_netrc
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.proxy_argument import proxy_hops
 from wherry.connect.proxy.tunnel import TunnelInfo
 from wherry.cookies.parse import parse_one
 from wherry.cookies.storage_rules import Offered
 from wherry.errors import without_credentials
 from wherry.integrations.aiohttp_socks import ProxyInfo, ProxyType
 from wherry.middlewares.cache_fields import StoredResponse
-from wherry.protocol.field_validation import check_fields
 from wherry.protocol.limits import DEFAULT_LIMITS
+from wherry.protocol.multiplexed_response_fields import check_fields
 from wherry.redaction import shown_fields, shown_head, shown_url
 from wherry.rest import RestClient
 from wherry.rest.config import RestConfig
@@ -179,7 +179,7 @@ def test_what_holds_a_secret_does_not_show_it(make: Callable[[], Any]) -> None:
 
 
 def test_a_command_lines_request_shows_no_secret() -> None:
-    arguments = pytest.importorskip("wherry.cli.arguments")
+    arguments = pytest.importorskip("wherry.cli.argument_values")
     made = arguments.RequestArguments(
         URL(f"http://me:{MINE}@h.test/"), headers=list(GIVEN.items()), body=MINE.encode(), user=("me", MINE),
         form=[("password", MINE.encode(), None)], proxies=[f"http://me:{MINE}@p.test"], proxy_user=("me", MINE),

@@ -16,8 +16,8 @@ from tests.client.http2_peer import Http2Side
 
 import wherry
 from wherry import ClientRequest, ClientResponse, ClientSession, TCPConnector, TraceConfig
+from wherry.connect.pool.exchange_reservation import Reservation
 from wherry.connect.pool.pool import Pool
-from wherry.connect.pool.reservation import Reservation
 from wherry.protocol.http1.connection import Http1Connection
 from wherry.protocol.http2.connection import Http2Connection
 
@@ -93,7 +93,7 @@ def test_nothing_else_counts_reserved_places() -> None:
                     is_start = isinstance(node, ast.Assign) and ast.unparse(node.value) == "0"
                     if not is_start:
                         changed.add(path.relative_to(source).as_posix())
-    assert changed == {"connect/pool/reservation.py"}
+    assert changed == {"connect/pool/exchange_reservation.py"}
 
 
 class Peer:

@@ -19,8 +19,8 @@ from websockets.asyncio.server import ServerConnection, serve
 import wherry
 from wherry import ClientSession, ClientWSTimeout, TCPConnector, WSMsgType
 from wherry.client.websocket.heartbeat import Heartbeat
-from wherry.protocol.keepalive import KeepAlive
-from wherry.protocol.liveness import LineProgress
+from wherry.protocol.ping_checks import KeepAlive
+from wherry.protocol.tcp_progress import LineProgress
 from wherry.protocol.write_gate import WriteGate
 from wherry.testing import LocalServer
 

@@ -27,7 +27,7 @@ from tests.protocol.frames import (
 )
 
 from wherry import ClientSession, ClientTimeout, TCPConnector
-from wherry.protocol import keepalive
+from wherry.protocol import ping_checks
 from wherry.protocol.http2 import connection as http2_connection
 from wherry.protocol.http2.flow_control import FlowOptions
 
@@ -162,7 +162,7 @@ async def test_requests_that_waited_for_the_dead_connection_go_by_another() -> N
 async def test_where_the_limit_has_room_for_one_the_next_waits_until_it_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keepalive, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(ping_checks, "ANSWER_SECONDS", 0.2)
     async with served(limit=1) as (peer, session):
         await session.get("/")
         peer.mute.add(0)
@@ -219,7 +219,7 @@ def give_up(monkeypatch: pytest.MonkeyPatch, exchange: Any) -> None:
 async def test_what_is_under_way_goes_on_and_the_connection_ends_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keepalive, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(ping_checks, "ANSWER_SECONDS", 0.01)
     peer = Peer()
     (first, _), (other, sink) = peer.get(), peer.get()
     await peer.heard()
@@ -237,8 +237,8 @@ async def test_what_is_under_way_goes_on_and_the_connection_ends_after_it(
 async def test_an_answer_behind_much_else_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock of its own, which a busy machine does not hurry."""
     clock = itertools.count(0, 4)
-    monkeypatch.setattr(keepalive, "monotonic", lambda: next(clock) / 100)
-    monkeypatch.setattr(keepalive, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(ping_checks, "monotonic", lambda: next(clock) / 100)
+    monkeypatch.setattr(ping_checks, "ANSWER_SECONDS", 0.01)
     looks = 0
 
     def heard_at() -> float:
@@ -247,7 +247,7 @@ async def test_an_answer_behind_much_else_is_waited_for(monkeypatch: pytest.Monk
         return float("inf")
 
     lost = asyncio.get_running_loop().create_future()
-    keepalive.PeerCheck(asyncio.get_running_loop(), heard_at, 0.1, lambda: lost.set_result(None))
+    ping_checks.PeerCheck(asyncio.get_running_loop(), heard_at, 0.1, lambda: lost.set_result(None))
     await lost
     assert looks == 3, "something came, so it looked again at 0.04 and 0.08 s; and not for ever"
 

@@ -24,7 +24,7 @@ from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.connector import TCPConnector, UnixConnector
 from wherry.connect.dns.cache import DNSCache
 from wherry.connect.proxy.environment import NoProxy, read_environment
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.proxy_argument import proxy_hops
 from wherry.connect.route import Origin, ProxyHop, Route
 from wherry.errors import (
     ClientConnectionError,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.connect.proxy.environment import NoProxy, environment_proxies, read_environment
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.proxy_argument import proxy_hops
 from wherry.errors import InvalidURL
 
 

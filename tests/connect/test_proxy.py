@@ -17,7 +17,7 @@ from wherry.connect.dial_settings import DialSettings, hop_key
 from wherry.connect.dns.cache import DNSCache
 from wherry.connect.dns.resolver import AbstractResolver, ResolveResult
 from wherry.connect.handshake_stream import HandshakeStream
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.proxy_argument import proxy_hops
 from wherry.connect.proxy.tunnel import open_tunnel
 from wherry.connect.route import Origin, ProxyHop, Route
 from wherry.connect.tls.contexts import Fingerprint, selected_protocol

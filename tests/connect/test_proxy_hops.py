@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from yarl import URL
 
-from wherry.connect.proxy.hops import KINDS, proxy_hops
+from wherry.connect.proxy.proxy_argument import KINDS, proxy_hops
 from wherry.connect.proxy.tunnel import HANDSHAKES, HTTP_SCHEMES
 from wherry.connect.quic.through_proxy import MASQUE
 from wherry.connect.route import ProxyHop

@@ -22,9 +22,9 @@ from yarl import URL
 from wherry.auth.challenge import parse_challenges
 from wherry.auth.digest import choose_challenge, proves, read_authentication_info, respond
 from wherry.auth.netrc import read_netrc
-from wherry.body.charset import is_json_type, known_charset, parse_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
 from wherry.body.html_start_tags import start_tags
+from wherry.body.media_types import is_json_type, known_charset, parse_mimetype
 from wherry.body.multipart.reader import MultipartReader
 from wherry.body.stream.decoders import decoder_for
 from wherry.body.stream.reader import StreamReader

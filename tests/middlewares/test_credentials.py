@@ -11,8 +11,8 @@ from yarl import URL
 
 import wherry
 from wherry import RetryMiddleware
-from wherry.middlewares.credentials import ApiKey, BearerToken, IdempotencyKeys
 from wherry.middlewares.oauth2 import OAuth2ClientCredentials
+from wherry.middlewares.tokens_and_keys import ApiKey, BearerToken, IdempotencyKeys
 
 MINE = "Sesame"
 

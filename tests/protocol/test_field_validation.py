@@ -11,9 +11,9 @@ from unittest import mock
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wherry.protocol import field_validation
-from wherry.protocol.field_validation import LONGEST_USUAL, MOST_USUAL, check_fields
+from wherry.protocol import multiplexed_response_fields
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
+from wherry.protocol.multiplexed_response_fields import LONGEST_USUAL, MOST_USUAL, check_fields
 
 NAMES = st.one_of(
     st.sampled_from(
@@ -54,7 +54,7 @@ def test_one_look_at_all_says_what_a_look_at_each_does(
     fields: tuple[tuple[bytes, bytes], ...], start: int, limits: Limits
 ) -> None:
     outcome(GOOD, 0, DEFAULT_LIMITS)  # their names are known
-    with mock.patch.object(field_validation, "_plain_length", return_value=None):
+    with mock.patch.object(multiplexed_response_fields, "_plain_length", return_value=None):
         expected = outcome(fields, start, limits)
     assert outcome(fields, start, limits) == expected
     assert outcome(fields, start, limits) == expected
@@ -62,7 +62,7 @@ def test_one_look_at_all_says_what_a_look_at_each_does(
 
 def test_usual_fields_are_looked_at_once() -> None:
     """Or the test above compares the long way with itself; counted, for it is about work."""
-    field_validation._usual_names.clear()
+    multiplexed_response_fields._usual_names.clear()
     many = tuple((b"x-%d" % number, b"value %d" % number) for number in range(50))
     check_fields(many, 0, DEFAULT_LIMITS, "HTTP/2", ValueError)
     calls = 0
@@ -83,5 +83,5 @@ def test_names_that_peers_choose_take_no_memory_without_end() -> None:
     for number in range(3 * MOST_USUAL):
         check_fields(((b"n-%d" % number, b"x"),), 0, DEFAULT_LIMITS, "HTTP/2", ValueError)
         check_fields(((b"n" * (LONGEST_USUAL + 1), b"x"),), 0, DEFAULT_LIMITS, "HTTP/2", ValueError)
-    assert len(field_validation._usual_names) <= MOST_USUAL
-    assert max(map(len, field_validation._usual_names)) <= LONGEST_USUAL
+    assert len(multiplexed_response_fields._usual_names) <= MOST_USUAL
+    assert max(map(len, multiplexed_response_fields._usual_names)) <= LONGEST_USUAL

@@ -14,8 +14,8 @@ from tests.steps import steps
 from yarl import URL
 
 from wherry.auth.challenge import parse_challenges
-from wherry.body.charset import _read as read_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
+from wherry.body.media_types import _read as read_mimetype
 from wherry.client.headers.disposition_and_link import parse_links
 from wherry.cookies.parse import parse_one
 from wherry.middlewares.cache_policy import directives

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-from wherry.body.charset import known_charset
+from wherry.body.media_types import known_charset
 from wherry.protocol.grammar import has_control, is_token, quoted, unescaped
 
 __all__ = (

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from wherry.bulk.backlog_on_disk import key_of
 from wherry.bulk.sinks.base import Shard, shard_of
-from wherry.bulk.spill_to_disk import key_of
 from wherry.private_files import make_private
 
 _VERSION: Final = "1"

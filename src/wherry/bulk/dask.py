@@ -24,7 +24,7 @@ from yarl import URL
 from wherry.bulk.cluster.engine import Engine, RemoteWorker, WorkerLost
 from wherry.bulk.cluster.job_handle import ClusterJob
 from wherry.bulk.cluster.report import ClusterReport
-from wherry.bulk.cluster.worker import Worker
+from wherry.bulk.cluster.task_runner import Worker
 from wherry.bulk.results import Result
 from wherry.bulk.sinks.base import Sink
 

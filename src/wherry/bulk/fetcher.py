@@ -21,6 +21,7 @@ from wherry.argument_checks import whole_number
 from wherry.bulk.checkpoint import Checkpoint
 from wherry.bulk.hooks import Hook, Hooks
 from wherry.bulk.hosts import Breaker
+from wherry.bulk.opentelemetry_meters import observe
 from wherry.bulk.report import Report
 from wherry.bulk.results import Result
 from wherry.bulk.robots import Robots
@@ -28,7 +29,6 @@ from wherry.bulk.run import Run, Settings, Tools
 from wherry.bulk.scheduler import SchedulerLimits
 from wherry.bulk.sinks.base import Sink
 from wherry.bulk.sinks.from_text import parse_sink
-from wherry.bulk.telemetry import observe
 from wherry.client.call_mistakes import unknown_keyword
 from wherry.client.headers.validation import ORIGIN_FIELDS, field_pairs
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from wherry.body.charset import known_charset
+from wherry.body.media_types import known_charset
 
 
 @dataclass(slots=True)

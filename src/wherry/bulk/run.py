@@ -28,6 +28,7 @@ from typing import Any, Final
 from yarl import URL
 
 import wherry
+from wherry.bulk.backlog_on_disk import Backlog, Overflow, Seen, key_of
 from wherry.bulk.checkpoint import Checkpoint, Outcome, key_of_job
 from wherry.bulk.hooks import Hooks, HooksError
 from wherry.bulk.hosts import (
@@ -46,7 +47,6 @@ from wherry.bulk.retry_rules import BACK_OFF, TRANSIENT, is_unreachable, may_pas
 from wherry.bulk.robots import Robots, RobotsRefused, Rules
 from wherry.bulk.scheduler import Scheduler, SchedulerLimits
 from wherry.bulk.sinks.base import Sink
-from wherry.bulk.spill_to_disk import Backlog, Overflow, Seen, key_of
 from wherry.client.download.disk_thread import finished
 from wherry.client.response import brought_by_connection
 from wherry.client.sending.redirect_rules import REDIRECT_STATUSES, redirect_url

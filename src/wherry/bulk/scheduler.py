@@ -16,8 +16,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from wherry.bulk.backlog_on_disk import Overflow
 from wherry.bulk.hosts import Host, Hosts, Job
-from wherry.bulk.spill_to_disk import Overflow
 
 # URLs of one host in memory while there is room for all.
 _OF_ONE_HOST: Final = 64

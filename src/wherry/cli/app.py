@@ -21,7 +21,7 @@ from yarl import URL
 
 import wherry
 from wherry.cli import show, standard_streams
-from wherry.cli.arguments import (
+from wherry.cli.argument_values import (
     RequestArguments,
     UsageProblem,
     parse_close,
@@ -29,7 +29,7 @@ from wherry.cli.arguments import (
     parse_url,
     read_data,
 )
-from wherry.cli.curl_unsupported import INSTEAD, NO_EFFECT, in_one_list
+from wherry.cli.curl_options import INSTEAD, NO_EFFECT, in_one_list
 from wherry.cli.request_options import place_of, request_of, usual_request
 from wherry.cli.run import INTERRUPTED, run
 
@@ -461,7 +461,7 @@ def get(words: tuple[str, ...], **given: Any) -> None:
         wanted, named = request_of(words, given)
         place = place_of(wanted.url, given)
     if given["curl"]:
-        from wherry.cli.curl import curl_command
+        from wherry.cli.to_curl import curl_command
 
         click.echo(curl_command(wanted))
     elif given["python"]:
@@ -484,7 +484,7 @@ def _get(
 
     output = Output(place, given["resume"], given["verbose"], given["fail"])
     if given["har"]:
-        from wherry.cli.har import Recorder
+        from wherry.cli.har_recorder import Recorder
 
         output.recorder = Recorder(given["har"])
     with _mistakes():

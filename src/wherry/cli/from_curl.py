@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from wherry.cli.arguments import UsageProblem
+from wherry.cli.argument_values import UsageProblem
 
 # A piece of a line: each kind begins with letters that no other one begins with.
 _PIECE: Final = re.compile(

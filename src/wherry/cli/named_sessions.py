@@ -16,7 +16,7 @@ import click
 from yarl import URL
 
 import wherry
-from wherry.cli.arguments import RequestArguments, UsageProblem
+from wherry.cli.argument_values import RequestArguments, UsageProblem
 from wherry.private_files import write_private
 
 # These tell what is asked for, and nothing of who asks: other hosts may have them.

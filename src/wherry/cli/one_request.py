@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import wherry
 from wherry.cli import show
-from wherry.cli.arguments import RequestArguments
+from wherry.cli.argument_values import RequestArguments
 
 if TYPE_CHECKING:
-    from wherry.cli.har import Recorder
+    from wherry.cli.har_recorder import Recorder
     from wherry.cli.named_sessions import NamedSession
     from wherry.cli.progress_bars import Bars
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wherry.cli.arguments import RequestArguments, UsageProblem
+from wherry.cli.argument_values import RequestArguments, UsageProblem
 
 _VERBS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from wherry.cli.arguments import FormField, RequestArguments, UsageProblem, parse_json, read_data
+from wherry.cli.argument_values import (
+    FormField,
+    RequestArguments,
+    UsageProblem,
+    parse_json,
+    read_data,
+)
 
 # The longest first: of those that stand at the same place it is meant.
 _SEPARATORS: Final = (":=@", "==@", ":=", "==", "=@", ":@", "@", "=", ":")

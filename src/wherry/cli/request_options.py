@@ -11,7 +11,7 @@ import click
 from yarl import URL
 
 from wherry.cli import standard_streams
-from wherry.cli.arguments import (
+from wherry.cli.argument_values import (
     RequestArguments,
     UsageProblem,
     parse_header,
@@ -21,7 +21,7 @@ from wherry.cli.arguments import (
     read_data,
     with_body,
 )
-from wherry.cli.curl_unsupported import (
+from wherry.cli.curl_options import (
     TAGS,
     cookie_field,
     data_of,
@@ -232,7 +232,7 @@ def place_of(url: URL, given: dict[str, Any]) -> Path | None:
     if given["remote_name"]:
         if place is not None:
             raise UsageProblem("give one of --output and --remote-name")
-        from wherry.cli.fetch.url_lists import file_name
+        from wherry.cli.fetch.file_names import file_name
 
         place = Path() if given["remote_header_name"] else Path(file_name(url))
     if place is None or place == Path("-"):

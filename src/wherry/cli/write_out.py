@@ -14,7 +14,7 @@ from yarl import URL
 
 import wherry
 from wherry.cli import show
-from wherry.cli.arguments import RequestArguments
+from wherry.cli.argument_values import RequestArguments
 
 _VARIABLE: Final = re.compile(r"%(?:%|\{([a-z0-9_]+)\}|header\{([^}]*)\})")
 _ESCAPES: Final = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}

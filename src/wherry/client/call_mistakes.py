@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, SupportsInt
 
 from yarl import URL
 
-from wherry.body.charset import known_charset
+from wherry.body.media_types import known_charset
 from wherry.errors import ClientPayloadError, printable
 from wherry.redaction import HIDDEN, is_secret_name, shown_url
 

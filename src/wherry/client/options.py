@@ -35,10 +35,10 @@ from wherry.types import (
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from wherry.body.payload.body_writer import UploadTracker
     from wherry.body.payload.form import Files
-    from wherry.body.payload.writer import UploadTracker
     from wherry.client.response import ClientResponse
-    from wherry.connect.proxy.hops import Proxy
+    from wherry.connect.proxy.proxy_argument import Proxy
     from wherry.connect.route import ProxyHop
     from wherry.connect.tls.contexts import SSLOption
 

@@ -43,8 +43,8 @@ from wherry.client.origin import authority_of
 from wherry.client.plain_urls import UrlOfText
 from wherry.client.request_info import RequestInfo
 from wherry.connect.hooks import WatchedClass
-from wherry.connect.proxy.hops import hops_of
 from wherry.connect.proxy.http import forward_fields
+from wherry.connect.proxy.proxy_argument import hops_of
 from wherry.connect.route import ProxyHop, Route
 from wherry.cookies.cookie_header import merge_cookie_lines, request_cookie_line
 from wherry.protocol.connection import Exchange

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy
 from yarl import URL
 
-from wherry.body.charset import bom_encoding, known_charset, parse_mimetype
+from wherry.body.media_types import bom_encoding, known_charset, parse_mimetype
 from wherry.body.payload.base import close_at_once
 from wherry.body.stream.reader import StreamReader
 from wherry.client.headers.disposition_and_link import (
@@ -33,7 +33,7 @@ from wherry.client.headers.disposition_and_link import (
 from wherry.client.headers.priority import priority_field
 from wherry.client.headers.response_headers import decoded_fields, type_matches
 from wherry.client.request import PreparedRequest, extensions_of
-from wherry.client.response_connection import _NOOP, ResponseConnection
+from wherry.client.shown_connection import _NOOP, ResponseConnection
 from wherry.client.tracing.timings import Timings
 from wherry.connect.connect_request import ConnectTimings
 from wherry.connect.hooks import WatchedClass

@@ -52,7 +52,7 @@ from wherry.client.tracing.signals import TraceConfig, Traces
 from wherry.connect.base_connector import loop_of, running_loop
 from wherry.connect.connector import BaseConnector, TCPConnector
 from wherry.connect.hooks import CHANGES
-from wherry.connect.proxy.hops import Proxy
+from wherry.connect.proxy.proxy_argument import Proxy
 from wherry.connect.tls.contexts import SSLOption
 from wherry.cookies.abc import AbstractCookieJar, ForeignJar, as_jar
 from wherry.cookies.jar import CookieJar

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Self
 from yarl import URL
 
 from wherry.argument_checks import check_seconds, whole_number
-from wherry.connect.borrowed_connection import BorrowedConnection
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial import dial_route
 from wherry.connect.dial_settings import DialSettings
@@ -28,6 +27,7 @@ from wherry.connect.handshake_stream import HandshakeStream
 from wherry.connect.hooks import CHANGES, HOOKS, WatchedClass, all_connectors, note_connector
 from wherry.connect.pool.pool import Pool
 from wherry.connect.pool.route_pool import PoolStats
+from wherry.connect.program_held_connection import BorrowedConnection
 from wherry.connect.route import Origin, ProxyHop, Route, decoded_host
 from wherry.connect.tls.contexts import (
     DEFAULT_PROTOCOLS,

@@ -15,7 +15,6 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, cast
 
-from wherry.connect.alpn import connection_for, protocol_factory
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest, ended_at_once
 from wherry.connect.dial_settings import (
     DialSettings,
@@ -39,6 +38,7 @@ from wherry.connect.happy_eyeballs import (
     reason,
     show,
 )
+from wherry.connect.protocol_of_transport import connection_for, protocol_factory
 from wherry.connect.route import Origin, ProxyHop, Route, shown_route
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.sessions import Handshake

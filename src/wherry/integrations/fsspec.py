@@ -42,7 +42,7 @@ from wherry import (
     ProgressPayload,
     TCPConnector,
 )
-from wherry.body.charset import known_charset
+from wherry.body.media_types import known_charset
 from wherry.client.download.disk_thread import in_thread
 from wherry.integrations.html_index_page import links_below
 from wherry.protocol.content_range import ContentRange

@@ -27,7 +27,7 @@ from wherry.middlewares.cache_key import (
     named_url,
     select,
 )
-from wherry.middlewares.cache_partition import PartitionNames
+from wherry.middlewares.cache_key_of_route import PartitionNames
 from wherry.middlewares.cache_policy import (
     OWN_CONDITIONS,
     Verdict,

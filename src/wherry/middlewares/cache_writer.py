@@ -18,7 +18,7 @@ from wherry.errors import ClientPayloadError
 from wherry.middlewares.cache_collapsing import Flight, Flights
 from wherry.middlewares.cache_fields import Headers, StoredResponse
 from wherry.middlewares.cache_key import Asker, credentials, variant_of
-from wherry.middlewares.cache_partition import PartitionNames
+from wherry.middlewares.cache_key_of_route import PartitionNames
 from wherry.middlewares.cache_policy import (
     is_kept_decoded,
     is_undone,

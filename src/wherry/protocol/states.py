@@ -1,7 +1,7 @@
 """The lives of a connection and of an exchange: their states, and the only moves between them.
 
-What lives inside one module has its table at the top of that: see `http1.parser` (a message) and
-`http1.read_pacing` (reading).
+What lives inside one module has its table at the top of that: see `http1.response_reader` (a
+message) and `http1.read_pacing` (reading).
 
     NEW ----start---> ACTIVE <--start---- IDLE
                       |  |  ----finish----^

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from wherry.client.websocket.connect import _WSConnectOptions
     from wherry.client.websocket.websocket import ClientWebSocketResponse
     from wherry.connect.connector import BaseConnector
-    from wherry.connect.proxy.hops import Proxy
+    from wherry.connect.proxy.proxy_argument import Proxy
     from wherry.connect.tls.contexts import SSLOption
     from wherry.cookies.abc import AbstractCookieJar
     from wherry.protocol.websocket.frames import Message

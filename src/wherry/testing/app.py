@@ -5,7 +5,7 @@ It only puts the endpoints together; `wherry.testing.endpoints` has what they do
 
 from __future__ import annotations
 
-from wherry.testing.asgi import Answer, Receive, Request, Routes, Scope, Send, json_answer
+from wherry.testing.asgi_framework import Answer, Receive, Request, Routes, Scope, Send, json_answer
 from wherry.testing.endpoints.authentication import add_authentication
 from wherry.testing.endpoints.bodies import add_bodies
 from wherry.testing.endpoints.echo import add_echo

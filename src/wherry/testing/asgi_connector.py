@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from wherry import BaseConnector
 from wherry.connect.connect_request import ConnectRequest
 from wherry.protocol.connection import Connection
-from wherry.testing.asgi import Receive, Scope, Send
+from wherry.testing.asgi_framework import Receive, Scope, Send
 from wherry.testing.inprocess import InProcessConnection, InProcessExchange, reason_of
 from wherry.testing.inprocess_websocket import InProcessSocket
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from wherry.testing import app as application
-from wherry.testing.asgi import Receive, Scope, Send
+from wherry.testing.asgi_framework import Receive, Scope, Send
 
 try:
     import hypercorn.asyncio

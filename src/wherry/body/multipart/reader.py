@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl
 
 from multidict import CIMultiDictProxy
 
-from wherry.body.charset import known_charset, parse_mimetype
 from wherry.body.disposition import content_disposition_filename, parse_content_disposition
+from wherry.body.media_types import known_charset, parse_mimetype
 from wherry.body.multipart.part_decoding import decode_whole, undo_steps
 from wherry.body.multipart.scanner import BadMultipart, Scanner, State, UnknownEncoding
 from wherry.body.payload.base import Payload, payload_type

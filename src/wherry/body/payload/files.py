@@ -23,7 +23,7 @@ import weakref
 from inspect import iscoroutinefunction
 from typing import IO, Any, Final, cast
 
-from wherry.body.charset import text_type
+from wherry.body.media_types import text_type
 from wherry.body.payload.base import HeadersLike, Payload
 from wherry.errors import ClientPayloadError
 

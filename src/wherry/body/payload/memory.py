@@ -11,7 +11,7 @@ import json
 from collections.abc import AsyncIterable
 from typing import IO, Any, Final
 
-from wherry.body.charset import text_type
+from wherry.body.media_types import text_type
 from wherry.body.payload.base import (
     PAYLOAD_REGISTRY,
     AbstractStreamWriter,

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from wherry.bulk.cluster.engine import Engine, RemoteWorker, WorkerLost
 from wherry.bulk.cluster.lease import ProcessName
 from wherry.bulk.cluster.placement import next_move, roomiest
-from wherry.bulk.cluster.worker import Batch, Task, Worker
+from wherry.bulk.cluster.task_runner import Batch, Task, Worker
 
 _T = TypeVar("_T")
 

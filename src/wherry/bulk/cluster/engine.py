@@ -1,7 +1,7 @@
 """What is asked of Ray and Dask: which nodes there are, and to run a `Worker` on one of them.
 
 That is all: who has which partition, what becomes of it when a node dies, and how results come back
-is decided in `driver` and `worker`, the same for both.
+is decided in `driver` and `task_runner`, the same for both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
-from wherry.bulk.cluster.worker import Worker
+from wherry.bulk.cluster.task_runner import Worker
 
 
 class WorkerLost(Exception):

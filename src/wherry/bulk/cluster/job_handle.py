@@ -26,7 +26,8 @@ from yarl import URL
 from wherry.bulk.checkpoint import CheckpointError
 from wherry.bulk.cluster.driver import Driver, Outcome
 from wherry.bulk.cluster.engine import Engine
-from wherry.bulk.cluster.inputs import (
+from wherry.bulk.cluster.manifests import Start
+from wherry.bulk.cluster.parted_inputs import (
     PartedInput,
     Source,
     find_sources,
@@ -35,10 +36,9 @@ from wherry.bulk.cluster.inputs import (
     lines_of,
     urls_among,
 )
-from wherry.bulk.cluster.manifests import Start
 from wherry.bulk.cluster.report import ClusterReport, Counts
 from wherry.bulk.cluster.shared_folder import SharedFolder, shared_folder_at
-from wherry.bulk.cluster.tasks import FetchTask, SplitTask
+from wherry.bulk.cluster.split_and_fetch_tasks import FetchTask, SplitTask
 from wherry.bulk.fetcher import Fetcher
 from wherry.bulk.results import Result
 from wherry.bulk.sinks.base import Sink

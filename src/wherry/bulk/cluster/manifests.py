@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry.bulk.checkpoint import Checkpoint, CheckpointError, Outcome
-from wherry.bulk.cluster.inputs import Handed, hand_over
+from wherry.bulk.cluster.parted_inputs import Handed, hand_over
 from wherry.bulk.cluster.partitions import partition_of
 from wherry.bulk.cluster.report import Counts
 from wherry.bulk.cluster.shared_folder import SharedFolder

@@ -15,8 +15,8 @@ from wherry.bulk.results import Page
 from wherry.bulk.sinks.base import Shard
 from wherry.bulk.sinks.destination import Destination, sync_file
 from wherry.bulk.sinks.file_names import file_name, is_file_name
-from wherry.bulk.sinks.page_fields import field_pairs, json_line, public_url
 from wherry.bulk.sinks.rolling import RollingSink, ShardWriter
+from wherry.bulk.sinks.without_secrets import field_pairs, json_line, public_url
 
 __all__ = ("Files",)
 

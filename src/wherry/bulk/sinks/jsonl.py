@@ -6,8 +6,8 @@ import base64
 from pathlib import Path
 
 from wherry.bulk.results import Page
-from wherry.bulk.sinks.page_fields import field_pairs, json_line, public_url
 from wherry.bulk.sinks.rolling import BytesWriter, RollingSink, ShardWriter
+from wherry.bulk.sinks.without_secrets import field_pairs, json_line, public_url
 
 __all__ = ("Jsonl",)
 

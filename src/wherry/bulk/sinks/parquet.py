@@ -16,8 +16,8 @@ except ModuleNotFoundError as _exc:  # pragma: no cover
     ) from _exc
 
 from wherry.bulk.results import Page
-from wherry.bulk.sinks.page_fields import as_json, clean, field_pairs, public_url
 from wherry.bulk.sinks.rolling import ROLL, RollingSink, ShardWriter
+from wherry.bulk.sinks.without_secrets import as_json, clean, field_pairs, public_url
 
 __all__ = ("SCHEMA", "Parquet")
 

@@ -26,8 +26,8 @@ from yarl import URL
 
 from wherry import __version__
 from wherry.bulk.results import Page
-from wherry.bulk.sinks.page_fields import as_json, public_request_fields, public_url
 from wherry.bulk.sinks.rolling import BytesWriter, RollingSink, ShardWriter
+from wherry.bulk.sinks.without_secrets import as_json, public_request_fields, public_url
 
 __all__ = ("Warc",)
 

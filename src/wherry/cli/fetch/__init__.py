@@ -25,7 +25,7 @@ import wherry
 from wherry.bulk.retry_rules import may_pass, pause_before
 from wherry.bulk.robots import RobotsRefused
 from wherry.cli import show, standard_streams
-from wherry.cli.arguments import RequestArguments
+from wherry.cli.argument_values import RequestArguments
 from wherry.cli.fetch.politeness import Politeness, RateLimit
 from wherry.cli.fetch.url_lists import Job
 from wherry.cli.progress_bars import Bar, Bars

@@ -19,7 +19,7 @@ from rich.console import Console
 from wherry.bulk import CheckpointError, Fetcher, Result, Sink
 from wherry.bulk.cluster.job_handle import ClusterJob
 from wherry.cli import show, standard_streams
-from wherry.cli.arguments import RequestArguments, UsageProblem, parse_url
+from wherry.cli.argument_values import RequestArguments, UsageProblem, parse_url
 from wherry.cli.fetch import PARTIAL, open_private_file
 from wherry.cli.fetch.url_lists import is_wanted, without_marks
 

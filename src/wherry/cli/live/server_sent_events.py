@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import wherry
 from wherry.cli import show
-from wherry.cli.arguments import RequestArguments
+from wherry.cli.argument_values import RequestArguments
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import wherry
 from wherry.cli import show
-from wherry.cli.arguments import RequestArguments
+from wherry.cli.argument_values import RequestArguments
 from wherry.cli.live import line_editing
 
 _GONE_WELL = frozenset({None, 1000, 1001, 1005})

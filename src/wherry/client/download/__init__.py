@@ -1,7 +1,8 @@
 """A response's body into a file: under another name until it is whole, resumed where it broke off.
 
-`plan` decides, `part` and `notes` keep what is on the disk, `receive` brings one body there,
-`ranges` several at once.  This module is the loop round them: ask, decide, receive, judge.
+`plan` decides, `part_file` and `resume_notes` keep what is on the disk, `receive` brings one body
+there, `parallel_ranges` several at once.  This module is the loop round them: ask, decide, receive,
+judge.
 """
 
 from __future__ import annotations

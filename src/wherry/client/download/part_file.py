@@ -2,7 +2,7 @@
 
 What stands under the wanted name is always a whole file.  The part is opened so that no link is
 followed and nothing is overwritten that a download has not made, and what is checked at the end is
-the file itself.  All methods wait for the disk, and belong into a thread (`threads`).
+the file itself.  All methods wait for the disk, and belong into a thread (`disk_thread`).
 """
 
 from __future__ import annotations
@@ -267,8 +267,8 @@ class Part:
 class KeptPart(Part):
     """A part that is gone on with: it stays, with a note, if the server named it by a validator.
 
-    It lies in a directory of its own beside the file (`notes`), under a name that is made of the
-    file's by a digest.
+    It lies in a directory of its own beside the file (`resume_notes`), under a name that is made of
+    the file's by a digest.
 
     Args:
         path: The wanted file.

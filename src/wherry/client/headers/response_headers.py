@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from wherry.body.charset import is_json_type
+from wherry.body.media_types import is_json_type
 from wherry.protocol.heads import HeadFacts, ResponseHead
 from wherry.types import RawHeaders
 

@@ -1,7 +1,7 @@
 """The way of one request: build, middlewares, send, head, decide, response.
 
 `fetch` is all of it: its deadline, its listeners, and its legs.  Redirects and further tries are
-`redirect_loop.follow`'s; one exchange on one connection is `attempt.send`.
+`redirects_and_resends.follow`'s; one exchange on one connection is `attempt.send`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from wherry.body.payload.memory import Payload
 from wherry.client.middleware import Auth
 from wherry.client.options import RequestOptions
 from wherry.client.response import ClientResponse, exchange_of, keep_payload
-from wherry.client.sending.redirect_loop import follow
 from wherry.client.sending.redirect_rules import Leg, split_credentials
+from wherry.client.sending.redirects_and_resends import follow
 from wherry.client.sending.request_builder import RequestBuilder
 from wherry.client.timeouts import TotalDeadline
 from wherry.client.tracing.signals import Traces

@@ -14,7 +14,7 @@ from yarl import URL
 
 from wherry.auth.basic import BasicAuth
 from wherry.connect.proxy.environment import environment_proxies
-from wherry.connect.proxy.hops import proxy_hops
+from wherry.connect.proxy.proxy_argument import proxy_hops
 from wherry.connect.proxy.url_patterns import ProxyChoice, way_of
 from wherry.connect.route import ProxyHop
 from wherry.types import LooseHeaders

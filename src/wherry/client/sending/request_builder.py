@@ -428,7 +428,7 @@ class RequestBuilder:
             if not url.absolute or url.scheme or self._is_at_base(self.join(url)):
                 return kwargs
         except (ValueError, TypeError, IndexError):
-            return kwargs  # `_resolve_url` says what is wrong with it
+            return kwargs  # `resolve_url` says what is wrong with it
         kept = {name: value for name, value in kwargs.items() if name not in ("auth", "cookies")}
         if kept.get("headers"):
             kept["headers"] = [

@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
+from wherry.body.payload.body_writer import BodyWriter
 from wherry.body.payload.encoders import compression_of
-from wherry.body.payload.writer import BodyWriter
 from wherry.client.request import (
     ClientRequest,
     PreparedRequest,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from multidict import CIMultiDict
 
 from wherry.client.tracing.signals import Traces
-from wherry.connect.pool.reservation import Reservation
+from wherry.connect.pool.exchange_reservation import Reservation
 from wherry.protocol.connection import Connection, Exchange
 from wherry.protocol.heads import RequestHead
 

@@ -21,7 +21,7 @@ from wherry.client.websocket.heartbeat import Heartbeat
 from wherry.client.websocket.threaded_compression import LargeMessages
 from wherry.errors import ClientConnectionResetError, WebSocketError
 from wherry.protocol.connection import Tunnel
-from wherry.protocol.liveness import LineProgress, line_progress
+from wherry.protocol.tcp_progress import LineProgress, line_progress
 from wherry.protocol.websocket.frames import FrameReader, FrameWriter, Message
 from wherry.protocol.websocket.masking import Buffer
 from wherry.protocol.websocket.messages import WSCloseCode, WSMessage, WSMsgType, may_be_sent

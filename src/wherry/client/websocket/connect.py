@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from wherry.client.interfaces import RequestingSession
     from wherry.client.middleware import Auth
     from wherry.client.session_defaults import SessionDefaults
-    from wherry.connect.proxy.hops import Proxy
+    from wherry.connect.proxy.proxy_argument import Proxy
     from wherry.connect.tls.contexts import SSLOption
 
 _UNSET: Any = object()

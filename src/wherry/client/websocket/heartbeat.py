@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from wherry.errors import ClientConnectionResetError, ServerTimeoutError
-from wherry.protocol.liveness import LineProgress
+from wherry.protocol.tcp_progress import LineProgress
 from wherry.protocol.websocket.masking import Buffer
 from wherry.protocol.websocket.messages import WSMsgType
 from wherry.protocol.write_gate import WriteGate

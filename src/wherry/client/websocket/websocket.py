@@ -15,7 +15,7 @@ import attrs
 
 from wherry.argument_checks import check_seconds
 from wherry.client.response import ClientResponse
-from wherry.client.response_connection import SocketParts
+from wherry.client.shown_connection import SocketParts
 from wherry.client.websocket.channel import CLOSED_MESSAGE, WebSocketChannel
 from wherry.errors import ClientConnectionResetError, NestedTooDeeply, WSMessageTypeError
 from wherry.protocol.websocket.frames import FrameWriter, Message

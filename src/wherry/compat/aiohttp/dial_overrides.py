@@ -16,7 +16,6 @@ from typing import Any, cast
 from weakref import ref
 
 from wherry.compat.aiohttp.private_names import overridden
-from wherry.connect.alpn import connection_for
 from wherry.connect.connect_request import ConnectObserver, ConnectRequest
 from wherry.connect.dial import (
     addr_info,
@@ -32,6 +31,7 @@ from wherry.connect.dns.address_guard import is_literal
 from wherry.connect.dns.resolver import ResolveResult
 from wherry.connect.handshake_stream import HandshakeStream, TransportTaker
 from wherry.connect.happy_eyeballs import AddrInfoType
+from wherry.connect.protocol_of_transport import connection_for
 from wherry.connect.route import ProxyHop
 from wherry.connect.tls import contexts as tls
 from wherry.connect.tls.start_tls import check_fingerprint

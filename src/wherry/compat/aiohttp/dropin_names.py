@@ -15,7 +15,7 @@ from typing import Any
 from yarl import URL
 
 from wherry.auth.basic import BasicAuth
-from wherry.body.charset import MimeType, parse_mimetype
+from wherry.body.media_types import MimeType, parse_mimetype
 from wherry.body.multipart.public_names import MultipartResponseWrapper
 from wherry.body.payload.base import Order, PayloadRegistry, register_payload
 from wherry.body.payload.memory import JsonBytesPayload
@@ -29,13 +29,13 @@ from wherry.client.request_context_manager import (
     _RequestContextManager,
     _WSRequestContextManager,
 )
-from wherry.client.response_connection import ResponseConnection
 from wherry.client.sending.redirect_rules import split_credentials
+from wherry.client.shown_connection import ResponseConnection
 from wherry.client.timeouts import DEFAULT_TIMEOUT
 from wherry.client.websocket.connect import _WSConnectOptions
 from wherry.client.websocket.websocket import DEFAULT_WS_CLIENT_TIMEOUT
-from wherry.connect.borrowed_connection import BorrowedConnection
 from wherry.connect.dns.resolver import AbstractResolver, ResolveResult
+from wherry.connect.program_held_connection import BorrowedConnection
 from wherry.connect.tls.contexts import Fingerprint
 from wherry.protocol.websocket.handshake import WSHandshakeError
 from wherry.types import ConnectionKey

@@ -20,11 +20,11 @@ from wherry.client.hooks import AcquiredConnection
 from wherry.client.origin import authority_of
 from wherry.client.request import ClientRequest, engine_fields, extensions_of, take_body
 from wherry.client.response import ClientResponse, exchange_of, note_start, starting_of
-from wherry.client.response_connection import ResponseConnection, SocketParts
+from wherry.client.shown_connection import ResponseConnection, SocketParts
 from wherry.compat.aiohttp.private_names import warn_of_never_called
-from wherry.connect.borrowed_connection import BorrowedConnection
 from wherry.connect.hooks import CHANGES
-from wherry.connect.pool.reservation import Reservation
+from wherry.connect.pool.exchange_reservation import Reservation
+from wherry.connect.program_held_connection import BorrowedConnection
 from wherry.protocol.connection import Connection, Exchange
 from wherry.types import LooseHeaders
 

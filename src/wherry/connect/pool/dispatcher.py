@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from wherry.connect.pool.reservation import Reservation
+from wherry.connect.pool.exchange_reservation import Reservation
 from wherry.connect.pool.route_pool import Waiter
 
 

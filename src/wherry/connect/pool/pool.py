@@ -38,7 +38,7 @@ from time import monotonic
 from wherry.connect.connect_request import ConnectRequest, ConnectTimings, dial_error, ended_at_once
 from wherry.connect.pool.connection_limits import ConnectionLimits
 from wherry.connect.pool.dispatcher import EarlyDispatcher
-from wherry.connect.pool.reservation import Reservation
+from wherry.connect.pool.exchange_reservation import Reservation
 from wherry.connect.pool.route_pool import (
     Negotiated,
     PoolStats,

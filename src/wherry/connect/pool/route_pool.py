@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from wherry.connect.connect_request import ConnectRequest
-from wherry.connect.pool.reservation import Reservation
+from wherry.connect.pool.exchange_reservation import Reservation
 from wherry.connect.route import Route, shown_route
 from wherry.connect.tls.contexts import demands_of
 from wherry.protocol.connection import Connection

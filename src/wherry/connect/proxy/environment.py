@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from yarl import URL
 
-from wherry.connect.proxy.hops import proxy_hops, without_credentials
+from wherry.connect.proxy.proxy_argument import proxy_hops, without_credentials
 from wherry.errors import InvalidURL
 
 # The schemes of a request, and the name that is asked before ALL_PROXY.

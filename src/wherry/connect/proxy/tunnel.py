@@ -18,7 +18,6 @@ from yarl import URL
 from wherry.connect.connect_request import ConnectRequest
 from wherry.connect.dial_settings import DialSettings, certificate_name, hop_key, timed_out
 from wherry.connect.handshake_stream import HandshakeStream
-from wherry.connect.proxy.hops import KINDS, proxy_hops
 from wherry.connect.proxy.http import (
     MAX_HEAD,
     MAX_INTERIM,
@@ -28,6 +27,7 @@ from wherry.connect.proxy.http import (
     connect_head,
     forward_fields,
 )
+from wherry.connect.proxy.proxy_argument import KINDS, proxy_hops
 from wherry.connect.proxy.socks import Refusal, Steps, literal, socks4, socks5
 from wherry.connect.route import ProxyHop, Route
 from wherry.connect.tls.contexts import selected_protocol

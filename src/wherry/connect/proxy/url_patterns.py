@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from yarl import URL
 
-from wherry.connect.proxy.hops import Credentials, hops_of
+from wherry.connect.proxy.proxy_argument import Credentials, hops_of
 from wherry.connect.route import ProxyHop, decoded_host
 from wherry.types import LooseHeaders
 

@@ -37,7 +37,6 @@ from wherry.protocol.connection import (
 from wherry.protocol.debug_log import HTTP1
 from wherry.protocol.heads import RequestHead, ResponseHead
 from wherry.protocol.http1.content_length_body import CountedBody
-from wherry.protocol.http1.encoding import encode_head, is_framed
 from wherry.protocol.http1.exchange import (
     Http1Carrier,
     Http1Exchange,
@@ -46,6 +45,7 @@ from wherry.protocol.http1.exchange import (
     ended_early,
 )
 from wherry.protocol.http1.head_pattern import MOST_LINES, MatchedHead, match_head
+from wherry.protocol.http1.head_writing import encode_head, is_framed
 from wherry.protocol.http1.read_pacing import READING, ReadPacer
 from wherry.protocol.http1.response_reader import (
     SURPLUS,

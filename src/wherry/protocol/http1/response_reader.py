@@ -25,8 +25,8 @@ from wherry.protocol.grammar import decimal
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.http1 import parser_backend
 from wherry.protocol.http1.content_length_body import COUNT_FROM, CountedBody
-from wherry.protocol.http1.encoding import can_decode, persists
 from wherry.protocol.http1.exchange import Http1Exchange
+from wherry.protocol.http1.head_writing import can_decode, persists
 from wherry.protocol.limits import DEFAULT_LIMITS, MAX_INTERIM_RESPONSES, Limits
 from wherry.protocol.states import Moves
 from wherry.redaction import shown_head

@@ -40,9 +40,8 @@ from wherry.protocol.http2.frames import (
 from wherry.protocol.http2.receiver import ALIVE, CHECK, Reader, StreamKeeper
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import Control
-from wherry.protocol.keepalive import SILENCE, KeepAlive, PeerCheck
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
-from wherry.protocol.liveness import LineProgress, line_progress
+from wherry.protocol.ping_checks import SILENCE, KeepAlive, PeerCheck
 from wherry.protocol.receive_buffer import read_remaining, receive_buffer
 from wherry.protocol.states import (
     ACTIVE,
@@ -54,6 +53,7 @@ from wherry.protocol.states import (
     START,
     ConnectionState,
 )
+from wherry.protocol.tcp_progress import LineProgress, line_progress
 from wherry.types import HttpVersion20
 
 # RFC 9113 5.1.2 recommends no less; what a server allows is known once its SETTINGS are in.

@@ -32,7 +32,7 @@ from wherry.protocol.http2.frames import (
     unpadded,
     window_update,
 )
-from wherry.protocol.http2.headers import FieldReader
+from wherry.protocol.http2.header_reading import FieldReader
 from wherry.protocol.http2.sender import Sender
 from wherry.protocol.http2.state import ClosedStreams, Control, check_expected
 from wherry.protocol.limits import MAX_INTERIM_RESPONSES, Limits

@@ -32,8 +32,8 @@ from wherry.protocol.http3.frames import ErrorCode, code_name
 from wherry.protocol.http3.quic_engine import Event, QuicEnd, QuicEngine
 from wherry.protocol.http3.receiver import Receiver, StreamKeeper
 from wherry.protocol.http3.sender import Sender
-from wherry.protocol.keepalive import ANSWER_SECONDS, SILENCE, KeepAlive
 from wherry.protocol.limits import DEFAULT_LIMITS, Limits
+from wherry.protocol.ping_checks import ANSWER_SECONDS, SILENCE, KeepAlive
 from wherry.protocol.states import (
     ACTIVE,
     CLOSED,

@@ -8,7 +8,6 @@ by their bytes.
 from __future__ import annotations
 
 from wherry.protocol.faults import ConnectionFault, StreamFault
-from wherry.protocol.field_validation import check_fields, check_status
 from wherry.protocol.heads import FieldPairs, RequestHead, ResponseHead
 from wherry.protocol.http2.hpack import lower_fields
 from wherry.protocol.http3.frames import HEADERS, ErrorCode, frame
@@ -24,6 +23,7 @@ from wherry.protocol.http3.qpack import (
     encode_shared,
 )
 from wherry.protocol.limits import Limits
+from wherry.protocol.multiplexed_response_fields import check_fields, check_status
 from wherry.protocol.multiplexing import Section, origin_form
 from wherry.types import HttpVersion30, RawHeaders
 

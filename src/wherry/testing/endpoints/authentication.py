@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from wherry.testing.asgi import Answer, Request, Routes, json_answer, problem
+from wherry.testing.asgi_framework import Answer, Request, Routes, json_answer, problem
 
 REALM = "wherry tests"
 _HASHES: dict[str, Callable[[bytes], Any]] = {

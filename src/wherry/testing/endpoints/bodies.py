@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
-from wherry.testing.asgi import Answer, Request, Routes, json_answer, problem
+from wherry.testing.asgi_framework import Answer, Request, Routes, json_answer, problem
 
 _BLOCK = random.Random(7541).randbytes(65536)  # noqa: S311 - it is filling, no secret
 _MAX_BYTES = 4 * 1024**3

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from wherry.cookies.cookie import coded_for_sending, morsel_of
 from wherry.cookies.parse import unquote
-from wherry.testing.asgi import Answer, Request, Routes, json_answer
+from wherry.testing.asgi_framework import Answer, Request, Routes, json_answer
 
 _MAX_DELAY = 60.0
 

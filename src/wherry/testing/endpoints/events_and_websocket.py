@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from wherry.testing.asgi import Answer, Receive, Request, Routes, Scope, Send
+from wherry.testing.asgi_framework import Answer, Receive, Request, Routes, Scope, Send
 
 _MAX_EVENTS = 10_000
 

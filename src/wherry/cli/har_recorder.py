@@ -11,7 +11,7 @@ from typing import Any
 
 import wherry
 from wherry.cli import show
-from wherry.cli.arguments import RequestArguments
+from wherry.cli.argument_values import RequestArguments
 from wherry.private_files import write_private
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 
 from wherry.protocol.faults import ConnectionFault, StreamFault
-from wherry.protocol.field_validation import check_fields, check_status
 from wherry.protocol.heads import ResponseHead
 from wherry.protocol.http2.frames import ErrorCode
 from wherry.protocol.http2.hpack import (
@@ -22,6 +21,7 @@ from wherry.protocol.http2.hpack import (
     TooManyFields,
 )
 from wherry.protocol.limits import Limits
+from wherry.protocol.multiplexed_response_fields import check_fields, check_status
 from wherry.protocol.multiplexing import Section
 from wherry.types import HttpVersion20, RawHeaders
 

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 
 from yarl import URL
 
-from wherry.cli.arguments import UsageProblem, read_data
+from wherry.cli.argument_values import UsageProblem, read_data
 
 # These say what is so without them.
 NO_EFFECT: Final = (

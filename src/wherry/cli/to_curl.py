@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from wherry.cli.arguments import FormField, RequestArguments
+from wherry.cli.argument_values import FormField, RequestArguments
 
 
 def curl_command(wanted: RequestArguments) -> str:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from wherry.protocol.liveness import LineProgress
+from wherry.protocol.tcp_progress import LineProgress
 
 # A request that is given up after so many seconds in which nothing at all came puts its connection
 # in doubt.  Longer than nearly every round trip: who cancels sooner has learned nothing.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from wherry.connect.pool.exchange_reservation import Reservation
 from wherry.connect.pool.pool import Pool
-from wherry.connect.pool.reservation import Reservation
 from wherry.protocol.connection import Connection
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from wherry.bulk.checkpoint import Outcome
-from wherry.bulk.cluster.inputs import PartedInput, Source, lines_of, read_handed
 from wherry.bulk.cluster.manifests import ManifestCheckpoint, Start
+from wherry.bulk.cluster.parted_inputs import PartedInput, Source, lines_of, read_handed
 from wherry.bulk.cluster.report import Counts
 from wherry.bulk.cluster.shared_folder import SharedFolder
-from wherry.bulk.cluster.worker import Channel, Task
+from wherry.bulk.cluster.task_runner import Channel, Task
 from wherry.bulk.fetcher import Fetcher
 from wherry.bulk.hosts import Job
 from wherry.bulk.results import Result
