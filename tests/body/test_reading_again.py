@@ -74,6 +74,7 @@ async def test_a_read_that_was_given_up_can_be_done_again(session, halves, codin
         assert await response.read() == BODY
         assert await response.read() == BODY
     assert session.connector.stats().idle == 1
+    await session.close()  # the server's script waits for that
 
 
 @pytest.mark.parametrize("framing", ["chunks", "length"])

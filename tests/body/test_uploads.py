@@ -675,10 +675,11 @@ async def test_what_was_sent_is_told_by_the_old_names_too(session, raw_server):
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
     async def script(reader, writer):
-        while True:
+        for _ in range(2):
             head = await reader.readuntil(b"\r\n\r\n")
             await (reader.readuntil(b"0\r\n\r\n") if b"chunked" in head else reader.readexactly(10))
             writer.write(ok)
+        await reader.read()
 
     server = await raw_server(script)
     for data in (pieces(), b"helloworld"):
@@ -689,6 +690,7 @@ async def test_what_was_sent_is_told_by_the_old_names_too(session, raw_server):
                 assert reply.output_size == 10
             with pytest.warns(DeprecationWarning, match="upload_complete"):
                 assert reply.upload_complete is reply.upload_complete
+    await session.close()  # the server's script ends with its connection
 
 
 @pytest.mark.parametrize(
