@@ -252,6 +252,30 @@ async def test_one_programs_unsafe_request_outdates_the_others_flights(
         assert len(server.asked) == 3  # what b got serves a, too
 
 
+async def test_a_new_file_may_be_opened_by_many_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is about to write to the file has SQLite refuse the log, without waiting; then it is asked
+    for again.
+    """
+    path = tmp_path / "cache"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            other.execute("COMMIT")
+
+    monkeypatch.setattr(time, "sleep", pause)
+    storage = SQLiteCacheStorage(path)
+    assert await storage.load("x") == []
+    await storage.close()
+    other.close()
+    assert len(pauses) == 3
+
+
 async def test_the_limit_holds_under_concurrent_writers(make: Maker) -> None:
     limit = 40_000
     first = make(limit)

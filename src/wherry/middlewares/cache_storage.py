@@ -132,6 +132,7 @@ class MemoryCacheStorage:
             self._bytes = 0
 
 
+_PATIENCE = 10.0  # seconds that a lock of another process or storage is waited for
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS responses (
     key TEXT NOT NULL, variant TEXT NOT NULL, head TEXT NOT NULL, body BLOB NOT NULL,
@@ -141,6 +142,24 @@ CREATE INDEX IF NOT EXISTS by_use ON responses (used);
 CREATE INDEX IF NOT EXISTS by_size ON responses (size);
 CREATE TABLE IF NOT EXISTS dropped (key TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
+
+
+def _keep_a_log(database: sqlite3.Connection) -> None:
+    """Have SQLite write ahead, so that readers wait for no writer; in the file it stays so.
+
+    Of two that open a new file at once one is refused, and SQLite does not wait there: it would
+    hold a lock meanwhile that the other wants.
+    """
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+        except import_module("sqlite3").OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > until:
+                raise
+            time.sleep(0.002)  # in the storage's own thread
+        else:
+            return
 
 
 class SQLiteCacheStorage:
@@ -176,10 +195,10 @@ class SQLiteCacheStorage:
                 make_private(self._path)
             # A twentieth of the time that `import wherry` takes, for a storage that few use.
             database = import_module("sqlite3").connect(
-                self._path, timeout=10, isolation_level=None
+                self._path, timeout=_PATIENCE, isolation_level=None
             )
             try:
-                database.execute("PRAGMA journal_mode=WAL")
+                _keep_a_log(database)
                 database.execute("PRAGMA synchronous=NORMAL")
                 database.executescript(_SCHEMA)
             except BaseException:
