@@ -11,7 +11,7 @@ from wherry.protocol.faults import ConnectionFault, StreamFault
 from wherry.protocol.heads import FieldBlock, RequestHead
 from wherry.protocol.http2.hpack import encode_integer
 from wherry.protocol.http3.frames import ErrorCode
-from wherry.protocol.http3.headers import SectionReader, request_frame, trailers_frame
+from wherry.protocol.http3.headers import FieldReader, request_frame, trailers_frame
 from wherry.protocol.http3.qpack import (
     SECTION_PREFIX,
     STATIC_FIELDS,
@@ -181,7 +181,7 @@ def test_trailers_have_no_pseudo_fields() -> None:
 
 
 def test_a_responses_head_is_read_once_for_equal_blocks() -> None:
-    reader = SectionReader()
+    reader = FieldReader()
     block = section((b":status", b"200"), (b"content-length", b"5"), (b"x", b"y"))
     first = reader.header_section(block, DEFAULT_LIMITS)
     assert (first.head.status, first.length, first.head.version) == (200, 5, (3, 0))
@@ -216,17 +216,17 @@ def test_a_responses_head_is_read_once_for_equal_blocks() -> None:
 def test_a_malformed_response(fields: tuple[tuple[bytes, bytes], ...], match: str) -> None:
     """RFC 9114 4.1.2: a stream error of type H3_MESSAGE_ERROR."""
     with pytest.raises(StreamFault, match=match) as caught:
-        SectionReader().header_section(section(*fields), DEFAULT_LIMITS)
+        FieldReader().header_section(section(*fields), DEFAULT_LIMITS)
     assert caught.value.code == ErrorCode.MESSAGE_ERROR
 
 
 def test_trailers_of_a_response() -> None:
-    assert SectionReader.trailer_section(section((b"x", b"y")), DEFAULT_LIMITS) == ((b"x", b"y"),)
+    assert FieldReader.trailer_section(section((b"x", b"y")), DEFAULT_LIMITS) == ((b"x", b"y"),)
     with pytest.raises(StreamFault):
-        SectionReader.trailer_section(section((b":status", b"200")), DEFAULT_LIMITS)
+        FieldReader.trailer_section(section((b":status", b"200")), DEFAULT_LIMITS)
 
 
 def test_a_block_that_cannot_be_decoded_ends_the_connection() -> None:
     with pytest.raises(ConnectionFault) as caught:
-        SectionReader().header_section(b"\x01\x00", DEFAULT_LIMITS)
+        FieldReader().header_section(b"\x01\x00", DEFAULT_LIMITS)
     assert caught.value.code == ErrorCode.QPACK_DECOMPRESSION_FAILED

@@ -8,9 +8,9 @@ all of them end.  Frames, windows, places and what the peer may ask are each pro
 from __future__ import annotations
 
 import asyncio
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from wherry.errors import (
     BadHttpMessage,
@@ -40,6 +40,60 @@ class Section(NamedTuple):
     head: ResponseHead
     length: int
     limits: Limits
+
+
+class SectionDecoder(Protocol):
+    """What decodes blocks; `stable` says that a block means the same as when it came last."""
+
+    stable: bool
+
+
+class _NoTable:
+    stable = True
+
+
+# Without a dynamic table a block always means the same.
+NO_TABLE: SectionDecoder = _NoTable()
+
+_MEMO_BLOCK_SIZE = 2048
+_MEMO_ITEMS = 64
+
+
+class SectionReader(ABC):
+    """Reads the header sections of one connection, and remembers them by their bytes while those
+    keep their meaning.
+    """
+
+    __slots__ = ("_sections",)
+
+    _decoder: SectionDecoder
+
+    def __init__(self) -> None:
+        self._sections: dict[bytes, Section] = {}
+
+    def header_section(self, block: bytes, limits: Limits) -> Section:
+        """The section at a response's beginning.
+
+        Args:
+            block: Its bytes.
+            limits: What this response may have.
+
+        Raises:
+            StreamFault: The response is malformed, or its section too large.
+            ConnectionFault: The block cannot be decoded.
+        """
+        section = self._sections.get(block)
+        if section is None or section.limits is not limits:
+            section = self._section(block, limits)
+            if self._decoder.stable and len(block) <= _MEMO_BLOCK_SIZE:
+                if len(self._sections) >= _MEMO_ITEMS:
+                    self._sections.clear()
+                self._sections[block] = section
+        return section
+
+    @abstractmethod
+    def _section(self, block: bytes, limits: Limits) -> Section:
+        """Decode a block, and check what is in it."""
 
 
 def origin_form(target: str) -> str:

@@ -22,44 +22,27 @@ from wherry.protocol.http2.hpack import (
 )
 from wherry.protocol.limits import Limits
 from wherry.protocol.multiplexed_response_fields import check_fields, check_status
-from wherry.protocol.multiplexing import Section
+from wherry.protocol.multiplexing import Section, SectionReader
 from wherry.types import HttpVersion20, RawHeaders
 
-_MEMO_BLOCK_SIZE = 2048
-_MEMO_ITEMS = 64
 # Of a section that nobody waits for, nothing is kept.
 _NOTHING = Limits(0, 0, 0)
 
 
-class FieldReader:
+class FieldReader(SectionReader):
     """Reads the header and trailer sections of one connection."""
 
-    __slots__ = ("_decoder", "_sections")
+    __slots__ = ("_decoder",)
 
     def __init__(self) -> None:
-        self._decoder = HeaderDecoder()
-        self._sections: dict[bytes, Section] = {}
+        super().__init__()
+        self._decoder: HeaderDecoder = HeaderDecoder()
 
-    def header_section(self, block: bytes, limits: Limits) -> Section:
-        """The section at a response's beginning.
-
-        Args:
-            block: Its bytes.
-            limits: What this response may have.
-
-        Raises:
-            StreamFault: The response is malformed, or its section too large.
-            ConnectionFault: The block cannot be decoded.
-        """
-        section = self._sections.get(block)
-        if section is None or section.limits is not limits:
-            fields = self._decode(block, limits, pseudo=1)
-            section = self._check(fields, limits)
-            if self._decoder.stable and len(block) <= _MEMO_BLOCK_SIZE:
-                if len(self._sections) >= _MEMO_ITEMS:
-                    self._sections.clear()
-                self._sections[block] = section
-        return section
+    def _section(self, block: bytes, limits: Limits) -> Section:
+        fields = self._decode(block, limits, pseudo=1)
+        status = check_status(fields, "HTTP/2", _malformed)
+        length = check_fields(fields, 1, limits, "HTTP/2", _malformed)
+        return Section(ResponseHead(status, "", HttpVersion20, fields[1:]), length, limits)
 
     def trailer_section(self, block: bytes, limits: Limits) -> RawHeaders:
         """The section after a response's body (RFC 9113 8.1): no pseudo-header fields.
@@ -98,11 +81,6 @@ class FieldReader:
         finally:
             if not decoder.stable and self._sections:
                 self._sections.clear()
-
-    def _check(self, fields: tuple[Field, ...], limits: Limits) -> Section:
-        status = check_status(fields, "HTTP/2", _malformed)
-        length = check_fields(fields, 1, limits, "HTTP/2", _malformed)
-        return Section(ResponseHead(status, "", HttpVersion20, fields[1:]), length, limits)
 
 
 def _malformed(message: str) -> StreamFault:

@@ -24,11 +24,10 @@ from wherry.protocol.http3.qpack import (
 )
 from wherry.protocol.limits import Limits
 from wherry.protocol.multiplexed_response_fields import check_fields, check_status
-from wherry.protocol.multiplexing import Section, origin_form
+from wherry.protocol.multiplexing import NO_TABLE, Section, SectionReader, origin_form
 from wherry.types import HttpVersion30, RawHeaders
 
-_MEMO_BLOCK_SIZE = 2048
-_MEMO_ITEMS = 64
+_MOST_STARTS = 64
 # Stands in `RequestHead.encoded_http2` beside a block of ours: the one state that there is.
 _STATELESS = object()
 
@@ -36,33 +35,18 @@ _STATELESS = object()
 # --- responses ------------------------------------------------------------------------------------
 
 
-class SectionReader:
+class FieldReader(SectionReader):
     """Reads the header and trailer sections of one connection."""
 
-    __slots__ = ("_sections",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._sections: dict[bytes, Section] = {}
+    _decoder = NO_TABLE
 
-    def header_section(self, block: bytes, limits: Limits) -> Section:
-        """The section at a response's beginning.
-
-        Args:
-            block: Its bytes.
-            limits: What this response may have.
-
-        Raises:
-            StreamFault: The response is malformed, or its section too large.
-            ConnectionFault: The block cannot be decoded.
-        """
-        section = self._sections.get(block)
-        if section is None or section.limits is not limits:
-            section = _checked(_fields_of(block, limits, pseudo=1), limits)
-            if len(block) <= _MEMO_BLOCK_SIZE:
-                if len(self._sections) >= _MEMO_ITEMS:
-                    self._sections.clear()
-                self._sections[block] = section
-        return section
+    def _section(self, block: bytes, limits: Limits) -> Section:
+        fields = _fields_of(block, limits, pseudo=1)
+        status = check_status(fields, "HTTP/3", _malformed)
+        length = check_fields(fields, 1, limits, "HTTP/3", _malformed)
+        return Section(ResponseHead(status, "", HttpVersion30, fields[1:]), length, limits)
 
     @staticmethod
     def trailer_section(block: bytes, limits: Limits) -> RawHeaders:
@@ -88,12 +72,6 @@ def _fields_of(block: bytes, limits: Limits, pseudo: int = 0) -> tuple[Field, ..
         raise ConnectionFault(
             ErrorCode.QPACK_DECOMPRESSION_FAILED, f"a header block cannot be decoded: {exc}"
         ) from exc
-
-
-def _checked(fields: tuple[Field, ...], limits: Limits) -> Section:
-    status = check_status(fields, "HTTP/3", _malformed)
-    length = check_fields(fields, 1, limits, "HTTP/3", _malformed)
-    return Section(ResponseHead(status, "", HttpVersion30, fields[1:]), length, limits)
 
 
 def _malformed(message: str) -> StreamFault:
@@ -148,7 +126,7 @@ def _start_of(key: tuple[str, str, str]) -> bytes:
         fields.append((b":authority", _octets(authority)))
     else:
         fields += [(b":scheme", scheme.encode()), (b":authority", _octets(authority))]
-    if len(_STARTS) >= _MEMO_ITEMS:
+    if len(_STARTS) >= _MOST_STARTS:
         _STARTS.clear()
     start = _STARTS[key] = SECTION_PREFIX + encode_fields(fields)
     return start

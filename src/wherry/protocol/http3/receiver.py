@@ -32,7 +32,7 @@ from wherry.protocol.http3.frames import (
     read_settings,
     read_varint,
 )
-from wherry.protocol.http3.headers import SectionReader
+from wherry.protocol.http3.headers import FieldReader
 from wherry.protocol.http3.qpack import DecoderStream, EncoderStream, QpackStreamError
 from wherry.protocol.limits import MAX_INTERIM_RESPONSES
 from wherry.protocol.stream_tunnel import EarlySink
@@ -112,7 +112,7 @@ class Receiver:
     def __init__(self, connection: StreamKeeper, window: int) -> None:
         self._connection = connection
         self._window = window
-        self._sections = SectionReader()
+        self._sections = FieldReader()
         self._control = FrameReader()
         self._encoder_stream = EncoderStream()
         self._decoder_stream = DecoderStream()
