@@ -8,6 +8,7 @@ segment begins with a dot, and there is no fragment.  All else goes by yarl.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 from yarl import URL
@@ -62,8 +63,8 @@ def plain_location(text: str, location: str) -> str | None:
     return origin + location
 
 
-class UrlOfText:
-    """An attribute of a request that was made of a text: its URL, when somebody asks for it."""
+class UrlWhenAsked(ABC):
+    """An attribute that is a URL, made when somebody asks for it, and kept."""
 
     _name: str
 
@@ -73,12 +74,24 @@ class UrlOfText:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        text = instance.__dict__.get("_text")
-        if text is None:
+        url = self.made_for(instance)
+        if url is None:
             raise AttributeError(
                 f"{type(instance).__name__!r} object has no attribute {self._name!r}",
                 name=self._name,
                 obj=instance,
             )
-        url = instance.__dict__[self._name] = URL(text)
+        instance.__dict__[self._name] = url
         return url
+
+    @abstractmethod
+    def made_for(self, instance: Any) -> URL | None:
+        """The URL, None where there is nothing that it could be made of."""
+
+
+class UrlOfText(UrlWhenAsked):
+    """A URL of a request that was made of a text."""
+
+    def made_for(self, instance: Any) -> URL | None:
+        text = instance.__dict__.get("_text")
+        return None if text is None else URL(text)

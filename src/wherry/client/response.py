@@ -32,6 +32,7 @@ from wherry.client.headers.disposition_and_link import (
 )
 from wherry.client.headers.priority import priority_field
 from wherry.client.headers.response_headers import decoded_fields, type_matches
+from wherry.client.plain_urls import UrlWhenAsked
 from wherry.client.request import PreparedRequest, extensions_of
 from wherry.client.shown_connection import _NOOP, ResponseConnection
 from wherry.client.tracing.timings import Timings
@@ -128,26 +129,12 @@ def _guess_utf8(_response: Any, _body: bytes) -> str:
     return "utf-8"
 
 
-class UrlOfRequest:
-    """A URL of a response, made of its request's when somebody asks for it."""
+class UrlOfRequest(UrlWhenAsked):
+    """A URL of a response: its request's."""
 
-    _name: str
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:
-            return self
+    def made_for(self, instance: Any) -> URL | None:
         request = instance._request
-        if request is None:
-            raise AttributeError(
-                f"{type(instance).__name__!r} object has no attribute {self._name!r}",
-                name=self._name,
-                obj=instance,
-            )
-        url = instance.__dict__[self._name] = request.original_url
-        return url
+        return None if request is None else request.original_url
 
 
 class NoEncoding:
