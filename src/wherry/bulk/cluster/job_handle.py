@@ -273,7 +273,7 @@ class ClusterJob:
         nodes = await self._engine.nodes()
         run = await asyncio.to_thread(self._open_run, max(1, sum(nodes.values())))
         parted = await self._part(run, max(1, sum(nodes.values())))
-        handed = await asyncio.to_thread(self._handed, run.partitions)
+        handed = await asyncio.to_thread(handed_lists, self._shared)
         numbers = {
             number
             for number in range(run.partitions)
@@ -281,20 +281,19 @@ class ClusterJob:
         }
         values: dict[int, Counts] = {}
         failures: dict[int, str] = {}
-        begun: dict[int, set[str]] = {}
+        begun: set[str] = set()
         while todo := sorted((numbers | handed.keys()) - failures.keys()):
             outcome = await self._round(run, parted, todo, numbers, handed)
             values |= outcome.values
             failures |= outcome.failures
             self._count(outcome)
             # What was handed over meanwhile; it ends, as each URL has so many redirects.
-            for number, names in handed.items():
-                begun.setdefault(number, set()).update(names)
-            there = await asyncio.to_thread(self._handed, run.partitions)
+            begun.update(*handed.values())
+            there = await asyncio.to_thread(handed_lists, self._shared)
             handed = {
                 number: new
                 for number, names in there.items()
-                if (new := sorted(set(names) - begun.get(number, set())))
+                if (new := [name for name in names if name not in begun])
             }
             numbers = set()
             if handed:
@@ -326,11 +325,6 @@ class ClusterJob:
             self._engine, task, self._deliver, self._room, self._lease, self._attempts, self._settle
         )
         return await driver.run(todo)
-
-    def _handed(self, partitions: int) -> dict[int, list[str]]:
-        """The lists of what each partition was handed."""
-        found = {number: handed_lists(self._shared, number) for number in range(partitions)}
-        return {number: names for number, names in found.items() if names}
 
     def _count(self, outcome: Outcome) -> None:
         self.report.starts += outcome.starts

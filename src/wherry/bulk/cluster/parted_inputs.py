@@ -182,8 +182,8 @@ class Handed:
     hops: int
 
 
-def _handed_to(partition: int) -> str:
-    return f"handed/{partition:06}"
+# Where what was handed over lies, for all partitions: one look says who was handed something.
+_HANDED: Final = "handed"
 
 
 def hand_over(shared: SharedFolder, handed: Sequence[Handed], partitions: int, name: str) -> None:
@@ -201,23 +201,26 @@ def hand_over(shared: SharedFolder, handed: Sequence[Handed], partitions: int, n
         lists.setdefault(to, []).append((each.url, each.target, each.hops))
     for to, rows in lists.items():
         packed = gzip.compress(json.dumps(rows).encode("ascii"), compresslevel=1, mtime=0)
-        shared.write(f"{_handed_to(to)}/{name}.gz", packed)
+        shared.write(f"{_HANDED}/{to:06}-{name}.gz", packed)
 
 
-def handed_lists(shared: SharedFolder, partition: int) -> list[str]:
-    """The names of the lists that were handed to a partition."""
-    return shared.names(_handed_to(partition))
+def handed_lists(shared: SharedFolder) -> dict[int, list[str]]:
+    """The names of the lists that partitions were handed, by the partition."""
+    found: dict[int, list[str]] = {}
+    for name in shared.names(_HANDED):
+        found.setdefault(int(name.partition("-")[0]), []).append(name)
+    return found
 
 
-def read_handed(shared: SharedFolder, partition: int, name: str) -> list[Handed]:
+def read_handed(shared: SharedFolder, name: str) -> list[Handed]:
     """What such a list has.
 
     Raises:
         FileNotFoundError: It is gone.
     """
-    content = shared.read(f"{_handed_to(partition)}/{name}")
+    content = shared.read(f"{_HANDED}/{name}")
     if content is None:
-        raise FileNotFoundError(f"{_handed_to(partition)}/{name} is gone from {shared!r}")
+        raise FileNotFoundError(f"{_HANDED}/{name} is gone from {shared!r}")
     return [Handed(*row) for row in json.loads(gzip.decompress(content))]
 
 

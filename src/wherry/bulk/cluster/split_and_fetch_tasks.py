@@ -142,7 +142,7 @@ class FetchTask(Task):
         """The partition's URLs; a job where another partition has begun."""
         partition = self.start.partition
         for name in self.handed:
-            for each in await asyncio.to_thread(read_handed, self.shared, partition, name):
+            for each in await asyncio.to_thread(read_handed, self.shared, name):
                 job = Job(each.url, trusted=False)  # no secret goes where a redirect leads
                 job.target, job.hops = each.target, each.hops
                 yield job
