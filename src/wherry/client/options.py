@@ -277,8 +277,8 @@ class RequestOptions:
             for name in said:
                 if name not in _RequestOptions.__annotations__:
                     raise TypeError(f"a request has no argument {name!r}")
-                if name in _COMBINED:
-                    _COMBINED[name](options)
+            for combine in dict.fromkeys(_COMBINED[name] for name in said if name in _COMBINED):
+                combine(options)
         return options
 
 
@@ -329,7 +329,6 @@ def _combine_ssl(options: RequestOptions) -> None:
     options.ssl = one_ssl(
         options.ssl, options.verify_ssl, options.ssl_context, options.fingerprint, stacklevel=6
     )
-    options.verify_ssl = options.ssl_context = options.fingerprint = None  # they are in it
 
 
 def _combine_limits(options: RequestOptions) -> None:

@@ -154,7 +154,7 @@ def _keep_a_log(database: sqlite3.Connection) -> None:
     while True:
         try:
             database.execute("PRAGMA journal_mode=WAL")
-        except import_module("sqlite3").OperationalError as exc:
+        except database.OperationalError as exc:
             if "locked" not in str(exc) or time.monotonic() > until:
                 raise
             time.sleep(0.002)  # in the storage's own thread

@@ -74,7 +74,7 @@ def socks5_steps(hop: ProxyHop, host: str, port: int) -> Steps:
     return socks5(host, port, hop.username, hop.password)
 
 
-# How each other kind is asked for a tunnel.  Every kind of `hops.KINDS` is here, or one of
+# How each other kind is asked for a tunnel.  Every kind of `KINDS` is here, or one of
 # `HTTP_SCHEMES`, but for MASQUE, which has no tunnel of bytes (`connect.quic.through_proxy`).
 HANDSHAKES: dict[str, Callable[[ProxyHop, str, int], Steps]] = {
     "socks4": socks4_steps,
