@@ -60,7 +60,7 @@ from wherry.protocol.http1.connection import Http1Connection
 from wherry.protocol.http2.connection import Http2Connection
 from wherry.protocol.http2.hpack import HeaderDecoder
 from wherry.protocol.http3.frames import FrameReader, FrameTooLarge, read_settings
-from wherry.protocol.http3.headers import SectionReader
+from wherry.protocol.http3.headers import FieldReader
 from wherry.protocol.http3.qpack import DecoderStream, EncoderStream, QpackStreamError
 from wherry.protocol.limits import DEFAULT_LIMITS
 from wherry.protocol.websocket.frames import FrameReader as WebSocketFrameReader
@@ -244,7 +244,7 @@ def hpack(data: bytes) -> None:
 
 @target
 def qpack(data: bytes) -> None:
-    reader = SectionReader()
+    reader = FieldReader()
     for block in (data, b"\x00\x00" + data, b"\x00\x00\xd9" + data):
         with contextlib.suppress(ConnectionFault, StreamFault):
             assert reader.header_section(block, DEFAULT_LIMITS).head.status
